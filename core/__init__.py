@@ -1,0 +1,1 @@
+"""The lab itself: texts, models, training, inspection and runs. Knows no screen."""

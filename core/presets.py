@@ -1,0 +1,109 @@
+"""Presets: plain functions that return a whole RunConfig. The first is what a first visit trains."""
+
+from collections.abc import Callable
+
+from core.config import ModelConfig, RunConfig, TrainConfig
+from core.errors import ConfigError
+
+
+def gpt_quick() -> RunConfig:
+    """A first GPT: readable words in about half a minute on two processor cores."""
+    return RunConfig(
+        preset="gpt-quick",
+        model=ModelConfig(n_layer=3, n_head=4, n_embd=96, block_size=48, position="rope"),
+        train=TrainConfig(
+            steps=1500,
+            batch_size=16,
+            learning_rate=4e-3,
+            min_learning_rate=4e-4,
+            warmup_steps=50,
+            eval_interval=50,
+            eval_windows=160,
+            sample_interval=50,
+            checkpoint_interval=250,
+        ),
+    )
+
+
+def bigram() -> RunConfig:
+    """The lecture's first model: one table, looking at one character only."""
+    return RunConfig(
+        preset="bigram",
+        model=ModelConfig(kind="bigram", block_size=8),
+        train=TrainConfig(
+            steps=10_000,
+            batch_size=32,
+            learning_rate=1e-2,
+            min_learning_rate=1e-3,
+            warmup_steps=0,
+            weight_decay=0.0,
+            beta2=0.999,
+            grad_clip=0.0,
+            log_interval=50,
+            eval_interval=500,
+            eval_windows=2000,
+            sample_interval=500,
+            checkpoint_interval=5000,
+        ),
+    )
+
+
+def gpt_tiny() -> RunConfig:
+    """nanoGPT's recipe for a processor: 4 layers, 4 heads, 128 wide, context 64."""
+    return RunConfig(
+        preset="gpt-tiny",
+        model=ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64),
+        train=TrainConfig(steps=2000, batch_size=12, learning_rate=1e-3, min_learning_rate=1e-4),
+    )
+
+
+def gpt_lecture() -> RunConfig:
+    """The lecture's full GPT: 6 layers, 6 heads, 384 wide, context 256. For a GPU, or a long night."""
+    return RunConfig(
+        preset="gpt-lecture",
+        model=ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
+        train=TrainConfig(
+            steps=5000,
+            batch_size=64,
+            learning_rate=1e-3,
+            min_learning_rate=1e-4,
+            eval_interval=250,
+            eval_windows=640,
+            sample_interval=250,
+        ),
+    )
+
+
+def gpt2() -> RunConfig:
+    """The shape of GPT-2's smallest model: 12 layers, 12 heads, 768 wide, context 1024. For a GPU."""
+    return RunConfig(
+        preset="gpt2",
+        model=ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True),
+        train=TrainConfig(
+            steps=5000,
+            batch_size=8,
+            learning_rate=6e-4,
+            min_learning_rate=6e-5,
+            beta2=0.95,
+            warmup_steps=200,
+            eval_interval=250,
+            eval_windows=64,
+            sample_interval=250,
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {
+    "gpt-quick": gpt_quick,
+    "bigram": bigram,
+    "gpt-tiny": gpt_tiny,
+    "gpt-lecture": gpt_lecture,
+    "gpt2": gpt2,
+}
+
+
+def preset(name: str) -> RunConfig:
+    """The preset of that name; raises ConfigError naming the known ones."""
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset called {name!r}. The presets are: {', '.join(PRESETS)}.")
+    return PRESETS[name]()

@@ -1,0 +1,157 @@
+"""How a setting is declared once, with its bounds, unit and help, and read everywhere through `fields_of`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    label: str,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    step: float | None = None,
+    log: bool = False,
+    advanced: bool = False,
+) -> Any:
+    """Declare one setting of a config: its default, bounds and everything a person is told about it.
+
+    Args:
+        help: one or two sentences: what it does, and where the idea comes from.
+        label: the name on the slider, in the field's own words.
+        low, high: inclusive bounds of a number.
+        unit: of the value, in plain words ("steps", "tokens").
+        step: distance between two positions of a slider.
+        log: the slider moves in factors, not in sums (learning rates).
+        advanced: shown only behind "more settings".
+    """
+    extra = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
+    return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
+
+
+class Config(BaseModel):
+    """A frozen config: unknown keys are refused, and errors are sentences (`ConfigError`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any] | str | bytes) -> Self:
+        """Build from a mapping or JSON text; raises ConfigError naming field, value and bounds."""
+        try:
+            if isinstance(data, str | bytes):
+                return cls.model_validate_json(data)
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(_sentences(error, cls)) from None
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=2)
+
+    def replace(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with some fields changed, each named by its dotted path, and everything validated again.
+
+        >>> config = config.replace({"model.n_layer": 6})
+        """
+        data = self.model_dump()
+        for path, value in changes.items():
+            *parents, name = path.split(".")
+            place = data
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or name not in place:
+                known = ", ".join(path for path, _ in fields_of(type(self)))
+                raise ConfigError(f"There is no setting called {path!r}. The settings are: {known}.")
+            place[name] = value
+        return self.parse(data)
+
+
+class Setting(NamedTuple):
+    """All that is known about one setting, for sliders, the command line and the documentation."""
+
+    label: str
+    help: str
+    type: type  # bool, int, float or str
+    default: Any
+    choices: tuple[Any, ...]  # empty unless the setting is one of a few words
+    low: float | None
+    high: float | None
+    unit: str
+    step: float | None
+    log: bool
+    advanced: bool
+
+
+def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """Every setting of a config class with its dotted path, in the order of declaration."""
+    for name, field in config.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Config):
+            yield from fields_of(annotation, f"{prefix}{name}.")
+        elif isinstance(field.json_schema_extra, dict):
+            choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+            bounds = {type(m): m for m in field.metadata}
+            yield (
+                prefix + name,
+                Setting(
+                    help=field.description or "",
+                    type=str if choices else annotation,
+                    default=field.default,
+                    choices=choices,
+                    low=bounds[Ge].ge if Ge in bounds else None,
+                    high=bounds[Le].le if Le in bounds else None,
+                    **field.json_schema_extra,
+                ),
+            )
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value at a dotted path, such as `model.n_layer`."""
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _sentences(error: ValidationError, config: type[Config]) -> str:
+    """Pydantic's errors as sentences that name the field, the value and the bounds."""
+    settings = dict(fields_of(config))
+    sentences = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(path for path, _ in fields_of(config))
+            sentences.append(f"There is no setting called {path!r}. The settings are: {known}.")
+        elif item["type"] == "json_invalid":
+            sentences.append(f"This is not valid JSON: {item['ctx']['error']}.")
+        elif item["type"] == "value_error":
+            sentences.append(f"{path + ': ' if path else ''}{item['ctx']['error']}.")
+        elif path in settings:
+            sentences.append(f"{path} cannot be {_short(item['input'])}: {_expectation(settings[path])}.")
+        else:
+            sentences.append(f"{path or 'The config'} cannot be {_short(item['input'])}: {item['msg']}.")
+    return " ".join(sentences)
+
+
+def _expectation(known: Setting) -> str:
+    if known.choices:
+        return "it must be one of " + ", ".join(map(str, known.choices))
+    kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(known.type, "a lower-case name")
+    if known.low is not None and known.high is not None:
+        return (
+            f"it must be {kind} from {known.low:g} to {known.high:g}"
+            if known.high < 1e6
+            else (f"it must be {kind} from {known.low:g} to {int(known.high)}")
+        )
+    return f"it must be {kind}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
