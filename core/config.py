@@ -81,7 +81,7 @@ class ModelConfig(Config):
     )
     residual: bool = setting(
         True,
-        "Add each sublayer's result to its input instead of replacing it, so that gradients reach the bottom (He 2015).",
+        "Add each sublayer's result to its input instead of replacing it, so gradients reach the bottom (He 2015).",
         label="Residual connections",
         advanced=True,
     )
@@ -100,7 +100,7 @@ class ModelConfig(Config):
     )
     activation: Literal["relu", "gelu", "swiglu"] = setting(
         "gelu",
-        "The bend between the two feed-forward layers. relu: the lecture's. gelu: GPT-2's. swiglu: gated (Shazeer 2020).",
+        "The bend between the feed-forward layers. relu: the lecture's. gelu: GPT-2's. swiglu: gated (Shazeer 2020).",
         label="Activation",
         advanced=True,
     )
@@ -315,6 +315,51 @@ class TrainConfig(Config):
         "auto",
         "Where to compute. auto takes an NVIDIA GPU, else Apple's, else the processor.",
         label="Device",
+        advanced=True,
+    )
+
+
+class GenerationConfig(Config):
+    """How a trained model writes: how much, and how it chooses each next token."""
+
+    max_new_tokens: int = setting(
+        300,
+        "How many tokens to write.",
+        label="Length",
+        low=1,
+        high=5000,
+        unit="tokens",
+    )
+    temperature: float = setting(
+        0.8,
+        "How freely to choose: near 0 always the likeliest token, 1 as the model believes, above 1 wilder.",
+        label="Temperature",
+        low=0.0,
+        high=2.0,
+        step=0.05,
+    )
+    top_k: int = setting(
+        0,
+        "Choose among the k likeliest tokens only (Fan 2018). 0 leaves all in.",
+        label="Top k",
+        low=0,
+        high=200,
+        unit="tokens",
+    )
+    top_p: float = setting(
+        1.0,
+        "Choose among the likeliest tokens that together hold this share of belief (Holtzman 2019). 1 leaves all in.",
+        label="Top p",
+        low=0.01,
+        high=1.0,
+        step=0.01,
+    )
+    seed: int = setting(
+        1337,
+        "The number the dice are rolled from: the same seed writes the same text.",
+        label="Seed",
+        low=0,
+        high=2**31 - 1,
         advanced=True,
     )
 
