@@ -1,0 +1,35 @@
+"""Keys and values of tokens already read, so that generating looks at each token once."""
+
+import torch
+from torch import Tensor
+
+from core.config import ModelConfig
+
+
+class KVCache:
+    """Room for the keys and values of one context, filled from the left.
+
+    Attributes:
+        length: tokens held so far, at most `config.block_size`.
+    """
+
+    def __init__(
+        self, config: ModelConfig, batch_size: int = 1, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ):
+        shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.n_embd // config.n_head)
+        self._store = torch.empty(shape, device=device, dtype=dtype)
+        self.block_size = config.block_size
+        self.length = 0
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append one layer's new keys and values (B, H, T, head_size); returns all of them (B, H, length + T, head_size).
+
+        `length` itself moves on in `advance`, once every layer has been extended.
+        """
+        end = self.length + keys.size(2)
+        self._store[layer, 0, :, :, self.length : end] = keys
+        self._store[layer, 1, :, :, self.length : end] = values
+        return self._store[layer, 0, :, :, :end], self._store[layer, 1, :, :, :end]
+
+    def advance(self, tokens: int) -> None:
+        self.length += tokens

@@ -1,0 +1,184 @@
+"""A decoder-only transformer, from scratch, to be read from top to bottom.
+
+It follows Karpathy's "Let's build GPT: from scratch, in code, spelled out" up to GPT-2 (Radford 2019), whose parameter
+names it carries, so that weights travel to and from other implementations. B is the batch, T the tokens, C the width,
+H the heads, V the vocabulary.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import ModelConfig
+from core.model.cache import KVCache
+from core.model.layers import activate, feed_forward_width, make_norm, rotary_angles, rotate, sinusoidal_positions
+from core.model.tap import Tap, touch, within
+
+
+class CausalSelfAttention(nn.Module):
+    """Each token asks (query), every earlier token offers (key), and the best matches hand over what they hold (value)."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.config, self.layer = config, layer
+        self.head_size = config.n_embd // config.n_head
+        self.scale = 1 / math.sqrt(self.head_size) if config.attention_scale else 1.0
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)  # queries, keys, values at once
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.resid_dropout = nn.Dropout(config.dropout)
+        if config.position == "rope":
+            cos, sin = rotary_angles(config.block_size, self.head_size)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, tap: Tap | None = None) -> Tensor:
+        B, T, C = x.shape
+        q, k, v = (
+            touch(tap, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(1, 2)  # (B, H, T, C/H)
+            for name, part in zip(("hook_q", "hook_k", "hook_v"), self.c_attn(x).split(C, dim=2), strict=True)
+        )
+        past = cache.length if cache else 0
+        if self.config.position == "rope":
+            cos, sin = self.cos[past : past + T], self.sin[past : past + T]
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if cache:
+            k, v = cache.extend(self.layer, k, v)
+
+        if tap is None:
+            z = self._fused(q, k, v)
+        else:
+            z = self._spelled_out(q, k, v, tap)
+        z = touch(tap, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
+        return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """PyTorch's kernel: the same result without ever holding the (T, T) weights."""
+        T, total = q.size(2), k.size(2)
+        mask = self._mask(T, total, q.device) if self.config.causal and 1 < T < total else None
+        return F.scaled_dot_product_attention(
+            q, k, v,
+            attn_mask=mask,
+            is_causal=self.config.causal and T == total,
+            dropout_p=self.config.dropout if self.training else 0.0,
+            scale=self.scale,
+        )  # fmt: skip
+
+    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap) -> Tensor:
+        """The lecture's steps, one by one, with the weights (B, H, T, T) in the open."""
+        scores = q @ k.transpose(-2, -1) * self.scale
+        if self.config.causal:
+            scores = scores.masked_fill(~self._mask(q.size(2), k.size(2), q.device), float("-inf"))
+        scores = touch(tap, "hook_attn_scores", scores)
+        pattern = touch(tap, "hook_pattern", scores.softmax(dim=-1))
+        return F.dropout(pattern, self.config.dropout, self.training) @ v
+
+    @staticmethod
+    def _mask(queries: int, keys: int, device: torch.device) -> Tensor:
+        """True where the query, counted from the end of the keys, may look: (queries, keys)."""
+        return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(diagonal=keys - queries)
+
+
+class MLP(nn.Module):
+    """Each token, by itself, thinks about what it has gathered."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        width = feed_forward_width(config)
+        self.c_fc = nn.Linear(config.n_embd, 2 * width if config.activation == "swiglu" else width, bias=config.bias)
+        self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, tap: Tap | None = None) -> Tensor:
+        hidden = touch(tap, "hook_pre", self.c_fc(x))
+        hidden = touch(tap, "hook_post", activate(self.config, hidden))  # (B, T, 4C)
+        return self.dropout(self.c_proj(hidden))
+
+
+class Block(nn.Module):
+    """Communication, then computation; both are added to the stream that runs past them (pre-norm)."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.residual = config.residual
+        self.ln_1 = make_norm(config)
+        self.attn = CausalSelfAttention(config, layer)
+        self.ln_2 = make_norm(config)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, tap: Tap | None = None) -> Tensor:
+        x = touch(tap, "hook_resid_pre", x)
+        attended = touch(tap, "hook_attn_out", self.attn(self.ln_1(x), cache, within(tap, "attn")))
+        x = touch(tap, "hook_resid_mid", x + attended if self.residual else attended)
+        computed = touch(tap, "hook_mlp_out", self.mlp(self.ln_2(x), within(tap, "mlp")))
+        return touch(tap, "hook_resid_post", x + computed if self.residual else computed)
+
+
+class GPT(nn.Module):
+    """Token and position embeddings, a stack of blocks, a last norm, and a score for every possible next token."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int):
+        super().__init__()
+        self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
+        parts = {"wte": nn.Embedding(vocab_size, config.n_embd)}
+        if config.position == "learned":
+            parts["wpe"] = nn.Embedding(config.block_size, config.n_embd)
+        parts["drop"] = nn.Dropout(config.dropout)
+        parts["h"] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        parts["ln_f"] = make_norm(config)
+        self.transformer = nn.ModuleDict(parts)
+        self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        if config.tie_weights:
+            self.lm_head.weight = self.transformer.wte.weight
+        if config.position == "sinusoidal":
+            self.register_buffer("waves", sinusoidal_positions(config.block_size, config.n_embd), persistent=False)
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        """GPT-2's: small normal weights; those that write to the residual stream smaller the more of them there are."""
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, CausalSelfAttention | MLP):
+            nn.init.normal_(module.c_proj.weight, std=0.02 / math.sqrt(2 * self.config.n_layer))
+
+    def forward(
+        self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, tap: Tap | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Score every possible next token at every position.
+
+        Args:
+            ids: tokens (B, T) of type int64; with a cache, only those that follow what it holds.
+            targets: the tokens (B, T) that truly came next; without them there is no loss.
+            cache: keys and values of the tokens before; extended by this call.
+            tap: called at named points with the tensors passing there (`core.model.tap`); it makes attention
+                spell out its weights instead of using the fused kernel.
+
+        Returns:
+            logits (B, T, V), and the mean loss in nats a token, or None.
+
+        Raises:
+            ValueError: past and new tokens together exceed the context.
+        """
+        T, past = ids.size(1), cache.length if cache else 0
+        if past + T > self.block_size:
+            raise ValueError(f"{past + T} tokens do not fit into a context of {self.block_size}")
+        x = touch(tap, "hook_embed", self.transformer.wte(ids))  # (B, T, C)
+        if self.config.position == "learned":
+            positions = torch.arange(past, past + T, device=ids.device)
+            x = x + touch(tap, "hook_pos_embed", self.transformer.wpe(positions).expand_as(x))
+        elif self.config.position == "sinusoidal":
+            x = x + touch(tap, "hook_pos_embed", self.waves[past : past + T].expand_as(x))
+        x = self.transformer.drop(x)
+        for layer, block in enumerate(self.transformer.h):
+            x = block(x, cache, within(tap, f"blocks.{layer}"))
+        x = touch(tap, "ln_final.hook_normalized", self.transformer.ln_f(x))
+        if cache:
+            cache.advance(T)
+        logits = self.lm_head(x)  # (B, T, V)
+        if targets is None:
+            return logits, None
+        return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())

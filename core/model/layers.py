@@ -1,0 +1,61 @@
+"""The small parts that a GPT is put together from: normalisation, positions, activations."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import ModelConfig
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """What rescales each token's vector (B, T, C) before a sublayer."""
+    if config.norm == "layer":
+        return nn.LayerNorm(config.n_embd, bias=config.bias)
+    if config.norm == "rms":
+        return nn.RMSNorm(config.n_embd, eps=1e-5)
+    return nn.Identity()
+
+
+def sinusoidal_positions(block_size: int, n_embd: int) -> Tensor:
+    """Fixed waves of growing length, (block_size, n_embd) (Vaswani 2017, section 3.5).
+
+    Scaled to the size at which token embeddings start, so that neither drowns the other.
+    """
+    position = torch.arange(block_size).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, n_embd, 2) * (-math.log(10_000.0) / n_embd))
+    waves = torch.zeros(block_size, n_embd)
+    waves[:, 0::2] = torch.sin(position * frequency)
+    waves[:, 1::2] = torch.cos(position * frequency)
+    return 0.02 * waves
+
+
+def rotary_angles(block_size: int, head_size: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which queries and keys are turned, each (block_size, head_size / 2) (Su 2021)."""
+    frequency = 10_000.0 ** (-torch.arange(0, head_size, 2) / head_size)
+    angles = torch.outer(torch.arange(block_size), frequency)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of numbers of x (..., T, head_size) by its position's angle; cos and sin are (T, head_size / 2)."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1)
+
+
+def activate(config: ModelConfig, hidden: Tensor) -> Tensor:
+    """The bend in the feed-forward layer. SwiGLU takes twice the width and multiplies one half by the other's gate."""
+    if config.activation == "relu":
+        return F.relu(hidden)
+    if config.activation == "gelu":
+        return F.gelu(hidden, approximate="tanh")  # GPT-2's own formula, so that its weights fit
+    gate, value = hidden.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
+def feed_forward_width(config: ModelConfig) -> int:
+    """Numbers between the two feed-forward layers: four times the width, or for SwiGLU as many as cost the same."""
+    if config.activation == "swiglu":
+        return 8 * math.ceil(config.n_embd / 3)  # three matrices of 8/3 C weigh as much as two of 4 C (Shazeer 2020)
+    return 4 * config.n_embd
