@@ -22,7 +22,7 @@ class KVCache:
         self.length = 0
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append one layer's new keys and values (B, H, T, head_size); returns all of them (B, H, length + T, head_size).
+        """Append one layer's new keys and values (B, H, T, head_size) and return all: (B, H, length + T, head_size).
 
         `length` itself moves on in `advance`, once every layer has been extended.
         """

@@ -18,7 +18,7 @@ from core.model.tap import Tap, touch, within
 
 
 class CausalSelfAttention(nn.Module):
-    """Each token asks (query), every earlier token offers (key), and the best matches hand over what they hold (value)."""
+    """Each token asks (query), every earlier one offers (key), and good matches hand over what they hold (value)."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
@@ -46,21 +46,18 @@ class CausalSelfAttention(nn.Module):
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
-        if tap is None:
-            z = self._fused(q, k, v)
-        else:
-            z = self._spelled_out(q, k, v, tap)
+        z = self._fused(q, k, v) if tap is None else self._spelled_out(q, k, v, tap)
         z = touch(tap, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """PyTorch's kernel: the same result without ever holding the (T, T) weights."""
-        T, total = q.size(2), k.size(2)
-        mask = self._mask(T, total, q.device) if self.config.causal and 1 < T < total else None
+        new, total = q.size(2), k.size(2)
+        mask = self._mask(new, total, q.device) if self.config.causal and 1 < new < total else None
         return F.scaled_dot_product_attention(
             q, k, v,
             attn_mask=mask,
-            is_causal=self.config.causal and T == total,
+            is_causal=self.config.causal and new == total,
             dropout_p=self.config.dropout if self.training else 0.0,
             scale=self.scale,
         )  # fmt: skip

@@ -39,7 +39,7 @@ def rotary_angles(block_size: int, head_size: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of numbers of x (..., T, head_size) by its position's angle; cos and sin are (T, head_size / 2)."""
+    """Turn each pair of numbers in x (..., T, head_size) by its position's angle; cos, sin: (T, head_size / 2)."""
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1)
 

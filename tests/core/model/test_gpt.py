@@ -1,0 +1,179 @@
+"""The GPT against its definition, its own two paths, and an independent implementation."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from core.config import ModelConfig
+from core.model import GPT, KVCache, build_model, parameter_count
+
+VOCAB = 31
+SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
+
+
+def small_gpt(seed: int = 0, **changes) -> GPT:
+    torch.manual_seed(seed)
+    model = build_model(ModelConfig(**SMALL | changes), VOCAB)
+    for parameter in model.parameters():  # larger than at the start, so that every part matters
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def some_ids(batch: int = 2, length: int = SMALL["block_size"], seed: int = 1) -> torch.Tensor:
+    return torch.randint(VOCAB, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+SWITCHES = [
+    {},
+    {"bias": True},
+    {"tie_weights": False},
+    {"causal": False},
+    {"attention_scale": False},
+    {"residual": False},
+    *({"norm": norm} for norm in ("rms", "none")),
+    *({"position": position} for position in ("sinusoidal", "rope", "none")),
+    *({"activation": activation} for activation in ("relu", "swiglu")),
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_fused_and_spelled_out_attention_agree(switch):
+    model = small_gpt(**switch)
+    ids = some_ids()
+    fused, fused_loss = model(ids, ids)
+    spelled_out, loss = model(ids, ids, tap=lambda name, tensor: None)
+    torch.testing.assert_close(fused, spelled_out, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fused_loss, loss)
+
+
+@pytest.mark.parametrize("switch", SWITCHES[1:], ids=str)
+def test_every_switch_changes_what_the_model_computes(switch):
+    plain, switched = small_gpt(), small_gpt(**switch)
+    shapes = {name: tensor.shape for name, tensor in switched.named_parameters() if name != "lm_head.weight"}
+    shared = {name: tensor for name, tensor in plain.state_dict().items() if shapes.get(name) == tensor.shape}
+    switched.load_state_dict(shared, strict=False)
+    assert not torch.allclose(plain(some_ids())[0], switched(some_ids())[0], atol=1e-3)
+
+
+@given(st.integers(0, SMALL["block_size"] - 2), st.integers(1, VOCAB - 1), st.sampled_from(["learned", "rope"]))
+def test_a_later_token_never_changes_earlier_logits(position, shift, kind):
+    model = small_gpt(position=kind)
+    ids = some_ids(batch=1)
+    changed = ids.clone()
+    changed[0, position + 1 :] = (changed[0, position + 1 :] + shift) % VOCAB
+    before, after = model(ids)[0], model(changed)[0]
+    torch.testing.assert_close(before[:, : position + 1], after[:, : position + 1])
+    assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
+
+
+def test_without_the_mask_a_later_token_is_seen():
+    model = small_gpt(causal=False)
+    ids = some_ids(batch=1)
+    changed = ids.clone()
+    changed[0, -1] = (changed[0, -1] + 1) % VOCAB
+    assert not torch.allclose(model(ids)[0][:, 0], model(changed)[0][:, 0])
+
+
+def test_without_positions_the_order_of_the_past_is_invisible():
+    model = small_gpt(position="none", n_layer=1)
+    ids = some_ids(batch=1)
+    swapped = ids[:, [1, 0, *range(2, ids.size(1))]]
+    torch.testing.assert_close(model(ids)[0][:, -1], model(swapped)[0][:, -1])
+    assert not torch.allclose(small_gpt(n_layer=1)(ids)[0][:, -1], small_gpt(n_layer=1)(swapped)[0][:, -1])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_equal_those_of_transformers_with_the_same_weights(tied):
+    config = ModelConfig(**SMALL, bias=True, tie_weights=tied)
+    ours = small_gpt(bias=True, tie_weights=tied)
+    theirs = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCAB,
+            n_positions=config.block_size,
+            n_embd=config.n_embd,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            tie_word_embeddings=tied,
+            attn_implementation="eager",
+        )
+    ).eval()
+    transposed = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # theirs are convolutions: (in, out)
+    weights = {name: w.T if name.endswith(transposed) else w for name, w in ours.state_dict().items()}
+    report = theirs.load_state_dict(weights, strict=False)
+    assert not report.unexpected_keys and not report.missing_keys
+    patterns = {}
+    ours(some_ids(), tap=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
+    expected = theirs(some_ids(), output_attentions=True)
+    torch.testing.assert_close(ours(some_ids())[0], expected.logits, rtol=1e-4, atol=1e-4)
+    for layer, attentions in enumerate(expected.attentions):
+        torch.testing.assert_close(patterns[f"blocks.{layer}.attn.hook_pattern"], attentions, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_at_the_start_is_that_of_guessing():
+    for seed, (kind, norm) in enumerate(product(("gpt", "bigram"), ("layer", "rms"))):
+        torch.manual_seed(seed)
+        model = build_model(ModelConfig(kind=kind, norm=norm), 65)
+        ids = torch.randint(65, (8, 65))
+        _, loss = model(ids[:, :-1], ids[:, 1:])
+        assert abs(loss.item() - math.log(65)) < 0.1
+
+
+def test_the_shape_of_gpt2_has_124_million_parameters():
+    with torch.device("meta"):
+        model = build_model(ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True), 50257)
+    assert parameter_count(model) == 124_439_808  # the figure published for GPT-2 small
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+@pytest.mark.parametrize("pieces", [(12,), (5, 7), (1,) * 12, (4, 1, 7)], ids=str)
+def test_reading_in_pieces_through_the_cache_gives_the_same_logits(position, pieces):
+    model = small_gpt(position=position)
+    ids = some_ids()
+    cache = KVCache(model.config, batch_size=2)
+    parts = [model(part, cache=cache)[0] for part in ids.split(pieces, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_tap_sees_every_named_point_with_its_shape():
+    model = small_gpt()
+    seen = {}
+    model(some_ids(), tap=lambda name, tensor: seen.setdefault(name, tuple(tensor.shape)) and None)
+    stream, heads, pattern = (2, 12, 16), (2, 12, 2, 8), (2, 2, 12, 12)
+    block = {
+        "hook_resid_pre": stream,
+        "attn.hook_q": heads,
+        "attn.hook_k": heads,
+        "attn.hook_v": heads,
+        "attn.hook_attn_scores": pattern,
+        "attn.hook_pattern": pattern,
+        "attn.hook_z": heads,
+        "hook_attn_out": stream,
+        "hook_resid_mid": stream,
+        "mlp.hook_pre": (2, 12, 64),
+        "mlp.hook_post": (2, 12, 64),
+        "hook_mlp_out": stream,
+        "hook_resid_post": stream,
+    }
+    assert seen == {
+        "hook_embed": stream,
+        "hook_pos_embed": stream,
+        **{f"blocks.{layer}.{name}": shape for layer in range(2) for name, shape in block.items()},
+        "ln_final.hook_normalized": stream,
+    }
+
+
+def test_what_the_tap_returns_takes_the_place_of_what_it_saw():
+    model = small_gpt()
+    silenced = model(some_ids(), tap=lambda name, t: torch.zeros_like(t) if name.endswith(("z", "mlp_out")) else None)
+    embedded = model.transformer.wte(some_ids()) + model.transformer.wpe.weight
+    torch.testing.assert_close(silenced[0], model.lm_head(model.transformer.ln_f(embedded)))
+
+
+def test_a_context_too_long_is_refused():
+    with pytest.raises(ValueError, match="13 tokens do not fit into a context of 12"):
+        small_gpt()(some_ids(length=13))

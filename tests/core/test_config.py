@@ -1,0 +1,60 @@
+"""Configs: JSON both ways, and errors that name the field, the value and the bounds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainConfig, differences
+from core.errors import ConfigError
+from core.presets import PRESETS, preset
+from core.settings import fields_of, value_at
+
+NUMBERS = [(path, known) for path, known in fields_of(RunConfig) if known.low is not None]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json_and_name_themselves(name):
+    config = preset(name)
+    assert RunConfig.parse(config.to_json()) == config
+    assert config.preset == name
+
+
+@pytest.mark.parametrize(("path", "known"), NUMBERS, ids=[path for path, _ in NUMBERS])
+def test_a_number_past_its_bounds_is_refused_by_name_value_and_bounds(path, known):
+    for value in (known.low - 1, known.high + 1):
+        with pytest.raises(ConfigError) as error:
+            RunConfig().replace({path: value})
+        assert path in str(error.value) and repr(value) in str(error.value)
+        assert f"from {known.low:g} to" in str(error.value)
+
+
+@pytest.mark.parametrize("config", [ModelConfig, DataConfig, TrainConfig, GenerationConfig])
+def test_every_setting_has_help_a_label_and_bounds_or_choices(config):
+    for path, known in fields_of(config):
+        assert known.help.endswith("."), path
+        assert known.label, path
+        if known.type in (int, float):
+            assert known.low <= known.default <= known.high, path
+
+
+def test_words_that_are_no_choice_and_unknown_settings_are_refused():
+    with pytest.raises(ConfigError, match=r"model.norm cannot be 'batch': it must be one of layer, rms, none"):
+        RunConfig().replace({"model.norm": "batch"})
+    with pytest.raises(ConfigError, match="no setting called 'model.depth'"):
+        RunConfig().replace({"model.depth": 3})
+    with pytest.raises(ConfigError, match="no setting called 'modell'"):
+        RunConfig.parse('{"modell": {}}')
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        RunConfig.parse('{"model": ')
+    with pytest.raises(ConfigError, match="cannot be shared equally among n_head 3"):
+        RunConfig().replace({"model.n_head": 3})
+    with pytest.raises(ConfigError, match="There is no preset called 'gpt-5'"):
+        preset("gpt-5")
+
+
+@given(st.integers(1, 48), st.sampled_from(["relu", "gelu", "swiglu"]))
+def test_differences_lead_from_one_config_to_the_other(n_layer, activation):
+    changed = RunConfig().replace({"model.n_layer": n_layer, "model.activation": activation})
+    changes = differences(changed, RunConfig())
+    assert RunConfig().replace(changes) == changed
+    assert all(value_at(changed, path) == value for path, value in changes.items())
