@@ -1,0 +1,68 @@
+/* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
+   call that a newer one has overtaken. `mountOnce` keeps one view a node: it builds the view on the first call, tells it of
+   later ones, and takes it down only when the newest call is cleaned up.
+
+   build(root, component) -> { update(component), destroy() }; root is an empty element of the component's own. */
+function mountOnce(component, build) {
+  const parent = component.parentElement;
+  let mounted = parent.__explorer;
+  if (!mounted) {
+    const root = document.createElement("div");
+    root.className = "root";
+    parent.appendChild(root);
+    mounted = parent.__explorer = { root, call: 0, view: build(root, component) };
+  }
+  const call = ++mounted.call;
+  mounted.view.update(component);
+  return () => {
+    if (parent.__explorer !== mounted || mounted.call !== call) return;
+    mounted.view.destroy();
+    mounted.root.remove();
+    delete parent.__explorer;
+  };
+}
+
+/* Light or dark, by what is really behind the component. */
+function currentPalette(element, palettes) {
+  const background = getComputedStyle(element).getPropertyValue("--st-background-color").trim();
+  const [red, green, blue] = rgbOf(background || "#ffffff");
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? palettes.dark : palettes.light;
+}
+
+function rgbOf(color) {
+  if (color.startsWith("#")) {
+    const hex = color.length < 6 ? color.slice(1).replace(/./g, "$&$&") : color.slice(1);
+    return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  }
+  return (color.match(/[\d.]+/g) || [255, 255, 255]).slice(0, 3).map(Number);
+}
+
+/* 256 colours between the stops of a scale, as a flat array of RGB. */
+function colorTable(stops) {
+  const table = new Uint8ClampedArray(256 * 3);
+  const colors = stops.map(rgbOf);
+  for (let level = 0; level < 256; level++) {
+    const place = (level / 255) * (colors.length - 1);
+    const index = Math.min(colors.length - 2, Math.floor(place));
+    for (let channel = 0; channel < 3; channel++) {
+      const from = colors[index][channel];
+      table[level * 3 + channel] = from + (colors[index + 1][channel] - from) * (place - index);
+    }
+  }
+  return table;
+}
+
+/* An element with a class and a text; text is never read as HTML. */
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function bytesOf(base64) {
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
+  for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
+  return bytes;
+}

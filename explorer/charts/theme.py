@@ -1,0 +1,40 @@
+"""The common look of every figure: quiet grid, no frame, our colours."""
+
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> go.Figure:
+    """Give a figure the app's look; returns the same figure. Height is in pixels.
+
+    Pass the result to `st.plotly_chart(..., theme=None)`, or Streamlit's own theme paints over these colours.
+    """
+    axis = {
+        "gridcolor": palette.grid,
+        "zeroline": False,
+        "linecolor": palette.grid,
+        "tickfont": {"color": palette.muted, "size": 12},
+        "title": {"font": {"color": palette.muted, "size": 12}},
+        "automargin": True,
+    }
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": 13, "color": palette.text},
+        hoverlabel={
+            "bgcolor": palette.surface,
+            "bordercolor": palette.grid,
+            "font": {"family": FONT, "color": palette.text, "size": 13},
+        },
+        legend={"font": {"color": palette.text}, "bgcolor": "rgba(0,0,0,0)"},
+        colorway=list(palette.runs),
+        xaxis=axis,
+        yaxis=axis,
+    )
+    return figure

@@ -1,0 +1,1 @@
+"""Python faces of the browser components whose JavaScript and CSS lie in `assets/`."""

@@ -1,0 +1,83 @@
+"""The few pieces of layout that every page shares. Titles and sentences given here are ours, never a user's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from explorer.charts.palette import Palette, palette_for
+from explorer.components._assets import ASSETS
+
+
+def page_header(title: str, caption: str = "") -> None:
+    """The title of a page and one sentence under it; also brings the style sheet that all pages share."""
+    page_style()
+    st.title(title, anchor=False)
+    if caption:
+        st.caption(caption)
+
+
+def page_style() -> None:
+    """The style sheet that all pages share, for a page that lays out a header of its own."""
+    st.html(ASSETS / "css" / "app.css")
+
+
+@contextmanager
+def card(title: str, note: str = "", *, more: str = "", key: str | None = None) -> Iterator[None]:
+    """A bordered panel that answers the one question which is its title.
+
+    Args:
+        title: the question.
+        note: at most one sentence under it.
+        more: a longer explanation (Markdown), behind a button with a question mark.
+        key: names the panel as `.st-key-<key>`.
+    """
+    with st.container(border=True, key=key):
+        if more:
+            with st.container(
+                horizontal=True, horizontal_alignment="distribute", vertical_alignment="top", gap="small"
+            ):
+                st.markdown(f"##### {title}", width="stretch")
+                with st.popover("?", type="tertiary", help="What is this?"):
+                    st.markdown(more)
+        else:
+            st.markdown(f"##### {title}")
+        if note:
+            st.caption(note)
+        yield
+
+
+def show_error(error: ExplorerError) -> None:
+    """What happened, why, and what to do: the sentence of the error, as it is.
+
+    Its text may quote what a user typed, so Markdown in it is switched off.
+    """
+    st.error(literal(str(error)), icon=":material/error:")
+
+
+def literal(text: str) -> str:
+    """Text as Markdown that shows exactly this text: no formatting, no links, no images."""
+    return "".join("\\" + letter if letter in "\\`*_{}[]()<>#+-.!|$~:&^=" else letter for letter in text)
+
+
+def empty_state(text: str, page: str, label: str, *, query: dict[str, str] | None = None) -> None:
+    """Where there is nothing to show yet: what will be here, and the one button that gets you there.
+
+    Args:
+        text: what will be here.
+        page: the file of the page to go to, such as "pages/train.py".
+        label: of the button.
+        query: query parameters that the page is opened with.
+    """
+    with st.container(border=True, horizontal_alignment="center", gap="medium", key="empty_state"):
+        st.space("small")
+        st.markdown(text, width="content", text_alignment="center")
+        if st.button(label, type="primary", key="empty_state_go"):
+            st.switch_page(page, query_params=query)
+        st.space("small")
+
+
+def current_palette() -> Palette:
+    """The palette that fits the theme the visitor sees now."""
+    return palette_for(st.context.theme.type)
