@@ -1,0 +1,81 @@
+"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` with `data`: written under a temporary name, then renamed.
+
+    Args:
+        durable: wait until the disk has it, so that it outlasts a power cut. What is rewritten several times a
+            second does without; it still outlasts the death of a process.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows the names in `folder`: a rename is lasting only then."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
+    write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one line of JSON in a single write. Numbers that JSON cannot hold (nan, inf) become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+    }
+    with path.open("ab", buffering=0) as file:
+        file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every whole row of a `.jsonl` file; a torn line (a crash mid-write) is passed over; no file, no rows."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn, empty or not UTF-8
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrite a `.jsonl` file with only the rows to keep, or leave it untouched where that is all of it."""
+    if not path.exists():
+        return
+    kept = b"".join(json.dumps(row).encode() + b"\n" for row in read_rows(path) if keep(row))
+    if kept != path.read_bytes():
+        write_atomically(path, kept)

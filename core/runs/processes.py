@@ -1,0 +1,37 @@
+"""Whether a process written down earlier is still the same one, and alive."""
+
+import os
+from typing import NamedTuple
+
+import psutil
+
+_CLOCK_TOLERANCE = 2.0  # seconds; the start time is counted from boot, and clocks are corrected now and then
+
+
+class ProcessId(NamedTuple):
+    """A pid with the time its process began: unlike the pid alone, never reused."""
+
+    pid: int
+    started: float  # seconds since 1970
+
+
+def this_process() -> ProcessId:
+    return ProcessId(os.getpid(), psutil.Process().create_time())
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The identity of a running process; None where there is none of that pid."""
+    try:
+        return ProcessId(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(process: ProcessId) -> bool:
+    """Whether that very process still runs. A zombie, dead but not yet reaped, does not."""
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.started) < _CLOCK_TOLERANCE
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

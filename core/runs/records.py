@@ -1,0 +1,75 @@
+"""What is known about a run: the record of what it is, and the status of how it fares."""
+
+import platform
+from importlib import metadata
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from core.config import RunConfig
+
+State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
+ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
+
+
+class RunRecord(BaseModel):
+    """What a run is (`run.json`). Only its name ever changes once a worker has begun."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str  # a label, never a path
+    created: str  # ISO 8601, UTC
+    config: RunConfig
+    owner: str | None = None
+    parent: str | None = None  # id of the run whose settings or weights this one started from
+    corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
+    versions: dict[str, str] = {}
+    hardware: str | None = None  # in words; known once a worker has begun
+
+
+class Status(BaseModel):
+    """How a run fares (`status.json`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State
+    step: int = 0  # steps done
+    steps: int = 0  # steps asked for
+    pid: int | None = None  # the worker's, while there is one
+    pid_started: float | None = None  # when that process began, seconds since 1970: a pid alone may be reused
+    attempt: int = 0  # how often a worker has begun on this run
+    reason: str = ""  # a sentence: why it failed, stopped or waits
+    seconds: float = 0.0  # spent training, pauses left out
+    tokens_per_second: float | None = None
+    train_loss: float | None = None  # nats a token
+    val_loss: float | None = None  # nats a token
+    seconds_left: float | None = None
+    updated: float = 0.0  # seconds since 1970
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come unless someone resumes it."""
+        return self.state in ENDED
+
+
+class Command(NamedTuple):
+    """What someone asks of a worker: `pause`, `resume`, `step`, `stop`, and what comes with it."""
+
+    name: str
+    args: dict
+
+
+class Probe(NamedTuple):
+    """What the live board draws, as the model was at one step."""
+
+    step: int
+    attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
+    embedding: np.ndarray  # float16 (V, C)
+    tokens: list[str]  # the T tokens of the probe sentence
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in ("torch", "numpy")}
