@@ -1,0 +1,50 @@
+"""Find a Chromium, or get one: `python -m tests.e2e.browser` is the step of `make test` before the browser tests.
+
+An installed browser is taken first, then Debian's package, then Playwright's own download.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium or Chrome, or None."""
+    installed = [shutil.which(name) for name in NAMES]
+    if MAC.exists():
+        installed.append(str(MAC))
+    with sync_playwright() as playwright:
+        if Path(playwright.chromium.executable_path).exists():
+            installed.append(playwright.chromium.executable_path)
+    return next(filter(None, installed), None)
+
+
+def install_browser() -> None:
+    """Debian's package where this user may install it, else Playwright's own build."""
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        update = subprocess.run(["apt-get", "update", "-qq"], check=False)
+        if update.returncode == 0 and subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"]).returncode == 0:
+            return
+    with_system_libraries = ["--with-deps"] if sys.platform == "linux" and os.geteuid() == 0 else []
+    subprocess.run([sys.executable, "-m", "playwright", "install", *with_system_libraries, "chromium"], check=True)
+
+
+def main() -> None:
+    if not find_browser():
+        print("Installing Chromium for the browser tests ...")
+        install_browser()
+    browser = find_browser()
+    if not browser:
+        sys.exit("No Chromium could be found or installed. Install Chromium or Chrome, then run the tests again.")
+    print(f"Browser tests use {browser}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The house stands as drawn: imports point down, the lab knows no screen, and no user's text can become code."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = [  # from the ground up; a module may import its own floor and those below
+    {"core.errors", "core.settings", "core.config", "core.presets", "core.home"},
+    {"core.text", "core.model"},
+    {"core.training", "core.generation", "core.inspection"},
+    {"core.runs"},
+    {"core.__main__", "core.commands"},
+    {"explorer"},
+    {"pages"},
+]
+SOURCES = sorted(path for room in ("core", "explorer", "pages") for path in (ROOT / room).rglob("*.py"))
+
+
+def floor_of(module: str) -> int | None:
+    for height, names in enumerate(FLOORS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return height
+    return None
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; write the whole name"
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return imported
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_imports_point_down(path):
+    own = floor_of(module_of(path))
+    if module_of(path) == "core":
+        own = 0
+    assert own is not None, f"{path} stands on no floor: give it one in FLOORS"
+    for imported in imports_of(path):
+        height = floor_of(imported)
+        assert height is None or height <= own, f"{module_of(path)} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_the_lab_and_the_charts_know_no_screen(path):
+    module = module_of(path)
+    forbidden = {"core": {"streamlit", "plotly", "explorer", "pages"}, "explorer": set()}.get(
+        module.split(".")[0], set()
+    )
+    if module.startswith("explorer.charts"):
+        forbidden = {"streamlit"}
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert not roots & forbidden
+
+
+def test_no_door_for_other_peoples_code():
+    doors = re.compile(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function")
+    for path in (ROOT / "assets").rglob("*.js"):
+        assert not doors.search(path.read_text("utf-8")), path
+    doors = re.compile(r"unsafe_allow_html=True|pickle\.load|weights_only=False|shell=True|torch\.load\(")
+    for path in SOURCES:
+        assert not doors.search(path.read_text("utf-8")), path
