@@ -1,0 +1,105 @@
+"""One attention head, large; and the bigram's table, which stands where its attention would be."""
+
+import numpy as np
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.theme import MONO, style
+from explorer.charts.words import percent, plain, quoted
+
+# Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
+LIGHTNESS_POWER = 0.6
+SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
+
+
+def attention_heatmap(
+    pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True
+) -> go.Figure:
+    """Rows are the tokens that look, columns those looked at; hovering says it in words.
+
+    Args:
+        pattern: (T, T), each row sums to 1.
+        tokens: T tokens as they are shown (`core.text.display.visible`).
+        causal: the upper right half is the hidden future and stays blank.
+    """
+    length = len(tokens)
+    if pattern.shape != (length, length):
+        raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
+    hidden = np.triu(np.ones((length, length), dtype=bool), 1) if causal else np.zeros((length, length), dtype=bool)
+    words = [
+        ["" if hidden[row, column] else look(pattern, tokens, row, column) for column in range(length)]
+        for row in range(length)
+    ]
+    figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
+    return _square(figure, tokens, palette, height=520)
+
+
+def look(pattern: np.ndarray, tokens: list[str], row: int, column: int) -> str:
+    """'e' looks 62 % at 'h', 1 back."""
+    back = row - column
+    where = "itself" if back == 0 else f"{quoted(tokens[column])}, {abs(back)} {'back' if back > 0 else 'ahead'}"
+    return f"{quoted(tokens[row])} looks {percent(float(pattern[row, column]))} at {where}"
+
+
+def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
+    """The bigram's whole mind: row i says how likely each token is after token i. probabilities: (V, V)."""
+    words = [
+        [
+            f"after {quoted(first)} comes {quoted(second)}: {percent(share)}"
+            for second, share in zip(tokens, row, strict=True)
+        ]
+        for first, row in zip(tokens, probabilities.tolist(), strict=True)
+    ]
+    figure = go.Figure(_heatmap(probabilities, words, palette))
+    return _square(figure, tokens, palette, height=620)
+
+
+def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go.Heatmap:
+    return go.Heatmap(
+        z=np.power(shares, LIGHTNESS_POWER).astype(np.float32),
+        zmin=0,
+        zmax=1,
+        text=words,
+        hoverinfo="text",
+        hoverongaps=False,
+        colorscale=colorscale(palette.sequential),
+        xgap=0.5,
+        ygap=0.5,
+        colorbar={
+            "tickvals": [share**LIGHTNESS_POWER for share in SHARES],
+            "ticktext": [f"{share * 100:.0f} %" for share in SHARES],
+            "tickfont": {"color": palette.muted, "size": 11},
+            "thickness": 8,
+            "len": 0.45,
+            "y": 1,
+            "yanchor": "top",
+            "outlinewidth": 0,
+            "ticks": "",
+        },
+    )
+
+
+def _square(figure: go.Figure, tokens: list[str], palette: Palette, *, height: int) -> go.Figure:
+    """Square cells, tokens along both axes, the first row on top."""
+    style(figure, palette, height=height)
+    size = 13 if len(tokens) <= 36 else 11 if len(tokens) <= 56 else 9
+    common = {
+        "showgrid": False,
+        "showline": False,
+        "zeroline": False,
+        "ticks": "",
+        "tickangle": 0,
+        "tickfont": {"family": MONO, "size": size, "color": palette.text},
+        "constrain": "domain",
+        "fixedrange": len(tokens) <= 24,
+    }
+    figure.update_xaxes(
+        common, side="top", tickvals=list(range(len(tokens))), ticktext=[plain(token) for token in tokens],
+        range=[-0.5, len(tokens) - 0.5], constraintoward="left",
+    )  # fmt: skip
+    figure.update_yaxes(
+        common, tickvals=list(range(len(tokens))), ticktext=[plain(token) + " " for token in tokens],
+        range=[len(tokens) - 0.5, -0.5], scaleanchor="x", constraintoward="top",
+    )  # fmt: skip
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="zoom")
+    return figure
