@@ -1,0 +1,56 @@
+"""The app as a user starts it: a process of its own, with a home of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """`python -m explorer` in a process of its own, started and killed as a user would."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.home)}
+        self.log = (self.home.parent / f"{self.home.name}.log").open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "explorer", "--port", str(self.port)],
+            cwd=ROOT, env=environment, stdout=self.log, stderr=self.log,
+        )  # fmt: skip
+        while not self._answers():
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=0.1)
+                raise AssertionError(Path(self.log.name).read_text())
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            if (process.info["environ"] or {}).get("GPT_EXPLORER_HOME") == str(self.home):
+                process.kill()
