@@ -1,0 +1,44 @@
+/* All heads on the probe sentence, as they form. */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let shown = null;
+    const caption = element("div", "caption quiet");
+    const waiting = element("div", "waiting", "The first picture arrives with the first steps.");
+    const place = element("div");
+    root.append(caption, place, waiting);
+    const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+
+    function draw() {
+      if (!shown) return;
+      board.show({ ...shown, palette: currentPalette(root, latest.data.palettes), fade: 350 });
+    }
+    return {
+      update(next) {
+        latest = next;
+        root.style.minHeight = next.data.height + "px";
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          shown = null;
+          waiting.hidden = false;
+          leave = liveRun(runId).subscribe({
+            attention(value) {
+              shown = { ...value, bytes: bytesOf(value.bytes) };
+              waiting.hidden = true;
+              caption.textContent = `On “${value.tokens.join("")}” · step ${value.step.toLocaleString("en")}`;
+              draw();
+            },
+          });
+        }
+        draw();
+      },
+      destroy() {
+        leave?.();
+        board.destroy();
+      },
+    };
+  });
+}

@@ -1,0 +1,124 @@
+/* Small curves of one column of the metrics each: how it went, its range, its last value. Plain canvas. */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let rows = [];
+    let timer = 0;
+    let curves = [];
+
+    function build() {
+      root.replaceChildren();
+      curves = latest.data.curves.map((spec) => {
+        const box = element("div", "curve");
+        const head = element("div", "curve-head");
+        const value = element("span", "curve-value");
+        const canvas = element("canvas");
+        head.append(element("span", "curve-name", spec.label), value);
+        box.append(head, canvas);
+        root.appendChild(box);
+        const curve = { spec, value, canvas, hover: null };
+        canvas.addEventListener("pointermove", (event) => {
+          const bounds = canvas.getBoundingClientRect();
+          curve.hover = (event.clientX - bounds.left) / bounds.width;
+          paint(curve);
+        });
+        canvas.addEventListener("pointerleave", () => {
+          curve.hover = null;
+          paint(curve);
+        });
+        return curve;
+      });
+    }
+
+    function paint({ spec, value, canvas, hover }) {
+      const palette = currentPalette(root, latest.data.palettes);
+      const ratio = window.devicePixelRatio || 1;
+      const width = canvas.clientWidth;
+      const height = canvas.clientHeight;
+      if (!width) return;
+      if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+      if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+      const context = canvas.getContext("2d");
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      context.clearRect(0, 0, width, height);
+      const points = rows.filter((row) => Number.isFinite(row[spec.column]));
+      if (!points.length) {
+        value.textContent = "–";
+        return;
+      }
+      const steps = Math.max(latest.data.steps, points[points.length - 1].step);
+      const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
+      const x = (row) => (row.step / steps) * (width - 8) + 1;
+      const y = (row) => height - 4 - (row[spec.column] / top) * (height - 10);
+      context.strokeStyle = palette.grid;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(0, height - 3.5);
+      context.lineTo(width, height - 3.5);
+      context.stroke();
+      const line = hover === null ? points[points.length - 1] : nearest(points, hover * steps);
+      context.strokeStyle = palette.accent;
+      context.lineWidth = 1.6;
+      context.lineJoin = "round";
+      context.beginPath();
+      const every = Math.max(1, Math.floor(points.length / (2 * width)));
+      points.forEach((row, index) => {
+        if (index % every && index !== points.length - 1) return;
+        if (index) context.lineTo(x(row), y(row));
+        else context.moveTo(x(row), y(row));
+      });
+      context.stroke();
+      context.fillStyle = palette.accent;
+      context.beginPath();
+      context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
+      context.fill();
+      const text = spec.format === "rate" ? smallNumber(line[spec.column]) : spec.format === "short" ? thousands(line[spec.column]) : line[spec.column].toFixed(2);
+      value.textContent = hover === null ? text : `${text} at step ${line.step.toLocaleString("en")}`;
+    }
+
+    const paintAll = () => curves.forEach(paint);
+    const resizes = new ResizeObserver(paintAll);
+    resizes.observe(root);
+    return {
+      update(next) {
+        const first = !latest || JSON.stringify(latest.data.curves) !== JSON.stringify(next.data.curves);
+        latest = next;
+        if (first) build();
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          rows = [];
+          leave = liveRun(runId).subscribe({
+            metrics(all) {
+              rows = all;
+              timer ||= setTimeout(() => {
+                timer = 0;
+                paintAll();
+              }, 200);
+            },
+          });
+        }
+        paintAll();
+      },
+      destroy() {
+        clearTimeout(timer);
+        leave?.();
+        resizes.disconnect();
+      },
+    };
+  });
+}
+
+function nearest(points, step) {
+  return points.reduce((best, row) => (Math.abs(row.step - step) < Math.abs(best.step - step) ? row : best));
+}
+
+function smallNumber(rate) {
+  return rate === 0 ? "0" : rate.toExponential(1).replace("e-0", "e-");
+}
+
+function thousands(number) {
+  return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
+}

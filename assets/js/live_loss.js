@@ -1,0 +1,231 @@
+/* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point. */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const MOST_POINTS = 1500; // more cannot be told apart on a screen
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let rows = [];
+    let baselines = null;
+    let plot = null;
+    let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
+    let zoomed = false;
+    let timer = 0;
+    let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
+    let gone = false;
+    const choice = { smoothing: null, logSteps: false, logLoss: false };
+
+    const controls = element("div", "loss-controls");
+    const chart = element("div", "loss-chart");
+    const waiting = element("div", "loss-waiting", "The first point arrives with the first measurement.");
+    const legend = element("span", "loss-legend");
+    const trainingKey = element("span", "loss-key", "training");
+    const validationKey = element("span", "loss-key", "validation");
+    legend.append(trainingKey, validationKey);
+    const smoothing = element("input");
+    Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
+    const smoothingLabel = element("label", "loss-control", "Smoothing");
+    smoothingLabel.appendChild(smoothing);
+    const toggle = (text, name) => {
+      const label = element("label", "loss-control");
+      const box = element("input");
+      box.type = "checkbox";
+      box.addEventListener("change", () => {
+        choice[name] = box.checked;
+        zoomed = false;
+        reset.hidden = true;
+        fill();
+      });
+      label.append(box, document.createTextNode(text));
+      return label;
+    };
+    const reset = element("button", "loss-reset", "Show all");
+    reset.type = "button";
+    reset.hidden = true;
+    reset.addEventListener("click", () => {
+      zoomed = false;
+      reset.hidden = true;
+      fill();
+    });
+    controls.append(legend, smoothingLabel, toggle("log steps", "logSteps"), toggle("log loss", "logLoss"), reset);
+    root.append(controls, chart, waiting);
+    smoothing.addEventListener("input", () => {
+      choice.smoothing = Number(smoothing.value);
+      fill();
+    });
+
+    function figure() {
+      const { figures, palettes } = latest.data;
+      return currentPalette(root, palettes) === palettes.dark ? figures.dark : figures.light;
+    }
+
+    async function draw() {
+      const plotly = await loadPlotly();
+      if (gone) return;
+      const made = figure();
+      const key = JSON.stringify(made);
+      if (key === drawn) return fill();
+      drawn = key;
+      plot = null;
+      const old = chart._fullLayout;
+      const layout = structuredClone(made.layout);
+      layout.autosize = true;
+      if (zoomed && old) {
+        layout.xaxis.range = old.xaxis.range;
+        layout.yaxis.range = old.yaxis.range;
+      }
+      const fresh = !old;
+      await plotly.react(chart, structuredClone(made.data), layout, {
+        displaylogo: false, responsive: true, displayModeBar: false, doubleClick: false, scrollZoom: false,
+      });
+      if (gone) return;
+      plot = plotly;
+      if (fresh) {
+        chart.on("plotly_relayout", (change) => {
+          if (!Object.keys(change).some((name) => name.startsWith("xaxis.range") || name.startsWith("yaxis.range"))) return;
+          zoomed = true;
+          reset.hidden = false;
+        });
+        chart.on("plotly_doubleclick", () => reset.click());
+      }
+      fill();
+    }
+
+    function fillSoon() {
+      timer ||= setTimeout(() => {
+        timer = 0;
+        if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
+        else fill();
+      }, rest);
+    }
+
+    function fill() {
+      if (!plot || gone) return;
+      const begun = performance.now();
+      const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), MOST_POINTS);
+      const measured = rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null);
+      const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
+      const stepOf = (row) => (choice.logSteps ? Math.max(1, row.step) : row.step);
+      const steps = trained.map(stepOf);
+      const end = measured.slice(-1);
+      waiting.hidden = rows.length > 0;
+      const traces = {
+        x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
+        y: [trained.map((row) => row.loss), exponentialAverage(trained, share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
+        text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
+      };
+      plot.update(chart, traces, view());
+      rest = Math.max(200, 4 * (performance.now() - begun));
+    }
+
+    /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
+    function view() {
+      const made = figure().layout;
+      const narrow = chart.clientWidth < 560;
+      const layout = { "margin.r": narrow ? 10 : made.margin.r, "xaxis.type": choice.logSteps ? "log" : "linear", "yaxis.type": choice.logLoss ? "log" : "linear" };
+      let above = Infinity; // pixels, of the label before
+      const [bottom, ceiling] = chart._fullLayout.yaxis.range;
+      const pixel = chart._fullLayout.yaxis._length / Math.abs(ceiling - bottom);
+      made.annotations.forEach(({ name }, index) => {
+        const value = baselines && baselines[name];
+        const known = Number.isFinite(value);
+        const y = known && choice.logLoss ? Math.log10(value) : value;
+        layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
+        if (!known) return;
+        const gap = above - y * pixel;
+        layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
+        layout[`annotations[${index}].y`] = y;
+        layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
+        layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
+        layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
+        above = Math.min(y * pixel, above - 14);
+      });
+      if (!zoomed) {
+        const steps = Math.max(latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+        const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
+        for (const { name } of made.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
+        let [low, high] = made.yaxis.range;
+        if (values.length) {
+          low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
+          const top = values.reduce((one, two) => Math.max(one, two));
+          high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
+        }
+        layout["xaxis.range"] = choice.logSteps ? [0, Math.log10(steps)] : [0, steps];
+        layout["yaxis.range"] = choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high];
+      }
+      return layout;
+    }
+
+    return {
+      update(next) {
+        latest = next;
+        const { data } = next;
+        chart.style.height = data.height + "px";
+        if (choice.smoothing === null) smoothing.value = data.smoothing;
+        const palette = currentPalette(root, data.palettes);
+        trainingKey.style.setProperty("--key", palette.training);
+        validationKey.style.setProperty("--key", palette.validation);
+        if (data.run !== runId) {
+          leave?.();
+          runId = data.run;
+          rows = [];
+          baselines = null;
+          zoomed = false;
+          reset.hidden = true;
+          leave = liveRun(runId).subscribe({
+            metrics(all) {
+              rows = all;
+              fillSoon();
+            },
+            status(value) {
+              if (!value.baselines || baselines) return;
+              baselines = value.baselines;
+              fillSoon();
+            },
+          });
+        }
+        draw();
+      },
+      destroy() {
+        gone = true;
+        clearTimeout(timer);
+        leave?.();
+        globalThis.Plotly?.purge(chart);
+      },
+    };
+  });
+}
+
+/* Every n-th row, and always the last. */
+function thinned(rows, most) {
+  if (rows.length <= most) return rows;
+  const every = Math.ceil(rows.length / most);
+  return rows.filter((row, index) => index % every === 0 || index === rows.length - 1);
+}
+
+/* As `smoothed` in explorer/charts/loss.py. */
+function exponentialAverage(rows, share) {
+  let average = 0;
+  let weight = 0;
+  return rows.map(({ loss }) => {
+    average = share * average + (1 - share) * loss;
+    weight = share * weight + (1 - share);
+    return average / weight;
+  });
+}
+
+/* plotly.js comes with the plotly wheel, from a route of our own, once a page. */
+function loadPlotly() {
+  if (globalThis.Plotly) return Promise.resolve(globalThis.Plotly);
+  return (globalThis.__gptExplorerPlotly ||= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL("api/plotly.js", document.baseURI);
+    script.onload = () => resolve(globalThis.Plotly);
+    script.onerror = () => {
+      delete globalThis.__gptExplorerPlotly;
+      reject(new Error("plotly.js could not be loaded"));
+    };
+    document.head.appendChild(script);
+  }));
+}

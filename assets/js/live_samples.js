@@ -1,0 +1,45 @@
+/* What the model writes: the newest text in full, the earlier ones beneath it. */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    let leave = null;
+    let runId = null;
+    const newest = element("div", "newest");
+    const list = element("div", "earlier");
+    const waiting = element("div", "waiting", "The first text is written before the first step.");
+    root.append(newest, list, waiting);
+
+    const head = (row) => {
+      const line = element("span", "sample-head");
+      line.append(element("span", "sample-step quiet", `step ${row.step.toLocaleString("en")}`));
+      const known = row.val_loss !== undefined && row.val_loss !== null;
+      line.append(element("span", "sample-loss", known ? row.val_loss.toFixed(2) : ""));
+      return line;
+    };
+
+    function draw(rows) {
+      waiting.hidden = true;
+      const last = rows[rows.length - 1];
+      newest.replaceChildren(head(last), element("div", "sample-text", last.text.replace(/^\n+/, "")));
+      const lines = rows.slice(0, -1).reverse().map((row) => {
+        const line = element("div", "sample");
+        line.append(head(row), element("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
+        line.title = row.text.trim();
+        return line;
+      });
+      list.replaceChildren(...lines);
+    }
+    return {
+      update(next) {
+        root.style.setProperty("--validation", currentPalette(root, next.data.palettes).validation);
+        if (next.data.run === runId) return;
+        leave?.();
+        runId = next.data.run;
+        newest.replaceChildren();
+        list.replaceChildren();
+        waiting.hidden = false;
+        leave = liveRun(runId).subscribe({ samples: draw });
+      },
+      destroy: () => leave?.(),
+    };
+  });
+}

@@ -1,0 +1,131 @@
+/* The four numbers above the board, and the word to Python when the run's state changes, so that its buttons follow. */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let told = null;
+    let status = null;
+    let row = null;
+    let measured = null;
+    let lost = false;
+
+    const cards = element("div", "cards");
+    root.appendChild(cards);
+    const card = (name) => {
+      const box = element("div", "stat");
+      const parts = { name: element("div", "stat-name", name), value: element("div", "stat-value", "–"), note: element("div", "stat-note") };
+      box.append(parts.name, parts.value, parts.note);
+      cards.appendChild(box);
+      return parts;
+    };
+    const loss = card("Validation loss");
+    const speed = card("Speed");
+    const rate = card("Learning rate");
+    const time = card("Steps");
+    const bar = element("div", "bar");
+    bar.appendChild(element("div"));
+    bar.setAttribute("role", "progressbar");
+    time.note.replaceWith(bar);
+
+    function draw() {
+      const { data } = latest;
+      loss.value.style.color = currentPalette(root, data.palettes).validation;
+      loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
+      if (measured) {
+        const bold = element("b", "", inWords(Math.exp(measured.val_loss)));
+        loss.note.replaceChildren("like choosing among ", bold, " letters · " + passed(measured.val_loss, status && status.baselines));
+      } else {
+        loss.note.textContent = "measured on text it never trains on";
+      }
+      speed.value.textContent = row && row.tokens_per_second ? short(row.tokens_per_second) : "–";
+      speed.note.textContent = `letters a second, ${data.machine}`;
+      rate.value.textContent = row && row.lr !== undefined ? scientific(row.lr) : "–";
+      rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : "gradient norm";
+      const step = status ? status.step : 0;
+      const steps = (status && status.steps) || data.steps;
+      time.name.textContent = `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`;
+      time.value.textContent = lost ? "reconnecting …" : timeInWords(status, data);
+      const share = Math.min(1, step / steps);
+      bar.firstChild.style.width = 100 * share + "%";
+      bar.setAttribute("aria-valuenow", Math.round(100 * share));
+    }
+
+    return {
+      update(next) {
+        latest = next;
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          row = measured = status = told = null;
+          leave = liveRun(runId).subscribe({
+            metrics(rows) {
+              row = rows.findLast((one) => one.loss !== undefined) || row;
+              measured = rows.findLast((one) => one.val_loss !== undefined && one.val_loss !== null) || measured;
+              draw();
+            },
+            status(value) {
+              status = value;
+              draw();
+              if (value.state !== latest.data.state && value.state !== told) {
+                told = value.state;
+                latest.setTriggerValue("state", value.state);
+              }
+            },
+            connection(state) {
+              lost = state === "lost";
+              draw();
+            },
+          });
+        }
+        if (told === next.data.state) told = null;
+        if (next.data.active) liveRun(runId).wake();
+        draw();
+      },
+      destroy: () => leave?.(),
+    };
+  });
+}
+
+function inWords(choices) {
+  return choices < 9.95 ? choices.toFixed(1) : choices.toFixed(0);
+}
+
+/* Which of the counted lines this loss lies under. */
+function passed(loss, baselines) {
+  const names = { uniform: "guessing", unigram: "counting letters", bigram: "counting pairs", trigram: "counting triples" };
+  if (!baselines) return "lower is better";
+  const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
+  return beaten.length ? `better than ${names[beaten[beaten.length - 1]]}` : "no better than guessing yet";
+}
+
+function short(number) {
+  if (number >= 1e6) return (number / 1e6).toFixed(1) + "M";
+  return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
+}
+
+function scientific(rate) {
+  return rate === 0 ? "0" : rate >= 0.1 ? rate.toPrecision(2) : rate.toExponential(1).replace("e-0", "e-");
+}
+
+function gradientInWords(norm, clip) {
+  const shown = `gradient norm ${norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1)}`;
+  if (!clip) return shown;
+  return norm > clip ? `${shown}, shortened to ${clip}` : `${shown}, healthy`;
+}
+
+function timeInWords(status, data) {
+  const state = status ? status.state : data.state;
+  if (state === "queued") return "waiting";
+  if (state === "starting") return "starting …";
+  if (state === "running") return status && status.seconds_left ? `${duration(status.seconds_left)} left` : "starting …";
+  if (state === "finished") return status && status.seconds ? `done in ${duration(status.seconds)}` : "done";
+  return state;
+}
+
+function duration(seconds) {
+  const whole = Math.max(1, Math.round(seconds));
+  if (whole < 90) return `${whole} s`;
+  if (whole < 5400) return `${Math.floor(whole / 60)} min ${whole < 600 ? `${whole % 60} s` : ""}`.trim();
+  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+}

@@ -1,0 +1,154 @@
+"""The loss chart: training and validation, and the lines that plain counting reaches on the same text."""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any
+
+import numpy as np
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.theme import style
+
+COUNTED = {
+    "uniform": "guessing at random",
+    "unigram": "counting letters",
+    "bigram": "counting pairs",
+    "trigram": "counting triples",
+}
+SMOOTHING = 0.8
+
+
+def loss_figure(
+    rows: Sequence[Mapping[str, Any]],
+    baselines: Mapping[str, float] | None,
+    steps: int,
+    palette: Palette = LIGHT,
+    *,
+    smoothing: float = SMOOTHING,
+    height: int = 360,
+) -> go.Figure:
+    """The chart of one run.
+
+    The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
+    names of the lines are a contract with `assets/js/live_loss.js`: training as measured, training smoothed,
+    validation, its last point; a line and a label by every name in `COUNTED`, hidden while its value is not known.
+
+    Args:
+        rows: of metrics.jsonl, in the order of their steps.
+        baselines: nats a token by the names in `COUNTED`; None while they are not counted.
+        steps: where the step axis ends.
+        smoothing: share of the past in the smoothed line, 0 for none.
+    """
+    trained = [row for row in rows if row.get("loss") is not None]
+    measured = [row for row in rows if row.get("val_loss") is not None]
+    training = [row["loss"] for row in trained]
+    validation = [row["val_loss"] for row in measured]
+    last = validation[-1:]
+    line = {"mode": "lines", "hovertemplate": "%{y:.3f}"}
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=[row["step"] for row in trained],
+                y=training,
+                name="training, each batch",
+                line={"color": palette.training, "width": 1},
+                opacity=0.28,
+                showlegend=False,
+                mode="lines",
+                hoverinfo="skip",
+            ),
+            go.Scatter(
+                x=[row["step"] for row in trained],
+                y=smoothed(training, smoothing),
+                name="training",
+                line={"color": palette.training, "width": 2.2},
+                **line,
+            ),
+            go.Scatter(
+                x=[row["step"] for row in measured],
+                y=validation,
+                name="validation",
+                line={"color": palette.validation, "width": 2.4},
+                **line,
+            ),
+            go.Scatter(
+                x=[row["step"] for row in measured][-1:],
+                y=last,
+                text=[f"{value:.2f}" for value in last],
+                mode="markers+text",
+                textposition="top center",
+                textfont={"color": palette.validation, "size": 14, "weight": 700},
+                marker={"color": palette.validation, "size": 9},
+                showlegend=False,
+                hoverinfo="skip",
+                cliponaxis=False,
+            ),
+        ]
+    )
+    style(figure, palette, height=height)
+    figure.update_layout(
+        hovermode="x unified",
+        dragmode="zoom",
+        uirevision="kept",  # zoom survives new data
+        showlegend=False,  # the page names the two colours above the chart
+        margin={"l": 8, "r": 128, "t": 14, "b": 8},
+        xaxis={"title": {"text": "step"}, "range": [0, steps], "showgrid": False, "nticks": 6, "tickformat": ",d"},
+        yaxis={"title": {"text": "loss, nats a letter"}, "range": loss_range([*training, *validation], baselines)},
+    )
+    shifts = label_shifts(baselines or {})
+    for name, label in COUNTED.items():
+        value = (baselines or {}).get(name)
+        figure.add_shape(
+            type="line",
+            xref="paper",
+            x0=0,
+            x1=1,
+            y0=value or 0,
+            y1=value or 0,
+            line={"color": palette.lines, "width": 1, "dash": "dot"},
+            layer="below",
+            visible=value is not None,
+            name=name,
+        )
+        figure.add_annotation(
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=8,
+            y=value or 0,
+            yshift=shifts.get(name, 0),
+            yanchor="middle",
+            text=label,
+            showarrow=False,
+            font={"color": palette.muted, "size": 12},
+            visible=value is not None,
+            name=name,
+        )
+    return figure
+
+
+def smoothed(values: Sequence[float], share: float) -> list[float]:
+    """An exponential average, freed of its start from zero (Kingma and Ba 2014, section 3)."""
+    average, weight, line = 0.0, 0.0, []
+    for value in values:
+        average = share * average + (1 - share) * value
+        weight = share * weight + (1 - share)
+        line.append(average / weight)
+    return line
+
+
+def loss_range(values: Sequence[float], baselines: Mapping[str, float] | None) -> list[float]:
+    """The loss axis: all curves and lines with a little air, in steps of a quarter, so that it seldom moves."""
+    known = [value for value in [*values, *(baselines or {}).values()] if np.isfinite(value)] or [0.0, 4.5]
+    low, high = min(known), max(known)
+    return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(known) + 1)]
+
+
+def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
+    """Pixels by which the label of a counted line moves down, so that it does not cover the one above it."""
+    shifts, above = {}, inf
+    for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
+        shifts[name] = -9 if above - value < 0.12 else 0
+        above = value
+    return shifts
