@@ -1,0 +1,59 @@
+"""Pieces of text for training and for measuring. B is the batch, T the context (block_size)."""
+
+import torch
+from torch import Tensor
+
+from core.errors import TextError
+from core.text.split import split_point
+
+
+def split_ids(ids: Tensor, val_fraction: float) -> tuple[Tensor, Tensor]:
+    """Training and validation part of a text's ids (N,); the end is kept aside, as in nanoGPT. No copy is made."""
+    n = split_point(len(ids), val_fraction)
+    return ids[:n], ids[n:]
+
+
+def random_batch(
+    ids: Tensor, batch_size: int, block_size: int, generator: torch.Generator, device: str | torch.device = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Random pieces x (B, T) and, shifted by one, the tokens y (B, T) that truly came next, both int64.
+
+    Args:
+        ids: one split (N,).
+        generator: decides where the pieces begin; on the processor.
+        device: where the batch shall lie.
+
+    Raises:
+        TextError: the split is shorter than block_size + 1.
+    """
+    _check(ids, block_size)
+    starts = torch.randint(len(ids) - block_size, (batch_size,), generator=generator)
+    windows = _windows(ids, starts, block_size).to(device, torch.int64)
+    return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+
+
+def fixed_windows(ids: Tensor, block_size: int, count: int) -> Tensor:
+    """The same evenly spaced pieces of a split each time: (count, block_size + 1), int64.
+
+    The first begins at the split's start and the last ends at its end. A split too short for `count` different
+    pieces gives as many as it has. Raises TextError if there is none.
+    """
+    _check(ids, block_size)
+    last_start = len(ids) - block_size - 1
+    count = min(count, last_start + 1)
+    starts = torch.arange(count) * last_start // max(count - 1, 1)
+    return _windows(ids, starts, block_size).to(torch.int64)
+
+
+def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:
+    """(len(starts), block_size + 1) tokens, gathered in one go."""
+    index = starts[:, None] + torch.arange(block_size + 1)
+    return ids[index.to(ids.device)]
+
+
+def _check(ids: Tensor, block_size: int) -> None:
+    if len(ids) <= block_size:
+        raise TextError(
+            f"This part of the text has {len(ids):,} tokens, but a context of {block_size} needs at least "
+            f"{block_size + 1}. Choose a longer text or a shorter context."
+        )

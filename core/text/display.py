@@ -1,0 +1,43 @@
+"""How tokens are shown: nothing invisible, and a kind for each, by which it gets its colour."""
+
+import unicodedata
+
+KINDS = ("vowel", "consonant", "capital", "digit", "punctuation", "space", "other")
+
+_SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
+
+
+def visible(token: str) -> str:
+    """The token with every character that cannot be seen replaced by a sign or its code point; "" stays ""."""
+    return "".join(_visible_character(character) for character in token)
+
+
+def kind_of(token: str) -> str:
+    """One of KINDS, by the token's first character that is not white space.
+
+    Accents are looked through: "é" is a vowel. Letters of other scripts are "other".
+    """
+    letters = token.strip()
+    if not letters:
+        return "space" if token else "other"
+    character = unicodedata.normalize("NFD", letters[0])[0]
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return "digit"
+    if category.startswith("P") or (character.isascii() and category.startswith("S")):
+        return "punctuation"
+    if not (character.isascii() and character.isalpha()):
+        return "other"
+    if character.isupper():
+        return "capital"
+    return "vowel" if character in "aeiou" else "consonant"
+
+
+def _visible_character(character: str) -> str:
+    if character in _SIGNS:
+        return _SIGNS[character]
+    category = unicodedata.category(character)
+    # C: controls, format marks, surrogates. Z: other spaces and line ends. Variation selectors count as marks (M).
+    if category[0] in "CZ" or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:
+        return f"U+{ord(character):04X}"
+    return "◌" + character if category in ("Mn", "Me") else character  # a combining mark needs something to sit on

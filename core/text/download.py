@@ -1,0 +1,47 @@
+"""Fetching a text from the net, once, and only if it is the very text that was meant."""
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pooch
+import requests
+
+from core.errors import TextError
+
+
+def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float = 20) -> Path:
+    """The file at `url`, kept as `folder / file_name`; downloaded only if that is missing or damaged.
+
+    Args:
+        sha256: what its bytes must hash to, in hexadecimal.
+        timeout: seconds of silence from the server after which to give up.
+
+    Raises:
+        TextError: no connection, the server refuses, other bytes than expected, or no room to keep them.
+    """
+    pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
+    host = urlsplit(url).hostname
+    try:
+        return Path(
+            pooch.retrieve(
+                url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=pooch.HTTPDownloader(timeout=timeout)
+            )
+        )
+    except requests.HTTPError as error:
+        raise TextError(
+            f"This text is downloaded from {host}, which answered: {error.response.status_code} "
+            f"{error.response.reason}. Try again later, or choose a text that needs no download."
+        ) from None
+    except requests.RequestException:
+        raise TextError(
+            f"This text is downloaded from {host} the first time, and {host} cannot be reached. Check the "
+            "connection to the internet, or choose a text that needs no download."
+        ) from None
+    except OSError as error:
+        raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
+    except ValueError:  # pooch's answer to a hash that differs
+        raise TextError(
+            f"What {host} sent is not the text that was expected (its checksum differs), so it was thrown away. "
+            "Try again, or choose a text that needs no download."
+        ) from None

@@ -1,0 +1,107 @@
+"""What plain counting reaches on the same text: the lines a model has to beat.
+
+Smoothed as Witten and Bell (1991, method C) in the interpolated form of Chen and Goodman, "An Empirical Study of
+Smoothing Techniques for Language Modeling" (1998, section 2.5): it has nothing to tune, and suits alphabets, where most
+histories were seen. With n(h) tokens counted after a history h, u(h) distinct ones among them, and h' the history
+without its first token,
+
+    P(c | h) = (n(h, c) + u(h) P(c | h')) / (n(h) + u(h))
+
+down to the empty history, which leans on guessing at random, 1 / V. The more variety a history has shown, the less its
+own counts are trusted.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from core.errors import TextError
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Loss in nats a token on the validation split, counted on the training split."""
+
+    uniform: float
+    unigram: float
+    bigram: float
+    trigram: float
+
+
+def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -> Baselines:
+    """Losses of guessing at random and of counted single tokens, pairs and triples.
+
+    All are measured on the same tokens: the validation split from its third on. Memory grows with the text, not with
+    the vocabulary.
+
+    Args:
+        train_ids, val_ids: the two splits, each (N,).
+
+    Raises:
+        TextError: fewer than three tokens to measure on, or none to count.
+    """
+    train, val = _as_ids(train_ids), _as_ids(val_ids)
+    if len(train) < 3 or len(val) < 3:
+        raise TextError(
+            f"Counting triples needs at least 3 tokens in each part of the text; they have {len(train)} and {len(val)}."
+        )
+    probability = np.full(len(val) - 2, 1 / vocab_size)
+    losses = []
+    for order in (1, 2, 3):
+        probability = _interpolate(
+            train, _history(val, order, vocab_size)[3 - order :], val[2:], vocab_size, order, probability
+        )
+        losses.append(float(-np.log(probability).mean()))
+    return Baselines(math.log(vocab_size), *losses)
+
+
+def bigram_probabilities(ids: ArrayLike, vocab_size: int) -> np.ndarray:
+    """What follows what: (V, V) float64, row i the smoothed probabilities of each token after token i."""
+    train = _as_ids(ids)
+    everything = np.arange(vocab_size)
+    unigram = _interpolate(train, np.zeros_like(everything), everything, vocab_size, 1, 1 / vocab_size)
+    pairs = train[:-1] * vocab_size + train[1:]
+    counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size)
+    variety = (counts > 0).sum(axis=1, keepdims=True)
+    total = counts.sum(axis=1, keepdims=True) + variety
+    smoothed = (counts + variety * unigram) / np.maximum(total, 1)
+    return np.where(total > 0, smoothed, unigram)
+
+
+def _interpolate(
+    train: np.ndarray,
+    histories: np.ndarray,
+    tokens: np.ndarray,
+    vocab_size: int,
+    order: int,
+    shorter: np.ndarray | float,
+) -> np.ndarray:
+    """P(token | history) for each pair, given the same with the shorter history."""
+    train_histories = _history(train, order, vocab_size)
+    pairs, pair_counts = np.unique(train_histories * vocab_size + train[order - 1 :], return_counts=True)
+    seen, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
+    totals = np.add.reduceat(pair_counts, first)
+    n_pair = _look_up(pairs, pair_counts, histories * vocab_size + tokens)
+    n, u = _look_up(seen, totals, histories), _look_up(seen, variety, histories)
+    return np.where(n > 0, (n_pair + u * shorter) / np.maximum(n + u, 1), shorter)
+
+
+def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:
+    """For every token that has `order - 1` before it, those as one number: (N - order + 1,)."""
+    length = len(ids) - order + 1
+    history = np.zeros(length, dtype=np.int64)
+    for offset in range(order - 1):
+        history = history * vocab_size + ids[offset : offset + length]
+    return history
+
+
+def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The value of each wanted key, 0 where it is not among the sorted `keys`."""
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, values[place], 0)
+
+
+def _as_ids(ids: ArrayLike) -> np.ndarray:
+    return np.asarray(ids, dtype=np.int64)

@@ -1,0 +1,193 @@
+"""A text of the user's own: read with care, checked, and kept."""
+
+import hashlib
+import json
+import re
+import secrets
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.errors import TextError
+from core.text.corpus import Corpus
+from core.text.split import split_point
+
+MAX_CHARACTERS = 20_000_000
+MAX_DISTINCT = 20_000
+TITLE_LENGTH = 80
+_NAME = re.compile(r"text-[0-9a-f]{16}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_text(data: bytes | str) -> str:
+    """A text to train on, from an upload's bytes (UTF-8) or a pasted string.
+
+    A byte order mark is dropped and every line ends in a plain newline afterwards.
+
+    Raises:
+        TextError: nothing but white space, not UTF-8, a NUL or half a surrogate pair, longer than MAX_CHARACTERS,
+            or more than MAX_DISTINCT distinct characters. Positions count from 0.
+    """
+    # No character takes more than 4 bytes, so this refuses a huge upload before it is decoded.
+    if isinstance(data, bytes) and len(data) > 4 * MAX_CHARACTERS:
+        raise TextError(_too_long(f"{len(data):,} bytes"))
+    text = _decode(data) if isinstance(data, bytes) else data
+    if len(text) > MAX_CHARACTERS:
+        raise TextError(_too_long(f"{len(text):,} characters"))
+    if (position := text.find("\0")) >= 0:
+        raise TextError(
+            f"There is a NUL character at position {position:,}, so this is probably not a plain text file. "
+            "Save it as plain text in UTF-8."
+        )
+    if half := _SURROGATE.search(text):
+        raise TextError(
+            f"The character at position {half.start():,} is half of a surrogate pair (U+{ord(half[0]):04X}), which "
+            "no text can hold. Remove it, or save the text as UTF-8 again."
+        )
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise TextError("This text is empty. Paste some text, or choose a file that has some.")
+    if (distinct := len(set(text))) > MAX_DISTINCT:
+        raise TextError(
+            f"This text has {distinct:,} distinct characters; a table for that many would be too large, so at most "
+            f"{MAX_DISTINCT:,} are allowed. Choose a text in fewer scripts."
+        )
+    return text
+
+
+def check_trainable(text: str, block_size: int, val_fraction: float) -> None:
+    """Refuse a text that no model can learn from, with a TextError that says why.
+
+    Both splits must hold one whole context and the token after it: `block_size + 1` characters.
+    """
+    if len(set(text)) < 2:
+        what = f"only one distinct character, {text[0]!r}" if text else "no characters"
+        raise TextError(f"This text has {what}, so there is nothing to predict. Choose a text with at least two.")
+    needed = _shortest(block_size + 1, val_fraction)
+    if len(text) < needed:
+        raise TextError(
+            f"This text has {len(text):,} characters, and {needed - len(text):,} are missing: with a context of "
+            f"{block_size} and {val_fraction:.0%} kept for validation it needs at least {needed:,}, so that both "
+            f"parts hold {block_size + 1}. Choose a longer text or a shorter context."
+        )
+
+
+def save_text(text: str, title: str, home: Path) -> Corpus:
+    """Keep a text that `read_text` returned under `home/texts`; the same text again only renews its title.
+
+    Raises TextError, in a sentence, where it cannot be written.
+    """
+    name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
+    folder = home / "texts"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / f"{name}.txt").exists():
+            _write(folder / f"{name}.txt", text.encode())
+        _write(folder / f"{name}.json", json.dumps(card).encode())
+    except OSError as error:
+        raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
+    return _corpus(name, card)
+
+
+def own_texts(home: Path) -> list[Corpus]:
+    """All kept texts, newest first; one whose card is lost or damaged is listed under its name."""
+    cards = {f.stem: _read_card(f) for f in (home / "texts").glob("text-*.txt") if _NAME.fullmatch(f.stem)}
+    newest_first = sorted(cards, key=lambda name: (cards[name]["saved"], name), reverse=True)
+    return [_corpus(name, cards[name]) for name in newest_first]
+
+
+def load_own_text(name: str, home: Path) -> str:
+    """The kept text of that name; raises TextError if it is missing or no longer what was saved."""
+    try:
+        data = _file(name, home).read_bytes()
+    except OSError as error:
+        raise TextError(f"The text {name} cannot be read: {error.strerror or error}.") from None
+    if not hashlib.sha256(data).hexdigest().startswith(name.removeprefix("text-")):
+        raise TextError(f"The text {name} has been changed on disk since it was saved. Add it again.")
+    return data.decode()
+
+
+def delete_text(name: str, home: Path) -> None:
+    """Remove a kept text for good; raises TextError if there is none of that name."""
+    file = _file(name, home)
+    try:
+        file.unlink()
+        file.with_suffix(".json").unlink(missing_ok=True)
+    except FileNotFoundError:
+        raise TextError(f"There is no text called {name!r} to delete.") from None
+    except OSError as error:
+        raise TextError(f"The text {name} cannot be deleted: {error.strerror or error}.") from None
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        guess = "It looks like UTF-16. " if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise TextError(
+            f"This is not valid UTF-8: byte {error.start:,} (0x{data[error.start]:02X}) cannot be read. {guess}"
+            "Save the file as plain text in UTF-8 and try again."
+        ) from None
+
+
+def _too_long(size: str) -> str:
+    return (
+        f"This text has {size}, and at most {MAX_CHARACTERS:,} characters are allowed. Cut it to a part; a few "
+        "million characters are plenty for the models here."
+    )
+
+
+def _shortest(needed: int, val_fraction: float) -> int:
+    """The least length of which both splits hold `needed` tokens."""
+    length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, whatever the rounding
+    while min(split_point(length, val_fraction), length - split_point(length, val_fraction)) < needed:
+        length += 1
+    return length
+
+
+def _clean(title: str) -> str:
+    """A label fit to show: one line, no control characters, not too long."""
+    words = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in title).split()
+    return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
+
+
+def _file(name: str, home: Path) -> Path:
+    if not _NAME.fullmatch(name):
+        raise TextError(f"There is no text of your own called {name!r}.")
+    return home / "texts" / f"{name}.txt"
+
+
+def _read_card(file: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(file.with_suffix(".json").read_bytes())
+        return {
+            "title": _clean(str(card["title"])),
+            "characters": int(card["characters"]),
+            "saved": str(card["saved"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"title": file.stem, "characters": 0, "saved": ""}
+
+
+def _corpus(name: str, card: dict[str, Any]) -> Corpus:
+    return Corpus(
+        name=name,
+        title=card["title"],
+        language="your own",
+        licence="your own",
+        description="A text added on this machine. It stays here.",
+        characters=card["characters"],
+        own=True,
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all: a crash, or a second one writing the same, never leaves half a file."""
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

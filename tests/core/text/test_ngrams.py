@@ -1,0 +1,84 @@
+import math
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import TextError
+from core.text.batches import split_ids
+from core.text.corpora import load_corpus
+from core.text.ngrams import bigram_probabilities, count_baselines
+from core.text.tokenizer import CharTokenizer
+
+
+class WittenBell:
+    """The textbook's formula in plain Python, with dicts."""
+
+    def __init__(self, ids, vocab_size):
+        self.vocab_size = vocab_size
+        self.followers = defaultdict(Counter)
+        for length in range(3):
+            for i in range(length, len(ids)):
+                self.followers[tuple(ids[i - length : i])][ids[i]] += 1
+
+    def probability(self, token, history):
+        shorter = self.probability(token, history[1:]) if history else 1 / self.vocab_size
+        followers = self.followers.get(history)
+        if not followers:
+            return shorter
+        n, variety = sum(followers.values()), len(followers)
+        return (followers[token] + variety * shorter) / (n + variety)
+
+    def loss(self, ids, length):
+        losses = [-math.log(self.probability(ids[i], tuple(ids[i - length : i]))) for i in range(2, len(ids))]
+        return sum(losses) / len(losses)
+
+
+ids_of_seven = st.lists(st.integers(0, 6), min_size=3, max_size=60)
+
+
+@given(ids_of_seven, ids_of_seven)
+def test_losses_are_those_of_a_plain_reference(train, val):
+    reference = WittenBell(train, 7)
+    counted = count_baselines(train, val, 7)
+    assert counted.uniform == pytest.approx(math.log(7))
+    assert counted.unigram == pytest.approx(reference.loss(val, 0))
+    assert counted.bigram == pytest.approx(reference.loss(val, 1))
+    assert counted.trigram == pytest.approx(reference.loss(val, 2))
+
+
+@given(ids_of_seven)
+def test_bigram_rows_are_those_of_a_plain_reference(ids):
+    reference = WittenBell(ids, 7)
+    expected = [[reference.probability(token, (before,)) for token in range(7)] for before in range(7)]
+    probabilities = bigram_probabilities(ids, 7)
+    np.testing.assert_allclose(probabilities, expected)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+@settings(max_examples=20)
+@given(st.integers(3, 5000))
+def test_large_vocabularies_neither_overflow_nor_fill_the_memory(vocab_size):
+    ids = np.arange(6) % vocab_size * 7 % vocab_size
+    reference = WittenBell(ids.tolist(), vocab_size)
+    assert count_baselines(ids, ids, vocab_size).trigram == pytest.approx(reference.loss(ids.tolist(), 2))
+
+
+def test_each_longer_history_helps_on_real_text(tmp_path):
+    text = load_corpus("shakespeare", tmp_path)[:1_000_000]
+    tokenizer = CharTokenizer.from_text(text)
+    train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), 0.1)
+    counted = count_baselines(train, val, tokenizer.vocab_size)
+    assert counted.uniform == pytest.approx(math.log(tokenizer.vocab_size))
+    assert 3.2 < counted.unigram < 3.5
+    assert 2.4 < counted.bigram < 2.6
+    assert 2.0 < counted.trigram < 2.2
+
+
+@pytest.mark.parametrize(("train", "val"), [([], [0, 1, 0]), ([0, 1, 0], [0, 1]), ([0, 1], [0, 1, 0])])
+def test_too_little_to_count_is_a_sentence(train, val):
+    with pytest.raises(TextError, match=f"at least 3 tokens .* they have {len(train)} and {len(val)}"):
+        count_baselines(train, val, 2)

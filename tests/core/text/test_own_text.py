@@ -1,0 +1,174 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import TextError
+from core.text import own_text
+from core.text.batches import split_ids
+from core.text.corpora import catalogue, find_corpus, load_corpus
+from core.text.own_text import check_trainable, delete_text, read_text, save_text
+
+
+def test_bytes_and_strings_read_alike():
+    assert read_text("Größe 😀 שלום\n".encode()) == "Größe 😀 שלום\n"
+    assert read_text("Größe 😀 שלום\n") == "Größe 😀 שלום\n"
+
+
+def test_byte_order_mark_and_foreign_line_ends_are_dropped():
+    assert read_text(b"\xef\xbb\xbfone\r\ntwo\rthree\n") == "one\ntwo\nthree\n"
+    assert read_text("\ufeffone\r\ntwo") == "one\ntwo"
+
+
+def test_a_line_of_a_megabyte_is_only_a_line():
+    assert read_text("ab" * 500_000) == "ab" * 500_000
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "This text is empty"),
+        ("", "This text is empty"),
+        (" \n\t\u2003\n", "This text is empty"),
+        (b"\xef\xbb\xbf\r\n", "This text is empty"),
+        (b"abc\xff\xfe", r"not valid UTF-8: byte 3 \(0xFF\) cannot be read"),
+        ("hello".encode("utf-16"), r"byte 0 \(0xFF\) cannot be read. It looks like UTF-16"),
+        (b"caf\xe9", r"byte 3 \(0xE9\)"),
+        ("ab\0c", "a NUL character at position 2"),
+        (b"ab\0c", "a NUL character at position 2"),
+        ("ab\ud800c", r"position 2 is half of a surrogate pair \(U\+D800\)"),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 20_902))), "20,902 distinct characters"),
+    ],
+)
+def test_unfit_text_is_refused_with_the_reason(data, sentence):
+    with pytest.raises(TextError, match=sentence):
+        read_text(data)
+
+
+def test_too_long_a_text_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(own_text, "MAX_CHARACTERS", 10)
+    assert read_text("x" * 10) == "x" * 10
+    with pytest.raises(TextError, match="has 11 characters, and at most 10 characters are allowed"):
+        read_text(b"x" * 11)
+    with pytest.raises(TextError, match="has 41 bytes, and at most 10 characters are allowed"):
+        read_text(b"\xff" * 41)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_clean_text_or_a_sentence(data):
+    try:
+        text = read_text(data)
+    except TextError as error:
+        assert str(error).endswith(".")
+    else:
+        assert text.strip() and "\0" not in text and "\r" not in text and read_text(text) == text
+
+
+@given(st.integers(2, 300), st.floats(0.01, 0.5))
+def test_a_text_is_long_enough_exactly_when_both_parts_hold_a_context(block_size, val_fraction):
+    def fits(length):
+        return all(len(part) > block_size for part in split_ids("x" * length, val_fraction))
+
+    with pytest.raises(TextError) as caught:
+        check_trainable("ab", block_size, val_fraction)
+    needed = int(re.search(r"at least ([\d,]+)", str(caught.value))[1].replace(",", ""))
+    assert fits(needed) and not fits(needed - 1)
+    check_trainable("a" + "b" * (needed - 1), block_size, val_fraction)
+    with pytest.raises(TextError, match="characters, and 1 are missing"):
+        check_trainable("a" + "b" * (needed - 2), block_size, val_fraction)
+
+
+def test_the_sentence_of_a_short_text_says_how_much_is_missing():
+    with pytest.raises(TextError) as caught:
+        check_trainable("ab" * 50, block_size=64, val_fraction=0.1)
+    assert str(caught.value) == (
+        "This text has 100 characters, and 541 are missing: with a context of 64 and 10% kept for validation it needs "
+        "at least 641, so that both parts hold 65. Choose a longer text or a shorter context."
+    )
+
+
+@pytest.mark.parametrize(("text", "what"), [("", "no characters"), ("aaaa" * 1000, "only one distinct character, 'a'")])
+def test_nothing_to_predict_is_refused(text, what):
+    with pytest.raises(TextError, match=f"This text has {what}"):
+        check_trainable(text, block_size=8, val_fraction=0.1)
+
+
+def test_a_saved_text_is_in_the_catalogue_and_comes_back_as_it_was(tmp_path):
+    text = "Größe 😀\nשלום\n"
+    saved = save_text(text, "Mine", tmp_path)
+    assert saved.own and saved.title == "Mine" and saved.characters == len(text)
+    assert find_corpus(saved.name, tmp_path) == saved
+    assert load_corpus(saved.name, tmp_path) == text
+
+
+def test_saving_twice_keeps_one_text_with_the_newer_title(tmp_path):
+    first, second = save_text("abc", "one", tmp_path), save_text("abc", "two", tmp_path)
+    assert first.name == second.name
+    assert [corpus.title for corpus in catalogue(tmp_path) if corpus.own] == ["two"]
+
+
+def test_the_newest_comes_first(tmp_path):
+    names = [save_text(text, text, tmp_path).name for text in ("abc", "def", "ghi")]
+    assert [corpus.name for corpus in catalogue(tmp_path) if corpus.own] == names[::-1]
+
+
+@pytest.mark.parametrize(
+    ("title", "label"),
+    [
+        ("../../x", "../../x"),
+        ("<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
+        ("  two\n\tlines\0 ", "two lines"),
+        ("\u202eabc", "abc"),
+        ("x" * 200, "x" * 80),
+        ("", "My text"),
+    ],
+)
+def test_a_title_is_a_clean_label_and_never_a_path(tmp_path, title, label):
+    saved = save_text("abc", title, tmp_path)
+    assert saved.title == label
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == [
+        f"{saved.name}.json",
+        f"{saved.name}.txt",
+    ]
+
+
+def test_a_deleted_text_is_gone(tmp_path):
+    saved = save_text("abc", "Mine", tmp_path)
+    assert load_corpus(saved.name, tmp_path) == "abc"
+    delete_text(saved.name, tmp_path)
+    assert not list((tmp_path / "texts").iterdir())
+    with pytest.raises(TextError, match="There is no text called"):
+        load_corpus(saved.name, tmp_path)
+    with pytest.raises(TextError, match="There is no text called"):
+        delete_text(saved.name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "../secret", "text-0123", "text-../../etc/passwd1"])
+def test_only_texts_of_ones_own_can_be_deleted(tmp_path, name):
+    (tmp_path / "secret.txt").write_text("keep")
+    with pytest.raises(TextError, match="There is no text of your own"):
+        delete_text(name, tmp_path)
+    assert (tmp_path / "secret.txt").exists()
+
+
+def test_a_text_changed_on_disk_is_refused(tmp_path):
+    saved = save_text("abc", "Mine", tmp_path)
+    (tmp_path / "texts" / f"{saved.name}.txt").write_text("abd")
+    with pytest.raises(TextError, match="has been changed on disk"):
+        load_corpus(saved.name, tmp_path)
+
+
+@pytest.mark.parametrize("card", [None, "", "[]", '{"title": "x"}', '{"title": 1, "characters": "x", "saved": ""}'])
+def test_a_text_without_its_card_is_still_listed_and_loaded(tmp_path, card):
+    saved = save_text("abc", "Mine", tmp_path)
+    file = tmp_path / "texts" / f"{saved.name}.json"
+    file.unlink() if card is None else file.write_text(card)
+    assert find_corpus(saved.name, tmp_path).title == saved.name
+    assert load_corpus(saved.name, tmp_path) == "abc"
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / "texts").write_text("a file where the folder should be")
+    with pytest.raises(TextError, match="The text cannot be kept in"):
+        save_text("abc", "Mine", tmp_path)
