@@ -27,6 +27,8 @@ from core.runs.processes import ProcessId, is_alive
 from core.runs.records import Command, Probe, RunRecord, Status, library_versions
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
+# How Python introduces the frames of a traceback or of a crash.
+_SAYS_NOTHING = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
 
 def runs_folder(home: Path) -> Path:
@@ -213,20 +215,31 @@ class RunFolder:
             again = status
         return again if again.pid != status.pid or again.ended else self._died(again)
 
+    def settle(self) -> Status:
+        """`status()`, and a death that it finds is written down: much later, a pid tells less surely."""
+        status = self.status()
+        if status.state == "failed" and self.problem is None and not self._read_status().ended:
+            self.write_status(status)
+        return status
+
     def write_status(self, status: Status, *, durable: bool = True) -> None:
         stamped = status.model_copy(update={"updated": time.time()})
         write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
 
     def last_words(self, lines: int = 3) -> str:
-        """The last lines of the worker's log that say something; empty if it said nothing."""
+        """The last lines of the worker's log that say something; empty if it said nothing.
+
+        Where the log ends in a traceback, its frames are passed over: they are indented, the error itself is not.
+        """
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(0, self.log_path.stat().st_size - 20_000))
                 said = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        meaningful = [line.strip() for line in said if re.search(r"\w", line)]
-        return "\n".join(line[:300] for line in meaningful[-lines:])
+        meaningful = [line.rstrip() for line in said if re.match(r"\S", line) and re.search(r"\w", line)]
+        words = [line for line in meaningful if not line.startswith(_SAYS_NOTHING)]
+        return "\n".join(line[:300] for line in words[-lines:])
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         append_row(self.metrics_path, row)
@@ -363,7 +376,7 @@ class RunFolder:
         return [
             path
             for path in sorted(self.path.rglob("*"))
-            if path.is_file() and not path.name.startswith(TEMPORARY) and path.parent != self.commands
+            if path.is_file() and not path.name.startswith(".") and path.parent != self.commands
         ]
 
     def _read_json(self, name: str) -> dict[str, Any]:

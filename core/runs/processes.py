@@ -1,6 +1,9 @@
 """Whether a process written down earlier is still the same one, and alive."""
 
 import os
+import signal
+import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import psutil
@@ -35,3 +38,22 @@ def is_alive(process: ProcessId) -> bool:
         return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def send_signal(process: ProcessId, how: signal.Signals) -> None:
+    """Signal that very process, and its children with it where it leads a group of its own."""
+    if not is_alive(process):
+        return
+    with suppress(ProcessLookupError):
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, how)
+        else:  # started from somebody's shell, whose other processes are none of our business
+            os.kill(process.pid, how)
+
+
+def kill(process: ProcessId, seconds: float = 10.0) -> None:
+    """End a process at once, and wait until it is gone."""
+    send_signal(process, signal.SIGKILL)
+    deadline = time.monotonic() + seconds
+    while is_alive(process) and time.monotonic() < deadline:
+        time.sleep(0.005)

@@ -1,0 +1,33 @@
+"""What the shell can do: parses the line, calls a command, and turns our errors into one sentence.
+
+Commands import what they need when they run: listing presets should not wait for torch.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from core.commands import generate, lists, train, work
+from core.errors import ExplorerError
+
+_COMMANDS = (train, generate, lists, work)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
+    parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
+    commands = parser.add_subparsers(required=True, metavar="{train,resume,generate,runs,corpora,presets}")
+    for module in _COMMANDS:
+        module.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except ExplorerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read our output, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,65 @@
+"""`runs`, `corpora` and `presets`: what there is."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.home import home
+from core.presets import PRESETS
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    for name, show, about in (
+        ("runs", runs, "list your runs, newest first"),
+        ("corpora", corpora, "list the texts to learn from"),
+        ("presets", presets, "list the presets"),
+    ):
+        commands.add_parser(name, help=about, description=about).set_defaults(run=show)
+
+
+def runs(_: argparse.Namespace) -> int:
+    from core.runs.folder import list_runs
+
+    table = _table("name", "state", "step", "validation loss", "id")
+    for folder in list_runs(home()):
+        status = folder.status()
+        loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
+        table.add_row(Text(folder.name), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id)
+    return _show(table, "There are no runs yet. Start one: python -m core train")
+
+
+def corpora(_: argparse.Namespace) -> int:
+    from core.text.corpora import catalogue
+
+    table = _table("name", "title", "characters", "language", "licence")
+    for corpus in catalogue(home()):
+        size = f"{corpus.characters:,}" if corpus.characters else "?"
+        table.add_row(corpus.name, Text(corpus.title), size, corpus.language, corpus.licence)
+    return _show(table)
+
+
+def presets(_: argparse.Namespace) -> int:
+    table = _table("name", "layers", "heads", "width", "context", "batch", "steps", "what it is")
+    for name, make in PRESETS.items():
+        config = make()
+        model, train = config.model, config.train
+        shape = (model.n_layer, model.n_head, model.n_embd) if model.kind == "gpt" else ("", "", "")
+        numbers = map(str, (*shape, model.block_size, train.batch_size, train.steps))
+        table.add_row(name, *numbers, (make.__doc__ or "").split("\n")[0])
+    return _show(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _show(table: Table, otherwise: str = "") -> int:
+    # Into a pipe goes every word: a table cut to a terminal's width would be of no use there.
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(table if table.row_count else otherwise)
+    return 0

@@ -1,0 +1,95 @@
+"""The worker processes that one supervisor has started, and the one that stands by."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import core
+from core.runs.folder import RunFolder
+from core.runs.processes import identify
+from core.runs.records import Status
+
+STANDBY_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
+STANDBY_RETRY = 30.0  # seconds before another try where one ended by itself
+
+_outliving: list[subprocess.Popen] = []  # a Popen protests when it is collected while its process runs: here it may
+
+
+class Crew:
+    """Starts workers in sessions of their own, so that nothing that ends the server ends them."""
+
+    def __init__(self, home: Path):
+        self._home = home
+        self._workers: list[subprocess.Popen] = []
+        self._standby: subprocess.Popen | None = None
+        self._standby_due = 0.0  # monotonic
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def keep_standby(self) -> None:
+        """See to it that a process with torch imported waits, unless one has just been handed over or has failed."""
+        with self._lock:
+            if self._standby is not None and self._standby.poll() is not None:
+                self._standby.stdin.close()
+                self._standby, self._standby_due = None, time.monotonic() + STANDBY_RETRY
+            if self._standby is None and not self._closed and time.monotonic() >= self._standby_due:
+                self._standby = self._start_standby(subprocess.DEVNULL)
+
+    def hand_over(self, folder: RunFolder, status: Status) -> None:
+        """Give a run to the standby, or to a new worker where none stands by."""
+        with self._lock:
+            worker, self._standby = self._standby, None
+            self._standby_due = time.monotonic() + STANDBY_REST
+        if worker is None or not _tell(worker, folder, status):
+            with folder.log_path.open("ab") as log:  # should it fail to start, that is where to read why
+                worker = self._start_standby(log)
+            _tell(worker, folder, status)
+        self._workers.append(worker)
+
+    def reap(self) -> None:
+        """Let go of children that have ended, so that the system can."""
+        self._workers = [worker for worker in self._workers if worker.poll() is None]
+
+    def close(self) -> None:
+        """End the standby; workers go on."""
+        with self._lock:
+            self._closed = True
+            standby, self._standby = self._standby, None
+        self.reap()
+        _outliving.extend(self._workers)
+        if standby is not None:
+            standby.kill()  # it has nothing to lose, and may still be importing
+            standby.wait()
+            standby.stdin.close()
+
+    def _start_standby(self, output: int | IO[bytes]) -> subprocess.Popen:
+        root = str(Path(core.__file__).parents[1])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        return subprocess.Popen(
+            [sys.executable, "-m", "core", "worker", "--standby"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(self._home)},
+            start_new_session=True,
+        )
+
+
+def _tell(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
+    """Tell a process that stands by which run is its own; False where it has died."""
+    process = identify(worker.pid)
+    if process is None or worker.poll() is not None:
+        return False
+    started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
+    # Before the worker knows of the run, so that only one of the two ever writes its status.
+    folder.write_status(status.model_copy(update=started))
+    try:
+        with worker.stdin as line:
+            line.write(f"{folder.id}\n".encode())
+    except BrokenPipeError:
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""The training of one run from its folder: begin or go on, obey commands, end well. No screen, no process handling."""
+
+import errno
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from core.errors import ExplorerError, RunError
+from core.runs.folder import RunFolder
+from core.runs.journal import Journal
+from core.runs.probes import probe_sentence
+from core.runs.processes import this_process
+from core.runs.records import Status
+from core.text.batches import split_ids
+from core.text.corpora import load_corpus, text_hash
+from core.text.ngrams import count_baselines
+from core.text.own_text import check_trainable
+from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.training.checkpoints import latest_checkpoint, load_checkpoint
+from core.training.hardware import find_hardware
+from core.training.trainer import Trainer
+
+POLL_SECONDS = 0.02  # between two looks for commands while training
+PAUSED_POLL_SECONDS = 0.05
+PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
+
+log = logging.getLogger(__name__)
+
+
+def train_run(
+    folder: RunFolder,
+    home: Path,
+    *,
+    device: str | None = None,
+    on_status: Callable[[Status], None] | None = None,
+) -> Status:
+    """Train a run to its end, or until it is told to stop; goes on from its last checkpoint if it has one.
+
+    Args:
+        home: where texts of the user's own lie.
+        device: instead of the one in the settings.
+        on_status: called with every status that is written, about five times a second.
+
+    Returns:
+        The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
+
+    Raises:
+        ExplorerError: the run failed for a reason that a sentence explains; the status says so too.
+        Exception: it failed for another reason; the status has its type and message.
+    """
+    with folder.hold():
+        before = folder.status()
+        process = this_process()
+        begun = Status(
+            state="starting",
+            step=before.step,
+            steps=before.steps,
+            pid=process.pid,
+            pid_started=process.started,
+            attempt=before.attempt + 1,
+            seconds=before.seconds,
+            train_loss=before.train_loss,
+            val_loss=before.val_loss,
+        )
+        folder.write_status(begun, durable=False)
+        try:
+            return _Session(folder, home, begun, device, on_status).run()
+        except KeyboardInterrupt:
+            _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
+            raise
+        except Exception as error:
+            _write_end(folder, "failed", _sentence(error))
+            raise
+
+
+class _Session:
+    """One attempt at a run: everything loaded, then the loop."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        home: Path,
+        status: Status,
+        device: str | None,
+        on_status: Callable[[Status], None] | None,
+    ):
+        self.folder = folder
+        record = folder.record()
+        config = record.config
+        hardware = find_hardware(device or config.train.device)
+        log.info("attempt %d at run %s. %s", status.attempt, folder.id, hardware.sentence)
+
+        text = load_corpus(config.data.corpus, home)
+        digest = text_hash(text)
+        if record.corpus_hash and record.corpus_hash != digest:
+            raise RunError(
+                f"The text {config.data.corpus!r} is no longer the one this run began with, so it cannot go on. "
+                "Start a new run on the new text."
+            )
+        check_trainable(text, config.model.block_size, config.data.val_fraction)
+        folder.write_record(
+            record.model_copy(
+                update={"corpus_hash": digest, "hardware": hardware.sentence, "versions": dict(hardware.versions)}
+            )
+        )
+        tokenizer = self._tokenizer(text)
+        ids = torch.from_numpy(tokenizer.encode_array(text))
+        train_ids, val_ids = split_ids(ids, config.data.val_fraction)
+
+        self.trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device)
+        if checkpoint := latest_checkpoint(folder.checkpoints):
+            load_checkpoint(checkpoint, self.trainer)
+        folder.cut_after(self.trainer.step if checkpoint else -1)
+        sentence = probe_sentence(val_ids, tokenizer, config.model.block_size)
+        self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status)
+        self._count = lambda: asdict(count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size))
+        self._allowed = math.inf  # steps to take before pausing
+        self._stop_asked = False
+        self._stop_reason = ""
+        self._poll_due = 0.0
+
+    def run(self) -> Status:
+        trainer, journal = self.trainer, self.journal
+        steps = trainer.config.train.steps
+        journal.event("start", attempt=journal.status.attempt)
+        journal.opening()
+        if self.folder.read_baselines() is None:
+            self.folder.write_baselines(self._count())
+        while trainer.step < steps:
+            self._obey()
+            if self._stop_asked:
+                break
+            if self._allowed <= 0:
+                if not self._wait_paused():
+                    journal.leave_paused()
+                    return journal.status
+                continue
+            watched = self._allowed < math.inf
+            journal.step(trainer.train_step(), watched=watched)
+            self._allowed -= 1
+        journal.save()
+        if trainer.step >= steps:
+            journal.event("finish")
+            journal.set_state("finished")
+        else:
+            journal.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
+        return journal.status
+
+    def _tokenizer(self, text: str) -> CharTokenizer:
+        """The one this run began with; made from the text the first time."""
+        if self.folder.tokenizer_path.exists():
+            return load_tokenizer(self.folder.tokenizer_path)
+        tokenizer = CharTokenizer.from_text(text)
+        tokenizer.save(self.folder.tokenizer_path)
+        return tokenizer
+
+    def _obey(self) -> None:
+        """Take the commands that have come, if it is time to look."""
+        if time.monotonic() < self._poll_due:
+            return
+        for command in self.folder.take_commands():
+            if command.name == "pause":
+                self._allowed = 0
+            elif command.name == "resume":
+                self._allowed = math.inf
+            elif command.name == "step":
+                self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
+            elif command.name == "stop":
+                self._stop_asked, self._stop_reason = True, str(command.args.get("reason", ""))
+            else:
+                log.warning("unknown command %r", command.name)
+                continue
+            self.journal.event(command.name)
+        self._poll_due = time.monotonic() + POLL_SECONDS
+
+    def _wait_paused(self) -> bool:
+        """Save, say that the run is paused, and wait; False if nobody has asked for anything for long."""
+        self.journal.save()
+        self.journal.set_state("paused")
+        until = time.monotonic() + PAUSED_EXIT_SECONDS
+        while time.monotonic() < until:
+            self._obey()
+            if self._stop_asked or self._allowed > 0:
+                if self._allowed == math.inf and not self._stop_asked:
+                    self.journal.set_state("running")
+                return True
+            time.sleep(PAUSED_POLL_SECONDS)
+        return False
+
+
+def _write_end(folder: RunFolder, state: str, reason: str) -> None:
+    """Write how it ended; where even that cannot be written (disk full, run deleted), the log has to do."""
+    changes = {"state": state, "reason": reason, "pid": None, "pid_started": None, "seconds_left": None}
+    try:
+        folder.write_status(folder.status().model_copy(update=changes))
+    except OSError as error:
+        log.error("the status of run %s could not be written: %s", folder.id, error)
+
+
+def _sentence(error: Exception) -> str:
+    """What to tell the user about an error, whoever raised it."""
+    if isinstance(error, ExplorerError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "There was not enough memory. Choose a smaller batch, context or width, or end other programs."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Make room, for instance by deleting old runs, then resume this one."
+    return f"{type(error).__name__}: {error}"

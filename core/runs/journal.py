@@ -1,0 +1,188 @@
+"""What a run writes down while it trains: metrics, samples, probes, weights and how it fares."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from core.config import GenerationConfig
+from core.generation import generate
+from core.runs.folder import RunFolder
+from core.runs.probes import write_probe
+from core.runs.records import State, Status
+from core.text.tokenizer import CharTokenizer
+from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
+from core.training.trainer import EvaluationEvent, StepEvent, Trainer
+
+STATUS_SECONDS = 0.2  # between two status files
+PROBE_SECONDS = 0.4  # between two probes, or more where they take long
+PROBE_SHARE = 0.05  # of the time may go into probes
+SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes one run's folder on behalf of its trainer; never changes the course of training.
+
+    Args:
+        status: as the worker begins; carries the attempt and the worker's pid.
+        on_status: called with every status written, for a progress bar.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        trainer: Trainer,
+        tokenizer: CharTokenizer,
+        probe_text: list[int],
+        status: Status,
+        on_status: Callable[[Status], None] | None = None,
+    ):
+        self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
+        self.probe_text, self.status, self._on_status = probe_text, status, on_status
+        config = trainer.config.train
+        size = sum(parameter.numel() * parameter.element_size() for parameter in trainer.model.parameters())
+        self._snapshots = set(snapshot_steps(config.steps, min(config.snapshots, SNAPSHOT_BYTES // size)))
+        self._clock = Stopwatch(_seconds_so_far(folder))
+        self._first_step = trainer.step
+        self._steps_since_row: list[StepEvent] = []
+        self._status_due = self._probe_due = 0.0
+
+    def opening(self) -> None:
+        """The very first rows: what the untrained model is like. The first point of the curve comes first of all."""
+        self.set_state("running")
+        if self.trainer.step == 0:
+            self._row(None, self.trainer.evaluate())
+            self._write_status(durable=False)
+            self.probe()
+            self.sample()
+            self._snapshot()
+        else:
+            self.probe()
+
+    def step(self, event: StepEvent, *, watched: bool = False) -> None:
+        """Write down one step and all that is due after it.
+
+        Args:
+            watched: someone takes single steps, so show each of them.
+        """
+        config, step = self.trainer.config.train, event.step
+        last = step >= config.steps
+        self._steps_since_row.append(event)
+        evaluation = self.trainer.evaluate() if last or step % config.eval_interval == 0 else None
+        if evaluation or watched or step % config.log_interval == 0:
+            self._row(event, evaluation)
+        if last or watched or time.monotonic() >= self._probe_due:
+            self.probe()
+        if last or step % config.sample_interval == 0:
+            self.sample()
+        self._snapshot()
+        if step % config.checkpoint_interval == 0 and not last:
+            self.save()
+        if time.monotonic() >= self._status_due:
+            self._write_status(durable=False)
+
+    def set_state(self, state: State, reason: str = "") -> None:
+        """Write a change of state, on disk before this returns."""
+        if state == "running":
+            self._clock.go()
+        else:
+            self._clock.halt()
+        gone = {} if state in ("running", "paused") else {"pid": None, "pid_started": None, "seconds_left": None}
+        self.status = self.status.model_copy(update={"state": state, "reason": reason, **gone})
+        self._write_status(durable=True)
+
+    def leave_paused(self) -> None:
+        """Say that the run stays paused without a process."""
+        self.status = self.status.model_copy(update={"pid": None, "pid_started": None})
+        self._write_status(durable=True)
+
+    def event(self, kind: str, **more) -> None:
+        self.folder.append_event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
+
+    def save(self) -> None:
+        """All that is needed to go on from here, and the weights to look at."""
+        save_checkpoint(self.folder.checkpoints, self.trainer)
+        save_weights(self.folder.weights_path, self.trainer.model, self.trainer.step)
+
+    def probe(self) -> None:
+        start = time.monotonic()
+        write_probe(self.folder, self.trainer.model, self.trainer.step, self.probe_text, self.tokenizer)
+        took = time.monotonic() - start
+        self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
+
+    def sample(self) -> None:
+        """Let the model write, every time from the same prompt with the same dice, so that only learning shows."""
+        config, tokenizer = self.trainer.config.train, self.tokenizer
+        prompt = tokenizer.encode("\n") if "\n" in tokenizer.tokens else [0]
+        how = GenerationConfig(
+            max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
+        )
+        text = tokenizer.decode([token.id for token in generate(self.trainer.model, prompt, how)])
+        self.folder.append_sample({"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss})
+
+    def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
+        row: dict[str, float] = {"step": self.trainer.step}
+        changes: dict[str, float] = {}
+        if event:
+            steps, self._steps_since_row = self._steps_since_row, []
+            speed = sum(step.tokens for step in steps) / max(1e-9, sum(step.seconds for step in steps))
+            row |= {"loss": event.loss, "lr": event.learning_rate, "grad_norm": event.grad_norm}
+            row["tokens_per_second"] = changes["tokens_per_second"] = speed
+        row["seconds"] = round(self._clock.seconds, 3)
+        if evaluation:
+            losses = {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss}
+            row |= losses
+            changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
+            log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
+        self.folder.append_metrics(row)
+        self.status = self.status.model_copy(update=changes)
+
+    def _snapshot(self) -> None:
+        if self.trainer.step in self._snapshots:
+            save_weights(self.folder.snapshot_path(self.trainer.step), self.trainer.model, self.trainer.step)
+
+    def _write_status(self, *, durable: bool) -> None:
+        step, steps = self.trainer.step, self.trainer.config.train.steps
+        done = step - self._first_step
+        left = self._clock.seconds_here / done * (steps - step) if done else None
+        changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3)}
+        if not self.status.ended:
+            changes["seconds_left"] = left
+        self.status = self.status.model_copy(update=changes)
+        self.folder.write_status(self.status, durable=durable)
+        self._status_due = time.monotonic() + STATUS_SECONDS
+        if self._on_status:
+            self._on_status(self.status)
+
+
+class Stopwatch:
+    """Counts the seconds a run trains, pauses left out."""
+
+    def __init__(self, before: float):
+        self._before = before  # seconds, of earlier attempts
+        self._here = 0.0
+        self._since: float | None = None
+
+    def go(self) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def halt(self) -> None:
+        self._here, self._since = self.seconds_here, None
+
+    @property
+    def seconds_here(self) -> float:
+        """Of this attempt."""
+        return self._here + (time.monotonic() - self._since if self._since is not None else 0.0)
+
+    @property
+    def seconds(self) -> float:
+        return self._before + self.seconds_here
+
+
+def _seconds_so_far(folder: RunFolder) -> float:
+    """Taken from the rows that are left, so that a repeated stretch is not counted twice."""
+    rows = folder.read_metrics()
+    return float(rows[-1].get("seconds") or 0.0) if rows else 0.0

@@ -1,0 +1,29 @@
+"""What the live board draws of a model while it learns: attention on one sentence, and the table of embeddings."""
+
+import numpy as np
+from torch import Tensor
+
+from core.inspection.attention import attention_patterns, to_bytes
+from core.inspection.embeddings import token_embeddings
+from core.model import GPT, Bigram
+from core.runs.folder import RunFolder
+from core.text.tokenizer import CharTokenizer
+
+PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
+
+
+def probe_sentence(val_ids: Tensor, tokenizer: CharTokenizer, block_size: int) -> list[int]:
+    """The ids of a piece of text the model never trains on, begun at a line's start; at most PROBE_LENGTH."""
+    length = min(PROBE_LENGTH, block_size)
+    opening = val_ids[: 40 * PROBE_LENGTH].tolist()
+    starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]
+    # The first line is usually cut in the middle by the split, and blank lines are no beginning.
+    start = next((place for place in starts if not tokenizer.tokens[opening[place]].isspace()), 0)
+    return opening[start : start + length]
+
+
+def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: CharTokenizer) -> None:
+    """Compute both for the model as it is, and put them where the board looks."""
+    attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
+    embedding = token_embeddings(model).astype(np.float16)  # (V, C)
+    folder.write_probe(step, attention, embedding, [tokenizer.tokens[id] for id in ids])

@@ -1,0 +1,246 @@
+"""Starts workers, watches them and tells them what users want. Keeps nothing in memory that a restart would miss."""
+
+import fcntl
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import RunError
+from core.runs.capacity import slots as slots_of_this_machine
+from core.runs.crew import Crew
+from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.processes import ProcessId, is_alive, kill, send_signal, this_process
+from core.runs.queue import Claim, Queue
+from core.runs.records import Status
+
+TICK_SECONDS = 0.25
+STOP_SECONDS = 10.0  # for a worker to save and stop by itself
+TERMINATE_SECONDS = 5.0  # more, after being asked by the system's own signal
+LOST_SECONDS = 60.0  # after which a run that says it waits is taken at its word
+
+log = logging.getLogger(__name__)
+
+
+class Deadline(NamedTuple):
+    """What a worker gets that was told to stop and has not."""
+
+    when: float  # monotonic seconds
+    signal: signal.Signals
+
+
+class Supervisor:
+    """The verbs of the pages, and a thread that sees to it that waiting runs train and dead ones are noticed.
+
+    All it knows lies on disk: the queue says who waits and who holds a slot, a run's status names its process. So a
+    new supervisor goes on where a killed one was, workers outlive it, and two of them on one home take turns.
+
+    Args:
+        home: the folder of everything; its runs folder must be writable.
+        slots: runs to train at once; as many as the machine bears if left out. Paused runs take none.
+    """
+
+    def __init__(self, home: Path, slots: int | None = None):
+        self.home = home
+        self.slots = slots if slots is not None else slots_of_this_machine()
+        (home / "runs").mkdir(parents=True, exist_ok=True)
+        self.queue = Queue(home)
+        self._crew = Crew(home)
+        self._me = this_process()
+        self._lock_path = home / "runs" / "supervisor.lock"
+        self._threads_turn = threading.Lock()
+        self._deadlines: dict[str, Deadline] = {}  # by run id
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch, and get the standby ready."""
+        if self._thread is None:
+            self._crew.keep_standby()
+            self._find_lost()
+            self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching. Workers go on training; only the standby, which has nothing to do, ends."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._crew.close()
+
+    def submit(self, folder: RunFolder) -> None:
+        """Let a new run wait for its turn, which may be at once. Again for the same run, nothing happens."""
+        with self._turn():
+            if folder.status().state == "queued":
+                self.queue.put(folder.id)
+                self._fill_slots()
+
+    def pause(self, folder: RunFolder) -> None:
+        """Pause after the step under way; a run that still waits leaves the queue."""
+        with self._turn():
+            status = folder.status()
+            if status.state == "queued":
+                self.queue.remove(folder.id)
+                folder.write_status(status.model_copy(update={"state": "paused"}))
+            elif status.ended:
+                raise RunError(f"The run {folder.name!r} has ended, so it cannot be paused.")
+            else:
+                folder.send("pause")
+
+    def resume(self, folder: RunFolder) -> None:
+        """Go on with a paused, stopped or failed run as soon as a slot is free."""
+        with self._turn():
+            status = folder.status()
+            if status.state == "finished":
+                raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
+            if status.state == "paused" and status.pid is not None:
+                self.queue.remove(folder.id)  # it may hold the slot of before the pause, if nobody has looked since
+                self.queue.put(folder.id)
+            elif status.state == "paused" or status.ended:
+                self._enqueue(folder, status)
+            self._fill_slots()
+
+    def step(self, folder: RunFolder) -> None:
+        """Take one step and pause."""
+        with self._turn():
+            status = folder.status()
+            if status.state == "queued" or status.ended:
+                raise RunError(
+                    f"The run {folder.name!r} is {status.state}. Single steps need a run that trains or is paused."
+                )
+            if status.pid is None:
+                self._enqueue(folder, status)
+            folder.send("step")
+            self._fill_slots()
+
+    def stop(self, folder: RunFolder) -> None:
+        """Save and end; a run that waits just leaves the queue. One that has ended stays as it is."""
+        with self._turn():
+            status = folder.status()
+            if status.ended:
+                return
+            if status.pid is None:
+                self.queue.remove(folder.id)
+                ended = {"state": "stopped", "reason": "Stopped before a worker had taken it up."}
+                if status.step:
+                    ended["reason"] = f"Stopped by hand at step {status.step:,}."
+                folder.write_status(status.model_copy(update=ended))
+            else:
+                folder.send("stop")
+                self._deadlines.setdefault(folder.id, Deadline(time.monotonic() + STOP_SECONDS, signal.SIGTERM))
+
+    def delete(self, folder: RunFolder) -> None:
+        """End its worker, if there is one, and remove the run for good."""
+        with self._turn():
+            self.queue.remove(folder.id)
+            status = folder.status()
+            if not status.ended and status.pid is not None:
+                kill(ProcessId(status.pid, status.pid_started or 0.0))
+            folder.delete()
+            self._deadlines.pop(folder.id, None)
+
+    def waiting(self) -> list[str]:
+        """The ids of the runs that wait, the next one first."""
+        return self.queue.waiting()
+
+    def check(self) -> None:
+        """One look at everything: who has died, who has ended, who may begin."""
+        with self._turn():
+            self._crew.reap()
+            for claim in self.queue.active():
+                self._look_at(claim)
+            self._press()
+            self._fill_slots()
+        self._crew.keep_standby()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(TICK_SECONDS):
+            try:
+                self.check()
+            except Exception:  # the watch goes on whatever one look ran into
+                log.exception("a look at the runs failed")
+
+    def _look_at(self, claim: Claim) -> None:
+        """Free the slot of a run that no longer needs it."""
+        try:
+            folder = open_run(self.home, claim.id)
+        except RunError:  # deleted
+            self.queue.remove(claim.id)
+            return
+        status = folder.settle()
+        if status.state == "queued":
+            # Claimed, but no worker was given it: the supervisor in charge ended in between.
+            if not _is_alive(claim.owner):
+                self.queue.release(claim.id)
+        elif status.ended or (status.state == "paused" and status.updated > claim.since):
+            self.queue.remove(claim.id)
+
+    def _find_lost(self) -> None:
+        """Queue what says that it waits but does not: its supervisor ended too soon, or the queue was deleted."""
+        with self._turn():
+            for folder in reversed(list_runs(self.home)):
+                status = folder.status()
+                # A young one may be about to be submitted, or to be trained from a shell.
+                if status.state == "queued" and time.time() - status.updated > LOST_SECONDS:
+                    self.queue.put(folder.id)
+
+    def _press(self) -> None:
+        """Make workers stop that were told to and have not: first the polite signal, then the one nobody survives."""
+        for id, deadline in list(self._deadlines.items()):
+            if time.monotonic() < deadline.when:
+                continue
+            del self._deadlines[id]
+            try:
+                folder = open_run(self.home, id)
+            except RunError:
+                continue
+            status = folder.status()
+            if status.ended or status.pid is None:
+                continue
+            process = ProcessId(status.pid, status.pid_started or 0.0)
+            if deadline.signal == signal.SIGTERM:
+                send_signal(process, signal.SIGTERM)
+                self._deadlines[id] = Deadline(time.monotonic() + TERMINATE_SECONDS, signal.SIGKILL)
+                continue
+            kill(process)
+            reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
+            gone = {"pid": None, "pid_started": None, "seconds_left": None}
+            folder.write_status(status.model_copy(update={"state": "stopped", "reason": reason, **gone}))
+
+    def _enqueue(self, folder: RunFolder, status: Status) -> None:
+        """Let a run without a process wait for one; what was asked of the last process no longer counts."""
+        folder.take_commands()
+        changes = {"state": "queued", "reason": "", "pid": None, "pid_started": None}
+        folder.write_status(status.model_copy(update=changes))
+        self.queue.put(folder.id)
+
+    def _fill_slots(self) -> None:
+        while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots):
+            try:
+                folder = open_run(self.home, id)
+            except RunError:  # deleted while it waited
+                self.queue.remove(id)
+                continue
+            status = folder.status()
+            if status.state == "paused" and status.pid is not None:
+                folder.send("resume")
+            elif status.state == "queued":
+                self._crew.hand_over(folder, status)
+            else:
+                self.queue.remove(id)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One at a time, among the threads of this process and among processes."""
+        with self._threads_turn, self._lock_path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _is_alive(owner: str) -> bool:
+    pid, _, started = owner.partition(":")
+    return is_alive(ProcessId(int(pid), float(started)))
