@@ -86,7 +86,7 @@ def _load_built_in(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _load_tiny_shakespeare(home: Path) -> str:
-    # Imported only here: the download's libraries take longer to load than any of the texts.
+    # Imported only here: no other text needs the libraries that download.
     from core.text.download import fetch
 
     file = fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, home / "downloads", TINY_SHAKESPEARE_FILE)

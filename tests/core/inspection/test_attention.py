@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from core.inspection.attention import attention_patterns, describe, to_bytes
+from tests.core.inspection.conftest import make
+
+IDS = [3, 1, 4, 1, 5, 9]
+TOKENS = list("h\ne lo")
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+def test_rows_sum_to_one_and_never_look_ahead(position):
+    patterns = attention_patterns(make(position=position), IDS)
+    assert patterns.shape == (2, 2, 6, 6) and patterns.dtype == np.float32
+    np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
+    assert not np.triu(patterns, k=1).any()
+    assert patterns.min() >= 0
+
+
+def test_without_the_mask_tokens_look_ahead():
+    patterns = attention_patterns(make(causal=False), IDS)
+    np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
+    assert np.triu(patterns, k=1).max() > 0
+
+
+def test_a_bigram_model_has_no_heads(bigram):
+    assert attention_patterns(bigram, IDS).shape == (0, 0, 6, 6)
+
+
+def test_bytes_keep_a_weight_to_half_a_step(gpt):
+    patterns = attention_patterns(gpt, IDS)
+    small = to_bytes(patterns)
+    assert small.dtype == np.uint8 and small.shape == patterns.shape
+    assert np.abs(small / 255 - patterns).max() <= 1 / 510 + 1e-6
+    assert to_bytes(np.array([0.0, 1.0, 1.0000001])).tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "sentence"),
+    [
+        (2, None, "'e' looks 62 % at 'h', 2 back"),
+        (2, 1, "'e' looks 8 % at '⏎', 1 back"),
+        (2, 2, "'e' looks 30 % at itself"),
+        (2, 3, "'e' looks 0 % at '·', 1 ahead"),
+        (3, None, "'·' looks 99 % at 'e', 1 back"),
+        (3, 0, "'·' looks under 1 % at 'h', 3 back"),
+    ],
+)
+def test_a_cell_in_words(row, column, sentence):
+    patterns = np.zeros((1, 2, 6, 6), dtype=np.float32)
+    patterns[0, 1, 2, :3] = 0.62, 0.08, 0.3
+    patterns[0, 1, 3, :3] = 0.004, 0.004, 0.992
+    assert describe(patterns, TOKENS, 0, 1, row, column) == sentence
