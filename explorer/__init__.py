@@ -1,0 +1,1 @@
+"""Everything that knows Streamlit: the pages' parts, the live streams, the server."""

@@ -1,0 +1,86 @@
+"""`python -m explorer`: serve GPT Explorer from this machine. What it imports comes late, so that --help is quick."""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from core.errors import ExplorerError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until Ctrl-C. Returns 0, or 2 with one sentence on stderr if it cannot begin."""
+    options = _parser().parse_args(arguments)
+    if options.home:
+        os.environ["GPT_EXPLORER_HOME"] = str(options.home.expanduser().absolute())
+    try:
+        from core.home import home
+
+        home()
+        check_free(options.address, options.port)
+        from explorer.server import serve
+
+        serve(options.address, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
+    except ExplorerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")
+    return 0
+
+
+def check_free(address: str, port: int) -> None:
+    """Raise ExplorerError, saying what to do, where nobody can listen at that address and port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name != "nt":  # as the server does: a port whose last user has just left counts as free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise ExplorerError(_sentence(error, address, port)) from None
+
+
+def _sentence(error: OSError, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} is in use, perhaps by a GPT Explorer that already runs at http://{address}:{port}. "
+            f"Open that page, or choose another port: python -m explorer --port {port + 1 if port < 65535 else 8501}"
+        )
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on port {port}. Choose one above 1023: python -m explorer --port 8501"
+    return (
+        f"GPT Explorer cannot listen at {address} port {port} ({error.strerror or error}). "
+        "The address must be one of this machine's: 127.0.0.1 for you alone, 0.0.0.0 for everyone in the network."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m explorer",
+        description="GPT Explorer: train a bigram model or a GPT on any text and watch it learn, in your browser.",
+    )
+    parser.add_argument("--port", type=_port, default=8501, help="where the page is served (default: 8501)")
+    parser.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network",
+    )
+    parser.add_argument("--home", type=Path, help="folder for runs and texts (default: ~/.gpt-explorer)")
+    parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")
+    parser.add_argument(
+        "--dev", action="store_true", help="for work on GPT Explorer: reload on change, show tracebacks"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a whole number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

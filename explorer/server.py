@@ -1,0 +1,114 @@
+"""The server: Streamlit's pages and our own routes in one process, a supervisor beside them."""
+
+import asyncio
+import gc
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+import plotly.graph_objects  # noqa: F401 - the pages need these; what is imported now is frozen below
+import sklearn.decomposition  # noqa: F401
+import streamlit as st
+import uvicorn.config
+
+from explorer import service
+from explorer.routes import api_routes
+from explorer.state import ROOT
+from explorer.streams import Feeds
+
+_COLLECT_EVERY = 60.0  # seconds
+
+
+def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) -> None:
+    """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C."""
+    for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
+        logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
+    app = build_app(base_path, lambda: print(_greeting(address, port, base_path), flush=True))
+    config = {
+        "server.address": address,
+        "server.port": port,
+        "server.baseUrlPath": base_path,
+        "server.headless": True,
+        "server.fileWatcherType": "auto" if dev else "none",
+        "server.runOnSave": dev,
+        "client.showErrorDetails": "full" if dev else "none",
+        "runner.postScriptGC": False,
+        "runner.magicEnabled": False,
+        "browser.gatherUsageStats": False,
+        "logger.hideWelcomeMessage": True,
+    }
+    app.run(config=config)
+
+
+def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) -> st.App:
+    """The ASGI app. `announce` is called when it is about to answer."""
+    feeds = Feeds()
+
+    @asynccontextmanager
+    async def lifespan(_app: st.App) -> AsyncIterator[dict]:
+        # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
+        await asyncio.to_thread(service.machine_speed)
+        service.supervisor()
+        service.serve_live_streams()
+        collecting = asyncio.create_task(_collect_garbage())
+        with _streams_end_first(feeds):
+            announce()
+            yield {}
+        collecting.cancel()
+        service.serve_live_streams(False)
+        await asyncio.to_thread(service.close)
+
+    return st.App(ROOT / "explorer" / "app.py", lifespan=lifespan, routes=api_routes(feeds, base_path))
+
+
+async def _collect_garbage() -> None:
+    """Instead of after every rerun (134 ms each with torch loaded): what is imported is set apart, the rest seldom."""
+    gc.collect()
+    gc.freeze()
+    while True:
+        await asyncio.sleep(_COLLECT_EVERY)
+        gc.collect()
+
+
+@contextmanager
+def _streams_end_first(feeds: Feeds) -> Iterator[None]:
+    """On Ctrl-C, close the live streams before uvicorn waits for every connection to end by itself."""
+    loop = asyncio.get_running_loop()
+    before: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(feeds.close)
+        before[number](number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            before[number] = handler
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _greeting(address: str, port: int, base_path: str) -> str:
+    path = f"/{base_path}" if base_path else ""
+    here = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
+    lines = [f"GPT Explorer is at http://{here}:{port}{path}"]
+    if here != address and ":" not in address and (network := _network_address()):
+        lines.append(f"Others in your network find it at http://{network}:{port}{path}")
+    return "\n".join(lines) + "\nPress Ctrl-C to stop; what trains goes on training."
+
+
+def _network_address() -> str | None:
+    """This machine's address in its network. Connecting a datagram socket sends nothing; it only picks a way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
+            return probe.getsockname()[0]
+        except OSError:
+            return None

@@ -1,0 +1,113 @@
+"""What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
+
+import json
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ConfigError, RunError
+from core.home import home
+from core.model import GPT, Bigram
+from core.runs.capacity import threads
+from core.runs.files import write_json
+from core.runs.folder import open_run
+from core.runs.models import load_model
+from core.runs.records import RunRecord
+from core.runs.supervisor import Supervisor
+from core.text.tokenizer import CharTokenizer
+from core.training.hardware import Hardware, find_hardware
+from core.training.speed import MachineSpeed, measure_speed
+
+__all__ = ["Opened", "hardware", "home", "live_streams", "machine_speed", "open_model", "supervisor"]
+
+MOST_MODELS = 4  # kept open at a time
+
+
+class Opened(NamedTuple):
+    """A run's model, ready to look into and to write with. Shared by all sessions: never change it."""
+
+    model: GPT | Bigram
+    tokenizer: CharTokenizer
+    record: RunRecord
+    step: int
+
+
+_lock = threading.RLock()
+_supervisors: dict[Path, Supervisor] = {}
+_models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+_streams = False
+
+
+def live_streams() -> bool:
+    """Whether this server has our own routes beside the pages: True under `python -m explorer` alone."""
+    return _streams
+
+
+def serve_live_streams(on: bool = True) -> None:
+    """Said by the server when it has them."""
+    global _streams
+    _streams = on
+
+
+def supervisor() -> Supervisor:
+    """The one of this process and home, at work from its first use on."""
+    place = home()
+    with _lock:
+        if place not in _supervisors:
+            _supervisors[place] = Supervisor(place)
+            _supervisors[place].start()
+        return _supervisors[place]
+
+
+def close() -> None:
+    """End the supervisors. What trains goes on training."""
+    with _lock:
+        while _supervisors:
+            _supervisors.popitem()[1].close()
+
+
+def open_model(run_id: str, step: int | None = None) -> Opened:
+    """A run's newest weights, or those kept at a step, in memory.
+
+    Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
+    """
+    folder = open_run(home(), run_id)
+    path = folder.latest_weights() if step is None else folder.snapshot_path(step)
+    if path is None or not path.exists():
+        raise RunError(f"The run {folder.name!r} has saved no weights yet. Its first are saved when training begins.")
+    key = (path, path.stat().st_mtime_ns)
+    with _lock:
+        if key not in _models:
+            loaded = load_model(folder, path)
+            for old in [known for known in _models if known[0] == path]:
+                del _models[old]
+            _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step)
+            while len(_models) > MOST_MODELS:
+                _models.popitem(last=False)
+        _models.move_to_end(key)
+        return _models[key]
+
+
+@lru_cache(maxsize=4)
+def hardware(device: str = "auto") -> Hardware:
+    """What this machine trains on. Raises ExplorerError where a device asked for is absent."""
+    return find_hardware(device)
+
+
+def machine_speed() -> MachineSpeed:
+    """How fast this machine trains: measured once for a machine (a second or two), then kept in the home."""
+    with _lock:
+        found = hardware()
+        known_as = f"{found.name}, {threads()} threads, torch {found.versions['torch']}"
+        path = home() / "machine.json"
+        try:
+            kept = json.loads(path.read_bytes())
+            if kept["machine"] == known_as:
+                return MachineSpeed.parse(kept["speed"])
+        except (OSError, ValueError, KeyError, TypeError, ConfigError):
+            pass  # never measured, or written by someone else
+        speed = measure_speed(threads(), found.device)
+        write_json(path, {"machine": known_as, "speed": speed.model_dump()})
+        return speed

@@ -1,0 +1,59 @@
+"""The sidebar: the logo, the way between the pages, and the run on view."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.home import home
+from core.runs.folder import RunFolder, open_run
+from explorer.charts.palette import palette_for
+from explorer.state import ROOT, query_for, run_on_view
+from explorer.words import model_in_words, state_in_words
+
+_LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
+
+
+def draw_sidebar(pages: dict[str, list], here) -> None:
+    """Links to every page, which keep the run on view, and a card that says which run that is.
+
+    Args:
+        pages: what `st.navigation` was given, by group.
+        here: the page that is shown.
+    """
+    st.logo(_logo(), size="large")
+    run_id = run_on_view()
+    with st.sidebar:
+        st.html(ROOT / "assets" / "css" / "sidebar.css")
+        for group, members in pages.items():
+            with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
+                if group:
+                    st.caption(group)
+                for page in members:
+                    with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
+                        st.page_link(page, query_params=query_for(run_id))
+        if run_id:
+            _draw_run_on_view(run_id)
+
+
+def _draw_run_on_view(run_id: str) -> None:
+    try:
+        folder = open_run(home(), run_id)
+    except ExplorerError:
+        return  # the page itself says what is wrong
+    with st.container(gap=None, key="nav_group_on_view"):
+        st.caption("On view")
+        st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
+
+
+def _card(folder: RunFolder) -> None:
+    with st.container(border=True, gap=None, key="on_view_card"):
+        st.text(folder.name)
+        status = folder.status()
+        words = state_in_words(status)
+        st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
+
+
+def _logo() -> str:
+    """The logo in the colours of the visitor's theme: an image cannot inherit them."""
+    palette = palette_for(st.context.theme.type)
+    drawing = (ROOT / "assets" / "images" / "logo.svg").read_text(encoding="utf-8")
+    return drawing.replace("ACCENT", palette.accent).replace("TEXT", palette.text)

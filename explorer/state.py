@@ -1,0 +1,148 @@
+"""What a page remembers; the only file that spells the keys of `session_state` and of the address.
+
+The run on view is in the address (`?run=ID`), so a refresh or a shared link shows it again. So is a draft that is not
+a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher can hand out settings as a link.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import streamlit as st
+
+from core.config import RunConfig, differences
+from core.errors import ConfigError
+from core.presets import PRESETS, preset
+from core.settings import fields_of
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_PRESET = next(iter(PRESETS))
+
+_RUN, _PRESET, _SET = "run", "preset", "set"  # in the address
+_DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
+
+
+def run_on_view() -> str | None:
+    """The id in the address, as it stands there: whoever opens the run finds out whether there is one."""
+    return st.query_params.get(_RUN) or None
+
+
+def view_run(run_id: str | None) -> None:
+    """Put a run into the address, or take it out."""
+    if run_id:
+        st.query_params[_RUN] = run_id
+    elif _RUN in st.query_params:
+        del st.query_params[_RUN]
+
+
+def page_file(name: str) -> str:
+    """The file of a page, by its name ("train") or its path in the repository ("pages/train.py")."""
+    return str(ROOT / "pages" / f"{Path(name).stem}.py")
+
+
+def query_for(run_id: str | None) -> dict[str, str]:
+    """What the address of another page needs so that the same run stays on view."""
+    return {_RUN: run_id} if run_id else {}
+
+
+def open_page(name: str, run_id: str | None = None, config: RunConfig | None = None) -> NoReturn:
+    """Go to a page, with a run on view or a draft to start from."""
+    st.switch_page(page_file(name), query_params=query_for(run_id) | (address_of(config) if config else {}))
+
+
+def address_of(config: RunConfig) -> dict[str, str]:
+    """The query parameters that say the same as `config`: its preset, and what differs from it."""
+    name = config.preset if config.preset in PRESETS else FIRST_PRESET
+    changed = differences(config, preset(name))
+    parts = [f"{path}:{json.dumps(value).strip(chr(34))}" for path, value in changed.items()]
+    return {_PRESET: name} | ({_SET: ";".join(parts)} if parts else {})
+
+
+def config_from(query: Mapping[str, str]) -> RunConfig | None:
+    """The config that an address asks for; None if it asks for none. Raises ConfigError naming what is wrong."""
+    if not query.get(_PRESET) and not query.get(_SET):
+        return None
+    changes: dict[str, Any] = {}
+    types = {path: known.type for path, known in fields_of(RunConfig)}
+    for part in filter(None, (query.get(_SET) or "").split(";")):
+        path, colon, value = part.partition(":")
+        if not colon:
+            raise ConfigError(f"The address says set={part[:60]!r}, but a setting reads like model.n_layer:6.")
+        changes[path] = value if types.get(path) is str else _number(value)
+    return preset(query.get(_PRESET) or FIRST_PRESET).replace(changes)
+
+
+def draft() -> RunConfig:
+    """The settings of the next run: from the address, else what this visitor chose last, else the first preset.
+
+    Raises ConfigError where the address asks for something that cannot be.
+    """
+    asked = config_from(st.query_params.to_dict())
+    return asked or st.session_state.get(_DRAFT) or preset(FIRST_PRESET)
+
+
+def keep_draft(config: RunConfig) -> None:
+    """Remember the settings of the next run for this visitor, on every page."""
+    st.session_state[_DRAFT] = config
+    if _PRESET in st.query_params or _SET in st.query_params:
+        write_draft(config)
+
+
+def write_draft(config: RunConfig) -> None:
+    """Put the settings of the next run into the address, to be shared or bookmarked."""
+    wanted = address_of(config)
+    for key in (_PRESET, _SET):
+        if key in wanted:
+            if st.query_params.get(key) != wanted[key]:
+                st.query_params[key] = wanted[key]
+        elif key in st.query_params:
+            del st.query_params[key]
+
+
+def ticket(purpose: str) -> str:
+    """A number drawn for one click on one button; pass it to the button's callback as an argument.
+
+    A second click that was on its way before the page changed carries the same number, so `use_ticket` refuses it.
+    """
+    tickets = st.session_state.setdefault(_TICKET, {})
+    return tickets.setdefault(purpose, secrets.token_hex(8))
+
+
+def use_ticket(purpose: str, number: str) -> bool:
+    """Whether this is the first use of the number; the next `ticket` is a new one."""
+    used = st.session_state.setdefault(_USED, set())
+    if number in used:
+        return False
+    used.add(number)
+    st.session_state.get(_TICKET, {}).pop(purpose, None)
+    return True
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep something of one page for this visitor, also while other pages are open; `recall` gives it back."""
+    st.session_state[f"{_PAGE}{name}"] = value
+
+
+def recall(name: str, default: Any = None) -> Any:
+    """What was kept with `remember`."""
+    return st.session_state.get(f"{_PAGE}{name}", default)
+
+
+def notify(sentence: str) -> None:
+    """Say something on the next page that asks with `take_notice`: callbacks cannot write to the page themselves."""
+    st.session_state[_NOTICE] = sentence
+
+
+def take_notice() -> str | None:
+    """What was left with `notify`, once."""
+    return st.session_state.pop(_NOTICE, None)
+
+
+def _number(text: str) -> Any:
+    """A JSON number or truth value; anything else stays text, for the config to refuse in a sentence."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,68 @@
+"""Runs and numbers in words, the same on every page."""
+
+import math
+from datetime import UTC, datetime
+
+from core.config import ModelConfig
+from core.runs.records import Status
+
+_STATES = {
+    "queued": "waiting",
+    "starting": "starting",
+    "running": "training",
+    "paused": "paused",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+}
+STATE_COLORS = {  # of a badge; the word beside it says the same
+    "queued": "gray",
+    "starting": "blue",
+    "running": "blue",
+    "paused": "orange",
+    "finished": "green",
+    "stopped": "gray",
+    "failed": "red",
+}
+
+
+def state_in_words(status: Status) -> str:
+    """One word for how a run fares."""
+    return _STATES[status.state]
+
+
+def model_in_words(model: ModelConfig) -> str:
+    """Which model, in a few words: "Bigram", or "GPT · 4 layers"."""
+    if model.kind == "bigram":
+        return "Bigram"
+    return f"GPT · {model.n_layer} layer{'s' * (model.n_layer != 1)}"
+
+
+def loss_in_words(loss: float, unit: str = "letters") -> str:
+    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
+    choices = math.exp(min(loss, 700.0))
+    return f"like choosing among {choices:,.1f} {unit}" if choices < 1e6 else f"hopelessly lost among {unit}"
+
+
+def when_in_words(created: str, now: datetime | None = None) -> str:
+    """How long ago an ISO 8601 time was, roughly; "" for anything else."""
+    try:
+        then = datetime.fromisoformat(created)
+    except ValueError:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - then.astimezone(UTC)).total_seconds()
+    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'s' * (count != 1)} ago"
+    return "just now"
+
+
+def duration_in_words(seconds: float) -> str:
+    """A stretch of time in one or two units: "41 s", "1 min 20 s", "2 h 5 min"."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s" if seconds % 60 else f"{seconds // 60} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

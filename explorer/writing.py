@@ -1,0 +1,91 @@
+"""A model's text as server-sent events, one a token, written in a few threads that stop when the reader leaves."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from core.config import GenerationConfig
+from core.errors import ExplorerError, RunError
+from core.generation import generate
+from core.text.display import visible
+from explorer import service
+from explorer.streams import event
+
+AT_ONCE = 2  # texts written at the same time
+MOST_WAITING = 24  # texts asked for and not finished, those being written among them
+LONGEST_PROMPT = 4000  # characters; it travels in an address
+_SETTINGS = tuple(GenerationConfig.model_fields)
+
+_log = logging.getLogger(__name__)
+_threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
+_asked = 0
+
+
+async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
+    """Events `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`
+    {"sentence"}, and `end`.
+
+    Args:
+        query: the prompt and the fields of GenerationConfig, as text from an address.
+    """
+    global _asked
+    if _asked >= MOST_WAITING:
+        yield _problem("Many people are having text written at this moment. Wait a little and press the button again.")
+        yield event("end", "{}")
+        return
+    loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
+
+    def work() -> None:
+        try:
+            for piece in _tokens(run_id, query):
+                if left.is_set():
+                    return
+                loop.call_soon_threadsafe(queue.put_nowait, piece)
+        except ExplorerError as error:
+            loop.call_soon_threadsafe(queue.put_nowait, _problem(str(error)))
+        except Exception:
+            _log.exception("Writing with run %s failed", run_id)
+            sentence = "Writing has failed for a reason that is our mistake; the terminal of the server tells more."
+            loop.call_soon_threadsafe(queue.put_nowait, _problem(sentence))
+        finally:
+            loop.call_soon_threadsafe(queue.put_nowait, None)
+
+    _asked += 1
+    try:
+        _threads.submit(work)
+        done = False
+        while not done:
+            pieces = [await queue.get()]
+            while not queue.empty():
+                pieces.append(queue.get_nowait())
+            done = pieces[-1] is None
+            yield "".join(filter(None, pieces)) + (event("end", "{}") if done else "")
+    finally:
+        left.set()
+        _asked -= 1
+
+
+def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
+    prompt = query.get("prompt", "")
+    if len(prompt) > LONGEST_PROMPT:
+        raise RunError(f"The prompt has {len(prompt)} characters, and at most {LONGEST_PROMPT} are read here.")
+    settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
+    opened = service.open_model(run_id)
+    tokenizer = opened.tokenizer
+    shown = [visible(token) for token in tokenizer.tokens]
+    ids = tokenizer.encode(prompt) or [tokenizer.tokens.index("\n") if "\n" in tokenizer.tokens else 0]
+    for token in generate(opened.model, ids, settings):
+        told = {
+            "text": tokenizer.tokens[token.id],
+            "visible": shown[token.id],
+            "p": round(token.probability, 5),
+            "alternatives": [[shown[id], round(probability, 5)] for id, probability in token.alternatives],
+        }
+        yield event("token", json.dumps(told))
+
+
+def _problem(sentence: str) -> str:
+    return event("problem", json.dumps({"sentence": sentence}))
