@@ -35,3 +35,7 @@ class RunError(ExplorerError):
 
 class OutOfMemoryEstimate(ExplorerError):
     """The settings need more memory than the machine has; raised before anything starts."""
+
+
+class TrainingError(ExplorerError):
+    """Training cannot go on: the loss is no longer a number, or a saved state is of another model."""

@@ -1,0 +1,1 @@
+"""Learning: the optimizer, its schedule, one step after another, and what a run will cost before it starts."""

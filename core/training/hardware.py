@@ -1,0 +1,120 @@
+"""What this machine can train on, found out and said in words."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import psutil
+import safetensors
+import torch
+
+from core.errors import ExplorerError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The device that training runs on.
+
+    Attributes:
+        device: `cuda`, `mps` or `cpu`.
+        name: of the graphics card or the processor.
+        sentence: what was found and what follows, for a person.
+        cores: of the processor, that this process may use.
+        memory_bytes: that training may use: the graphics card's own, else the machine's.
+        versions: of Python, the libraries whose numbers matter, and the operating system.
+    """
+
+    device: str
+    name: str
+    sentence: str
+    cores: int
+    memory_bytes: int
+    versions: dict[str, str]
+
+
+def find_hardware(device: str = "auto") -> Hardware:
+    """The device asked for; with `auto` an NVIDIA GPU, else Apple's, else the processor.
+
+    Raises:
+        ExplorerError: the device asked for is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    found = "cuda" if cuda else "mps" if mps else "cpu"
+    chosen = found if device == "auto" else device
+    if chosen not in ("cuda", "mps", "cpu") or (chosen == "cuda" and not cuda) or (chosen == "mps" and not mps):
+        kind = {"cuda": "an NVIDIA GPU", "mps": "Apple's GPU"}.get(chosen, f"a device called {chosen!r}")
+        raise ExplorerError(
+            f"The settings ask for {kind}, but PyTorch {torch.__version__} finds none here. "
+            "Set the device to auto, which takes the best there is."
+        )
+    cores, memory = _cores(), _memory()
+    if chosen == "cuda":
+        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
+        sentence = f"This trains on the graphics card: {name}, {_gigabytes(memory)} of memory."
+    elif chosen == "mps":
+        name = _processor()
+        sentence = f"This trains on Apple's GPU: {name}, {_gigabytes(memory)} of memory shared with the processor."
+    else:
+        name = _processor()
+        why = "No GPU found, so this trains" if found == "cpu" else "As the settings ask, this trains"
+        counted = f"{cores} core" + "s" * (cores != 1)
+        sentence = f"{why} on the processor: {name}, {counted}, {_gigabytes(memory)} of memory."
+    return Hardware(chosen, name, sentence, cores, memory, _versions())
+
+
+def _versions() -> dict[str, str]:
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "safetensors": safetensors.__version__,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    if torch.version.cuda:
+        versions["cuda"] = torch.version.cuda
+    return versions
+
+
+def _cores() -> int:
+    """Cores this process may use: fewer than the machine has, in a container or under taskset."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    quota = _read("/sys/fs/cgroup/cpu.max").split()  # "200000 100000": two cores' worth; "max 100000": all
+    if len(quota) == 2 and quota[0].isdigit():
+        allowed = min(allowed, max(1, int(quota[0]) // int(quota[1])))
+    return allowed
+
+
+def _memory() -> int:
+    """Bytes of memory this process may use: less than the machine has, in a container."""
+    total = psutil.virtual_memory().total
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _processor() -> str:
+    """The processor's name without the marks and clock speeds that vendors add."""
+    if sys.platform == "darwin":
+        found = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        name = found.stdout
+    else:
+        line = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+        name = line[1] if line else platform.processor()
+    name = re.sub(r"\((R|TM|tm|r)\)|\bCPU\b|@.*$|\b\d+-Core Processor\b", "", name)
+    return " ".join(name.split()) or platform.machine() or "of unknown make"
+
+
+def _read(path: str) -> str:
+    """A file's text, empty where this system has no such file."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:.0f} GB"

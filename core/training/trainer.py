@@ -1,0 +1,217 @@
+"""The training itself, one step at a time; every step and every measurement is an event."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from core.config import RunConfig
+from core.errors import TextError, TrainingError
+from core.model import build_model
+from core.text.batches import fixed_windows, random_batch
+from core.training.evaluation import mean_loss
+from core.training.optimizer import build_optimizer
+from core.training.schedule import learning_rate_at
+
+_MEASURED_TOKENS = (
+    2048  # at once: larger batches run faster, but those who train with small ones may have little memory
+)
+
+
+class StepEvent(NamedTuple):
+    """One update of the weights."""
+
+    step: int  # steps done, this one included
+    loss: float  # nats a token, on this step's batch, before its update
+    learning_rate: float
+    grad_norm: float  # length of the whole gradient, before clipping
+    tokens: int  # looked at in this step
+    seconds: float
+
+
+class EvaluationEvent(NamedTuple):
+    """One measurement, on the same windows of either split every time."""
+
+    step: int  # steps done so far
+    train_loss: float  # nats a token, without dropout
+    val_loss: float
+    seconds: float
+
+
+class Trainer:
+    """Trains one model on one text.
+
+    Everything random comes from the config's seed and belongs to the trainer alone: batches from a generator of
+    their own, dropout from a state of torch's generator that is put in place for the length of a step. So measuring,
+    sampling, another trainer, or anything else in between never changes the course of training.
+
+    >>> trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size)
+    >>> for event in trainer.events():
+    ...     print(event)
+
+    Args:
+        train_ids, val_ids: the two splits, one-dimensional, int64.
+        device: `cpu`, `cuda` or `mps`; see `core.training.hardware`.
+
+    Attributes:
+        step: updates done so far.
+
+    Raises:
+        TextError: a split is too short for one window of the context and its next token.
+    """
+
+    def __init__(self, config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int, device: str = "cpu"):
+        self.config, self.vocab_size = config, vocab_size
+        self.device = torch.device(device)
+        self.step = 0
+        block_size, train = config.model.block_size, config.train
+        for name, ids in (("training", train_ids), ("validation", val_ids)):
+            if len(ids) <= block_size:
+                raise TextError(
+                    f"The {name} part of the text has {len(ids)} tokens, but a context of {block_size} needs at least "
+                    f"{block_size + 1}. Take a longer text or a shorter context."
+                )
+        self.train_ids = train_ids
+        self.train_windows = fixed_windows(train_ids, block_size, train.eval_windows).to(self.device)
+        self.val_windows = fixed_windows(val_ids, block_size, train.eval_windows).to(self.device)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(train.seed)
+            model = build_model(config.model, vocab_size)  # on the processor, so that every device starts alike
+        self.model = model.to(self.device)
+        self.optimizer = build_optimizer(self.model, train)
+        self._parameters = dict(self.model.named_parameters())
+        self._batch_dice = torch.Generator().manual_seed(train.seed)
+        self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
+
+    def train_step(self) -> StepEvent:
+        """Draw a batch, find the gradient, take one step of the optimizer.
+
+        Raises:
+            TrainingError: the loss or its gradient is not finite; the weights are as they were before the step.
+        """
+        start = perf_counter()
+        config, model = self.config.train, self.model
+        block_size = model.block_size
+        x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_dice, self.device)
+        for parameter in self._parameters.values():
+            parameter.grad = None
+        if not model.training:
+            model.train()
+        with self._own_dropout():
+            _, loss = model(x, y)
+            loss.backward()
+
+        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        norm = get_total_norm(gradients)
+        # The one moment in a step at which a GPU is waited for: no update may be built on a loss that is no number.
+        loss_value, norm_value = torch.stack((loss.detach(), norm)).tolist()
+        if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+            raise TrainingError(_not_finite(self.step + 1, loss_value))
+        if config.grad_clip and norm_value > config.grad_clip:
+            clip_grads_with_norm_(self._parameters.values(), config.grad_clip, norm)
+        learning_rate = learning_rate_at(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.step += 1
+        return StepEvent(
+            self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
+        )
+
+    def evaluate(self) -> EvaluationEvent:
+        """Mean loss over the fixed windows of both splits; changes nothing that training depends on."""
+        start = perf_counter()
+        batch_size = max(self.config.train.batch_size, _MEASURED_TOKENS // self.model.block_size)
+        train_loss, val_loss = (
+            mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)
+        )
+        return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
+
+    def events(self) -> Iterator[StepEvent | EvaluationEvent]:
+        """Train to the end: a measurement first, then every step, and a measurement every `eval_interval` and last.
+
+        May be left at any event and called again: it goes on from the step reached, with a measurement first. After
+        the last step there is nothing left to yield.
+        """
+        if self.step < self.config.train.steps:
+            yield self.evaluate()
+        while self.step < self.config.train.steps:
+            yield self.train_step()
+            if self.step % self.config.train.eval_interval == 0 or self.step >= self.config.train.steps:
+                yield self.evaluate()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the next step depends on, as tensors by name: weights, the optimizer's averages, dice, step.
+
+        The tensors are the live ones, as torch's own state dicts are; copy them to keep them.
+        """
+        state = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
+        for name, parameter in self._parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                state[f"optimizer.{name}.{key}"] = value
+        state["dice.batch"] = self._batch_dice.get_state()
+        state["dice.dropout"] = self._dropout_state
+        state["step"] = torch.tensor(self.step)
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from where `state_dict` was taken, bit for bit on the same machine.
+
+        Raises:
+            TrainingError: the state is of a model of another shape; nothing has been changed then.
+        """
+        shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
+        found = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
+        if found != shapes:
+            name = next(name for name in sorted(found | shapes) if found.get(name) != shapes.get(name))
+            raise TrainingError(
+                f"This state is of another model: {name} has the shape {found.get(name, 'of nothing')}, but this model "
+                f"has {shapes.get(name, 'no such part')}. Resume a run with the settings it was started with."
+            )
+        for name, parameter in self._parameters.items():
+            parameter.copy_(state[f"model.{name}"])
+        self._load_optimizer(state)
+        self._batch_dice.set_state(state["dice.batch"].cpu())
+        self._dropout_state = state["dice.dropout"].cpu().clone()
+        self.step = int(state["step"])
+
+    def _load_optimizer(self, state: dict[str, Tensor]) -> None:
+        """Hand AdamW its averages by name; its own format counts parameters in the order of its groups."""
+        names = {id(parameter): name for name, parameter in self._parameters.items()}
+        ordered = [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
+        averages = {}
+        for index, name in enumerate(ordered):
+            prefix = f"optimizer.{name}."
+            if mine := {key.removeprefix(prefix): t.clone() for key, t in state.items() if key.startswith(prefix)}:
+                averages[index] = mine
+        self.optimizer.load_state_dict({"state": averages, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+    @contextmanager
+    def _own_dropout(self) -> Iterator[None]:
+        """Our own state in torch's generator inside the block, everyone else's again after it."""
+        if not self.config.model.dropout:
+            yield
+            return
+        generator = {"cpu": torch, "cuda": torch.cuda, "mps": torch.mps}[self.device.type]
+        others = generator.get_rng_state()
+        generator.set_rng_state(self._dropout_state)
+        try:
+            yield
+        finally:
+            self._dropout_state = generator.get_rng_state()
+            generator.set_rng_state(others)
+
+
+def _not_finite(step: int, loss: float) -> str:
+    what = "its gradient is" if math.isfinite(loss) else f"the loss ({loss}) is"
+    return (
+        f"Training stopped at step {step}: {what} no longer a finite number, so the step was not taken and the weights "
+        "are those of the step before. A lower learning rate, a longer warm-up or gradient clipping usually helps."
+    )

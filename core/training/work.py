@@ -1,0 +1,67 @@
+"""What one step asks of a machine, counted from the settings: multiplications, numbers moved, memory held.
+
+Counted for the models in `core.model` with the fused attention kernel, in units of B (batch), T (context), C (width),
+H (heads), V (vocabulary). A test holds these counts against what torch really keeps.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from core.config import ModelConfig
+from core.model import build_model, parameter_count
+from core.model.layers import feed_forward_width
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of one token in one training step, forward and backward.
+
+    Attributes:
+        layers: blocks that it passes through.
+        parameters: numbers that training may change, exactly.
+        flops: multiplications and additions in matrix products (Kaplan 2020; PaLM, appendix B).
+        numbers_moved: float32 numbers read or written outside of matrix products.
+        dropped: numbers that dropout throws a die for.
+        numbers_kept: float32 numbers held from the forward pass until the backward pass has used them.
+        numbers_passing: float32 numbers that come on top at the start of the backward pass: gradients.
+    """
+
+    layers: int
+    parameters: int
+    flops: float
+    numbers_moved: float
+    dropped: float
+    numbers_kept: float
+    numbers_passing: float
+
+
+@lru_cache(maxsize=256)
+def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """Parameters of the model as it would be built, without taking memory for them."""
+    with torch.device("meta"):
+        return parameter_count(build_model(config, vocab_size))
+
+
+def work_per_token(config: ModelConfig, vocab_size: int) -> Work:
+    """Count one token's share of a training step."""
+    parameters = exact_parameters(config, vocab_size)
+    if config.kind == "bigram":
+        return Work(0, parameters, 6 * vocab_size, 6 * vocab_size, 0, 2 * vocab_size, vocab_size)
+    L, C, T, H = config.n_layer, config.n_embd, config.block_size, config.n_head
+    wide = feed_forward_width(config)
+    gated, rope, dropout = config.activation == "swiglu", config.position == "rope", config.dropout > 0
+
+    matrices = L * (4 * C * C + (3 if gated else 2) * C * wide) + vocab_size * C  # weights a token is multiplied with
+    dropped = C + L * (2 * C + H * T) if dropout else 0
+    moved = L * (34 * C + 16 * C * rope + 12 * H * T * dropout) + 6 * vocab_size
+
+    norms = {"layer": 2 * C, "rms": 4 * C, "none": 0}[config.norm]  # their inputs; RMSNorm keeps a copy besides
+    attention = 3 * C + 2 * C * rope + C + 3 * H * T * dropout  # q, k, v, turned; what heads read; with dropout the
+    # pattern too, thrice, because the processor's fused kernel knows no dropout
+    inputs = 2 * C  # of c_attn and c_fc
+    hidden = {"relu": wide, "gelu": 2 * wide, "swiglu": 4 * wide}[config.activation]
+    masks = (1 + 2 * L) * C * dropout
+    kept = L * (norms + attention + inputs + hidden) + 2 * C + masks + 2 * vocab_size  # the last: logits, and their log
+    return Work(L, parameters, 6 * matrices + 12 * L * C * T, moved, dropped, kept, vocab_size + 2 * wide)

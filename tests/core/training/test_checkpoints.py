@@ -1,0 +1,157 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import ModelConfig
+from core.errors import RunError, TrainingError
+from core.model import build_model
+from core.training.checkpoints import (
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+    snapshot_steps,
+)
+from core.training.trainer import StepEvent
+
+
+def train_and_save(trainer, folder, steps):
+    """A checkpoint after each of the steps; returns their paths."""
+    paths = []
+    for step in steps:
+        while trainer.step < step:
+            trainer.train_step()
+        paths.append(save_checkpoint(folder, trainer))
+    return paths
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_resumed_run_is_the_run_that_was_never_interrupted(small, make_trainer, tmp_path):
+    whole = make_trainer(small)
+    (path,) = train_and_save(whole, tmp_path, [6])
+    rest = [event[:4] for event in whole.events() if isinstance(event, StepEvent)]
+
+    resumed = make_trainer(small)
+    load_checkpoint(latest_checkpoint(tmp_path), resumed)
+    assert resumed.step == 6
+    assert [event[:4] for event in resumed.events() if isinstance(event, StepEvent)] == rest
+    left, right = whole.state_dict(), resumed.state_dict()
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert path.suffix == ".safetensors"
+
+
+def test_the_last_two_are_kept_and_nothing_half_written(small, make_trainer, tmp_path):
+    paths = train_and_save(make_trainer(small), tmp_path, [0, 2, 4, 6])
+    assert sorted(tmp_path.iterdir()) == paths[2:]
+    assert latest_checkpoint(tmp_path) == paths[3]
+
+
+def test_saving_the_same_step_again_keeps_the_one_before(small, make_trainer, tmp_path):
+    paths = train_and_save(make_trainer(small), tmp_path, [2, 4, 4])
+    assert paths[1] == paths[2]
+    assert sorted(tmp_path.iterdir()) == paths[:2]
+
+
+@pytest.mark.parametrize("position", [0, 20, 1000, -1])
+def test_one_wrong_byte_in_the_newest_loads_the_one_before(small, make_trainer, tmp_path, position):
+    older, newer = train_and_save(make_trainer(small), tmp_path, [2, 4])
+    flip(newer, position)
+    assert latest_checkpoint(tmp_path) == older
+    with pytest.raises(RunError, match="not what was saved"):
+        load_checkpoint(newer, make_trainer(small))
+    trainer = make_trainer(small)
+    load_checkpoint(older, trainer)
+    assert trainer.step == 2
+
+
+@pytest.mark.parametrize("size", [0, 7, 5000])
+def test_a_truncated_newest_loads_the_one_before(small, make_trainer, tmp_path, size):
+    older, newer = train_and_save(make_trainer(small), tmp_path, [2, 4])
+    newer.write_bytes(newer.read_bytes()[:size])
+    assert latest_checkpoint(tmp_path) == older
+
+
+def test_after_a_fall_back_the_damaged_one_never_counts_as_kept(small, make_trainer, tmp_path):
+    older, newer = train_and_save(make_trainer(small), tmp_path, [2, 6])
+    flip(newer, -1)
+    trainer = make_trainer(small)
+    load_checkpoint(older, trainer)
+    trainer.train_step()
+    saved = save_checkpoint(tmp_path, trainer)
+    assert sorted(tmp_path.iterdir()) == [older, saved]
+
+
+def test_no_checkpoint_is_not_an_error_but_only_damaged_ones_are(small, make_trainer, tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path / "never made") is None
+    for path in train_and_save(make_trainer(small), tmp_path, [1, 2]):
+        flip(path, -1)
+    with pytest.raises(RunError, match="All 2 checkpoints .* are damaged"):
+        latest_checkpoint(tmp_path)
+
+
+def test_a_missing_checkpoint_is_a_sentence(small, make_trainer, tmp_path):
+    with pytest.raises(RunError, match="missing"):
+        load_checkpoint(tmp_path / "step-00000001.safetensors", make_trainer(small))
+
+
+def test_a_checkpoint_of_another_model_is_refused(small, make_trainer, tmp_path):
+    (path,) = train_and_save(make_trainer(small), tmp_path, [1])
+    with pytest.raises(TrainingError, match="of another model"):
+        load_checkpoint(path, make_trainer(small.replace({"model.n_layer": 1})))
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(small, make_trainer, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match=r"could not be saved .*: Not a directory"):
+        save_checkpoint(tmp_path / "file" / "checkpoints", make_trainer(small))
+    with pytest.raises(RunError, match="could not be saved"):
+        save_weights(tmp_path / "file" / "weights.safetensors", make_trainer(small).model, 0)
+
+
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_weights_survive_the_trip_with_their_step(tmp_path, tie_weights):
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, tie_weights=tie_weights)
+    model, other = build_model(config, 11), build_model(config, 11)
+    save_weights(tmp_path / "deep" / "weights.safetensors", model, 700)
+    assert load_weights(tmp_path / "deep" / "weights.safetensors", other) == 700
+    ids = torch.arange(8)[None]
+    assert torch.equal(model(ids)[0], other(ids)[0])
+    assert (other.lm_head.weight is other.transformer.wte.weight) is tie_weights
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["weights.safetensors"]
+
+
+def test_weights_that_do_not_fit_or_are_damaged_are_sentences(tmp_path):
+    small, large = (build_model(ModelConfig(n_layer=n, n_head=2, n_embd=16, block_size=8), 11) for n in (1, 2))
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, small, 1)
+    with pytest.raises(RunError, match="other settings"):
+        load_weights(path, large)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match="damaged"):
+        load_weights(path, small)
+    with pytest.raises(RunError, match="missing"):
+        load_weights(tmp_path / "nowhere.safetensors", small)
+
+
+@given(total=st.integers(1, 1_000_000), count=st.integers(0, 200))
+def test_snapshots_lie_closer_together_early_and_include_both_ends(total, count):
+    steps = snapshot_steps(total, count)
+    assert steps[-1] == total
+    assert steps == sorted(set(steps))
+    assert len(steps) == (min(count, total + 1) if count >= 2 else 1)
+    assert count < 2 or steps[0] == 0
+
+
+def test_snapshots_grow_by_equal_factors():
+    assert snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
+    assert snapshot_steps(2000, 0) == snapshot_steps(2000, 1) == [2000]
+    assert snapshot_steps(3, 24) == [0, 1, 2, 3]

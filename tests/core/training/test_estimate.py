@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.errors import OutOfMemoryEstimate
+from core.model import build_model, parameter_count
+from core.presets import PRESETS, preset
+from core.training.estimate import check_fits, estimate
+from core.training.hardware import Hardware
+from core.training.speed import MachineSpeed
+from core.training.work import exact_parameters, work_per_token
+
+SPEED = MachineSpeed(
+    device="cpu", threads=2, step_seconds=1e-4, layer_seconds=4e-4, flop_seconds=5e-12, number_seconds=7e-10,
+    drop_seconds=5e-9,
+)  # fmt: skip
+LAPTOP = Hardware("cpu", "A small laptop", "", cores=2, memory_bytes=4 * 2**30, versions={})
+
+SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 64, "block_size": 32}
+SWITCHES = [
+    {},
+    {"kind": "bigram"},
+    {"bias": True},
+    {"tie_weights": False},
+    {"dropout": 0.2},
+    {"norm": "rms"},
+    {"norm": "none"},
+    {"position": "rope"},
+    {"position": "sinusoidal"},
+    {"position": "none"},
+    {"activation": "relu"},
+    {"activation": "swiglu"},
+    {"residual": False, "attention_scale": False, "causal": False},
+]
+
+
+def numbers_kept(config: ModelConfig, vocab_size: int) -> float:
+    """Float32 numbers a token that torch holds between the forward and the backward pass, weights aside."""
+    model = build_model(config, vocab_size)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    held = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    ids = torch.randint(vocab_size, (4, config.block_size))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits, _ = model(ids, ids)
+    keep(logits)
+    return sum(storage.nbytes() for storage in held.values()) / 4 / ids.numel()
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_parameters_are_exact_and_memory_is_what_torch_keeps(switches):
+    config = ModelConfig(**(SHAPE | switches))
+    for vocab_size in (65, 1000):
+        assert exact_parameters(config, vocab_size) == parameter_count(build_model(config, vocab_size))
+        assert work_per_token(config, vocab_size).numbers_kept == pytest.approx(
+            numbers_kept(config, vocab_size), rel=0.1
+        )
+
+
+def test_counting_parameters_takes_no_memory_and_throws_no_dice():
+    before = torch.get_rng_state()
+    assert exact_parameters(preset("gpt2").model, 50257) == 124_439_808  # the published GPT-2 small
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "path", ["model.n_layer", "model.n_embd", "model.block_size", "train.batch_size", "train.steps"]
+)
+def test_more_of_anything_costs_more(name, path):
+    config = preset(name)
+    section, field = path.split(".")
+    value = getattr(getattr(config, section), field)
+    small, large = (estimate(config.replace({path: value * factor}), 80, SPEED) for factor in (1, 2))
+    if name == "bigram" and path in ("model.n_layer", "model.n_embd"):
+        assert small == large  # it has neither
+        return
+    assert large.seconds > small.seconds
+    assert large.memory_bytes > small.memory_bytes or path == "train.steps"
+    assert large.parameters >= small.parameters
+
+
+def test_measurements_and_texts_on_the_way_take_time():
+    config = preset("gpt-tiny")
+    seldom = estimate(config.replace({"train.eval_interval": 2000, "train.sample_interval": 2000}), 80, SPEED)
+    assert seldom.seconds < estimate(config, 80, SPEED).seconds
+
+
+def test_gpt2_with_512_pieces_is_refused_on_a_machine_with_4_gb():
+    expected = estimate(preset("gpt2").replace({"train.batch_size": 512}), 80, SPEED)
+    with pytest.raises(OutOfMemoryEstimate, match=r"need about [\d,.]+ GB of memory, but A small laptop has 4\.0 GB"):
+        check_fits(expected, LAPTOP)
+
+
+@pytest.mark.parametrize("name", ["gpt-quick", "bigram", "gpt-tiny"])
+def test_the_presets_for_a_processor_fit_a_small_laptop(name):
+    check_fits(estimate(preset(name), 80, SPEED), LAPTOP)
+
+
+def test_what_fits_exactly_is_not_refused():
+    expected = estimate(preset("gpt-tiny"), 80, SPEED)
+    card = dataclasses.replace(LAPTOP, device="cuda", memory_bytes=expected.memory_bytes)
+    check_fits(expected, card)
+    with pytest.raises(OutOfMemoryEstimate):
+        check_fits(expected, dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1))

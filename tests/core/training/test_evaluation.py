@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.config import ModelConfig
+from core.model import build_model
+from core.training.evaluation import mean_loss, whole_split_loss
+
+CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.3)
+
+
+@pytest.fixture
+def model():
+    return build_model(CONFIG, vocab_size=7)
+
+
+def plain_loss(model, window):
+    """Sum over one window, spelled out."""
+    model.eval()
+    with torch.no_grad():
+        logits, _ = model(window[None, :-1])
+    return F.cross_entropy(logits[0], window[1:], reduction="sum").item()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
+def test_the_mean_counts_every_token_once_however_it_is_batched(model, batch_size):
+    windows = torch.randint(7, (10, 9))
+    expected = sum(plain_loss(model, window) for window in windows) / 80
+    assert mean_loss(model, windows, batch_size) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 8, 9, 10, 41, 47])
+def test_a_whole_split_is_predicted_once_to_its_last_token(model, length):
+    ids = torch.randint(7, (length,))
+    expected = sum(plain_loss(model, ids[i : i + 9]) for i in range(0, length - 1, 8)) / (length - 1)
+    assert whole_split_loss(model, ids, batch_size=3) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_measuring_leaves_no_trace(model, training):
+    model.train(training)
+    dice, windows = torch.get_rng_state(), torch.randint(7, (6, 9))
+    torch.set_rng_state(dice)
+    first = mean_loss(model, windows, 4)
+    assert mean_loss(model, windows, 4) == first
+    assert model.training is training
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_nothing_to_measure_is_an_error(model):
+    with pytest.raises(ValueError, match="no windows"):
+        mean_loss(model, torch.empty(0, 9, dtype=torch.int64), 4)
+    with pytest.raises(ValueError, match="two tokens at least, not 1"):
+        whole_split_loss(model, torch.zeros(1, dtype=torch.int64))

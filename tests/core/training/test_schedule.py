@@ -1,0 +1,43 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import TrainConfig
+from core.training.schedule import learning_rate_at
+
+CONFIG = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1e-3, min_learning_rate=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 1e-3 * 1 / 101),
+        (49, 1e-3 * 50 / 101),
+        (99, 1e-3 * 100 / 101),
+        (100, 1e-3),
+        (325, 1e-4 + 0.9e-3 * (1 + math.cos(math.pi / 4)) / 2),
+        (550, 5.5e-4),
+        (1000, 1e-4),
+        (5000, 1e-4),
+    ],
+)
+def test_it_climbs_over_the_warm_up_and_falls_along_half_a_cosine(step, expected):
+    assert learning_rate_at(step, CONFIG) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_constant_schedule_still_warms_up():
+    constant = CONFIG.replace({"schedule": "constant"})
+    assert learning_rate_at(9, constant) == pytest.approx(1e-3 * 10 / 101)
+    assert [learning_rate_at(step, constant) for step in (100, 700, 2000)] == [1e-3] * 3
+
+
+def test_without_warm_up_the_first_step_is_the_largest():
+    assert learning_rate_at(0, CONFIG.replace({"warmup_steps": 0})) == 1e-3
+
+
+@given(steps=st.integers(1, 3000), warmup=st.integers(0, 3000), at=st.integers(0, 6000))
+def test_no_step_is_zero_or_beyond_the_highest(steps, warmup, at):
+    config = CONFIG.replace({"steps": steps, "warmup_steps": warmup})
+    assert 0 < learning_rate_at(at, config) <= config.learning_rate

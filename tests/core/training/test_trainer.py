@@ -1,0 +1,173 @@
+import math
+
+import pytest
+import torch
+from torch.nn.utils import get_total_norm
+
+from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.errors import TextError, TrainingError
+from core.generation import generate
+from core.training.schedule import learning_rate_at
+from core.training.trainer import EvaluationEvent, StepEvent, Trainer
+
+
+def weights(trainer):
+    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+
+def equal(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def course(trainer):
+    """What the steps alone said, without how long they took, and where they led."""
+    steps = [event[:4] for event in trainer.events() if isinstance(event, StepEvent)]
+    return steps, weights(trainer)
+
+
+def test_measuring_and_sampling_never_change_the_course(small, make_trainer):
+    steps, end = course(make_trainer(small))
+
+    often = make_trainer(small.replace({"train.eval_interval": 1, "train.eval_windows": 50}))
+    seen = []
+    for event in often.events():
+        list(generate(often.model, [1, 2], GenerationConfig(max_new_tokens=12)))
+        torch.rand(3)  # somebody else's dice
+        if isinstance(event, StepEvent):
+            seen.append(event[:4])
+    assert seen == steps
+    assert equal(weights(often), end)
+
+
+def test_two_trainers_side_by_side_do_not_disturb_each_other(small, make_trainer):
+    steps, end = course(make_trainer(small))
+    first, second = make_trainer(small), make_trainer(small)
+    for _ in steps:
+        first.train_step()
+        second.train_step()
+    assert equal(weights(first), end)
+    assert equal(weights(second), end)
+
+
+def test_training_leaves_the_dice_of_others_alone(small, make_trainer):
+    before = torch.get_rng_state()
+    make_trainer(small).train_step()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_is_another_course(small, make_trainer):
+    _, end = course(make_trainer(small))
+    _, other = course(make_trainer(small.replace({"train.seed": 1})))
+    assert not equal(end, other)
+
+
+def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer):
+    whole = make_trainer(small)
+    for _ in range(5):
+        whole.train_step()
+    state = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    rest = [whole.train_step()[:4] for _ in range(7)]
+
+    resumed = make_trainer(small.replace({"train.seed": 99}))  # its own beginnings are all replaced
+    resumed.train_step()
+    resumed.load_state_dict(state)
+    assert resumed.step == 5
+    assert [resumed.train_step()[:4] for _ in range(7)] == rest
+    assert equal(weights(resumed), weights(whole))
+
+
+def test_a_state_before_the_first_step_starts_over(small, make_trainer):
+    trainer = make_trainer(small)
+    state = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
+    first = [trainer.train_step()[:4] for _ in range(3)]
+    trainer.load_state_dict(state)
+    assert [trainer.train_step()[:4] for _ in range(3)] == first
+
+
+def test_a_state_of_another_model_is_refused_and_nothing_changes(small, make_trainer):
+    trainer, wider = make_trainer(small), make_trainer(small.replace({"model.n_embd": 32}))
+    before = weights(trainer)
+    with pytest.raises(TrainingError, match="of another model"):
+        trainer.load_state_dict(wider.state_dict())
+    assert equal(weights(trainer), before)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    config = RunConfig(
+        model=ModelConfig(n_layer=2, n_head=2, n_embd=32, block_size=16),
+        train=TrainConfig(steps=150, batch_size=2, learning_rate=1e-2, warmup_steps=5, weight_decay=0.0),
+    )
+    # A text of one context and one token has a single window, so every batch is the same.
+    ids = torch.randint(20, (17,), generator=torch.Generator().manual_seed(3))
+    trainer = Trainer(config, ids, ids, vocab_size=20)
+    losses = [event.loss for event in trainer.events() if isinstance(event, StepEvent)]
+    assert losses[0] == pytest.approx(math.log(20), abs=0.2)
+    assert losses[-1] < 0.01
+
+
+def test_events_measure_first_at_every_interval_and_last(small, make_trainer):
+    trainer = make_trainer(small.replace({"train.steps": 10}))
+    events = list(trainer.events())
+    assert [event.step for event in events if isinstance(event, StepEvent)] == list(range(1, 11))
+    assert [event.step for event in events if isinstance(event, EvaluationEvent)] == [0, 4, 8, 10]
+    assert list(trainer.events()) == []
+
+
+def test_events_may_be_left_and_taken_up_again(small, make_trainer):
+    trainer = make_trainer(small)
+    for event in trainer.events():
+        if event.step == 3:
+            break
+    steps, end = course(trainer)
+    assert [step[0] for step in steps] == list(range(4, 13))
+    assert equal(end, course(make_trainer(small))[1])
+
+
+def test_a_step_says_what_it_did(small, make_trainer):
+    trainer = make_trainer(small)
+    for done in range(4):
+        event = trainer.train_step()
+        assert event.step == trainer.step == done + 1
+        assert event.learning_rate == learning_rate_at(done, small.train)
+        assert event.learning_rate == trainer.optimizer.param_groups[0]["lr"]
+        assert event.tokens == 4 * 8
+        assert event.seconds > 0
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 100.0])
+def test_a_long_gradient_is_shortened_and_its_length_told(small, make_trainer, clip):
+    trainer = make_trainer(small.replace({"train.grad_clip": clip}))
+    event = trainer.train_step()
+    used = get_total_norm([parameter.grad for parameter in trainer.model.parameters()]).item()
+    assert used == pytest.approx(clip if clip == 1e-3 else event.grad_norm, rel=1e-2)
+
+
+@pytest.mark.parametrize("spoil", ["loss", "gradient"])
+def test_what_is_no_number_stops_before_the_step_and_names_it(small, make_trainer, spoil):
+    trainer = make_trainer(small)
+    trainer.train_step()
+    if spoil == "loss":
+        with torch.no_grad():
+            trainer.model.transformer.ln_f.weight[0] = math.nan
+    else:
+        trainer.model.transformer.ln_f.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = {name: tensor.clone() for name, tensor in trainer.state_dict().items() if "dice" not in name}
+    with pytest.raises(TrainingError, match="stopped at step 2") as error:
+        trainer.train_step()
+    assert ("gradient" if spoil == "gradient" else "loss (nan)") in str(error.value)
+    assert trainer.step == 1
+    after = trainer.state_dict()
+    assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
+
+
+def test_the_bigram_trains_too():
+    config = RunConfig(model=ModelConfig(kind="bigram", block_size=4), train=TrainConfig(steps=50, learning_rate=0.1))
+    ids = torch.arange(100) % 5
+    events = list(Trainer(config, ids, ids, vocab_size=5).events())
+    assert events[-1].val_loss < 0.5 < events[0].val_loss
+
+
+@pytest.mark.parametrize(("train", "val", "name"), [(8, 50, "training"), (50, 8, "validation")])
+def test_a_split_without_one_whole_window_is_refused(small, train, val, name):
+    with pytest.raises(TextError, match=f"The {name} part of the text has 8 tokens.* at least 9"):
+        Trainer(small, torch.zeros(train, dtype=torch.int64), torch.zeros(val, dtype=torch.int64), 11)
