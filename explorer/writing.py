@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from core.config import GenerationConfig
 from core.errors import ExplorerError, RunError
-from core.generation import generate
-from core.text.display import visible
 from explorer import service
 from explorer.streams import event
+from explorer.written import written_tokens
 
 AT_ONCE = 2  # texts written at the same time
 MOST_WAITING = 24  # texts asked for and not finished, those being written among them
@@ -74,17 +73,8 @@ def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
         raise RunError(f"The prompt has {len(prompt)} characters, and at most {LONGEST_PROMPT} are read here.")
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = service.open_model(run_id)
-    tokenizer = opened.tokenizer
-    shown = [visible(token) for token in tokenizer.tokens]
-    ids = tokenizer.encode(prompt) or [tokenizer.tokens.index("\n") if "\n" in tokenizer.tokens else 0]
-    for token in generate(opened.model, ids, settings):
-        told = {
-            "text": tokenizer.tokens[token.id],
-            "visible": shown[token.id],
-            "p": round(token.probability, 5),
-            "alternatives": [[shown[id], round(probability, 5)] for id, probability in token.alternatives],
-        }
-        yield event("token", json.dumps(told))
+    for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):
+        yield event("token", json.dumps(token))
 
 
 def _problem(sentence: str) -> str:

@@ -3,6 +3,8 @@
 import numpy as np
 from plotly import graph_objects as go
 
+from core.inspection.attention import describe
+from core.text.display import visible
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
@@ -19,7 +21,7 @@ def attention_heatmap(
 
     Args:
         pattern: (T, T), each row sums to 1.
-        tokens: T tokens as they are shown (`core.text.display.visible`).
+        tokens: T tokens, as they are.
         causal: the upper right half is the hidden future and stays blank.
     """
     length = len(tokens)
@@ -27,31 +29,33 @@ def attention_heatmap(
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
     hidden = np.triu(np.ones((length, length), dtype=bool), 1) if causal else np.zeros((length, length), dtype=bool)
     words = [
-        ["" if hidden[row, column] else look(pattern, tokens, row, column) for column in range(length)]
+        [
+            "" if hidden[row, column] else plain(describe(pattern[None, None], tokens, 0, 0, row, column))
+            for column in range(length)
+        ]
         for row in range(length)
     ]
     figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
-    return _square(figure, tokens, palette, height=520)
-
-
-def look(pattern: np.ndarray, tokens: list[str], row: int, column: int) -> str:
-    """'e' looks 62 % at 'h', 1 back."""
-    back = row - column
-    where = "itself" if back == 0 else f"{quoted(tokens[column])}, {abs(back)} {'back' if back > 0 else 'ahead'}"
-    return f"{quoted(tokens[row])} looks {percent(float(pattern[row, column]))} at {where}"
+    return _square(figure, tokens, palette, height=560)
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
-    """The bigram's whole mind: row i says how likely each token is after token i. probabilities: (V, V)."""
+    """The bigram's whole mind: row i says how likely each token is after token i.
+
+    Args:
+        probabilities: (V, V).
+        tokens: V tokens, as they are.
+    """
+    shown = [visible(token) for token in tokens]
     words = [
         [
             f"after {quoted(first)} comes {quoted(second)}: {percent(share)}"
-            for second, share in zip(tokens, row, strict=True)
+            for second, share in zip(shown, row, strict=True)
         ]
-        for first, row in zip(tokens, probabilities.tolist(), strict=True)
+        for first, row in zip(shown, probabilities.tolist(), strict=True)
     ]
     figure = go.Figure(_heatmap(probabilities, words, palette))
-    return _square(figure, tokens, palette, height=620)
+    return _square(figure, tokens, palette, height=820)
 
 
 def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go.Heatmap:
@@ -66,13 +70,19 @@ def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go
         xgap=0.5,
         ygap=0.5,
         colorbar={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 0,
+            "yanchor": "top",
+            "ypad": 12,
+            "len": 220,
+            "lenmode": "pixels",
+            "thickness": 8,
             "tickvals": [share**LIGHTNESS_POWER for share in SHARES],
             "ticktext": [f"{share * 100:.0f} %" for share in SHARES],
             "tickfont": {"color": palette.muted, "size": 11},
-            "thickness": 8,
-            "len": 0.45,
-            "y": 1,
-            "yanchor": "top",
+            "tickangle": 0,
             "outlinewidth": 0,
             "ticks": "",
         },
@@ -94,11 +104,11 @@ def _square(figure: go.Figure, tokens: list[str], palette: Palette, *, height: i
         "fixedrange": len(tokens) <= 24,
     }
     figure.update_xaxes(
-        common, side="top", tickvals=list(range(len(tokens))), ticktext=[plain(token) for token in tokens],
+        common, side="top", tickvals=list(range(len(tokens))), ticktext=[plain(visible(token)) for token in tokens],
         range=[-0.5, len(tokens) - 0.5], constraintoward="left",
     )  # fmt: skip
     figure.update_yaxes(
-        common, tickvals=list(range(len(tokens))), ticktext=[plain(token) + " " for token in tokens],
+        common, tickvals=list(range(len(tokens))), ticktext=[plain(visible(token)) + " " for token in tokens],
         range=[len(tokens) - 0.5, -0.5], scaleanchor="x", constraintoward="top",
     )  # fmt: skip
     figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="zoom")

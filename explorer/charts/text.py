@@ -27,6 +27,7 @@ def character_bars(
             x=places,
             y=[counts[index] / total for index in places],
             name=kind,
+            width=0.78,
             marker={"color": palette.kinds[kind], "cornerradius": 3},
             hovertext=[
                 f"{quoted(tokens[index])} is {percent(counts[index] / total)} of the text, {counts[index]:,} times"
@@ -37,8 +38,7 @@ def character_bars(
     style(figure, palette, height=300)
     figure.update_layout(
         barmode="overlay",
-        bargap=0.22,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemsizing": "constant", "entrywidth": 0},
     )
     figure.update_xaxes(
         tickvals=list(range(len(tokens))),

@@ -1,21 +1,12 @@
 """Text as a model writes it, each token shaded by its probability, with its alternatives at hand."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
+from explorer.written import WrittenToken
 
 _text = component("token_text", js=["mount.js", "tokens.js", "token_text.js"], css=["tokens.css", "token_text.css"])
-
-
-class WrittenToken(TypedDict):
-    """One token as the component draws it, and as the route `api/runs/{id}/generate` sends it."""
-
-    text: str
-    visible: str
-    p: float  # what the model gave it, before temperature and cuts
-    alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
 
 
 def token_text(

@@ -1,0 +1,70 @@
+"""Which run a page looks at: the one in the address, or the newest, and a select to change it."""
+
+import streamlit as st
+
+from core.errors import RunError
+from core.runs.folder import RunFolder, list_runs, open_run
+from explorer import service, state
+from explorer.ui import empty_state, page_style, show_error
+from explorer.words import model_in_words, state_in_words
+
+
+def choose_run(title: str, what: str) -> RunFolder:
+    """Draw the page's title with the select beside it, and return the run on view, which is then in the address too.
+
+    Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
+    """
+    page_style()
+    runs = {folder.id: folder for folder in list_runs(service.home()) if folder.latest_weights()}
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.title(title, anchor=False, width="content")
+        place = st.container(width=340)
+    asked = state.run_on_view()
+    if asked and asked not in runs:
+        _explain_absence(asked)
+    if not runs:
+        empty_state(what, state.page_file("train"), "Train a first model")
+        st.stop()
+    # The widget's own memory would outlive a change of the address by another page, so the address goes first.
+    st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
+    chosen = place.selectbox(
+        "Run",
+        list(runs),
+        key="inspect_run",
+        format_func=lambda id: _label(runs[id]),
+        label_visibility="collapsed",
+        on_change=lambda: state.view_run(st.session_state["inspect_run"]),
+    )
+    if chosen != asked:
+        state.view_run(chosen)
+    return runs[chosen]
+
+
+def step_line(folder: RunFolder, step: int) -> None:
+    """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
+    status = folder.status()
+    if status.ended:
+        st.caption(f"As it was at step {step:,} of {status.steps:,}. The run is {state_in_words(status)}.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            f"As it was at step {step:,} of {status.steps:,}. It is {state_in_words(status)} and now at step "
+            f"{status.step:,}.",
+            width="content",
+        )
+        st.button("Take the newest", icon=":material/refresh:", type="tertiary", key="take_newest")
+
+
+def _explain_absence(run_id: str) -> None:
+    try:
+        folder = open_run(service.home(), run_id)
+        raise RunError(folder.problem or f"The run {folder.name} has no weights yet; its first are saved as it begins.")
+    except RunError as error:
+        show_error(error)
+
+
+def _label(folder: RunFolder) -> str:
+    try:
+        return f"{folder.name} · {model_in_words(folder.record().config.model)} · {state_in_words(folder.status())}"
+    except RunError:
+        return folder.id

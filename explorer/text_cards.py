@@ -1,0 +1,214 @@
+"""The panels of the Data page: which text, what it is made of, and how a model gets to see it."""
+
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+import torch
+from streamlit.delta_generator import DeltaGenerator
+
+from core.errors import ExplorerError, TextError
+from core.text.batches import random_batch
+from core.text.corpora import Corpus, catalogue, load_corpus
+from core.text.display import kind_of, visible
+from core.text.own_text import check_trainable, delete_text, read_text, save_text
+from core.text.split import split_point
+from core.text.tokenizer import CharTokenizer
+from explorer import service, state
+from explorer.charts.text import character_bars
+from explorer.components.token_strip import token_pairs, token_strip
+from explorer.ui import card, current_palette, show_error
+
+BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
+OPENING = 150  # characters shown as tokens
+PREVIEW = 1200  # characters shown as text
+MOST_BARS = 32
+
+
+class Facts(NamedTuple):
+    """What a text is made of."""
+
+    ids: np.ndarray  # (N,) uint16 or wider, the whole text
+    tokenizer: CharTokenizer
+    lines: int
+    counts: list[tuple[str, int]]  # every character, most frequent first
+
+
+@lru_cache(maxsize=2)
+def facts_of(name: str, home: Path) -> Facts:
+    """Count and encode a corpus. Raises TextError where it cannot be loaded."""
+    text = load_corpus(name, home)
+    tokenizer = CharTokenizer.from_text(text)
+    ids = tokenizer.encode_array(text)
+    numbers = np.bincount(ids, minlength=tokenizer.vocab_size)
+    counts = Counter(dict(zip(tokenizer.tokens, numbers.tolist(), strict=True)))
+    small = np.uint16 if tokenizer.vocab_size < 2**16 else np.uint32
+    return Facts(ids.astype(small), tokenizer, text.count("\n") + (not text.endswith("\n")), counts.most_common())
+
+
+@lru_cache(maxsize=16)
+def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> TextError | None:
+    """Why no model with this context can learn from a corpus; None if one can."""
+    try:
+        check_trainable(load_corpus(name, home), block_size, val_fraction)
+    except TextError as error:
+        return error
+    return None
+
+
+def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
+    """The select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
+
+    Returns the chosen text, and a place beside it for what to do with it.
+    """
+    corpora = {corpus.name: corpus for corpus in catalogue(service.home())}
+    drafted = state.draft().data.corpus
+    if st.session_state.get("corpus") not in corpora:
+        st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.selectbox("Text", list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
+        with st.popover("Use your own text", icon=":material/add:"):
+            _own_text()
+        go = st.container(width="content")
+        if corpora[name].own:
+            with st.popover("Delete", icon=":material/delete:"):
+                st.caption("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
+                st.button("Delete this text", key="delete_text", on_click=_delete, args=(name,))
+    if name != drafted:
+        state.keep_draft(state.draft().replace({"data.corpus": name}))
+    return corpora[name], go
+
+
+def _own_text() -> None:
+    """Paste or upload; a refusal is said right here, and what was typed stays."""
+    st.text_input("Title", key="own_title", placeholder="My text", max_chars=80)
+    pasted, uploaded = st.tabs(["Paste", "Upload"])
+    with pasted:
+        st.text_area("Text", key="own_text", height=180, placeholder="A few pages at least; more is better.")
+        st.button("Use this text", key="own_text_go", on_click=_keep, args=("own_text",))
+    with uploaded:
+        st.file_uploader("A plain text file in UTF-8", type="txt", key="own_file")
+        st.button("Use this file", key="own_file_go", on_click=_keep, args=("own_file",))
+    if problem := state.recall("own_text_problem"):
+        show_error(problem)
+
+
+def _keep(source: str) -> None:
+    given = st.session_state.get(source)
+    title = st.session_state.get("own_title") or ""
+    try:
+        if source == "own_file":
+            title = title or (Path(given.name).stem if given else "")
+            given = given.getvalue() if given else ""
+        corpus = save_text(read_text(given or ""), title, service.home())
+    except ExplorerError as error:
+        state.remember("own_text_problem", error)
+        return
+    state.remember("own_text_problem", None)
+    state.notify(f"Your text is ready: {corpus.characters:,} characters.")
+    st.session_state["corpus"] = corpus.name
+    st.session_state["own_text"] = ""
+
+
+def _delete(name: str) -> None:
+    try:
+        delete_text(name, service.home())
+        state.notify("The text is deleted.")
+    except ExplorerError as error:
+        state.notify(str(error))
+
+
+def figures(facts: Facts, val_fraction: float) -> None:
+    """Size, distinct characters, lines and the split, each with its meaning."""
+    length = len(facts.ids)
+    training = split_point(length, val_fraction)
+    size, distinct, lines, split = st.columns(4)
+    for place, key, name, value, meaning in (
+        (size, "size", "Characters", f"{length:,}", f"about {max(1, length // 1800):,} book pages"),
+        (distinct, "distinct", "Distinct characters", f"{facts.tokenizer.vocab_size:,}", "the model's whole alphabet"),
+        (lines, "lines", "Lines", f"{facts.lines:,}", f"{length / max(1, facts.lines):.0f} characters each"),
+        (split, "split", "To learn from", f"{training:,}", f"{length - training:,} kept aside to measure on"),
+    ):
+        with place, st.container(border=True, gap=None, key=f"figure_{key}", height="stretch"):
+            st.caption(name)
+            st.markdown(f"### {value}")
+            st.caption(meaning)
+
+
+def character_card(facts: Facts) -> None:
+    """The most frequent characters."""
+    most = facts.counts[:MOST_BARS]
+    rest = len(facts.counts) - len(most)
+    note = f"The {len(most)} most frequent of {len(facts.counts):,}." if rest else f"All {len(most)} of them."
+    with card("Which characters does it use most?", note, key="card_characters"):
+        st.plotly_chart(
+            character_bars(
+                [visible(character) for character, _ in most],
+                [kind_of(character) for character, _ in most],
+                [count for _, count in most],
+                len(facts.ids),
+                current_palette(),
+            ),
+            theme=None,
+            config={"displayModeBar": False},
+            key="characters",
+        )
+
+
+def preview_card(facts: Facts) -> None:
+    """How the text begins."""
+    with card("How does it begin?", key="card_preview"):
+        st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=330)
+
+
+def token_card(facts: Facts) -> None:
+    """The opening as tokens over their ids, and anything a visitor types."""
+    ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
+    with card(
+        "How does text become numbers?",
+        "A model never sees letters: every distinct character gets one number, its place in the alphabet of this text.",
+        more="The pieces a model reads are called **tokens**. Here a token is one character. The list of all "
+        "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it.",
+        key="card_tokens",
+    ):
+        typed = st.text_input("Type your own name", key="encode_text", placeholder="Type your own name", max_chars=200)
+        if typed:
+            strange = [character for character in dict.fromkeys(typed) if character not in ids]
+            note = "Point at a token: the same one always has the same number."
+            if strange:
+                note = (
+                    "Drawn hollow: characters that never occur in this text. A model that learns from it has no "
+                    "number for them."
+                )
+            token_strip(list(typed), ids, note=note, key="typed_tokens")
+        st.caption("The text's own beginning:")
+        opening = facts.tokenizer.decode(facts.ids[:OPENING])
+        token_strip(list(opening), ids, note="Point at a token to find all that are the same.", key="opening_tokens")
+
+
+def batch_card(facts: Facts, val_fraction: float) -> None:
+    """One batch as context -> target pairs."""
+    with card(
+        "What does it learn from one batch?",
+        f"In a piece of {BLOCK} tokens hide {BLOCK} examples: after each beginning, the token that truly came next.",
+        more="This is how Karpathy's lecture builds its first batch: four pieces of eight tokens, cut from the text at "
+        "random. The model sees every context, guesses the target, and is corrected, all at once. So it learns to go "
+        "on from one token as well as from eight.",
+        key="card_batch",
+    ):
+        training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
+        if len(training) <= BLOCK:
+            st.caption("This text is too short for even one piece.")
+            return
+        drawn = state.recall("batch", 0)
+        x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
+        token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
+        st.button(
+            "Draw another",
+            icon=":material/casino:",
+            key="draw_batch",
+            on_click=lambda: state.remember("batch", drawn + 1),
+        )

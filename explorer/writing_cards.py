@@ -1,0 +1,98 @@
+"""The panels of Generate: how the model shall write, and what it writes."""
+
+import secrets
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from core.config import GenerationConfig
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder
+from core.settings import fields_of, value_at
+from explorer import service, state
+from explorer.components.token_text import token_text
+from explorer.forms import setting_input, widget_key
+from explorer.prompt import Prompt, read_prompt
+from explorer.ui import card, literal, show_error
+from explorer.written import written_tokens
+
+LONGEST_PROMPT = 2000  # characters; it travels in an address
+
+
+def ask(folder: RunFolder) -> None:
+    """Prompt, sliders and the button. Pressing it puts what is asked for where `written_card` finds it."""
+    with card("How shall it write?", key="card_ask"):
+        typed = st.text_area(
+            "Prompt", key="generate_prompt", height=96, max_chars=LONGEST_PROMPT, placeholder="It begins by itself."
+        )
+        settings = GenerationConfig.parse(_inputs())
+        st.caption("The same seed, prompt and settings write the same text again.")
+        if st.button("Write", type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+            state.remember(
+                "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
+            )
+
+
+def _inputs() -> dict:
+    """The sliders of GenerationConfig, from its own fields."""
+    usual = GenerationConfig()
+    values = {}
+    for path, known in fields_of(GenerationConfig):
+        value = value_at(usual, path)
+        values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
+    return values
+
+
+def written_card(folder: RunFolder) -> None:
+    """The text asked for last from this run, streaming in where the server has streams."""
+    with card(
+        "What does it write?",
+        "Darker is surer. Point at a letter, or walk with the arrow keys, to see what else was likely there.",
+        more="After each letter the model gives every possible next one a probability, and the dice choose. "
+        "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the likeliest in "
+        "the game. The shades always show the model's own belief, before any of that.",
+        key="card_written",
+    ):
+        asked = state.recall("writing")
+        if not asked or asked["run"] != folder.id:
+            st.caption("Press **Write**, and the text appears here letter by letter.")
+            return
+        try:
+            opened = service.open_model(folder.id)
+            prompt = read_prompt(asked["typed"], opened.tokenizer)
+            for note in prompt.notes:
+                st.info(literal(note))
+            if service.live_streams():
+                _streamed(folder, prompt, asked)
+            else:
+                _in_one_piece(opened, prompt, asked)
+        except ExplorerError as error:
+            show_error(error)
+
+
+def _streamed(folder: RunFolder, prompt: Prompt, asked: dict) -> None:
+    query = urlencode({"prompt": prompt.text, **asked["settings"].model_dump()})
+    token_text(
+        prompt=prompt.text,
+        go=asked["go"],
+        url=f"api/runs/{folder.id}/generate?{query}",
+        total=asked["settings"].max_new_tokens,
+        key="written",
+    )
+
+
+def _in_one_piece(opened: service.Opened, prompt: Prompt, asked: dict) -> None:
+    """Under `streamlit run` there are no streams, so the script writes all of it and then shows it."""
+    written = state.recall("written")
+    if not written or written[0] != asked["go"]:
+        total = asked["settings"].max_new_tokens
+        bar = st.progress(0.0, "Writing …")
+        tokens = []
+        for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
+            tokens.append(token)
+            if len(tokens) % 10 == 0:
+                bar.progress(len(tokens) / total, f"Writing … {len(tokens)} of {total} letters")
+        bar.empty()
+        written = (asked["go"], tokens)
+        state.remember("written", written)
+    token_text(prompt=prompt.text, go=asked["go"], tokens=written[1], key="written")

@@ -1,0 +1,29 @@
+"""Generate: let a model write, and see how sure it was of every letter."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from explorer import service, writing_cards
+from explorer.run_choice import choose_run, step_line
+from explorer.ui import show_error
+
+folder = choose_run(
+    "Generate",
+    "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
+    "considered. It takes a run that has learned something; the first is trained in half a minute.",
+)
+try:
+    opened = service.open_model(folder.id)
+except ExplorerError as error:
+    show_error(error)
+    st.stop()
+step_line(folder, opened.step)
+
+if "generate_prompt" not in st.session_state:
+    known = set(opened.tokenizer.tokens)
+    st.session_state["generate_prompt"] = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
+left, right = st.columns([4, 10])
+with left:
+    writing_cards.ask(folder)
+with right:
+    writing_cards.written_card(folder)
