@@ -33,6 +33,8 @@ def view_run(run_id: str | None) -> None:
     """Put a run into the address, or take it out."""
     if run_id:
         st.query_params[_RUN] = run_id
+        for key in (_PRESET, _SET):  # of the draft that this run began as
+            st.query_params.pop(key, None)
     elif _RUN in st.query_params:
         del st.query_params[_RUN]
 

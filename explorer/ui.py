@@ -30,19 +30,11 @@ def card(title: str, note: str = "", *, more: str = "", key: str | None = None) 
     Args:
         title: the question.
         note: at most one sentence under it.
-        more: a longer explanation (Markdown), behind a button with a question mark.
+        more: a longer explanation (Markdown), behind a question mark.
         key: names the panel as `.st-key-<key>`.
     """
     with st.container(border=True, key=key):
-        if more:
-            with st.container(
-                horizontal=True, horizontal_alignment="distribute", vertical_alignment="top", gap="small"
-            ):
-                st.markdown(f"##### {title}", width="stretch")
-                with st.popover("?", type="tertiary", help="What is this?"):
-                    st.markdown(more)
-        else:
-            st.markdown(f"##### {title}")
+        st.markdown(f"##### {title}", help=more or None)
         if note:
             st.caption(note)
         yield

@@ -118,7 +118,10 @@ function timeInWords(status, data) {
   const state = status ? status.state : data.state;
   if (state === "queued") return "waiting";
   if (state === "starting") return "starting …";
-  if (state === "running") return status && status.seconds_left ? `${duration(status.seconds_left)} left` : "starting …";
+  if (state === "running") {
+    // The first steps of a run are slow and say nothing about the others.
+    return status && status.seconds_left && status.step >= 5 ? `${duration(status.seconds_left)} left` : "starting …";
+  }
   if (state === "finished") return status && status.seconds ? `done in ${duration(status.seconds)}` : "done";
   return state;
 }

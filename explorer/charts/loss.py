@@ -92,7 +92,7 @@ def loss_figure(
         dragmode="zoom",
         uirevision="kept",  # zoom survives new data
         showlegend=False,  # the page names the two colours above the chart
-        margin={"l": 8, "r": 128, "t": 14, "b": 8},
+        margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis={"title": {"text": "step"}, "range": [0, steps], "showgrid": False, "nticks": 6, "tickformat": ",d"},
         yaxis={"title": {"text": "loss, nats a letter"}, "range": loss_range([*training, *validation], baselines)},
     )

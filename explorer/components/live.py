@@ -1,0 +1,86 @@
+"""The live views of a run's board. Each is mounted once and fed by the run's stream, without reruns of the page."""
+
+from typing import Any
+
+from plotly import graph_objects as go
+
+from explorer.charts.loss import SMOOTHING, loss_figure
+from explorer.charts.palette import DARK, LIGHT, both_palettes
+from explorer.components._assets import component
+
+_loss = component("live_loss", js=["mount.js", "hub.js", "live_loss.js"], css=["live_loss.css"], isolate=False)
+_status = component("live_status", js=["mount.js", "hub.js", "live_status.js"], css=["live.css", "live_status.css"])
+_curves = component("live_curves", js=["mount.js", "hub.js", "live_curves.js"], css=["live.css", "live_curves.css"])
+_samples = component("live_samples", js=["mount.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"])
+_attention = component(
+    "live_attention",
+    js=["mount.js", "hub.js", "heads.js", "live_attention.js"],
+    css=["live.css", "heads.css", "live_attention.css"],
+)
+_embedding = component(
+    "live_embedding", js=["mount.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
+)
+
+
+def live_loss(run_id: str, steps: int, *, height: int = 360) -> None:
+    """The loss chart, with smoothing, log axes and a zoom that is kept while it streams."""
+    figures = {
+        name: _plain(loss_figure([], None, steps, palette, height=height))
+        for name, palette in (("light", LIGHT), ("dark", DARK))
+    }
+    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": height}
+    _loss(key="live_loss_view", data=data | _palettes())
+
+
+def live_status(run_id: str, *, state: str, steps: int, grad_clip: float, machine: str) -> str | None:
+    """The four numbers above the board. Returns the state that the run has just changed to, else None.
+
+    Args:
+        state: the run's state as the page shows it now; a change from it reruns the page.
+        machine: where it trains, in words that follow "letters a second, ".
+    """
+    data = {"run": run_id, "state": state, "steps": steps, "grad_clip": grad_clip, "machine": machine}
+    return _status(key="live_status_view", data=data | _palettes(), on_state_change=_nothing).state
+
+
+def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
+    """Small curves of columns of the metrics.
+
+    Args:
+        curves: of each the `column`, its `label`, and the `format` of its values: "rate", "short" or "plain".
+    """
+    _curves(key="live_curves_view", data={"run": run_id, "steps": steps, "curves": curves} | _palettes())
+
+
+def live_samples(run_id: str) -> None:
+    """What the model writes, the newest text first."""
+    _samples(key="live_samples_view", data={"run": run_id} | _palettes())
+
+
+def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
+    """Every head on the probe sentence. Returns the head clicked just now as (layer, head) from 0.
+
+    Args:
+        height: at least, in pixels, so that nothing moves when the first picture arrives.
+    """
+    data = {"run": run_id, "height": height}
+    clicked = _attention(key="live_attention_view", data=data | _palettes(), on_head_change=_nothing).head
+    return (int(clicked[0]), int(clicked[1])) if clicked else None
+
+
+def live_embedding(run_id: str, *, height: int) -> None:
+    """The map of the token embeddings, whose letters glide."""
+    _embedding(key="live_embedding_view", data={"run": run_id, "height": height} | _palettes())
+
+
+def _palettes() -> dict[str, Any]:
+    return {"palettes": both_palettes()}
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    """The figure as plain values, without plotly's own template: our colours are all in it."""
+    return figure.update_layout(template="none").to_plotly_json()
+
+
+def _nothing() -> None:
+    """Streamlit reports a value only for events that have a callback."""

@@ -1,0 +1,212 @@
+"""The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
+
+import numpy as np
+import streamlit as st
+
+from core.config import RunConfig, differences
+from core.errors import ExplorerError
+from core.presets import PRESETS, preset
+from core.runs.folder import RunFolder, open_run
+from core.runs.records import RunRecord, Status
+from core.settings import value_at
+from core.text.display import visible
+from core.text.tokenizer import load_tokenizer
+from explorer import service
+from explorer.charts.attention import table_heatmap
+from explorer.components.live import (
+    live_attention,
+    live_curves,
+    live_embedding,
+    live_loss,
+    live_samples,
+    live_status,
+)
+from explorer.forms import number
+from explorer.state import notify, open_page, take_notice
+from explorer.train_setup import settings_that_matter
+from explorer.ui import card, current_palette, literal, page_style, show_error
+from explorer.words import state_in_words
+
+_COLORS = {
+    "queued": "gray",
+    "starting": "blue",
+    "running": "blue",
+    "paused": "orange",
+    "finished": "green",
+    "stopped": "gray",
+    "failed": "red",
+}
+_MOST_ROWS = 120  # of a bigram's table; more cannot be read
+_AGAIN = "A new run that starts from these settings; change what you like first."
+_CURVES = [
+    {"column": "lr", "label": "Learning rate", "format": "rate"},
+    {"column": "grad_norm", "label": "Gradient norm", "format": "plain"},
+    {"column": "tokens_per_second", "label": "Letters a second", "format": "short"},
+]
+
+
+def draw_board(run_id: str) -> None:
+    """The live board of a run."""
+    opened = open_on_view(run_id)
+    if opened is None:
+        return
+    folder, record = opened
+    _draw_header(folder, record)
+    steps, gpt = record.config.train.steps, record.config.model.kind == "gpt"
+    side, main = st.columns([1, 2.9], gap="small")
+    with side, st.container(height="stretch"):
+        draw_settings(record)
+        with card("Is training healthy?", key="live_curves"):
+            live_curves(run_id, steps, _CURVES)
+    with main:
+        with card(
+            "How surprised is it by text it has not seen?",
+            "Lower is better; dotted lines are what plain counting reaches on the same text.",
+            key="live_loss",
+        ):
+            live_loss(run_id, steps)
+        with card("What does it write?", "The same prompt and the same dice every time.", key="live_samples"):
+            live_samples(run_id)
+    left, right = st.columns([1.5, 1], gap="small")
+    with left, card("Which earlier letters does each letter look at?", _look_note(gpt), key="live_attention"):
+        if gpt:
+            shown = live_attention(run_id, height=460)
+            if shown:
+                open_page("look_inside", run_id)
+        else:
+            draw_table(folder)
+    with right, card("Which letters does it treat alike?", _alike_note(gpt), key="live_embedding"):
+        live_embedding(run_id, height=440)
+    with card("Is training healthy?", key="live_curves"):
+        live_curves(run_id, steps, _CURVES)
+
+
+def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
+    """The run and what it is; where that cannot be read, says so on the page and returns None."""
+    page_style()
+    try:
+        folder = open_run(service.home(), run_id)
+        return folder, folder.record()
+    except ExplorerError as error:
+        st.title("Train", anchor=False)
+        show_error(error)
+        if st.button("Train a new run", type="primary", key="train_new"):
+            open_page("train")
+        return None
+
+
+@st.fragment
+def _draw_header(folder: RunFolder, record: RunRecord) -> None:
+    """Title, state, buttons and the four numbers; redrawn alone when the state changes."""
+    status = folder.status()
+    draw_title(folder, record, status)
+    live_status(
+        folder.id,
+        state=status.state,
+        steps=record.config.train.steps,
+        grad_clip=record.config.train.grad_clip,
+        machine="on this machine",
+    )
+
+
+def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
+    """The title with the run's name and state, and the buttons that fit the state."""
+    with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
+        st.title("Train", anchor=False, width="content")
+        st.badge(
+            literal(f"{state_in_words(status)} · {record.name}"), color=_COLORS[status.state], icon=":material/circle:"
+        )
+        st.space("stretch")
+        _draw_buttons(folder, status)
+    if status.reason:
+        say = st.error if status.state == "failed" else st.info
+        say(literal(status.reason))
+    if notice := take_notice():
+        st.warning(literal(notice))
+
+
+def _draw_buttons(folder: RunFolder, status: Status) -> None:
+    """What can be done now. There is one primary button at most: what most people do next."""
+    state = status.state
+    if state == "running":
+        _button("Pause", "pause", folder, icon=":material/pause:")
+    if state == "paused" or (state in ("stopped", "failed") and status.step < status.steps):
+        _button("Resume", "resume", folder, icon=":material/play_arrow:", primary=True)
+    if state in ("running", "paused"):
+        _button("One step", "step", folder, icon=":material/skip_next:")
+    if state in ("queued", "starting", "running", "paused"):
+        _button("Stop", "stop", folder, icon=":material/stop:")
+    if state == "finished":
+        if st.button("Generate", key="train_generate", icon=":material/edit_note:"):
+            open_page("generate", folder.id)
+        if st.button("Look inside", key="train_look", type="primary", icon=":material/search:"):
+            open_page("look_inside", folder.id)
+
+
+def _button(label: str, verb: str, folder: RunFolder, *, icon: str, primary: bool = False) -> None:
+    st.button(
+        label,
+        key=f"train_{verb}",
+        icon=icon,
+        type="primary" if primary else "secondary",
+        on_click=_tell,
+        args=(verb, folder),
+    )
+
+
+def _tell(verb: str, folder: RunFolder) -> None:
+    try:
+        getattr(service.supervisor(), verb)(folder)
+    except ExplorerError as error:
+        notify(str(error))
+
+
+def draw_settings(record: RunRecord) -> None:
+    """What the run was made of, with what differs from its preset marked, and the way to another one like it."""
+    config = record.config
+    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    changed = differences(config, base)
+    note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
+    with card("Settings", note, key="settings"):
+        rows = []
+        for path, setting in settings_that_matter(config.model.kind):
+            if not setting.advanced or path in changed:
+                value = f"**{literal(number(value_at(config, path)))}**"
+                mark = f" :violet-badge[preset: {literal(number(value_at(base, path)))}]" if path in changed else ""
+                rows.append(f"| {setting.label}{mark} | {value} |")
+        st.markdown("\n".join(["| | |", "|:--|--:|", *rows]))
+        if st.button("Train again", key="train_again", icon=":material/tune:", width="stretch", help=_AGAIN):
+            open_page("train", config=config)
+
+
+def draw_table(folder: RunFolder) -> None:
+    """A bigram's whole mind, seen again every two seconds while it learns."""
+    st.fragment(_draw_table, run_every=None if folder.status().ended else 2.0)(folder)
+
+
+def _draw_table(folder: RunFolder) -> None:
+    probe = folder.read_probe()
+    if probe is None:
+        st.caption("The first picture arrives with the first steps.")
+        return
+    try:
+        tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
+    except ExplorerError as error:
+        show_error(error)
+        return
+    logits = probe.embedding.astype(np.float32)  # (V, V): a bigram's embedding of a token is its row of logits
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares = shares[: len(tokens), : len(tokens)]
+    figure = table_heatmap(shares, [visible(token) for token in tokens], current_palette())
+    st.plotly_chart(figure, theme=None, key="table", config={"displayModeBar": False})
+
+
+def _look_note(gpt: bool) -> str:
+    if gpt:
+        return "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
+    return "A bigram looks at one letter only, the last. This is all it knows: a row is that letter, a column the next."
+
+
+def _alike_note(gpt: bool) -> str:
+    return "Close letters are read alike." if gpt else "Close letters are followed by much the same letters."

@@ -1,0 +1,196 @@
+"""The Train page before a run: which text, which model, how it learns, and what that will take."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ConfigError, ExplorerError
+from core.presets import PRESETS, preset
+from core.runs.folder import RunFolder
+from core.settings import Setting, fields_of
+from core.text.corpora import catalogue, load_corpus
+from core.text.own_text import check_trainable
+from core.training.estimate import Estimate, check_fits, estimate
+from explorer import service
+from explorer.forms import forget_inputs, setting_inputs, widget_key
+from explorer.state import draft, keep_draft, notify, take_notice, ticket, use_ticket, view_run, write_draft
+from explorer.ui import card, literal, page_header, show_error
+from explorer.words import duration_in_words
+
+_ACROSS = 3  # settings side by side
+_OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
+
+
+def draw_setup() -> None:
+    """Everything that is chosen before a run, and the button that starts it."""
+    page_header("Train", "Pick a text, move the sliders, press Train. Then watch a model learn it.")
+    if notice := take_notice():
+        st.error(literal(notice))
+    try:
+        config = draft()
+    except ConfigError as error:
+        show_error(error)
+        config = preset(next(iter(PRESETS)))
+    choices, outcome = st.columns([2.6, 1], gap="small")
+    with choices:
+        with card("Which text, and which recipe to start from?", key="start_from"):
+            corpus = _pick_corpus(config)
+            base = _pick_preset(config).replace({"data.corpus": corpus})
+        config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base)
+    with outcome, card("What will it take?", key="estimate"):
+        if problem:
+            show_error(problem)
+        _draw_outcome(config, startable=problem is None)
+    keep_draft(config)
+    write_draft(config)
+    _draw_preview()
+
+
+def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:
+    """The settings that make a difference for this kind of model, by path; the text is picked by itself.
+
+    Args:
+        kind: "gpt" or "bigram".
+        advanced: only those shown at once (False) or only those behind "more settings" (True).
+    """
+    for path, setting in fields_of(RunConfig):
+        of_another_model = kind == "bigram" and path.startswith("model.") and path not in _OF_A_BIGRAM
+        if path != "data.corpus" and not of_another_model and advanced in (None, setting.advanced):
+            yield path, setting
+
+
+def _pick_preset(config: RunConfig) -> RunConfig:
+    """The preset that the settings start from."""
+    st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
+    name = st.segmented_control(
+        "Preset", PRESETS, key="preset", required=True, on_change=_take_preset, help="All settings at once."
+    )
+    st.caption((inspect.getdoc(PRESETS[name]) or "").splitlines()[0])
+    return preset(name)
+
+
+def _take_preset() -> None:
+    """Every setting as the preset has it; only the text stays the chosen one."""
+    corpus = st.session_state.get("corpus")
+    forget_inputs()
+    config = preset(st.session_state["preset"])
+    keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
+
+
+def _pick_settings(config: RunConfig, base: RunConfig) -> tuple[RunConfig, ConfigError | None]:
+    """The widgets of all settings; the config they make, or the last good one and what is wrong with the new one."""
+    kind = st.session_state.get(widget_key("model.kind"), config.model.kind)
+    main, more = ([path for path, _ in settings_that_matter(kind, advanced=advanced)] for advanced in (False, True))
+    changes = {}
+    with card("What does it look like?", key="model_settings"):
+        changes |= _grid(config, base, [path for path in main if path.startswith("model.")])
+    with card("How does it learn?", key="train_settings"):
+        changes |= _grid(config, base, [path for path in main if path.startswith("train.")])
+    with st.expander("More settings"):
+        changes |= _grid(config, base, more)
+    try:
+        return base.replace(changes), None
+    except ConfigError as error:
+        return config, error
+
+
+def _grid(config: RunConfig, base: RunConfig, paths: list[str]) -> dict[str, Any]:
+    """Settings side by side, in rows, so that they line up."""
+    changes = {}
+    for start in range(0, len(paths), _ACROSS):
+        for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
+            with column:
+                changes |= setting_inputs(config, base, [path])
+    return changes
+
+
+def _pick_corpus(config: RunConfig) -> str:
+    known = {corpus.name: corpus for corpus in catalogue(service.home())}
+    wanted = st.session_state.get("corpus", config.data.corpus)
+    st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
+    return st.selectbox(
+        "Text",
+        known,
+        key="corpus",
+        format_func=lambda name: known[name].title + (" (a download of 1 MB)" if known[name].download else ""),
+        help="What it learns from. Look at it, or bring your own, on the page Data.",
+    )
+
+
+def _draw_outcome(config: RunConfig, *, startable: bool) -> None:
+    """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
+    try:
+        with st.spinner("Reading the text ..."):
+            text = load_corpus(config.data.corpus, service.home())
+        check_trainable(text, config.model.block_size, config.data.val_fraction)
+        hardware = service.hardware(config.train.device)
+        figures = estimate(config, _vocabulary(config.data.corpus, text), service.machine_speed())
+        _draw_estimate(figures)
+        check_fits(figures, hardware)
+        st.caption(hardware.sentence)
+    except ExplorerError as error:
+        show_error(error)
+        startable = False
+    st.button(
+        "Train",
+        key="train_start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=not startable,
+        on_click=_start,
+        args=(config, ticket("train_start")),
+    )
+
+
+def _draw_estimate(figures: Estimate) -> None:
+    st.markdown(
+        f"**{figures.parameters:,}** parameters  \n"
+        f"**{short_bytes(figures.memory_bytes)}** while it trains  \n"
+        f"about **{duration_in_words(figures.seconds)}** on this machine"
+    )
+
+
+def _start(config: RunConfig, number: str) -> None:
+    """Start one run, however often the button was clicked before the page changed."""
+    if not use_ticket("train_start", number):
+        return
+    try:
+        folder = RunFolder.create(service.home(), config)
+        service.supervisor().submit(folder)
+    except ExplorerError as error:
+        notify(str(error))
+        return
+    view_run(folder.id)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _vocabulary(corpus: str, _text: str) -> int:
+    """How many different characters a text has. A name stands for one text for ever, so it is the key."""
+    return len(set(_text))
+
+
+def _draw_preview() -> None:
+    """What will be there once it trains."""
+    with card("What you will see", "The board opens at once; the first point of the curve comes within seconds."):
+        for column, (icon, title, text) in zip(st.columns(4, gap="medium"), _PREVIEW, strict=True):
+            column.markdown(f":material/{icon}: **{title}**  \n{text}")
+
+
+_PREVIEW = (
+    ("show_chart", "The loss falls", "Against what plain counting of letters, pairs and triples reaches."),
+    ("edit_note", "Words appear", "The same prompt and the same dice, from noise to words."),
+    ("grid_on", "Heads form", "Where every attention head looks, as it learns where to look."),
+    ("bubble_chart", "Letters move", "Vowels find vowels on the map of the embeddings."),
+)
+
+
+def short_bytes(count: float) -> str:
+    """Bytes in the largest unit that leaves a whole number in front of the point."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e3:.0f} kB"

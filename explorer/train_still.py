@@ -1,0 +1,51 @@
+"""The board where the server has no live streams (`streamlit run`): the same questions, answered when asked again."""
+
+import streamlit as st
+
+from core.text.display import visible
+from explorer.charts.loss import loss_figure
+from explorer.components.attention_board import attention_board
+from explorer.train_board import draw_settings, draw_table, draw_title, open_on_view
+from explorer.ui import card, current_palette
+from explorer.words import duration_in_words, loss_in_words
+
+
+def draw_still_board(run_id: str) -> None:
+    """What the run folder says now, and a button to look again."""
+    opened = open_on_view(run_id)
+    if opened is None:
+        return
+    folder, record = opened
+    status = folder.status()
+    draw_title(folder, record, status)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info("This server has no live streams, so the board stands still. `make run` starts the one that has them.")
+        st.button("Look again", key="train_refresh", icon=":material/refresh:")
+    numbers = st.columns(3, gap="small")
+    loss = "–" if status.val_loss is None else f"{status.val_loss:.2f}"
+    meaning = None if status.val_loss is None else loss_in_words(status.val_loss)
+    numbers[0].metric("Validation loss", loss, meaning, delta_color="off", delta_arrow="off", border=True)
+    speed = "–" if status.tokens_per_second is None else f"{status.tokens_per_second:,.0f}"
+    numbers[1].metric("Speed", speed, "letters a second", delta_color="off", delta_arrow="off", border=True)
+    left = "" if status.seconds_left is None else f"{duration_in_words(status.seconds_left)} left"
+    step = f"{status.step:,} of {status.steps:,}"
+    numbers[2].metric("Step", step, left, delta_color="off", delta_arrow="off", border=True)
+    side, main = st.columns([1, 2.9], gap="small")
+    with side:
+        draw_settings(record)
+    with main:
+        with card("How surprised is it by text it has not seen?", key="live_loss"):
+            figure = loss_figure(folder.read_metrics(), folder.read_baselines(), status.steps, current_palette())
+            st.plotly_chart(figure, theme=None, key="loss", config={"displayModeBar": False})
+        with card("What does it write?", key="live_samples"):
+            for row in reversed(folder.read_samples()[-5:]):
+                st.caption(f"step {row['step']:,}")
+                st.text(row["text"].strip())
+    with card("Which earlier letters does each letter look at?", key="live_attention"):
+        probe = folder.read_probe()
+        if record.config.model.kind == "bigram":
+            draw_table(folder)
+        elif probe is None:
+            st.caption("The first picture arrives with the first steps.")
+        else:
+            attention_board(probe.attention, [visible(token) for token in probe.tokens], key="still_attention")

@@ -1,0 +1,75 @@
+"""Settings as widgets: bounds, positions and marks come from the config's fields."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.config import RunConfig
+from core.presets import PRESETS, preset
+from core.settings import fields_of, value_at
+from explorer.forms import moves_in_factors, number, positions, widget_key
+
+NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.type in (int, float)}
+
+
+@pytest.mark.parametrize("path", [path for path, setting in NUMBERS.items() if moves_in_factors(setting)])
+def test_positions_reach_both_ends_and_every_one_is_valid(path: str):
+    setting = NUMBERS[path]
+    places = positions(setting)
+    assert places[0] == setting.low and places[-1] == setting.high
+    assert places == sorted(set(places))
+    assert len(places) < 80
+    for value in places:
+        assert type(value) is setting.type
+        if setting.step:
+            assert value % setting.step == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_position(name: str):
+    for path, setting in NUMBERS.items():
+        value = value_at(preset(name), path)
+        if moves_in_factors(setting):
+            assert value in positions(setting, {value})
+
+
+def test_a_value_between_two_positions_gets_one_of_its_own():
+    assert 12345 in positions(NUMBERS["train.steps"], {12345})
+    assert 0.000123 in positions(NUMBERS["train.learning_rate"], {0.000123})
+
+
+def test_numbers_as_people_write_them():
+    assert [number(value) for value in (2000, 1e-3, 4e-4, 0.15, 0, True, "gelu")] == [
+        "2,000", "1e-3", "4e-4", "0.15", "0", "on", "gelu",
+    ]  # fmt: skip
+
+
+def form() -> None:
+    import streamlit as st
+
+    from core.config import RunConfig
+    from core.presets import preset
+    from core.settings import fields_of
+    from explorer.forms import setting_inputs
+
+    config = preset("gpt-tiny").replace({"model.n_layer": 6})
+    paths = [path for path, setting in fields_of(RunConfig) if path != "data.corpus"]  # which the catalogue offers
+    st.session_state["result"] = setting_inputs(config, preset("gpt-tiny"), paths[:10])
+    setting_inputs(config, preset("gpt-tiny"), paths[10:])
+
+
+def test_a_form_of_every_setting_returns_what_the_config_says():
+    app = AppTest.from_function(form).run()
+    assert not app.exception
+    result = app.session_state["result"]
+    assert result["model.n_layer"] == 6
+    assert result["model.block_size"] == 64
+    assert type(result["model.dropout"]) is float
+    assert type(result["model.n_embd"]) is int
+
+
+def test_what_differs_from_the_preset_is_marked():
+    app = AppTest.from_function(form).run()
+    assert "preset: 4" in app.slider(key=widget_key("model.n_layer")).label
+    assert "preset" not in app.slider(key=widget_key("model.n_head")).label
+    app.slider(key=widget_key("model.n_head")).set_value(8).run()
+    assert "preset: 4" in app.slider(key=widget_key("model.n_head")).label

@@ -1,0 +1,55 @@
+"""The loss chart: what is drawn, and the contract with the browser that fills it."""
+
+import pytest
+
+from explorer.charts.loss import COUNTED, label_shifts, loss_figure, loss_range, smoothed
+
+ROWS = [
+    {"step": 0, "train_loss": 4.2, "val_loss": 4.2},
+    {"step": 5, "loss": 3.9, "lr": 1e-3},
+    {"step": 10, "loss": 3.1, "lr": 1e-3, "train_loss": 3.2, "val_loss": 3.3},
+]
+BASELINES = {"uniform": 4.17, "unigram": 3.3, "bigram": 2.47, "trigram": 2.06}
+
+
+def test_traces_are_training_smoothed_validation_and_its_last_point():
+    raw, smooth, validation, last = loss_figure(ROWS, BASELINES, 100).data
+    assert list(raw.x) == list(smooth.x) == [5, 10]
+    assert list(raw.y) == [3.9, 3.1]
+    assert list(validation.x) == [0, 10]
+    assert list(validation.y) == [4.2, 3.3]
+    assert list(last.x) == [10]
+    assert list(last.text) == ["3.30"]
+
+
+def test_every_counted_line_has_a_label():
+    figure = loss_figure(ROWS, BASELINES, 100)
+    assert [shape.name for shape in figure.layout.shapes] == list(COUNTED)
+    assert [note.name for note in figure.layout.annotations] == list(COUNTED)
+    assert [shape.y0 for shape in figure.layout.shapes] == list(BASELINES.values())
+    assert all(note.visible for note in figure.layout.annotations)
+
+
+def test_lines_not_counted_yet_are_there_but_hidden():
+    figure = loss_figure([], None, 100)
+    assert len(figure.layout.shapes) == len(COUNTED)
+    assert not any(shape.visible for shape in figure.layout.shapes)
+    assert tuple(figure.layout.xaxis.range) == (0, 100)
+
+
+def test_axis_holds_everything_and_seldom_moves():
+    low, high = loss_range([4.2, 3.3, 3.1], BASELINES)
+    assert low < 2.06 and high > 4.2
+    assert loss_range([4.2, 3.3, 3.05], BASELINES) == [low, high]
+    assert loss_range([float("nan")], None)[0] < loss_range([float("nan")], None)[1]
+
+
+def test_smoothing_starts_at_the_first_value():
+    assert smoothed([3.0, 3.0, 3.0], 0.9) == pytest.approx([3.0, 3.0, 3.0])
+    assert smoothed([4.0, 2.0], 0.0) == [4.0, 2.0]
+    assert 2.0 < smoothed([4.0, 2.0], 0.5)[1] < 4.0
+
+
+def test_close_labels_move_apart():
+    assert label_shifts(BASELINES) == dict.fromkeys(BASELINES, 0)
+    assert label_shifts({"bigram": 2.10, "trigram": 2.05}) == {"bigram": 0, "trigram": -9}

@@ -1,0 +1,83 @@
+"""Colours: readable in both themes, told apart by eyes of every kind, the same for the same thing."""
+
+import numpy as np
+import pytest
+
+from core.text.display import KINDS
+from explorer.charts.palette import DARK, LIGHT, Palette, palette_for, run_colors
+
+BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+
+
+def rgb(color: str) -> np.ndarray:
+    """Linear light of a hex colour."""
+    value = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(color: str) -> float:
+    return float(rgb(color) @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, two: str) -> float:
+    """As the WCAG defines it."""
+    high, low = sorted([luminance(one), luminance(two)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def seen_without(cones: str, color: str) -> np.ndarray:
+    """A colour as seen without red or green cones (Vienot, Brettel and Mollon 1999)."""
+    matrix = {
+        "red": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
+        "green": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
+    }[cones]
+    return np.array(matrix) @ rgb(color)
+
+
+@BOTH
+def test_text_can_be_read_on_the_surface(palette: Palette):
+    assert contrast(palette.text, palette.surface) > 7
+    assert contrast(palette.muted, palette.surface) > 4.5
+    for color in (palette.training, palette.validation, palette.accent, *palette.kinds.values(), *palette.runs):
+        assert contrast(color, palette.surface) > 2.8, color
+
+
+@BOTH
+@pytest.mark.parametrize("cones", ["red", "green"])
+def test_training_and_validation_differ_for_the_colour_blind(palette: Palette, cones: str):
+    difference = seen_without(cones, palette.training) - seen_without(cones, palette.validation)
+    assert np.linalg.norm(difference) > 0.25
+
+
+@BOTH
+def test_lightness_of_an_amount_runs_one_way(palette: Palette):
+    steps = np.diff([luminance(color) for color in palette.sequential])
+    assert (steps < 0).all() or (steps > 0).all()
+
+
+@BOTH
+def test_zero_is_the_middle_of_signed_values(palette: Palette):
+    middle = palette.diverging[len(palette.diverging) // 2]
+    assert len(palette.diverging) % 2 == 1
+    assert contrast(middle, palette.surface) < 1.2
+    assert contrast(palette.diverging[0], palette.surface) > 3 < contrast(palette.diverging[-1], palette.surface)
+
+
+@BOTH
+def test_every_kind_of_token_has_a_colour(palette: Palette):
+    assert set(palette.kinds) == set(KINDS)
+
+
+def test_runs_differ_and_keep_their_colour():
+    ids = [f"20260101-00000{index}-abcdefghijkl" for index in range(len(LIGHT.runs))]
+    colors = run_colors(ids)
+    assert len(set(colors.values())) == len(ids)
+    assert run_colors(reversed(ids)) == colors
+    assert run_colors([*ids, "20270101-000000-abcdefghijkl"]).items() >= colors.items()
+    assert run_colors([ids[0]])[ids[0]] == colors[ids[0]]
+
+
+def test_palette_follows_the_theme():
+    assert palette_for("dark") is DARK
+    assert palette_for("light") is LIGHT
+    assert palette_for(None) is LIGHT
