@@ -104,9 +104,12 @@ def _check_fits(config: RunConfig, vocab_size: int) -> None:
     """Refuse what needs more memory than there is, as the page does."""
     from core.training.estimate import check_fits, estimate
     from core.training.hardware import find_hardware
+    from core.training.speed import MachineSpeed
 
     hardware = find_hardware(config.train.device)
-    check_fits(estimate(config, vocab_size), hardware)
+    # Only the memory is asked for, so the machine need not be timed.
+    prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "number_seconds", "drop_seconds"), 0.0)
+    check_fits(estimate(config, vocab_size, MachineSpeed(device=hardware.device, threads=1, **prices)), hardware)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
