@@ -29,6 +29,7 @@ st.set_page_config(
     page_title=f"{page.title} · GPT Explorer" if page.url_path else "GPT Explorer",
     page_icon=ROOT / "assets" / "images" / "icon.svg",
     layout="wide",
+    initial_sidebar_state=230,
 )
 draw_sidebar(pages, page)
 page.run()

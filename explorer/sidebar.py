@@ -22,7 +22,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
     st.logo(_logo(), size="large")
     run_id = run_on_view()
     with st.sidebar:
-        st.html(ROOT / "assets" / "css" / "sidebar.css")
+        st.html(f"<style>{_style()}</style>")
         for group, members in pages.items():
             with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
                 if group:
@@ -50,6 +50,12 @@ def _card(folder: RunFolder) -> None:
         status = folder.status()
         words = state_in_words(status)
         st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
+
+
+def _style() -> str:
+    palette = palette_for(st.context.theme.type)
+    colors = f":root {{ --accent: {palette.accent}; --surface: {palette.surface}; }}"
+    return colors + (ROOT / "assets" / "css" / "sidebar.css").read_text(encoding="utf-8")
 
 
 def _logo() -> str:

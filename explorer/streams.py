@@ -9,7 +9,8 @@ import asyncio
 import json
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple, Self
 from zlib import crc32
@@ -191,7 +192,7 @@ class RunFeed:
         self._history: tuple[Position, bytes] | None = None
         self._task: asyncio.Task | None = None
 
-    async def watch(self, cursor: str = "") -> AsyncIterator[bytes]:
+    async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
         """Chunks of event-stream text: what came after the cursor, then what comes."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_BEHIND)
         self._watchers.add(queue)
@@ -278,14 +279,15 @@ class Feeds:
     def __init__(self) -> None:
         self._feeds: dict[Path, RunFeed] = {}
 
-    async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncIterator[bytes]:
+    async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncGenerator[bytes, None]:
         """As `RunFeed.watch`; all watchers of a run share one feed."""
         feed = self._feeds.get(folder.path)
         if feed is None or feed.closed:
             feed = self._feeds[folder.path] = RunFeed(folder)
         try:
-            async for chunk in feed.watch(cursor):
-                yield chunk
+            async with aclosing(feed.watch(cursor)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             if not feed.watchers and self._feeds.get(folder.path) is feed:
                 del self._feeds[folder.path]
@@ -297,8 +299,10 @@ class Feeds:
 
 
 def _send_away(queue: asyncio.Queue[bytes | None]) -> None:
+    """End a stream. If it has fallen behind, all that waits goes: dropping only some would leave a gap."""
     if queue.full():
-        queue.get_nowait()
+        while not queue.empty():
+            queue.get_nowait()
     queue.put_nowait(None)
 
 

@@ -1,7 +1,109 @@
-"""What holds for every test."""
+"""What holds for every test, and a home with real runs in it."""
 
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
 from hypothesis import settings
+
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+from core.text.own_text import save_text
 
 # No deadline: a busy machine is slow, not wrong. The same examples in every run: a failure is there for everyone.
 settings.register_profile("everywhere", deadline=None, derandomize=True)
 settings.load_profile("everywhere")
+
+TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 30
+
+
+@pytest.fixture
+def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home of its own. What a test sets training in it is ended with the test."""
+    home = tmp_path / "home"
+    for name in ("runs", "texts", "downloads"):
+        (home / name).mkdir(parents=True)
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(home))
+    yield home
+    if "explorer.service" in sys.modules:
+        service = sys.modules["explorer.service"]
+        for folder in list_runs(home):
+            pid = folder.status().pid
+            if pid not in (None, os.getpid()):
+                service.supervisor().delete(folder)
+        service.close()
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one real, tiny GPT, trained once for all tests. Tests use copies: see `add_run`."""
+    home = tmp_path_factory.mktemp("trained")
+    corpus = save_text(TEXT, "Two lines of Hamlet", home)
+    config = RunConfig(
+        preset="gpt-tiny",
+        model=ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=16),
+        data=DataConfig(corpus=corpus.name),
+        train=TrainConfig(
+            steps=20,
+            batch_size=4,
+            eval_interval=10,
+            eval_windows=4,
+            log_interval=2,
+            sample_interval=10,
+            sample_length=20,
+            checkpoint_interval=10,
+            snapshots=4,
+            device="cpu",
+        ),
+    )
+    train_run(RunFolder.create(home, config, name="patient-otter"), home)
+    return home
+
+
+@pytest.fixture
+def add_run(explorer_home: Path, trained_home: Path) -> Callable[..., RunFolder]:
+    """Puts another copy of the trained run into the home: `add_run(name=..., state="running", step=10)`.
+
+    A run that goes on has this very process as its worker, so that it counts as alive.
+    """
+    shutil.copytree(trained_home / "texts", explorer_home / "texts", dirs_exist_ok=True)
+    source = list_runs(trained_home)[0]
+
+    def add(name: str = "patient-otter", **status) -> RunFolder:
+        count = len(list_runs(explorer_home))
+        folder = RunFolder(explorer_home / "runs" / f"20260101-00000{count}-{'abcdefghij'[count] * 12}")
+        shutil.copytree(source.path, folder.path)
+        folder.rename(name)
+        if status:
+            if status.get("state") in ("starting", "running", "paused"):
+                status |= {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
+            folder.write_status(folder.status().model_copy(update=status))
+        return folder
+
+    return add
+
+
+@pytest.fixture
+def finished_run(add_run: Callable[..., RunFolder]) -> RunFolder:
+    """A finished run in `explorer_home`."""
+    return add_run()
+
+
+@pytest.fixture
+def running_run(add_run: Callable[..., RunFolder]) -> RunFolder:
+    """A run that is at step 10 of 20."""
+    return add_run("busy-bee", state="running", step=10, seconds_left=5.0)
+
+
+@pytest.fixture
+def damaged_run(add_run: Callable[..., RunFolder]) -> RunFolder:
+    """A run whose record was cut off in the middle."""
+    folder = add_run("lost-lamb")
+    path = next(folder.path.glob("run.json"))
+    path.write_bytes(path.read_bytes()[:40])
+    return folder

@@ -1,0 +1,111 @@
+"""The home page's cards: the first run, and the recent ones."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.presets import preset
+from core.runs.folder import RunFolder
+from explorer import service, state
+from explorer.run_rows import RunRow, corpus_title, draw_state, read_rows
+from explorer.ui import card, literal, show_error
+from explorer.words import duration_in_words, loss_in_words, model_in_words, when_in_words
+
+RECENT = 6
+_LOOK_AGAIN = 3.0  # seconds, while something trains
+_BEGINNING = (
+    ("At first", "kR&wq;vZ?hJ lM'oXu:b,e$Yt-nCzGdQ", "It knows no letter from another."),
+    ("After seconds", "Thes bo touno t he mand thal, war", "Letters fall into the shape of words."),
+    (
+        "After half a minute",
+        "What should the king of the heart?",
+        "Words, names, lines: all from guessing the next letter.",
+    ),
+)
+
+
+def start_first_run(number: str) -> None:
+    """Start gpt-quick; a second click that carries the same number leads to the same run."""
+    try:
+        if state.use_ticket("start_quick", number):
+            folder = RunFolder.create(service.home(), preset("gpt-quick"))
+            service.supervisor().submit(folder)
+            state.remember("first_run", folder.id)
+    except ExplorerError as error:
+        state.remember("first_run_problem", error)
+        return
+    state.remember("go_to_run", state.recall("first_run"))
+
+
+def draw_start(rows: list[RunRow]) -> None:
+    """The one button that gets a GPT going, or leads to the one that learns right now."""
+    if problem := state.recall("first_run_problem"):
+        show_error(problem)
+        state.remember("first_run_problem", None)
+    going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if going_on and st.button(
+            "Watch your GPT learn", type="primary", icon=":material/visibility:", key="watch_quick"
+        ):
+            state.open_page("train", going_on.id)
+        st.button(
+            "Start another" if going_on else "Train a first GPT now",
+            type="secondary" if going_on else "primary",
+            icon=None if going_on else ":material/play_arrow:",
+            key="start_quick",
+            on_click=start_first_run,
+            args=(state.ticket("start_quick"),),
+        )
+        if not going_on:
+            st.page_link(state.page_file("train"), label="or choose the settings yourself")
+
+
+def draw_beginning() -> None:
+    """Before the first run: what one looks like."""
+    with card("What will happen?", "A real model reads Shakespeare and writes, worse and then better."):
+        for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
+            with column:
+                st.caption(when)
+                st.code(text, language=None, wrap_lines=True)
+                st.caption(note)
+
+
+def draw_recent(rows: list[RunRow]) -> None:
+    """The newest runs as cards, looked at again while one of them goes on."""
+    st.markdown("##### Recent runs")
+    st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
+
+
+def _cards() -> None:
+    rows = read_rows(service.home(), RECENT)
+    st.html(state.ROOT / "assets" / "css" / "run_cards.css")
+    with st.container(horizontal=True, gap="small", key="run_cards"):
+        for row in rows:
+            with st.container(border=True, gap="xsmall", width=330, key=f"run_card_{row.id}"):
+                _card(row)
+    with st.container(key="all_runs"):
+        st.page_link(state.page_file("runs"), label="All runs, side by side", icon=":material/arrow_forward:")
+
+
+def _card(row: RunRow) -> None:
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.text(row.name, width="content")
+        draw_state(row)
+    if row.record is None:
+        st.caption(literal(row.problem))
+        return
+    config, status = row.record.config, row.status
+    title = literal(corpus_title(config.data.corpus, service.home()))
+    st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
+    if row.going_on:
+        left = f", {duration_in_words(status.seconds_left)} left" if status.seconds_left is not None else ""
+        st.progress(min(1.0, status.step / max(1, status.steps)), f"step {status.step:,} of {status.steps:,}{left}")
+    elif status.val_loss is not None:
+        st.caption(f"Loss **{status.val_loss:.2f}**, {loss_in_words(status.val_loss)}")
+    elif status.reason:
+        st.caption(literal(status.reason))
+    with st.container(horizontal=True, gap="small"):
+        query = state.query_for(row.id)
+        st.page_link(state.page_file("train"), label="Watch" if row.going_on else "Open", query_params=query)
+        if not row.going_on and status.step:
+            st.page_link(state.page_file("look_inside"), label="Look inside", query_params=query)
+            st.page_link(state.page_file("generate"), label="Generate", query_params=query)

@@ -1,0 +1,76 @@
+"""What the lists of runs show of each run, read once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import TextError
+from core.runs.folder import RunFolder, list_runs
+from core.runs.records import RunRecord, Status
+from core.settings import fields_of, value_at
+from core.text.corpora import find_corpus
+from explorer.words import STATE_COLORS, state_in_words
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as a list shows it. `record` is None for a damaged run, and `problem` then says what is wrong."""
+
+    folder: RunFolder
+    record: RunRecord | None
+    status: Status
+    problem: str | None
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name if self.record else self.folder.id
+
+    @property
+    def going_on(self) -> bool:
+        return self.record is not None and not self.status.ended
+
+
+def read_rows(home: Path, most: int | None = None) -> list[RunRow]:
+    """The runs, newest first, damaged ones among them."""
+    return [_row(folder) for folder in list_runs(home)[:most]]
+
+
+def corpus_title(name: str, home: Path) -> str:
+    """The title of a text; its name where it is gone."""
+    try:
+        return find_corpus(name, home).title
+    except TextError:
+        return name
+
+
+def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:
+    """The settings in which some of the runs differ, by label: each run's value, in the order of the runs.
+
+    The steps, the text and the kind of model are left out: every list has them anyway.
+    """
+    columns = {}
+    for path, setting in fields_of(RunConfig):
+        values = [value_at(config, path) for config in configs]
+        if path not in ("train.steps", "data.corpus", "model.kind") and len(set(values)) > 1:
+            columns[setting.label] = values
+    return columns
+
+
+def _row(folder: RunFolder) -> RunRow:
+    problem = folder.problem
+    return RunRow(folder, None if problem else folder.record(), folder.status(), problem)
+
+
+def draw_state(row: RunRow) -> None:
+    """The state as a coloured word."""
+    if row.problem:
+        st.badge("damaged", color="red")
+    else:
+        st.badge(state_in_words(row.status), color=STATE_COLORS[row.status.state])

@@ -1,0 +1,191 @@
+"""The table of all runs, and what can be done with those picked in it."""
+
+import io
+from zlib import crc32
+
+import pandas as pd
+import streamlit as st
+from pandas.io.formats.style import Styler
+
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder
+from explorer import service, state
+from explorer.charts.comparison import AXES, comparison_figure
+from explorer.charts.palette import run_colors
+from explorer.run_rows import RunRow, corpus_title, differing_settings
+from explorer.ui import card, current_palette, literal
+from explorer.words import state_in_words, when_in_words
+
+_COMPARED = 5  # curves shown as long as none are picked
+
+
+def draw_table(rows: list[RunRow]) -> list[RunRow]:
+    """The table; returns the rows picked in it, in its order."""
+    # A selection counts rows, so another list of runs is another table.
+    key = f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
+    event = st.dataframe(
+        _styled(rows),
+        key=key,
+        on_select="rerun",
+        selection_mode="multi-row",
+        hide_index=True,
+        row_height=38,
+        height=min(38 * (len(rows) + 1) + 2, 460),
+        column_config={
+            " ": st.column_config.TextColumn(width=28),
+            "Val loss": st.column_config.NumberColumn(format="%.3f", help="Validation loss, nats a letter."),
+            "Step": st.column_config.TextColumn(),
+        },
+    )
+    return [rows[index] for index in event.selection.rows if index < len(rows)]
+
+
+def draw_actions(picked: list[RunRow]) -> None:
+    """Open, rename, download and delete what is picked."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
+        if not picked:
+            st.caption("Tick one run to open, rename or download it; tick several to compare or delete them.")
+            return
+        one = picked[0] if len(picked) == 1 else None
+        if one and one.record:
+            if st.button("Open", type="primary", key="run_open", icon=":material/open_in_full:"):
+                state.open_page("train", one.id)
+            with st.popover("Rename", key=f"rename_{one.id}", icon=":material/edit:"):
+                _rename(one)
+        if one:
+            _download(one.folder)
+        if st.button(
+            f"Delete {len(picked)} runs" if len(picked) > 1 else "Delete", key="run_delete", icon=":material/delete:"
+        ):
+            _confirm_delete(picked)
+
+
+def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
+    """The validation losses of the runs picked, or of the newest."""
+    measured = [row for row in rows if row.record and row.status.val_loss is not None]
+    shown = [row for row in picked if row in measured] or measured[:_COMPARED]
+    with card(
+        "Which run learned best?",
+        "Validation loss: how surprised each is by text it has not seen. Lower is better.",
+        more="A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
+        "runs on the same text, because every text has its own letters.",
+        key="card_comparison",
+    ):
+        if not shown:
+            st.caption("The curves appear here once a run has measured its first loss.")
+            return
+        over = st.segmented_control(
+            "Over", list(AXES), format_func=AXES.get, default="step", key="compare_over", label_visibility="collapsed"
+        )
+        palette = current_palette()
+        colors = run_colors([row.id for row in rows], palette)
+        curves = {row.id: row.folder.read_metrics() for row in shown}
+        names = {row.id: row.name for row in shown}
+        figure = comparison_figure(curves, names, colors, palette, over=over or "step")
+        st.plotly_chart(figure, key="comparison", config={"displaylogo": False})
+        if len({row.record.config.data.corpus for row in shown}) > 1:
+            st.caption("These runs learn from different texts, so a lower curve may just have the easier text.")
+
+
+def draw_damaged(rows: list[RunRow]) -> None:
+    """What is wrong with the runs that cannot be read."""
+    for row in rows:
+        if row.problem:
+            st.warning(literal(row.problem), icon=":material/warning:")
+
+
+def _styled(rows: list[RunRow]) -> Styler:
+    colors = run_colors([row.id for row in rows], current_palette())
+    table = pd.DataFrame(
+        {
+            " ": ["●" for _ in rows],
+            "Name": [row.name for row in rows],
+            "State": ["damaged" if row.problem else state_in_words(row.status) for row in rows],
+            "Model": [_model(row) for row in rows],
+            "Text": [corpus_title(row.record.config.data.corpus, service.home()) if row.record else "" for row in rows],
+            "Step": [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
+            "Val loss": [row.status.val_loss for row in rows],
+            "When": [when_in_words(row.record.created) if row.record else "" for row in rows],
+        }
+        | _differences(rows)
+    )
+    return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[" "])
+
+
+def _model(row: RunRow) -> str:
+    return (row.record.config.preset or row.record.config.model.kind) if row.record else ""
+
+
+def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
+    """Columns for the settings in which the runs differ; damaged runs leave theirs empty."""
+    readable = [row for row in rows if row.record]
+    columns = differing_settings([row.record.config for row in readable])
+    return {
+        label: [_value(values[readable.index(row)]) if row.record else "" for row in rows]
+        for label, values in columns.items()
+    }
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _rename(row: RunRow) -> None:
+    with st.form(f"rename_form_{row.id}", border=False):
+        name = st.text_input("New name", row.name, max_chars=80, key=f"rename_to_{row.id}")
+        if st.form_submit_button("Save", type="primary"):
+            try:
+                row.folder.rename(name)
+            except ExplorerError as error:
+                st.error(literal(str(error)))
+            else:
+                state.notify("Renamed.")
+                st.rerun()
+
+
+def _download(folder: RunFolder) -> None:
+    if service.live_streams():
+        st.link_button("Download", f"api/runs/{folder.id}/download", icon=":material/download:")
+    else:
+        st.download_button(
+            "Download",
+            lambda: _zip(folder),
+            file_name=f"{folder.id}.zip",
+            mime="application/zip",
+            on_click="ignore",
+            icon=":material/download:",
+            key="run_download",
+        )
+
+
+def _zip(folder: RunFolder) -> bytes:
+    file = io.BytesIO()
+    folder.zip_to(file)
+    return file.getvalue()
+
+
+@st.dialog("Delete for good?")
+def _confirm_delete(picked: list[RunRow]) -> None:
+    for row in picked:
+        st.text(f"{row.name}, {state_in_words(row.status)} at step {row.status.step:,}")
+    st.caption("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if st.button("Keep", key="delete_no"):
+            st.rerun()
+        if st.button("Delete", type="primary", key="delete_yes"):
+            _delete(picked)
+            st.rerun()
+
+
+def _delete(picked: list[RunRow]) -> None:
+    try:
+        for row in picked:
+            service.supervisor().delete(row.folder)
+            if state.run_on_view() == row.id:
+                state.view_run(None)
+    except ExplorerError as error:
+        state.notify(str(error))
+    else:
+        state.notify(f"{len(picked)} runs deleted." if len(picked) > 1 else "Deleted.")

@@ -1,0 +1,32 @@
+"""Home: what this is, one button that starts a GPT, and the runs so far."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from explorer import service, state
+from explorer.run_cards import RECENT, draw_beginning, draw_recent, draw_start
+from explorer.run_rows import read_rows
+from explorer.ui import page_header, show_error
+
+if run_id := state.recall("go_to_run"):
+    state.remember("go_to_run", None)
+    state.open_page("train", run_id)
+
+page_header("Watch a language model learn")
+st.markdown(
+    "Pick a text, press Train, and a GPT learns to write it on this machine, letter by letter, while you watch. "
+    "Then open it up: see which letters it looks at, which it treats alike, and what it writes.",
+    width=720,
+)
+try:
+    rows = read_rows(service.home(), RECENT)
+    draw_start(rows)
+    st.caption(service.hardware().sentence)
+except ExplorerError as error:
+    show_error(error)
+    st.stop()
+
+if rows:
+    draw_recent(rows)
+else:
+    draw_beginning()

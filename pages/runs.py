@@ -1,0 +1,29 @@
+"""Runs: all of them, side by side."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from explorer import run_table, service, state
+from explorer.run_rows import read_rows
+from explorer.ui import empty_state, page_header, show_error
+
+page_header("Runs", "Everything that was trained here. Tick runs to compare their curves.")
+if notice := state.take_notice():
+    st.toast(notice)
+try:
+    rows = read_rows(service.home())
+except ExplorerError as error:
+    show_error(error)
+    st.stop()
+if not rows:
+    empty_state(
+        "Here every run will have its line: its model, its text, how far it came and how well it learned.",
+        state.page_file("train"),
+        "Train a first model",
+    )
+    st.stop()
+
+run_table.draw_damaged(rows)
+picked = run_table.draw_table(rows)
+run_table.draw_actions(picked)
+run_table.draw_comparison(rows, picked)

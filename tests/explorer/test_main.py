@@ -1,0 +1,52 @@
+"""`python -m explorer` says what it does, and why it cannot begin."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from core.errors import ExplorerError
+from explorer.__main__ import check_free, main
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def test_help_names_the_options():
+    command = [sys.executable, "-m", "explorer", "--help"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(option in told for option in ("--port", "--address", "--home", "--dev", "127.0.0.1"))
+
+
+def test_a_port_in_use_is_one_sentence_with_a_way_out(taken_port, explorer_home, capsys):
+    assert main(["--port", str(taken_port)]) == 2
+    told = capsys.readouterr()
+    assert f"Port {taken_port} is in use" in told.err and f"--port {taken_port + 1}" in told.err
+    assert "Traceback" not in told.err and told.out == ""
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(ExplorerError, match=r"one of this machine's"):
+        check_free("203.0.113.7", 8501)
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GPT_EXPLORER_HOME", "set back by monkeypatch")
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    assert main(["--home", str(file)]) == 2
+    assert "cannot write there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none_is_refused(port, capsys):
+    with pytest.raises(SystemExit):
+        main([f"--port={port}"])
+    assert "from 1 to 65535" in capsys.readouterr().err

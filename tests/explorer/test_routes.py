@@ -1,0 +1,146 @@
+"""Our own routes: they read one run by its id and nothing else, and tell what is wrong in sentences."""
+
+import io
+import json
+import zipfile
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from explorer.routes import api_routes
+from explorer.streams import Feeds
+from explorer.writing import LONGEST_PROMPT
+from tests.explorer.test_streams import events_of, steps_of
+
+NO_RUNS = [
+    "20260101-000000-zzzzzzzzzzzz",
+    "..",
+    "..%2f..%2fetc",
+    "%2e%2e%2f%2e%2e%2fqueue.sqlite3",
+    "queue.sqlite3",
+    "20260101-000000-aaaaaaaaaaaa%2f..",
+    "20260101-000000-aaaaaaaaaaaa%00",
+    "<img src=x onerror=alert(1)>",
+]
+
+
+@pytest.fixture
+def client(explorer_home):
+    with TestClient(Starlette(routes=api_routes(Feeds()))) as opened:
+        yield opened
+
+
+def written(client, folder, **query) -> list:
+    response = client.get(f"/api/runs/{folder.id}/generate", params=query)
+    assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
+    return [(name, data) for name, data, _ in events_of(response.text)]
+
+
+def test_the_stream_of_a_finished_run(client, finished_run):
+    response = client.get(f"/api/runs/{finished_run.id}/stream")
+    events = events_of(response.text)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-store"
+    assert steps_of(events)[-1] == 20 and events[-1][0] == "end"
+
+
+def test_a_stream_goes_on_from_the_header_before_the_address(client, finished_run):
+    address = f"/api/runs/{finished_run.id}/stream"
+    events = events_of(client.get(address).text)
+    first, last = events[0][2], events[-2][2]
+    assert [name for name, _, _ in events_of(client.get(address, params={"cursor": last}).text)] == ["end"]
+    both = client.get(address, params={"cursor": first}, headers={"Last-Event-ID": last})
+    assert [name for name, _, _ in events_of(both.text)] == ["end"]
+
+
+@pytest.mark.parametrize("what", ["stream", "download", "generate"])
+@pytest.mark.parametrize("id", NO_RUNS)
+def test_what_is_not_a_run_is_not_found(client, finished_run, what, id):
+    response = client.get(f"/api/runs/{id}/{what}")
+    assert response.status_code == 404
+    assert "SQLite" not in response.text and "root:" not in response.text
+
+
+def test_a_missing_run_is_said_in_a_sentence(client):
+    response = client.get(f"/api/runs/{NO_RUNS[0]}/stream")
+    assert "There is no run" in response.text and response.headers["content-type"].startswith("text/plain")
+
+
+def test_a_download_is_the_folder_and_leaves_nothing_behind(client, finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    finished_run.rename('<b>"otter"\n/../ x')
+    response = client.get(f"/api/runs/{finished_run.id}/download")
+    names = zipfile.ZipFile(io.BytesIO(response.content)).namelist()
+    assert any(name.endswith("run.json") for name in names) and all(".." not in name for name in names)
+    told = response.headers["content-disposition"]
+    assert finished_run.id in told and not set(told.partition("filename")[2]) & set("<>/\\\n")
+    assert not list(tmp_path.glob("gpt-explorer-*"))
+
+
+def test_text_comes_token_by_token(client, finished_run):
+    events = written(client, finished_run, prompt="To be", max_new_tokens=12, seed=3)
+    tokens = [data for name, data in events if name == "token"]
+    assert len(tokens) == 12 and events[-1] == ("end", {})
+    assert all(len(token["text"]) == 1 and 0 < token["p"] <= 1 for token in tokens)
+    for token in tokens:
+        probabilities = [probability for _, probability in token["alternatives"]]
+        assert probabilities == sorted(probabilities, reverse=True) and len(probabilities) == 5
+    assert events == written(client, finished_run, prompt="To be", max_new_tokens=12, seed=3)
+    assert events != written(client, finished_run, prompt="To be", max_new_tokens=12, seed=4)
+
+
+def test_an_empty_prompt_begins_at_a_new_line(client, finished_run):
+    assert len(written(client, finished_run, max_new_tokens=3)) == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"prompt": "naïve"}, "'ï' (U+00EF) at position 2"),
+        ({"prompt": "مرحبا"}, "position 0"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": "NaN"}, "top_p"),
+        ({"seed": "x"}, "seed"),
+        ({"prompt": "T" * (LONGEST_PROMPT + 1)}, str(LONGEST_PROMPT)),
+    ],
+)
+def test_what_cannot_be_written_is_one_sentence(client, finished_run, query, told):
+    (name, data), end = written(client, finished_run, **query)
+    assert name == "problem" and told in data["sentence"] and end == ("end", {})
+
+
+def test_a_run_without_weights_says_so(client, finished_run):
+    finished_run.weights_path.unlink()
+    for _, path in finished_run.snapshots():
+        path.unlink()
+    assert "weights" in written(client, finished_run)[0][1]["sentence"]
+
+
+def test_too_many_writers_are_asked_to_wait(client, finished_run, monkeypatch):
+    monkeypatch.setattr("explorer.writing.MOST_WAITING", 0)
+    assert "Wait a little" in written(client, finished_run)[0][1]["sentence"]
+
+
+def test_plotly_is_served_once_and_then_known(client):
+    response = client.get("/api/plotly.js")
+    assert response.headers["content-encoding"] == "gzip" and "plotly.js" in response.text[:300]
+    assert response.headers["content-type"].startswith("text/javascript")
+    again = client.get("/api/plotly.js", headers={"If-None-Match": response.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    plain = client.get("/api/plotly.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.text == response.text
+
+
+def test_routes_lie_under_the_base_path(explorer_home, finished_run):
+    with TestClient(Starlette(routes=api_routes(Feeds(), "/gpt/"))) as client:
+        assert client.get(f"/gpt/api/runs/{finished_run.id}/stream").status_code == 200
+        assert client.get(f"/api/runs/{finished_run.id}/stream").status_code == 404
+
+
+def test_a_stream_is_json_throughout(client, finished_run):
+    finished_run.rename("a\u2028b\\n")
+    for block in client.get(f"/api/runs/{finished_run.id}/stream").text.strip().split("\n\n"):
+        data = [line for line in block.split("\n") if line.startswith("data: ")]
+        assert len(data) == 1 and json.loads(data[0][6:]) is not None

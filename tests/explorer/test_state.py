@@ -1,0 +1,128 @@
+"""A draft travels in an address and comes back the same; wrong addresses are refused in sentences."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from core.errors import ConfigError
+from core.presets import PRESETS, preset
+from core.settings import fields_of
+from explorer.state import address_of, config_from, page_file, query_for
+
+CHANGES = {
+    "model.n_layer": st.integers(1, 48),
+    "model.dropout": st.floats(0, 0.9),
+    "model.residual": st.booleans(),
+    "model.norm": st.sampled_from(["layer", "rms", "none"]),
+    "data.corpus": st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True),
+    "train.learning_rate": st.floats(1e-6, 1.0),
+    "train.seed": st.integers(0, 2**31 - 1),
+}
+
+
+@given(st.sampled_from(list(PRESETS)), st.fixed_dictionaries({}, optional=CHANGES))
+def test_an_address_says_the_same_as_the_config(name, changes):
+    config = preset(name).replace(changes)
+    assert config_from(address_of(config)) == config
+
+
+def test_an_untouched_preset_has_a_short_address():
+    assert address_of(preset("gpt-tiny")) == {"preset": "gpt-tiny"}
+
+
+def test_an_address_that_asks_for_nothing_is_none():
+    assert config_from({}) is None
+    assert config_from({"run": "x", "preset": "", "set": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"preset": "gpt-9"}, "gpt-9"),
+        ({"set": "model.n_layer"}, "model.n_layer:6"),
+        ({"set": "model.n_layer:0"}, "from 1 to 48"),
+        ({"set": "model.n_layer:<script>"}, "model.n_layer"),
+        ({"set": "model.wings:2"}, "no setting called 'model.wings'"),
+        ({"set": "data.corpus:../../x"}, "data.corpus"),
+        ({"set": "train.learning_rate:NaN"}, "train.learning_rate"),
+        ({"set": "train.learning_rate:1e999"}, "train.learning_rate"),
+        ({"set": f"train.steps:{'9' * 6000}"}, "train.steps"),
+    ],
+)
+def test_a_wrong_address_is_refused_in_a_sentence(query, told):
+    with pytest.raises(ConfigError) as raised:
+        config_from(query)
+    assert told in str(raised.value)
+
+
+def test_every_setting_survives_the_address():
+    config = preset("gpt-quick")
+    for path, setting in fields_of(type(config)):
+        if setting.choices:
+            for choice in setting.choices:
+                changed = config.replace({path: choice})
+                assert config_from(address_of(changed)) == changed
+
+
+def test_pages_are_found_by_name_and_by_path():
+    assert page_file("train") == page_file("pages/train.py") == page_file(page_file("train"))
+
+
+def test_a_query_keeps_the_run():
+    assert query_for("abc") == {"run": "abc"} and query_for(None) == {}
+
+
+def _tickets():
+    import streamlit as st
+
+    from explorer import state
+
+    number = state.ticket("start")
+    st.text(
+        f"{number == state.ticket('start')} {state.use_ticket('start', number)} {state.use_ticket('start', number)}"
+    )
+    st.text(str(state.ticket("start") != number))
+
+
+def test_a_ticket_counts_once_and_the_next_is_another():
+    assert [text.value for text in AppTest.from_function(_tickets).run().text] == ["True True False", "True"]
+
+
+def _draft():
+    import streamlit as st
+
+    from explorer import state
+
+    st.text(state.draft().preset)
+    state.keep_draft(state.draft().replace({"model.n_layer": 5}))
+    st.text(str(state.draft().model.n_layer))
+
+
+def test_the_draft_comes_from_the_address_and_stays_with_the_visitor():
+    app = AppTest.from_function(_draft)
+    app.query_params["preset"] = "gpt-tiny"
+    app.run()
+    assert [text.value for text in app.text] == ["gpt-tiny", "5"]
+    assert app.query_params == {"preset": "gpt-tiny", "set": "model.n_layer:5"}
+    app.query_params.clear()
+    assert [text.value for text in app.run().text] == ["gpt-tiny", "5"]
+
+
+def _view():
+    import streamlit as st
+
+    from explorer import state
+
+    before = state.run_on_view()
+    state.view_run("some-run")
+    st.text(f"{before} {state.run_on_view()}")
+    state.view_run(None)
+    st.text(str(state.run_on_view()))
+
+
+def test_the_run_on_view_is_in_the_address():
+    app = AppTest.from_function(_view)
+    app.query_params["run"] = "another"
+    app.run()
+    assert [text.value for text in app.text] == ["another some-run", "None"] and "run" not in app.query_params

@@ -1,0 +1,222 @@
+"""The live stream: history, then what comes; by its cursor a watcher loses nothing and sees nothing twice."""
+
+import asyncio
+import json
+import shutil
+from base64 import b64decode
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.streams import MOST_ROWS, Feeds, Mark, Position, RunFeed, RunReader, thin
+
+NUMBERS = st.integers(0, 2**63)
+MARKS = st.builds(Mark, NUMBERS, st.integers(0, 2**32 - 1))
+
+
+def events_of(text: str) -> list[tuple[str, dict, str]]:
+    """(name, data, cursor) of each event in a piece of an event stream."""
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":") and line)
+        if fields:
+            found.append((fields["event"], json.loads(fields["data"]), fields.get("id", "")))
+    return found
+
+
+def steps_of(events: list, name: str = "metrics") -> list[int]:
+    return [row["step"] for kind, data, _ in events if kind == name for row in data["rows"]]
+
+
+async def until(stream: AsyncIterator[bytes], enough) -> list:
+    """Read a stream until what has come is enough."""
+    seen = []
+    async for chunk in stream:
+        seen += events_of(chunk.decode())
+        if enough(seen):
+            break
+    return seen
+
+
+def whole(folder, cursor: str = "") -> list:
+    """All events of a run that has ended."""
+    return asyncio.run(until(Feeds().watch(folder, cursor), lambda seen: False))
+
+
+@given(st.builds(Position, MARKS, MARKS, MARKS, NUMBERS, NUMBERS))
+def test_a_cursor_says_the_position(position):
+    assert Position.parse(str(position)) == position
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1.2", "-1.0.0.0.0.0.0.0", "1.0.0.0.0.0.0.0\n", "f" * 99])
+def test_a_cursor_of_someone_else_is_the_beginning(cursor):
+    assert Position.parse(cursor) == Position()
+
+
+def test_a_finished_run_tells_everything_and_ends(finished_run):
+    events = whole(finished_run)
+    names = [name for name, _, _ in events]
+    assert names[0] == "status" and names[-1] == "end"
+    assert set(names) == {"status", "metrics", "samples", "events", "attention", "embedding", "end"}
+    assert steps_of(events) == [row["step"] for row in finished_run.read_metrics()]
+    assert events[-1][1] == {"state": "finished"}
+    assert events[0][1]["name"] == "patient-otter" and events[0][1]["state"] == "finished"
+
+
+def test_the_pictures_hold_what_the_probe_holds(finished_run):
+    told = {name: data for name, data, _ in whole(finished_run)}
+    probe = finished_run.read_probe()
+    attention, embedding = told["attention"], told["embedding"]
+    shape = (attention["layers"], attention["heads"], attention["length"], attention["length"])
+    assert shape == probe.attention.shape and len(attention["tokens"]) == shape[2]
+    assert np.array_equal(np.frombuffer(b64decode(attention["bytes"]), np.uint8).reshape(shape), probe.attention)
+    xy = np.array(embedding["xy"])
+    assert xy.shape == (len(probe.embedding), 2) and np.abs(xy).max() == pytest.approx(1.0)
+    assert len(embedding["tokens"]) == len(embedding["kinds"]) == len(xy)
+
+
+def test_whoever_comes_back_gets_what_is_missing_and_no_more(finished_run):
+    events = whole(finished_run)
+    for index, (_, _, cursor) in enumerate(events[:-1]):
+        rest = whole(finished_run, cursor)
+        missed = [event for event in events[index + 1 :] if event[0] in ("metrics", "samples", "events")]
+        assert [event for event in rest if event[0] in ("metrics", "samples", "events")] == missed
+    assert [name for name, _, _ in whole(finished_run, events[-2][2])] == ["end"]
+
+
+def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running_run):
+    async def scene():
+        feed = RunFeed(running_run)
+        stream = feed.watch()
+        seen = await until(stream, lambda seen: steps_of(seen))
+        running_run.append_metrics({"step": 21, "loss": 2.0})
+        seen += await until(stream, steps_of)
+        with running_run.metrics_path.open("ab") as file:
+            file.write(b'{"step": 22, "lo')
+        running_run.append_event({"step": 21, "kind": "pause"})
+        seen += await until(stream, lambda new: any(name == "events" for name, _, _ in new))
+        with running_run.metrics_path.open("ab") as file:
+            file.write(b'ss": 1.5}\n')
+        seen += await until(stream, steps_of)
+        await stream.aclose()
+        return seen, feed
+
+    seen, feed = asyncio.run(scene())
+    assert steps_of(seen) == [row["step"] for row in running_run.read_metrics()]
+    assert steps_of(seen)[-2:] == [21, 22]
+    assert feed.closed and feed.watchers == 0
+
+
+def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
+    async def scene():
+        stream = RunFeed(running_run).watch()
+        first = await until(stream, steps_of)
+        running_run.cut_after(10)
+        running_run.append_metrics({"step": 12, "loss": 9.0})
+        return first, await until(stream, lambda new: 12 in steps_of(new))
+
+    first, second = asyncio.run(scene())
+    last = [data for name, data, _ in second if name == "metrics"][-1]
+    assert last["reset"] and [row["step"] for row in last["rows"]] == [
+        row["step"] for row in running_run.read_metrics()
+    ]
+    cursor = next(cursor for name, _, cursor in first if name == "metrics")
+    reader = RunReader(running_run)
+    again = events_of("".join(reader.between(Position.parse(cursor), reader.here())))
+    assert next(data for name, data, _ in again if name == "metrics") == last
+
+
+def test_watchers_share_one_look_at_the_folder(running_run):
+    async def scene():
+        feeds = Feeds()
+        streams = [feeds.watch(running_run) for _ in range(30)]
+        first = await asyncio.gather(*(until(stream, steps_of) for stream in streams))
+        assert len(feeds._feeds) == 1
+        running_run.append_metrics({"step": 21, "loss": 2.0})
+        chunks = await asyncio.gather(*(anext(stream) for stream in streams))
+        assert all(chunk is chunks[0] for chunk in chunks)
+        for stream in streams:
+            await stream.aclose()
+        assert not feeds._feeds
+        return first
+
+    first = asyncio.run(scene())
+    assert all(events == first[0] for events in first)
+
+
+def test_the_end_comes_when_the_run_ends(running_run):
+    async def scene():
+        stream = RunFeed(running_run).watch()
+        await until(stream, steps_of)
+        running_run.append_metrics({"step": 20, "loss": 2.0, "val_loss": 2.1})
+        running_run.write_status(running_run.status().model_copy(update={"state": "stopped", "pid": None}))
+        return await until(stream, lambda seen: False)
+
+    seen = asyncio.run(scene())
+    assert seen[-1][:2] == ("end", {"state": "stopped"}) and 20 in steps_of(seen)
+
+
+def test_closing_the_server_ends_streams_without_saying_that_the_run_ended(running_run):
+    async def scene():
+        feeds = Feeds()
+        stream = feeds.watch(running_run)
+        await until(stream, steps_of)
+        feeds.close()
+        return [chunk async for chunk in stream]
+
+    assert asyncio.run(scene()) == []
+
+
+def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run, monkeypatch):
+    monkeypatch.setattr("explorer.streams.MOST_BEHIND", 2)
+    monkeypatch.setattr("explorer.streams.TICK", 0.0)
+
+    async def scene():
+        feed = RunFeed(running_run)
+        slow, quick = feed.watch(), feed.watch()
+        seen = await until(slow, steps_of)
+        await until(quick, steps_of)
+        for step in range(21, 26):
+            running_run.append_metrics({"step": step, "loss": 2.0})
+            await until(quick, lambda new, step=step: step in steps_of(new))
+        seen += await until(slow, lambda new: False)
+        assert seen[-1][0] != "end"
+        return seen + await until(feed.watch(seen[-1][2]), lambda new: 25 in steps_of(new))
+
+    assert steps_of(asyncio.run(scene())) == [row["step"] for row in running_run.read_metrics()]
+
+
+def test_a_damaged_run_ends_at_once(damaged_run):
+    events = whole(damaged_run)
+    assert events[-1][0] == "end"
+
+
+def test_a_run_deleted_while_watched_ends(running_run):
+    async def scene():
+        stream = RunFeed(running_run).watch()
+        await until(stream, steps_of)
+        shutil.rmtree(running_run.path)
+        return await until(stream, lambda seen: False)
+
+    assert asyncio.run(scene())[-1][0] == "end"
+
+
+@given(st.integers(1, 9000), st.integers(1, 50))
+def test_thinning_keeps_the_ends_and_what_was_measured(count, every):
+    rows = [{"step": step} | ({"val_loss": 1.0} if step % (every * 20) == 0 else {}) for step in range(count)]
+    kept = thin(rows, MOST_ROWS)
+    steps = [row["step"] for row in kept]
+    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
+    assert len(kept) <= MOST_ROWS + 1 and (count > MOST_ROWS or kept == rows)
+    assert all(row in kept for row in rows if "val_loss" in row)
+
+
+def test_numbers_no_browser_can_read_are_left_out(running_run):
+    with running_run.metrics_path.open("ab") as file:
+        file.write(b'{"step": 30, "loss": NaN}\n[1]\n\xff\n{"step": 31}\n')
+    reader = RunReader(running_run)
+    steps = steps_of(events_of("".join(reader.between(Position(), reader.here()))))
+    assert 30 not in steps and steps[-1] == 31
