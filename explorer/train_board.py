@@ -36,8 +36,10 @@ _COLORS = {
     "stopped": "gray",
     "failed": "red",
 }
+_LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
 _AGAIN = "A new run that starts from these settings; change what you like first."
+_MACHINES = {"cpu": "on this CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}
 _CURVES = [
     {"column": "lr", "label": "Learning rate", "format": "rate"},
     {"column": "grad_norm", "label": "Gradient norm", "format": "plain"},
@@ -56,7 +58,7 @@ def draw_board(run_id: str) -> None:
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch"):
         draw_settings(record)
-        with card("Is training healthy?", key="live_curves"):
+        with card("Is training healthy?", key="live_curves", height="stretch"):
             live_curves(run_id, steps, _CURVES)
     with main:
         with card(
@@ -67,18 +69,21 @@ def draw_board(run_id: str) -> None:
             live_loss(run_id, steps)
         with card("What does it write?", "The same prompt and the same dice every time.", key="live_samples"):
             live_samples(run_id)
-    left, right = st.columns([1.5, 1], gap="small")
-    with left, card("Which earlier letters does each letter look at?", _look_note(gpt), key="live_attention"):
+    height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
+    left, right = st.columns([1.75, 1], gap="small")
+    look = card(
+        "Which earlier letters does each letter look at?", _look_note(gpt), key="live_attention", height="stretch"
+    )
+    with left, look:
         if gpt:
-            shown = live_attention(run_id, height=460)
+            shown = live_attention(run_id, height=height)
             if shown:
                 open_page("look_inside", run_id)
         else:
             draw_table(folder)
-    with right, card("Which letters does it treat alike?", _alike_note(gpt), key="live_embedding"):
-        live_embedding(run_id, height=440)
-    with card("Is training healthy?", key="live_curves"):
-        live_curves(run_id, steps, _CURVES)
+    alike = card("Which letters does it treat alike?", _alike_note(gpt), key="live_embedding", height="stretch")
+    with right, alike:
+        live_embedding(run_id, height=height)
 
 
 def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
@@ -105,7 +110,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         state=status.state,
         steps=record.config.train.steps,
         grad_clip=record.config.train.grad_clip,
-        machine="on this machine",
+        machine=_MACHINES[service.hardware().device],
     )
 
 
@@ -113,9 +118,7 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """The title with the run's name and state, and the buttons that fit the state."""
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title("Train", anchor=False, width="content")
-        st.badge(
-            literal(f"{state_in_words(status)} · {record.name}"), color=_COLORS[status.state], icon=":material/circle:"
-        )
+        st.badge("● " + literal(f"{state_in_words(status)} · {record.name}"), color=_COLORS[status.state])
         st.space("stretch")
         _draw_buttons(folder, status)
     if status.reason:

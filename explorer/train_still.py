@@ -40,7 +40,7 @@ def draw_still_board(run_id: str) -> None:
         with card("What does it write?", key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):
                 st.caption(f"step {row['step']:,}")
-                st.text(row["text"].strip())
+                st.code(row["text"].strip(), language=None, wrap_lines=True)
     with card("Which earlier letters does each letter look at?", key="live_attention"):
         probe = folder.read_probe()
         if record.config.model.kind == "bigram":

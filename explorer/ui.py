@@ -24,7 +24,9 @@ def page_style() -> None:
 
 
 @contextmanager
-def card(title: str, note: str = "", *, more: str = "", key: str | None = None) -> Iterator[None]:
+def card(
+    title: str, note: str = "", *, more: str = "", key: str | None = None, height: str = "content"
+) -> Iterator[None]:
     """A bordered panel that answers the one question which is its title.
 
     Args:
@@ -32,8 +34,9 @@ def card(title: str, note: str = "", *, more: str = "", key: str | None = None) 
         note: at most one sentence under it.
         more: a longer explanation (Markdown), behind a question mark.
         key: names the panel as `.st-key-<key>`.
+        height: "content", or "stretch" to be as high as what stands beside it.
     """
-    with st.container(border=True, key=key):
+    with st.container(border=True, key=key, height=height):
         st.markdown(f"##### {title}", help=more or None)
         if note:
             st.caption(note)

@@ -32,7 +32,7 @@ function headsBoard(root, { onPick = null } = {}) {
     const label = narrow ? 24 : 60;
     const gap = narrow ? 6 : width / state.heads < 70 ? 5 : 12;
     const room = (width - label - gap * (state.heads - 1) - 2) / state.heads;
-    const limit = state.layers > 8 ? 72 : 112;
+    const limit = state.layers > 8 ? 72 : state.layers > 3 ? 112 : 150;
     let size = Math.max(26, Math.min(limit, Math.floor(room)));
     // A whole number of device pixels a cell keeps the pattern crisp, where that costs little size.
     const ratio = window.devicePixelRatio || 1;

@@ -16,7 +16,9 @@ export default function (component) {
         const value = element("span", "curve-value");
         const canvas = element("canvas");
         head.append(element("span", "curve-name", spec.label), value);
-        box.append(head, canvas);
+        const plot = element("div", "curve-plot");
+        plot.appendChild(canvas);
+        box.append(head, plot);
         root.appendChild(box);
         const curve = { spec, value, canvas, hover: null };
         canvas.addEventListener("pointermove", (event) => {

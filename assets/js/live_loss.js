@@ -123,7 +123,12 @@ export default function (component) {
     function view() {
       const made = figure().layout;
       const narrow = chart.clientWidth < 560;
-      const layout = { "margin.r": narrow ? 10 : made.margin.r, "xaxis.type": choice.logSteps ? "log" : "linear", "yaxis.type": choice.logLoss ? "log" : "linear" };
+      const layout = { "margin.r": narrow ? 10 : made.margin.r };
+      const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
+      for (const [axis, type] of Object.entries(types)) {
+        // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
+        if (chart._fullLayout[axis].type !== type) layout[axis + ".type"] = type;
+      }
       let above = Infinity; // pixels, of the label before
       const [bottom, ceiling] = chart._fullLayout.yaxis.range;
       const pixel = chart._fullLayout.yaxis._length / Math.abs(ceiling - bottom);

@@ -77,7 +77,7 @@ def loss_figure(
                 y=last,
                 text=[f"{value:.2f}" for value in last],
                 mode="markers+text",
-                textposition="top center",
+                textposition="top right",
                 textfont={"color": palette.validation, "size": 14, "weight": 700},
                 marker={"color": palette.validation, "size": 9},
                 showlegend=False,

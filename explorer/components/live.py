@@ -49,7 +49,8 @@ def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
     Args:
         curves: of each the `column`, its `label`, and the `format` of its values: "rate", "short" or "plain".
     """
-    _curves(key="live_curves_view", data={"run": run_id, "steps": steps, "curves": curves} | _palettes())
+    data = {"run": run_id, "steps": steps, "curves": curves}
+    _curves(key="live_curves_view", data=data | _palettes(), height="stretch")
 
 
 def live_samples(run_id: str) -> None:
