@@ -222,9 +222,11 @@ class RunFolder:
             self.write_status(status)
         return status
 
-    def write_status(self, status: Status, *, durable: bool = True) -> None:
+    def write_status(self, status: Status, *, durable: bool = True) -> Status:
+        """Replace the status, and return it as written: with the time."""
         stamped = status.model_copy(update={"updated": time.time()})
         write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
+        return stamped
 
     def last_words(self, lines: int = 3) -> str:
         """The last lines of the worker's log that say something; empty if it said nothing.

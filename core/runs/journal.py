@@ -150,8 +150,7 @@ class Journal:
         changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3)}
         if not self.status.ended:
             changes["seconds_left"] = left
-        self.status = self.status.model_copy(update=changes)
-        self.folder.write_status(self.status, durable=durable)
+        self.status = self.folder.write_status(self.status.model_copy(update=changes), durable=durable)
         self._status_due = time.monotonic() + STATUS_SECONDS
         if self._on_status:
             self._on_status(self.status)

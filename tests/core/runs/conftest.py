@@ -1,0 +1,58 @@
+"""A home with a text of its own, and the smallest model there is, so that runs take a moment."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.config import RunConfig
+from core.runs.folder import RunFolder
+from core.text.own_text import save_text
+
+TEXT = "\n".join(f"{n} bottles of beer on the wall, take {n % 7} down, pass {n % 3} around." for n in range(99, 0, -1))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "runs").mkdir()
+    save_text(TEXT, "Bottles", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def config(home: Path) -> RunConfig:
+    corpus = save_text(TEXT, "Bottles", home).name
+    return RunConfig().replace(
+        {
+            "data.corpus": corpus,
+            "model.n_layer": 1,
+            "model.n_head": 2,
+            "model.n_embd": 16,
+            "model.block_size": 8,
+            "model.dropout": 0.1,
+            "train.steps": 12,
+            "train.batch_size": 2,
+            "train.warmup_steps": 2,
+            "train.eval_interval": 4,
+            "train.eval_windows": 4,
+            "train.log_interval": 2,
+            "train.sample_interval": 6,
+            "train.sample_length": 12,
+            "train.checkpoint_interval": 5,
+            "train.snapshots": 4,
+        }
+    )
+
+
+@pytest.fixture
+def run(home: Path, config: RunConfig) -> RunFolder:
+    return RunFolder.create(home, config)
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
+    """Wait until a condition holds; the time is for a machine that does much else."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.02)

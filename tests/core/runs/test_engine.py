@@ -1,0 +1,193 @@
+import pytest
+
+from core.errors import RunError
+from core.runs import engine
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder
+from core.runs.models import load_model
+from core.runs.records import Status
+from core.training.checkpoints import latest_checkpoint
+
+
+def at_step(run, step, *commands):
+    """A listener that sends commands once a step has been reached."""
+    waiting = list(commands)
+
+    def listen(status: Status) -> None:
+        while waiting and status.step >= step:
+            run.send(waiting.pop(0))
+
+    return listen
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
+    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
+
+
+def courses(run: RunFolder) -> list[tuple]:
+    """What is the same for the same seed: all but speeds and times."""
+    same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
+    return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
+
+
+def test_a_run_trains_to_its_end_and_leaves_everything_behind(home, run):
+    heard = []
+    status = train_run(run, home, on_status=heard.append)
+    assert status == run.status()
+    assert (status.state, status.step, status.attempt, status.pid) == ("finished", 12, 1, None)
+    assert heard[0].state == "running"
+    assert heard[0].pid is not None
+
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "val_loss" in row] == [0, 4, 8, 12]
+    assert "loss" not in rows[0]  # nothing has been learned yet, but the curve has its first point
+    assert all(row.keys() >= {"loss", "lr", "grad_norm", "tokens_per_second", "seconds"} for row in rows[1:])
+    assert rows[-1]["val_loss"] == status.val_loss
+    assert [row["step"] for row in run.read_samples()] == [0, 6, 12]
+    assert all(len(row["text"]) == 12 for row in run.read_samples())
+    assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
+
+    probe = run.read_probe()
+    assert probe.step == 12
+    assert probe.attention.shape == (1, 2, 8, 8)
+    assert len(probe.tokens) == 8
+    assert probe.embedding.shape[1] == 16
+    assert [step for step, _ in run.snapshots()][-1] == 12
+    assert run.read_baselines().keys() >= {"uniform", "unigram", "bigram", "trigram"}
+    assert load_model(run).step == 12
+    record = run.record()
+    assert record.corpus_hash
+    assert record.hardware
+
+
+def test_a_bigram_trains_too(home, config):
+    run = RunFolder.create(home, config.replace({"model.kind": "bigram", "train.snapshots": 0}))
+    assert train_run(run, home).state == "finished"
+    assert run.read_probe().attention.shape == (0, 0, 8, 8)
+    assert [step for step, _ in run.snapshots()] == [12]
+
+
+def test_a_stopped_run_goes_on_as_if_never_stopped(home, config, eager):
+    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
+    train_run(straight, home)
+    status = train_run(broken, home, on_status=at_step(broken, 7, "stop"))
+    assert (status.state, status.step) == ("stopped", 7)
+    assert "step 7" in status.reason
+    assert train_run(broken, home).state == "finished"
+    assert broken.status().attempt == 2
+    assert courses(broken) == courses(straight)
+    assert broken.read_samples() == straight.read_samples()
+    assert [row["kind"] for row in broken.read_events()] == ["start", "stop", "start", "finish"]
+
+
+def test_rows_beyond_the_checkpoint_are_cut_and_written_again(home, config, monkeypatch):
+    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
+    train_run(straight, home)
+
+    def die(status):
+        if status.step >= 9:
+            raise KeyboardInterrupt  # in the middle of a step's bookkeeping
+
+    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(broken, home, on_status=die)
+    assert broken.status().state == "stopped"
+    assert broken.read_metrics()[-1]["step"] == 8  # but the last checkpoint is of step 5
+    with broken.metrics_path.open("a") as file:
+        file.write('{"step": 9, "lo')
+    train_run(broken, home)
+    assert courses(broken) == courses(straight)
+
+
+def test_without_a_checkpoint_a_run_begins_again(home, run):
+    run.append_metrics({"step": 0, "val_loss": 9.0})
+    run.append_metrics({"step": 2, "loss": 9.0})
+    train_run(run, home)
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(home, config, eager):
+    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
+    train_run(straight, home)
+    train_run(broken, home, on_status=at_step(broken, 8, "stop"))
+    newest = latest_checkpoint(broken.checkpoints)
+    newest.write_bytes(newest.read_bytes()[:-10])
+    train_run(broken, home)
+    assert courses(broken) == courses(straight)
+
+
+def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(home, run, eager, monkeypatch):
+    monkeypatch.setattr(engine, "PAUSED_EXIT_SECONDS", 0.0)
+    status = train_run(run, home, on_status=at_step(run, 3, "pause"))
+    assert (status.state, status.step, status.pid) == ("paused", 3, None)
+    assert run.status() == status
+    assert train_run(run, home).state == "finished"
+
+
+def test_a_single_step_is_shown_though_it_is_not_due(home, run, eager):
+    heard = []
+
+    def listen(status):
+        heard.append((status.state, status.step))
+        if (status.state, status.step) == ("running", 2):
+            run.send("step")
+        elif (status.state, status.step) == ("paused", 3):
+            run.send("resume")
+
+    train_run(run, home, on_status=listen)
+    assert ("paused", 3) in heard
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 3, 4, 6, 8, 10, 12]
+
+
+def test_a_diverging_run_fails_with_a_sentence(home, config):
+    run = RunFolder.create(
+        home,
+        config.replace(
+            {
+                "train.learning_rate": 1.0,
+                "train.min_learning_rate": 1.0,
+                "train.grad_clip": 0.0,
+                "train.steps": 3000,
+                "train.log_interval": 500,
+                "train.eval_interval": 5000,
+                "train.sample_interval": 5000,
+                "model.norm": "none",
+                "model.n_layer": 4,
+                "model.activation": "swiglu",
+            }
+        ),
+    )
+    with pytest.raises(Exception, match="finite"):
+        train_run(run, home)
+    assert run.status().state == "failed"
+    assert "lower learning rate" in run.status().reason
+
+
+def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(home, config):
+    run = RunFolder.create(home, config.replace({"data.corpus": "text-0123456789abcdef"}))
+    with pytest.raises(Exception, match="text-0123456789abcdef"):
+        train_run(run, home)
+    assert run.status().state == "failed"
+    assert "text-0123456789abcdef" in run.status().reason
+    run = RunFolder.create(home, config.replace({"model.block_size": 2048}))
+    with pytest.raises(Exception, match="shorter context"):
+        train_run(run, home)
+
+
+def test_a_text_that_has_changed_is_refused(home, run, eager):
+    train_run(run, home, on_status=at_step(run, 6, "stop"))
+    run.write_record(run.record().model_copy(update={"corpus_hash": "0" * 64}))
+    with pytest.raises(RunError, match="no longer the one this run began with"):
+        train_run(run, home)
+
+
+def test_a_second_trainer_is_refused_and_leaves_the_status_alone(home, run):
+    with run.hold():
+        before = run.status()
+        with pytest.raises(RunError, match="Another process is training"):
+            train_run(run, home)
+        assert run.status() == before

@@ -1,0 +1,226 @@
+import io
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from core.errors import RunError
+from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
+from core.runs.processes import identify, this_process
+from core.runs.records import Status
+
+
+def test_a_new_run_waits_and_says_what_it_is(home, config):
+    run = RunFolder.create(home, config, "My run", owner="ada", parent="20260101-000000-abcdefghijkl")
+    record = open_run(home, run.id).record()
+    assert RUN_ID.fullmatch(run.id)
+    assert (record.id, record.name, record.owner, record.parent) == (
+        run.id,
+        "My run",
+        "ada",
+        "20260101-000000-abcdefghijkl",
+    )
+    assert record.config == config
+    assert "torch" in record.versions
+    assert run.status().state == "queued"
+    assert run.status().steps == config.train.steps
+    assert run.problem is None
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "<img src=x onerror=alert(1)>"])
+def test_a_name_is_only_ever_a_label(home, config, name):
+    before = {path for path in home.rglob("*") if path.parent.name != "texts"}
+    run = RunFolder.create(home, config, name)
+    run.rename(name + "!")
+    assert run.name == name + "!"
+    made = {path for path in home.rglob("*") if path.parent.name != "texts"} - before
+    assert all(path.is_relative_to(run.path) for path in made)
+    assert RUN_ID.fullmatch(run.path.name)
+
+
+@pytest.mark.parametrize("id", ["", "..", "../../x", "queue.sqlite3", "20260101-000000-abcdefghijkl", "x" * 5000])
+def test_what_is_not_a_runs_id_opens_nothing(home, id):
+    with pytest.raises(RunError, match="There is no run with the id"):
+        open_run(home, id)
+
+
+def test_runs_are_listed_newest_first(home, config):
+    made = []
+    for second in ("000001", "000003", "000002"):
+        run = RunFolder.create(home, config)
+        made.append(run.path.rename(run.path.with_name(f"20260101-{second}-abcdefghijkl")))
+    (home / "runs" / "notes.txt").write_text("no run")
+    (home / "runs" / "something").mkdir()
+    assert [run.id[9:15] for run in list_runs(home)] == ["000003", "000002", "000001"]
+
+
+def test_where_nothing_can_be_written_a_sentence_says_so(home, config, tmp_path):
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(RunError, match="cannot be written to"):
+        RunFolder.create(home, config, inside=tmp_path / "a file")
+    assert list_runs(home) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("run.json", None, "no run.json: the file is missing"),
+        ("run.json", "", "ends too early"),
+        ("run.json", '{"id": "x", "na', "ends too early"),
+        ("run.json", "[]", "damaged"),
+        ("run.json", '{"config": {}}', "name is missing or wrong"),
+        ("run.json", '{"name": "x", "created": "", "config": {"model": {"n_layer": 0}}}', "n_layer cannot be 0"),
+        ("status.json", None, "no status.json: the file is missing"),
+        ("status.json", '{"state": "runn', "ends too early"),
+        ("status.json", '{"state": "flying"}', "status.json of run .* is damaged"),
+        ("status.json", "\xff\x00", "damaged"),
+    ],
+)
+def test_a_damaged_folder_is_listed_with_a_sentence(home, run, file, content, sentence):
+    path = run.path / file
+    path.unlink() if content is None else path.write_text(content, "latin-1")
+    (listed,) = list_runs(home)
+    assert listed.problem is not None
+    with pytest.raises(RunError, match=sentence):
+        raise RunError(listed.problem)
+    assert listed.name  # never raises
+    status = listed.status()  # nor this
+    if file == "status.json":
+        assert status.state == "failed"
+        assert status.reason == listed.problem
+
+
+def test_rows_survive_a_torn_line_and_numbers_that_json_lacks(run):
+    run.append_metrics({"step": 1, "loss": 2.5})
+    run.append_metrics({"step": 2, "loss": float("nan"), "grad_norm": float("inf")})
+    with run.metrics_path.open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert run.read_metrics() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": None, "grad_norm": None}]
+    run.cut_after(1)
+    run.append_metrics({"step": 2, "loss": 2.4})
+    assert [row["step"] for row in map(json.loads, run.metrics_path.read_text().splitlines())] == [1, 2]
+
+
+def test_rows_not_written_yet_are_no_rows(run):
+    assert run.read_metrics() == run.read_samples() == run.read_events() == []
+    run.cut_after(0)
+
+
+def test_commands_are_taken_once_in_order(run):
+    run.send("pause")
+    run.send("step", count=2)
+    run.send("stop")
+    (run.commands / "00.json").write_text("not ours")
+    assert [(command.name, command.args) for command in run.take_commands()] == [
+        ("pause", {}),
+        ("step", {"count": 2}),
+        ("stop", {}),
+    ]
+    assert run.take_commands() == []
+
+
+def test_a_probe_is_read_as_written_or_not_at_all(run):
+    assert run.read_probe() is None
+    attention = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    embedding = np.linspace(-1, 1, 10, dtype=np.float16).reshape(5, 2)
+    run.write_probe(7, attention, embedding, ["a", "\n", '"', "é"])
+    probe = run.read_probe()
+    assert probe.step == 7
+    assert probe.tokens == ["a", "\n", '"', "é"]
+    np.testing.assert_array_equal(probe.attention, attention)
+    np.testing.assert_array_equal(probe.embedding, embedding)
+    run.probe_path.write_bytes(run.probe_path.read_bytes()[:50])
+    assert run.read_probe() is None
+
+
+def test_the_newest_weights_win(run):
+    def weights(path, step):
+        save_file({"w": np.zeros(1)}, path, {"step": str(step)})
+
+    assert run.latest_weights() is None
+    weights(run.snapshot_path(10), 10)
+    weights(run.snapshot_path(100), 100)
+    assert run.latest_weights() == run.snapshot_path(100)
+    weights(run.weights_path, 50)
+    assert run.latest_weights() == run.snapshot_path(100)
+    weights(run.weights_path, 150)
+    assert run.latest_weights() == run.weights_path
+    run.weights_path.write_bytes(b"half")
+    assert run.latest_weights() == run.snapshot_path(100)
+    run.cut_after(20)
+    assert [step for step, _ in run.snapshots()] == [10]
+
+
+def test_a_dead_process_is_a_failed_run_with_its_last_words(run):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    pid, started = identify(process.pid)
+    run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started))
+    run.log_path.write_text(
+        "12:00:00 step 4: training loss 2.1\n"
+        "Fatal Python error: Segmentation fault\n\n"
+        "Current thread 0x00007f (most recent call first):\n"
+        '  File "trainer.py", line 3 in step\n'
+        "Extension modules: numpy, torch\n"
+    )
+    assert run.status().state == "running"
+    process.communicate()
+    status = run.settle()
+    assert (status.state, status.step, status.pid) == ("failed", 5, None)
+    assert "training loss 2.1\nFatal Python error: Segmentation fault" in status.reason
+    assert "Extension" not in status.reason
+    assert json.loads(run.status_path.read_text())["state"] == "failed"
+
+
+def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):
+    me = this_process()
+    run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
+    assert run.status().state == "running"
+    run.write_status(Status(state="running", pid=me.pid, pid_started=me.started - 1000))
+    assert run.status().state == "failed"
+
+
+def test_only_one_may_train_in_a_folder(run):
+    with run.hold(), pytest.raises(RunError, match="Another process is training"), run.hold():
+        pass
+    with run.hold():
+        pass
+
+
+def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(home, run):
+    me = this_process()
+    run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
+    with pytest.raises(RunError, match="Stop it before deleting"):
+        run.delete()
+    run.write_status(Status(state="stopped"))
+    run.delete()
+    run.delete()  # twice is no error
+    assert list((home / "runs").iterdir()) == []
+    with pytest.raises(RunError, match="deleted"):
+        run.send("stop")
+
+
+def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.data = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.data += bytes(data)
+            return len(data)
+
+    run.append_metrics({"step": 1})
+    run.send("pause")
+    pipe = Pipe()
+    run.zip_to(pipe)
+    archive = zipfile.ZipFile(io.BytesIO(pipe.data))
+    assert archive.testzip() is None
+    assert {f"{run.id}/run.json", f"{run.id}/metrics.jsonl"} <= set(archive.namelist())
+    assert not any("commands" in name for name in archive.namelist())
+    assert run.size >= sum(info.file_size for info in archive.infolist())
