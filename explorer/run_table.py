@@ -21,11 +21,9 @@ _COMPARED = 5  # curves shown as long as none are picked
 
 def draw_table(rows: list[RunRow]) -> list[RunRow]:
     """The table; returns the rows picked in it, in its order."""
-    # A selection counts rows, so another list of runs is another table.
-    key = f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
     event = st.dataframe(
         _styled(rows),
-        key=key,
+        key=table_key(rows),
         on_select="rerun",
         selection_mode="multi-row",
         hide_index=True,
@@ -38,6 +36,11 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
         },
     )
     return [rows[index] for index in event.selection.rows if index < len(rows)]
+
+
+def table_key(rows: list[RunRow]) -> str:
+    """The table's key. A selection counts rows, so another list of runs is another table."""
+    return f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
 
 
 def draw_actions(picked: list[RunRow]) -> None:
@@ -174,15 +177,15 @@ def _confirm_delete(picked: list[RunRow]) -> None:
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button("Keep", key="delete_no"):
             st.rerun()
-        if st.button("Delete", type="primary", key="delete_yes"):
-            _delete(picked)
+        if st.button("Delete", type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
             st.rerun()
 
 
 def _delete(picked: list[RunRow]) -> None:
     try:
         for row in picked:
-            service.supervisor().delete(row.folder)
+            if row.folder.path.exists():  # a second click, or somebody else was quicker
+                service.supervisor().delete(row.folder)
             if state.run_on_view() == row.id:
                 state.view_run(None)
     except ExplorerError as error:

@@ -1,0 +1,114 @@
+"""Home: what it offers before, during and after a first run."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.folder import list_runs
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=30)
+
+
+def words_of(app: AppTest) -> str:
+    return "\n".join(
+        str(element.value) for kind in ("title", "markdown", "caption", "text") for element in app.get(kind)
+    )
+
+
+def primary_buttons(app: AppTest) -> list[str]:
+    return [button.key for button in app.button if button.proto.type == "primary"]
+
+
+def test_a_newcomer_sees_what_it_is_and_one_button(app):
+    app.run()
+    assert not app.exception
+    assert "GPT learns" in words_of(app) and "What will happen?" in words_of(app)
+    assert "of memory" in words_of(app)
+    assert primary_buttons(app) == ["start_quick"]
+
+
+def test_one_click_starts_gpt_quick_and_leads_to_it(app, explorer_home):
+    app.run()
+    app.button(key="start_quick").click().run()
+    assert not app.exception
+    (folder,) = list_runs(explorer_home)
+    assert folder.record().config.preset == "gpt-quick"
+    assert app.query_params["run"] == folder.id
+    assert folder.status().state in ("queued", "starting", "running")
+
+
+def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
+    def twice():
+        import streamlit as st
+
+        from explorer import state
+        from explorer.run_cards import start_first_run
+
+        number = state.ticket("start_quick")
+        start_first_run(number)
+        first = state.recall("go_to_run")
+        start_first_run(number)
+        st.text(f"{first == state.recall('go_to_run')} {first}")
+
+    app = AppTest.from_function(twice, default_timeout=30).run()
+    (folder,) = list_runs(explorer_home)
+    assert app.text[0].value == f"True {folder.id}"
+
+
+def test_a_first_run_that_goes_on_is_offered_to_watch(app, add_run):
+    folder = add_run("busy-bee", state="running", step=10, seconds_left=5.0)
+    record = folder.record()
+    folder.write_record(record.model_copy(update={"config": record.config.model_copy(update={"preset": "gpt-quick"})}))
+    app.run()
+    assert primary_buttons(app) == ["watch_quick"]
+    app.button(key="watch_quick").click().run()
+    assert not app.exception and app.query_params["run"] == folder.id
+
+
+def test_recent_runs_are_cards(app, finished_run, running_run, damaged_run):
+    app.run()
+    assert not app.exception
+    told = words_of(app)
+    assert "patient-otter" in told and "busy-bee" in told
+    assert "damaged" in told and "What will happen?" not in told
+    assert "like choosing among" in told
+
+
+def test_names_are_shown_as_they_are(app, add_run):
+    add_run("<img src=x onerror=alert(1)> **bold** [x](y)")
+    app.run()
+    assert "<img src=x onerror=alert(1)> **bold** [x](y)" in [text.value for text in app.text]
+
+
+def test_a_home_that_cannot_be_written_is_said(app, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(file))
+    app.run()
+    assert not app.exception and "cannot write there" in app.error[0].value.replace("\\", "")
+
+
+def test_the_run_on_view_is_in_the_sidebar_and_in_every_link(app, finished_run):
+    app.query_params["run"] = finished_run.id
+    app.run()
+    assert "patient-otter" in [text.value for text in app.sidebar.text]
+    assert "GPT · 2 layers · finished" in [caption.value for caption in app.sidebar.caption]
+    links = [link.proto for link in app.sidebar.get("page_link")]
+    assert {link.label for link in links} == {"Home", "Data", "Train", "Generate", "Look inside", "Runs"}
+    assert all(link.query_string == f"run={finished_run.id}" for link in links)
+
+
+@pytest.mark.parametrize("run_id", ["../../x", "<img src=x onerror=alert(1)>", "20260101-000000-zzzzzzzzzzzz"])
+def test_an_address_with_no_such_run_does_no_harm(app, run_id):
+    app.query_params["run"] = run_id
+    app.run()
+    assert not app.exception
+
+
+def test_the_sidebar_stands_a_damaged_run(app, damaged_run):
+    app.query_params["run"] = damaged_run.id
+    app.run()
+    assert not app.exception

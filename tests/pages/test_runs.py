@@ -1,0 +1,117 @@
+"""Runs: the table, what differs, the curves, and renaming and deleting."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.home import home
+from core.runs.folder import list_runs
+from explorer import service
+from explorer.run_rows import differing_settings, read_rows
+from explorer.run_table import table_key
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def page(explorer_home) -> AppTest:
+    app = AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=30).run()
+    return app.switch_page("../pages/runs.py")
+
+
+def pick(page: AppTest, *rows: int) -> AppTest:
+    """Tick rows of the table, counted from the top."""
+    page.run()
+    page.session_state[table_key(read_rows(home()))] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    return page.run()
+
+
+def test_before_the_first_run_there_is_a_way_to_it(page):
+    page.run()
+    assert not page.exception and [button.key for button in page.button] == ["empty_state_go"]
+
+
+def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):
+    page.run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Name"]) == [damaged_run.id, "busy-bee", "patient-otter"]
+    assert list(table["State"]) == ["damaged", "training", "finished"]
+    assert list(table["Step"]) == ["", "10 / 20", "20 / 20"]
+    assert list(table["Text"])[1:] == ["Two lines of Hamlet"] * 2
+
+
+def test_a_damaged_run_is_explained(page, damaged_run):
+    page.run()
+    assert damaged_run.id in page.warning[0].value.replace("\\", "")
+
+
+def test_settings_are_columns_only_where_they_differ(page, add_run):
+    first, second = add_run("one"), add_run("two")
+    page.run()
+    assert "Layers" not in page.dataframe[0].value
+    record = second.record()
+    second.write_record(record.model_copy(update={"config": record.config.replace({"model.dropout": 0.25})}))
+    page.run()
+    table = page.dataframe[0].value
+    assert list(table["Dropout"]) == ["0.25", "0"] and "Layers" not in table
+    assert differing_settings([first.record().config, second.record().config]) == {"Dropout": [0.0, 0.25]}
+
+
+def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):
+    add_run("one"), add_run("two")
+    page.run()
+    assert not page.exception and len(page.get("plotly_chart")) == 1
+
+
+def test_rows_are_read_newest_first(explorer_home, finished_run, running_run):
+    rows = read_rows(explorer_home)
+    assert [row.name for row in rows] == ["busy-bee", "patient-otter"]
+    assert [row.going_on for row in rows] == [True, False]
+    assert len(read_rows(explorer_home, 1)) == 1 and len(list_runs(explorer_home)) == 2
+
+
+def test_one_picked_run_can_be_renamed(page, add_run):
+    add_run("one")
+    second = add_run("two")
+    pick(page, 0)
+    page.text_input(key=f"rename_to_{second.id}").set_value("  ../../x <b> ")
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert not page.exception
+    assert second.name == "../../x <b>" and [row.name for row in read_rows(home())] == ["../../x <b>", "one"]
+    assert list(page.dataframe[0].value["Name"]) == ["../../x <b>", "one"]
+
+
+def test_picked_runs_are_deleted_after_a_question(page, add_run, explorer_home):
+    kept, first, second = add_run("kept"), add_run("one"), add_run("two")
+    pick(page, 0, 1)
+    page.button(key="run_delete").click().run()
+    assert {"one", "two"} <= {text.value.split(",")[0] for text in page.text}
+    assert len(list_runs(explorer_home)) == 3
+    page.button(key="delete_yes").click().run()
+    assert not page.exception
+    assert [folder.id for folder in list_runs(explorer_home)] == [kept.id]
+    assert not first.path.exists() and not second.path.exists()
+
+
+def test_a_damaged_run_can_be_deleted(page, damaged_run, explorer_home):
+    pick(page, 0)
+    page.button(key="run_delete").click().run()
+    page.button(key="delete_yes").click().run()
+    assert not page.exception and list_runs(explorer_home) == []
+
+
+def test_opening_a_run_leads_to_its_board(page, finished_run):
+    pick(page, 0)
+    page.button(key="run_open").click().run()
+    assert not page.exception and page.query_params["run"] == finished_run.id
+
+
+def test_without_our_routes_the_download_is_streamlits(page, finished_run):
+    pick(page, 0)
+    assert [button.key for button in page.get("download_button")] == ["run_download"]
+
+
+def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch):
+    monkeypatch.setattr(service, "_streams", True)
+    pick(page, 0)
+    (link,) = page.get("link_button")
+    assert link.proto.url == f"api/runs/{finished_run.id}/download"
