@@ -11,6 +11,7 @@ from core.text.display import kind_of, visible
 from explorer.charts.attention import attention_heatmap, table_heatmap
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars, prediction_bars
+from explorer.charts.words import percent
 from explorer.components.attention_board import attention_board
 from explorer.components.attention_reader import attention_reader
 from explorer.components.token_text import token_text
@@ -21,7 +22,9 @@ from explorer.written import WrittenToken
 
 MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 MOST_ROWS = 96  # of the bigram's table
+MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
 NEIGHBOURS = 8
+MOST_GUESSES, MOST_GUESSES_BESIDE = 12, 6
 LAYER, HEAD, TOKEN, MAP = "inspect_layer", "inspect_head", "inspect_token", "embedding_map"
 _PLAIN = {"displayModeBar": False}
 
@@ -32,12 +35,14 @@ def attention_cards(opened: Opened, prompt: Prompt) -> None:
     bytes_ = to_bytes(patterns)
     layers, heads = patterns.shape[:2]
     layer, head = _within(LAYER, layers), _within(HEAD, heads)
-    left, right = st.columns([5, 8])
+    left, right = st.columns([9, 13])
     with left, card("All heads", "Each square is one head. Click one to open it.", more=_HEADS, key="card_heads"):
         picked = attention_board(bytes_, prompt.shown, selected=(layer, head), key="inspect_board")
         if picked and picked != (layer, head):
             st.session_state[LAYER], st.session_state[HEAD] = picked
             st.rerun()
+    with left:
+        _next_card(opened, prompt, MOST_GUESSES_BESIDE)
     with right, st.container(border=True, key="card_head"):
         title, layer_place, head_place = st.columns([5, 2, 2], vertical_alignment="center")
         layer = layer_place.selectbox(
@@ -67,24 +72,16 @@ def head_in_words(pattern: np.ndarray) -> str:
     itself, before, first = pattern[rows, rows].mean(), pattern[rows, rows - 1].mean(), pattern[rows, 0].mean()
     distance = float((pattern[1:] * np.abs(rows[:, None] - np.arange(length)[None, :])).sum(axis=1).mean())
     return (
-        f"Of its attention {before:.0%} goes to the letter before, {itself:.0%} to the letter itself and {first:.0%} "
-        f"to the very first one. On average it looks {distance:.1f} letters back."
+        f"Of its attention {percent(before)} goes to the letter before, {percent(itself)} to the letter itself and "
+        f"{percent(first)} to the very first one. On average it looks {distance:.1f} letters back."
     )
 
 
 def prediction_cards(opened: Opened, prompt: Prompt) -> None:
     """What comes next, and how well each letter of the prompt itself was foreseen."""
-    tokens = opened.tokenizer.tokens
-    shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
     left, right = st.columns([4, 5])
-    with left, card("What comes next?", "The model's belief about the letter after your prompt.", key="card_next"):
-        probabilities = next_token_probabilities(opened.model, prompt.ids)
-        st.plotly_chart(
-            prediction_bars(probabilities, shown, kinds, current_palette()),
-            theme=None,
-            config=_PLAIN,
-            key="next_token",
-        )
+    with left:
+        _next_card(opened, prompt, MOST_GUESSES)
     with (
         right,
         card(
@@ -102,6 +99,19 @@ def prediction_cards(opened: Opened, prompt: Prompt) -> None:
             tokens=foreseen(opened, prompt),
             key="foreseen",
         )
+
+
+def _next_card(opened: Opened, prompt: Prompt, count: int) -> None:
+    tokens = opened.tokenizer.tokens
+    with card("What comes next?", "The model's belief about the letter after your prompt.", key="card_next"):
+        figure = prediction_bars(
+            next_token_probabilities(opened.model, prompt.ids),
+            [visible(token) for token in tokens],
+            [kind_of(token) for token in tokens],
+            current_palette(),
+            count=count,
+        )
+        st.plotly_chart(figure, theme=None, config=_PLAIN, key="next_token")
 
 
 def foreseen(opened: Opened, prompt: Prompt, alternatives: int = 5) -> list[WrittenToken]:
@@ -124,12 +134,10 @@ def foreseen(opened: Opened, prompt: Prompt, alternatives: int = 5) -> list[Writ
 
 def embedding_cards(opened: Opened) -> None:
     """The map of all tokens, flat or in space, and the nearest neighbours of one."""
-    tokens = opened.tokenizer.tokens
+    tokens = opened.tokenizer.tokens[:MOST_POINTS]
     shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
-    vectors = token_embeddings(opened.model)  # (V, C)
-    if len(tokens) < 4:
-        st.info(f"This model knows only {len(tokens)} letters, too few for a map.")
-        return
+    vectors = token_embeddings(opened.model)[: len(tokens)]  # (V, C)
+    left_out = opened.tokenizer.vocab_size - len(tokens)
     chosen = _within(TOKEN, len(tokens), tokens.index("e") if "e" in tokens else 0)
     close = nearest(vectors, chosen, min(NEIGHBOURS, len(tokens) - 1))
     left, right = st.columns([8, 4])
@@ -137,7 +145,8 @@ def embedding_cards(opened: Opened) -> None:
         left,
         card(
             "Which letters does it treat alike?",
-            "Each letter is a list of numbers inside the model; those with similar lists lie close together.",
+            "Each letter is a list of numbers inside the model; those with similar lists lie close together."
+            + (f" {left_out:,} of the letters are left out." if left_out else ""),
             more=_MAPS,
             key="card_map",
         ),
@@ -218,8 +227,9 @@ def _within(key: str, count: int, default: int = 0) -> int:
 
 _HEADS = (
     "In every layer several **heads** look back side by side. In a square, a row is a letter that looks, a column a "
-    "letter looked at, and darker means more of its attention. The upper right half is empty because the future is "
-    "hidden. A diagonal line means *look at the letter just before*, a column means *everyone looks at this one*."
+    "letter looked at, and a stronger shade means more of its attention. The upper right half is empty because the "
+    "future is hidden. A diagonal line means *look at the letter just before*, a column "
+    "means *everyone looks at this one*."
 )
 _MAPS = (
     "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "

@@ -160,8 +160,8 @@ def character_card(facts: Facts) -> None:
 
 def preview_card(facts: Facts) -> None:
     """How the text begins."""
-    with card("How does it begin?", key="card_preview"):
-        st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=330)
+    with card("How does it begin?", "Its first lines, as they are.", key="card_preview"):
+        st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
 
 
 def token_card(facts: Facts) -> None:
@@ -186,6 +186,7 @@ def token_card(facts: Facts) -> None:
             token_strip(list(typed), ids, note=note, key="typed_tokens")
         st.caption("The text's own beginning:")
         opening = facts.tokenizer.decode(facts.ids[:OPENING])
+        opening = opening[: opening.rfind("\n") + 1] or opening
         token_strip(list(opening), ids, note="Point at a token to find all that are the same.", key="opening_tokens")
 
 

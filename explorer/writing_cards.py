@@ -47,7 +47,7 @@ def written_card(folder: RunFolder) -> None:
     """The text asked for last from this run, streaming in where the server has streams."""
     with card(
         "What does it write?",
-        "Darker is surer. Point at a letter, or walk with the arrow keys, to see what else was likely there.",
+        "A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives.",
         more="After each letter the model gives every possible next one a probability, and the dice choose. "
         "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the likeliest in "
         "the game. The shades always show the model's own belief, before any of that.",

@@ -38,7 +38,7 @@ export default function (component) {
       return line;
     }
 
-    /* Half the scale is used, so that the letters stay readable on it; darker is surer, as everywhere. */
+    /* Half the scale is used, so that the letters stay readable on it; stronger is surer, as everywhere. */
     const shade = (p) => {
       const level = Math.round(p * 128) * 3;
       return `rgb(${table[level]},${table[level + 1]},${table[level + 2]})`;
@@ -148,7 +148,7 @@ export default function (component) {
         line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", percent(row.p, "< 0.1 %")));
         panel.append(line);
       }
-      panel.append(element("div", "hint", own === rows[0] ? "It wrote its favourite." : "The dice chose another than its favourite."));
+      panel.append(element("div", "hint", own === rows[0] ? "The model's favourite here." : "Not the model's favourite here."));
     }
 
     function pin(index) {

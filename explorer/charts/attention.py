@@ -36,7 +36,7 @@ def attention_heatmap(
         for row in range(length)
     ]
     figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
-    return _square(figure, tokens, palette, height=560)
+    return _token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
@@ -55,7 +55,7 @@ def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette
         for first, row in zip(shown, probabilities.tolist(), strict=True)
     ]
     figure = go.Figure(_heatmap(probabilities, words, palette))
-    return _square(figure, tokens, palette, height=820)
+    return _token_axes(figure, tokens, palette, height=820)
 
 
 def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go.Heatmap:
@@ -89,8 +89,8 @@ def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go
     )
 
 
-def _square(figure: go.Figure, tokens: list[str], palette: Palette, *, height: int) -> go.Figure:
-    """Square cells, tokens along both axes, the first row on top."""
+def _token_axes(figure: go.Figure, tokens: list[str], palette: Palette, *, height: int) -> go.Figure:
+    """Tokens along both axes, the first row on top."""
     style(figure, palette, height=height)
     size = 13 if len(tokens) <= 36 else 11 if len(tokens) <= 56 else 9
     common = {
@@ -100,16 +100,15 @@ def _square(figure: go.Figure, tokens: list[str], palette: Palette, *, height: i
         "ticks": "",
         "tickangle": 0,
         "tickfont": {"family": MONO, "size": size, "color": palette.text},
-        "constrain": "domain",
         "fixedrange": len(tokens) <= 24,
     }
     figure.update_xaxes(
         common, side="top", tickvals=list(range(len(tokens))), ticktext=[plain(visible(token)) for token in tokens],
-        range=[-0.5, len(tokens) - 0.5], constraintoward="left",
+        range=[-0.5, len(tokens) - 0.5],
     )  # fmt: skip
     figure.update_yaxes(
         common, tickvals=list(range(len(tokens))), ticktext=[plain(visible(token)) + " " for token in tokens],
-        range=[len(tokens) - 0.5, -0.5], scaleanchor="x", constraintoward="top",
+        range=[len(tokens) - 0.5, -0.5],
     )  # fmt: skip
     figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="zoom")
     return figure

@@ -34,16 +34,18 @@ def embedding_map(
         figure.add_trace(_links(points, chosen, neighbours, palette))
     for kind in dict.fromkeys(sorted(kinds, key=list(palette.kinds).index)):
         places = [index for index, own in enumerate(kinds) if own == kind]
-        marked = [18 if index == chosen else 15 for index in places]
+        # A dot for a space is the one sign too small to be seen, or hit, at the size of letters.
+        sizes = [(19 if index == chosen else 15) + 9 * (tokens[index] == "·") for index in places]
         trace = {
             **_coordinates(points[places]),
             "mode": "markers+text",
-            "name": kind,
+            "legendgroup": kind,
+            "showlegend": False,
             "text": [
                 f"<b>{plain(tokens[index])}</b>" if index == chosen or index in neighbours else plain(tokens[index])
                 for index in places
             ],
-            "textfont": {"family": MONO, "size": marked, "color": palette.kinds[kind]},
+            "textfont": {"family": MONO, "size": sizes, "color": palette.kinds[kind]},
             "textposition": "middle center",
             "customdata": places,
             "hovertext": [f"{quoted(tokens[index])}, {kind}" for index in places],
@@ -60,16 +62,25 @@ def embedding_map(
             )
         else:
             figure.add_scatter3d(**trace, marker={"size": 2, "color": palette.kinds[kind], "opacity": 0.25})
+        # The legend needs a patch of colour, which letters do not give; pressing it hides its group.
+        patch = go.Scatter(x=[None], y=[None]) if flat else go.Scatter3d(x=[None], y=[None], z=[None])
+        patch.update(
+            mode="markers",
+            name=kind,
+            legendgroup=kind,
+            marker={"color": palette.kinds[kind], "size": 11, "symbol": "square"},
+        )
+        figure.add_trace(patch)
     style(figure, palette, height=520)
     figure.update_layout(
-        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "itemsizing": "constant"},
+        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "itemsizing": "constant", "entrywidth": 0},
         hovermode="closest",
         dragmode="pan" if flat else "orbit",
     )
     if flat:
         # Distances are what the map is about, so both axes have one scale; the numbers on them mean nothing.
-        figure.update_xaxes(showticklabels=False, constrain="domain")
-        figure.update_yaxes(showticklabels=False, scaleanchor="x")
+        figure.update_xaxes(showticklabels=False, showgrid=False, constrain="domain")
+        figure.update_yaxes(showticklabels=False, showgrid=False, scaleanchor="x")
     else:
         wall = {
             "showticklabels": False,

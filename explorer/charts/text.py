@@ -47,6 +47,7 @@ def character_bars(
         tickangle=0,
         showgrid=False,
         fixedrange=True,
+        range=[-0.7, len(tokens) - 0.3],
     )
     figure.update_yaxes(tickformat=".0%", fixedrange=True, nticks=5)
     return figure

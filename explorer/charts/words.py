@@ -15,4 +15,6 @@ def percent(share: float) -> str:
     """A share as a person says it: 62 %, 3.4 %, less than 0.1 %."""
     if share >= 0.0995:
         return f"{share * 100:.0f} %"
-    return f"{share * 100:.1f} %" if share >= 0.001 else "less than 0.1 %"
+    if share >= 0.001:
+        return f"{share * 100:.1f} %"
+    return "less than 0.1 %" if share else "0 %"

@@ -1,0 +1,127 @@
+"""Charts of tokens, attention, predictions and embeddings, and what is said beside them."""
+
+import numpy as np
+import pytest
+
+from core.text.tokenizer import CharTokenizer
+from explorer.charts.attention import LIGHTNESS_POWER, attention_heatmap, table_heatmap
+from explorer.charts.embeddings import embedding_map
+from explorer.charts.palette import DARK, LIGHT
+from explorer.charts.prediction import neighbour_bars, prediction_bars
+from explorer.charts.text import character_bars
+from explorer.charts.words import percent, plain
+from explorer.inside_cards import head_in_words
+from explorer.prompt import example_prompt, read_prompt
+
+TOKENS = ["h", "e", "\n", "<"]
+PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 0.2, 0.3, 0.4]], dtype=np.float32)
+
+
+def test_hovering_a_heatmap_says_it_in_words():
+    (trace,) = attention_heatmap(PATTERN, TOKENS).data
+    assert trace.text[1][0] == "'e' looks 62 % at 'h', 1 back"
+    assert trace.text[2][2] == "'⏎' looks 50 % at itself"
+    assert trace.text[3][0] == "'&lt;' looks 10 % at 'h', 3 back"
+
+
+def test_the_future_is_blank_only_where_it_is_hidden():
+    assert np.isnan(attention_heatmap(PATTERN, TOKENS).data[0].z[0][1])
+    (seeing,) = attention_heatmap(PATTERN, TOKENS, causal=False).data
+    assert not np.isnan(seeing.z).any()
+    assert seeing.text[0][1] == "'h' looks 0 % at 'e', 1 ahead"
+
+
+def test_tokens_stand_on_both_axes_with_the_first_row_on_top():
+    layout = attention_heatmap(PATTERN, TOKENS, DARK).layout
+    assert [label.strip() for label in layout.yaxis.ticktext] == ["h", "e", "⏎", "&lt;"] == list(layout.xaxis.ticktext)
+    assert layout.yaxis.range[0] > layout.yaxis.range[1]
+    assert layout.yaxis.tickfont.color == DARK.text
+
+
+def test_lightness_and_its_key_follow_the_same_power():
+    (trace,) = attention_heatmap(PATTERN, TOKENS).data
+    assert trace.z[1][0] == pytest.approx(0.62**LIGHTNESS_POWER)
+    assert trace.colorbar.tickvals[list(trace.colorbar.ticktext).index("25 %")] == 0.25**LIGHTNESS_POWER
+
+
+def test_a_pattern_must_fit_its_tokens():
+    with pytest.raises(ValueError, match=r"must be \(3, 3\), not \(4, 4\)"):
+        attention_heatmap(PATTERN, TOKENS[:3])
+
+
+def test_the_bigram_table_reads_from_row_to_column():
+    (trace,) = table_heatmap(PATTERN, TOKENS).data
+    assert trace.text[1][0] == "after 'e' comes 'h': 62 %"
+
+
+def test_predictions_are_sorted_and_the_rest_is_summed_up():
+    (bars,) = prediction_bars(np.array([0.1, 0.5, 0.15, 0.25]), ["a", "B", "⏎", "<"], ["vowel"] * 4, count=2).data
+    assert list(bars.x) == pytest.approx([0.5, 0.25, 0.25])
+    assert list(bars.text) == ["50 %", "25 %", "25 %"]
+    assert bars.hovertext[1] == "'&lt;' comes next with 25 %"
+    assert bars.hovertext[2] == "the 2 other tokens together: 25 %"
+    assert bars.marker.color[0] == LIGHT.kinds["vowel"]
+
+
+def test_with_few_tokens_there_is_no_rest():
+    (bars,) = prediction_bars(np.array([0.4, 0.6]), ["a", "b"], ["vowel", "consonant"]).data
+    assert len(bars.x) == 2
+
+
+def test_neighbours_may_point_away():
+    figure = neighbour_bars(["b"], ["consonant"], [-0.5], "a")
+    assert figure.data[0].hovertext == ("'b' and 'a' have a cosine of -0.50",)
+    assert figure.layout.xaxis.range[0] < -0.5
+
+
+def test_characters_keep_their_place_and_take_the_colour_of_their_kind():
+    figure = character_bars(["·", "e", "t", "a"], ["space", "vowel", "consonant", "vowel"], [40, 30, 20, 10], 200)
+    vowels = next(trace for trace in figure.data if trace.name == "vowel")
+    assert list(vowels.x) == [1, 3] and list(vowels.y) == [0.15, 0.05]
+    assert vowels.marker.color == LIGHT.kinds["vowel"]
+    assert vowels.hovertext[0] == "'e' is 15 % of the text, 30 times"
+
+
+@pytest.mark.parametrize(("dimensions", "type"), [(2, "scatter"), (3, "scatter3d")])
+def test_an_embedding_map_writes_each_token_at_its_place(dimensions, type):
+    points = np.arange(4 * dimensions, dtype=np.float32).reshape(4, dimensions)
+    kinds = ["vowel", "consonant", "vowel", "punctuation"]
+    figure = embedding_map(points, ["a", "b", "e", "<"], kinds, chosen=0, neighbours=[2])
+    letters = {trace.legendgroup: trace for trace in figure.data if trace.text is not None}
+    assert {trace.type for trace in figure.data} == {type}
+    assert list(letters["vowel"].text) == ["<b>a</b>", "<b>e</b>"]
+    assert list(letters["punctuation"].text) == ["&lt;"]
+    assert list(letters["vowel"].customdata) == [0, 2]
+    assert letters["vowel"].textfont.color == LIGHT.kinds["vowel"]
+    assert {trace.name for trace in figure.data if trace.name} == {"vowel", "consonant", "punctuation"}
+
+
+def test_shares_and_labels_in_words():
+    assert [percent(share) for share in (1, 0.62, 0.034, 0.0001)] == ["100 %", "62 %", "3.4 %", "less than 0.1 %"]
+    assert plain("<img src=x> & b") == "&lt;img src=x&gt; &amp; b"
+
+
+def test_a_head_in_words():
+    words = head_in_words(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32))
+    assert words == (
+        "Of its attention 100 % goes to the letter before, 0 % to the letter itself and 50 % to the very first one. "
+        "On average it looks 1.0 letters back."
+    )
+    assert "single letter" in head_in_words(np.ones((1, 1)))
+
+
+def test_a_prompt_keeps_what_the_model_knows_and_says_what_it_left_out():
+    prompt = read_prompt("hé⏎😀h", CharTokenizer("\nh"))
+    assert prompt.text == "h\nh" and prompt.ids == [1, 0, 1] and prompt.shown == ["h", "⏎", "h"]
+    assert "é (U+00E9), 😀 (U+1F600)" in prompt.notes[0]
+
+
+def test_a_long_prompt_is_cut_at_its_front():
+    prompt = read_prompt("abc" * 10, CharTokenizer("abc"), limit=4)
+    assert prompt.text == "cabc"
+    assert "30 letters" in prompt.notes[0] and "last 4" in prompt.notes[0]
+
+
+def test_the_first_prompt_is_one_the_model_can_read():
+    assert example_prompt(CharTokenizer.from_text("ROMEO:\nBut soft, what light"), ["x"]).startswith("ROMEO:⏎")
+    assert example_prompt(CharTokenizer("\nxy"), ["x", "\n", "y"]) == "x⏎y"

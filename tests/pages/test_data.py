@@ -1,0 +1,110 @@
+"""Data: choosing a text, adding one's own, and refusing what cannot be learned from."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.text.corpora import catalogue
+from explorer.state import ROOT
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return AppTest.from_file(ROOT / "pages" / "data.py", default_timeout=60).run()
+
+
+def own_texts(home) -> list:
+    return [corpus for corpus in catalogue(home) if corpus.own]
+
+
+def paste(app: AppTest, text: str, title: str = "") -> AppTest:
+    app.text_input(key="own_title").set_value(title)
+    app.text_area(key="own_text").set_value(text)
+    return app.button(key="own_text_go").click().run()
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(str(element.value) for kind in ("markdown", "caption", "error") for element in app.get(kind))
+
+
+def test_the_default_text_is_shown_with_its_figures(app):
+    assert not app.exception
+    assert app.selectbox(key="corpus").value == "shakespeare"
+    assert "### 68" in said(app)
+    assert "466,844 kept aside" in said(app)
+    assert len(app.get("plotly_chart")) == 1
+    assert not app.button(key="data_train").disabled
+
+
+def test_a_name_that_is_typed_is_encoded(app):
+    before = len(app.get("bidi_component"))
+    app.text_input(key="encode_text").set_value("Ada").run()
+    assert not app.exception
+    assert len(app.get("bidi_component")) == before + 1
+
+
+def test_another_batch_is_drawn(app):
+    drawn = app.get("bidi_component")[-1].proto.json
+    app.button(key="draw_batch").click().run()
+    assert app.get("bidi_component")[-1].proto.json != drawn
+
+
+def test_own_text_is_kept_chosen_and_deleted(app, explorer_home):
+    paste(app, POEM, "Fog <img src=x onerror=alert(1)>")
+    assert not app.exception and not app.error
+    (corpus,) = own_texts(explorer_home)
+    assert corpus.title == "Fog <img src=x onerror=alert(1)>"
+    assert app.selectbox(key="corpus").value == corpus.name
+    app.button(key="delete_text").click().run()
+    assert not app.exception
+    assert own_texts(explorer_home) == []
+    assert app.selectbox(key="corpus").value == "shakespeare"
+
+
+def test_a_file_is_read_as_utf8_and_named_after_itself(app, explorer_home):
+    app.file_uploader(key="own_file").set_value(("fog.txt", b"\xef\xbb\xbf" + POEM.encode(), "text/plain"))
+    app.button(key="own_file_go").click().run()
+    assert not app.exception and not app.error
+    assert own_texts(explorer_home)[0].title == "fog"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "empty"),
+        (b"abc\xff", r"byte 3"),
+        (b"a\0b" * 100, "NUL character at position 1"),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(app, explorer_home, data, sentence):
+    app.file_uploader(key="own_file").set_value(("bad.txt", data, "text/plain"))
+    app.button(key="own_file_go").click().run()
+    assert not app.exception
+    assert sentence in app.error[0].value
+    assert own_texts(explorer_home) == []
+
+
+def test_a_refused_paste_stays_where_it_was_typed(app, explorer_home):
+    paste(app, " \n ")
+    assert "empty" in app.error[0].value
+    assert app.text_area(key="own_text").value == " \n "
+    assert app.selectbox(key="corpus").value == "shakespeare"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("too short", "are missing"), ("a" * 2000, "only one distinct character"), ("😀", "distinct")],
+)
+def test_a_text_nothing_can_learn_from_is_shown_but_not_trained_on(app, text, sentence):
+    paste(app, text)
+    assert not app.exception
+    assert sentence in app.error[0].value
+    assert app.button(key="data_train").disabled
+
+
+@pytest.mark.parametrize("text", ["שלום עולם\n" * 200, "word " * 200_000, "🦊🐻 e\u0301\u200b\t\n" * 200])
+def test_unusual_texts_are_welcome(app, text):
+    paste(app, text)
+    assert not app.exception and not app.error
+    assert not app.button(key="data_train").disabled

@@ -1,0 +1,104 @@
+"""Generate: before a run, while one trains, and when it has finished; with live streams and without."""
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.config import GenerationConfig
+from core.settings import fields_of
+from explorer import service
+from explorer.forms import widget_key
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return AppTest.from_file(ROOT / "pages" / "generate.py", default_timeout=60)
+
+
+@pytest.fixture
+def live():
+    service.serve_live_streams(True)
+    yield
+    service.serve_live_streams(False)
+
+
+def written(app: AppTest) -> dict:
+    (component,) = app.get("bidi_component")
+    return json.loads(component.proto.json)
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
+
+
+def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
+    app.run()
+    assert not app.exception
+    assert "Here a trained model writes" in said(app)
+    assert [button.key for button in app.button] == ["empty_state_go"]
+
+
+def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_run):
+    app.run()
+    assert not app.exception
+    keys = {widget.key for kind in ("slider", "select_slider", "number_input") for widget in app.get(kind)}
+    assert {widget_key(path) for path, _ in fields_of(GenerationConfig)} <= keys
+    assert [button.key for button in app.button if button.proto.type == "primary"] == ["generate_go"]
+    assert "The same seed" in said(app)
+
+
+def test_without_streams_the_script_writes(app, finished_run):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(8)
+    app.text_area(key="generate_prompt").set_value("To be")
+    app.button(key="generate_go").click().run()
+    assert not app.exception
+    first = written(app)
+    assert len(first["tokens"]) == 8 and first["prompt"] == "To be" and first["url"] is None
+    assert set(first["tokens"][0]) == {"text", "visible", "p", "alternatives"}
+    app.run()
+    assert written(app) == first, "a rerun of the page leaves the text alone"
+    app.button(key="generate_go").click().run()
+    assert written(app)["tokens"] == first["tokens"], "the same seed writes the same text"
+    assert written(app)["go"] != first["go"]
+
+
+def test_with_streams_the_component_opens_one(app, finished_run, live):
+    app.run()
+    app.text_area(key="generate_prompt").set_value("To be,\n& so?")
+    app.slider(key="set-temperature").set_value(0.5)
+    app.button(key="generate_go").click().run()
+    assert not app.exception
+    url = urlsplit(written(app)["url"])
+    assert url.path == f"api/runs/{finished_run.id}/generate"
+    assert parse_qs(url.query)["temperature"] == ["0.5"]
+    assert parse_qs(url.query)["prompt"] == ["To be,\n so"], "what the model has never seen is left out"
+    assert "U+0026" in said(app).replace("\\", "")
+
+
+def test_an_empty_prompt_writes_too(app, finished_run):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(1)
+    app.text_area(key="generate_prompt").set_value("")
+    app.button(key="generate_go").click().run()
+    assert not app.exception and not app.error
+    assert len(written(app)["tokens"]) == 1
+
+
+def test_a_run_that_trains_can_write(app, running_run):
+    app.query_params["run"] = running_run.id
+    app.run()
+    assert not app.exception
+    assert "now at step 10" in said(app)
+    app.select_slider(key="set-max_new_tokens").set_value(2)
+    app.button(key="generate_go").click().run()
+    assert len(written(app)["tokens"]) == 2
+
+
+def test_a_damaged_run_is_a_sentence(app, damaged_run):
+    app.run()
+    assert not app.exception
+    assert "damaged" in app.error[0].value

@@ -1,0 +1,145 @@
+"""Look inside: before a run, while one trains, and when it has finished."""
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.config import ModelConfig
+from core.model import build_model
+from core.training.checkpoints import save_weights
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return AppTest.from_file(ROOT / "pages" / "look_inside.py", default_timeout=60)
+
+
+def drawn(app: AppTest, field: str) -> list[dict]:
+    """The data of the page's components that have the field."""
+    data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
+    return [one for one in data if field in one]
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
+
+
+def figures(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
+    app.run()
+    assert not app.exception
+    assert "where each of its heads looks" in said(app)
+    assert [button.key for button in app.button] == ["empty_state_go"]
+
+
+def test_a_finished_run_opens_at_its_first_head(app, finished_run):
+    app.run()
+    assert not app.exception
+    assert app.query_params["run"] == finished_run.id
+    assert "step 20 of 20" in said(app)
+    assert app.selectbox(key="inspect_layer").options == ["layer 1", "layer 2"]
+    assert app.selectbox(key="inspect_head").options == ["head 1", "head 2"]
+    (board,) = drawn(app, "layers")
+    assert (board["layers"], board["heads"], board["selected"]) == (2, 2, [0, 0])
+    assert "Head 1.1" in said(app) and "Of its attention" in said(app)
+
+
+def test_choosing_a_head_shows_that_head(app, finished_run):
+    app.run()
+    app.selectbox(key="inspect_layer").set_value(1)
+    app.selectbox(key="inspect_head").set_value(1).run()
+    assert not app.exception
+    assert "Head 2.2" in said(app)
+    assert drawn(app, "layers")[0]["selected"] == [1, 1]
+
+
+def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
+    app.run()
+    app.text_input(key="inspect_prompt").set_value("to be or not to be that is the question").run()
+    assert "39 letters" in said(app) and "last 16" in said(app)
+    assert "".join(drawn(app, "layers")[0]["tokens"]) == "t·is·the·question"[-16:]
+
+
+def test_unseen_characters_are_explained_and_nothing_is_lost(app, finished_run):
+    app.run()
+    app.text_input(key="inspect_prompt").set_value("to 😀 be").run()
+    assert not app.exception
+    assert "U+1F600" in said(app).replace("\\", "")
+    assert app.text_input(key="inspect_prompt").value == "to 😀 be"
+    assert "".join(drawn(app, "layers")[0]["tokens"]) == "to··be"
+
+
+@pytest.mark.parametrize("prompt", ["", "😀"])
+def test_a_prompt_with_nothing_in_it_asks_for_letters(app, finished_run, prompt):
+    app.run()
+    app.text_input(key="inspect_prompt").set_value(prompt).run()
+    assert not app.exception
+    assert "Type a few letters" in said(app)
+
+
+def test_predictions_show_what_is_next_and_what_was_foreseen(app, finished_run):
+    app.run()
+    app.text_input(key="inspect_prompt").set_value("to be")
+    app.segmented_control(key="inspect_view").set_value("Predictions").run()
+    assert not app.exception
+    (written,) = drawn(app, "go")
+    assert [token["text"] for token in written["tokens"]] == list("o be")
+    assert all(0 < token["p"] < 1 and len(token["alternatives"]) == 5 for token in written["tokens"])
+    assert written["url"] is None
+
+
+@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+@pytest.mark.parametrize("dimensions", ["2D", "3D"])
+def test_embeddings_in_every_way(app, finished_run, method, dimensions):
+    app.run()
+    app.segmented_control(key="inspect_view").set_value("Embeddings").run()
+    app.segmented_control(key="map_method").set_value(method)
+    app.segmented_control(key="map_dims").set_value(dimensions).run()
+    assert not app.exception
+    map_, neighbours = figures(app)
+    assert {trace["type"] for trace in map_["data"]} == {"scatter" if dimensions == "2D" else "scatter3d"}
+    assert len(neighbours["data"][0]["hovertext"]) == 8
+
+
+def test_a_run_that_trains_names_its_step_and_offers_the_newest(app, running_run):
+    app.query_params["run"] = running_run.id
+    app.run()
+    assert not app.exception
+    assert "now at step 10" in said(app)
+    app.button(key="take_newest").click().run()
+    assert not app.exception
+
+
+def test_a_bigram_shows_its_table(app, finished_run):
+    record = finished_run.record()
+    config = record.config.model_copy(update={"model": ModelConfig(kind="bigram", block_size=8)})
+    finished_run.write_record(record.model_copy(update={"config": config}))
+    vocab_size = len(json.loads(finished_run.tokenizer_path.read_text())["tokens"])
+    for _, path in finished_run.snapshots():
+        path.unlink()
+    save_weights(finished_run.weights_path, build_model(config.model, vocab_size), 20)
+    app.run()
+    assert not app.exception
+    assert "What follows each letter?" in said(app)
+    for view in ("Predictions", "Embeddings"):
+        app.segmented_control(key="inspect_view").set_value(view).run()
+        assert not app.exception
+
+
+def test_a_run_that_is_gone_is_said_and_another_is_shown(app, finished_run):
+    app.query_params["run"] = "../../etc"
+    app.run()
+    assert not app.exception
+    assert "There is no run" in app.error[0].value
+    assert app.query_params["run"] == finished_run.id
+
+
+def test_a_damaged_run_is_a_sentence(app, damaged_run):
+    app.run()
+    assert not app.exception
+    assert "damaged" in app.error[0].value
