@@ -70,10 +70,8 @@ def draw_board(run_id: str) -> None:
         with card("What does it write?", "The same prompt and the same dice every time.", key="live_samples"):
             live_samples(run_id)
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
-    left, right = st.columns([1.75, 1], gap="small")
-    look = card(
-        "Which earlier letters does each letter look at?", _look_note(gpt), key="live_attention", height="stretch"
-    )
+    left, right = st.columns([1.55, 1], gap="small")
+    look = card(_look_title(gpt), _look_note(gpt), key="live_attention", height="stretch")
     with left, look:
         if gpt:
             shown = live_attention(run_id, height=height)
@@ -118,7 +116,9 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """The title with the run's name and state, and the buttons that fit the state."""
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title("Train", anchor=False, width="content")
-        st.badge("● " + literal(f"{state_in_words(status)} · {record.name}"), color=_COLORS[status.state])
+        words = literal(f"{state_in_words(status)} · {record.name}")
+        # Not st.badge: it escapes brackets once more, and the name would show backslashes.
+        st.markdown(f":{_COLORS[status.state]}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
     if status.reason:
@@ -205,10 +205,14 @@ def _draw_table(folder: RunFolder) -> None:
     st.plotly_chart(figure, theme=None, key="table", config={"displayModeBar": False})
 
 
+def _look_title(gpt: bool) -> str:
+    return "Which earlier letters does each letter look at?" if gpt else "What does it expect after each letter?"
+
+
 def _look_note(gpt: bool) -> str:
     if gpt:
         return "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
-    return "A bigram looks at one letter only, the last. This is all it knows: a row is that letter, a column the next."
+    return "A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next."
 
 
 def _alike_note(gpt: bool) -> str:

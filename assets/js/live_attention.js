@@ -18,7 +18,7 @@ export default function (component) {
     return {
       update(next) {
         latest = next;
-        root.style.minHeight = next.data.height + "px";
+        root.style.setProperty("--least", next.data.height + "px");
         if (next.data.run !== runId) {
           leave?.();
           runId = next.data.run;

@@ -94,7 +94,9 @@ export default function (component) {
           rows = [];
           leave = liveRun(runId).subscribe({
             metrics(all) {
+              const first = !rows.length;
               rows = all;
+              if (first) paintAll();
               timer ||= setTimeout(() => {
                 timer = 0;
                 paintAll();

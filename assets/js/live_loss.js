@@ -109,13 +109,17 @@ export default function (component) {
       const stepOf = (row) => (choice.logSteps ? Math.max(1, row.step) : row.step);
       const steps = trained.map(stepOf);
       const end = measured.slice(-1);
-      waiting.hidden = rows.length > 0;
       const traces = {
         x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
         y: [trained.map((row) => row.loss), exponentialAverage(trained, share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
         text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
       };
-      plot.update(chart, traces, view());
+      const axes = view();
+      const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
+      const last = end.length && (choice.logSteps ? Math.log10(stepOf(end[0])) : end[0].step);
+      // Near the right edge the number would cover the labels of the lines.
+      traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
+      plot.update(chart, traces, axes);
       rest = Math.max(200, 4 * (performance.now() - begun));
     }
 
@@ -129,37 +133,42 @@ export default function (component) {
         // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
         if (chart._fullLayout[axis].type !== type) layout[axis + ".type"] = type;
       }
-      let above = Infinity; // pixels, of the label before
-      const [bottom, ceiling] = chart._fullLayout.yaxis.range;
-      const pixel = chart._fullLayout.yaxis._length / Math.abs(ceiling - bottom);
+      if (!zoomed) Object.assign(layout, wholeRange(made));
+      const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
+      const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
+      let above = Infinity; // the place of the label before
       made.annotations.forEach(({ name }, index) => {
         const value = baselines && baselines[name];
         const known = Number.isFinite(value);
-        const y = known && choice.logLoss ? Math.log10(value) : value;
         layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
         if (!known) return;
-        const gap = above - y * pixel;
+        const y = choice.logLoss ? Math.log10(value) : value;
+        const gap = above - y * pixels;
         layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
         layout[`annotations[${index}].y`] = y;
         layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
         layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
         layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
-        above = Math.min(y * pixel, above - 14);
+        above = Math.min(y * pixels, above - 14);
       });
-      if (!zoomed) {
-        const steps = Math.max(latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
-        const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
-        for (const { name } of made.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
-        let [low, high] = made.yaxis.range;
-        if (values.length) {
-          low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
-          const top = values.reduce((one, two) => Math.max(one, two));
-          high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
-        }
-        layout["xaxis.range"] = choice.logSteps ? [0, Math.log10(steps)] : [0, steps];
-        layout["yaxis.range"] = choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high];
-      }
       return layout;
+    }
+
+    /* All steps, all curves and lines; as `loss_range` in explorer/charts/loss.py. */
+    function wholeRange(made) {
+      const steps = Math.max(latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+      const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
+      for (const { name } of made.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
+      let [low, high] = made.yaxis.range;
+      if (values.length) {
+        low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
+        const top = values.reduce((one, two) => Math.max(one, two));
+        high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
+      }
+      return {
+        "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(steps, 2))] : [0, steps],
+        "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
+      };
     }
 
     return {
@@ -175,12 +184,14 @@ export default function (component) {
           leave?.();
           runId = data.run;
           rows = [];
+          waiting.hidden = false;
           baselines = null;
           zoomed = false;
           reset.hidden = true;
           leave = liveRun(runId).subscribe({
             metrics(all) {
               rows = all;
+              waiting.hidden = rows.length > 0;
               fillSoon();
             },
             status(value) {

@@ -1,0 +1,34 @@
+"""The board of all heads: what it draws, and what it refuses."""
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.components.attention_board import attention_board
+
+
+def board() -> None:
+    import numpy as np
+    import streamlit as st
+
+    from explorer.components.attention_board import attention_board
+
+    patterns = np.full((2, 3, 4, 4), 64, dtype=np.uint8)
+    clicked = attention_board(patterns, list("abcd"), selected=(1, 2), key="board", switched_off=[(0, 0)])
+    st.text(f"clicked {clicked}")
+
+
+def test_nothing_is_clicked_at_first():
+    app = AppTest.from_function(board).run()
+    assert not app.exception
+    assert app.text[0].value == "clicked None"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "tokens"),
+    [(np.zeros((1, 1, 3, 3), np.float32), "abc"), (np.zeros((1, 1, 3, 3), np.uint8), "ab")],
+    ids=["not bytes", "too few tokens"],
+)
+def test_shapes_that_do_not_fit_are_named(patterns, tokens):
+    with pytest.raises(ValueError, match=r"\(1, 1, 3, 3\)"):
+        attention_board(patterns, list(tokens), key="board")

@@ -1,0 +1,210 @@
+"""Train: settings that follow a preset, a link or a hand; refusals before anything starts; the board of a run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.folder import list_runs
+from core.text.own_text import save_text
+from explorer import service
+from explorer.state import ROOT
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The speed of this machine, measured once for all tests here."""
+    home = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT_EXPLORER_HOME", str(home))
+        service.machine_speed()
+    return home / "machine.json"
+
+
+@pytest.fixture
+def app(explorer_home: Path, measured: Path) -> AppTest:
+    shutil.copy(measured, explorer_home)
+    return AppTest.from_file(ROOT / "pages" / "train.py", default_timeout=30)
+
+
+@pytest.fixture
+def live() -> None:
+    service.serve_live_streams(True)
+    yield
+    service.serve_live_streams(False)
+
+
+def words_of(app: AppTest) -> str:
+    kinds = ("title", "markdown", "caption", "text", "info", "warning", "error", "code")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def keys_of_buttons(app: AppTest) -> list[str]:
+    return [button.key for button in app.button]
+
+
+def primary_buttons(app: AppTest) -> list[str]:
+    return [button.key for button in app.button if button.proto.type == "primary"]
+
+
+def test_a_first_visit_can_start_at_once_and_knows_what_it_takes(app):
+    app.run()
+    assert not app.exception
+    assert app.session_state["preset"] == "gpt-quick"
+    assert primary_buttons(app) == ["train_start"]
+    assert not app.button(key="train_start").disabled
+    assert "parameters" in words_of(app) and "while it trains" in words_of(app)
+    assert "What you will see" in words_of(app)
+
+
+def test_a_preset_sets_everything_but_the_text(app):
+    app.run()
+    app.selectbox(key="corpus").set_value("python").run()
+    app.slider(key="set-model.n_layer").set_value(7).run()
+    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    assert not app.exception
+    assert app.slider(key="set-model.n_layer").value == 4
+    assert app.select_slider(key="set-model.n_embd").value == 128
+    assert app.selectbox(key="corpus").value == "python"
+
+
+def test_a_bigram_has_no_layers_to_set(app):
+    app.run()
+    app.segmented_control(key="preset").set_value("bigram").run()
+    assert "set-model.n_layer" not in [slider.key for slider in app.slider]
+
+
+def test_a_link_opens_its_settings_and_marks_what_differs(app):
+    app.query_params["preset"] = "gpt-tiny"
+    app.query_params["set"] = "model.n_layer:6;train.learning_rate:0.000123"
+    app.run()
+    assert app.slider(key="set-model.n_layer").value == 6
+    assert "preset: 4" in app.slider(key="set-model.n_layer").label
+    assert app.select_slider(key="set-train.learning_rate").value == 0.000123
+    assert not app.exception
+
+
+def test_what_is_chosen_is_in_the_address(app):
+    app.run()
+    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    app.slider(key="set-model.n_layer").set_value(6).run()
+    assert app.query_params["preset"] in ("gpt-tiny", ["gpt-tiny"])
+    assert "model.n_layer:6" in str(app.query_params["set"])
+
+
+def test_a_link_that_asks_for_the_impossible_says_so(app):
+    app.query_params["preset"] = "gpt-tiny"
+    app.query_params["set"] = "model.n_layer:600"
+    app.run()
+    assert not app.exception
+    assert "600" in words_of(app) and "48" in words_of(app)
+
+
+def test_heads_that_do_not_share_the_width_cannot_start(app):
+    app.run()
+    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    app.slider(key="set-model.n_head").set_value(7).run()
+    assert app.button(key="train_start").disabled
+    assert "n\\_head 7" in app.error[0].value
+    app.slider(key="set-model.n_head").set_value(8).run()
+    assert not app.button(key="train_start").disabled
+    assert not app.error
+
+
+def test_what_cannot_fit_in_memory_is_refused_with_the_estimate(app):
+    app.query_params["preset"] = "gpt2"
+    app.query_params["set"] = (
+        "model.n_layer:48;model.n_head:16;model.n_embd:2048;model.block_size:2048;train.batch_size:512"
+    )
+    app.run()
+    assert app.button(key="train_start").disabled
+    assert "memory" in app.error[0].value
+    assert not list_runs(service.home())
+
+
+def test_a_text_shorter_than_the_context_is_refused(app, explorer_home):
+    corpus = save_text("to be or not to be", "Short", explorer_home)
+    app.query_params["preset"] = "gpt-tiny"
+    app.query_params["set"] = f"data.corpus:{corpus.name}"
+    app.run()
+    assert not app.exception
+    assert app.button(key="train_start").disabled
+    assert app.error
+
+
+def test_starting_leads_to_the_board_of_the_new_run(app, explorer_home):
+    app.query_params["preset"] = "bigram"
+    app.run()
+    app.button(key="train_start").click().run()
+    assert not app.exception
+    (folder,) = list_runs(explorer_home)
+    assert folder.record().config.preset == "bigram"
+    assert folder.id in str(app.query_params["run"])
+    assert "preset" not in app.query_params
+
+
+def test_without_live_streams_the_board_says_so_and_can_be_asked_again(app, finished_run):
+    app.query_params["run"] = finished_run.id
+    app.run()
+    assert not app.exception
+    assert "no live streams" in words_of(app)
+    assert "train_refresh" in keys_of_buttons(app)
+    assert "patient\\-otter" in words_of(app)
+
+
+@pytest.mark.parametrize(
+    ("status", "buttons", "primary"),
+    [
+        ({"state": "queued", "step": 0}, {"train_stop"}, []),
+        ({"state": "running", "step": 10}, {"train_pause", "train_step", "train_stop"}, []),
+        ({"state": "paused", "step": 10}, {"train_resume", "train_step", "train_stop"}, ["train_resume"]),
+        ({"state": "stopped", "step": 10}, {"train_resume"}, ["train_resume"]),
+        ({"state": "failed", "step": 10, "reason": "It *broke*."}, {"train_resume"}, ["train_resume"]),
+        ({"state": "finished", "step": 20}, {"train_generate", "train_look"}, ["train_look"]),
+    ],
+    ids=lambda value: value["state"] if isinstance(value, dict) else "",
+)
+def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, buttons, primary):
+    folder = add_run(**status)
+    app.query_params["run"] = folder.id
+    app.run()
+    assert not app.exception
+    assert set(keys_of_buttons(app)) == buttons | {"train_again"}
+    assert primary_buttons(app) == primary
+    assert "How surprised is it" in words_of(app)
+    assert "no live streams" not in words_of(app)
+    if status["state"] == "failed":
+        assert app.error[0].value == "It \\*broke\\*\\."
+
+
+def test_pause_reaches_the_worker(app, running_run, live):
+    app.query_params["run"] = running_run.id
+    app.run()
+    app.button(key="train_pause").click().run()
+    assert not app.exception
+    assert [command.name for command in running_run.take_commands()] == ["pause"]
+
+
+def test_a_name_stays_text(app, add_run, live):
+    folder = add_run("<img src=x onerror=alert(1)> ![x](http://x)")
+    app.query_params["run"] = folder.id
+    app.run()
+    (badge,) = [element.value for element in app.markdown if "img" in element.value]
+    assert "\\<img" in badge and "\\!\\[x\\]" in badge
+
+
+@pytest.mark.parametrize("run_id", ["20260101-000000-zzzzzzzzzzzz", "../../etc", "<script>"])
+def test_a_run_that_is_not_there_leads_back(app, run_id):
+    app.query_params["run"] = run_id
+    app.run()
+    assert not app.exception
+    assert app.error
+    assert primary_buttons(app) == ["train_new"]
+
+
+def test_a_damaged_run_says_what_is_wrong(app, damaged_run):
+    app.query_params["run"] = damaged_run.id
+    app.run()
+    assert not app.exception
+    assert "damaged" in app.error[0].value
