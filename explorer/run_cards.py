@@ -48,7 +48,7 @@ def draw_start(rows: list[RunRow]) -> None:
         ):
             state.open_page("train", going_on.id)
         st.button(
-            "Start another" if going_on else "Train a first GPT now",
+            "Start another" if going_on else "Train a GPT now" if rows else "Train a first GPT now",
             type="secondary" if going_on else "primary",
             icon=None if going_on else ":material/play_arrow:",
             key="start_quick",
@@ -80,7 +80,7 @@ def _cards() -> None:
     st.html(state.ROOT / "assets" / "css" / "run_cards.css")
     with st.container(horizontal=True, gap="small", key="run_cards"):
         for row in rows:
-            with st.container(border=True, gap="xsmall", width=330, key=f"run_card_{row.id}"):
+            with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
                 _card(row)
     with st.container(key="all_runs"):
         st.page_link(state.page_file("runs"), label="All runs, side by side", icon=":material/arrow_forward:")

@@ -53,14 +53,19 @@ def corpus_title(name: str, home: Path) -> str:
 def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:
     """The settings in which some of the runs differ, by label: each run's value, in the order of the runs.
 
-    The steps, the text and the kind of model are left out: every list has them anyway.
+    The steps, the text and the kind of model are left out: every list has them anyway. A setting that makes no
+    difference for a run, such as the layers of a bigram, has the value None.
     """
     columns = {}
     for path, setting in fields_of(RunConfig):
-        values = [value_at(config, path) for config in configs]
-        if path not in ("train.steps", "data.corpus", "model.kind") and len(set(values)) > 1:
+        values = [value_at(config, path) if _matters(path, config) else None for config in configs]
+        if path not in ("train.steps", "data.corpus", "model.kind") and len({*values} - {None}) > 1:
             columns[setting.label] = values
     return columns
+
+
+def _matters(path: str, config: RunConfig) -> bool:
+    return config.model.kind != "bigram" or not path.startswith("model.") or path == "model.block_size"
 
 
 def _row(folder: RunFolder) -> RunRow:

@@ -107,7 +107,7 @@ def _styled(rows: list[RunRow]) -> Styler:
             "Model": [_model(row) for row in rows],
             "Text": [corpus_title(row.record.config.data.corpus, service.home()) if row.record else "" for row in rows],
             "Step": [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            "Val loss": [row.status.val_loss for row in rows],
+            "Val loss": [row.status.val_loss if row.record else None for row in rows],
             "When": [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
         | _differences(rows)
@@ -130,6 +130,8 @@ def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
 
 
 def _value(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

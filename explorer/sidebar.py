@@ -6,6 +6,7 @@ from core.errors import ExplorerError
 from core.home import home
 from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
+from explorer.components.fold_sidebar import fold_sidebar
 from explorer.state import ROOT, query_for, run_on_view
 from explorer.words import model_in_words, state_in_words
 
@@ -32,6 +33,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                         st.page_link(page, query_params=query_for(run_id))
         if run_id:
             _draw_run_on_view(run_id)
+        fold_sidebar(here.url_path)
 
 
 def _draw_run_on_view(run_id: str) -> None:

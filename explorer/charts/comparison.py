@@ -44,7 +44,7 @@ def comparison_figure(
         figure.add_scatter(
             x=x[-1:],
             y=y[-1:],
-            text=[f" {name}" for _ in y[-1:]],
+            text=[f" {plain(_short(names[id]))}" for _ in y[-1:]],
             mode="markers+text",
             textposition="middle right",
             textfont={"color": colors[id], "size": 13},
@@ -58,8 +58,12 @@ def comparison_figure(
         hovermode="x unified",
         uirevision=over,
         showlegend=False,
-        margin={"l": 8, "r": 150, "t": 14, "b": 8},
+        margin={"l": 8, "r": 118, "t": 14, "b": 8},
         xaxis={"title": {"text": AXES[over]}, "showgrid": False, "rangemode": "tozero", "tickformat": ",d"},
         yaxis={"title": {"text": "validation loss, nats a letter"}},
     )
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 16 else name[:15] + "…"
