@@ -16,15 +16,12 @@ from core.runs.records import Status
 STANDBY_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
 STANDBY_RETRY = 30.0  # seconds before another try where one ended by itself
 
-_outliving: list[subprocess.Popen] = []  # a Popen protests when it is collected while its process runs: here it may
-
 
 class Crew:
     """Starts workers in sessions of their own, so that nothing that ends the server ends them."""
 
     def __init__(self, home: Path):
         self._home = home
-        self._workers: list[subprocess.Popen] = []
         self._standby: subprocess.Popen | None = None
         self._standby_due = 0.0  # monotonic
         self._lock = threading.Lock()
@@ -48,19 +45,14 @@ class Crew:
             with folder.log_path.open("ab") as log:  # should it fail to start, that is where to read why
                 worker = self._start_standby(log)
             _tell(worker, folder, status)
-        self._workers.append(worker)
-
-    def reap(self) -> None:
-        """Let go of children that have ended, so that the system can."""
-        self._workers = [worker for worker in self._workers if worker.poll() is None]
+        # Nobody needs to know when it ends, but someone has to wait for it, or it stays in the system's table.
+        threading.Thread(target=worker.wait, name=f"worker {folder.id}", daemon=True).start()
 
     def close(self) -> None:
         """End the standby; workers go on."""
         with self._lock:
             self._closed = True
             standby, self._standby = self._standby, None
-        self.reap()
-        _outliving.extend(self._workers)
         if standby is not None:
             standby.kill()  # it has nothing to lose, and may still be importing
             standby.wait()
@@ -81,8 +73,9 @@ class Crew:
 
 def _tell(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
     """Tell a process that stands by which run is its own; False where it has died."""
-    process = identify(worker.pid)
-    if process is None or worker.poll() is not None:
+    process = identify(worker.pid) if worker.poll() is None else None
+    if process is None:
+        worker.stdin.close()
         return False
     started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
     # Before the worker knows of the run, so that only one of the two ever writes its status.

@@ -74,7 +74,10 @@ def train_run(
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise
         except Exception as error:
-            _write_end(folder, "failed", _sentence(error))
+            explained = _explain(error)
+            _write_end(folder, "failed", str(explained) if explained else f"{type(error).__name__}: {error}")
+            if explained and explained is not error:
+                raise explained from error
             raise
 
 
@@ -198,16 +201,16 @@ def _write_end(folder: RunFolder, state: str, reason: str) -> None:
     changes = {"state": state, "reason": reason, "pid": None, "pid_started": None, "seconds_left": None}
     try:
         folder.write_status(folder.status().model_copy(update=changes))
-    except OSError as error:
-        log.error("the status of run %s could not be written: %s", folder.id, error)
+    except RunError as error:
+        log.error("%s", error)
 
 
-def _sentence(error: Exception) -> str:
-    """What to tell the user about an error, whoever raised it."""
+def _explain(error: Exception) -> ExplorerError | None:
+    """The error in a sentence, where it is one that a user can do something about."""
     if isinstance(error, ExplorerError):
-        return str(error)
+        return error
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "There was not enough memory. Choose a smaller batch, context or width, or end other programs."
+        return RunError("There was not enough memory. Choose a smaller batch, context or width, or end other programs.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full. Make room, for instance by deleting old runs, then resume this one."
-    return f"{type(error).__name__}: {error}"
+        return RunError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
+    return None

@@ -176,7 +176,8 @@ class RunFolder:
             raise RunError(f"The file run.json of run {self.id} is damaged: {field} is missing or wrong.") from None
 
     def write_record(self, record: RunRecord) -> None:
-        write_atomically(self.path / "run.json", record.model_dump_json(indent=2).encode())
+        with self._writing("changed"):
+            write_atomically(self.path / "run.json", record.model_dump_json(indent=2).encode())
 
     def rename(self, name: str) -> None:
         """Give the run another label. Its folder and its id stay as they are."""
@@ -225,7 +226,8 @@ class RunFolder:
     def write_status(self, status: Status, *, durable: bool = True) -> Status:
         """Replace the status, and return it as written: with the time."""
         stamped = status.model_copy(update={"updated": time.time()})
-        write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
+        with self._writing("changed"):
+            write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
         return stamped
 
     def last_words(self, lines: int = 3) -> str:
@@ -273,12 +275,10 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def send(self, command: str, **args: Any) -> None:
-        """Ask something of the worker. Raises RunError if the run is gone."""
+        """Ask something of the worker."""
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
-        try:
+        with self._writing(f"told to {command}"):
             write_json(self.commands / name, {"command": command, **args})
-        except FileNotFoundError:
-            raise RunError(f"The run {self.id} has been deleted, so it cannot be told to {command}.") from None
 
     def take_commands(self) -> list[Command]:
         """What has been asked since the last time, in order. What is taken is gone."""
@@ -337,7 +337,9 @@ class RunFolder:
 
         Raises RunError if another one does.
         """
-        with (self.path / "worker.lock").open("ab") as file:
+        with self._writing("trained"):
+            file = (self.path / "worker.lock").open("ab")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -355,12 +357,10 @@ class RunFolder:
         if status.pid is not None and not status.ended:
             raise RunError(f"The run {self.name!r} is being trained. Stop it before deleting it.")
         doomed = self.path.with_name(f"{TEMPORARY}{self.id}")  # gone at once for all who look
-        try:
-            self.path.rename(doomed)
-        except FileNotFoundError:
+        if not self.path.exists():
             return
-        except OSError as error:
-            raise RunError(f"The run {self.name!r} cannot be deleted ({error.strerror}).") from None
+        with self._writing("deleted"):
+            self.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def zip_to(self, file: BinaryIO) -> None:
@@ -373,6 +373,18 @@ class RunFolder:
                         shutil.copyfileobj(source, target, 1 << 20)
                 except FileNotFoundError:  # an old checkpoint, replaced meanwhile
                     continue
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Turn the system's refusal to write into a RunError that says what cannot be done to the run, and why."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise RunError(f"The run {self.id} has been deleted, so it cannot be {what}.") from None
+        except OSError as error:
+            raise RunError(
+                f"The run {self.name!r} cannot be {what}, because of its folder: {error.strerror}."
+            ) from None
 
     def _files(self) -> list[Path]:
         return [

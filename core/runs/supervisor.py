@@ -150,7 +150,6 @@ class Supervisor:
     def check(self) -> None:
         """One look at everything: who has died, who has ended, who may begin."""
         with self._turn():
-            self._crew.reap()
             for claim in self.queue.active():
                 self._look_at(claim)
             self._press()

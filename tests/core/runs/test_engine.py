@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from core.errors import RunError
@@ -191,3 +193,13 @@ def test_a_second_trainer_is_refused_and_leaves_the_status_alone(home, run):
         with pytest.raises(RunError, match="Another process is training"):
             train_run(run, home)
         assert run.status() == before
+
+
+def test_a_full_disk_is_named_in_a_sentence(home, run, monkeypatch):
+    def full(self, row):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "append_sample", full)
+    with pytest.raises(RunError, match="The disk is full"):
+        train_run(run, home)
+    assert "The disk is full" in run.status().reason

@@ -203,6 +203,13 @@ def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(home, run)
         run.send("stop")
 
 
+def test_a_folder_that_cannot_be_written_to_is_named_in_a_sentence(run):
+    run.commands.rmdir()
+    run.commands.write_text("a file where a folder should be")
+    with pytest.raises(RunError, match="cannot be told to pause, because of its folder: Not a directory"):
+        run.send("pause")
+
+
 def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
     class Pipe(io.RawIOBase):
         def __init__(self):

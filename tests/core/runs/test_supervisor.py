@@ -1,0 +1,252 @@
+"""With real workers: processes that are started, paused, killed and found again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from core.errors import RunError
+from core.runs.folder import RunFolder, list_runs
+from core.runs.processes import ProcessId, identify, is_alive, kill
+from core.runs.queue import Queue
+from core.runs.records import Status
+from core.runs.supervisor import Supervisor
+from tests.core.runs.conftest import wait_for
+
+ENDLESS = {
+    "train.steps": 1_000_000,
+    "train.checkpoint_interval": 20,
+    "train.eval_interval": 50,
+    "train.log_interval": 1,
+}
+
+
+@pytest.fixture
+def idle(home) -> Iterator[Supervisor]:
+    """One that may never start a worker."""
+    supervisor = Supervisor(home, slots=0)
+    yield supervisor
+    supervisor.close()
+
+
+@pytest.fixture
+def supervisor(home, monkeypatch) -> Iterator[Supervisor]:
+    """One slot, and nothing left running afterwards."""
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()
+    yield supervisor
+    supervisor.close()
+    for run in list_runs(home):
+        status = run.status()
+        if status.pid is not None and status.pid != os.getpid():
+            kill(ProcessId(status.pid, status.pid_started))
+
+
+@pytest.fixture
+def endless(home, config) -> RunFolder:
+    return RunFolder.create(home, config.replace(ENDLESS), "endless")
+
+
+def wait_for_state(run: RunFolder, state: str) -> Status:
+    wait_for(lambda: run.status().state in (state, "failed"), f"{run.name} to be {state}")
+    status = run.status()
+    assert status.state == state, status.reason
+    return status
+
+
+def wait_for_step(run: RunFolder, step: int) -> None:
+    wait_for(lambda: run.status().step >= step or run.status().ended, f"step {step} of {run.name}")
+    assert not run.status().ended, run.status().reason
+
+
+def steps_of(run: RunFolder) -> list[int]:
+    return [row["step"] for row in run.read_metrics()]
+
+
+def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
+    supervisor.submit(endless)
+    supervisor.submit(endless)  # a second click
+    wait_for_step(endless, 3)
+    supervisor.pause(endless)
+    paused = wait_for_state(endless, "paused")
+    assert is_alive(ProcessId(paused.pid, paused.pid_started))
+    supervisor.step(endless)
+    wait_for(lambda: endless.status().step == paused.step + 1, "one step")
+    assert wait_for_state(endless, "paused").step == paused.step + 1
+    assert endless.read_probe().step == paused.step + 1  # the board shows the single step
+    wait_for(lambda: not supervisor.queue.active(), "the paused run to give its slot back")
+
+    supervisor.resume(endless)
+    supervisor.resume(endless)
+    wait_for_step(endless, paused.step + 10)
+    assert endless.status().pid == paused.pid
+    assert [claim.id for claim in supervisor.queue.active()] == [endless.id]
+    supervisor.stop(endless)
+    stopped = wait_for_state(endless, "stopped")
+    assert stopped.attempt == 1
+    assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))
+    kinds = [row["kind"] for row in endless.read_events()]
+    assert kinds[:3] == ["start", "pause", "step"]
+    assert kinds[-1] == "stop"
+    assert endless.latest_weights() == endless.weights_path
+    wait_for(lambda: not psutil.pid_exists(paused.pid), "the worker to leave and be reaped")
+
+
+def test_a_killed_worker_has_failed_with_its_last_words_and_goes_on_from_its_save(supervisor, endless):
+    supervisor.submit(endless)
+    wait_for_step(endless, 30)
+    status = endless.status()
+    os.kill(status.pid, signal.SIGKILL)
+    wait_for(lambda: endless.status().state == "failed", "the death to be noticed")
+    assert "Its last words" in endless.status().reason
+    assert "step 0: training loss" in endless.status().reason
+    wait_for(lambda: '"failed"' in endless.status_path.read_text(), "the death to be written down")
+
+    before = endless.read_metrics()
+    supervisor.resume(endless)
+    last = before[-1]["step"]
+    wait_for_step(endless, last + 5)
+    supervisor.stop(endless)
+    assert wait_for_state(endless, "stopped").attempt == 2
+    assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))  # no gap, no repeat
+    saved = {row["step"]: row["loss"] for row in before if "loss" in row}
+    again = {row["step"]: row["loss"] for row in endless.read_metrics() if "loss" in row}
+    assert [again[step] for step in saved] == list(saved.values())  # the same course as before
+
+
+def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervisor, endless, home, config):
+    second = RunFolder.create(home, config.replace(ENDLESS), "second")
+    third = RunFolder.create(home, config, "third")
+    for run in (endless, second, third):
+        supervisor.submit(run)
+    assert supervisor.waiting() == [second.id, third.id]
+    wait_for_step(endless, 3)
+    worker = endless.status().pid
+    supervisor.close()
+
+    successor = Supervisor(home, slots=1)
+    successor.start()
+    try:
+        successor.check()
+        assert endless.status().pid == worker
+        assert successor.waiting() == [second.id, third.id]
+        assert second.status().state == "queued"
+        successor.stop(second)
+        assert second.status().state == "stopped"
+        successor.delete(second)
+        assert successor.waiting() == [third.id]
+        reached = endless.status().step
+        wait_for_step(endless, reached + 5)
+        successor.delete(endless)  # while it trains
+        assert not psutil.pid_exists(worker) or not is_alive(ProcessId(worker, psutil.Process(worker).create_time()))
+        assert [run.id for run in list_runs(home)] == [third.id]
+        wait_for_state(third, "finished")
+    finally:
+        successor.close()
+
+
+def test_a_worker_that_fails_says_why(supervisor, home, config):
+    run = RunFolder.create(home, config.replace({"data.corpus": "text-0123456789abcdef"}))
+    supervisor.submit(run)
+    wait_for(lambda: run.status().state == "failed", "the run to fail")
+    assert "text-0123456789abcdef" in run.status().reason
+    wait_for(lambda: "Traceback" in run.log_path.read_text(), "the traceback in the log")
+    wait_for(lambda: not supervisor.queue.active(), "the slot to be free again")
+
+
+def test_a_worker_that_cannot_even_start_is_a_failed_run(home, run, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    supervisor = Supervisor(home, slots=1)
+    supervisor.submit(run)
+    wait_for(lambda: (supervisor.check(), run.status().state)[1] == "failed", "the run to fail")
+    assert "ended without saying why" in run.status().reason
+    supervisor.close()
+
+
+def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+    process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()
+    pid, started = identify(process.pid)
+    run.write_status(Status(state="running", step=4, steps=12, pid=pid, pid_started=started))
+    idle.stop(run)
+    idle.check()
+    assert run.status().state == "running"  # asked politely
+    idle.check()
+    assert run.status().state == "stopped"
+    assert "did not react" in run.status().reason
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+
+
+def test_two_clicks_queue_one_run(idle, run):
+    idle.submit(run)
+    idle.submit(run)
+    assert idle.waiting() == [run.id]
+    idle.stop(run)
+    assert idle.waiting() == []
+    idle.submit(run)  # stopped meanwhile: an old click changes nothing
+    assert idle.waiting() == []
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    assert run.status().state == "queued"
+
+
+def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, home, config, run):
+    other = RunFolder.create(home, config)
+    idle.submit(run)
+    idle.submit(other)
+    idle.pause(run)
+    assert run.status().state == "paused"
+    assert idle.waiting() == [other.id]
+    idle.resume(run)
+    assert idle.waiting() == [other.id, run.id]
+
+
+def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
+    run.write_status(Status(state="paused", step=3, steps=12))
+    run.send("stop")  # meant for the process that has left
+    idle.step(run)
+    assert idle.waiting() == [run.id]
+    assert [command.name for command in run.take_commands()] == ["step"]
+
+
+def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
+    with pytest.raises(RunError, match="queued"):
+        idle.step(run)
+    run.write_status(Status(state="finished", step=12, steps=12))
+    with pytest.raises(RunError, match="nothing to resume"):
+        idle.resume(run)
+    with pytest.raises(RunError, match="has ended"):
+        idle.pause(run)
+    idle.stop(run)
+    assert run.status().state == "finished"
+
+
+def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle, home, run):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    owner = f"{process.pid}:1.0"
+    process.wait()
+    idle.submit(run)
+    assert Queue(home).claim(owner) == run.id
+    idle.check()
+    assert idle.waiting() == [run.id]
+    Queue(home).claim(owner)
+    run.delete()
+    idle.check()
+    assert idle.queue.active() == []
+
+
+def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(home, run, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.LOST_SECONDS", -1.0)
+    supervisor = Supervisor(home, slots=0)
+    supervisor.start()
+    assert supervisor.waiting() == [run.id]
+    supervisor.close()

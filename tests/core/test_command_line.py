@@ -1,0 +1,205 @@
+"""The shell: real processes, what they print, and how they end."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.commands import main
+from core.runs.folder import RunFolder, list_runs
+from core.text.own_text import save_text
+from tests.core.runs.conftest import TEXT, wait_for
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "--set",
+    "model.n_layer=1",
+    "--set",
+    "model.n_head=2",
+    "--set",
+    "model.n_embd=16",
+    "--set",
+    "model.block_size=8",
+    "--set",
+    "train.batch_size=2",
+    "--set",
+    "train.eval_windows=4",
+    "--set",
+    "train.eval_interval=10",
+    "--set",
+    "train.sample_length=8",
+    "--set",
+    "train.snapshots=2",
+]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def text_file(tmp_path) -> Path:
+    path = tmp_path / "bottles.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one sentence with which a command line is refused."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert err.strip()
+    return err
+
+
+def test_train_then_generate(home, text_file, capsys):
+    assert main(["train", "--text", str(text_file), "--steps", "20", "--name", "[red]<b>x", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "Training [red]<b>x" in out
+    assert re.search(r"step 20 of 20 · training \d\.\d+ · validation \d\.\d+ · [\d,]+ tokens/s", out)
+    (run,) = list_runs(home)
+    assert f"python -m core generate {run.id}" in out
+    assert run.status().state == "finished"
+    assert run.record().config.train.steps == 20
+
+    texts = []
+    for wanted in ("latest", run.id, run.id[:17], "[red]<b>x", str(run.path)):
+        assert main(["generate", wanted, "--prompt", "99 b", "--tokens", "30", "--seed", "7", "--top-k", "3"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0].startswith("99 b")
+    assert len(texts[0]) == len("99 b") + 30 + 1
+    assert set(texts) == {texts[0]}
+
+    assert "U+65E5" in refused(capsys, "generate", "latest", "--prompt", "日本")
+    assert "at least one character" in refused(capsys, "generate", "latest", "--prompt", "")
+    assert "temperature cannot be 9" in refused(capsys, "generate", "latest", "--temperature", "9")
+    main(["runs"])
+    assert re.search(r"\[red\]<b>x +finished +20 of 20", capsys.readouterr().out)
+
+
+def test_what_cannot_be_trained_is_refused_before_a_run_is_made(home, text_file, tmp_path, capsys):
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "broken.txt").write_bytes(b"ab\xff")
+    (tmp_path / "short.txt").write_text("too short")
+    for arguments, sentence in (
+        (("--preset", "nope"), "There is no preset called 'nope'"),
+        (("--corpus", "nope"), "nope"),
+        (("--set", "model.n_layers=6"), "There is no setting called 'model.n_layers'"),
+        (("--set", "model.n_layer"), "--set needs a setting and its value"),
+        (("--set", "model.n_layer=0"), "model.n_layer cannot be 0: it must be a whole number from 1 to 48"),
+        (("--set", "model.norm=batch"), "one of layer, rms, none"),
+        (("--steps", "0"), "train.steps cannot be 0"),
+        (("--device", "tpu"), "train.device cannot be 'tpu'"),
+        (("--text", str(tmp_path / "none.txt")), "No such file"),
+        (("--text", str(tmp_path)), "Is a directory"),
+        (("--text", str(tmp_path / "empty.txt")), "empty"),
+        (("--text", str(tmp_path / "broken.txt")), "not valid UTF-8: byte 2"),
+        (("--text", str(tmp_path / "short.txt")), "characters"),
+        (("--preset", "gpt2", "--set", "train.batch_size=512", "--set", "model.n_embd=1920"), "GB of memory"),
+        (("--text", str(text_file), "--name", "\x00", *SMALL), "at least one character"),
+        (("--text", str(text_file), "--out", str(text_file), *SMALL), "cannot be written"),
+    ):
+        assert sentence in refused(capsys, "train", *arguments), arguments
+    assert list_runs(home) == []
+
+
+def test_what_there_is_not_is_said(home, capsys, monkeypatch):
+    assert "There are no runs yet" in refused(capsys, "generate", "latest")
+    save_text(TEXT, "Bottles", home)
+    assert main(["runs"]) == 0
+    assert "There are no runs yet" in capsys.readouterr().out
+    from core.presets import preset
+
+    run = RunFolder.create(home, preset("bigram"), "twin")
+    RunFolder.create(home, preset("bigram"), "twin")
+    assert "There is no run '../../x'" in refused(capsys, "generate", "../../x")
+    assert "may mean 2 runs" in refused(capsys, "generate", "twin")
+    assert "saved no weights yet" in refused(capsys, "generate", run.id)
+    (run.path / "run.json").write_text("{")
+    assert "run.json" in refused(capsys, "generate", run.id)
+    file = home / "a file"
+    file.write_text("")
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(file))
+    assert "GPT_EXPLORER_HOME" in refused(capsys, "runs")
+
+
+def test_a_run_of_another_folder_is_found_by_its_path(home, text_file, tmp_path, capsys):
+    assert main(["train", "--text", str(text_file), "--steps", "3", "--out", str(tmp_path / "here"), *SMALL]) == 0
+    (path,) = (tmp_path / "here").iterdir()
+    assert str(path) in capsys.readouterr().out
+    assert list_runs(home) == []
+    assert main(["generate", str(path), "--tokens", "5"]) == 0
+
+
+def test_presets_and_corpora_are_listed(home, capsys):
+    save_text(TEXT, "[bold]Bottles", home)
+    assert main(["presets"]) == 0
+    assert main(["corpora"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("gpt-quick", "gpt2", "shakespeare", "tinyshakespeare", "python"))
+    assert "[bold]Bottles" in out
+
+
+def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(home, text_file, capsys):
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core", "train", "--text", text_file, "--steps", "900000", *SMALL],
+        cwd=ROOT,
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+    )
+    os.close(its_end)
+    shown = bytearray()
+
+    def running() -> bool:
+        shown.extend(read(terminal))
+        runs = list_runs(home)
+        return bool(runs) and runs[0].status().step > 10
+
+    wait_for(running, "the first steps")
+    os.kill(process.pid, signal.SIGINT)
+    wait_for(lambda: (shown.extend(read(terminal)), process.poll())[1] is not None, "the process to end")
+    shown.extend(read(terminal))
+    os.close(terminal)
+    output = shown.decode()
+    (run,) = list_runs(home)
+    status = run.status()
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    assert f"python -m core resume {run.id}" in output
+    assert re.search(r"step [\d,]+ of 900,000", output)
+    assert status.state == "stopped"
+
+    config = run.record().config.replace({"train.steps": status.step + 5})
+    run.write_record(run.record().model_copy(update={"config": config}))
+    assert main(["resume", run.id[:20]]) == 0
+    steps = [row["step"] for row in run.read_metrics()]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == status.step + 5
+    assert run.status().attempt == 2
+
+
+def read(terminal: int) -> bytes:
+    """What a terminal shows that has not been read yet."""
+    said = b""
+    while select.select([terminal], [], [], 0)[0]:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # on Linux, the other side has closed it
+            break
+        if not piece:
+            break
+        said += piece
+    return said
