@@ -79,7 +79,7 @@ export default function (component) {
           });
         }
         if (told === next.data.state) told = null;
-        if (next.data.active) liveRun(runId).wake();
+        if (!["finished", "stopped", "failed"].includes(next.data.state)) liveRun(runId).wake();
         draw();
       },
       destroy: () => leave?.(),
