@@ -44,13 +44,10 @@ def attention_cards(opened: Opened, prompt: Prompt) -> None:
     with left:
         _next_card(opened, prompt, MOST_GUESSES_BESIDE)
     with right, st.container(border=True, key="card_head"):
-        title, layer_place, head_place = st.columns([5, 2, 2], vertical_alignment="center")
-        layer = layer_place.selectbox(
-            "Layer", range(layers), key=LAYER, format_func=lambda i: f"layer {i + 1}", label_visibility="collapsed"
-        )
-        head = head_place.selectbox(
-            "Head", range(heads), key=HEAD, format_func=lambda i: f"head {i + 1}", label_visibility="collapsed"
-        )
+        title = st.empty()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            layer = _place("Layer", layers, LAYER)
+            head = _place("Head", heads, HEAD)
         pattern = patterns[layer, head]
         title.markdown(f"##### Head {layer + 1}.{head + 1}: which earlier letters does each letter look at?")
         st.caption(head_in_words(pattern))
@@ -61,6 +58,14 @@ def attention_cards(opened: Opened, prompt: Prompt) -> None:
             config=_PLAIN,
             key="inspect_heatmap",
         )
+
+
+def _place(label: str, count: int, key: str) -> int:
+    """A select of layers or heads, which a person counts from 1."""
+    words = [f"{label.lower()} {index + 1}" for index in range(count)]
+    return st.selectbox(
+        label, range(count), key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
+    )
 
 
 def head_in_words(pattern: np.ndarray) -> str:

@@ -41,11 +41,14 @@ def embedding_map(
             "mode": "markers+text",
             "legendgroup": kind,
             "showlegend": False,
-            "text": [
-                f"<b>{plain(tokens[index])}</b>" if index == chosen or index in neighbours else plain(tokens[index])
-                for index in places
-            ],
-            "textfont": {"family": MONO, "size": sizes, "color": palette.kinds[kind]},
+            # Letters in space are drawn by other means than on paper, and there nothing is read as a tag.
+            "text": [plain(tokens[index]) if flat else tokens[index] for index in places],
+            "textfont": {
+                "family": MONO,
+                "size": sizes,
+                "color": palette.kinds[kind],
+                "weight": [700 if index == chosen or index in neighbours else 400 for index in places],
+            },
             "textposition": "middle center",
             "customdata": places,
             "hovertext": [f"{quoted(tokens[index])}, {kind}" for index in places],
@@ -79,8 +82,8 @@ def embedding_map(
     )
     if flat:
         # Distances are what the map is about, so both axes have one scale; the numbers on them mean nothing.
-        figure.update_xaxes(showticklabels=False, showgrid=False, constrain="domain")
-        figure.update_yaxes(showticklabels=False, showgrid=False, scaleanchor="x")
+        figure.update_xaxes(showticklabels=False, showgrid=False, showline=False, constrain="domain")
+        figure.update_yaxes(showticklabels=False, showgrid=False, showline=False, scaleanchor="x")
     else:
         wall = {
             "showticklabels": False,
@@ -90,7 +93,9 @@ def embedding_map(
             "zeroline": False,
             "showspikes": False,
         }
-        figure.update_scenes(xaxis=wall, yaxis=wall, zaxis=wall, aspectmode="data")
+        figure.update_scenes(
+            xaxis=wall, yaxis=wall, zaxis=wall, aspectmode="cube", camera={"eye": {"x": 1.15, "y": 1.15, "z": 0.75}}
+        )
     return figure
 
 

@@ -89,8 +89,9 @@ def test_an_embedding_map_writes_each_token_at_its_place(dimensions, type):
     figure = embedding_map(points, ["a", "b", "e", "<"], kinds, chosen=0, neighbours=[2])
     letters = {trace.legendgroup: trace for trace in figure.data if trace.text is not None}
     assert {trace.type for trace in figure.data} == {type}
-    assert list(letters["vowel"].text) == ["<b>a</b>", "<b>e</b>"]
-    assert list(letters["punctuation"].text) == ["&lt;"]
+    assert list(letters["vowel"].text) == ["a", "e"]
+    assert list(letters["vowel"].textfont.weight) == [700, 700] and list(letters["consonant"].textfont.weight) == [400]
+    assert list(letters["punctuation"].text) == ["&lt;" if dimensions == 2 else "<"]
     assert list(letters["vowel"].customdata) == [0, 2]
     assert letters["vowel"].textfont.color == LIGHT.kinds["vowel"]
     assert {trace.name for trace in figure.data if trace.name} == {"vowel", "consonant", "punctuation"}
