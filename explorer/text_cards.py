@@ -26,6 +26,7 @@ BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
 OPENING = 150  # characters shown as tokens
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
+LONGEST_NAME = 200  # characters that are typed and drawn as tokens
 
 
 class Facts(NamedTuple):
@@ -174,7 +175,7 @@ def token_card(facts: Facts) -> None:
         "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it.",
         key="card_tokens",
     ):
-        typed = st.text_input("Type your own name", key="encode_text", placeholder="Type your own name", max_chars=200)
+        typed = st.text_input("Type your own name", key="encode_text", placeholder="Type your own name")[:LONGEST_NAME]
         if typed:
             strange = [character for character in dict.fromkeys(typed) if character not in ids]
             note = "Point at a token: the same one always has the same number."

@@ -60,8 +60,8 @@ def written_card(folder: RunFolder) -> None:
         try:
             opened = service.open_model(folder.id)
             prompt = read_prompt(asked["typed"], opened.tokenizer)
-            for note in prompt.notes:
-                st.info(literal(note))
+            if prompt.notes:
+                st.info(literal(" ".join(prompt.notes)))
             if service.live_streams():
                 _streamed(folder, prompt, asked)
             else:

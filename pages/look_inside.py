@@ -27,7 +27,7 @@ if "inspect_prompt" not in st.session_state:
     st.session_state["inspect_prompt"] = example_prompt(opened.tokenizer, probe.tokens if probe else [])
 bigram = opened.model.config.kind == "bigram"
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    typed = st.text_input("Prompt", key="inspect_prompt", max_chars=4000, placeholder="Type ⏎ for a new line")
+    typed = st.text_input("Prompt", key="inspect_prompt", placeholder="Type ⏎ for a new line")
     view = st.segmented_control(
         "View",
         VIEWS,
@@ -46,8 +46,8 @@ if view == "Attention" and bigram:
     inside_cards.table_card(opened)
     st.stop()
 
-for note in prompt.notes:
-    st.info(literal(note))
+if prompt.notes:
+    st.info(literal(" ".join(prompt.notes)))
 if not prompt.ids:
     st.info("Type a few letters that the model knows, and you see what it makes of them.")
 elif view == "Predictions":
