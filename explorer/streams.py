@@ -174,7 +174,9 @@ class RunReader:
                         "step": probe.step,
                         "tokens": [visible(token) for token in tokens],
                         "kinds": [kind_of(token) for token in tokens],
-                        "xy": np.round(self._points / max(float(np.abs(self._points).max()), 1e-9), 4).tolist(),
+                        "xy": np.round(
+                            self._points.astype(np.float64) / max(float(np.abs(self._points).max()), 1e-9), 4
+                        ).tolist(),
                     }
                 ),
             )
