@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from core.config import GenerationConfig
 from core.errors import ExplorerError, RunError
 from explorer import service
-from explorer.streams import event
+from explorer.run_reader import event
 from explorer.written import written_tokens
 
 AT_ONCE = 2  # texts written at the same time

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.streams import MOST_ROWS, Feeds, Mark, Position, RunFeed, RunReader, thin
+from explorer.run_reader import MOST_ROWS, Mark, Position, RunReader, thin
+from explorer.streams import Feeds, RunFeed
 
 NUMBERS = st.integers(0, 2**63)
 MARKS = st.builds(Mark, NUMBERS, st.integers(0, 2**32 - 1))

@@ -1,0 +1,237 @@
+"""What a run's folder tells since a position in it: server-sent events, whose ids say the position behind them."""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+from zlib import crc32
+
+import numpy as np
+
+from core.errors import TextError
+from core.inspection.embeddings import align, project
+from core.runs.folder import RunFolder
+from core.runs.records import ENDED, Probe
+from core.text.display import kind_of, visible
+from core.text.tokenizer import load_tokenizer
+
+MOST_ROWS = 3000  # of history sent to a new watcher
+MOST_TOKENS = 400  # on the embedding map; more cannot be read
+ROWS = ("metrics", "samples", "events")
+_CHECKED = 64  # bytes in front of a mark that must be the same as when it was made
+
+
+class Mark(NamedTuple):
+    """A place between two rows of an append-only file, and a checksum of the bytes in front of it."""
+
+    offset: int = 0
+    check: int = 0
+
+
+class Position(NamedTuple):
+    """How far a watcher has come in everything that a stream tells."""
+
+    metrics: Mark = Mark()
+    samples: Mark = Mark()
+    events: Mark = Mark()
+    probe: int = 0  # modification time of the probe file, in ns
+    status: int = 0  # checksum of the status told last
+
+    def __str__(self) -> str:
+        """The cursor."""
+        return ".".join(f"{number:x}" for number in (*self.metrics, *self.samples, *self.events, *self[3:]))
+
+    @classmethod
+    def parse(cls, cursor: str) -> Self:
+        """The position of a cursor; the very beginning for anything that is none of ours."""
+        if not re.fullmatch(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16}){7}", cursor):
+            return cls()
+        numbers = [int(part, 16) for part in cursor.split(".")]
+        return cls(Mark(*numbers[0:2]), Mark(*numbers[2:4]), Mark(*numbers[4:6]), *numbers[6:])
+
+
+def event(name: str, data: str, cursor: str = "") -> str:
+    """One server-sent event (WHATWG HTML, section 9.2). data: JSON, so it has no line breaks."""
+    return f"{f'id: {cursor}' + chr(10) if cursor else ''}event: {name}\ndata: {data}\n\n"
+
+
+class RunReader:
+    """Reads one run's folder for a stream. Used by one thread at a time, except for `between`."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+        self.paths = {"metrics": folder.metrics_path, "samples": folder.samples_path, "events": folder.events_path}
+        self.ended = False
+        self.state = ""
+        self._told: dict[str, str] = {}  # the last status, attention and embedding, as JSON
+        self._seen: dict[str, tuple[tuple[int, int], Mark]] = {}
+        self._probe = 0
+        self._points: np.ndarray | None = None
+        self._vocabulary: tuple[str, ...] = ()
+
+    def here(self) -> Position:
+        """Where everything stands now. The status is read first: rows written before an end are never missed."""
+        status = json.loads(self.folder.status().model_dump_json())
+        self.ended, self.state = status["state"] in ENDED, status["state"]
+        status["name"] = self.folder.name
+        status["baselines"] = self.folder.read_baselines()  # counted a moment after the run has begun
+        self._told["status"] = json.dumps(status)
+        self._look_at_probe()
+        marks = {name: self._mark(name) for name in ROWS}
+        changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
+        return Position(**marks, probe=self._probe, status=crc32(changing.encode()))
+
+    def between(self, since: Position, upto: Position) -> Iterator[str]:
+        """The events that lead from one position to another, each with the cursor behind it."""
+        told = dict(self._told)
+        at = since
+        if since.status != upto.status:
+            at = at._replace(status=upto.status)
+            yield event("status", told["status"], str(at))
+        for name in ROWS:
+            start, end = getattr(since, name), getattr(upto, name)
+            if start == end:
+                continue
+            at = at._replace(**{name: end})
+            yield event(name, _rows_as_json(self.paths[name], start, end), str(at))
+        if since.probe != upto.probe:
+            # The cursor moves on only behind the second picture, so neither can be missed.
+            if "attention" in told:
+                yield event("attention", told["attention"], str(at))
+            at = at._replace(probe=upto.probe)
+            if "embedding" in told:
+                yield event("embedding", told["embedding"], str(at))
+
+    def _mark(self, name: str) -> Mark:
+        """The end of the last whole row of a file."""
+        try:
+            found = self.paths[name].stat()
+        except OSError:
+            return Mark()
+        identity = (found.st_ino, found.st_size)
+        if self._seen.get(name, (None,))[0] != identity:
+            self._seen[name] = identity, _last_mark(self.paths[name], found.st_size)
+        return self._seen[name][1]
+
+    def _look_at_probe(self) -> None:
+        try:
+            changed = self.folder.probe_path.stat().st_mtime_ns
+        except OSError:
+            return
+        if changed == self._probe:
+            return
+        probe = self.folder.read_probe()
+        if probe is None:
+            return
+        self._probe = changed
+        self._told.update(self._pictures(probe))
+
+    def _tokens(self) -> tuple[str, ...]:
+        """The first tokens of the vocabulary; none where it cannot be read, and then there is no map."""
+        if not self._vocabulary:
+            try:
+                self._vocabulary = load_tokenizer(self.folder.tokenizer_path).tokens[:MOST_TOKENS]
+            except TextError:
+                return ()
+        return self._vocabulary
+
+    def _pictures(self, probe: Probe) -> Iterator[tuple[str, str]]:
+        layers, heads, length = probe.attention.shape[:3]
+        if layers:
+            yield (
+                "attention",
+                json.dumps(
+                    {
+                        "step": probe.step,
+                        "layers": layers,
+                        "heads": heads,
+                        "length": length,
+                        "tokens": [visible(token) for token in probe.tokens],
+                        "bytes": b64encode(np.ascontiguousarray(probe.attention).tobytes()).decode("ascii"),
+                    }
+                ),
+            )
+        tokens = self._tokens()
+        vectors = probe.embedding[: len(tokens)].astype(np.float32)
+        if len(vectors) >= 3 and np.isfinite(vectors).all():
+            self._points = _steady(project(vectors, "pca", 2), self._points)
+            yield (
+                "embedding",
+                json.dumps(
+                    {
+                        "step": probe.step,
+                        "tokens": [visible(token) for token in tokens],
+                        "kinds": [kind_of(token) for token in tokens],
+                        "xy": np.round(
+                            self._points.astype(np.float64) / max(float(np.abs(self._points).max()), 1e-9), 4
+                        ).tolist(),
+                    }
+                ),
+            )
+
+
+def _last_mark(path: Path, size: int) -> Mark:
+    """The mark behind the last line break within the first `size` bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            window = 65_536
+            while True:
+                begin = max(0, size - window)
+                file.seek(begin)
+                line_break = file.read(size - begin).rfind(b"\n")
+                if line_break >= 0:
+                    return _mark_at(file, begin + line_break + 1)
+                if begin == 0:
+                    return Mark()
+                window *= 8
+    except OSError:
+        return Mark()
+
+
+def _mark_at(file: BinaryIO, offset: int) -> Mark:
+    file.seek(max(0, offset - _CHECKED))
+    return Mark(offset, crc32(file.read(min(offset, _CHECKED))))
+
+
+def _rows_as_json(path: Path, start: Mark, end: Mark) -> str:
+    """The rows between two marks as `{"rows": [...]}`, from the first and marked as such if `start` no longer holds."""
+    try:
+        with path.open("rb") as file:
+            holds = start.offset and start.offset <= end.offset and _mark_at(file, start.offset) == start
+            begin = start.offset if holds else 0
+            file.seek(begin)
+            lines = file.read(max(0, end.offset - begin)).split(b"\n")
+    except OSError:
+        begin, lines = 0, []
+    rows = thin([row for line in lines if (row := _row(line)) is not None], MOST_ROWS)
+    return json.dumps({"rows": rows} if begin else {"rows": rows, "reset": True})
+
+
+def _row(line: bytes) -> dict | None:
+    """A row, or None for a torn line and for numbers that JSON in a browser does not know."""
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def thin(rows: list[dict], most: int) -> list[dict]:
+    """At most about `most` rows, evenly taken; the first, the last and every measured one stay."""
+    if len(rows) <= most:
+        return rows
+    measured = {index for index, row in enumerate(rows) if row.get("val_loss") is not None}
+    room = max(2, most - len(measured))
+    evenly = {round(place * (len(rows) - 1) / (room - 1)) for place in range(room)}
+    return [rows[index] for index in sorted(measured | evenly)]
+
+
+def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """The points turned so that they lie as near as can be to where they lay before (PCA may flip at any step)."""
+    return points if before is None or before.shape != points.shape else align(points, before)
