@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n auto -m "not e2e" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not e2e" $(ARGS)
 	$(BIN)/python -m tests.e2e.browser
 	$(BIN)/python -m pytest -m e2e
 

@@ -7,7 +7,7 @@ import sys
 # slower (18 steps a second of gpt-quick against 2). Asleep they wait as well. Read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from core.commands import main  # noqa: E402
+from core.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

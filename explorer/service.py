@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from core.errors import ConfigError, RunError
 from core.home import home
 from core.model import GPT, Bigram
@@ -23,6 +25,7 @@ from core.training.speed import MachineSpeed, measure_speed
 __all__ = ["Opened", "hardware", "home", "live_streams", "machine_speed", "open_model", "supervisor"]
 
 MOST_MODELS = 4  # kept open at a time
+_BUSY_PERCENT = 40.0  # of all cores
 
 
 class Opened(NamedTuple):
@@ -37,6 +40,7 @@ class Opened(NamedTuple):
 _lock = threading.RLock()
 _supervisors: dict[Path, Supervisor] = {}
 _models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+_speeds: dict[str, MachineSpeed] = {}
 _streams = False
 
 
@@ -97,7 +101,10 @@ def hardware(device: str = "auto") -> Hardware:
 
 
 def machine_speed() -> MachineSpeed:
-    """How fast this machine trains: measured once for a machine (a second or two), then kept in the home."""
+    """How fast this machine trains: measured once for a machine (a second or two), then kept in the home.
+
+    What was measured while the machine was busy with something else serves this process only.
+    """
     with _lock:
         found = hardware()
         known_as = f"{found.name}, {threads()} threads, torch {found.versions['torch']}"
@@ -108,6 +115,9 @@ def machine_speed() -> MachineSpeed:
                 return MachineSpeed.parse(kept["speed"])
         except (OSError, ValueError, KeyError, TypeError, ConfigError):
             pass  # never measured, or written by someone else
-        speed = measure_speed(threads(), found.device)
-        write_json(path, {"machine": known_as, "speed": speed.model_dump()})
-        return speed
+        if known_as not in _speeds:
+            busy = psutil.cpu_percent(interval=0.2) > _BUSY_PERCENT
+            _speeds[known_as] = measure_speed(threads(), found.device)
+            if not busy:
+                write_json(path, {"machine": known_as, "speed": _speeds[known_as].model_dump()})
+        return _speeds[known_as]

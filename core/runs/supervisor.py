@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 class Deadline(NamedTuple):
     """What a worker gets that was told to stop and has not."""
 
+    process: ProcessId
     when: float  # monotonic seconds
     signal: signal.Signals
 
@@ -131,7 +132,9 @@ class Supervisor:
                 folder.write_status(status.model_copy(update=ended))
             else:
                 folder.send("stop")
-                self._deadlines.setdefault(folder.id, Deadline(time.monotonic() + STOP_SECONDS, signal.SIGTERM))
+                process = ProcessId(status.pid, status.pid_started or 0.0)
+                if folder.id not in self._deadlines or self._deadlines[folder.id].process != process:
+                    self._deadlines[folder.id] = Deadline(process, time.monotonic() + STOP_SECONDS, signal.SIGTERM)
 
     def delete(self, folder: RunFolder) -> None:
         """End its worker, if there is one, and remove the run for good."""
@@ -198,12 +201,12 @@ class Supervisor:
             except RunError:
                 continue
             status = folder.status()
-            if status.ended or status.pid is None:
-                continue
-            process = ProcessId(status.pid, status.pid_started or 0.0)
+            process = deadline.process
+            if status.ended or (status.pid, status.pid_started) != (process.pid, process.started):
+                continue  # it has ended, or was resumed since: another worker's
             if deadline.signal == signal.SIGTERM:
                 send_signal(process, signal.SIGTERM)
-                self._deadlines[id] = Deadline(time.monotonic() + TERMINATE_SECONDS, signal.SIGKILL)
+                self._deadlines[id] = Deadline(process, time.monotonic() + TERMINATE_SECONDS, signal.SIGKILL)
                 continue
             kill(process)
             reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."

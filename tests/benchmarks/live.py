@@ -36,7 +36,7 @@ def _first_sign_of_life(server: Server) -> dict[str, str]:
     """Seconds from the click on Home's button to the first loss in a real browser, over several runs."""
     seconds = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         for _ in range(ROUNDS + 1):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(f"{server.url}/train?preset=gpt-quick")

@@ -9,20 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
-def find_browser() -> str | None:
+def find_browser(playwright: Playwright) -> str | None:
     """The path of a Chromium or Chrome, or None."""
     installed = [shutil.which(name) for name in NAMES]
     if MAC.exists():
         installed.append(str(MAC))
-    with sync_playwright() as playwright:
-        if Path(playwright.chromium.executable_path).exists():
-            installed.append(playwright.chromium.executable_path)
+    if Path(playwright.chromium.executable_path).exists():
+        installed.append(playwright.chromium.executable_path)
     return next(filter(None, installed), None)
 
 
@@ -37,10 +36,12 @@ def install_browser() -> None:
 
 
 def main() -> None:
-    if not find_browser():
-        print("Installing Chromium for the browser tests ...")
-        install_browser()
-    browser = find_browser()
+    with sync_playwright() as playwright:
+        browser = find_browser(playwright)
+        if not browser:
+            print("Installing Chromium for the browser tests ...")
+            install_browser()
+            browser = find_browser(playwright)
     if not browser:
         sys.exit("No Chromium could be found or installed. Install Chromium or Chrome, then run the tests again.")
     print(f"Browser tests use {browser}")

@@ -25,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        opened = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        opened = playwright.chromium.launch(executable_path=find_browser(playwright), args=arguments)
         yield opened
         opened.close()
 

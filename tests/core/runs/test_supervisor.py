@@ -186,6 +186,24 @@ def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
     process.stdout.close()
 
 
+def test_a_stop_is_never_pressed_on_the_worker_that_resumed_the_run(idle, run, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    workers = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(2)]
+    try:
+        for attempt, worker in enumerate(workers):
+            pid, started = identify(worker.pid)
+            run.write_status(Status(state="running", step=4, steps=12, pid=pid, pid_started=started, attempt=attempt))
+            if attempt == 0:
+                idle.stop(run)
+        idle.check()
+        assert run.status().state == "running"
+        assert workers[1].poll() is None
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
 def test_two_clicks_queue_one_run(idle, run):
     idle.submit(run)
     idle.submit(run)
