@@ -3,9 +3,10 @@
 import os
 import sys
 
-# Torch's threads spin while they wait for each other; beside a browser on few cores that made training ten times
-# slower (18 steps a second of gpt-quick against 2). Asleep they wait as well. Read when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# How long torch's threads spin while they wait for each other before they go to sleep. By default without end, which
+# beside a browser on two cores makes training twenty times slower; never at all costs a sixth of the speed on a quiet
+# machine. Read when torch is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from core.commands import main
 

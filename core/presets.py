@@ -21,8 +21,8 @@ def gpt_quick() -> RunConfig:
             min_learning_rate=6e-4,
             warmup_steps=50,
             eval_interval=50,
-            eval_windows=256,
-            sample_interval=50,
+            eval_windows=128,
+            sample_interval=100,
             checkpoint_interval=250,
         ),
     )

@@ -12,7 +12,7 @@ from core.errors import ExplorerError
 # Before numpy and torch are loaded. The server does small sums beside training: a pool of threads that spin for each
 # of them costs 40 times their own time (a map of 65 letters: 53 ms instead of 1.3 on two busy cores).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the workers, see core/__main__.py
 
 
 def main(arguments: list[str] | None = None) -> int:

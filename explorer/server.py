@@ -14,6 +14,7 @@ import sklearn.decomposition  # noqa: F401
 import streamlit as st
 import uvicorn.config
 
+from core.runs.capacity import threads
 from explorer import service
 from explorer.routes import api_routes
 from explorer.state import ROOT
@@ -50,7 +51,8 @@ def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
-        await asyncio.to_thread(service.machine_speed)
+        for count in {1, threads()}:
+            await asyncio.to_thread(service.machine_speed, count)
         service.supervisor()
         service.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import psutil
 
+from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.home import home
 from core.model import GPT, Bigram
-from core.runs.capacity import threads
+from core.runs.capacity import threads, threads_for
 from core.runs.files import write_json
 from core.runs.folder import open_run
 from core.runs.models import load_model
@@ -22,7 +23,7 @@ from core.text.tokenizer import CharTokenizer
 from core.training.hardware import Hardware, find_hardware
 from core.training.speed import MachineSpeed, measure_speed
 
-__all__ = ["Opened", "hardware", "home", "live_streams", "machine_speed", "open_model", "supervisor"]
+__all__ = ["Opened", "hardware", "home", "live_streams", "machine_speed", "open_model", "run_speed", "supervisor"]
 
 MOST_MODELS = 4  # kept open at a time
 _BUSY_PERCENT = 40.0  # of all cores
@@ -40,7 +41,7 @@ class Opened(NamedTuple):
 _lock = threading.RLock()
 _supervisors: dict[Path, Supervisor] = {}
 _models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
-_speeds: dict[str, MachineSpeed] = {}
+_speeds: dict[tuple[str, int], MachineSpeed] = {}
 _streams = False
 
 
@@ -100,24 +101,38 @@ def hardware(device: str = "auto") -> Hardware:
     return find_hardware(device)
 
 
-def machine_speed() -> MachineSpeed:
-    """How fast this machine trains: measured once for a machine (a second or two), then kept in the home.
+def machine_speed(count: int) -> MachineSpeed:
+    """How fast this machine trains with so many threads: measured once (a second or two), then kept in the home.
 
     What was measured while the machine was busy with something else serves this process only.
     """
     with _lock:
         found = hardware()
-        known_as = f"{found.name}, {threads()} threads, torch {found.versions['torch']}"
+        machine = f"{found.name}, torch {found.versions['torch']}"
         path = home() / "machine.json"
-        try:
-            kept = json.loads(path.read_bytes())
-            if kept["machine"] == known_as:
-                return MachineSpeed.parse(kept["speed"])
-        except (OSError, ValueError, KeyError, TypeError, ConfigError):
-            pass  # never measured, or written by someone else
-        if known_as not in _speeds:
+        kept = _kept_speeds(path, machine)
+        if count in kept:
+            return kept[count]
+        if (machine, count) not in _speeds:
             busy = psutil.cpu_percent(interval=0.2) > _BUSY_PERCENT
-            _speeds[known_as] = measure_speed(threads(), found.device)
+            _speeds[machine, count] = measure_speed(count, found.device)
             if not busy:
-                write_json(path, {"machine": known_as, "speed": _speeds[known_as].model_dump()})
-        return _speeds[known_as]
+                kept[count] = _speeds[machine, count]
+                speeds = [speed.model_dump() for speed in kept.values()]
+                write_json(path, {"machine": machine, "speeds": speeds})
+        return _speeds[machine, count]
+
+
+def _kept_speeds(path: Path, machine: str) -> dict[int, MachineSpeed]:
+    """By number of threads; none where they were never measured, or on another machine."""
+    try:
+        kept = json.loads(path.read_bytes())
+        speeds = [MachineSpeed.parse(speed) for speed in kept["speeds"]] if kept["machine"] == machine else []
+    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+        return {}
+    return {speed.threads: speed for speed in speeds}
+
+
+def run_speed(config: RunConfig) -> MachineSpeed:
+    """How fast this machine trains with as many threads as a run of these settings would take."""
+    return machine_speed(threads_for(config, threads()))

@@ -127,7 +127,7 @@ def _draw_outcome(config: RunConfig, *, startable: bool) -> None:
             text = load_corpus(config.data.corpus, service.home())
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         hardware = service.hardware(config.train.device)
-        figures = estimate(config, _vocabulary(config.data.corpus, text), service.machine_speed())
+        figures = estimate(config, _vocabulary(config.data.corpus, text), service.run_speed(config))
         _draw_estimate(figures)
         check_fits(figures, hardware)
         st.caption(hardware.sentence)

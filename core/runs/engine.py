@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from core.errors import ExplorerError, RunError
+from core.runs.capacity import threads_for
 from core.runs.folder import RunFolder
 from core.runs.journal import Journal
 from core.runs.probes import probe_sentence
@@ -37,6 +38,7 @@ def train_run(
     home: Path,
     *,
     device: str | None = None,
+    threads: int | None = None,
     on_status: Callable[[Status], None] | None = None,
 ) -> Status:
     """Train a run to its end, or until it is told to stop; goes on from its last checkpoint if it has one.
@@ -44,6 +46,7 @@ def train_run(
     Args:
         home: where texts of the user's own lie.
         device: instead of the one in the settings.
+        threads: the most to use; every core if left out. Small models take fewer (`core.runs.capacity`).
         on_status: called with every status that is written, about five times a second.
 
     Returns:
@@ -69,7 +72,7 @@ def train_run(
         )
         folder.write_status(begun, durable=False)
         try:
-            return _Session(folder, home, begun, device, on_status).run()
+            return _Session(folder, home, begun, device, threads, on_status).run()
         except KeyboardInterrupt:
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise
@@ -90,12 +93,14 @@ class _Session:
         home: Path,
         status: Status,
         device: str | None,
+        threads: int | None,
         on_status: Callable[[Status], None] | None,
     ):
         self.folder = folder
         record = folder.record()
         config = record.config
         hardware = find_hardware(device or config.train.device)
+        torch.set_num_threads(threads_for(config, threads or hardware.cores))
         log.info("attempt %d at run %s. %s", status.attempt, folder.id, hardware.sentence)
 
         text = load_corpus(config.data.corpus, home)

@@ -26,11 +26,10 @@ def work(run_id: str) -> int:
     """Train one run; what is said goes to its log. Returns the exit code: 0 where the run ended as it should."""
     folder = open_run(home(), run_id)
     _talk_into(folder)
-    torch.set_num_threads(threads())
     # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
     signal.signal(signal.SIGTERM, lambda *_: folder.send("stop", reason="The system asked its process to end."))
     try:
-        train_run(folder, home())
+        train_run(folder, home(), threads=threads())
     except Exception:
         log.exception("run %s failed", run_id)
         return 1

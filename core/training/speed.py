@@ -12,7 +12,7 @@ from core.training.trainer import Trainer
 from core.training.work import work_per_token
 
 _VOCAB_SIZE = 80
-_SECONDS_EACH = 0.1
+_SECONDS_EACH = 0.08
 # Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices.
 _PROBES = tuple(
     RunConfig(model=model, train=TrainConfig(batch_size=batch_size, eval_windows=1))

@@ -18,7 +18,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPT_EXPLORER_HOME", str(home))
-        service.machine_speed()
+        service.machine_speed(1)
     return home / "machine.json"
 
 
