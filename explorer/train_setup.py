@@ -15,6 +15,7 @@ from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
 from core.training.estimate import Estimate, check_fits, estimate
 from explorer import service
+from explorer.components.live import get_ready
 from explorer.forms import forget_inputs, setting_inputs, widget_key
 from explorer.state import draft, keep_draft, notify, take_notice, ticket, use_ticket, view_run, write_draft
 from explorer.ui import card, literal, page_header, show_error
@@ -47,6 +48,7 @@ def draw_setup() -> None:
     keep_draft(config)
     write_draft(config)
     _draw_preview()
+    get_ready()
 
 
 def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer import service, state
+from explorer.components.live import get_ready
 from explorer.run_cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.run_rows import read_rows
 from explorer.ui import page_header, show_error
@@ -30,3 +31,4 @@ if rows:
     draw_recent(rows)
 else:
     draw_beginning()
+get_ready()

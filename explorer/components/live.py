@@ -7,8 +7,12 @@ from plotly import graph_objects as go
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
 from explorer.components._assets import component
+from explorer.service import live_streams
 
-_loss = component("live_loss", js=["mount.js", "hub.js", "live_loss.js"], css=["live_loss.css"], isolate=False)
+_loss = component(
+    "live_loss", js=["mount.js", "hub.js", "plotly.js", "live_loss.js"], css=["live_loss.css"], isolate=False
+)
+_ready = component("get_ready", js=["plotly.js", "get_ready.js"])
 _status = component("live_status", js=["mount.js", "hub.js", "live_status.js"], css=["live.css", "live_status.css"])
 _curves = component("live_curves", js=["mount.js", "hub.js", "live_curves.js"], css=["live.css", "live_curves.css"])
 _samples = component("live_samples", js=["mount.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"])
@@ -20,6 +24,12 @@ _attention = component(
 _embedding = component(
     "live_embedding", js=["mount.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
 )
+
+
+def get_ready() -> None:
+    """Put this at the end of a page from which a run may be started; the board is then drawn sooner."""
+    if live_streams():
+        _ready(key="get_ready", height=1)
 
 
 def live_loss(run_id: str, steps: int, *, height: int = 360) -> None:

@@ -55,7 +55,7 @@ def _first_sign_of_life(server: Server) -> dict[str, str]:
 
 
 FIRST_POINT = """() => (document.querySelector('.st-key-live_loss .js-plotly-plot')?.data ?? [])
-    .some(trace => trace.meta === 'validation' && trace.x?.length > 0)"""
+    .some(trace => trace.name === 'validation' && trace.x?.length > 0)"""
 
 
 def _watchers(server: Server) -> dict[str, str]:
