@@ -12,13 +12,13 @@ from explorer.words import duration_in_words, loss_in_words, model_in_words, whe
 
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
-_BEGINNING = (
-    ("At first", "kR&wq;vZ?hJ lM'oXu:b,e$Yt-nCzGdQ", "It knows no letter from another."),
-    ("After seconds", "Thes bo touno t he mand thal, war", "Letters fall into the shape of words."),
+_BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
+    ("At first", "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", "It knows no letter from another."),
+    ("After seconds", "Ace therd ave hard mond whemy songent heam hom", "Letters fall into the shape of words."),
     (
         "After half a minute",
-        "What should the king of the heart?",
-        "Words, names, lines: all from guessing the next letter.",
+        "In to gain what's the very for this here.",
+        "Words and lines, and all it ever does is guess the next letter.",
     ),
 )
 
