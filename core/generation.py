@@ -80,7 +80,7 @@ def choose(logits: Tensor, settings: GenerationConfig, dice: torch.Generator) ->
     """
     if settings.temperature == 0:
         return int(logits.argmax())
-    logits = logits / settings.temperature
+    logits = (logits - logits.max()) / settings.temperature  # the likeliest stays at 0, so nothing overflows
     if 0 < settings.top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(settings.top_k).values[-1], float("-inf"))
     probabilities = logits.softmax(dim=-1)

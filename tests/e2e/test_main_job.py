@@ -18,6 +18,17 @@ def start_a_first_run(page: Page, server) -> str:
     """Home's one button, and the board that it leads to. Returns the run's id."""
     page.goto(server.url)
     page.get_by_role("button", name="Train a first GPT").click()
+    return on_the_board(page)
+
+
+def start_a_long_run(page: Page, server) -> str:
+    """The same model for so many steps that it goes on whatever the machine, started from a link."""
+    page.goto(f"{server.url}/train?preset=gpt-quick&set=train.steps:200000")
+    page.locator(".st-key-train_start button").click()
+    return on_the_board(page)
+
+
+def on_the_board(page: Page) -> str:
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_for_points(page, more_than=2)
     return re.search(r"run=([0-9a-z-]+)", page.url)[1]
@@ -64,7 +75,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     page.locator(".written-text .letter").nth(5).hover()
     expect(page.locator(".written-panel")).to_contain_text("%")
 
-    walk_to(page, "Train")
+    id = start_a_long_run(page, server)
     page.locator(".st-key-train_stop button").click()
     expect(page.locator(".st-key-train_resume button")).to_be_visible()
     assert open_run(server.home, id).status().state == "stopped"
@@ -72,7 +83,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, open_page):
     page = open_page()
-    id = start_a_first_run(page, server)
+    id = start_a_long_run(page, server)
     run = open_run(server.home, id)
     worker = psutil.Process(run.status().pid)
     address = page.url
@@ -106,7 +117,7 @@ def test_two_clicks_start_one_run(server, open_page):
 
 def test_the_zoom_is_kept_while_points_stream_in(server, open_page):
     page = open_page()
-    start_a_first_run(page, server)
+    start_a_long_run(page, server)
     chart = "document.querySelector('.st-key-live_loss .js-plotly-plot')"
     box = page.locator(".st-key-live_loss .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
@@ -139,6 +150,6 @@ def test_text_and_names_from_users_never_become_html(server, open_page):
 
 def test_the_board_fits_a_phone(server, open_page):
     page = open_page(width=390, height=844)
-    start_a_first_run(page, server)
+    start_a_long_run(page, server)
     overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert overflow <= 0
