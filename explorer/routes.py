@@ -7,14 +7,16 @@ import asyncio
 import gzip
 import re
 import tempfile
-from functools import lru_cache
+from collections.abc import AsyncIterator
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
 import plotly
-from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError
 from core.home import home
@@ -22,6 +24,8 @@ from core.runs.folder import RunFolder, open_run
 from explorer.streams import Feeds
 from explorer.writing import write
 
+MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
+_PIECE = 2**18  # bytes of an archive sent at a time
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
 
@@ -38,25 +42,54 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
 
     return [
         Route(f"{base}/api/runs/{{id}}/stream", stream),
-        Route(f"{base}/api/runs/{{id}}/download", download),
+        Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", generate),
         Route(f"{base}/api/plotly.js", plotly_js),
     ]
 
 
-async def download(request: Request) -> Response:
-    """The run's folder as a zip, named after the run."""
+async def download(request: Request, places: asyncio.Semaphore) -> Response:
+    """The run's folder as a zip, named after the run. A HEAD request makes none."""
     folder = _run_of(request)
     if isinstance(folder, Response):
         return folder
-    name = re.sub(r"[^\w-]+", "-", folder.name).strip("-")[:60] or "run"
-    path = Path(await asyncio.to_thread(_zip, folder))
-    return FileResponse(
-        path,
-        media_type="application/zip",
-        filename=f"{name}-{folder.id}.zip",
-        background=BackgroundTask(path.unlink, missing_ok=True),
-    )
+    name = re.sub(r"[^\w-]+", "-", folder.name, flags=re.ASCII).strip("-")[:60] or "run"
+    archive = _Archive(folder, f"{name}-{folder.id}.zip", places)
+    return Response(headers=archive.headers) if request.method == "HEAD" else archive
+
+
+class _Archive(Response):
+    """A run as a zip. It is made in a file without a name, so nothing is left behind, however the sending ends."""
+
+    media_type = "application/zip"
+
+    def __init__(self, folder: RunFolder, filename: str, places: asyncio.Semaphore):
+        told = {"Content-Disposition": f'attachment; filename="{filename}"', "Accept-Ranges": "none"}
+        super().__init__(headers=told)
+        del self.headers["content-length"]  # known only when the archive is made
+        self.folder, self.places = folder, places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.places.locked():
+            sentence = "Several runs are being downloaded at this moment. Wait a little and download this one again."
+            await PlainTextResponse(sentence, status_code=503)(scope, receive, send)
+            return
+        async with self.places:
+            with tempfile.TemporaryFile(prefix="gpt-explorer-") as file:
+                try:
+                    await asyncio.to_thread(self.folder.zip_to, file)
+                except OSError as error:
+                    sentence = f"The archive cannot be made: {error.strerror}. Is there room for temporary files?"
+                    await PlainTextResponse(sentence, status_code=500)(scope, receive, send)
+                    return
+                headers = dict(self.headers) | {"Content-Length": str(file.tell())}
+                file.seek(0)
+                await StreamingResponse(_pieces(file), headers=headers)(scope, receive, send)
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE):
+        yield piece
 
 
 async def generate(request: Request) -> Response:
@@ -88,16 +121,6 @@ def _run_of(request: Request) -> RunFolder | Response:
         return open_run(home(), request.path_params["id"])
     except ExplorerError as error:
         return PlainTextResponse(str(error), status_code=404)
-
-
-def _zip(folder: RunFolder) -> str:
-    with tempfile.NamedTemporaryFile(prefix="gpt-explorer-", suffix=".zip", delete=False) as file:
-        try:
-            folder.zip_to(file)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-        return file.name
 
 
 @lru_cache(maxsize=1)

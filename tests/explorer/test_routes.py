@@ -1,9 +1,11 @@
 """Our own routes: they read one run by its id and nothing else, and tell what is wrong in sentences."""
 
+import asyncio
 import io
 import json
 import zipfile
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -75,7 +77,39 @@ def test_a_download_is_the_folder_and_leaves_nothing_behind(client, finished_run
     assert any(name.endswith("run.json") for name in names) and all(".." not in name for name in names)
     told = response.headers["content-disposition"]
     assert finished_run.id in told and not set(told.partition("filename")[2]) & set("<>/\\\n")
-    assert not list(tmp_path.glob("gpt-explorer-*"))
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=999999999999-", "bytes=9-1", "nonsense"])
+def test_a_download_knows_no_ranges_and_leaves_nothing_behind(client, finished_run, tmp_path, monkeypatch, wanted):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    response = client.get(f"/api/runs/{finished_run.id}/download", headers={"Range": wanted})
+    assert response.status_code == 200 and response.headers["accept-ranges"] == "none"
+    assert zipfile.ZipFile(io.BytesIO(response.content)).testzip() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_only_asking_about_a_download_makes_no_archive(client, finished_run, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    response = client.head(f"/api/runs/{finished_run.id}/download")
+    assert response.status_code == 200 and not response.content
+    assert response.headers["content-type"] == "application/zip"
+    assert finished_run.id in response.headers["content-disposition"]
+
+
+def test_downloads_are_bounded_and_every_place_is_given_back(explorer_home, finished_run, monkeypatch):
+    monkeypatch.setattr("explorer.routes.MOST_DOWNLOADS", 1)
+    address = f"/api/runs/{finished_run.id}/download"
+    with TestClient(Starlette(routes=api_routes(Feeds()))) as client:
+        assert [client.get(address).status_code for _ in range(3)] == [200] * 3
+
+    async def both() -> list[int]:
+        transport = httpx.ASGITransport(Starlette(routes=api_routes(Feeds())))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as asked:
+            return [answer.status_code for answer in await asyncio.gather(*(asked.get(address) for _ in range(2)))]
+
+    assert sorted(asyncio.run(both())) == [200, 503]
 
 
 def test_text_comes_token_by_token(client, finished_run):
