@@ -8,6 +8,7 @@ from core.inspection.embeddings import nearest, project, token_embeddings
 from core.inspection.prediction import next_token_probabilities
 from core.inspection.recording import run_with
 from core.text.display import kind_of, visible
+from explorer import state
 from explorer.charts.attention import attention_heatmap, table_heatmap
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars, prediction_bars
@@ -224,9 +225,9 @@ def table_card(opened: Opened) -> None:
 
 def _within(key: str, count: int, default: int = 0) -> int:
     """A widget's value, brought into range: another run may have fewer layers, heads or letters."""
-    value = st.session_state.get(key)
-    if value is None or value >= count:
-        st.session_state[key] = default
+    value = st.session_state.get(key, state.recall(key))  # Streamlit forgets what was not drawn for a moment
+    st.session_state[key] = default if value is None or value >= count else value
+    state.remember(key, st.session_state[key])
     return st.session_state[key]
 
 

@@ -22,6 +22,11 @@ def choose_run(title: str, what: str) -> RunFolder:
     asked = state.run_on_view()
     if asked and asked not in runs:
         _explain_absence(asked)
+        if runs and st.button("Take the newest run instead", type="primary", key="take_another"):
+            state.view_run(next(iter(runs)))
+            st.rerun()
+        if runs:
+            st.stop()
     if not runs:
         empty_state(what, state.page_file("train"), "Train a first model")
         st.stop()

@@ -71,7 +71,8 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.selectbox("Text", list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
-        with st.popover("Use your own text", icon=":material/add:"):
+        # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
+        with st.popover("Use your own text", icon=":material/add:", key=f"own_text_{state.recall('texts_taken', 0)}"):
             _own_text()
         go = st.container(width="content")
         if corpora[name].own:
@@ -104,11 +105,15 @@ def _keep(source: str) -> None:
         if source == "own_file":
             title = title or (Path(given.name).stem if given else "")
             given = given.getvalue() if given else ""
-        corpus = save_text(read_text(given or ""), title, service.home())
+        text = read_text(given or "")
+        config = state.draft()
+        check_trainable(text, config.model.block_size, config.data.val_fraction)
+        corpus = save_text(text, title, service.home())
     except ExplorerError as error:
         state.remember("own_text_problem", error)
         return
     state.remember("own_text_problem", None)
+    state.remember("texts_taken", state.recall("texts_taken", 0) + 1)
     state.notify(f"Your text is ready: {corpus.characters:,} characters.")
     st.session_state["corpus"] = corpus.name
     st.session_state["own_text"] = ""

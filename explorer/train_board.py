@@ -22,6 +22,7 @@ from explorer.components.live import (
     live_status,
 )
 from explorer.forms import number
+from explorer.run_rows import corpus_title
 from explorer.state import notify, open_page, take_notice
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, current_palette, literal, page_style, show_error
@@ -103,13 +104,15 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     """Title, state, buttons and the four numbers; redrawn alone when the state changes."""
     status = folder.status()
     draw_title(folder, record, status)
-    live_status(
+    changed = live_status(
         folder.id,
         state=status.state,
         steps=record.config.train.steps,
         grad_clip=record.config.train.grad_clip,
         machine=_MACHINES[service.hardware().device],
     )
+    if changed:
+        st.rerun()  # the whole page: the sidebar tells of the run too
 
 
 def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
@@ -139,10 +142,15 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
         _button("One step", "step", folder, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
         _button("Stop", "stop", folder, icon=":material/stop:")
-    if state == "finished":
+    if state == "finished" or (state in ("stopped", "failed") and folder.latest_weights()):
         if st.button("Generate", key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
-        if st.button("Look inside", key="train_look", type="primary", icon=":material/search:"):
+        if st.button(
+            "Look inside",
+            key="train_look",
+            type="primary" if state == "finished" else "secondary",
+            icon=":material/search:",
+        ):
             open_page("look_inside", folder.id)
 
 
@@ -171,7 +179,7 @@ def draw_settings(record: RunRecord) -> None:
     changed = differences(config, base)
     note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
     with card("Settings", note, key="settings"):
-        rows = []
+        rows = [f"| Text | **{literal(corpus_title(config.data.corpus, service.home()))}** |"]
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
                 value = f"**{literal(number(value_at(config, path)))}**"

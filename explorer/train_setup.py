@@ -47,7 +47,7 @@ def draw_setup() -> None:
         _draw_outcome(config, startable=problem is None)
     keep_draft(config)
     write_draft(config)
-    _draw_preview()
+    _draw_preview(config.model.kind)
     get_ready()
 
 
@@ -175,10 +175,14 @@ def _vocabulary(corpus: str, _text: str) -> int:
     return len(set(_text))
 
 
-def _draw_preview() -> None:
+def _draw_preview(kind: str) -> None:
     """What will be there once it trains."""
+    shown = [
+        _PREVIEW_OF_A_BIGRAM if kind == "bigram" and title == "Heads form" else (icon, title, text)
+        for icon, title, text in _PREVIEW
+    ]
     with card("What you will see", "The board opens at once; the first point of the curve comes within seconds."):
-        for column, (icon, title, text) in zip(st.columns(4, gap="medium"), _PREVIEW, strict=True):
+        for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
             column.markdown(f":material/{icon}: **{title}**  \n{text}")
 
 
@@ -188,6 +192,9 @@ _PREVIEW = (
     ("grid_on", "Heads form", "Where every attention head looks, as it learns where to look."),
     ("bubble_chart", "Letters move", "Vowels find vowels on the map of the embeddings."),
 )
+
+
+_PREVIEW_OF_A_BIGRAM = ("grid_on", "A table fills", "For every letter, the letters that it expects to follow.")
 
 
 def short_bytes(count: float) -> str:

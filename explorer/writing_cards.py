@@ -19,8 +19,11 @@ from explorer.written import written_tokens
 LONGEST_PROMPT = 2000  # characters; it travels in an address
 
 
-def ask(folder: RunFolder) -> None:
-    """Prompt, sliders and the button. Pressing it puts what is asked for where `written_card` finds it."""
+def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
+    """Prompt, sliders and the button. Pressing it puts what is asked for where `written_card` finds it.
+
+    Returns the prompt and the settings as they stand.
+    """
     with card("How shall it write?", key="card_ask"):
         typed = st.text_area(
             "Prompt", key="generate_prompt", height=96, max_chars=LONGEST_PROMPT, placeholder="It begins by itself."
@@ -31,11 +34,13 @@ def ask(folder: RunFolder) -> None:
             state.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )
+    return typed, settings
 
 
 def _inputs() -> dict:
-    """The sliders of GenerationConfig, from its own fields."""
-    usual = GenerationConfig()
+    """The sliders of GenerationConfig, from its own fields. Coming back to the page, they are as they wrote last."""
+    asked = state.recall("writing")
+    usual = asked["settings"] if asked else GenerationConfig()
     values = {}
     for path, known in fields_of(GenerationConfig):
         value = value_at(usual, path)
@@ -43,8 +48,12 @@ def _inputs() -> dict:
     return values
 
 
-def written_card(folder: RunFolder) -> None:
-    """The text asked for last from this run, streaming in where the server has streams."""
+def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
+    """The text asked for last from this run, streaming in where the server has streams.
+
+    Args:
+        typed, settings: what the next text would be written with.
+    """
     with card(
         "What does it write?",
         "A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives.",
@@ -58,6 +67,8 @@ def written_card(folder: RunFolder) -> None:
             st.caption("Press **Write**, and the text appears here letter by letter.")
             return
         try:
+            if (asked["typed"], asked["settings"]) != (typed, settings):
+                st.caption("Written before you changed the prompt or the settings. Press **Write** for a new text.")
             opened = service.open_model(folder.id)
             prompt = read_prompt(asked["typed"], opened.tokenizer)
             if prompt.notes:

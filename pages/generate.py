@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer import service, writing_cards
+from explorer import service, state, writing_cards
 from explorer.run_choice import choose_run, step_line
 from explorer.ui import show_error
 
@@ -20,10 +20,11 @@ except ExplorerError as error:
 step_line(folder, opened.step)
 
 if "generate_prompt" not in st.session_state:
-    known = set(opened.tokenizer.tokens)
-    st.session_state["generate_prompt"] = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
+    known, asked = set(opened.tokenizer.tokens), state.recall("writing")
+    opening = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
+    st.session_state["generate_prompt"] = asked["typed"] if asked else opening
 left, right = st.columns([4, 10])
 with left:
-    writing_cards.ask(folder)
+    typed, settings = writing_cards.ask(folder)
 with right:
-    writing_cards.written_card(folder)
+    writing_cards.written_card(folder, typed, settings)

@@ -131,11 +131,14 @@ def test_a_bigram_shows_its_table(app, finished_run):
         assert not app.exception
 
 
-def test_a_run_that_is_gone_is_said_and_another_is_shown(app, finished_run):
+def test_a_run_that_is_gone_is_said_and_another_is_offered(app, finished_run):
     app.query_params["run"] = "../../etc"
     app.run()
     assert not app.exception
     assert "There is no run" in app.error[0].value
+    assert app.query_params["run"] == "../../etc"
+    app.button(key="take_another").click().run()
+    assert not app.exception and not app.error
     assert app.query_params["run"] == finished_run.id
 
 
