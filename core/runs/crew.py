@@ -1,5 +1,6 @@
 """The worker processes that one supervisor has started, and the one that stands by."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import IO
 
 import core
+from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.processes import identify
 from core.runs.records import Status
 
 STANDBY_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
-STANDBY_RETRY = 30.0  # seconds before another try where one ended by itself
+STANDBY_RETRY = 30.0  # seconds before another try where one ended by itself, or could not be started
+
+log = logging.getLogger(__name__)
 
 
 class Crew:
@@ -34,19 +38,34 @@ class Crew:
                 self._standby.stdin.close()
                 self._standby, self._standby_due = None, time.monotonic() + STANDBY_RETRY
             if self._standby is None and not self._closed and time.monotonic() >= self._standby_due:
-                self._standby = self._start_standby(subprocess.DEVNULL)
+                try:
+                    self._standby = self._start_standby(subprocess.DEVNULL)
+                except OSError as error:  # runs do without one: each starts a worker of its own
+                    self._standby_due = time.monotonic() + STANDBY_RETRY
+                    log.warning("no worker can stand by: %s", error)
 
     def hand_over(self, folder: RunFolder, status: Status) -> None:
-        """Give a run to the standby, or to a new worker where none stands by."""
+        """Give a run to the standby, or to a new worker where none stands by.
+
+        Raises RunError, in a sentence, where the system starts no worker, or the run's folder cannot be written.
+        """
         with self._lock:
             worker, self._standby = self._standby, None
             self._standby_due = time.monotonic() + STANDBY_REST
-        if worker is None or not _tell(worker, folder, status):
-            with folder.log_path.open("ab") as log:  # should it fail to start, that is where to read why
-                worker = self._start_standby(log)
-            _tell(worker, folder, status)
-        # Nobody needs to know when it ends, but someone has to wait for it, or it stays in the system's table.
-        threading.Thread(target=worker.wait, name=f"worker {folder.id}", daemon=True).start()
+        try:
+            if worker is None or not _tell(worker, folder, status):
+                with folder.log_path.open("ab") as output:  # should it fail to start, that is where to read why
+                    worker = self._start_standby(output)
+                _tell(worker, folder, status)
+        except OSError as error:
+            raise RunError(
+                f"No worker could be started for this run ({error.strerror or error}). End other programs or make room "
+                "on the disk, then resume it."
+            ) from error
+        finally:
+            if worker is not None:
+                # Nobody needs to know when it ends, but someone has to wait, or it stays in the system's table.
+                threading.Thread(target=worker.wait, name=f"worker {folder.id}", daemon=True).start()
 
     def close(self) -> None:
         """End the standby; workers go on."""
@@ -73,15 +92,14 @@ class Crew:
 
 def _tell(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
     """Tell a process that stands by which run is its own; False where it has died."""
-    process = identify(worker.pid) if worker.poll() is None else None
-    if process is None:
-        worker.stdin.close()
-        return False
-    started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
-    # Before the worker knows of the run, so that only one of the two ever writes its status.
-    folder.write_status(status.model_copy(update=started))
     try:
-        with worker.stdin as line:
+        with worker.stdin as line:  # closed whatever happens: a worker that is told of no run ends
+            process = identify(worker.pid) if worker.poll() is None else None
+            if process is None:
+                return False
+            started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
+            # Before the worker knows of the run, so that only one of the two ever writes its status.
+            folder.write_status(status.model_copy(update=started))
             line.write(f"{folder.id}\n".encode())
     except BrokenPipeError:
         return False

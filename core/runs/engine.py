@@ -40,6 +40,7 @@ def train_run(
     device: str | None = None,
     threads: int | None = None,
     on_status: Callable[[Status], None] | None = None,
+    afresh: bool = False,
 ) -> Status:
     """Train a run to its end, or until it is told to stop; goes on from its last checkpoint if it has one.
 
@@ -48,6 +49,7 @@ def train_run(
         device: instead of the one in the settings.
         threads: the most to use; every core if left out. Small models take fewer (`core.runs.capacity`).
         on_status: called with every status that is written, about five times a second.
+        afresh: pass over what was asked before: it was meant for a process that is gone.
 
     Returns:
         The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
@@ -57,6 +59,8 @@ def train_run(
         Exception: it failed for another reason; the status has its type and message.
     """
     with folder.hold():
+        if afresh:  # only now that no other process trains it: one that does still needs its commands
+            folder.take_commands()
         before = folder.status()
         process = this_process()
         begun = Status(
@@ -69,6 +73,7 @@ def train_run(
             seconds=before.seconds,
             train_loss=before.train_loss,
             val_loss=before.val_loss,
+            slowest=before.slowest,
         )
         folder.write_status(begun, durable=False)
         try:
@@ -184,6 +189,7 @@ class _Session:
                 log.warning("unknown command %r", command.name)
                 continue
             self.journal.event(command.name)
+        self.journal.looked()
         self._poll_due = time.monotonic() + POLL_SECONDS
 
     def _wait_paused(self) -> bool:
@@ -218,4 +224,9 @@ def _explain(error: Exception) -> ExplorerError | None:
         return RunError("There was not enough memory. Choose a smaller batch, context or width, or end other programs.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return RunError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
+    if isinstance(error, OSError):
+        return RunError(
+            f"The system refused what training needs ({error.strerror or type(error).__name__}). "
+            "Check the disk and the permissions of the run's folder, then resume this run."
+        )
     return None

@@ -48,6 +48,7 @@ class Journal:
         self._first_step = trainer.step
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
+        self._looked = time.monotonic()
 
     def opening(self) -> None:
         """The very first rows: what the untrained model is like. The first point of the curve comes first of all."""
@@ -98,6 +99,11 @@ class Journal:
         self.status = self.status.model_copy(update={"pid": None, "pid_started": None})
         self._write_status(durable=True)
 
+    def looked(self) -> None:
+        """Someone has looked for commands; how long that took at most decides how long a stop is waited for."""
+        self.status = self.status.model_copy(update={"slowest": self._slowest()})
+        self._looked = time.monotonic()
+
     def event(self, kind: str, **more) -> None:
         self.folder.append_event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
 
@@ -143,11 +149,14 @@ class Journal:
         if self.trainer.step in self._snapshots:
             save_weights(self.folder.snapshot_path(self.trainer.step), self.trainer.model, self.trainer.step)
 
+    def _slowest(self) -> float:
+        return max(self.status.slowest, round(time.monotonic() - self._looked, 3))
+
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
         done = step - self._first_step
         left = self._clock.seconds_here / done * (steps - step) if done else None
-        changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3)}
+        changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3), "slowest": self._slowest()}
         if not self.status.ended:
             changes["seconds_left"] = left
         self.status = self.folder.write_status(self.status.model_copy(update=changes), durable=durable)

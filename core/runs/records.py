@@ -14,7 +14,7 @@ ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 
 
 class RunRecord(BaseModel):
-    """What a run is (`run.json`). Only its name ever changes once a worker has begun."""
+    """What a run is (`run.json`). A worker that begins fills in text, versions and machine; users change the name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,6 +46,7 @@ class Status(BaseModel):
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
     seconds_left: float | None = None
+    slowest: float = 0.0  # seconds, the longest between two looks for commands: a worker may be deaf for that long
     updated: float = 0.0  # seconds since 1970
 
     @property

@@ -1,4 +1,4 @@
-"""Starts workers, watches them and tells them what users want. Keeps nothing in memory that a restart would miss."""
+"""Starts workers, watches them and tells them what users want."""
 
 import fcntl
 import logging
@@ -14,31 +14,39 @@ from core.errors import RunError
 from core.runs.capacity import slots as slots_of_this_machine
 from core.runs.crew import Crew
 from core.runs.folder import RunFolder, list_runs, open_run
-from core.runs.processes import ProcessId, is_alive, kill, send_signal, this_process
+from core.runs.processes import ProcessId, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue
 from core.runs.records import Status
 
 TICK_SECONDS = 0.25
-STOP_SECONDS = 10.0  # for a worker to save and stop by itself
-TERMINATE_SECONDS = 5.0  # more, after being asked by the system's own signal
+STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
+TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own signal
+PATIENCE = 3  # times the longest that a worker was ever busy between two looks for commands, where that is more
+SETTLED_SECONDS = 1.0  # a pause that has lasted this long is one: a worker takes up a resume in less
 LOST_SECONDS = 60.0  # after which a run that says it waits is taken at its word
 
 log = logging.getLogger(__name__)
 
 
-class Deadline(NamedTuple):
-    """What a worker gets that was told to stop and has not."""
+class Told(NamedTuple):
+    """A worker that was told to stop and has not yet."""
 
     process: ProcessId
-    when: float  # monotonic seconds
-    signal: signal.Signals
+    since: float  # monotonic seconds
+    signal: signal.Signals  # what it gets if it takes too long
+
+    def overdue(self, status: Status) -> bool:
+        """A worker looks for commands between two steps; one step of a large model may take minutes."""
+        least = STOP_SECONDS if self.signal == signal.SIGTERM else TERMINATE_SECONDS
+        return time.monotonic() >= self.since + max(least, PATIENCE * status.slowest)
 
 
 class Supervisor:
     """The verbs of the pages, and a thread that sees to it that waiting runs train and dead ones are noticed.
 
-    All it knows lies on disk: the queue says who waits and who holds a slot, a run's status names its process. So a
-    new supervisor goes on where a killed one was, workers outlive it, and two of them on one home take turns.
+    What counts lies on disk: the queue says who waits and who holds a slot, a run's status names its process. So a
+    new supervisor goes on where a killed one was, workers outlive it, and two of them on one home take turns. Only who
+    was told to stop, and when, is kept in memory: after a restart a worker that does not react has to be told again.
 
     Args:
         home: the folder of everything; its runs folder must be writable.
@@ -54,7 +62,7 @@ class Supervisor:
         self._me = this_process()
         self._lock_path = home / "runs" / "supervisor.lock"
         self._threads_turn = threading.Lock()
-        self._deadlines: dict[str, Deadline] = {}  # by run id
+        self._told: dict[str, Told] = {}  # by run id
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -133,8 +141,8 @@ class Supervisor:
             else:
                 folder.send("stop")
                 process = ProcessId(status.pid, status.pid_started or 0.0)
-                if folder.id not in self._deadlines or self._deadlines[folder.id].process != process:
-                    self._deadlines[folder.id] = Deadline(process, time.monotonic() + STOP_SECONDS, signal.SIGTERM)
+                if folder.id not in self._told or self._told[folder.id].process != process:
+                    self._told[folder.id] = Told(process, time.monotonic(), signal.SIGTERM)
 
     def delete(self, folder: RunFolder) -> None:
         """End its worker, if there is one, and remove the run for good."""
@@ -144,7 +152,7 @@ class Supervisor:
             if not status.ended and status.pid is not None:
                 kill(ProcessId(status.pid, status.pid_started or 0.0))
             folder.delete()
-            self._deadlines.pop(folder.id, None)
+            self._told.pop(folder.id, None)
 
     def waiting(self) -> list[str]:
         """The ids of the runs that wait, the next one first."""
@@ -175,10 +183,12 @@ class Supervisor:
             return
         status = folder.settle()
         if status.state == "queued":
-            # Claimed, but no worker was given it: the supervisor in charge ended in between.
-            if not _is_alive(claim.owner):
-                self.queue.release(claim.id)
-        elif status.ended or (status.state == "paused" and status.updated > claim.since):
+            # Claimed, and no worker has it, in our turn: whoever claimed it has died, or it was resumed so soon after
+            # its end that its old claim still stood.
+            self.queue.release(claim.id)
+            return
+        has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
+        if status.ended or has_paused:
             self.queue.remove(claim.id)
 
     def _find_lost(self) -> None:
@@ -192,22 +202,24 @@ class Supervisor:
 
     def _press(self) -> None:
         """Make workers stop that were told to and have not: first the polite signal, then the one nobody survives."""
-        for id, deadline in list(self._deadlines.items()):
-            if time.monotonic() < deadline.when:
-                continue
-            del self._deadlines[id]
+        for id, told in list(self._told.items()):
             try:
                 folder = open_run(self.home, id)
             except RunError:
+                del self._told[id]
                 continue
             status = folder.status()
-            process = deadline.process
+            process = told.process
             if status.ended or (status.pid, status.pid_started) != (process.pid, process.started):
-                continue  # it has ended, or was resumed since: another worker's
-            if deadline.signal == signal.SIGTERM:
-                send_signal(process, signal.SIGTERM)
-                self._deadlines[id] = Deadline(process, time.monotonic() + TERMINATE_SECONDS, signal.SIGKILL)
+                del self._told[id]  # it has ended, or was resumed since: another worker's
                 continue
+            if not told.overdue(status):
+                continue
+            if told.signal == signal.SIGTERM:
+                send_signal(process, signal.SIGTERM)
+                self._told[id] = Told(process, time.monotonic(), signal.SIGKILL)
+                continue
+            del self._told[id]
             kill(process)
             reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
             gone = {"pid": None, "pid_started": None, "seconds_left": None}
@@ -231,18 +243,33 @@ class Supervisor:
             if status.state == "paused" and status.pid is not None:
                 folder.send("resume")
             elif status.state == "queued":
-                self._crew.hand_over(folder, status)
-            else:
+                try:
+                    self._crew.hand_over(folder, status)
+                except RunError as error:
+                    self._fail(folder, status, str(error))
+            elif status.state not in ("starting", "running"):  # those have gone on since they were queued
                 self.queue.remove(id)
+
+    def _fail(self, folder: RunFolder, status: Status, reason: str) -> None:
+        """Let a run that no worker took give its slot back."""
+        gone = {"pid": None, "pid_started": None, "seconds_left": None}
+        try:
+            folder.write_status(status.model_copy(update={"state": "failed", "reason": reason, **gone}))
+        except RunError as error:  # a full disk, say: it still says that it waits, and is found at the next start
+            log.error("%s", error)
+        self.queue.remove(folder.id)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One at a time, among the threads of this process and among processes."""
-        with self._threads_turn, self._lock_path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-
-def _is_alive(owner: str) -> bool:
-    pid, _, started = owner.partition(":")
-    return is_alive(ProcessId(int(pid), float(started)))
+        with self._threads_turn:
+            try:
+                file = self._lock_path.open("ab")
+            except OSError as error:
+                raise RunError(
+                    f"The runs in {self._lock_path.parent} cannot be looked after ({error.strerror}). "
+                    "Check that the folder is there and can be written to."
+                ) from None
+            with file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield

@@ -1,4 +1,5 @@
 import errno
+import time
 
 import pytest
 
@@ -203,3 +204,25 @@ def test_a_full_disk_is_named_in_a_sentence(home, run, monkeypatch):
     with pytest.raises(RunError, match="The disk is full"):
         train_run(run, home)
     assert "The disk is full" in run.status().reason
+
+
+def test_any_refusal_of_the_system_is_told_in_a_sentence(home, run):
+    run.samples_path.mkdir()
+    with pytest.raises(RunError, match="The system refused .*Is a directory"):
+        train_run(run, home)
+    status = run.status()
+    assert status.state == "failed"
+    assert "Is a directory" in status.reason
+    assert str(home) not in status.reason
+
+
+def test_the_longest_time_between_two_looks_for_commands_is_in_the_status(home, run, eager):
+    heard = []
+
+    def listen(status: Status) -> None:
+        heard.append(status.slowest)
+        if status.step == 6:
+            time.sleep(0.3)  # a long step, as far as the one who waits can tell
+
+    slowest = train_run(run, home, on_status=listen).slowest
+    assert heard[0] < 0.3 <= slowest

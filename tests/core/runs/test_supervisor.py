@@ -268,3 +268,86 @@ def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(home, run, m
     supervisor.start()
     assert supervisor.waiting() == [run.id]
     supervisor.close()
+
+
+def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(home, config, run, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(home / "no python here"))
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()  # nor can one stand by
+    supervisor.submit(run)
+    assert run.status().state == "failed"
+    assert "No worker could be started" in run.status().reason
+    assert supervisor.queue.active() == []
+    monkeypatch.undo()
+    other = RunFolder.create(home, config)
+    supervisor.submit(other)
+    wait_for_state(other, "finished")
+    supervisor.close()
+
+
+def test_a_standby_that_cannot_be_told_fails_the_run_with_a_sentence(home, run):
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()
+    run.log_path.mkdir()  # where the worker's output would go
+    supervisor._crew.close()  # so that a new worker is needed
+    supervisor.submit(run)
+    assert "Is a directory" in run.status().reason
+    assert supervisor.queue.active() == []
+    supervisor.close()
+
+
+def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, home):
+    folder = home / "runs"
+    folder.rename(home / "elsewhere")
+    with pytest.raises(RunError, match="cannot be looked after"):
+        idle.submit(run)
+    (home / "elsewhere").rename(folder)
+
+
+def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, home, run):
+    idle.submit(run)
+    Queue(home).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # ours, and we live
+    run.write_status(Status(state="stopped", step=4, steps=12))
+    idle.resume(run)
+    idle.check()
+    assert idle.waiting() == [run.id]
+
+
+def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(home, run):
+    supervisor = Supervisor(home, slots=1)
+    supervisor.queue.put(run.id)
+    run.write_status(Status(state="running", pid=os.getpid(), pid_started=psutil.Process().create_time()))
+    supervisor.check()
+    assert [claim.id for claim in supervisor.queue.active()] == [run.id]
+    supervisor.close()
+
+
+def test_a_stop_waits_for_a_worker_that_takes_long_steps(idle, run, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as worker:
+        pid, started = identify(worker.pid)
+        status = Status(state="running", step=4, steps=12, pid=pid, pid_started=started, slowest=20.0)
+        run.write_status(status)
+        idle.stop(run)
+        idle.check()
+        idle.check()
+        assert worker.poll() is None
+        run.write_status(status.model_copy(update={"slowest": 0.0}))
+        idle.check()
+        assert worker.wait() == -signal.SIGTERM
+
+
+def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, home, config, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
+    heavy = {"model.n_embd": 256, "model.block_size": 64, "train.batch_size": 256, "train.checkpoint_interval": 1000}
+    run = RunFolder.create(home, config.replace(ENDLESS | heavy))
+    supervisor.submit(run)
+    wait_for_step(run, 2)
+    assert run.status().slowest > 0.1
+    supervisor.stop(run)
+    stopped = wait_for_state(run, "stopped")
+    assert "Stopped by hand" in stopped.reason
+    assert stopped.step >= 2
+    assert run.latest_weights() == run.weights_path
