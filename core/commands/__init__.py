@@ -29,5 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(
+            f"The system refused what this needs ({error.strerror or type(error).__name__}). "
+            "Check the disk and the permissions, then try again.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130

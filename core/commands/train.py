@@ -65,16 +65,15 @@ def begin(options: argparse.Namespace) -> int:
 
 def go_on(options: argparse.Namespace) -> int:
     folder = find_run(options.wanted, home())
-    folder.take_commands()  # asked of a process that is gone
-    return _train(folder, options.device)
+    return _train(folder, options.device, afresh=True)
 
 
-def _train(folder: RunFolder, device: str | None = None) -> int:
+def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
     from core.runs.engine import train_run
 
     meant = folder.id if folder.path.parent == home() / "runs" else str(folder.path)
     with progress(folder) as show, _stopping_politely(folder, show.note):
-        status = train_run(folder, home(), device=device, on_status=show)
+        status = train_run(folder, home(), device=device, on_status=show, afresh=afresh)
     show.note(status.reason or f"The run is {status.state}.")
     if status.state == "finished":
         show.note(f"Let it write: python -m core generate {meant}")

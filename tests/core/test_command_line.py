@@ -141,6 +141,24 @@ def test_a_run_of_another_folder_is_found_by_its_path(home, text_file, tmp_path,
     assert main(["generate", str(path), "--tokens", "5"]) == 0
 
 
+def test_what_the_system_refuses_is_told_in_a_sentence(home, text_file, capsys):
+    assert main(["train", "--text", str(text_file), "--steps", "3", *SMALL]) == 0
+    (run,) = list_runs(home)
+    capsys.readouterr()
+    (run.commands / "0.json").mkdir()
+    assert "The system refused what this needs (Is a directory)" in refused(capsys, "resume", run.id)
+
+
+def test_resuming_a_run_that_trains_leaves_what_was_asked_of_it(home, capsys):
+    from core.presets import preset
+
+    run = RunFolder.create(home, preset("bigram"))
+    run.send("pause")
+    with run.hold():
+        assert "Another process is training" in refused(capsys, "resume", run.id)
+    assert [command.name for command in run.take_commands()] == ["pause"]
+
+
 def test_presets_and_corpora_are_listed(home, capsys):
     save_text(TEXT, "[bold]Bottles", home)
     assert main(["presets"]) == 0
