@@ -18,6 +18,7 @@ from core.text.display import kind_of, visible
 from core.text.tokenizer import load_tokenizer
 
 MOST_ROWS = 3000  # of history sent to a new watcher
+MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
 ROWS = ("metrics", "samples", "events")
 _CHECKED = 64  # bytes in front of a mark that must be the same as when it was made
@@ -95,7 +96,11 @@ class RunReader:
             if start == end:
                 continue
             at = at._replace(**{name: end})
-            yield event(name, _rows_as_json(self.paths[name], start, end), str(at))
+            yield event(
+                name,
+                _rows_as_json(self.paths[name], start, end, MOST_SAMPLES if name == "samples" else MOST_ROWS),
+                str(at),
+            )
         if since.probe != upto.probe:
             # The cursor moves on only behind the second picture, so neither can be missed.
             if "attention" in told:
@@ -195,8 +200,8 @@ def _mark_at(file: BinaryIO, offset: int) -> Mark:
     return Mark(offset, crc32(file.read(min(offset, _CHECKED))))
 
 
-def _rows_as_json(path: Path, start: Mark, end: Mark) -> str:
-    """The rows between two marks as `{"rows": [...]}`, from the first and marked as such if `start` no longer holds."""
+def _rows_as_json(path: Path, start: Mark, end: Mark, most: int) -> str:
+    """At most `most` rows between two marks as `{"rows": [...]}`; all, marked as such, if `start` no longer holds."""
     try:
         with path.open("rb") as file:
             holds = start.offset and start.offset <= end.offset and _mark_at(file, start.offset) == start
@@ -205,7 +210,7 @@ def _rows_as_json(path: Path, start: Mark, end: Mark) -> str:
             lines = file.read(max(0, end.offset - begin)).split(b"\n")
     except OSError:
         begin, lines = 0, []
-    rows = thin([row for line in lines if (row := _row(line)) is not None], MOST_ROWS)
+    rows = thin([row for line in lines if (row := _row(line)) is not None], most)
     return json.dumps({"rows": rows} if begin else {"rows": rows, "reset": True})
 
 
@@ -223,13 +228,23 @@ def _refuse(word: str) -> None:
 
 
 def thin(rows: list[dict], most: int) -> list[dict]:
-    """At most about `most` rows, evenly taken; the first, the last and every measured one stay."""
+    """At most `most` rows, the first and the last among them.
+
+    Every measured one stays as long as these take no more than half of the room; what is left is taken evenly.
+    """
     if len(rows) <= most:
         return rows
-    measured = {index for index, row in enumerate(rows) if row.get("val_loss") is not None}
-    room = max(2, most - len(measured))
-    evenly = {round(place * (len(rows) - 1) / (room - 1)) for place in range(room)}
-    return [rows[index] for index in sorted(measured | evenly)]
+    measured = [index for index, row in enumerate(rows) if row.get("val_loss") is not None]
+    kept = {measured[place] for place in _evenly(len(measured), most // 2)}
+    kept |= set(_evenly(len(rows), most - len(kept)))
+    return [rows[index] for index in sorted(kept)]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """At most `most` places among `count`, evenly taken, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:

@@ -1,8 +1,8 @@
 /* One stream a page and run, shared by every live component on it (a browser grants six connections a host).
 
    liveRun(runId).subscribe(handlers) -> unsubscribe
-   handlers, all optional: metrics(rows), samples(rows), events(rows) with every row so far; status, attention, embedding with
-   the latest; end(state); connection("open" | "lost"). A late subscriber is told at once what came before.
+   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of very many fewer of the
+   early ones; status, attention, embedding with the latest; end(state); connection("open" | "lost"). A late subscriber is told at once what came before.
 
    Components are modules of their own, so what they share hangs on globalThis. */
 function liveRun(runId) {
@@ -12,7 +12,7 @@ function liveRun(runId) {
 }
 
 function openRun(runId, forget) {
-  const MOST_ROWS = 6000;
+  const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
   const lists = { metrics: [], samples: [], events: [] };
   const latest = { status: null, attention: null, embedding: null };
   const subscribers = new Set();
@@ -27,15 +27,19 @@ function openRun(runId, forget) {
     for (const handlers of subscribers) handlers[kind]?.(value);
   }
 
+  /* Of the older half every second row goes; measured ones stay unless they are most of the list themselves. */
+  function fewer(list) {
+    const half = list.length / 2;
+    const measured = (row) => row.val_loss !== undefined;
+    const spared = list.filter(measured).length < half / 2;
+    return list.filter((row, index) => index > half || index % 2 === 0 || (spared && measured(row)));
+  }
+
   /* After a reset (a run that went on from a checkpoint) the rows replace all that came before. */
   function addRows(kind, { rows, reset }) {
     const list = reset ? (lists[kind] = []) : lists[kind];
     list.push(...rows);
-    if (kind === "metrics" && list.length > MOST_ROWS) {
-      // Of the older half every second point goes; measured ones stay.
-      const half = list.length / 2;
-      lists.metrics = list.filter((row, index) => index > half || index % 2 === 0 || row.val_loss !== undefined);
-    }
+    if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(list);
     tell(kind, lists[kind]);
   }
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.run_reader import MOST_ROWS, Mark, Position, RunReader, thin
+from explorer.run_reader import MOST_ROWS, MOST_SAMPLES, Mark, Position, RunReader, thin
 from explorer.streams import Feeds, RunFeed
 
 NUMBERS = st.integers(0, 2**63)
@@ -211,8 +211,26 @@ def test_thinning_keeps_the_ends_and_what_was_measured(count, every):
     kept = thin(rows, MOST_ROWS)
     steps = [row["step"] for row in kept]
     assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
-    assert len(kept) <= MOST_ROWS + 1 and (count > MOST_ROWS or kept == rows)
+    assert len(kept) <= MOST_ROWS and (count > MOST_ROWS or kept == rows)
     assert all(row in kept for row in rows if "val_loss" in row)
+
+
+@pytest.mark.parametrize("most", [MOST_ROWS, MOST_SAMPLES])
+@given(count=st.integers(1, 9000), every=st.integers(1, 3))
+def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, every):
+    rows = [{"step": step} | ({"val_loss": 1.0} if step % every == 0 else {}) for step in range(count)]
+    steps = [row["step"] for row in thin(rows, most)]
+    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
+    assert len(steps) <= most and (count <= most or len(steps) >= most // 2)
+
+
+def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):
+    before = running_run.read_samples()
+    for step in range(11, 2000):
+        running_run.append_sample({"step": step, "text": "To be", "val_loss": 2.0})
+    reader = RunReader(running_run)
+    steps = steps_of(events_of("".join(reader.between(Position(), reader.here()))), "samples")
+    assert len(steps) <= MOST_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
 
 
 def test_numbers_no_browser_can_read_are_left_out(running_run):
