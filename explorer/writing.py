@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from core.config import GenerationConfig
 from core.errors import ExplorerError, RunError
@@ -20,7 +20,7 @@ _SETTINGS = tuple(GenerationConfig.model_fields)
 
 _log = logging.getLogger(__name__)
 _threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
-_asked = 0
+_asked: set[Future] = set()  # every job not ended yet, also where nobody waits for its text any more
 
 
 async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
@@ -30,8 +30,7 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
     Args:
         query: the prompt and the fields of GenerationConfig, as text from an address.
     """
-    global _asked
-    if _asked >= MOST_WAITING:
+    if len(_asked) >= MOST_WAITING:
         yield _problem("Many people are having text written at this moment. Wait a little and press the button again.")
         yield event("end", "{}")
         return
@@ -39,6 +38,8 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
 
     def work() -> None:
         try:
+            if left.is_set():  # before a model is loaded for nobody
+                return
             for piece in _tokens(run_id, query):
                 if left.is_set():
                     return
@@ -52,9 +53,10 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
         finally:
             loop.call_soon_threadsafe(queue.put_nowait, None)
 
-    _asked += 1
+    job = _threads.submit(work)
+    _asked.add(job)
+    job.add_done_callback(_asked.discard)
     try:
-        _threads.submit(work)
         done = False
         while not done:
             pieces = [await queue.get()]
@@ -64,7 +66,7 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
             yield "".join(filter(None, pieces)) + (event("end", "{}") if done else "")
     finally:
         left.set()
-        _asked -= 1
+        job.cancel()  # where it has not begun, it never will
 
 
 def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:

@@ -3,14 +3,18 @@
 import asyncio
 import io
 import json
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from explorer import writing
 from explorer.routes import api_routes
+from explorer.run_reader import event
 from explorer.streams import Feeds
 from explorer.writing import LONGEST_PROMPT
 from tests.explorer.test_streams import events_of, steps_of
@@ -155,6 +159,33 @@ def test_a_run_without_weights_says_so(client, finished_run):
 def test_too_many_writers_are_asked_to_wait(client, finished_run, monkeypatch):
     monkeypatch.setattr("explorer.writing.MOST_WAITING", 0)
     assert "Wait a little" in written(client, finished_run)[0][1]["sentence"]
+
+
+def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(run_id, query):
+        begun.set()
+        go_on.wait(30)
+        yield event("token", "{}")
+
+    monkeypatch.setattr(writing, "_tokens", slow)
+    monkeypatch.setattr(writing, "_threads", ThreadPoolExecutor(1))
+
+    async def come_and_leave() -> tuple[int, int]:
+        readers = [asyncio.create_task(anext(writing.write(finished_run.id, {}))) for _ in range(3)]
+        await asyncio.to_thread(begun.wait, 30)
+        before = len(writing._asked)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        after = len(writing._asked)  # the one that writes is counted until it has ended
+        go_on.set()
+        await asyncio.to_thread(writing._threads.shutdown)
+        return before, after
+
+    assert asyncio.run(come_and_leave()) == (3, 1)
+    assert not writing._asked
 
 
 def test_plotly_is_served_once_and_then_known(client):
