@@ -52,11 +52,11 @@ def bigram() -> RunConfig:
 
 
 def gpt_tiny() -> RunConfig:
-    """nanoGPT's recipe for a processor: 4 layers, 4 heads, 128 wide, context 64."""
+    """nanoGPT's recipe for a processor: 4 layers, 4 heads, 128 wide, context 64; its learning rate half as high again."""
     return RunConfig(
         preset="gpt-tiny",
         model=ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64),
-        train=TrainConfig(steps=2000, batch_size=12, learning_rate=1e-3, min_learning_rate=1e-4),
+        train=TrainConfig(steps=2000, batch_size=12, learning_rate=1.5e-3, min_learning_rate=1.5e-4),
     )
 
 
