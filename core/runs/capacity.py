@@ -3,7 +3,7 @@
 import os
 
 from core.config import RunConfig
-from core.training.hardware import find_hardware
+from core.training.hardware import Hardware, find_hardware
 from core.training.work import work_per_token
 
 _FLOPS_WORTH_A_THREAD = 1.5e9  # of one step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
@@ -12,8 +12,13 @@ _MEMORY_PER_RUN = 2**30  # bytes: torch itself takes a third of it, the models o
 
 
 def slots() -> int:
-    """Runs that may train at once: two cores and a gigabyte for each, and at least one."""
-    hardware = find_hardware()
+    """Runs that may train at once: two cores and a gigabyte for each, at least one; on a GPU just one."""
+    return slots_on(find_hardware())
+
+
+def slots_on(hardware: Hardware) -> int:
+    if hardware.device != "cpu":
+        return 1
     return max(1, min(hardware.cores // 2, hardware.memory_bytes // _MEMORY_PER_RUN))
 
 

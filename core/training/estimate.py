@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
-from core.training.hardware import Hardware
+from core.training.hardware import Hardware, free_memory
 from core.training.speed import MachineSpeed, step_seconds
 from core.training.work import work_per_token
+from core.words import memory_in_words
 
 FLOAT_BYTES = 4
 WORKER_BYTES = 400 * 2**20  # Python with torch loaded, and room for the text
@@ -44,17 +45,23 @@ def estimate(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> Estimat
     return Estimate(work.parameters, int(FLOAT_BYTES * floats + windows), seconds, work.flops)
 
 
-def check_fits(expected: Estimate, hardware: Hardware) -> None:
-    """Refuse what the machine cannot hold, before anything starts.
+def check_fits(expected: Estimate, hardware: Hardware, free: int | None = None) -> None:
+    """Refuse what the machine cannot hold beside all else that runs on it, before anything starts.
+
+    Args:
+        free: bytes to be had; those that are free at this moment if left out.
 
     Raises:
         OutOfMemoryEstimate: with the memory needed and the memory there is.
     """
     needed = expected.memory_bytes + (WORKER_BYTES if hardware.device != "cuda" else 0)
-    if needed > hardware.memory_bytes:
+    free = free_memory(hardware) if free is None else free
+    if needed > free:
+        less = f", of which {memory_in_words(free)} are free" if free < hardware.memory_bytes else ""
         raise OutOfMemoryEstimate(
-            f"These settings need about {needed / 2**30:,.1f} GB of memory, but {hardware.name} has "
-            f"{hardware.memory_bytes / 2**30:,.1f} GB. Choose a smaller batch, a shorter context or a smaller model."
+            f"These settings need about {memory_in_words(needed)} of memory, but {hardware.name} has "
+            f"{memory_in_words(hardware.memory_bytes)}{less}. Choose a smaller batch, a shorter context or a "
+            "smaller model."
         )
 
 

@@ -14,6 +14,7 @@ import safetensors
 import torch
 
 from core.errors import ExplorerError
+from core.words import memory_in_words
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,23 @@ def find_hardware(device: str = "auto") -> Hardware:
     cores, memory = _cores(), _memory()
     if chosen == "cuda":
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
-        sentence = f"This trains on the graphics card: {name}, {_gigabytes(memory)} of memory."
+        sentence = f"This trains on the graphics card: {name}, {memory_in_words(memory)} of memory."
     elif chosen == "mps":
         name = _processor()
-        sentence = f"This trains on Apple's GPU: {name}, {_gigabytes(memory)} of memory shared with the processor."
+        sentence = f"This trains on Apple's GPU: {name}, {memory_in_words(memory)} of memory shared with the processor."
     else:
         name = _processor()
         why = "No GPU found, so this trains" if found == "cpu" else "As the settings ask, this trains"
         counted = f"{cores} core" + "s" * (cores != 1)
-        sentence = f"{why} on the processor: {name}, {counted}, {_gigabytes(memory)} of memory."
+        sentence = f"{why} on the processor: {name}, {counted}, {memory_in_words(memory)} of memory."
     return Hardware(chosen, name, sentence, cores, memory, _versions())
+
+
+def free_memory(hardware: Hardware) -> int:
+    """Bytes that are free for one more run right now: on a GPU, which trains one at a time, all of them."""
+    if hardware.device == "cuda":
+        return hardware.memory_bytes
+    return min(hardware.memory_bytes, psutil.virtual_memory().available)
 
 
 def _versions() -> dict[str, str]:
@@ -114,7 +122,3 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:.0f} GB"

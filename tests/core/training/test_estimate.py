@@ -111,3 +111,10 @@ def test_what_fits_exactly_is_not_refused():
     check_fits(expected, card)
     with pytest.raises(OutOfMemoryEstimate):
         check_fits(expected, dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1))
+
+
+def test_what_others_use_is_not_counted_as_room():
+    expected = estimate(preset("gpt-tiny"), 80, SPEED)
+    with pytest.raises(OutOfMemoryEstimate, match=r"has 4\.0 GB, of which 100 MB are free\. Choose"):
+        check_fits(expected, LAPTOP, free=100 * 2**20)
+    check_fits(expected, LAPTOP, free=2**31)
