@@ -116,11 +116,7 @@ class _Session:
                 "Start a new run on the new text."
             )
         check_trainable(text, config.model.block_size, config.data.val_fraction)
-        folder.write_record(
-            record.model_copy(
-                update={"corpus_hash": digest, "hardware": hardware.sentence, "versions": dict(hardware.versions)}
-            )
-        )
+        folder.update_record(corpus_hash=digest, hardware=hardware.sentence, versions=dict(hardware.versions))
         tokenizer = self._tokenizer(text)
         ids = torch.from_numpy(tokenizer.encode_array(text))
         train_ids, val_ids = split_ids(ids, config.data.val_fraction)

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.runs.files import TEMPORARY, append_row, keep_rows, read_rows, write_atomically, write_json
+from core.files import TEMPORARY, append_row, keep_rows, read_rows, write_atomically, write_json
 from core.runs.names import clean_name, friendly_name
 from core.runs.processes import ProcessId, is_alive
 from core.runs.records import Command, Probe, RunRecord, Status, library_versions
@@ -179,9 +179,17 @@ class RunFolder:
         with self._writing("changed"):
             write_atomically(self.path / "run.json", record.model_dump_json(indent=2).encode())
 
+    def update_record(self, **changes: Any) -> None:
+        """Change some fields of the record as it is now, whatever other processes change in others meanwhile."""
+        with self._writing("changed"):
+            lock = (self.path / ".record.lock").open("ab")
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.write_record(self.record().model_copy(update=changes))
+
     def rename(self, name: str) -> None:
         """Give the run another label. Its folder and its id stay as they are."""
-        self.write_record(self.record().model_copy(update={"name": clean_name(name)}))
+        self.update_record(name=clean_name(name))
 
     @property
     def name(self) -> str:

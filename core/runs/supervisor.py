@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import RunError
+from core.files import sweep
 from core.runs.capacity import slots as slots_of_this_machine
 from core.runs.crew import Crew
 from core.runs.folder import RunFolder, list_runs, open_run
@@ -23,6 +24,7 @@ STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
 TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own signal
 PATIENCE = 3  # times the longest that a worker was ever busy between two looks for commands, where that is more
 SETTLED_SECONDS = 1.0  # a pause that has lasted this long is one: a worker takes up a resume in less
+SWEEP_SECONDS = 3600.0  # an unfinished file this old is a crash's leftover
 LOST_SECONDS = 60.0  # after which a run that says it waits is taken at its word
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ class Supervisor:
     def start(self) -> None:
         """Begin to watch, and get the standby ready."""
         if self._thread is None:
+            for folder in (self.home / "runs", self.home / "texts"):
+                sweep(folder, SWEEP_SECONDS)
             self._crew.keep_standby()
             self._find_lost()
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)

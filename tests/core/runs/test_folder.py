@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 
 import numpy as np
@@ -231,3 +232,20 @@ def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
     assert {f"{run.id}/run.json", f"{run.id}/metrics.jsonl"} <= set(archive.namelist())
     assert not any("commands" in name for name in archive.namelist())
     assert run.size >= sum(info.file_size for info in archive.infolist())
+
+
+def test_a_new_name_and_what_the_worker_writes_never_undo_each_other(run):
+    def fill_in() -> None:
+        for number in range(200):
+            run.update_record(hardware=f"machine {number}")
+            seen.append(run.record().hardware == f"machine {number}")
+
+    seen: list[bool] = []
+    worker = threading.Thread(target=fill_in)
+    worker.start()
+    for number in range(200):
+        run.rename(f"name {number}")
+        seen.append(run.name == f"name {number}")
+    worker.join()
+    assert len(seen) == 400
+    assert all(seen)

@@ -351,3 +351,15 @@ def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, home, config, monkey
     assert "Stopped by hand" in stopped.reason
     assert stopped.step >= 2
     assert run.latest_weights() == run.weights_path
+
+
+def test_what_a_crash_left_unfinished_is_swept_at_the_start(home, run):
+    left = [run.path / ".tmp-1-status.json", run.commands / ".tmp-2-x.json", home / "texts" / ".tmp-3-text.txt"]
+    for path in left:
+        path.write_text("{")
+        os.utime(path, (1e9, 1e9))
+    supervisor = Supervisor(home, slots=0)
+    supervisor.start()
+    supervisor.close()
+    assert not any(path.exists() for path in left)
+    assert run.problem is None

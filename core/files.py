@@ -1,0 +1,100 @@
+"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` with `data`: written under a temporary name, then renamed.
+
+    Args:
+        durable: wait until the disk has it, so that it outlasts a power cut. What is rewritten several times a
+            second does without; it still outlasts the death of a process.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    try:
+        temporary.write_bytes(data)
+        if durable:
+            put_in_place(temporary, path)
+        else:
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a finished file; when this returns, the disk has its content and knows its name."""
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def sweep(folder: Path, seconds: float) -> None:
+    """Remove what crashes have left unfinished anywhere under `folder`, but nothing younger than so many seconds."""
+    for path in list(folder.rglob(f"{TEMPORARY}*")):
+        with suppress(OSError):  # gone meanwhile, or not ours to remove
+            if time.time() - path.lstat().st_mtime < seconds:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
+    write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one line of JSON in a single write. Numbers that JSON cannot hold (nan, inf) become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+    }
+    with path.open("ab", buffering=0) as file:
+        file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every whole row of a `.jsonl` file; a torn line (a crash mid-write) is passed over; no file, no rows."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn, empty or not UTF-8
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrite a `.jsonl` file with only the rows to keep, or leave it untouched where that is all of it."""
+    if not path.exists():
+        return
+    kept = b"".join(json.dumps(row).encode() + b"\n" for row in read_rows(path) if keep(row))
+    if kept != path.read_bytes():
+        write_atomically(path, kept)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file's content, or the names in a folder: a rename is lasting only then."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
