@@ -93,7 +93,7 @@ def _load_tiny_shakespeare(home: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=2)  # a text of one's own may have 20 million characters
+@lru_cache(maxsize=2)  # a text of one's own may have 20 MB
 def _load_own(name: str, home: Path) -> str:
     return load_own_text(name, home)
 

@@ -3,17 +3,18 @@
 import hashlib
 import json
 import re
-import secrets
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.errors import TextError
+from core.files import write_atomically
 from core.text.corpus import Corpus
 from core.text.split import split_point
+from core.words import memory_in_words
 
-MAX_CHARACTERS = 20_000_000
+MAX_BYTES = 20 * 2**20  # in UTF-8; Streamlit's own limit for uploads, in .streamlit/config.toml, is the same
 MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
 _NAME = re.compile(r"text-[0-9a-f]{16}")
@@ -26,15 +27,16 @@ def read_text(data: bytes | str) -> str:
     A byte order mark is dropped and every line ends in a plain newline afterwards.
 
     Raises:
-        TextError: nothing but white space, not UTF-8, a NUL or half a surrogate pair, longer than MAX_CHARACTERS,
+        TextError: nothing but white space, not UTF-8, a NUL or half a surrogate pair, longer than MAX_BYTES,
             or more than MAX_DISTINCT distinct characters. Positions count from 0.
     """
-    # No character takes more than 4 bytes, so this refuses a huge upload before it is decoded.
-    if isinstance(data, bytes) and len(data) > 4 * MAX_CHARACTERS:
-        raise TextError(_too_long(f"{len(data):,} bytes"))
+    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        raise TextError(
+            f"This text has {size:,} bytes, and at most {MAX_BYTES:,} ({memory_in_words(MAX_BYTES)}) are allowed. "
+            "Cut it to a part; a few million characters are plenty for the models here."
+        )
     text = _decode(data) if isinstance(data, bytes) else data
-    if len(text) > MAX_CHARACTERS:
-        raise TextError(_too_long(f"{len(text):,} characters"))
     if (position := text.find("\0")) >= 0:
         raise TextError(
             f"There is a NUL character at position {position:,}, so this is probably not a plain text file. "
@@ -84,8 +86,8 @@ def save_text(text: str, title: str, home: Path) -> Corpus:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{name}.txt").exists():
-            _write(folder / f"{name}.txt", text.encode())
-        _write(folder / f"{name}.json", json.dumps(card).encode())
+            write_atomically(folder / f"{name}.txt", text.encode())
+        write_atomically(folder / f"{name}.json", json.dumps(card).encode())
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
     return _corpus(name, card)
@@ -132,13 +134,6 @@ def _decode(data: bytes) -> str:
         ) from None
 
 
-def _too_long(size: str) -> str:
-    return (
-        f"This text has {size}, and at most {MAX_CHARACTERS:,} characters are allowed. Cut it to a part; a few "
-        "million characters are plenty for the models here."
-    )
-
-
 def _shortest(needed: int, val_fraction: float) -> int:
     """The least length of which both splits hold `needed` tokens."""
     length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, whatever the rounding
@@ -181,13 +176,3 @@ def _corpus(name: str, card: dict[str, Any]) -> Corpus:
         characters=card["characters"],
         own=True,
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: a crash, or a second one writing the same, never leaves half a file."""
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import TextError, UnknownCharacterError
+from core.files import write_atomically
 
 
 class CharTokenizer:
@@ -53,7 +54,7 @@ class CharTokenizer:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, for `load_tokenizer`."""
-        path.write_text(json.dumps({"type": "char", "tokens": self.tokens}), encoding="utf-8")
+        write_atomically(path, json.dumps({"type": "char", "tokens": self.tokens}).encode())
 
     @classmethod
     def load(cls, path: Path) -> "CharTokenizer":

@@ -6,7 +6,6 @@ then renamed.
 """
 
 import hashlib
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import RunError
+from core.files import put_in_place
 from core.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
@@ -35,7 +35,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _write(temporary, trainer.state_dict(), {"step": str(trainer.step)})
         path = folder / f"step-{trainer.step:08d}-{_digest(temporary)}.safetensors"
-        _rename(temporary, path)
+        put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             temporary.unlink()
@@ -90,7 +90,7 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(temporary, dict(model.named_parameters()), {"step": str(step)})
-        _rename(temporary, path)
+        put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             temporary.unlink()
@@ -158,20 +158,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write, and return only when the disk holds it."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    """Put a finished file in its place, and make the folder remember."""
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _cannot_write(what: str, folder: Path, error: Exception) -> str:

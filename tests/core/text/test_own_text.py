@@ -1,4 +1,6 @@
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -47,12 +49,16 @@ def test_unfit_text_is_refused_with_the_reason(data, sentence):
 
 
 def test_too_long_a_text_is_refused_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(own_text, "MAX_CHARACTERS", 10)
-    assert read_text("x" * 10) == "x" * 10
-    with pytest.raises(TextError, match="has 11 characters, and at most 10 characters are allowed"):
-        read_text(b"x" * 11)
-    with pytest.raises(TextError, match="has 41 bytes, and at most 10 characters are allowed"):
-        read_text(b"\xff" * 41)
+    monkeypatch.setattr(own_text, "MAX_BYTES", 10)
+    assert read_text("x" * 10) == read_text(b"x" * 10) == "x" * 10
+    for data in (b"\xff" * 11, "x" * 11, "é" * 6 + "x"):
+        with pytest.raises(TextError, match=r"has 1[13] bytes, and at most 10 \(0 KB\) are allowed"):
+            read_text(data)
+
+
+def test_what_may_be_uploaded_may_be_learned_from():
+    settings = tomllib.loads((Path(__file__).parents[3] / ".streamlit" / "config.toml").read_text("utf-8"))
+    assert settings["server"]["maxUploadSize"] * 2**20 == own_text.MAX_BYTES
 
 
 @given(st.binary(max_size=200))

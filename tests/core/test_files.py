@@ -1,0 +1,46 @@
+"""What a crash or a full disk leaves behind: whole files."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from core.files import TEMPORARY, sweep
+from core.text.tokenizer import CharTokenizer, load_tokenizer
+
+ROOT = Path(__file__).parents[2]
+WRITES_TOO_MUCH = """
+import resource, sys
+from pathlib import Path
+from core.text.tokenizer import CharTokenizer
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system refuses the rest, as on a full disk
+try:
+    CharTokenizer.from_text("".join(map(chr, range(40, 5000)))).save(Path(sys.argv[1]))
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_tokenizer_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    CharTokenizer.from_text("abc").save(path)
+    said = subprocess.run([sys.executable, "-c", WRITES_TOO_MUCH, path], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout == "OSError\n", said.stderr
+    assert load_tokenizer(path).tokens == ("a", "b", "c")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path):
+    old_file, young, mine = (tmp_path / "a" / name for name in (f"{TEMPORARY}1-x.json", f"{TEMPORARY}2", "run.json"))
+    old_folder = tmp_path / f"{TEMPORARY}run"
+    (old_folder / "probes").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    for path in (old_file, young, mine, old_folder / "run.json"):
+        path.write_text("{")
+    long_ago = time.time() - 4000
+    for path in (old_file, mine, old_folder):
+        os.utime(path, (long_ago, long_ago))
+    sweep(tmp_path, 3600)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted((young, mine))
+    assert not old_folder.exists()
