@@ -57,26 +57,13 @@ def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -
     return Baselines(math.log(vocab_size), *losses)
 
 
-def bigram_probabilities(ids: ArrayLike, vocab_size: int) -> np.ndarray:
-    """What follows what: (V, V) float64, row i the smoothed probabilities of each token after token i."""
-    train = _as_ids(ids)
-    everything = np.arange(vocab_size)
-    unigram = _interpolate(train, np.zeros_like(everything), everything, vocab_size, 1, 1 / vocab_size)
-    pairs = train[:-1] * vocab_size + train[1:]
-    counts = np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size)
-    variety = (counts > 0).sum(axis=1, keepdims=True)
-    total = counts.sum(axis=1, keepdims=True) + variety
-    smoothed = (counts + variety * unigram) / np.maximum(total, 1)
-    return np.where(total > 0, smoothed, unigram)
-
-
 def _interpolate(
     train: np.ndarray,
     histories: np.ndarray,
     tokens: np.ndarray,
     vocab_size: int,
     order: int,
-    shorter: np.ndarray | float,
+    shorter: np.ndarray,
 ) -> np.ndarray:
     """P(token | history) for each pair, given the same with the shorter history."""
     train_histories = _history(train, order, vocab_size)

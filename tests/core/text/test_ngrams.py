@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.errors import TextError
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
-from core.text.ngrams import bigram_probabilities, count_baselines
+from core.text.ngrams import count_baselines
 from core.text.tokenizer import CharTokenizer
 
 
@@ -48,15 +48,6 @@ def test_losses_are_those_of_a_plain_reference(train, val):
     assert counted.unigram == pytest.approx(reference.loss(val, 0))
     assert counted.bigram == pytest.approx(reference.loss(val, 1))
     assert counted.trigram == pytest.approx(reference.loss(val, 2))
-
-
-@given(ids_of_seven)
-def test_bigram_rows_are_those_of_a_plain_reference(ids):
-    reference = WittenBell(ids, 7)
-    expected = [[reference.probability(token, (before,)) for token in range(7)] for before in range(7)]
-    probabilities = bigram_probabilities(ids, 7)
-    np.testing.assert_allclose(probabilities, expected)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
 @settings(max_examples=20)
