@@ -16,6 +16,7 @@ from core.config import RunConfig, differences
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.settings import fields_of
+from explorer.ui import literal
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PRESET = next(iter(PRESETS))
@@ -138,8 +139,9 @@ def notify(sentence: str) -> None:
 
 
 def take_notice() -> str | None:
-    """What was left with `notify`, once."""
-    return st.session_state.pop(_NOTICE, None)
+    """What was left with `notify`, once, as Markdown that shows exactly that: it may quote what a user typed."""
+    notice = st.session_state.pop(_NOTICE, None)
+    return None if notice is None else literal(notice)
 
 
 def _number(text: str) -> Any:

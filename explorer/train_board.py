@@ -128,7 +128,7 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         say = st.error if status.state == "failed" else st.info
         say(literal(status.reason))
     if notice := take_notice():
-        st.warning(literal(notice))
+        st.warning(notice)
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:

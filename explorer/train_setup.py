@@ -18,7 +18,7 @@ from explorer import service
 from explorer.components.live import get_ready
 from explorer.forms import forget_inputs, setting_inputs, widget_key
 from explorer.state import draft, keep_draft, notify, take_notice, ticket, use_ticket, view_run, write_draft
-from explorer.ui import card, literal, page_header, show_error
+from explorer.ui import card, page_header, show_error
 from explorer.words import duration_in_words
 
 _ACROSS = 3  # settings side by side
@@ -29,7 +29,7 @@ def draw_setup() -> None:
     """Everything that is chosen before a run, and the button that starts it."""
     page_header("Train", "Pick a text, move the sliders, press Train. Then watch a model learn it.")
     if notice := take_notice():
-        st.error(literal(notice))
+        st.error(notice)
     try:
         config = draft()
     except ConfigError as error:

@@ -9,7 +9,7 @@ from explorer.ui import literal, page_header, show_error
 page_header("Data", "A language model learns from text and nothing else. Choose one, and see it as the model will.")
 
 if notice := state.take_notice():
-    st.toast(literal(notice))
+    st.toast(notice)
 
 try:
     corpus, beside = text_cards.choose_corpus()

@@ -92,6 +92,15 @@ def test_picked_runs_are_deleted_after_a_question(page, add_run, explorer_home):
     assert not first.path.exists() and not second.path.exists()
 
 
+def test_a_notice_shows_what_it_quotes_and_nothing_else(page, finished_run):
+    page.run()
+    page.session_state["notice"] = "The run ![x](https://example.org/x.png) :red[*otter*] cannot be deleted."
+    page.run()
+    told = page.toast[0].value
+    assert told.replace("\\", "").startswith("The run ![x](https://example.org/x.png)")
+    assert all(f"\\{letter}" in told for letter in "![]():*") and "notice" not in page.session_state
+
+
 def test_a_damaged_run_can_be_deleted(page, damaged_run, explorer_home):
     pick(page, 0)
     page.button(key="run_delete").click().run()
