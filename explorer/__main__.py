@@ -58,7 +58,8 @@ def _sentence(error: OSError, address: str, port: int) -> str:
         return f"This user may not listen on port {port}. Choose one above 1023: python -m explorer --port 8501"
     return (
         f"GPT Explorer cannot listen at {address} port {port} ({error.strerror or error}). "
-        "The address must be one of this machine's: 127.0.0.1 for you alone, 0.0.0.0 for everyone in the network."
+        "The address must be one of this machine's: 127.0.0.1 for you alone, 0.0.0.0 for everyone in the network, "
+        "who may then change and delete everything."
     )
 
 
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--address",
         default="127.0.0.1",
-        help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network",
+        help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network. There is no "
+        "password: whoever reaches it can start, stop, rename and delete any run and text",
     )
     parser.add_argument("--home", type=Path, help="folder for runs and texts (default: ~/.gpt-explorer)")
     parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")

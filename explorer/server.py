@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address
 from types import FrameType
 
 import plotly.graph_objects  # noqa: F401 - the pages need these; what is imported now is frozen below
@@ -103,7 +104,17 @@ def _greeting(address: str, port: int, base_path: str) -> str:
     lines = [f"GPT Explorer is at http://{here}:{port}{path}"]
     if here != address and ":" not in address and (network := _network_address()):
         lines.append(f"Others in your network find it at http://{network}:{port}{path}")
+    if not _only_here(address):
+        lines.append("There is no password: whoever can reach it can start, stop and delete any run and text.")
     return "\n".join(lines) + "\nPress Ctrl-C to stop; what trains goes on training."
+
+
+def _only_here(address: str) -> bool:
+    """Whether only this machine reaches the address; of a name that is not `localhost`, nobody can tell."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _network_address() -> str | None:

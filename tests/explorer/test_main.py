@@ -25,6 +25,16 @@ def test_help_names_the_options():
     assert all(option in told for option in ("--port", "--address", "--home", "--dev", "127.0.0.1"))
 
 
+@pytest.mark.parametrize(
+    ("address", "open_to_others"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True), ("192.0.2.9", True)],
+)
+def test_whoever_serves_others_is_told_that_they_may_change_everything(address, open_to_others):
+    from explorer.server import _greeting
+
+    assert ("no password" in _greeting(address, 8501, "")) == open_to_others
+
+
 def test_a_port_in_use_is_one_sentence_with_a_way_out(taken_port, explorer_home, capsys):
     assert main(["--port", str(taken_port)]) == 2
     told = capsys.readouterr()
