@@ -38,7 +38,8 @@ class Opened(NamedTuple):
     step: int
 
 
-_lock = threading.RLock()
+# One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
+_supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
 _supervisors: dict[Path, Supervisor] = {}
 _models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
 _speeds: dict[tuple[str, int], MachineSpeed] = {}
@@ -59,7 +60,7 @@ def serve_live_streams(on: bool = True) -> None:
 def supervisor() -> Supervisor:
     """The one of this process and home, at work from its first use on."""
     place = home()
-    with _lock:
+    with _supervising:
         if place not in _supervisors:
             _supervisors[place] = Supervisor(place)
             _supervisors[place].start()
@@ -68,7 +69,7 @@ def supervisor() -> Supervisor:
 
 def close() -> None:
     """End the supervisors. What trains goes on training."""
-    with _lock:
+    with _supervising:
         while _supervisors:
             _supervisors.popitem()[1].close()
 
@@ -83,7 +84,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     if path is None or not path.exists():
         raise RunError(f"The run {folder.name!r} has saved no weights yet. Its first are saved when training begins.")
     key = (path, path.stat().st_mtime_ns)
-    with _lock:
+    with _opening:
         if key not in _models:
             loaded = load_model(folder, path)
             for old in [known for known in _models if known[0] == path]:
@@ -106,7 +107,7 @@ def machine_speed(count: int) -> MachineSpeed:
 
     What was measured while the machine was busy with something else serves this process only.
     """
-    with _lock:
+    with _measuring:
         found = hardware()
         machine = f"{found.name}, torch {found.versions['torch']}"
         path = home() / "machine.json"
