@@ -31,7 +31,7 @@ def start_first_run(number: str) -> None:
             service.supervisor().submit(folder)
             state.remember("first_run", folder.id)
     except ExplorerError as error:
-        state.remember("first_run_problem", error)
+        state.remember("first_run_problem", str(error))
         return
     state.remember("go_to_run", state.recall("first_run"))
 

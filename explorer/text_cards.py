@@ -51,12 +51,12 @@ def facts_of(name: str, home: Path) -> Facts:
 
 
 @lru_cache(maxsize=16)
-def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> TextError | None:
+def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> str | None:
     """Why no model with this context can learn from a corpus; None if one can."""
     try:
         check_trainable(load_corpus(name, home), block_size, val_fraction)
     except TextError as error:
-        return error
+        return str(error)
     return None
 
 
@@ -110,7 +110,7 @@ def _keep(source: str) -> None:
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         corpus = save_text(text, title, service.home())
     except ExplorerError as error:
-        state.remember("own_text_problem", error)
+        state.remember("own_text_problem", str(error))
         return
     state.remember("own_text_problem", None)
     state.remember("texts_taken", state.recall("texts_taken", 0) + 1)

@@ -43,8 +43,8 @@ def card(
         yield
 
 
-def show_error(error: ExplorerError) -> None:
-    """What happened, why, and what to do: the sentence of the error, as it is.
+def show_error(error: ExplorerError | str) -> None:
+    """What happened, why, and what to do: the error, or its sentence where that was kept, as it is.
 
     Its text may quote what a user typed, so Markdown in it is switched off.
     """
