@@ -37,7 +37,15 @@ def attention_cards(opened: Opened, prompt: Prompt) -> None:
     layers, heads = patterns.shape[:2]
     layer, head = _within(LAYER, layers), _within(HEAD, heads)
     left, right = st.columns([9, 13])
-    with left, card("All heads", "Each square is one head. Click one to open it.", more=_HEADS, key="card_heads"):
+    with (
+        left,
+        card(
+            "All heads",
+            "Each square is one head. Click one to open it.",
+            more=heads_in_words(opened.model.config.causal),
+            key="card_heads",
+        ),
+    ):
         picked = attention_board(bytes_, prompt.shown, selected=(layer, head), key="inspect_board")
         if picked and picked != (layer, head):
             st.session_state[LAYER], st.session_state[HEAD] = picked
@@ -50,15 +58,27 @@ def attention_cards(opened: Opened, prompt: Prompt) -> None:
             layer = _place("Layer", layers, LAYER)
             head = _place("Head", heads, HEAD)
         pattern = patterns[layer, head]
-        title.markdown(f"##### Head {layer + 1}.{head + 1}: which earlier letters does each letter look at?")
-        st.caption(head_in_words(pattern))
+        causal = opened.model.config.causal
+        which = "earlier letters" if causal else "letters"
+        title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
+        st.caption(head_in_words(pattern, causal))
         attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
         st.plotly_chart(
-            attention_heatmap(pattern, prompt.tokens, current_palette(), causal=opened.model.config.causal),
+            attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal),
             theme=None,
             config=_PLAIN,
             key="inspect_heatmap",
         )
+
+
+def heads_in_words(causal: bool) -> str:
+    """How to read the squares; a model that is not causal sees what comes after a letter too."""
+    hidden = "The upper right half is empty because the future is hidden. " if causal else ""
+    return (
+        f"In every layer several **heads** look {'back ' if causal else ''}side by side. In a square, a row is a "
+        "letter that looks, a column a letter looked at, and a stronger shade means more of its attention. "
+        f"{hidden}A diagonal line means *look at the letter just before*, a column means *everyone looks at this one*."
+    )
 
 
 def _place(label: str, count: int, key: str) -> int:
@@ -69,7 +89,7 @@ def _place(label: str, count: int, key: str) -> int:
     )
 
 
-def head_in_words(pattern: np.ndarray) -> str:
+def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
     """Where a head's looks (T, T) go, averaged over all letters that have a choice (the first has none)."""
     length = len(pattern)
     if length < 2:
@@ -79,7 +99,8 @@ def head_in_words(pattern: np.ndarray) -> str:
     distance = float((pattern[1:] * np.abs(rows[:, None] - np.arange(length)[None, :])).sum(axis=1).mean())
     return (
         f"Of its attention {percent(before)} goes to the letter before, {percent(itself)} to the letter itself and "
-        f"{percent(first)} to the very first one. On average it looks {distance:.1f} letters back."
+        f"{percent(first)} to the very first one. On average it looks {distance:.1f} letters "
+        f"{'back' if causal else 'away'}."
     )
 
 
@@ -212,7 +233,7 @@ def table_card(opened: Opened) -> None:
     with card(
         "What follows each letter?",
         "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column "
-        "the one that may follow." + (f" {left_out:,} rarer rows are left out." if left_out else ""),
+        "the one that may follow." + (f" The last {left_out:,} of its alphabet are left out." if left_out else ""),
         key="card_table",
     ):
         st.plotly_chart(
@@ -231,12 +252,6 @@ def _within(key: str, count: int, default: int = 0) -> int:
     return st.session_state[key]
 
 
-_HEADS = (
-    "In every layer several **heads** look back side by side. In a square, a row is a letter that looks, a column a "
-    "letter looked at, and a stronger shade means more of its attention. The upper right half is empty because the "
-    "future is hidden. A diagonal line means *look at the letter just before*, a column "
-    "means *everyone looks at this one*."
-)
 _MAPS = (
     "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "
     "its broadest sides; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
