@@ -14,6 +14,7 @@ from core.settings import Setting, fields_of
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
 from core.training.estimate import Estimate, check_fits, estimate
+from core.words import memory_in_words
 from explorer import service
 from explorer.components.live import get_ready
 from explorer.forms import forget_inputs, setting_inputs, widget_key
@@ -151,7 +152,7 @@ def _draw_outcome(config: RunConfig, *, startable: bool) -> None:
 def _draw_estimate(figures: Estimate) -> None:
     st.markdown(
         f"**{figures.parameters:,}** parameters  \n"
-        f"**{short_bytes(figures.memory_bytes)}** while it trains  \n"
+        f"**{memory_in_words(figures.memory_bytes)}** while it trains  \n"
         f"about **{duration_in_words(figures.seconds)}** on this machine"
     )
 
@@ -195,11 +196,3 @@ _PREVIEW = (
 
 
 _PREVIEW_OF_A_BIGRAM = ("grid_on", "A table fills", "For every letter, the letters that it expects to follow.")
-
-
-def short_bytes(count: float) -> str:
-    """Bytes in the largest unit that leaves a whole number in front of the point."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e3:.0f} kB"
