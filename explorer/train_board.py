@@ -26,17 +26,8 @@ from explorer.run_rows import corpus_title
 from explorer.state import notify, open_page, take_notice
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, current_palette, literal, page_style, show_error
-from explorer.words import state_in_words
+from explorer.words import STATE_COLORS, state_in_words
 
-_COLORS = {
-    "queued": "gray",
-    "starting": "blue",
-    "running": "blue",
-    "paused": "orange",
-    "finished": "green",
-    "stopped": "gray",
-    "failed": "red",
-}
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
 _AGAIN = "A new run that starts from these settings; change what you like first."
@@ -121,7 +112,7 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.title("Train", anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
-        st.markdown(f":{_COLORS[status.state]}-badge[● {words}]", width="content")
+        st.markdown(f":{STATE_COLORS[status.state]}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
     if status.reason:
