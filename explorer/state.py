@@ -1,4 +1,6 @@
-"""What a page remembers; the only file that spells the keys of `session_state` and of the address.
+"""What a page remembers; the only file that spells the address and what `session_state` keeps beside widgets.
+
+A widget has its own key there, spelled where the widget is drawn.
 
 The run on view is in the address (`?run=ID`), so a refresh or a shared link shows it again. So is a draft that is not
 a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher can hand out settings as a link.
