@@ -6,7 +6,7 @@ from core.errors import ExplorerError
 from core.presets import preset
 from core.runs.folder import RunFolder
 from explorer import service, state
-from explorer.run_rows import RunRow, corpus_title, draw_state, read_rows
+from explorer.run_rows import RunRow, corpus_titles, draw_state, read_rows
 from explorer.ui import card, literal, show_error
 from explorer.words import duration_in_words, loss_in_words, model_in_words, when_in_words
 
@@ -76,17 +76,17 @@ def draw_recent(rows: list[RunRow]) -> None:
 
 
 def _cards() -> None:
-    rows = read_rows(service.home(), RECENT)
+    rows, titles = read_rows(service.home(), RECENT), corpus_titles(service.home())
     st.html(state.ROOT / "assets" / "css" / "run_cards.css")
     with st.container(horizontal=True, gap="small", key="run_cards"):
         for row in rows:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
-                _card(row)
+                _card(row, titles)
     with st.container(key="all_runs"):
         st.page_link(state.page_file("runs"), label="All runs, side by side", icon=":material/arrow_forward:")
 
 
-def _card(row: RunRow) -> None:
+def _card(row: RunRow, titles: dict[str, str]) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.text(row.name, width="content")
         draw_state(row)
@@ -94,7 +94,7 @@ def _card(row: RunRow) -> None:
         st.caption(literal(row.problem))
         return
     config, status = row.record.config, row.status
-    title = literal(corpus_title(config.data.corpus, service.home()))
+    title = literal(titles.get(config.data.corpus, config.data.corpus))
     st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
     if row.going_on:
         left = f", {duration_in_words(status.seconds_left)} left" if status.seconds_left is not None else ""

@@ -69,6 +69,7 @@ class RunReader:
         self._told: dict[str, str] = {}  # the last status, attention and embedding, as JSON
         self._seen: dict[str, tuple[tuple[int, int], Mark]] = {}
         self._probe = 0
+        self._baselines: dict[str, float] | None = None
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
 
@@ -77,7 +78,8 @@ class RunReader:
         status = json.loads(self.folder.status().model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
         status["name"] = self.folder.name
-        status["baselines"] = self.folder.read_baselines()  # counted a moment after the run has begun
+        self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
+        status["baselines"] = self._baselines
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
         marks = {name: self._mark(name) for name in ROWS}

@@ -1,17 +1,17 @@
 """What the lists of runs show of each run, read once."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from core.config import RunConfig
-from core.errors import TextError
 from core.runs.folder import RunFolder, list_runs
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
-from core.text.corpora import find_corpus
+from core.text.corpora import catalogue
 from explorer.words import STATE_COLORS, state_in_words
 
 
@@ -42,12 +42,23 @@ def read_rows(home: Path, most: int | None = None) -> list[RunRow]:
     return [_row(folder) for folder in list_runs(home)[:most]]
 
 
-def corpus_title(name: str, home: Path) -> str:
-    """The title of a text; its name where it is gone."""
+def corpus_titles(home: Path) -> dict[str, str]:
+    """The title of every text there is, by its name; a list asks once for all its lines."""
+    return {corpus.name: corpus.title for corpus in catalogue(home)}
+
+
+def curve_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """A run's metrics, read again only when they have changed. Shared: never change them."""
     try:
-        return find_corpus(name, home).title
-    except TextError:
-        return name
+        found = folder.metrics_path.stat()
+    except OSError:
+        return []
+    return _curve(folder.path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=32)
+def _curve(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+    return RunFolder(path).read_metrics()
 
 
 def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_figure
 from explorer.charts.palette import run_colors
-from explorer.run_rows import RunRow, corpus_title, differing_settings
+from explorer.run_rows import RunRow, corpus_titles, curve_of, differing_settings
 from explorer.ui import card, current_palette, literal
 from explorer.words import state_in_words, when_in_words
 
@@ -82,7 +82,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         )
         palette = current_palette()
         colors = run_colors([row.id for row in rows], palette)
-        curves = {row.id: row.folder.read_metrics() for row in shown}
+        curves = {row.id: curve_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step")
         st.plotly_chart(figure, key="comparison", config={"displaylogo": False})
@@ -99,13 +99,17 @@ def draw_damaged(rows: list[RunRow]) -> None:
 
 def _styled(rows: list[RunRow]) -> Styler:
     colors = run_colors([row.id for row in rows], current_palette())
+    titles = corpus_titles(service.home())
     table = pd.DataFrame(
         {
             " ": ["●" for _ in rows],
             "Name": [row.name for row in rows],
             "State": ["damaged" if row.problem else state_in_words(row.status) for row in rows],
             "Model": [_model(row) for row in rows],
-            "Text": [corpus_title(row.record.config.data.corpus, service.home()) if row.record else "" for row in rows],
+            "Text": [
+                titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
+                for row in rows
+            ],
             "Step": [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
             "Val loss": [row.status.val_loss if row.record else None for row in rows],
             "When": [when_in_words(row.record.created) if row.record else "" for row in rows],

@@ -22,7 +22,7 @@ from explorer.components.live import (
     live_status,
 )
 from explorer.forms import number
-from explorer.run_rows import corpus_title
+from explorer.run_rows import corpus_titles
 from explorer.state import notify, open_page, take_notice
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, current_palette, literal, page_style, show_error
@@ -170,7 +170,8 @@ def draw_settings(record: RunRecord) -> None:
     changed = differences(config, base)
     note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
     with card("Settings", note, key="settings"):
-        rows = [f"| Text | **{literal(corpus_title(config.data.corpus, service.home()))}** |"]
+        title = corpus_titles(service.home()).get(config.data.corpus, config.data.corpus)
+        rows = [f"| Text | **{literal(title)}** |"]
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
                 value = f"**{literal(number(value_at(config, path)))}**"
