@@ -16,6 +16,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("generate", help="let a trained model write", description="Let a trained model write.")
     parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
     parser.add_argument("--prompt", default="\n", help="what it goes on from (a new line)")
+    parser.add_argument("--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a new line")
     for name, setting in fields_of(GenerationConfig):
         flag = f"--{_SHORT.get(name, name).replace('_', '-')}"
         about = f"{setting.help} ({setting.default})".replace("%", "%%")
@@ -33,8 +34,9 @@ def run(options: argparse.Namespace) -> int:
 
     model, tokenizer, _ = load_model(find_run(options.wanted, home()))
     ids = tokenizer.encode(options.prompt)
+    stop = tokenizer.encode(options.stop.replace(r"\n", "\n"))
     sys.stdout.write(options.prompt.lstrip("\n"))
-    for token in generate(model, ids, settings, alternatives=0):
+    for token in generate(model, ids, settings, stop=stop, alternatives=0):
         sys.stdout.write(tokenizer.decode([token.id]))
         sys.stdout.flush()
     sys.stdout.write("\n")

@@ -31,12 +31,13 @@ def runs(_: argparse.Namespace) -> int:
 
 
 def corpora(_: argparse.Namespace) -> int:
-    from core.text.corpora import catalogue
+    from core.text.corpora import catalogue, preview
 
-    table = _table("name", "title", "characters", "language", "licence")
+    table = _table("name", "title", "characters", "language", "licence", "begins")
     for corpus in catalogue(home()):
         size = f"{corpus.characters:,}" if corpus.characters else "?"
-        table.add_row(corpus.name, Text(corpus.title), size, corpus.language, corpus.licence)
+        begins = Text(preview(corpus, home()) or "(downloaded when first used)" * corpus.download)
+        table.add_row(corpus.name, Text(corpus.title), size, corpus.language, corpus.licence, begins)
     return _show(table)
 
 

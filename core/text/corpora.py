@@ -7,16 +7,17 @@ from pathlib import Path
 
 from core.errors import TextError
 from core.text.corpus import Corpus
-from core.text.own_text import load_own_text, own_texts
+from core.text.own_text import load_own_text, own_text_file, own_texts
 from core.text.python_source import python_source
 from core.text.shakespeare import shakespeare
 
-__all__ = ["Corpus", "catalogue", "find_corpus", "load_corpus", "text_hash"]
+__all__ = ["Corpus", "catalogue", "find_corpus", "load_corpus", "preview", "text_hash"]
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TINY_SHAKESPEARE_FILE = "tinyshakespeare.txt"
 
+_BEGINNING = 2000  # characters, more than enough for a first line
 _BUILT_IN = {"shakespeare": shakespeare, "python": python_source}
 
 
@@ -72,6 +73,24 @@ def load_corpus(name: str, home: Path) -> str:
         return _load_tiny_shakespeare(home)
     find_corpus(name, home)  # also where it was loaded before and is deleted now
     return _load_own(name, home)
+
+
+def preview(corpus: Corpus, home: Path, length: int = 50) -> str:
+    """Its first line that says something, cut to so many characters. Never downloads: empty where it is not here."""
+    if corpus.download:
+        return ""
+    try:
+        if corpus.name in _BUILT_IN:
+            beginning = _load_built_in(corpus.name)[:_BEGINNING]
+        else:
+            file = own_text_file(corpus.name, home) if corpus.own else home / "downloads" / TINY_SHAKESPEARE_FILE
+            with file.open(encoding="utf-8", errors="replace") as text:
+                beginning = text.read(_BEGINNING)
+    except (OSError, TextError):
+        return ""
+    lines = [" ".join(line.split()) for line in beginning.splitlines()]
+    said = next((line for line in lines if line and not line.endswith(":")), "")  # the name of a speaker says nothing
+    return said if len(said) <= length else said[: length - 1].rstrip() + "\u2026"
 
 
 def text_hash(text: str) -> str:

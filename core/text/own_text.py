@@ -103,7 +103,7 @@ def own_texts(home: Path) -> list[Corpus]:
 def load_own_text(name: str, home: Path) -> str:
     """The kept text of that name; raises TextError if it is missing or no longer what was saved."""
     try:
-        data = _file(name, home).read_bytes()
+        data = own_text_file(name, home).read_bytes()
     except OSError as error:
         raise TextError(f"The text {name} cannot be read: {error.strerror or error}.") from None
     if not hashlib.sha256(data).hexdigest().startswith(name.removeprefix("text-")):
@@ -113,7 +113,7 @@ def load_own_text(name: str, home: Path) -> str:
 
 def delete_text(name: str, home: Path) -> None:
     """Remove a kept text for good; raises TextError if there is none of that name."""
-    file = _file(name, home)
+    file = own_text_file(name, home)
     try:
         file.unlink()
         file.with_suffix(".json").unlink(missing_ok=True)
@@ -148,7 +148,8 @@ def _clean(title: str) -> str:
     return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
 
 
-def _file(name: str, home: Path) -> Path:
+def own_text_file(name: str, home: Path) -> Path:
+    """Where the kept text of that name lies; raises TextError for what is no such name (a path, say)."""
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
     return home / "texts" / f"{name}.txt"

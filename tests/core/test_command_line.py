@@ -79,6 +79,12 @@ def test_train_then_generate(home, text_file, capsys):
     assert texts[0].startswith("99 b")
     assert len(texts[0]) == len("99 b") + 30 + 1
     assert set(texts) == {texts[0]}
+    stop_at = ["--stop", texts[0][20].replace("\n", r"\n")]
+    assert (
+        main(["generate", "latest", "--prompt", "99 b", "--tokens", "30", "--seed", "7", "--top-k", "3", *stop_at]) == 0
+    )
+    assert capsys.readouterr().out == f"99 b{texts[0][4:20].split(texts[0][20])[0]}\n"
+    assert "U+65E5" in refused(capsys, "generate", "latest", "--stop", r"\n日")
 
     assert "U+65E5" in refused(capsys, "generate", "latest", "--prompt", "日本")
     assert "at least one character" in refused(capsys, "generate", "latest", "--prompt", "")
@@ -166,6 +172,9 @@ def test_presets_and_corpora_are_listed(home, capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in ("gpt-quick", "gpt2", "shakespeare", "tinyshakespeare", "python"))
     assert "[bold]Bottles" in out
+    assert "99 bottles of beer on the wall, take 1 down" in out
+    assert "(downloaded when first used)" in out
+    assert len(list((home / "downloads").iterdir())) == 0
 
 
 def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(home, text_file, capsys):
