@@ -11,10 +11,10 @@ import psutil
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
+from core.files import write_json
 from core.home import home
 from core.model import GPT, Bigram
 from core.runs.capacity import threads, threads_for
-from core.runs.files import write_json
 from core.runs.folder import open_run
 from core.runs.models import load_model
 from core.runs.records import RunRecord
