@@ -20,6 +20,7 @@ from core.text.tokenizer import load_tokenizer
 MOST_ROWS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
+_CROWD = 0.85  # share of the letters that the map is drawn for
 ROWS = ("metrics", "samples", "events")
 _CHECKED = 64  # bytes in front of a mark that must be the same as when it was made
 
@@ -171,12 +172,18 @@ class RunReader:
                         "step": probe.step,
                         "tokens": [visible(token) for token in tokens],
                         "kinds": [kind_of(token) for token in tokens],
-                        "xy": np.round(
-                            self._points.astype(np.float64) / max(float(np.abs(self._points).max()), 1e-9), 4
-                        ).tolist(),
+                        "xy": np.round(_on_the_map(self._points), 4).tolist(),
                     }
                 ),
             )
+
+
+def _on_the_map(points: np.ndarray) -> np.ndarray:
+    """Points (V, 2) in [-1, 1], with room for the crowd: a few rare letters far out are drawn at the rim instead."""
+    points = points.astype(np.float64) - np.median(points, axis=0)
+    distances = np.linalg.norm(points, axis=1, keepdims=True)
+    rim = max(1.2 * float(np.quantile(distances, _CROWD)), 1e-9)
+    return points / np.maximum(distances, rim)
 
 
 def _last_mark(path: Path, size: int) -> Mark:

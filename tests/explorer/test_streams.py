@@ -75,7 +75,7 @@ def test_the_pictures_hold_what_the_probe_holds(finished_run):
     assert shape == probe.attention.shape and len(attention["tokens"]) == shape[2]
     assert np.array_equal(np.frombuffer(b64decode(attention["bytes"]), np.uint8).reshape(shape), probe.attention)
     xy = np.array(embedding["xy"])
-    assert xy.shape == (len(probe.embedding), 2) and np.abs(xy).max() == pytest.approx(1.0)
+    assert xy.shape == (len(probe.embedding), 2) and 0.5 < np.abs(xy).max() <= 1
     assert len(embedding["tokens"]) == len(embedding["kinds"]) == len(xy)
 
 
