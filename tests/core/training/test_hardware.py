@@ -1,3 +1,8 @@
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -15,18 +20,30 @@ def test_what_was_found_is_said_in_a_sentence():
     assert found.versions["torch"] == torch.__version__
 
 
-@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_it_says_so_and_what_follows():
-    found = find_hardware("auto")
+    found = find_hardware("cpu")
     assert found.device == "cpu"
-    assert found.sentence.startswith("No GPU found, so this trains on the processor: ")
     assert f"{found.cores} core" in found.sentence
-    assert find_hardware("cpu") == found
+    mps = torch.backends.mps.is_available()
+    told = told_without_cuda("print(find_hardware().sentence)", "print(find_hardware('cpu') == find_hardware())")
+    expected = "This trains on Apple's GPU: " if mps else "No GPU found, so this trains on the processor: "
+    assert told.startswith(expected)
+    assert told.endswith(f"{not mps}\n")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU")
 def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do():
-    with pytest.raises(ExplorerError, match="an NVIDIA GPU, but .* Set the device to auto"):
-        find_hardware("cuda")
+    told = told_without_cuda(
+        "from core.errors import ExplorerError",
+        "try: find_hardware('cuda')",
+        "except ExplorerError as error: print(error)",
+    )
+    assert re.search("an NVIDIA GPU, but .* Set the device to auto", told)
     with pytest.raises(ExplorerError, match="a device called 'tpu'"):
         find_hardware("tpu")
+
+
+def told_without_cuda(*lines: str) -> str:
+    """What a Python of its own prints that can see no NVIDIA GPU, whatever this machine has."""
+    script = "\n".join(["from core.training.hardware import find_hardware", *lines])
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run([sys.executable, "-c", script], env=hidden, capture_output=True, text=True, check=True).stdout
