@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from core.errors import RunError
+from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, list_runs, open_run
 from explorer import service, state
+from explorer.service import Opened
 from explorer.ui import empty_state, page_style, show_error
 from explorer.words import model_in_words, state_in_words
 
@@ -45,7 +46,19 @@ def choose_run(title: str, what: str) -> RunFolder:
     return runs[chosen]
 
 
-def step_line(folder: RunFolder, step: int) -> None:
+def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
+    """`choose_run`, its model opened, and the line that says at which step it is; where that fails, the page ends."""
+    folder = choose_run(title, what)
+    try:
+        opened = service.open_model(folder.id)
+    except ExplorerError as error:
+        show_error(error)
+        st.stop()
+    _step_line(folder, opened.step)
+    return folder, opened
+
+
+def _step_line(folder: RunFolder, step: int) -> None:
     """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
     status = folder.status()
     if status.ended:

@@ -2,22 +2,14 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
-from explorer import service, state, writing_cards
-from explorer.run_choice import choose_run, step_line
-from explorer.ui import show_error
+from explorer import state, writing_cards
+from explorer.run_choice import open_chosen
 
-folder = choose_run(
+folder, opened = open_chosen(
     "Generate",
     "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
     "considered. It takes a run that has learned something; the first is trained in half a minute.",
 )
-try:
-    opened = service.open_model(folder.id)
-except ExplorerError as error:
-    show_error(error)
-    st.stop()
-step_line(folder, opened.step)
 
 if "generate_prompt" not in st.session_state:
     known, asked = set(opened.tokenizer.tokens), state.recall("writing")

@@ -2,25 +2,18 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
-from explorer import inside_cards, service
+from explorer import inside_cards
 from explorer.prompt import example_prompt, read_prompt
-from explorer.run_choice import choose_run, step_line
-from explorer.ui import literal, show_error
+from explorer.run_choice import open_chosen
+from explorer.ui import literal
 
 VIEWS = ("Attention", "Predictions", "Embeddings")
 
-folder = choose_run(
+folder, opened = open_chosen(
     "Look inside",
     "Here you open a trained model: where each of its heads looks, letter by letter, what it expects next, and "
     "which letters it has learned to treat alike. It takes a run to look into; the first is trained in half a minute.",
 )
-try:
-    opened = service.open_model(folder.id)
-except ExplorerError as error:
-    show_error(error)
-    st.stop()
-step_line(folder, opened.step)
 
 if "inspect_prompt" not in st.session_state:
     probe = folder.read_probe()
