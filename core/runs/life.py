@@ -1,0 +1,106 @@
+"""How a run fares, whether its worker lives, and what a dead one said last."""
+
+import fcntl
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+from core.errors import RunError
+from core.files import write_atomically
+from core.runs.paths import RunPaths
+from core.runs.processes import ProcessId, is_alive
+from core.runs.records import Status
+
+# How Python introduces the frames of a traceback or of a crash.
+_SAYS_NOTHING = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
+
+
+class RunLife(RunPaths):
+    """The part of a run's folder that tells its state and its process."""
+
+    def status(self) -> Status:
+        """How the run fares. Never raises; a run whose worker has died has failed, with the worker's last words."""
+        try:
+            status = self._read_status()
+        except RunError as error:
+            return Status(state="failed", reason=str(error))
+        if status.ended or status.pid is None or is_alive(ProcessId(status.pid, status.pid_started or 0.0)):
+            return status
+        try:
+            # The worker may have written its end and left between the two looks above.
+            again = self._read_status()
+        except RunError:
+            again = status
+        return again if again.pid != status.pid or again.ended else self._died(again)
+
+    def settle(self) -> Status:
+        """`status()`, and a death that it finds is written down: much later, a pid tells less surely."""
+        status = self.status()
+        if status.state == "failed" and self.status_problem is None and not self._read_status().ended:
+            self.write_status(status)
+        return status
+
+    @property
+    def status_problem(self) -> str | None:
+        """A sentence on what is wrong with the file of the status; None where it can be read."""
+        try:
+            self._read_status()
+        except RunError as error:
+            return str(error)
+        return None
+
+    def write_status(self, status: Status, *, durable: bool = True) -> Status:
+        """Replace the status, and return it as written: with the time."""
+        stamped = status.model_copy(update={"updated": time.time()})
+        with self._writing("changed"):
+            write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
+        return stamped
+
+    def last_words(self, lines: int = 3) -> str:
+        """The last lines of the worker's log that say something; empty if it said nothing.
+
+        Where the log ends in a traceback, its frames are passed over: they are indented, the error itself is not.
+        """
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(max(0, self.log_path.stat().st_size - 20_000))
+                said = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        meaningful = [line.rstrip() for line in said if re.match(r"\S", line) and re.search(r"\w", line)]
+        words = [line for line in meaningful if not line.startswith(_SAYS_NOTHING)]
+        return "\n".join(line[:300] for line in words[-lines:])
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one process that trains in this folder; the lock falls when the process ends, however it ends.
+
+        Raises RunError if another one does.
+        """
+        with self._writing("trained"):
+            file = self.lock_path.open("ab")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"Another process is training the run {self.name!r} already.") from None
+            yield
+
+    def _read_status(self) -> Status:
+        try:
+            return Status.model_validate(self._read_json(self.status_path))
+        except ValidationError:
+            raise RunError(f"The file status.json of run {self.id} is damaged.") from None
+
+    def _died(self, status: Status) -> Status:
+        said = self.last_words()
+        reason = (
+            "Its process ended without saying why; the system may have stopped it, for instance for want of memory."
+        )
+        if said:
+            reason = f"Its process ended. Its last words: {said}"
+        changes = {"state": "failed", "reason": reason, "pid": None, "pid_started": None, "seconds_left": None}
+        return status.model_copy(update=changes)

@@ -1,0 +1,29 @@
+"""What a run writes down row by row: metrics, samples and events, in files that are only ever appended to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.files import append_row, read_rows
+from core.runs.paths import RunPaths
+
+
+class RunRows(RunPaths):
+    """The part of a run's folder that grows."""
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        append_row(self.metrics_path, row)
+
+    def append_sample(self, row: Mapping[str, Any]) -> None:
+        append_row(self.samples_path, row)
+
+    def append_event(self, row: Mapping[str, Any]) -> None:
+        append_row(self.events_path, row)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        return read_rows(self.metrics_path)
+
+    def read_samples(self) -> list[dict[str, Any]]:
+        return read_rows(self.samples_path)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        return read_rows(self.events_path)

@@ -1,0 +1,33 @@
+"""The weights that a run keeps: as of its last save, and along the way."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from core.runs.paths import RunPaths
+
+
+def weights_step(path: Path) -> int:
+    """The step at which a weights file of ours was written; -1 for a file that is missing or damaged."""
+    try:
+        with safe_open(path, "np") as file:
+            return int((file.metadata() or {})["step"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return -1
+
+
+class RunWeights(RunPaths):
+    """The part of a run's folder that a model is loaded from."""
+
+    def snapshot_path(self, step: int) -> Path:
+        return self.snapshots_folder / f"step-{step:08d}.safetensors"
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """The weights kept along the way, by step."""
+        found = sorted(self.snapshots_folder.glob("step-*.safetensors"))
+        return [(int(path.stem.removeprefix("step-")), path) for path in found]
+
+    def latest_weights(self) -> Path | None:
+        """The newest weights there are, of a checkpoint, the end or a snapshot. None before the first."""
+        newest = max([*self.snapshots(), (weights_step(self.weights_path), self.weights_path)])
+        return newest[1] if newest[0] >= 0 else None
