@@ -196,6 +196,15 @@ class TrainConfig(Config):
         label="Schedule",
         advanced=True,
     )
+    decay_steps: int = setting(
+        0,
+        "The step at which the learning rate has fallen to its end, and stays there. 0: the last step.",
+        label="Decay until",
+        low=0,
+        high=1_000_000,
+        unit="steps",
+        advanced=True,
+    )
     weight_decay: float = setting(
         0.1,
         "Pull of the weight matrices towards zero at each step; biases and norms are left alone (Loshchilov 2017).",
@@ -315,6 +324,20 @@ class TrainConfig(Config):
         "auto",
         "Where to compute. auto takes an NVIDIA GPU, else Apple's, else the processor.",
         label="Device",
+        advanced=True,
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Numbers that matrix products are computed in. bfloat16 has a third of float32's digits and is faster where "
+        "the processor knows it, but not for every model. auto takes what this machine was measured to do faster.",
+        label="Precision",
+        advanced=True,
+    )
+    compile: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Let PyTorch translate the model into kernels made for it: a minute's wait, then faster steps. auto does so on "
+        "an NVIDIA GPU only.",
+        label="Compile",
         advanced=True,
     )
 

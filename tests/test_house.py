@@ -8,7 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # from the ground up; a module may import its own floor and those below
-    {"core.errors", "core.settings", "core.config", "core.presets", "core.home", "core.files", "core.words"},
+    {
+        "core.errors",
+        "core.settings",
+        "core.config",
+        "core.knobs",
+        "core.presets",
+        "core.home",
+        "core.files",
+        "core.words",
+    },
     {"core.text", "core.model"},
     {"core.training", "core.generation", "core.inspection"},
     {"core.runs"},

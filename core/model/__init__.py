@@ -11,7 +11,7 @@ from core.model.cache import KVCache
 from core.model.gpt import GPT
 from core.model.tap import Tap
 
-__all__ = ["GPT", "Bigram", "KVCache", "Tap", "build_model", "evaluating", "parameter_count"]
+__all__ = ["GPT", "Bigram", "KVCache", "Tap", "build_model", "evaluating", "parameter_count", "set_dropout"]
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
@@ -22,6 +22,13 @@ def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
 def parameter_count(model: nn.Module) -> int:
     """Numbers that training may change; tied weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Blank another share of numbers while training, in every dropout layer of the model."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class CausalSelfAttention(nn.Module):
         self.scale = 1 / math.sqrt(self.head_size) if config.attention_scale else 1.0
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)  # queries, keys, values at once
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.attn_dropout = nn.Dropout(config.dropout)
         self.resid_dropout = nn.Dropout(config.dropout)
         if config.position == "rope":
             cos, sin = rotary_angles(config.block_size, self.head_size)
@@ -58,7 +59,7 @@ class CausalSelfAttention(nn.Module):
             q, k, v,
             attn_mask=mask,
             is_causal=self.config.causal and new == total,
-            dropout_p=self.config.dropout if self.training else 0.0,
+            dropout_p=self.attn_dropout.p if self.training else 0.0,
             scale=self.scale,
         )  # fmt: skip
 
@@ -69,7 +70,7 @@ class CausalSelfAttention(nn.Module):
             scores = scores.masked_fill(~self._mask(q.size(2), k.size(2), q.device), float("-inf"))
         scores = touch(tap, "hook_attn_scores", scores)
         pattern = touch(tap, "hook_pattern", scores.softmax(dim=-1))
-        return F.dropout(pattern, self.config.dropout, self.training) @ v
+        return self.attn_dropout(pattern) @ v
 
     @staticmethod
     def _mask(queries: int, keys: int, device: torch.device) -> Tensor:

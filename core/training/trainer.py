@@ -4,15 +4,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
 from core.errors import TextError, TrainingError
-from core.model import build_model
+from core.knobs import turned
+from core.model import build_model, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss
 from core.training.optimizer import build_optimizer
@@ -32,6 +34,17 @@ class StepEvent(NamedTuple):
     grad_norm: float  # length of the whole gradient, before clipping
     tokens: int  # looked at in this step
     seconds: float
+
+
+class Closeup(NamedTuple):
+    """One step seen from near: what was read, how each token surprised, and which part is pushed how hard."""
+
+    step: int
+    inputs: Tensor  # (B, T) token ids
+    targets: Tensor  # (B, T) token ids
+    losses: Tensor  # (B, T) nats
+    gradient_norms: dict[str, float]  # length of the gradient of each part (`wte`, `h.0.attn`, ...), before clipping
+    weight_norms: dict[str, float]  # length of the same part's weights, before the step
 
 
 class EvaluationEvent(NamedTuple):
@@ -57,18 +70,31 @@ class Trainer:
     Args:
         train_ids, val_ids: the two splits, one-dimensional, int64.
         device: `cpu`, `cuda` or `mps`; see `core.training.hardware`.
+        precision: `float32`, or `bfloat16` for the matrix products of the forward and backward pass; weights and the
+            optimizer's averages stay float32 (mixed precision, Micikevicius 2017).
 
     Attributes:
+        config: as of now, with all knobs turned so far.
         step: updates done so far.
+        closeup: of the last step that was asked to be seen closely.
 
     Raises:
         TextError: a split is too short for one window of the context and its next token.
     """
 
-    def __init__(self, config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int, device: str = "cpu"):
+    def __init__(
+        self,
+        config: RunConfig,
+        train_ids: Tensor,
+        val_ids: Tensor,
+        vocab_size: int,
+        device: str = "cpu",
+        precision: str = "float32",
+    ):
         self.config, self.vocab_size = config, vocab_size
-        self.device = torch.device(device)
+        self.device, self.precision = torch.device(device), precision
         self.step = 0
+        self.closeup: Closeup | None = None
         block_size, train = config.model.block_size, config.train
         for name, ids in (("training", train_ids), ("validation", val_ids)):
             if len(ids) <= block_size:
@@ -86,11 +112,25 @@ class Trainer:
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, train)
         self._parameters = dict(self.model.named_parameters())
+        compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
+        self._forward = torch.compile(self.model) if compiled else self.model
         self._batch_dice = torch.Generator().manual_seed(train.seed)
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
-    def train_step(self) -> StepEvent:
+    def turn(self, knob: str, value: Any) -> None:
+        """Turn one of `core.knobs.KNOBS`, named by its dotted path; the next step is the first to feel it.
+
+        Raises:
+            ConfigError: the knob is unknown, or the value out of its bounds.
+        """
+        self.config = turned(self.config, knob, value)
+        set_dropout(self.model, self.config.model.dropout)
+
+    def train_step(self, closely: bool = False) -> StepEvent:
         """Draw a batch, find the gradient, take one step of the optimizer.
+
+        Args:
+            closely: leave a `closeup` of this step; its course is the same.
 
         Raises:
             TrainingError: the loss or its gradient is not finite; the weights are as they were before the step.
@@ -104,8 +144,11 @@ class Trainer:
         if not model.training:
             model.train()
         with self._own_dropout():
-            _, loss = model(x, y)
+            with self._mixed_precision():
+                logits, loss = (model if closely else self._forward)(x, y)
             loss.backward()
+        if closely:
+            self.closeup = self._see_closely(x, y, logits.detach())
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
@@ -128,9 +171,10 @@ class Trainer:
         """Mean loss over the fixed windows of both splits; changes nothing that training depends on."""
         start = perf_counter()
         batch_size = max(self.config.train.batch_size, _MEASURED_TOKENS // self.model.block_size)
-        train_loss, val_loss = (
-            mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)
-        )
+        with self._mixed_precision():
+            train_loss, val_loss = (
+                mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)
+            )
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
@@ -149,7 +193,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next step depends on, as tensors by name: weights, the optimizer's averages, dice, step.
 
-        The tensors are the live ones, as torch's own state dicts are; copy them to keep them.
+        The settings are not among them: a trainer that goes on from here is made with this one's `config`. The tensors
+        are the live ones, as torch's own state dicts are; copy them to keep them.
         """
         state = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
         for name, parameter in self._parameters.items():
@@ -193,6 +238,26 @@ class Trainer:
                 averages[index] = mine
         self.optimizer.load_state_dict({"state": averages, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
+    def _see_closely(self, x: Tensor, y: Tensor, logits: Tensor) -> Closeup:
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
+        norms: dict[str, list[float]] = {}
+        for name, parameter in self._parameters.items():
+            gradient = parameter.grad if parameter.grad is not None else torch.zeros(())
+            both = norms.setdefault(_part(name), [0.0, 0.0])
+            for index, tensor in enumerate((gradient, parameter.detach())):
+                both[index] = math.hypot(both[index], tensor.norm().item())
+        return Closeup(
+            self.step + 1,
+            x.cpu(),
+            y.cpu(),
+            losses.cpu(),
+            {part: gradient for part, (gradient, _) in norms.items()},
+            {part: weights for part, (_, weights) in norms.items()},
+        )
+
+    def _mixed_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
     @contextmanager
     def _own_dropout(self) -> Iterator[None]:
         """Our own state in torch's generator inside the block, everyone else's again after it."""
@@ -207,6 +272,12 @@ class Trainer:
         finally:
             self._dropout_state = generator.get_rng_state()
             generator.set_rng_state(others)
+
+
+def _part(parameter: str) -> str:
+    """The part of the model that a parameter belongs to: `transformer.h.0.attn.c_attn.weight` to `h.0.attn`."""
+    names = parameter.removeprefix("transformer.").split(".")
+    return ".".join(names[:3] if names[0] == "h" else names[:1])
 
 
 def _not_finite(step: int, loss: float) -> str:

@@ -7,6 +7,7 @@ from torch.nn.utils import get_total_norm
 from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
 from core.errors import TextError, TrainingError
 from core.generation import generate
+from core.settings import value_at
 from core.training.schedule import learning_rate_at
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
@@ -158,6 +159,65 @@ def test_what_is_no_number_stops_before_the_step_and_names_it(small, make_traine
     assert trainer.step == 1
     after = trainer.state_dict()
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
+
+
+def test_a_turned_knob_is_felt_from_the_next_step_on_and_not_before(small, make_trainer):
+    steps, _ = course(make_trainer(small))
+    for knob, value in [("train.learning_rate", 0.1), ("model.dropout", 0.5), ("train.batch_size", 7)]:
+        trainer = make_trainer(small)
+        events = [trainer.train_step() for _ in range(5)]
+        trainer.turn(knob, value)
+        events += [trainer.train_step() for _ in range(3)]
+        assert [event[:4] for event in events[:5]] == steps[:5]
+        assert events[5][:4] != steps[5]
+        assert value_at(trainer.config, knob) == value
+
+
+def test_turning_there_and_back_between_two_steps_changes_nothing(small, make_trainer):
+    steps, end = course(make_trainer(small))
+    trainer = make_trainer(small)
+    for _ in steps:
+        trainer.turn("model.dropout", 0.6)
+        trainer.turn("model.dropout", small.model.dropout)
+        trainer.train_step()
+    assert equal(weights(trainer), end)
+
+
+def test_turning_the_last_step_makes_training_longer_or_shorter(small, make_trainer):
+    for steps in (6, 20):
+        trainer = make_trainer(small)
+        for event in trainer.events():
+            if event.step == 4:
+                trainer.turn("train.steps", steps)
+        assert trainer.step == steps
+
+
+def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_trainer):
+    steps, end = course(make_trainer(small))
+    trainer = make_trainer(small)
+    for expected in steps:
+        event = trainer.train_step(closely=True)
+        assert event[:4] == expected
+        seen = trainer.closeup
+        assert seen.step == event.step
+        assert seen.inputs.shape == seen.targets.shape == seen.losses.shape == (4, 8)
+        assert torch.equal(seen.inputs[:, 1:], seen.targets[:, :-1])
+        assert seen.losses.mean().item() == pytest.approx(event.loss, rel=1e-5)
+        assert math.hypot(*seen.gradient_norms.values()) == pytest.approx(event.grad_norm, rel=1e-5)
+        assert {"wte", "wpe", "h.0.attn", "h.0.mlp", "h.1.attn", "ln_f"} <= seen.gradient_norms.keys()
+        assert seen.weight_norms.keys() == seen.gradient_norms.keys()
+    assert equal(weights(trainer), end)
+
+
+def test_bfloat16_learns_the_same_with_fewer_digits(small, make_trainer):
+    trainer = make_trainer(small)
+    mixed = Trainer(small, trainer.train_ids, trainer.train_ids, 11, precision="bfloat16")
+    for _ in range(8):
+        exact, rounded = trainer.train_step().loss, mixed.train_step().loss
+        assert exact != rounded
+        assert rounded == pytest.approx(exact, abs=0.02)
+    assert all(parameter.dtype == torch.float32 for parameter in mixed.model.parameters())
+    assert math.isfinite(mixed.evaluate().val_loss)
 
 
 def test_the_bigram_trains_too():

@@ -1,0 +1,51 @@
+import pytest
+
+from core.config import RunConfig, TrainConfig
+from core.errors import ConfigError
+from core.knobs import KNOBS, turned
+from core.settings import fields_of
+from core.training.schedule import learning_rate_at
+
+CONFIG = RunConfig(train=TrainConfig(steps=100, learning_rate=1e-3, min_learning_rate=1e-4, warmup_steps=10))
+
+
+def test_every_knob_is_a_setting():
+    assert set(KNOBS) <= {path for path, _ in fields_of(RunConfig)}
+
+
+def test_turning_the_learning_rate_scales_all_of_its_schedule():
+    lower = turned(CONFIG, "train.learning_rate", 5e-4)
+    for step in range(120):
+        assert learning_rate_at(step, lower.train) == pytest.approx(learning_rate_at(step, CONFIG.train) / 2)
+
+
+@pytest.mark.parametrize("steps", [50, 300])
+def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
+    other = turned(CONFIG, "train.steps", steps)
+    assert other.train.steps == steps
+    for step in range(100):
+        assert learning_rate_at(step, other.train) == learning_rate_at(step, CONFIG.train)
+    assert learning_rate_at(250, other.train) == 1e-4
+    twice = turned(other, "train.steps", 400)
+    assert twice.train.decay_steps == 100
+
+
+def test_the_same_turn_again_changes_nothing():
+    once = turned(CONFIG, "train.learning_rate", 3e-4)
+    assert turned(once, "train.learning_rate", 3e-4) == once
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "sentence"),
+    [
+        ("model.n_layer", 6, "'model.n_layer' cannot be turned"),
+        ("nonsense", 1, "'nonsense' cannot be turned"),
+        ("train.learning_rate", 0.0, "train.learning_rate cannot be 0.0: it must be a number from"),
+        ("train.learning_rate", "much", "train.learning_rate cannot be 'much'"),
+        ("model.dropout", 1.5, "model.dropout cannot be 1.5"),
+        ("train.batch_size", 2.5, "train.batch_size cannot be 2.5"),
+    ],
+)
+def test_what_cannot_be_turned_is_refused_in_a_sentence(knob, value, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        turned(CONFIG, knob, value)
