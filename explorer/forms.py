@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.settings import Config, Setting, fields_of, value_at
+from explorer.words import number
 
 SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
 FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole numbers does
@@ -75,20 +76,6 @@ def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
             # Written and read again, so that 3 * 1e-4 is 0.0003 and not 0.00030000000000000003.
             found |= {float(f"{share}e{power}") for share in SHARES}
     return sorted({setting.type(value) for value in found if low <= value <= high and setting.type(value) == value})
-
-
-def number(value: Any) -> str:
-    """A value as it is written beside its slider."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if value and abs(value) < 0.01:
-            mantissa, power = f"{value:.3e}".split("e")
-            return f"{float(mantissa):g}e{int(power)}"
-        return f"{value:g}"
-    return str(value)
 
 
 def _format(step: float) -> str:

@@ -16,6 +16,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import ENDED, Probe
 from core.text.display import kind_of, visible
 from core.text.tokenizer import load_tokenizer
+from explorer.words import turn_in_words
 
 MOST_ROWS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
@@ -219,7 +220,7 @@ def _rows_as_json(path: Path, start: Mark, end: Mark, most: int) -> str:
             lines = file.read(max(0, end.offset - begin)).split(b"\n")
     except OSError:
         begin, lines = 0, []
-    rows = thin([row for line in lines if (row := _row(line)) is not None], most)
+    rows = thin([_in_words(row) for line in lines if (row := _row(line)) is not None], most)
     return json.dumps({"rows": rows} if begin else {"rows": rows, "reset": True})
 
 
@@ -230,6 +231,13 @@ def _row(line: bytes) -> dict | None:
     except ValueError:
         return None
     return row if isinstance(row, dict) else None
+
+
+def _in_words(row: dict) -> dict:
+    """A row as it is; one that tells of a turned setting gets a `label`, to stand beside its mark on the curve."""
+    if row.get("kind") != "turn":
+        return row
+    return row | {"label": turn_in_words(str(row.get("knob")), row.get("before"), row.get("value"))}
 
 
 def _refuse(word: str) -> None:

@@ -21,12 +21,11 @@ from explorer.components.live import (
     live_samples,
     live_status,
 )
-from explorer.forms import number
 from explorer.run_rows import corpus_titles
 from explorer.state import notify, open_page, take_notice
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, current_palette, literal, page_style, show_error
-from explorer.words import STATE_COLORS, state_in_words
+from explorer.words import STATE_COLORS, number, state_in_words
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read

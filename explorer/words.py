@@ -2,9 +2,11 @@
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
-from core.config import ModelConfig
+from core.config import ModelConfig, RunConfig
 from core.runs.records import Status
+from core.settings import fields_of
 
 _STATES = {
     "queued": "waiting",
@@ -42,6 +44,26 @@ def loss_in_words(loss: float, unit: str = "letters") -> str:
     """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
     choices = math.exp(min(loss, 700.0))
     return f"like choosing among {choices:,.1f} {unit}" if choices < 1e6 else f"hopelessly lost among {unit}"
+
+
+def number(value: Any) -> str:
+    """A value as it is written beside its slider."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value and abs(value) < 0.01:
+            mantissa, power = f"{value:.3e}".split("e")
+            return f"{float(mantissa):g}e{int(power)}"
+        return f"{value:g}"
+    return str(value)
+
+
+def turn_in_words(knob: str, before: Any, value: Any) -> str:
+    """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
+    label = next((known.label.lower() for path, known in fields_of(RunConfig) if path == knob), knob)
+    return f"{label} {number(before)} → {number(value)}"
 
 
 def when_in_words(created: str, now: datetime | None = None) -> str:

@@ -7,6 +7,7 @@ export default function (component) {
     let rows = [];
     let timer = 0;
     let curves = [];
+    let asked = 0; // steps, as the run's status says: they may be turned while it trains
 
     function build() {
       root.replaceChildren();
@@ -50,7 +51,7 @@ export default function (component) {
         value.textContent = "–";
         return;
       }
-      const steps = Math.max(latest.data.steps, points[points.length - 1].step);
+      const steps = Math.max(asked || latest.data.steps, points[points.length - 1].step);
       const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
       const x = (row) => (row.step / steps) * (width - 8) + 1;
       const y = (row) => height - 4 - (row[spec.column] / top) * (height - 10);
@@ -76,7 +77,7 @@ export default function (component) {
       context.beginPath();
       context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
       context.fill();
-      const text = spec.format === "rate" ? smallNumber(line[spec.column]) : spec.format === "short" ? thousands(line[spec.column]) : line[spec.column].toFixed(2);
+      const text = spec.format === "rate" ? rateInWords(line[spec.column]) : spec.format === "short" ? short(line[spec.column]) : line[spec.column].toFixed(2);
       value.textContent = hover === null ? text : `${text} at step ${line.step.toLocaleString("en")}`;
     }
 
@@ -92,7 +93,11 @@ export default function (component) {
           leave?.();
           runId = next.data.run;
           rows = [];
+          asked = 0;
           leave = liveRun(runId).subscribe({
+            status(value) {
+              asked = value.steps;
+            },
             metrics(all) {
               const first = !rows.length;
               rows = all;
@@ -117,12 +122,4 @@ export default function (component) {
 
 function nearest(points, step) {
   return points.reduce((best, row) => (Math.abs(row.step - step) < Math.abs(best.step - step) ? row : best));
-}
-
-function smallNumber(rate) {
-  return rate === 0 ? "0" : rate.toExponential(1).replace("e-0", "e-");
-}
-
-function thousands(number) {
-  return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
 }

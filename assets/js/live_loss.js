@@ -1,5 +1,5 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point. */
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 what was turned. */
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // more cannot be told apart on a screen
@@ -7,6 +7,8 @@ export default function (component) {
     let leave = null;
     let runId = null;
     let rows = [];
+    let turns = [];
+    let asked = 0; // steps, as the run's status says: they may be turned while it trains
     let baselines = null;
     let plot = null;
     let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
@@ -119,6 +121,9 @@ export default function (component) {
       const last = end.length && (choice.logSteps ? Math.log10(stepOf(end[0])) : end[0].step);
       // Near the right edge the number would cover the labels of the lines.
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
+      const placeOf = (step) => ((choice.logSteps ? Math.log10(Math.max(1, step)) : step) - left) / (right - left);
+      const marks = turnMarks(turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
+      for (const [name, values] of Object.entries(marks)) (traces[name] ||= Array(4).fill(null))[4] = values;
       plot.update(chart, traces, axes);
       rest = Math.max(200, 4 * (performance.now() - begun));
     }
@@ -156,7 +161,7 @@ export default function (component) {
 
     /* All steps, all curves and lines; as `loss_range` in explorer/charts/loss.py. */
     function wholeRange(made) {
-      const steps = Math.max(latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+      const steps = Math.max(asked || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
       const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
       for (const { name } of made.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
       let [low, high] = made.yaxis.range;
@@ -184,6 +189,8 @@ export default function (component) {
           leave?.();
           runId = data.run;
           rows = [];
+          turns = [];
+          asked = 0;
           waiting.hidden = false;
           baselines = null;
           zoomed = false;
@@ -194,10 +201,15 @@ export default function (component) {
               waiting.hidden = rows.length > 0;
               fillSoon();
             },
-            status(value) {
-              if (!value.baselines || baselines) return;
-              baselines = value.baselines;
+            events(all) {
+              turns = all.filter((row) => row.kind === "turn");
               fillSoon();
+            },
+            status(value) {
+              const changed = value.steps !== asked || (value.baselines && !baselines);
+              asked = value.steps;
+              baselines ||= value.baselines;
+              if (changed) fillSoon();
             },
           });
         }

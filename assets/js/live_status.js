@@ -33,14 +33,14 @@ export default function (component) {
       loss.value.style.color = currentPalette(root, data.palettes).validation;
       loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
       if (measured) {
-        const bold = element("b", "", inWords(Math.exp(measured.val_loss)));
+        const bold = element("b", "", choicesInWords(Math.exp(measured.val_loss)));
         loss.note.replaceChildren("like choosing among ", bold, " letters · " + passed(measured.val_loss, status && status.baselines));
       } else {
         loss.note.textContent = "measured on text it never trains on";
       }
       speed.value.textContent = row && row.tokens_per_second ? short(row.tokens_per_second) : "–";
       speed.note.textContent = `letters a second, ${data.machine}`;
-      rate.value.textContent = row && row.lr !== undefined ? scientific(row.lr) : "–";
+      rate.value.textContent = row && row.lr !== undefined ? rateInWords(row.lr) : "–";
       rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : "gradient norm";
       const step = status ? status.step : 0;
       const steps = (status && status.steps) || data.steps;
@@ -87,25 +87,12 @@ export default function (component) {
   });
 }
 
-function inWords(choices) {
-  return choices < 9.95 ? choices.toFixed(1) : choices.toFixed(0);
-}
-
 /* Which of the counted lines this loss lies under. */
 function passed(loss, baselines) {
   const names = { uniform: "guessing", unigram: "counting letters", bigram: "counting pairs", trigram: "counting triples" };
   if (!baselines) return "lower is better";
   const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
   return beaten.length ? `better than ${names[beaten[beaten.length - 1]]}` : "no better than guessing yet";
-}
-
-function short(number) {
-  if (number >= 1e6) return (number / 1e6).toFixed(1) + "M";
-  return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
-}
-
-function scientific(rate) {
-  return rate === 0 ? "0" : rate >= 0.1 ? rate.toPrecision(2) : rate.toExponential(1).replace("e-0", "e-");
 }
 
 function gradientInWords(norm, clip) {
@@ -120,15 +107,8 @@ function timeInWords(status, data) {
   if (state === "starting") return "starting …";
   if (state === "running") {
     // The first steps of a run are slow and say nothing about the others.
-    return status && status.seconds_left && status.step >= 5 ? `${duration(status.seconds_left)} left` : "starting …";
+    return status && status.seconds_left && status.step >= 5 ? `${durationInWords(status.seconds_left)} left` : "starting …";
   }
-  if (state === "finished") return status && status.seconds ? `done in ${duration(status.seconds)}` : "done";
+  if (state === "finished") return status && status.seconds ? `done in ${durationInWords(status.seconds)}` : "done";
   return state;
-}
-
-function duration(seconds) {
-  const whole = Math.max(1, Math.round(seconds));
-  if (whole < 90) return `${whole} s`;
-  if (whole < 5400) return `${Math.floor(whole / 60)} min ${whole < 600 ? `${whole % 60} s` : ""}`.trim();
-  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
 }

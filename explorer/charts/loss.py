@@ -1,12 +1,13 @@
 """The loss chart: training and validation, and the lines that plain counting reaches on the same text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
 import numpy as np
 from plotly import graph_objects as go
 
+from explorer.charts.marks import TURN_AXIS, Mark, turn_trace
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 
@@ -25,6 +26,7 @@ def loss_figure(
     steps: int,
     palette: Palette = LIGHT,
     *,
+    marks: Iterable[Mark] = (),
     smoothing: float = SMOOTHING,
     height: int = 360,
 ) -> go.Figure:
@@ -32,12 +34,14 @@ def loss_figure(
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/js/live_loss.js`: training as measured, training smoothed,
-    validation, its last point; a line and a label by every name in `COUNTED`, hidden while its value is not known.
+    validation, its last point, what was turned; a line and a label by every name in `COUNTED`, hidden while its value
+    is not known.
 
     Args:
         rows: of metrics.jsonl, in the order of their steps.
         baselines: nats a token by the names in `COUNTED`; None while they are not counted.
         steps: where the step axis ends.
+        marks: what was turned while it trained.
         smoothing: share of the past in the smoothed line, 0 for none.
     """
     trained = [row for row in rows if row.get("loss") is not None]
@@ -84,6 +88,7 @@ def loss_figure(
                 hoverinfo="skip",
                 cliponaxis=False,
             ),
+            turn_trace(marks, steps, palette),
         ]
     )
     style(figure, palette, height=height)
@@ -95,6 +100,7 @@ def loss_figure(
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis={"title": {"text": "step"}, "range": [0, steps], "showgrid": False, "nticks": 6, "tickformat": ",d"},
         yaxis={"title": {"text": "loss, nats a letter"}, "range": loss_range([*training, *validation], baselines)},
+        yaxis2=TURN_AXIS,
     )
     shifts = label_shifts(baselines or {})
     for name, label in COUNTED.items():

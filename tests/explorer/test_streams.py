@@ -130,6 +130,13 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
     assert next(data for name, data, _ in again if name == "metrics") == last
 
 
+def test_a_turned_setting_comes_with_its_words(finished_run):
+    finished_run.append_event({"step": 20, "kind": "turn", "knob": "model.dropout", "value": 0.2, "before": 0.0})
+    rows = next(data["rows"] for name, data, _ in whole(finished_run) if name == "events")
+    assert rows[-1]["label"] == "dropout 0 → 0.2"
+    assert all("label" not in row for row in rows[:-1])
+
+
 def test_watchers_share_one_look_at_the_folder(running_run):
     async def scene():
         feeds = Feeds()

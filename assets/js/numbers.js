@@ -1,0 +1,27 @@
+/* Numbers in words, the same ones wherever a component writes them. */
+
+/* 5.0e-4; 0.12 from a tenth on. */
+function rateInWords(rate) {
+  return rate === 0 ? "0" : rate >= 0.1 ? rate.toPrecision(2) : rate.toExponential(1).replace("e-0", "e-");
+}
+
+/* 950, 18.6k, 1.2M */
+function short(number) {
+  if (number >= 1e6) return (number / 1e6).toFixed(1) + "M";
+  return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
+}
+
+/* As `duration_in_words` in explorer/words.py: "41 s", "1 min 20 s", "2 h 5 min", "9 days". */
+function durationInWords(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return whole % 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole / 60} min`;
+  if (whole < 48 * 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 2 * 365 * 86400) return `${Math.floor(whole / 86400).toLocaleString("en")} days`;
+  return `${Math.floor(whole / (365 * 86400)).toLocaleString("en")} years`;
+}
+
+/* How many letters to choose among: 6.7, 12, 66. */
+function choicesInWords(choices) {
+  return choices < 9.95 ? choices.toFixed(1) : choices < 1e6 ? Math.round(choices).toLocaleString("en") : "a great many";
+}

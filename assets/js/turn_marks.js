@@ -1,0 +1,43 @@
+/* The trace of what was turned while a run trained, filled in the browser as explorer/charts/marks.py fills it in Python:
+   of each mark the foot of its line, the place of its label, the top of its line, and a gap. */
+const MARK_ROWS = [0.99, 0.93, 0.87]; // heights at which labels may stand
+const MARK_LETTER = 6.2; // pixels of a label's letter
+
+/* turns: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels. */
+function turnMarks(turns, placeOf, stepOf, width) {
+  const together = new Map();
+  for (const { step, label } of turns) together.set(step, [...(together.get(step) || []), label]);
+  const marks = [...together].sort(([one], [two]) => one - two).map(([step, labels]) => ({
+    step,
+    label: labels[labels.length - 1] + (labels.length > 1 ? ` +${labels.length - 1}` : ""),
+    hover: labels.join(", "),
+  }));
+  const taken = MARK_ROWS.map(() => []);
+  for (const mark of marks.toReversed()) {
+    const place = placeOf(mark.step);
+    const share = (MARK_LETTER * mark.label.length + 6) / width;
+    mark.onLeft = place + share > 1;
+    const [left, right] = mark.onLeft ? [place - share, place] : [place, place + share];
+    if (place < 0 || place > 1 || left < 0) continue;
+    const row = taken.findIndex((spans) => spans.every(([begin, end]) => right < begin || left > end));
+    if (row < 0) continue;
+    taken[row].push([left, right]);
+    mark.height = MARK_ROWS[row];
+  }
+  const filled = { x: [], y: [], text: [], textposition: [], customdata: [] };
+  for (const { step, label, hover, height, onLeft } of marks) {
+    const shown = plainForPlotly(label);
+    const x = stepOf({ step });
+    filled.x.push(x, x, x, null);
+    filled.y.push(0, height || 1, 1, null);
+    filled.text.push("", height ? shown : "", "", "");
+    filled.textposition.push(...Array(4).fill(onLeft ? "middle left" : "middle right"));
+    filled.customdata.push(...Array(4).fill(plainForPlotly(hover)));
+  }
+  return filled;
+}
+
+/* plotly reads a little HTML in labels: here nothing of it is a tag. */
+function plainForPlotly(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
