@@ -1,8 +1,18 @@
 """Errors whose message is a sentence for the person at the screen or the shell."""
 
+from typing import Literal
+
+Problem = Literal["", "not_finite", "memory", "disk"]
+
 
 class ExplorerError(Exception):
-    """Something a user can understand and mend; pages and the command line show its message as it is."""
+    """Something a user can understand and mend; pages and the command line show its message as it is.
+
+    Attributes:
+        problem: which of the kinds of trouble it is that a page offers more than a sentence for; mostly none.
+    """
+
+    problem: Problem = ""
 
 
 class ConfigError(ExplorerError):
@@ -33,9 +43,29 @@ class RunError(ExplorerError):
     """A run folder is missing, damaged, or not in a state that allows what was asked."""
 
 
+class DiskFullError(RunError):
+    """There was no room on the disk for what had to be written; what was there before is still there."""
+
+    problem = "disk"
+
+
 class OutOfMemoryEstimate(ExplorerError):
     """The settings need more memory than the machine has; raised before anything starts."""
+
+    problem = "memory"
+
+
+class OutOfMemory(RunError):
+    """The machine had not as much memory as training asked for."""
+
+    problem = "memory"
 
 
 class TrainingError(ExplorerError):
     """Training cannot go on: the loss is no longer a number, or a saved state is of another model."""
+
+
+class NotFiniteError(TrainingError):
+    """The loss, its gradient or the weights are no longer finite numbers."""
+
+    problem = "not_finite"

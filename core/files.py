@@ -1,5 +1,7 @@
 """Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
 
+import errno
+import fcntl
 import json
 import math
 import os
@@ -11,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where a disk, a quota or a limit is full
 TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
 
 
@@ -57,12 +60,26 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line of JSON in a single write. Numbers that JSON cannot hold (nan, inf) become null."""
+    """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
+
+    Half a line that a crash has left at the end stays a line of its own. One that finds no room is taken back, so that
+    the row can be written again later. Any number of processes may append to one file.
+    """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
     }
-    with path.open("ab", buffering=0) as file:
-        file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
+    line = json.dumps(finite, allow_nan=False).encode() + b"\n"
+    with path.open("ab+", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = file.seek(0, os.SEEK_END)
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            line = b"\n" + line
+        try:
+            while line:  # a disk that fills up takes the beginning, and refuses only the rest
+                line = line[file.write(line) :]
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

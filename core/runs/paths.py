@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import RunError
+from core.errors import DiskFullError, RunError
+from core.files import FULL
 
 
 class RunPaths:
@@ -97,9 +98,8 @@ class RunPaths:
         except FileNotFoundError:
             raise RunError(f"The run {self.id} has been deleted, so it cannot be {what}.") from None
         except OSError as error:
-            raise RunError(
-                f"The run {self.name!r} cannot be {what}, because of its folder: {error.strerror}."
-            ) from None
+            kind = DiskFullError if error.errno in FULL else RunError
+            raise kind(f"The run {self.name!r} cannot be {what}, because of its folder: {error.strerror}.") from None
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

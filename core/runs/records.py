@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from core.config import RunConfig
+from core.errors import Problem
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -41,6 +42,10 @@ class Status(BaseModel):
     pid_started: float | None = None  # when that process began, seconds since 1970: a pid alone may be reused
     attempt: int = 0  # how often a worker has begun on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
+    notice: str = ""  # sentences for the page to show while it goes on: what happened to it, or what it waits for
+    problem: Problem = ""  # what is wrong, where a page can offer more than a sentence
+    deaths: int = 0  # of workers in a row, with no new checkpoint in between
+    oom_kills: dict[str, int] = {}  # what the system's counters of processes killed for memory said last, by file
     seconds: float = 0.0  # spent training, pauses left out
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token

@@ -6,6 +6,7 @@ then renamed.
 """
 
 import hashlib
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from core.errors import RunError
-from core.files import put_in_place
+from core.errors import DiskFullError, RunError
+from core.files import FULL, put_in_place
 from core.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
@@ -28,7 +29,8 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     Saves of later steps are of a course that was left when an earlier one was resumed; they go too.
 
     Raises:
-        RunError: the folder cannot be written to, or the disk is full; earlier saves are still there.
+        DiskFullError: there is no room; earlier saves are still there.
+        RunError: the folder cannot be written to for another reason.
     """
     temporary = folder / ".checkpoint.tmp"
     try:
@@ -39,7 +41,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             temporary.unlink()
-        raise RunError(_cannot_write("checkpoint", folder, error)) from None
+        raise _cannot_write("checkpoint", folder, error) from None
     before = [other for other in _checkpoints(folder) if _step(other) < trainer.step]
     for other in _checkpoints(folder):
         if other not in (path, *before[:1]):
@@ -65,6 +67,16 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def newer_checkpoints(folder: Path, than: Path) -> int:
+    """How many saves there are after one: damaged ones, where that one is `latest_checkpoint`."""
+    return _checkpoints(folder).index(than)
+
+
+def newest_save(folder: Path) -> int:
+    """The step of the newest save by its name, without looking into it; -1 where nothing was ever saved."""
+    return max(map(_step, _checkpoints(folder)), default=-1)
+
+
 def load_checkpoint(path: Path, trainer: Trainer) -> None:
     """Put a trainer into the saved state; the steps that follow are those that would have followed.
 
@@ -84,7 +96,8 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
     """Save a model's weights (tied ones once) with the step they are of.
 
     Raises:
-        RunError: the folder cannot be written to, or the disk is full.
+        DiskFullError: there is no room; earlier weights are still there.
+        RunError: the folder cannot be written to for another reason.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -94,7 +107,7 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             temporary.unlink()
-        raise RunError(_cannot_write("model", path.parent, error)) from None
+        raise _cannot_write("model", path.parent, error) from None
 
 
 @torch.no_grad()
@@ -161,6 +174,16 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
 
 
-def _cannot_write(what: str, folder: Path, error: Exception) -> str:
-    why = getattr(error, "strerror", None) or str(error)
-    return f"The {what} could not be saved in {folder}: {why}. Make room or check the permissions, then resume the run."
+def _cannot_write(what: str, folder: Path, error: OSError | SafetensorError) -> RunError:
+    number = error.errno if isinstance(error, OSError) else _errno(error)
+    why = os.strerror(number) if number else str(error)
+    kind = DiskFullError if number in FULL else RunError
+    return kind(
+        f"The {what} could not be saved in {folder}: {why}. Make room or check the permissions, then resume the run."
+    )
+
+
+def _errno(error: SafetensorError) -> int | None:
+    """The system's own number for what went wrong, which safetensors only tells in words: `(os error 28)`."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
-from core.errors import TextError, TrainingError
+from core.errors import NotFiniteError, TextError, TrainingError
 from core.knobs import turned
 from core.model import build_model, set_dropout
 from core.text.batches import fixed_windows, random_batch
@@ -23,6 +23,8 @@ from core.training.schedule import learning_rate_at
 _MEASURED_TOKENS = (
     2048  # at once: larger batches run faster, but those who train with small ones may have little memory
 )
+
+_ADVICE = "A lower learning rate, a longer warm-up or gradient clipping usually helps."
 
 
 class StepEvent(NamedTuple):
@@ -133,7 +135,7 @@ class Trainer:
             closely: leave a `closeup` of this step; its course is the same.
 
         Raises:
-            TrainingError: the loss or its gradient is not finite; the weights are as they were before the step.
+            NotFiniteError: the loss or its gradient is not finite; the weights are as they were before the step.
         """
         start = perf_counter()
         config, model = self.config.train, self.model
@@ -155,7 +157,7 @@ class Trainer:
         # The one moment in a step at which a GPU is waited for: no update may be built on a loss that is no number.
         loss_value, norm_value = torch.stack((loss.detach(), norm)).tolist()
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-            raise TrainingError(_not_finite(self.step + 1, loss_value))
+            raise NotFiniteError(_not_finite(self.step + 1, loss_value))
         if config.grad_clip and norm_value > config.grad_clip:
             clip_grads_with_norm_(self._parameters.values(), config.grad_clip, norm)
         learning_rate = learning_rate_at(self.step, config)
@@ -176,6 +178,20 @@ class Trainer:
                 mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)
             )
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
+
+    def check_finite(self) -> None:
+        """What is to be kept must be finite: a step may be taken on a finite loss and still throw the weights out.
+
+        Raises:
+            NotFiniteError: a weight, or an average of the optimizer, is no longer a finite number.
+        """
+        for tensor in self.state_dict().values():
+            # The sum of finite numbers may overflow, so that only a sum that is finite settles it.
+            if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+                raise NotFiniteError(
+                    f"Training stopped after step {self.step}: the weights are no longer finite numbers, so they were "
+                    f"not saved. {_ADVICE}"
+                )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
         """Train to the end: a measurement first, then every step, and a measurement every `eval_interval` and last.
@@ -284,5 +300,5 @@ def _not_finite(step: int, loss: float) -> str:
     what = "its gradient is" if math.isfinite(loss) else f"the loss ({loss}) is"
     return (
         f"Training stopped at step {step}: {what} no longer a finite number, so the step was not taken and the weights "
-        "are those of the step before. A lower learning rate, a longer warm-up or gradient clipping usually helps."
+        f"are those of the step before. {_ADVICE}"
     )

@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from core.files import TEMPORARY, sweep
+import pytest
+
+from core.files import TEMPORARY, append_row, read_rows, sweep
 from core.text.tokenizer import CharTokenizer, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +21,21 @@ try:
     CharTokenizer.from_text("".join(map(chr, range(40, 5000)))).save(Path(sys.argv[1]))
 except OSError as error:
     print(type(error).__name__)
+"""
+
+FINDS_NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from core.files import append_row
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))  # the second row fits by half
+for step in range(3):
+    try:
+        append_row(path, {"step": step, "text": "x" * 10})
+    except OSError as error:
+        print(error.strerror)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        append_row(path, {"step": step, "text": "x" * 10})
 """
 
 
@@ -44,3 +61,21 @@ def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path):
     sweep(tmp_path, 3600)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted((young, mine))
     assert not old_folder.exists()
+
+
+def test_a_row_that_finds_no_room_is_taken_back_and_can_be_written_again(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    said = subprocess.run([sys.executable, "-c", FINDS_NO_ROOM, path], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout == "File too large\n", said.stderr
+    assert [row["step"] for row in read_rows(path)] == [0, 1, 2]
+    assert path.read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 1, "lo', b"{", b'{"step": 1, "text": "\xc3', b'{"step": 1}'])
+def test_what_follows_a_torn_line_is_a_line_of_its_own(tmp_path, torn):
+    path = tmp_path / "rows.jsonl"
+    append_row(path, {"step": 0})
+    with path.open("ab") as file:
+        file.write(torn)
+    append_row(path, {"step": 2})
+    assert [row["step"] for row in read_rows(path)] == ([0, 1, 2] if torn.endswith(b"}") else [0, 2])

@@ -1,15 +1,19 @@
+import resource
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import ModelConfig
-from core.errors import RunError, TrainingError
+from core.errors import DiskFullError, NotFiniteError, RunError, TrainingError
 from core.model import build_model
 from core.training.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
     load_weights,
+    newer_checkpoints,
+    newest_save,
     save_checkpoint,
     save_weights,
     snapshot_steps,
@@ -63,8 +67,11 @@ def test_saving_the_same_step_again_keeps_the_one_before(small, make_trainer, tm
 @pytest.mark.parametrize("position", [0, 20, 1000, -1])
 def test_one_wrong_byte_in_the_newest_loads_the_one_before(small, make_trainer, tmp_path, position):
     older, newer = train_and_save(make_trainer(small), tmp_path, [2, 4])
+    assert newer_checkpoints(tmp_path, latest_checkpoint(tmp_path)) == 0
     flip(newer, position)
     assert latest_checkpoint(tmp_path) == older
+    assert newer_checkpoints(tmp_path, older) == 1
+    assert newest_save(tmp_path) == 4
     with pytest.raises(RunError, match="not what was saved"):
         load_checkpoint(newer, make_trainer(small))
     trainer = make_trainer(small)
@@ -91,6 +98,7 @@ def test_after_a_fall_back_the_damaged_one_never_counts_as_kept(small, make_trai
 
 def test_no_checkpoint_is_not_an_error_but_only_damaged_ones_are(small, make_trainer, tmp_path):
     assert latest_checkpoint(tmp_path) is None
+    assert newest_save(tmp_path) == -1
     assert latest_checkpoint(tmp_path / "never made") is None
     for path in train_and_save(make_trainer(small), tmp_path, [1, 2]):
         flip(path, -1)
@@ -115,6 +123,35 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(small, make_trainer, tmp_pat
         save_checkpoint(tmp_path / "file" / "checkpoints", make_trainer(small))
     with pytest.raises(RunError, match="could not be saved"):
         save_weights(tmp_path / "file" / "weights.safetensors", make_trainer(small).model, 0)
+
+
+def test_no_room_is_told_apart_from_other_refusals_and_leaves_the_earlier_saves(small, make_trainer, tmp_path):
+    trainer = make_trainer(small)
+    train_and_save(trainer, tmp_path, [1])
+    save_weights(tmp_path / "weights", trainer.model, 1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    trainer.train_step()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the system refuses what is beyond
+    try:
+        with pytest.raises(DiskFullError, match=r"could not be saved .*: File too large"):
+            save_checkpoint(tmp_path, trainer)
+        with pytest.raises(DiskFullError, match="File too large"):
+            save_weights(tmp_path / "weights", trainer.model, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_weights_that_are_no_numbers_are_found_before_they_are_kept(small, make_trainer):
+    trainer = make_trainer(small)
+    trainer.train_step()
+    parameter = next(trainer.model.parameters())
+    parameter.data.fill_(torch.finfo(torch.float32).max)  # finite, though their sum is not
+    trainer.check_finite()
+    parameter.data.view(-1)[3] = float("inf")
+    with pytest.raises(NotFiniteError, match="after step 1"):
+        trainer.check_finite()
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])

@@ -1,0 +1,71 @@
+"""A process killed fifty times while it saves always leaves a save that loads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+KILLS = 50
+
+# Fifty processes that import torch would take minutes, so one does, and each of the fifty is a fork of it.
+KILLED_WHILE_SAVING = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+import torch
+from core.config import ModelConfig, RunConfig, TrainConfig
+from core.training.checkpoints import latest_checkpoint, load_checkpoint, newer_checkpoints, save_checkpoint
+from core.training.trainer import Trainer
+
+torch.set_num_threads(1)
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+config = RunConfig(
+    model=ModelConfig(n_layer=2, n_head=2, n_embd=64, block_size=8),
+    train=TrainConfig(steps=10_000, batch_size=1, eval_windows=1),
+)
+ids = torch.arange(40) % 7
+dice = random.Random(1337)
+
+
+def trainer_that_goes_on():
+    trainer = Trainer(config, ids, ids, vocab_size=7)
+    if path := latest_checkpoint(folder):
+        load_checkpoint(path, trainer)
+        assert newer_checkpoints(folder, path) == 0  # nothing half written has the name of a save
+    return trainer
+
+
+def save_for_ever(ready):
+    trainer = trainer_that_goes_on()
+    while True:
+        trainer.train_step()
+        save_checkpoint(folder, trainer)
+        os.write(ready, b".")
+
+
+reached, unfinished = [], 0
+for _ in range(kills):
+    reading, ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        save_for_ever(ready)
+    os.read(reading, 1)  # it has saved once, and is about to again
+    time.sleep(dice.uniform(0, 0.02))
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    os.close(reading), os.close(ready)
+    unfinished += (folder / ".checkpoint.tmp").exists()
+    reached.append(trainer_that_goes_on().step)
+print(json.dumps({"reached": reached, "unfinished": unfinished, "files": len(list(folder.glob("step-*")))}))
+"""
+
+
+def test_fifty_kills_during_a_checkpoint_always_leave_one_that_loads(tmp_path):
+    script = [sys.executable, "-c", KILLED_WHILE_SAVING, tmp_path, str(KILLS)]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told["reached"]) == KILLS
+    assert told["reached"] == sorted(set(told["reached"])), "a kill has cost a save that was already made"
+    assert told["unfinished"] > KILLS // 4, "the kills did not come while it was saving"
+    assert 2 <= told["files"] <= 3  # killed between a rename and the removal of the oldest
