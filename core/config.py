@@ -98,10 +98,32 @@ class ModelConfig(Config):
         label="Positions",
         advanced=True,
     )
-    activation: Literal["relu", "gelu", "swiglu"] = setting(
+    activation: Literal["relu", "gelu", "swiglu", "relu2"] = setting(
         "gelu",
-        "The bend between the feed-forward layers. relu: the lecture's. gelu: GPT-2's. swiglu: gated (Shazeer 2020).",
+        "The bend between the feed-forward layers. relu: the lecture's. gelu: GPT-2's. swiglu: gated (Shazeer 2020). "
+        "relu2: relu, squared (Primer, So 2021).",
         label="Activation",
+        advanced=True,
+    )
+    qk_norm: bool = setting(
+        False,
+        "Bring every query and key to the same length, head by head, so that attention learns by direction alone and "
+        "large steps stay safe (Henry 2020).",
+        label="Normalise queries and keys",
+        advanced=True,
+    )
+    zero_init: bool = setting(
+        False,
+        "Start what every sublayer writes at zero: at first each block hands its input through, and then grows into "
+        "what helps (Fixup, Zhang 2019; ReZero, Bachlechner 2020). Needs residual connections.",
+        label="Start blocks at zero",
+        advanced=True,
+    )
+    bigram_start: bool = setting(
+        False,
+        "Start from counting: a table of which token follows which in the training text is added to the scores, and "
+        "learned further. The blocks need only learn what pairs cannot tell.",
+        label="Start from counted pairs",
         advanced=True,
     )
 
@@ -113,6 +135,8 @@ class ModelConfig(Config):
             raise ValueError(
                 f"rope turns pairs of numbers, so n_embd / n_head must be even, not {self.n_embd // self.n_head}"
             )
+        if self.kind == "gpt" and self.zero_init and not self.residual:
+            raise ValueError("zero_init needs residual: blocks that start at zero would let nothing through without it")
         return self
 
 
@@ -190,9 +214,10 @@ class TrainConfig(Config):
         unit="steps",
         advanced=True,
     )
-    schedule: Literal["cosine", "constant"] = setting(
+    schedule: Literal["cosine", "linear", "constant"] = setting(
         "cosine",
-        "How the learning rate falls after warm-up: along half a cosine wave (Loshchilov 2016), or not at all.",
+        "How the learning rate falls after warm-up: along half a cosine wave (Loshchilov 2016), in a straight line "
+        "(Defazio 2023), or not at all.",
         label="Schedule",
         advanced=True,
     )
@@ -203,6 +228,31 @@ class TrainConfig(Config):
         low=0,
         high=1_000_000,
         unit="steps",
+        advanced=True,
+    )
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw",
+        "What turns gradients into steps. adamw: every number by itself, scaled by its own history (Loshchilov 2017). "
+        "muon: the matrices inside the blocks move in all directions equally far (Jordan 2024); AdamW does the rest.",
+        label="Optimizer",
+        advanced=True,
+    )
+    muon_learning_rate: float = setting(
+        0.02,
+        "How far each step moves the matrices that Muon looks after, at its highest; it follows the same schedule.",
+        label="Muon's learning rate",
+        low=1e-6,
+        high=1.0,
+        log=True,
+        advanced=True,
+    )
+    muon_momentum: float = setting(
+        0.95,
+        "Memory of Muon's average of gradients.",
+        label="Muon's momentum",
+        low=0.0,
+        high=0.999,
+        step=0.001,
         advanced=True,
     )
     weight_decay: float = setting(

@@ -14,14 +14,14 @@ KNOBS = (
     "train.eval_interval",
     "train.steps",
 )
-_SCALED_ALONG = ("train.min_learning_rate",)
 
 
 def turned(config: RunConfig, knob: str, value: Any) -> RunConfig:
     """The config from the next step on, after one knob was turned.
 
-    The learning rate scales its whole schedule: where it ends moves in proportion. The step to stop at leaves the
-    schedule alone: the rate falls until where it would have fallen, and stays there, so that nothing ever jumps.
+    The learning rate scales its whole schedule: where it ends, and the rate of Muon if that is at work, move in
+    proportion. The step to stop at leaves the schedule alone: the rate falls until where it would have fallen, and
+    stays there, so that nothing ever jumps.
 
     Raises:
         ConfigError: the knob is unknown, or the value out of its bounds.
@@ -31,7 +31,8 @@ def turned(config: RunConfig, knob: str, value: Any) -> RunConfig:
     changed = config.replace({knob: value})
     if knob == "train.learning_rate":
         ratio = changed.train.learning_rate / config.train.learning_rate
-        return changed.replace({path: value_at(config, path) * ratio for path in _SCALED_ALONG})
+        along = ["train.min_learning_rate"] + ["train.muon_learning_rate"] * (config.train.optimizer == "muon")
+        return changed.replace({path: value_at(config, path) * ratio for path in along})
     if knob == "train.steps" and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
     return changed

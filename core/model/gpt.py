@@ -40,6 +40,8 @@ class CausalSelfAttention(nn.Module):
             touch(tap, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(1, 2)  # (B, H, T, C/H)
             for name, part in zip(("hook_q", "hook_k", "hook_v"), self.c_attn(x).split(C, dim=2), strict=True)
         )
+        if self.config.qk_norm:
+            q, k = (F.rms_norm(part, (self.head_size,)) for part in (q, k))
         past = cache.length if cache else 0
         if self.config.position == "rope":
             cos, sin = self.cos[past : past + T], self.sin[past : past + T]
@@ -130,9 +132,13 @@ class GPT(nn.Module):
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
         if config.tie_weights:
             self.lm_head.weight = self.transformer.wte.weight
+        if config.bigram_start:
+            self.bigram = nn.Embedding(vocab_size, vocab_size)
         if config.position == "sinusoidal":
             self.register_buffer("waves", sinusoidal_positions(config.block_size, config.n_embd), persistent=False)
         self.apply(self._initialise)
+        if config.bigram_start:
+            nn.init.zeros_(self.bigram.weight)  # until `start_from_counts` knows better
 
     def _initialise(self, module: nn.Module) -> None:
         """GPT-2's: small normal weights; those that write to the residual stream smaller the more of them there are."""
@@ -141,7 +147,18 @@ class GPT(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if isinstance(module, CausalSelfAttention | MLP):
-            nn.init.normal_(module.c_proj.weight, std=0.02 / math.sqrt(2 * self.config.n_layer))
+            spread = 0.0 if self.config.zero_init else 0.02 / math.sqrt(2 * self.config.n_layer)
+            nn.init.normal_(module.c_proj.weight, std=spread)
+
+    @torch.no_grad()
+    def start_from_counts(self, ids: Tensor) -> None:
+        """Fill the table of pairs with the logarithms of how often each token of ids (N,) followed each other one.
+
+        One is added to every count (Laplace's rule), so that no pair is impossible.
+        """
+        V = self.vocab_size
+        pairs = torch.bincount(ids[:-1].long() * V + ids[1:].long(), minlength=V * V).view(V, V) + 1.0
+        self.bigram.weight.copy_((pairs / pairs.sum(dim=1, keepdim=True)).log())
 
     def forward(
         self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, tap: Tap | None = None
@@ -177,6 +194,8 @@ class GPT(nn.Module):
         if cache:
             cache.advance(T)
         logits = self.lm_head(x)  # (B, T, V)
+        if self.config.bigram_start:
+            logits = logits + touch(tap, "hook_bigram", self.bigram(ids))
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())

@@ -48,6 +48,8 @@ def activate(config: ModelConfig, hidden: Tensor) -> Tensor:
     """The bend in the feed-forward layer. SwiGLU takes twice the width and multiplies one half by the other's gate."""
     if config.activation == "relu":
         return F.relu(hidden)
+    if config.activation == "relu2":
+        return F.relu(hidden).square()
     if config.activation == "gelu":
         return F.gelu(hidden, approximate="tanh")  # GPT-2's own formula, so that its weights fit
     gate, value = hidden.chunk(2, dim=-1)

@@ -10,6 +10,7 @@ from core.training.work import work_per_token
 from core.words import memory_in_words
 
 FLOAT_BYTES = 4
+_MUON_ROOM = 5  # times its matrices: looking ahead, put together by shape, and turned into a step
 WORKER_BYTES = 400 * 2**20  # Python with torch loaded, and room for the text
 
 
@@ -33,12 +34,15 @@ class Estimate:
 def estimate(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> Estimate:
     """Count the parameters and estimate memory and time, without building the model.
 
-    Memory: weights, gradients and AdamW's two averages, plus what the backward pass needs of one batch, plus the
-    windows that are measured on. Time: see `MachineSpeed`; on the processor within about 30 %.
+    Memory: weights, gradients and AdamW's two averages (Muon keeps one), plus what the backward pass needs of one
+    batch or, once that is gone, Muon's update in the making, plus the windows that are measured on. Time: see
+    `MachineSpeed`; on the processor within about 30 %.
     """
     work = work_per_token(config.model, vocab_size)
     train, block_size = config.train, config.model.block_size
-    floats = 4 * work.parameters + train.batch_size * block_size * (work.numbers_kept + work.numbers_passing)
+    batch = train.batch_size * block_size * (work.numbers_kept + work.numbers_passing)
+    muon = work.muon_numbers if train.optimizer == "muon" else 0
+    floats = 4 * work.parameters - muon + max(batch, _MUON_ROOM * muon)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
     step = step_seconds(config, vocab_size, speed)
     seconds = train.steps * step + _measuring_seconds(config, step) + _sampling_seconds(config, vocab_size, speed)

@@ -85,7 +85,11 @@ def _amounts(config: RunConfig, vocab_size: int = _VOCAB_SIZE) -> tuple[float, f
     work = work_per_token(config.model, vocab_size)
     tokens = config.train.batch_size * config.model.block_size
     update = 8 * work.parameters  # AdamW reads four numbers for each parameter and writes three; clipping reads one
-    return 1, work.layers, tokens * work.flops, tokens * work.numbers_moved + update
+    flops = tokens * work.flops
+    if config.train.optimizer == "muon":
+        update += 20 * work.muon_numbers  # gathered by shape, then read and written once each iteration
+        flops += work.muon_flops
+    return 1, work.layers, flops, tokens * work.numbers_moved + update
 
 
 def _step_seconds(config: RunConfig, device: str) -> float:

@@ -17,8 +17,8 @@ from core.knobs import turned
 from core.model import build_model, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss
-from core.training.optimizer import build_optimizer
-from core.training.schedule import learning_rate_at
+from core.training.optimizer import build_optimizer, set_learning_rates
+from core.training.schedule import fraction_at, learning_rate_at
 
 _MEASURED_TOKENS = (
     2048  # at once: larger batches run faster, but those who train with small ones may have little memory
@@ -111,6 +111,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(train.seed)
             model = build_model(config.model, vocab_size)  # on the processor, so that every device starts alike
+            if config.model.kind == "gpt" and config.model.bigram_start:
+                model.start_from_counts(train_ids)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, train)
         self._parameters = dict(self.model.named_parameters())
@@ -161,8 +163,7 @@ class Trainer:
         if config.grad_clip and norm_value > config.grad_clip:
             clip_grads_with_norm_(self._parameters.values(), config.grad_clip, norm)
         learning_rate = learning_rate_at(self.step, config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rates(self.optimizer, config, fraction_at(self.step, config))
         self.optimizer.step()
         self.step += 1
         return StepEvent(
@@ -244,15 +245,13 @@ class Trainer:
         self.step = int(state["step"])
 
     def _load_optimizer(self, state: dict[str, Tensor]) -> None:
-        """Hand AdamW its averages by name; its own format counts parameters in the order of its groups."""
-        names = {id(parameter): name for name, parameter in self._parameters.items()}
-        ordered = [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
-        averages = {}
-        for index, name in enumerate(ordered):
+        """Hand the optimizer its averages by name; its own format counts parameters in the order of its groups."""
+        self.optimizer.state.clear()
+        for name, parameter in self._parameters.items():
             prefix = f"optimizer.{name}."
-            if mine := {key.removeprefix(prefix): t.clone() for key, t in state.items() if key.startswith(prefix)}:
-                averages[index] = mine
-        self.optimizer.load_state_dict({"state": averages, "param_groups": self.optimizer.state_dict()["param_groups"]})
+            mine = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+            if mine:
+                self.optimizer.state[parameter] = {k: t.to(parameter.device, copy=True) for k, t in mine.items()}
 
     def _see_closely(self, x: Tensor, y: Tensor, logits: Tensor) -> Closeup:
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)

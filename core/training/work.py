@@ -26,6 +26,8 @@ class Work:
         dropped: numbers that dropout throws a die for.
         numbers_kept: float32 numbers held from the forward pass until the backward pass has used them.
         numbers_passing: float32 numbers that come on top at the start of the backward pass: gradients.
+        muon_numbers: parameters in the matrices of the blocks, which Muon would look after.
+        muon_flops: of one update of those by Muon, whatever the batch.
     """
 
     layers: int
@@ -35,6 +37,8 @@ class Work:
     dropped: float
     numbers_kept: float
     numbers_passing: float
+    muon_numbers: int = 0
+    muon_flops: float = 0.0
 
 
 @lru_cache(maxsize=256)
@@ -52,16 +56,35 @@ def work_per_token(config: ModelConfig, vocab_size: int) -> Work:
     L, C, T, H = config.n_layer, config.n_embd, config.block_size, config.n_head
     wide = feed_forward_width(config)
     gated, rope, dropout = config.activation == "swiglu", config.position == "rope", config.dropout > 0
+    qk_norm, bigram = config.qk_norm, config.bigram_start
 
-    matrices = L * (4 * C * C + (3 if gated else 2) * C * wide) + vocab_size * C  # weights a token is multiplied with
+    inside = L * (4 * C * C + (3 if gated else 2) * C * wide)
+    matrices = inside + vocab_size * C  # weights a token is multiplied with
     dropped = C + L * (2 * C + H * T) if dropout else 0
-    moved = L * (34 * C + 16 * C * rope + 12 * H * T * dropout) + 6 * vocab_size
+    moved = L * (34 * C + 16 * C * rope + 16 * C * qk_norm + 12 * H * T * dropout) + (6 + 3 * bigram) * vocab_size
 
     norms = {"layer": 2 * C, "rms": 4 * C, "none": 0}[config.norm]  # their inputs; RMSNorm keeps a copy besides
-    attention = 3 * C + 2 * C * rope + C + 3 * H * T * dropout  # q, k, v, turned; what heads read; with dropout the
-    # pattern too, thrice, because the processor's fused kernel knows no dropout
+    # q, k, v, and q, k again where they are turned or normalised; what heads read; with dropout the pattern too,
+    # thrice, because the processor's fused kernel knows no dropout.
+    attention = 3 * C + 3 * C * (rope or qk_norm) + C + 3 * H * T * dropout
     inputs = 2 * C  # of c_attn and c_fc
-    hidden = {"relu": wide, "gelu": 2 * wide, "swiglu": 4 * wide}[config.activation]
+    hidden = {"relu": wide, "gelu": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}[config.activation]
     masks = (1 + 2 * L) * C * dropout
     kept = L * (norms + attention + inputs + hidden) + 2 * C + masks + 2 * vocab_size  # the last: logits, and their log
-    return Work(L, parameters, 6 * matrices + 12 * L * C * T, moved, dropped, kept, vocab_size + 2 * wide)
+    return Work(
+        L,
+        parameters,
+        6 * matrices + 12 * L * C * T,
+        moved,
+        dropped,
+        kept,
+        vocab_size + 2 * wide,
+        inside,
+        L * _muon_flops(C, wide, gated),
+    )
+
+
+def _muon_flops(C: int, wide: int, gated: bool) -> float:
+    """Newton-Schulz on one block's matrices: five times three products of (rows, columns), rows <= columns."""
+    shapes = [(C, C)] * 4 + [(C, wide), (C, 2 * wide if gated else wide)]
+    return sum(5 * (4 * rows * rows * columns + 2 * rows**3) for rows, columns in shapes)

@@ -19,6 +19,12 @@ def test_turning_the_learning_rate_scales_all_of_its_schedule():
         assert learning_rate_at(step, lower.train) == pytest.approx(learning_rate_at(step, CONFIG.train) / 2)
 
 
+def test_muons_rate_moves_along_where_muon_is_at_work():
+    muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": 0.02})
+    assert turned(muon, "train.learning_rate", 5e-4).train.muon_learning_rate == pytest.approx(0.01)
+    assert turned(CONFIG, "train.learning_rate", 0.5).train.muon_learning_rate == CONFIG.train.muon_learning_rate
+
+
 @pytest.mark.parametrize("steps", [50, 300])
 def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
     other = turned(CONFIG, "train.steps", steps)

@@ -37,7 +37,10 @@ SWITCHES = [
     {"residual": False},
     *({"norm": norm} for norm in ("rms", "none")),
     *({"position": position} for position in ("sinusoidal", "rope", "none")),
-    *({"activation": activation} for activation in ("relu", "swiglu")),
+    *({"activation": activation} for activation in ("relu", "swiglu", "relu2")),
+    {"qk_norm": True},
+    {"qk_norm": True, "position": "rope"},
+    {"bigram_start": True},
 ]
 
 
@@ -129,10 +132,15 @@ def test_the_shape_of_gpt2_has_124_million_parameters():
     assert parameter_count(model) == 124_439_808  # the figure published for GPT-2 small
 
 
-@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+MODERN = {"position": "rope", "qk_norm": True, "bigram_start": True, "norm": "rms", "activation": "relu2"}
+
+
+@pytest.mark.parametrize(
+    "switch", [*({"position": position} for position in ("learned", "sinusoidal", "rope", "none")), MODERN], ids=str
+)
 @pytest.mark.parametrize("pieces", [(12,), (5, 7), (1,) * 12, (4, 1, 7)], ids=str)
-def test_reading_in_pieces_through_the_cache_gives_the_same_logits(position, pieces):
-    model = small_gpt(position=position)
+def test_reading_in_pieces_through_the_cache_gives_the_same_logits(switch, pieces):
+    model = small_gpt(**switch)
     ids = some_ids()
     cache = KVCache(model.config, batch_size=2)
     parts = [model(part, cache=cache)[0] for part in ids.split(pieces, dim=1)]
@@ -165,6 +173,32 @@ def test_the_tap_sees_every_named_point_with_its_shape():
         **{f"blocks.{layer}.{name}": shape for layer in range(2) for name, shape in block.items()},
         "ln_final.hook_normalized": stream,
     }
+
+
+def test_the_tap_sees_the_table_of_pairs():
+    model = small_gpt(bigram_start=True)
+    seen = {}
+    logits, _ = model(some_ids(), tap=seen.__setitem__)
+    assert torch.equal(seen["hook_bigram"], model.bigram.weight[some_ids()])
+    without, _ = model(some_ids(), tap=lambda name, t: torch.zeros_like(t) if name == "hook_bigram" else None)
+    torch.testing.assert_close(logits - without, seen["hook_bigram"], rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_start_at_zero_hand_their_input_through():
+    seen = {}
+    build_model(ModelConfig(**SMALL, zero_init=True), VOCAB)(some_ids(), tap=seen.__setitem__)
+    assert torch.equal(seen["blocks.0.hook_resid_pre"], seen["blocks.1.hook_resid_post"])
+    with pytest.raises(ValueError, match="zero_init needs residual"):
+        ModelConfig(zero_init=True, residual=False)
+
+
+def test_a_start_from_counts_predicts_as_counting_does():
+    model = build_model(ModelConfig(**SMALL, bigram_start=True), 3)
+    torch.nn.init.zeros_(model.lm_head.weight)  # the blocks keep silent
+    model.start_from_counts(torch.tensor([0, 1, 0, 1, 0, 2]))
+    belief = model(torch.tensor([[0, 1, 2]]))[0][0].softmax(dim=-1)
+    expected = torch.tensor([[1, 3, 2], [3, 1, 1], [1, 1, 1]])  # times seen, plus one
+    torch.testing.assert_close(belief, expected / expected.sum(dim=1, keepdim=True))
 
 
 def test_what_the_tap_returns_takes_the_place_of_what_it_saw():

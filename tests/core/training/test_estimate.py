@@ -2,13 +2,15 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from core.config import ModelConfig
+from core.config import ModelConfig, TrainConfig
 from core.errors import OutOfMemoryEstimate
 from core.model import build_model, parameter_count
 from core.presets import PRESETS, preset
 from core.training.estimate import check_fits, estimate
 from core.training.hardware import Hardware
+from core.training.optimizer import build_optimizer
 from core.training.speed import MachineSpeed
 from core.training.work import exact_parameters, work_per_token
 
@@ -32,6 +34,10 @@ SWITCHES = [
     {"position": "none"},
     {"activation": "relu"},
     {"activation": "swiglu"},
+    {"activation": "relu2"},
+    {"qk_norm": True},
+    {"qk_norm": True, "position": "rope", "norm": "rms"},
+    {"zero_init": True, "bigram_start": True},
     {"residual": False, "attention_scale": False, "causal": False},
 ]
 
@@ -86,6 +92,27 @@ def test_more_of_anything_costs_more(name, path):
     assert large.seconds > small.seconds
     assert large.memory_bytes > small.memory_bytes or path == "train.steps"
     assert large.parameters >= small.parameters
+
+
+def test_muon_costs_time_and_keeps_one_average_less():
+    config = preset("gpt-tiny")
+    adamw, muon = (estimate(config.replace({"train.optimizer": name}), 80, SPEED) for name in ("adamw", "muon"))
+    assert muon.seconds > adamw.seconds
+    work = work_per_token(config.model, 80)
+    assert work.muon_numbers == 4 * 12 * 128 * 128
+    assert work.muon_numbers < work.parameters
+    assert muon.memory_bytes < adamw.memory_bytes  # the batch asks for more than Muon's update does
+
+
+def test_muon_is_counted_as_the_products_it_computes():
+    config = ModelConfig(n_layer=3, n_head=2, n_embd=16, block_size=8)
+    model = build_model(config, 11)
+    optimizer = build_optimizer(model, TrainConfig(optimizer="muon"))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step()
+    assert counter.get_total_flops() == work_per_token(config, 11).muon_flops
 
 
 def test_measurements_and_texts_on_the_way_take_time():

@@ -27,6 +27,14 @@ def test_it_climbs_over_the_warm_up_and_falls_along_half_a_cosine(step, expected
     assert learning_rate_at(step, CONFIG) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_line_falls_evenly():
+    line = CONFIG.replace({"schedule": "linear"})
+    rates = [learning_rate_at(step, line) for step in (49, 100, 325, 550, 1000, 5000)]
+    assert rates == pytest.approx([1e-3 * 50 / 101, 1e-3, 7.75e-4, 5.5e-4, 1e-4, 1e-4])
+    to_nothing = line.replace({"min_learning_rate": 0.0, "decay_steps": 900})
+    assert [learning_rate_at(step, to_nothing) for step in (500, 900)] == pytest.approx([5e-4, 0])
+
+
 def test_a_constant_schedule_still_warms_up():
     constant = CONFIG.replace({"schedule": "constant"})
     assert learning_rate_at(9, constant) == pytest.approx(1e-3 * 10 / 101)

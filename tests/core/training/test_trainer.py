@@ -62,7 +62,9 @@ def test_another_seed_is_another_course(small, make_trainer):
     assert not equal(end, other)
 
 
-def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer, optimizer):
+    small = small.replace({"train.optimizer": optimizer})
     whole = make_trainer(small)
     for _ in range(5):
         whole.train_step()
@@ -83,6 +85,28 @@ def test_a_state_before_the_first_step_starts_over(small, make_trainer):
     first = [trainer.train_step()[:4] for _ in range(3)]
     trainer.load_state_dict(state)
     assert [trainer.train_step()[:4] for _ in range(3)] == first
+
+
+def test_muons_memory_is_in_the_state_by_the_name_of_the_matrix(small, make_trainer):
+    trainer = make_trainer(small.replace({"train.optimizer": "muon"}))
+    trainer.train_step()
+    state = trainer.state_dict()
+    matrix = "transformer.h.0.attn.c_attn.weight"
+    assert state[f"optimizer.{matrix}.momentum_buffer"].shape == state[f"model.{matrix}"].shape
+    assert f"optimizer.{matrix}.exp_avg" not in state
+    assert "optimizer.transformer.wte.weight.exp_avg" in state
+
+
+def test_a_start_from_counts_counts_the_training_part(small, make_trainer):
+    started = small.replace({"model.bigram_start": True, "model.zero_init": True})
+    trainer = make_trainer(started)
+    before = trainer.model.bigram.weight.clone()
+    expected = torch.ones(11, 11)
+    for left, right in zip(trainer.train_ids[:-1], trainer.train_ids[1:], strict=True):
+        expected[left, right] += 1
+    torch.testing.assert_close(before, (expected / expected.sum(dim=1, keepdim=True)).log())
+    trainer.train_step()
+    assert not torch.equal(trainer.model.bigram.weight, before)  # and it learns on
 
 
 def test_a_state_of_another_model_is_refused_and_nothing_changes(small, make_trainer):

@@ -1,0 +1,77 @@
+"""Muon against torch's own, and against what orthogonal means."""
+
+import pytest
+import torch
+
+from core.config import ModelConfig, TrainConfig
+from core.model import build_model
+from core.training.muon import Muon, orthogonalise
+from core.training.optimizer import build_optimizer, set_learning_rates
+
+SHAPES = [(16, 16), (16, 16), (64, 16), (16, 64), (24, 8)]
+MUON = TrainConfig(optimizer="muon", learning_rate=3e-3, muon_learning_rate=0.05, muon_momentum=0.9)
+
+
+def matrices(seed: int) -> list[torch.nn.Parameter]:
+    dice = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(shape, generator=dice)) for shape in SHAPES]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_it_takes_the_steps_of_torchs_muon(weight_decay):
+    settings = {"lr": 0.02, "momentum": 0.95, "weight_decay": weight_decay}
+    ours, theirs = matrices(0), matrices(0)
+    one, other = Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
+    for step in range(5):
+        for left, right, gradient in zip(ours, theirs, matrices(step + 1), strict=True):
+            left.grad = right.grad = gradient.detach()
+        one.step()
+        other.step()
+    for left, right, start in zip(ours, theirs, matrices(0), strict=True):
+        moved = (right - start).norm()
+        assert (left - right).norm() < 0.02 * moved  # theirs multiplies in bfloat16, with three digits
+
+
+def test_stacked_matrices_move_as_if_each_stood_alone():
+    dice = torch.Generator().manual_seed(5)
+    start, gradient = torch.randn(24, 8, generator=dice), torch.randn(24, 8, generator=dice)
+    stacked = torch.nn.Parameter(start.clone())
+    alone = [torch.nn.Parameter(part.clone()) for part in start.chunk(3)]
+    stacked.grad = gradient
+    for weight, part in zip(alone, gradient.chunk(3), strict=True):
+        weight.grad = part
+    Muon([{"params": [stacked], "parts": 3}]).step()
+    Muon(alone).step()
+    torch.testing.assert_close(stacked, torch.cat(alone))
+
+
+def test_all_singular_values_come_near_one():
+    dice = torch.Generator().manual_seed(2)
+    wild = torch.randn(3, 16, 40, generator=dice) * torch.logspace(0, -1.5, 16)[:, None]
+    values = torch.linalg.svdvals(orthogonalise(wild))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_a_gradient_of_nothing_moves_nothing():
+    weight = torch.nn.Parameter(torch.ones(4, 8))
+    weight.grad = torch.zeros(4, 8)
+    Muon([weight]).step()
+    assert torch.equal(weight, torch.ones(4, 8))
+
+
+def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
+    model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=8, block_size=4, bias=True, bigram_start=True), 5)
+    optimizer = build_optimizer(model, MUON)
+    set_learning_rates(optimizer, MUON, 0.5)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in optimizer.param_groups)
+    for name, parameter in model.named_parameters():
+        matrix = ".h." in name and name.endswith(".weight") and ".ln_" not in name
+        assert rates.pop(id(parameter)) == (0.025 if matrix else 1.5e-3), name
+    assert not rates
+
+
+def test_without_blocks_there_is_nothing_for_muon():
+    model = build_model(ModelConfig(kind="bigram"), 5)
+    assert isinstance(build_optimizer(model, MUON), torch.optim.AdamW)
