@@ -8,13 +8,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where a disk, a quota or a limit is full
 TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
+_BLOCK = 1 << 16  # bytes read at a time from the end of a file
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -88,24 +89,49 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:  # torn, empty or not UTF-8
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+    return [row for line in lines if (row := parse_row(line)) is not None]
 
 
-def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrite a `.jsonl` file with only the rows to keep, or leave it untouched where that is all of it."""
-    if not path.exists():
+def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends.
+
+    Only as much is read as is asked for, so the end of a very long file costs no more than that of a short one.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
         return
-    kept = b"".join(json.dumps(row).encode() + b"\n" for row in read_rows(path) if keep(row))
-    if kept != path.read_bytes():
-        write_atomically(path, kept)
+    with file:
+        begin, rest = file.seek(0, os.SEEK_END), b""
+        while begin:
+            end, begin = begin, max(0, begin - _BLOCK)
+            file.seek(begin)
+            block = file.read(end - begin) + rest
+            own = 0 if begin == 0 else block.find(b"\n") + 1  # before it the end of a line that begins further ahead
+            stop = len(block)
+            while (stop := block.rfind(b"\n", own, stop) + 1) > own:
+                start = max(own, block.rfind(b"\n", own, stop - 1) + 1)
+                if (row := parse_row(block[start:stop])) is not None:
+                    yield begin + stop, row
+                stop = start
+            rest = block[:own]
+
+
+def cut_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Shorten a `.jsonl` file until its last row is whole and one to keep."""
+    end = next((end for end, row in last_rows(path) if keep(row)), 0)
+    if path.exists() and path.stat().st_size > end:
+        os.truncate(path, end)
+        _sync(path)
+
+
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """The row in a line; None for a torn one and for anything that is no row."""
+    try:
+        row = json.loads(line)
+    except ValueError:  # torn, empty or not UTF-8
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _sync(path: Path) -> None:

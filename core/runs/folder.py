@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.files import TEMPORARY, keep_rows, write_atomically
+from core.files import TEMPORARY, cut_rows, write_atomically
 from core.runs.life import RunLife
 from core.runs.mailbox import RunMailbox
 from core.runs.names import clean_name, friendly_name
@@ -136,7 +136,7 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
         Events stay: they tell what was asked, also where the outcome was lost.
         """
         for path in (self.metrics_path, self.samples_path):
-            keep_rows(path, lambda row: row.get("step", 0) <= step)
+            cut_rows(path, lambda row: row.get("step", 0) <= step)
         for snapshot_step, path in self.snapshots():
             if snapshot_step > step:
                 path.unlink(missing_ok=True)

@@ -192,5 +192,5 @@ class Stopwatch:
 
 def _seconds_so_far(folder: RunFolder) -> float:
     """Taken from the rows that are left, so that a repeated stretch is not counted twice."""
-    rows = folder.read_metrics()
-    return float(rows[-1].get("seconds") or 0.0) if rows else 0.0
+    row = folder.last_metrics()
+    return float(row.get("seconds") or 0.0) if row else 0.0

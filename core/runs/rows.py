@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.files import append_row, read_rows
+from core.files import append_row, last_rows, read_rows
 from core.runs.paths import RunPaths
 
 
@@ -21,6 +21,10 @@ class RunRows(RunPaths):
 
     def read_metrics(self) -> list[dict[str, Any]]:
         return read_rows(self.metrics_path)
+
+    def last_metrics(self) -> dict[str, Any] | None:
+        """The newest row, however long the file; None before the first."""
+        return next((row for _, row in last_rows(self.metrics_path)), None)
 
     def read_samples(self) -> list[dict[str, Any]]:
         return read_rows(self.samples_path)

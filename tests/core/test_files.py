@@ -1,14 +1,19 @@
 """What a crash or a full disk leaves behind: whole files."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.files import TEMPORARY, append_row, read_rows, sweep
+import core.files
+from core.files import TEMPORARY, append_row, cut_rows, last_rows, parse_row, read_rows, sweep
 from core.text.tokenizer import CharTokenizer, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +84,36 @@ def test_what_follows_a_torn_line_is_a_line_of_its_own(tmp_path, torn):
         file.write(torn)
     append_row(path, {"step": 2})
     assert [row["step"] for row in read_rows(path)] == ([0, 1, 2] if torn.endswith(b"}") else [0, 2])
+
+
+WHOLE_LINES = st.builds(lambda step, text: json.dumps({"step": step, "text": text}).encode(), st.integers(), st.text())
+LINES = st.lists(WHOLE_LINES | st.sampled_from([b"", b'{"step": 3, "lo', b"[1]", b"\xff\x00", b'{"a": 1}\r']))
+
+
+@given(LINES, st.sampled_from([b"", b'{"step": 9}', b'{"step"', b"\x00" * 40]), st.integers(1, 200))
+def test_rows_read_from_the_end_are_those_read_from_the_beginning(lines, torn, block):
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.files._BLOCK", block)
+        path = Path(folder) / "rows.jsonl"
+        whole = b"".join(line + b"\n" for line in lines)
+        path.write_bytes(whole)
+        expected = read_rows(path)
+        path.write_bytes(whole + torn)
+        found = list(last_rows(path))
+        assert [row for _, row in found] == expected[::-1]
+        assert [parse_row(whole[:end].split(b"\n")[-2]) for end, _ in found] == expected[::-1]
+
+
+def test_the_end_of_a_long_file_costs_no_more_than_that_of_a_short_one(tmp_path, monkeypatch):
+    read, parsed = core.files.parse_row, []
+    monkeypatch.setattr("core.files.parse_row", lambda line: parsed.append(line) or read(line))
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"".join(b'{"step": %d}\n' % step for step in range(100_000)) + b'{"step": 100')
+    assert next(last_rows(path))[1] == {"step": 99_999}
+    cut_rows(path, lambda row: row["step"] <= 99_990)
+    assert len(parsed) == 1 + 10
+    assert read_rows(path)[-1] == {"step": 99_990} and path.read_bytes().endswith(b"99990}\n")
+    cut_rows(path, lambda row: False)
+    assert path.read_bytes() == b""
+    cut_rows(tmp_path / "none.jsonl", lambda row: False)
+    assert not (tmp_path / "none.jsonl").exists()
