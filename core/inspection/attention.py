@@ -1,16 +1,16 @@
 """Which earlier tokens each token looks at. L layers, H heads, T tokens."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
-from core.inspection.recording import record
+from core.inspection.recording import Ids, record
 from core.model import GPT, Bigram
 from core.text.display import visible
 
 
-def attention_patterns(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     """How much each token (row) looks at each token (column), in every head: (L, H, T, T), float32.
 
     Every row sums to 1. A bigram model has no attention: (0, 0, T, T). Raises PromptError for no tokens, or more than
@@ -21,6 +21,38 @@ def attention_patterns(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Te
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
     recorded = record(model, ids, names)
     return np.stack([recorded[name] for name in names])
+
+
+def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np.ndarray:
+    """All heads of a layer as one picture: (L, T, T) from (L, H, T, T).
+
+    mean: where the layer looks on average; rows still sum to 1. max: where at least one of its heads looks.
+    """
+    if how not in ("mean", "max"):
+        raise ValueError(f"how must be 'mean' or 'max', not {how!r}")
+    if not patterns.size:  # a bigram model
+        return np.zeros((len(patterns), *patterns.shape[2:]), dtype=patterns.dtype)
+    return patterns.mean(axis=1) if how == "mean" else patterns.max(axis=1)
+
+
+def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
+    """How much of each first token (column) has flowed into each place (row) after each layer: (L, T, T).
+
+    Attention rollout (Abnar and Zuidema 2020, section 3): layer by layer, the mean over heads is multiplied onto what
+    came before; what flows past attention on the residual stream counts as half. Rows sum to 1. It takes attention at
+    its word: what the values carry, and all that the feed-forward layers do, is left out.
+
+    Args:
+        patterns: (L, H, T, T).
+        residual: whether the model has residual connections (`ModelConfig.residual`).
+    """
+    T = patterns.shape[-1]
+    flow, stages = np.eye(T, dtype=np.float32), np.zeros((len(patterns), T, T), dtype=np.float32)
+    for layer, mixed in enumerate(over_heads(patterns)):
+        step = (mixed + np.eye(T, dtype=np.float32)) / 2 if residual else mixed
+        flow = step @ flow
+        stages[layer] = flow
+    return stages
 
 
 def to_bytes(patterns: np.ndarray) -> np.ndarray:

@@ -46,6 +46,9 @@ class CausalSelfAttention(nn.Module):
         if self.config.position == "rope":
             cos, sin = self.cos[past : past + T], self.sin[past : past + T]
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if self.config.qk_norm or self.config.position == "rope":  # what is multiplied is no longer what was projected
+            q = touch(tap, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
+            k = touch(tap, "hook_rot_k", k.transpose(1, 2)).transpose(1, 2)
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
@@ -190,12 +193,17 @@ class GPT(nn.Module):
         x = self.transformer.drop(x)
         for layer, block in enumerate(self.transformer.h):
             x = block(x, cache, within(tap, f"blocks.{layer}"))
-        x = touch(tap, "ln_final.hook_normalized", self.transformer.ln_f(x))
         if cache:
             cache.advance(T)
-        logits = self.lm_head(x)  # (B, T, V)
-        if self.config.bigram_start:
-            logits = logits + touch(tap, "hook_bigram", self.bigram(ids))
+        logits = self.unembed(x, ids, tap)
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def unembed(self, x: Tensor, ids: Tensor, tap: Tap | None = None) -> Tensor:
+        """Scores (..., V) read off the stream x (..., C) behind the last block, for tokens ids (...)."""
+        x = touch(tap, "ln_final.hook_normalized", self.transformer.ln_f(x))
+        logits = self.lm_head(x)
+        if self.config.bigram_start:
+            logits = logits + touch(tap, "hook_bigram", self.bigram(ids))
+        return logits

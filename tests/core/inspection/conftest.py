@@ -6,9 +6,31 @@ from core.model import build_model
 
 VOCAB_SIZE = 11
 
+SWITCHES = [  # every switch that changes what the model computes, but for `residual`
+    {},
+    {"bias": True},
+    {"tie_weights": False},
+    {"causal": False},
+    {"attention_scale": False},
+    {"qk_norm": True},
+    {"bigram_start": True},
+    {"zero_init": True},
+    *({"norm": norm} for norm in ("rms", "none")),
+    *({"position": position} for position in ("sinusoidal", "rope", "none")),
+    *({"activation": activation} for activation in ("relu", "relu2", "swiglu")),
+    {
+        "qk_norm": True,
+        "position": "rope",
+        "norm": "rms",
+        "activation": "relu2",
+        "bigram_start": True,
+        "zero_init": True,
+    },
+]
+
 
 def make(**changes):
-    """A small model with weights large enough that attention is far from even."""
+    """A small model with weights large enough that attention is far from even, and no bias at its start of zero."""
     torch.manual_seed(0)
     config = ModelConfig(**{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12} | changes)
     model = build_model(config, VOCAB_SIZE).eval()
@@ -16,6 +38,10 @@ def make(**changes):
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(8)
+            else:
+                parameter.add_(torch.randn_like(parameter) / 4)
+    if config.bigram_start and config.kind == "gpt":
+        model.start_from_counts(torch.randint(VOCAB_SIZE, (400,)))
     return model
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.inspection.attention import attention_patterns, describe, to_bytes
+from core.inspection.attention import attention_patterns, describe, over_heads, rollout, to_bytes
 from tests.core.inspection.conftest import make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -51,3 +51,30 @@ def test_a_cell_in_words(row, column, sentence):
     patterns[0, 1, 2, :3] = 0.62, 0.08, 0.3
     patterns[0, 1, 3, :3] = 0.004, 0.004, 0.992
     assert describe(patterns, TOKENS, 0, 1, row, column) == sentence
+
+
+def test_heads_together(gpt):
+    patterns = attention_patterns(gpt, IDS)
+    np.testing.assert_allclose(over_heads(patterns)[1], (patterns[1, 0] + patterns[1, 1]) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(over_heads(patterns, "max")[0], np.maximum(patterns[0, 0], patterns[0, 1]))
+    with pytest.raises(ValueError, match="how must be 'mean' or 'max', not 'min'"):
+        over_heads(patterns, "min")
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_rollout_is_the_product_of_all_layers(gpt, residual):
+    patterns = attention_patterns(gpt, IDS).astype(np.float64)
+    mixed = [layer.mean(axis=0) for layer in patterns]
+    if residual:
+        mixed = [0.5 * layer + 0.5 * np.eye(6) for layer in mixed]
+    flow = rollout(patterns, residual)
+    assert flow.shape == (2, 6, 6)
+    np.testing.assert_allclose(flow[0], mixed[0], rtol=1e-5)
+    np.testing.assert_allclose(flow[1], np.linalg.multi_dot(mixed[::-1]), rtol=1e-5)
+    np.testing.assert_allclose(flow.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_a_bigram_model_has_nothing_to_put_together(bigram):
+    patterns = attention_patterns(bigram, IDS)
+    for together in (over_heads(patterns), over_heads(patterns, "max"), rollout(patterns)):
+        assert together.shape == (0, 6, 6)

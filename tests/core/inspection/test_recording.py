@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.inspection.recording import PromptError, record, run_with
+from core.inspection.recording import PromptError, read, record, record_batch, rows_at_once, run_with
 from tests.core.inspection.conftest import VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -96,3 +96,37 @@ def test_a_point_that_does_not_exist_is_named(gpt):
 def test_a_replacement_of_another_shape_is_refused(gpt):
     with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(6, 16\)"):
         run_with(gpt, IDS, {"hook_embed": lambda tensor: tensor[0]})
+
+
+def test_an_edit_may_be_what_was_recorded_elsewhere(gpt):
+    other = record(gpt, [2, 7, 1, 8, 2, 8])
+    expected = run_with(gpt, [2, 7, 1, 8, 2, 8])
+    for stream in (other["blocks.1.hook_resid_pre"], torch.tensor(other["blocks.1.hook_resid_pre"])[None]):
+        moved = run_with(gpt, IDS, {"blocks.1.hook_resid_pre": stream})
+        np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(5, 16\)"):
+        run_with(gpt, IDS, {"hook_embed": np.zeros((5, 16))})
+
+
+def test_several_pieces_at_once_are_each_by_itself(gpt):
+    pieces = torch.tensor([IDS, IDS[::-1]])
+    names = ["blocks.0.hook_mlp_out", "blocks.1.attn.hook_pattern"]
+    together = record_batch(gpt, pieces, names)
+    logits = read(gpt, pieces)
+    for row, piece in enumerate(pieces):
+        alone = record(gpt, piece, names)
+        for name in names:
+            np.testing.assert_allclose(together[name][row], alone[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits[row], run_with(gpt, piece), rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_behind_the_last_wanted_point_is_computed(gpt):
+    gpt.transformer.h[1].forward = None  # whoever calls it fails
+    assert list(record(gpt, IDS, ["blocks.0.hook_resid_post"])) == ["blocks.0.hook_resid_post"]
+
+
+def test_large_models_are_read_in_small_parts(gpt):
+    assert rows_at_once(gpt, 12) == 4096 // 12
+    wide = make(n_embd=2048, n_head=2)
+    assert 1 <= rows_at_once(wide, 12) <= 2**25 // (12 * 4 * 2048)
+    assert rows_at_once(gpt, 10**6) == 1

@@ -1,0 +1,23 @@
+"""How whatever takes longer than a second reports: piece by piece, so that a page can draw a bar and stop it."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Progress(NamedTuple, Generic[Result]):
+    """How far a computation is, and what it has found so far."""
+
+    done: int
+    total: int
+    result: Result  # complete once done == total
+
+
+def finish(steps: Iterator[Progress[Result]]) -> Result:
+    """Wait until the end, and take the whole result; raises ValueError if there was nothing to do."""
+    last = deque(steps, maxlen=1)
+    if not last:
+        raise ValueError("there was nothing to compute")
+    return last[0].result

@@ -1,0 +1,61 @@
+"""The residual stream: what it holds between the blocks, and the rest of the model from any place on.
+
+A stage counts the blocks already passed: stage 0 is what enters the first block, stage L what leaves the last one.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.inspection.recording import Ids, record, record_batch
+from core.model import GPT, Bigram, Tap, evaluating
+from core.model.tap import within
+
+
+def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
+    """The stream at every stage: (L + 1, T, C) float32. A bigram model has one stage, its logits: (1, T, V).
+
+    Raises PromptError for no tokens, or more than the context holds.
+    """
+    names = stage_names(model)
+    recorded = record(model, ids, names)
+    return np.stack([recorded[name] for name in names])
+
+
+def stage_names(model: GPT | Bigram) -> list[str]:
+    """The points at which the stream can be seen and replaced, one for each stage."""
+    if not isinstance(model, GPT):
+        return ["hook_embed"]
+    last = model.config.n_layer - 1
+    return [f"blocks.{layer}.hook_resid_pre" for layer in range(last + 1)] + [f"blocks.{last}.hook_resid_post"]
+
+
+def stream_at(model: GPT | Bigram, ids: Tensor, stage: int) -> Tensor:
+    """The stream of pieces (B, T) at one stage: (B, T, C), or (B, T, V) for a bigram model."""
+    name = stage_names(model)[stage]
+    return record_batch(model, ids, [name])[name]
+
+
+@torch.no_grad()
+def read_on(model: GPT | Bigram, stream: Tensor, stage: int, tap: Tap | None = None) -> Tensor:
+    """The stream at the last stage, given the one at `stage`: (B, T, C) both.
+
+    The tap sees only the block that follows: the others run on the fast path.
+    """
+    if not isinstance(model, GPT):
+        return stream
+    with evaluating(model):
+        for layer in range(stage, model.config.n_layer):
+            stream = model.transformer.h[layer](
+                stream, None, within(tap if layer == stage else None, f"blocks.{layer}")
+            )
+    return stream
+
+
+@torch.no_grad()
+def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
+    """What the model would say if nothing were added to the stream (..., C) any more: logits (..., V).
+
+    The last norm is applied, and the model's table of pairs added if it has one. `ids` (...) are the tokens read.
+    """
+    return model.unembed(stream, ids) if isinstance(model, GPT) else stream
