@@ -10,19 +10,23 @@ from pathlib import Path
 
 import torch
 
-from core.errors import ExplorerError, RunError
-from core.runs.capacity import threads_for
+from core.errors import ConfigError, ExplorerError, RunError
+from core.knobs import turned
+from core.runs.exactness import settle
 from core.runs.folder import RunFolder
 from core.runs.journal import Journal
 from core.runs.probes import probe_sentence
 from core.runs.processes import this_process
-from core.runs.records import Status
+from core.runs.records import Command, Status, Turn
+from core.runs.steering import STEPS
+from core.runs.turns import TURN
+from core.settings import value_at
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.ngrams import count_baselines
 from core.text.own_text import check_trainable
 from core.text.tokenizer import CharTokenizer, load_tokenizer
-from core.training.checkpoints import latest_checkpoint, load_checkpoint
+from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
 
@@ -49,7 +53,7 @@ def train_run(
         device: instead of the one in the settings.
         threads: the most to use; every core if left out. Small models take fewer (`core.runs.capacity`).
         on_status: called with every status that is written, about five times a second.
-        afresh: pass over what was asked before: it was meant for a process that is gone.
+        afresh: pass over what was asked before, but for knobs turned: it was meant for a process that is gone.
 
     Returns:
         The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
@@ -60,7 +64,7 @@ def train_run(
     """
     with folder.hold():
         if afresh:  # only now that no other process trains it: one that does still needs its commands
-            folder.take_commands()
+            folder.take_commands(but=(TURN,))
         before = folder.status()
         process = this_process()
         begun = Status(
@@ -74,6 +78,8 @@ def train_run(
             train_loss=before.train_loss,
             val_loss=before.val_loss,
             slowest=before.slowest,
+            notice=before.notice,
+            deaths=before.deaths,
         )
         folder.write_status(begun, durable=False)
         try:
@@ -105,7 +111,6 @@ class _Session:
         record = folder.record()
         config = record.config
         hardware = find_hardware(device or config.train.device)
-        torch.set_num_threads(threads_for(config, threads or hardware.cores))
         log.info("attempt %d at run %s. %s", status.attempt, folder.id, hardware.sentence)
 
         text = load_corpus(config.data.corpus, home)
@@ -116,14 +121,23 @@ class _Session:
                 "Start a new run on the new text."
             )
         check_trainable(text, config.model.block_size, config.data.val_fraction)
-        folder.update_record(corpus_hash=digest, hardware=hardware.sentence, versions=dict(hardware.versions))
+        checkpoint = latest_checkpoint(folder.checkpoints)
+        how = settle(record, hardware, threads or hardware.cores, begun=checkpoint is not None)
+        torch.set_num_threads(how.threads)
+        folder.update_record(corpus_hash=digest, **how.changes)
+        if how.notice and how.notice not in status.notice:
+            status = status.model_copy(update={"notice": f"{status.notice} {how.notice}".strip()})
         tokenizer = self._tokenizer(text)
         ids = torch.from_numpy(tokenizer.encode_array(text))
         train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
-        self.trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device)
-        if checkpoint := latest_checkpoint(folder.checkpoints):
+        self.trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision)
+        self._ahead = folder.turns()
+        if checkpoint:
             load_checkpoint(checkpoint, self.trainer)
+            self._replay()
+        elif record.parent_step is not None:
+            load_weights(folder.start_path, self.trainer.model)
         folder.cut_after(self.trainer.step if checkpoint else -1)
         sentence = probe_sentence(val_ids, tokenizer, config.model.block_size)
         self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status)
@@ -135,14 +149,15 @@ class _Session:
 
     def run(self) -> Status:
         trainer, journal = self.trainer, self.journal
-        steps = trainer.config.train.steps
         journal.event("start", attempt=journal.status.attempt)
         journal.opening()
         if self.folder.read_baselines() is None:
             self.folder.write_baselines(self._count())
-        while trainer.step < steps:
-            self._obey()
-            if self._stop_asked:
+        while True:
+            if self._replay():
+                journal.turned()
+            self._obey(at_once=self._at_the_end)
+            if self._stop_asked or self._at_the_end:
                 break
             if self._allowed <= 0:
                 if not self._wait_paused():
@@ -150,10 +165,12 @@ class _Session:
                     return journal.status
                 continue
             watched = self._allowed < math.inf
-            journal.step(trainer.train_step(), watched=watched)
+            journal.step(trainer.train_step(closely=watched), watched=watched)
             self._allowed -= 1
+        if self._at_the_end:
+            journal.closing()
         journal.save()
-        if trainer.step >= steps:
+        if self._at_the_end:
             journal.event("finish")
             journal.set_state("finished")
         else:
@@ -168,11 +185,41 @@ class _Session:
         tokenizer.save(self.folder.tokenizer_path)
         return tokenizer
 
-    def _obey(self) -> None:
-        """Take the commands that have come, if it is time to look."""
-        if time.monotonic() < self._poll_due:
+    @property
+    def _at_the_end(self) -> bool:
+        return self.trainer.step >= self.trainer.config.train.steps
+
+    def _replay(self) -> bool:
+        """Take the turns again that an earlier attempt took at this step, or on the way to it. True if there are."""
+        due = [turn for turn in self._ahead if turn.step <= self.trainer.step]
+        self._ahead = self._ahead[len(due) :]
+        for turn in due:
+            self.trainer.turn(turn.knob, turn.value)
+        return bool(due)
+
+    def _turn(self, command: Command) -> None:
+        """Turn a knob, and write it down with the step it was turned at."""
+        if self.folder.was_taken(command.id):
             return
-        for command in self.folder.take_commands():
+        knob, value = command.args.get("knob", ""), command.args.get("value")
+        config, step = self.trainer.config, self.trainer.step
+        try:
+            value = value_at(turned(config, knob, value), knob)
+            if knob == STEPS:
+                value = max(value, step)  # it was asked a few steps ago
+            self.trainer.turn(knob, value)
+        except ConfigError as error:
+            log.warning("%s", error)
+            return
+        self.folder.write_turn(Turn(step, knob, value), value_at(config, knob), command.id)
+        self._ahead = [turn for turn in self.folder.turns() if turn.step > step]
+        self.journal.turned()
+
+    def _obey(self, *, at_once: bool = False) -> None:
+        """Take the commands that have come, if it is time to look."""
+        if time.monotonic() < self._poll_due and not at_once:
+            return
+        for command in self.folder.waiting_commands():
             if command.name == "pause":
                 self._allowed = 0
             elif command.name == "resume":
@@ -181,10 +228,13 @@ class _Session:
                 self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
             elif command.name == "stop":
                 self._stop_asked, self._stop_reason = True, str(command.args.get("reason", ""))
+            elif command.name == TURN:
+                self._turn(command)
             else:
                 log.warning("unknown command %r", command.name)
-                continue
-            self.journal.event(command.name)
+            if command.name in ("pause", "resume", "step", "stop"):
+                self.journal.event(command.name)
+            self.folder.done(command)
         self.journal.looked()
         self._poll_due = time.monotonic() + POLL_SECONDS
 

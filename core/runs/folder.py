@@ -1,26 +1,23 @@
 """A run is a folder: made, found, listed, copied and deleted here; each part of it has a file of its own."""
 
 import base64
-import fcntl
 import re
 import secrets
 import shutil
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
-
-from pydantic import ValidationError
+from typing import BinaryIO, Self
 
 from core.config import RunConfig
-from core.errors import ConfigError, RunError
-from core.files import TEMPORARY, cut_rows, write_atomically
+from core.errors import RunError
+from core.files import TEMPORARY, cut_rows
 from core.runs.life import RunLife
-from core.runs.mailbox import RunMailbox
 from core.runs.names import clean_name, friendly_name
 from core.runs.pictures import RunPictures
 from core.runs.records import RunRecord, Status, library_versions
-from core.runs.rows import RunRows
+from core.runs.turns import RunTurns
 from core.runs.weights import RunWeights
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
@@ -48,7 +45,7 @@ def list_runs(home: Path) -> list["RunFolder"]:
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
 
 
-class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
+class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
     """One run on disk. Any number of processes may read it; one worker at a time trains in it (`hold`)."""
 
     @classmethod
@@ -60,6 +57,8 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
         owner: str | None = None,
         parent: str | None = None,
         *,
+        parent_step: int | None = None,
+        fill: Callable[[Self], None] | None = None,
         inside: Path | None = None,
     ) -> Self:
         """Make a new run, queued, with an id that sorts by time and cannot be guessed.
@@ -67,6 +66,8 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
         Args:
             name: a label; a friendly one is made up if left out.
             parent: id of the run that this one goes out from.
+            parent_step: of the parent's weights that it begins with.
+            fill: puts into the new folder what else it begins with, before anyone can see it.
             inside: a folder other than the home's own to make it in.
         """
         id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"
@@ -77,6 +78,7 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
             config=config,
             owner=owner,
             parent=parent,
+            parent_step=parent_step,
             versions=library_versions(),
         )
         within = inside or runs_folder(home)
@@ -87,39 +89,14 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
                 subfolder.mkdir(parents=True)
             building.write_record(record)
             building.write_status(Status(state="queued", steps=config.train.steps))
+            if fill:
+                fill(building)
             building.path.rename(within / id)
         except OSError as error:
-            shutil.rmtree(building.path, ignore_errors=True)
             raise RunError(f"A new run cannot be written to {within} ({error.strerror}).") from None
+        finally:
+            shutil.rmtree(building.path, ignore_errors=True)
         return cls(within / id)
-
-    def record(self) -> RunRecord:
-        """What the run is. Raises RunError, in a sentence, where `run.json` is missing or damaged."""
-        data = self._read_json(self.record_path)
-        try:
-            config = RunConfig.parse(data.get("config"))
-            return RunRecord.model_validate({**data, "id": self.id, "config": config})
-        except ConfigError as error:
-            raise RunError(f"The settings in run.json of run {self.id} cannot be used: {error}") from None
-        except ValidationError as error:
-            field = ".".join(map(str, error.errors()[0]["loc"]))
-            raise RunError(f"The file run.json of run {self.id} is damaged: {field} is missing or wrong.") from None
-
-    def write_record(self, record: RunRecord) -> None:
-        with self._writing("changed"):
-            write_atomically(self.record_path, record.model_dump_json(indent=2).encode())
-
-    def update_record(self, **changes: Any) -> None:
-        """Change some fields of the record as it is now, whatever other processes change in others meanwhile."""
-        with self._writing("changed"):
-            lock = (self.path / ".record.lock").open("ab")
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.write_record(self.record().model_copy(update=changes))
-
-    def rename(self, name: str) -> None:
-        """Give the run another label. Its folder and its id stay as they are."""
-        self.update_record(name=clean_name(name))
 
     @property
     def problem(self) -> str | None:
@@ -131,7 +108,7 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
         return self.status_problem
 
     def cut_after(self, step: int) -> None:
-        """Forget metrics, samples and snapshots later than `step`, because training goes on from there.
+        """Forget metrics, samples, snapshots and a closeup later than `step`, because training goes on from there.
 
         Events stay: they tell what was asked, also where the outcome was lost.
         """
@@ -140,6 +117,9 @@ class RunFolder(RunLife, RunRows, RunMailbox, RunPictures, RunWeights):
         for snapshot_step, path in self.snapshots():
             if snapshot_step > step:
                 path.unlink(missing_ok=True)
+        closeup = self.read_closeup()
+        if closeup and closeup.step > step:
+            self.closeup_path.unlink(missing_ok=True)
 
     @property
     def size(self) -> int:

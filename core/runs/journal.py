@@ -5,19 +5,22 @@ import math
 import time
 from collections.abc import Callable
 
+from torch import Tensor
+
 from core.config import GenerationConfig
 from core.generation import generate
 from core.runs.folder import RunFolder
 from core.runs.probes import write_probe
-from core.runs.records import State, Status
+from core.runs.records import Closeup, State, Status
+from core.runs.snapshots import Snapshots
 from core.text.tokenizer import CharTokenizer
-from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
+from core.training.checkpoints import save_checkpoint, save_weights
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
 STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
 PROBE_SHARE = 0.05  # of the time may go into probes
-SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
+CLOSEUP_PIECES, CLOSEUP_TOKENS = 8, 256  # of a batch that are shown closely: so many pieces, each so long at most
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +44,11 @@ class Journal:
     ):
         self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
         self.probe_text, self.status, self._on_status = probe_text, status, on_status
-        config = trainer.config.train
-        size = sum(parameter.numel() * parameter.element_size() for parameter in trainer.model.parameters())
-        self._snapshots = set(snapshot_steps(config.steps, min(config.snapshots, SNAPSHOT_BYTES // size)))
-        self._clock = Stopwatch(_seconds_so_far(folder))
-        self._first_step = trainer.step
+        self._snapshots = Snapshots(folder, trainer.model, trainer.config.train)
+        last_row = folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
+        self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
+        self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
+        self._pace_since = (trainer.step, 0.0)  # a step, and the seconds of this attempt at which it was taken
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
         self._looked = time.monotonic()
@@ -58,7 +61,7 @@ class Journal:
             self._write_status(durable=False)
             self.probe()
             self.sample()
-            self._snapshot()
+            self._snapshots.take(0)
         else:
             self.probe()
 
@@ -66,10 +69,10 @@ class Journal:
         """Write down one step and all that is due after it.
 
         Args:
-            watched: someone takes single steps, so show each of them.
+            watched: someone takes single steps, so show each of them, from near.
         """
         config, step = self.trainer.config.train, event.step
-        last = step >= config.steps
+        last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
         evaluation = self.trainer.evaluate() if last or step % config.eval_interval == 0 else None
         if evaluation or watched or step % config.log_interval == 0:
@@ -78,11 +81,27 @@ class Journal:
             self.probe()
         if last or step % config.sample_interval == 0:
             self.sample()
-        self._snapshot()
+        self._snapshots.take(step)
+        if watched:
+            self._closeup(event)
         if step % config.checkpoint_interval == 0 and not last:
             self.save()
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
+
+    def closing(self) -> None:
+        """What belongs to the last step, where nobody knew when it was taken that it would be."""
+        if not self._closed:
+            self._row(None, self.trainer.evaluate())
+            self.probe()
+            self.sample()
+            self._snapshots.take(self.trainer.step)
+
+    def turned(self) -> None:
+        """A knob has been turned: what is planned or told with it changes."""
+        self._snapshots.plan(self.trainer.config.train.steps)
+        self._pace_since = (self.trainer.step, self._clock.seconds_here)
+        self._write_status(durable=False)
 
     def set_state(self, state: State, reason: str = "") -> None:
         """Write a change of state, on disk before this returns."""
@@ -145,17 +164,29 @@ class Journal:
         self.folder.append_metrics(row)
         self.status = self.status.model_copy(update=changes)
 
-    def _snapshot(self) -> None:
-        if self.trainer.step in self._snapshots:
-            save_weights(self.folder.snapshot_path(self.trainer.step), self.trainer.model, self.trainer.step)
+    def _closeup(self, event: StepEvent) -> None:
+        seen = self.trainer.closeup
+        self.folder.write_closeup(
+            Closeup(
+                step=seen.step,
+                loss=event.loss,
+                batch_size=len(seen.inputs),
+                inputs=_shown(seen.inputs).tolist(),
+                targets=_shown(seen.targets).tolist(),
+                losses=[[round(loss, 3) for loss in piece] for piece in _shown(seen.losses).tolist()],
+                gradient_norms=seen.gradient_norms,
+                weight_norms=seen.weight_norms,
+            )
+        )
 
     def _slowest(self) -> float:
         return max(self.status.slowest, round(time.monotonic() - self._looked, 3))
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
-        done = step - self._first_step
-        left = self._clock.seconds_here / done * (steps - step) if done else None
+        begun, seconds = self._pace_since
+        done = step - begun
+        left = (self._clock.seconds_here - seconds) / done * (steps - step) if done else None
         changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3), "slowest": self._slowest()}
         if not self.status.ended:
             changes["seconds_left"] = left
@@ -190,7 +221,6 @@ class Stopwatch:
         return self._before + self.seconds_here
 
 
-def _seconds_so_far(folder: RunFolder) -> float:
-    """Taken from the rows that are left, so that a repeated stretch is not counted twice."""
-    row = folder.last_metrics()
-    return float(row.get("seconds") or 0.0) if row else 0.0
+def _shown(batch: Tensor) -> Tensor:
+    """So much of a batch (B, T) as fits on a page."""
+    return batch[:CLOSEUP_PIECES, :CLOSEUP_TOKENS]

@@ -45,6 +45,15 @@ class RunPaths:
         return self.path / "baselines.json"
 
     @property
+    def closeup_path(self) -> Path:
+        return self.path / "closeup.json"
+
+    @property
+    def start_path(self) -> Path:
+        """The weights that a fork begins with; absent in any other run."""
+        return self.path / "start.safetensors"
+
+    @property
     def lock_path(self) -> Path:
         """Locked by the one process that trains in the folder."""
         return self.path / "worker.lock"

@@ -1,16 +1,17 @@
-"""What the live board draws beside the curves: the probe, and what counting reaches on the same text."""
+"""What the live board draws beside the curves: the probe, a step seen closely, and what counting reaches."""
 
 import json
 from collections.abc import Mapping
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.errors import RunError
 from core.files import write_atomically, write_json
 from core.runs.paths import RunPaths
-from core.runs.records import Probe
+from core.runs.records import Closeup, Probe
 
 
 class RunPictures(RunPaths):
@@ -30,6 +31,17 @@ class RunPictures(RunPaths):
                 arrays = (file.get_tensor("attention"), file.get_tensor("embedding"))
                 return Probe(int(told["step"]), *arrays, json.loads(told["tokens"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
+
+    def write_closeup(self, closeup: Closeup) -> None:
+        """Replace the step that is shown closely."""
+        write_atomically(self.closeup_path, closeup.model_dump_json().encode(), durable=False)
+
+    def read_closeup(self) -> Closeup | None:
+        """The last step that was taken singly; None if there was none, or nothing readable."""
+        try:
+            return Closeup.model_validate(self._read_json(self.closeup_path))
+        except (RunError, ValidationError):
             return None
 
     def read_baselines(self) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 import platform
 from importlib import metadata
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -25,9 +25,14 @@ class RunRecord(BaseModel):
     config: RunConfig
     owner: str | None = None
     parent: str | None = None  # id of the run whose settings or weights this one started from
+    parent_step: int | None = None  # of the parent's weights that this one started from, if it did
     corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
     versions: dict[str, str] = {}
     hardware: str | None = None  # in words; known once a worker has begun
+    # What decides the last digits of every number: settled by the first worker, kept by all later ones.
+    machine: str | None = None  # name of its processor or graphics card
+    threads: int | None = None
+    precision: str | None = None  # float32 or bfloat16
 
 
 class Status(BaseModel):
@@ -61,10 +66,34 @@ class Status(BaseModel):
 
 
 class Command(NamedTuple):
-    """What someone asks of a worker: `pause`, `resume`, `step`, `stop`, and what comes with it."""
+    """What someone asks of a worker: `pause`, `resume`, `step`, `stop`, `turn`, and what comes with it."""
 
     name: str
-    args: dict
+    args: dict[str, Any]
+    id: str  # no two are alike
+
+
+class Turn(NamedTuple):
+    """One knob turned between two steps."""
+
+    step: int  # steps done by then: the next one is the first to feel it
+    knob: str  # one of `core.knobs.KNOBS`
+    value: Any
+
+
+class Closeup(BaseModel):
+    """One step seen closely (`closeup.json`): a few pieces of its batch, and which part was pushed how hard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    loss: float | None  # nats a token, over the whole batch; None where it is no finite number
+    batch_size: int  # pieces in the whole batch
+    inputs: list[list[int]]  # token ids, the first pieces of the batch
+    targets: list[list[int]]
+    losses: list[list[float | None]]  # nats, of the same tokens
+    gradient_norms: dict[str, float | None]  # by part of the model (`wte`, `h.0.attn`, ...), before clipping
+    weight_norms: dict[str, float | None]  # before the step
 
 
 class Probe(NamedTuple):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.errors import RunError
 from core.files import sweep
@@ -18,6 +18,8 @@ from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue
 from core.runs.records import Status
+from core.runs.steering import extend, has_steps_left, turn
+from core.runs.turns import TURN
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
@@ -108,13 +110,28 @@ class Supervisor:
         """Go on with a paused, stopped or failed run as soon as a slot is free."""
         with self._turn():
             status = folder.status()
-            if status.state == "finished":
+            if status.state == "finished" and not has_steps_left(folder):
                 raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
             if status.state == "paused" and status.pid is not None:
                 self.queue.remove(folder.id)  # it may hold the slot of before the pause, if nobody has looked since
                 self.queue.put(folder.id)
             elif status.state == "paused" or status.ended:
                 self._enqueue(folder, status)
+            self._fill_slots()
+
+    def turn(self, folder: RunFolder, knob: str, value: Any) -> None:
+        """Turn a knob between two steps; kept for a run that does not train now until it goes on.
+
+        Raises ConfigError, in a sentence, where there is no such knob, or no such value for it.
+        """
+        with self._turn():
+            turn(folder, knob, value)
+
+    def continue_for(self, folder: RunFolder, more_steps: int) -> None:
+        """Let a run that has ended, finished or not, train for so many steps more, as soon as a slot is free."""
+        with self._turn():
+            extend(folder, more_steps)
+            self._enqueue(folder, folder.status())
             self._fill_slots()
 
     def step(self, folder: RunFolder) -> None:
@@ -230,8 +247,11 @@ class Supervisor:
             folder.write_status(status.model_copy(update={"state": "stopped", "reason": reason, **gone}))
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
-        """Let a run without a process wait for one; what was asked of the last process no longer counts."""
-        folder.take_commands()
+        """Let a run without a process wait for one; what was asked of the last process no longer counts.
+
+        Knobs that were turned still do: they are of the run, not of its process.
+        """
+        folder.take_commands(but=(TURN,))
         changes = {"state": "queued", "reason": "", "pid": None, "pid_started": None}
         folder.write_status(status.model_copy(update=changes))
         self.queue.put(folder.id)

@@ -1,0 +1,103 @@
+"""A fork: a new run that begins with another one's weights. Its optimizer, its schedule and its dice begin afresh."""
+
+import shutil
+from pathlib import Path
+
+from core.config import RunConfig, differences
+from core.errors import ConfigError, RunError
+from core.files import TEMPORARY, put_in_place
+from core.runs.folder import RunFolder
+from core.runs.names import NAME_LENGTH
+from core.runs.weights import weights_step
+from core.text.corpora import load_corpus
+from core.text.own_text import check_trainable
+from core.text.tokenizer import load_tokenizer
+
+_DECAY = "train.decay_steps"
+
+
+def fork_config(folder: RunFolder) -> RunConfig:
+    """The settings to fork a run with, for a start: its own with all knobs as they are turned now.
+
+    Only the schedule is that of a whole run again, also where the parent was continued.
+    """
+    return folder.config_now().replace({_DECAY: folder.record().config.train.decay_steps})
+
+
+def fork(
+    home: Path,
+    folder: RunFolder,
+    step: int | None,
+    config: RunConfig,
+    name: str | None = None,
+    owner: str | None = None,
+    *,
+    inside: Path | None = None,
+) -> RunFolder:
+    """Make a run, queued at step 0, that begins with the weights its parent had at a step.
+
+    Weights and tokenizer are copied, so the parent may train on or be deleted. The optimizer's averages are not: they
+    belong to the parent's settings, and the warm-up is there to gather new ones.
+
+    Args:
+        step: of a snapshot, or of the parent's last save; None takes the newest weights.
+        config: of the new run. Its model must be the parent's but for the dropout.
+        name: a label; told from the parent's if left out.
+        inside: a folder other than the home's own to make it in.
+
+    Raises:
+        RunError: no weights are kept of that step.
+        ConfigError: the model is another one.
+        TextError: the new run's text is missing, too short, or has characters that the model does not know.
+    """
+    weights, step = _weights(folder, step)
+    parent = folder.record()
+    _check_same_model(folder.name, parent.config, config)
+    tokenizer = load_tokenizer(folder.tokenizer_path)
+    if config.data.corpus != parent.config.data.corpus:
+        text = load_corpus(config.data.corpus, home)
+        tokenizer.encode_array(text)
+        check_trainable(text, config.model.block_size, config.data.val_fraction)
+
+    def fill(fork: RunFolder) -> None:
+        temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"
+        shutil.copyfile(weights, temporary)
+        put_in_place(temporary, fork.start_path)
+        if weights_step(fork.start_path) != step:  # the parent trains, and has saved once more
+            raise RunError(f"The run {folder.name!r} has saved other weights just now. Try again.")
+        tokenizer.save(fork.tokenizer_path)
+
+    suffix = f" from step {step}"
+    name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
+    return RunFolder.create(home, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
+
+
+def _weights(folder: RunFolder, step: int | None) -> tuple[Path, int]:
+    """The parent's weights of a step, and that step."""
+    if step is None:
+        newest = folder.latest_weights()
+        if newest is None:
+            raise RunError(f"The run {folder.name!r} has saved no weights yet. Wait for its first steps, or train it.")
+        return newest, weights_step(newest)
+    for path in (folder.snapshot_path(step), folder.weights_path):
+        if weights_step(path) == step:
+            return path, step
+    kept = sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+    raise RunError(
+        f"The run {folder.name!r} has kept no weights of step {step}. It has those of "
+        f"{', '.join(f'{step:,}' for step in kept) or 'no step yet'}."
+    )
+
+
+def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:
+    other = {
+        path: value
+        for path, value in differences(parent, config).items()
+        if path.startswith("model.") and path != "model.dropout"
+    }
+    if other:
+        told = ", ".join(f"{path} {value}" for path, value in other.items())
+        raise ConfigError(
+            f"The weights of {name!r} are of a model with {told}. A fork keeps the model, all but its dropout: leave "
+            "these as they are, or start a new run."
+        )

@@ -1,0 +1,50 @@
+"""What may be asked of a run beyond pausing and stopping: turn a knob, or go on for longer."""
+
+from typing import Any
+
+from core.config import RunConfig
+from core.errors import ConfigError, RunError
+from core.knobs import turned
+from core.runs.folder import RunFolder
+from core.runs.turns import TURN
+from core.settings import value_at
+
+STEPS = "train.steps"
+
+
+def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:
+    """Ask for a knob to be turned: taken between two steps where the run trains, else when it goes on.
+
+    Returns:
+        The settings as they will be then.
+
+    Raises:
+        ConfigError: no such knob, or no value for it.
+        RunError: the run is damaged, or was deleted.
+    """
+    status = folder.status()
+    config = turned(folder.config_now(), knob, value)
+    if knob == STEPS and config.train.steps < status.step:
+        raise ConfigError(
+            f"The run {folder.name!r} is at step {status.step:,} already, so it cannot end at step "
+            f"{config.train.steps:,}. Choose a later step, or stop it."
+        )
+    folder.send(TURN, knob=knob, value=value_at(config, knob))
+    if knob == STEPS and status.pid is None:  # nobody else writes how it fares
+        folder.write_status(status.model_copy(update={"steps": config.train.steps}))
+    return config
+
+
+def extend(folder: RunFolder, more_steps: int) -> RunConfig:
+    """Ask for so many steps more than it has taken; for a run that has ended. Raises as `turn` does."""
+    status = folder.status()
+    if not status.ended:
+        raise RunError(f"The run {folder.name!r} has not ended. Turn the step at which it shall end instead.")
+    if more_steps < 1:
+        raise ConfigError(f"A run can go on for 1 step or more, not for {more_steps}.")
+    return turn(folder, STEPS, status.step + more_steps)
+
+
+def has_steps_left(folder: RunFolder) -> bool:
+    """Whether a worker would find something to do: a finished run has steps left once its end was turned."""
+    return folder.status().step < folder.config_now().train.steps

@@ -1,0 +1,239 @@
+"""Turning knobs in this very process; tests/core/runs/test_exact_resume.py kills real workers."""
+
+import json
+
+import pytest
+
+from core.errors import ConfigError, RunError
+from core.runs import engine
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder
+from core.runs.records import Status, Turn
+from core.runs.steering import extend, has_steps_left, turn
+
+RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
+    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
+
+
+def at(step, *doings):
+    """A listener that does something once a step has been reached."""
+    waiting = list(doings)
+
+    def listen(status: Status) -> None:
+        while waiting and status.step >= step:
+            waiting.pop(0)()
+
+    return listen
+
+
+def course(run: RunFolder) -> list[tuple]:
+    """What is the same for the same settings: all but speeds and times."""
+    same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
+    return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
+
+
+def turn_rows(run: RunFolder) -> list[tuple]:
+    rows = [row for row in run.read_events() if row["kind"] == "turn"]
+    return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
+
+
+def test_a_knob_is_turned_between_two_steps_and_written_down_once(home, run):
+    train_run(run, home, on_status=at(7, lambda: turn(run, RATE, 5e-3), lambda: turn(run, "train.steps", 16)))
+    assert turn_rows(run) == [(7, RATE, 5e-3, 1e-3), (7, "train.steps", 16, 12)]
+    assert run.turns() == [Turn(7, RATE, 5e-3), Turn(7, "train.steps", 16)]
+    config = run.config_now()
+    assert (config.train.learning_rate, config.train.steps, config.train.decay_steps) == (5e-3, 16, 12)
+    assert run.record().config.train.steps == 12
+    assert run.waiting_commands() == []
+    status = run.status()
+    assert (status.state, status.step, status.steps) == ("finished", 16, 16)
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def test_turned_events_are_taken_again_at_their_steps(home, config):
+    asked = RunFolder.create(home, config)
+    listeners = [
+        at(3, lambda: turn(asked, RATE, 4e-3), lambda: turn(asked, DROPOUT, 0.3)),
+        at(6, lambda: turn(asked, BATCH, 3), lambda: turn(asked, "train.eval_interval", 3)),
+        at(7, lambda: turn(asked, "train.sample_temperature", 0.4), lambda: turn(asked, "train.steps", 15)),
+    ]
+    train_run(asked, home, on_status=lambda status: [listen(status) for listen in listeners])
+    assert len(asked.turns()) == 6
+
+    told = RunFolder.create(home, config)
+    told.events_path.write_bytes(asked.events_path.read_bytes())
+    train_run(told, home)
+    assert course(told) == course(asked)
+    assert told.read_samples() == asked.read_samples()
+    assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
+    assert turn_rows(told) == turn_rows(asked)  # none was written again
+
+    straight = RunFolder.create(home, config)
+    train_run(straight, home)
+    assert course(straight)[:2] == course(asked)[:2]
+    assert course(straight)[2:] != course(asked)[2:]
+
+
+def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(home, config):
+    run, born = RunFolder.create(home, config), RunFolder.create(home, config.replace({BATCH: 3}))
+    turn(run, BATCH, 3)
+    assert run.config_now().train.batch_size == 3
+    assert run.turns() == []
+    train_run(run, home, afresh=True)  # which passes over pauses and stops, not over turns
+    train_run(born, home)
+    assert turn_rows(run) == [(0, BATCH, 3, 2)]
+    assert course(run)[1:] == course(born)[1:]
+
+
+def test_a_turn_while_paused_waits_for_the_next_worker(home, run, monkeypatch):
+    monkeypatch.setattr(engine, "PAUSED_EXIT_SECONDS", 0.0)
+    train_run(run, home, on_status=at(4, lambda: run.send("pause")))
+    assert run.status().state == "paused"
+    turn(run, "train.steps", 20)
+    assert run.status().steps == 20
+    assert run.config_now().train.steps == 20
+    assert train_run(run, home).step == 20
+    assert turn_rows(run) == [(4, "train.steps", 20, 12)]
+
+
+def test_a_later_wish_overrules_one_that_lies_ahead(run):
+    rows = [(8, RATE, 1e-2), (9, DROPOUT, 0.2), (6, RATE, 2e-2), (6, RATE, 3e-2), (12, DROPOUT, 0.0)]
+    for step, knob, value in rows:
+        run.write_turn(Turn(step, knob, value), 0, "")
+    run.append_event({"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
+    run.append_event({"kind": "turn"})
+    assert run.turns() == [
+        Turn(6, RATE, 2e-2),
+        Turn(6, RATE, 3e-2),
+        Turn(9, DROPOUT, 0.2),
+        Turn(12, DROPOUT, 0.0),
+    ]
+    run.write_turn(Turn(13, BATCH, 0), 0, "")
+    with pytest.raises(RunError, match="turned in run .* cannot be used: train.batch_size cannot be 0"):
+        run.config_now()
+
+
+def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(home, run):
+    turn(run, RATE, 5e-3)
+    (command,) = run.waiting_commands()
+    run.write_turn(Turn(0, RATE, 5e-3), 1e-3, command.id)
+    train_run(run, home)
+    assert run.turns() == [Turn(0, RATE, 5e-3)]
+    assert run.waiting_commands() == []
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "sentence"),
+    [
+        ("model.n_layer", 3, "'model.n_layer' cannot be turned while a run trains"),
+        (DROPOUT, 2, "model.dropout cannot be 2"),
+        (BATCH, "many", "train.batch_size cannot be 'many'"),
+        ("train.steps", 7, "is at step 8 already, so it cannot end at step 7"),
+    ],
+)
+def test_what_cannot_be_turned_is_refused_at_once(run, knob, value, sentence):
+    run.write_status(Status(state="running", step=8, steps=12))
+    with pytest.raises(ConfigError, match=sentence):
+        turn(run, knob, value)
+    assert run.waiting_commands() == []
+
+
+def test_what_a_worker_cannot_use_is_passed_over(home, run):
+    for args in ({}, {"knob": BATCH, "value": "many"}, {"knob": "model.n_layer", "value": 3}):
+        run.send("turn", **args)
+    run.send("dance")
+    assert train_run(run, home).state == "finished"
+    assert run.turns() == []
+    assert run.waiting_commands() == []
+
+
+def test_a_run_that_shall_end_now_is_measured_there(home, run):
+    train_run(run, home, on_status=at(5, lambda: run.send("turn", knob="train.steps", value=3)))
+    status = run.status()
+    assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # asked too late for step 3
+    assert run.read_metrics()[-1].keys() >= {"val_loss", "train_loss"}
+    assert run.read_samples()[-1]["step"] == 5
+    assert run.snapshots()[-1][0] == 5
+    rows = len(run.read_metrics())
+    assert train_run(run, home).state == "finished"
+    assert len(run.read_metrics()) == rows
+
+
+def test_a_finished_run_goes_on_for_more_steps(home, run):
+    train_run(run, home)
+    assert not has_steps_left(run)
+    extend(run, 6)
+    assert has_steps_left(run)
+    assert run.status().steps == 18
+    train_run(run, home)
+    assert (run.status().state, run.status().step) == ("finished", 18)
+    assert turn_rows(run) == [(12, "train.steps", 18, 12)]
+    rates = [row["lr"] for row in run.read_metrics() if row["step"] > 12]
+    assert rates == pytest.approx([run.record().config.train.min_learning_rate] * 3)  # no jump
+    with pytest.raises(ConfigError, match="1 step or more"):
+        extend(run, 0)
+    run.write_status(Status(state="queued"))
+    with pytest.raises(RunError, match="has not ended"):
+        extend(run, 5)
+
+
+def test_snapshots_stay_few_wherever_the_end_is_moved(home, run):
+    train_run(run, home)
+    for _ in range(4):
+        extend(run, 20)
+        train_run(run, home)
+    steps = [step for step, _ in run.snapshots()]
+    assert len(steps) <= run.record().config.train.snapshots
+    assert (steps[0], steps[-1]) == (0, 92)
+
+
+def test_single_steps_leave_a_closeup_and_the_course_alone(home, config):
+    straight, stepped = RunFolder.create(home, config), RunFolder.create(home, config)
+    train_run(straight, home)
+    assert straight.read_closeup() is None
+    seen = []
+
+    def listen(status: Status) -> None:
+        if status.state == "paused":
+            seen.append(stepped.read_closeup())
+            stepped.send("step" if status.step < 6 else "resume")
+        elif status.step == 3:
+            stepped.send("pause")
+
+    train_run(stepped, home, on_status=listen)
+    closeups = [closeup for closeup in seen if closeup]
+    assert {closeup.step for closeup in closeups} == {4, 5, 6}
+    rows = {row["step"]: row for row in stepped.read_metrics()}
+    for closeup in closeups:
+        assert closeup.batch_size == len(closeup.inputs) == len(closeup.targets) == 2
+        assert closeup.inputs[0][1:] == closeup.targets[0][:-1]
+        losses = [loss for piece in closeup.losses for loss in piece]
+        assert sum(losses) / len(losses) == pytest.approx(closeup.loss, abs=1e-3)
+        assert closeup.loss == rows[closeup.step]["loss"]
+        assert {"wte", "h.0.attn", "h.0.mlp"} <= closeup.gradient_norms.keys() == closeup.weight_norms.keys()
+    same = {row[0]: row for row in course(straight)}
+    assert all(row == same.get(row[0], row) for row in course(stepped))
+    assert stepped.weights_path.read_bytes() == straight.weights_path.read_bytes()
+    stepped.cut_after(5)
+    assert stepped.read_closeup() is None
+
+
+def test_runs_of_before_turns_were_known_stay_readable(home, run):
+    record = json.loads(run.record_path.read_bytes())
+    for name in ("parent_step", "machine", "threads", "precision"):
+        del record[name]
+    run.record_path.write_text(json.dumps(record))
+    status = json.loads(run.status_path.read_bytes())
+    for name in ("notice", "deaths"):
+        del status[name]
+    run.status_path.write_text(json.dumps(status))
+    assert run.problem is None
+    assert run.config_now() == run.record().config
+    assert train_run(run, home).state == "finished"
+    assert run.record().threads == 1
