@@ -37,18 +37,19 @@ def stream_at(model: GPT | Bigram, ids: Tensor, stage: int) -> Tensor:
 
 
 @torch.no_grad()
-def read_on(model: GPT | Bigram, stream: Tensor, stage: int, tap: Tap | None = None) -> Tensor:
-    """The stream at the last stage, given the one at `stage`: (B, T, C) both.
+def read_on(
+    model: GPT | Bigram, stream: Tensor, stage: int, tap: Tap | None = None, until: int | None = None
+) -> Tensor:
+    """The stream at stage `until`, the last one unless given, from the one at `stage`: (B, T, C) both.
 
     The tap sees only the block that follows: the others run on the fast path.
     """
     if not isinstance(model, GPT):
         return stream
     with evaluating(model):
-        for layer in range(stage, model.config.n_layer):
-            stream = model.transformer.h[layer](
-                stream, None, within(tap if layer == stage else None, f"blocks.{layer}")
-            )
+        for layer in range(stage, model.config.n_layer if until is None else until):
+            block = model.transformer.h[layer]
+            stream = block(stream, None, within(tap, f"blocks.{layer}") if layer == stage else None)
     return stream
 
 
