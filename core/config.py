@@ -98,10 +98,11 @@ class ModelConfig(Config):
         label="Positions",
         advanced=True,
     )
-    activation: Literal["relu", "gelu", "swiglu", "relu2"] = setting(
+    activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
         "gelu",
-        "The bend between the feed-forward layers. relu: the lecture's. gelu: GPT-2's. swiglu: gated (Shazeer 2020). "
-        "relu2: relu, squared (Primer, So 2021).",
+        "The bend between the feed-forward layers. relu: the lecture's. gelu: a smooth one (Hendrycks 2016). "
+        "gelu_tanh: GPT-2's approximation of it, slower on a processor. swiglu: gated (Shazeer 2020). relu2: relu, "
+        "squared (Primer, So 2021).",
         label="Activation",
         advanced=True,
     )

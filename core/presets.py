@@ -81,7 +81,7 @@ def gpt2() -> RunConfig:
     """The shape of GPT-2's smallest model: 12 layers, 12 heads, 768 wide, context 1024. For a GPU."""
     return RunConfig(
         preset="gpt2",
-        model=ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True),
+        model=ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, activation="gelu_tanh"),
         train=TrainConfig(
             steps=5000,
             batch_size=8,

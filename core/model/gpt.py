@@ -13,8 +13,18 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 from core.model.cache import KVCache
-from core.model.layers import activate, feed_forward_width, make_norm, rotary_angles, rotate, sinusoidal_positions
+from core.model.layers import (
+    Dropout,
+    activate,
+    feed_forward_width,
+    make_norm,
+    rotary_angles,
+    rotate,
+    sinusoidal_positions,
+)
 from core.model.tap import Tap, touch, within
+
+_LONG = 512  # tokens; from here on the fused kernel's thrift counts for more than its speed
 
 
 class CausalSelfAttention(nn.Module):
@@ -27,8 +37,8 @@ class CausalSelfAttention(nn.Module):
         self.scale = 1 / math.sqrt(self.head_size) if config.attention_scale else 1.0
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)  # queries, keys, values at once
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.attn_dropout = nn.Dropout(config.dropout)
-        self.resid_dropout = nn.Dropout(config.dropout)
+        self.attn_dropout = Dropout(config.dropout)
+        self.resid_dropout = Dropout(config.dropout)
         if config.position == "rope":
             cos, sin = rotary_angles(config.block_size, self.head_size)
             self.register_buffer("cos", cos, persistent=False)
@@ -44,7 +54,7 @@ class CausalSelfAttention(nn.Module):
             q, k = (F.rms_norm(part, (self.head_size,)) for part in (q, k))
         past = cache.length if cache else 0
         if self.config.position == "rope":
-            cos, sin = self.cos[past : past + T], self.sin[past : past + T]
+            cos, sin = (wave[past : past + T].to(q.dtype) for wave in (self.cos, self.sin))
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if self.config.qk_norm or self.config.position == "rope":  # what is multiplied is no longer what was projected
             q = touch(tap, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
@@ -52,7 +62,8 @@ class CausalSelfAttention(nn.Module):
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
-        z = self._fused(q, k, v) if tap is None else self._spelled_out(q, k, v, tap)
+        fused = tap is None and not self._kernel_is_slow(q)
+        z = self._fused(q, k, v) if fused else self._spelled_out(q, k, v, tap)
         z = touch(tap, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
@@ -68,11 +79,19 @@ class CausalSelfAttention(nn.Module):
             scale=self.scale,
         )  # fmt: skip
 
-    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap) -> Tensor:
+    def _kernel_is_slow(self, q: Tensor) -> bool:
+        """Whether the steps one by one are faster: PyTorch's kernel for the processor knows no dropout (three times as
+        long with it) and is slow in bfloat16 (up to six times, at short contexts).
+        """
+        dropping = self.training and self.attn_dropout.p > 0
+        return q.device.type == "cpu" and (dropping or (q.dtype == torch.bfloat16 and q.size(2) <= _LONG))
+
+    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap | None) -> Tensor:
         """The lecture's steps, one by one, with the weights (B, H, T, T) in the open."""
-        scores = q @ k.transpose(-2, -1) * self.scale
-        if self.config.causal:
-            scores = scores.masked_fill(~self._mask(q.size(2), k.size(2), q.device), float("-inf"))
+        scores = (q * self.scale) @ k.transpose(-2, -1)
+        if self.config.causal and q.size(2) > 1:
+            allowed = self._mask(q.size(2), k.size(2), q.device)
+            scores += torch.zeros_like(allowed, dtype=scores.dtype).masked_fill(~allowed, float("-inf"))
         scores = touch(tap, "hook_attn_scores", scores)
         pattern = touch(tap, "hook_pattern", scores.softmax(dim=-1))
         return self.attn_dropout(pattern) @ v
@@ -92,7 +111,7 @@ class MLP(nn.Module):
         width = feed_forward_width(config)
         self.c_fc = nn.Linear(config.n_embd, 2 * width if config.activation == "swiglu" else width, bias=config.bias)
         self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, tap: Tap | None = None) -> Tensor:
         hidden = touch(tap, "hook_pre", self.c_fc(x))
@@ -128,7 +147,7 @@ class GPT(nn.Module):
         parts = {"wte": nn.Embedding(vocab_size, config.n_embd)}
         if config.position == "learned":
             parts["wpe"] = nn.Embedding(config.block_size, config.n_embd)
-        parts["drop"] = nn.Dropout(config.dropout)
+        parts["drop"] = Dropout(config.dropout)
         parts["h"] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         parts["ln_f"] = make_norm(config)
         self.transformer = nn.ModuleDict(parts)
@@ -198,7 +217,7 @@ class GPT(nn.Module):
         logits = self.unembed(x, ids, tap)
         if targets is None:
             return logits, None
-        return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return logits, F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def unembed(self, x: Tensor, ids: Tensor, tap: Tap | None = None) -> Tensor:
         """Scores (..., V) read off the stream x (..., C) behind the last block, for tokens ids (...)."""

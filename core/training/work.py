@@ -68,7 +68,9 @@ def work_per_token(config: ModelConfig, vocab_size: int) -> Work:
     # thrice, because the processor's fused kernel knows no dropout.
     attention = 3 * C + 3 * C * (rope or qk_norm) + C + 3 * H * T * dropout
     inputs = 2 * C  # of c_attn and c_fc
-    hidden = {"relu": wide, "gelu": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}[config.activation]
+    hidden = {"relu": wide, "gelu": 2 * wide, "gelu_tanh": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}[
+        config.activation
+    ]
     masks = (1 + 2 * L) * C * dropout
     kept = L * (norms + attention + inputs + hidden) + 2 * C + masks + 2 * vocab_size  # the last: logits, and their log
     return Work(

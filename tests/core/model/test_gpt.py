@@ -90,10 +90,12 @@ def test_without_positions_the_order_of_the_past_is_invisible():
     assert not torch.allclose(small_gpt(n_layer=1)(ids)[0][:, -1], small_gpt(n_layer=1)(swapped)[0][:, -1])
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_logits_equal_those_of_transformers_with_the_same_weights(tied):
-    config = ModelConfig(**SMALL, bias=True, tie_weights=tied)
-    ours = small_gpt(bias=True, tie_weights=tied)
+@pytest.mark.parametrize(
+    ("tied", "activation", "theirs_is"), [(True, "gelu_tanh", "gelu_new"), (False, "gelu", "gelu")]
+)
+def test_logits_equal_those_of_transformers_with_the_same_weights(tied, activation, theirs_is):
+    config = ModelConfig(**SMALL, bias=True, tie_weights=tied, activation=activation)
+    ours = small_gpt(bias=True, tie_weights=tied, activation=activation)
     theirs = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=VOCAB,
@@ -102,6 +104,7 @@ def test_logits_equal_those_of_transformers_with_the_same_weights(tied):
             n_layer=config.n_layer,
             n_head=config.n_head,
             tie_word_embeddings=tied,
+            activation_function=theirs_is,
             attn_implementation="eager",
         )
     ).eval()
@@ -115,6 +118,16 @@ def test_logits_equal_those_of_transformers_with_the_same_weights(tied):
     torch.testing.assert_close(ours(some_ids())[0], expected.logits, rtol=1e-4, atol=1e-4)
     for layer, attentions in enumerate(expected.attentions):
         torch.testing.assert_close(patterns[f"blocks.{layer}.attn.hook_pattern"], attentions, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_takes_other_steps_to_nearly_the_same_logits():
+    model, ids = small_gpt(), some_ids()
+    exact, exact_loss = model(ids, ids)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, loss = model(ids, ids)
+    assert rounded.dtype == torch.bfloat16 and loss.dtype == torch.float32
+    assert (rounded - exact).std() < 0.03 * exact.std()
+    assert loss.item() == pytest.approx(exact_loss.item(), rel=0.03)
 
 
 def test_the_loss_at_the_start_is_that_of_guessing():
