@@ -16,7 +16,7 @@ def choose_run(title: str, what: str) -> RunFolder:
     Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
     """
     page_style()
-    runs = {folder.id: folder for folder in list_runs(service.home()) if folder.latest_weights()}
+    runs = {folder.id: folder for folder in list_runs(service.home()) if folder.has_weights}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         place = st.container(width=340)

@@ -4,8 +4,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
@@ -16,21 +15,14 @@ from core.runs.folder import RunFolder
 from core.runs.records import ENDED, Probe
 from core.text.display import kind_of, visible
 from core.text.tokenizer import load_tokenizer
-from explorer.words import turn_in_words
+from explorer.curves import COLUMNS, MOST_ROWS, curve
+from explorer.row_files import Mark, Piece, holds, last_mark, read_pieces
 
-MOST_ROWS = 3000  # of history sent to a new watcher
+MOST_EVENTS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
 _CROWD = 0.85  # share of the letters that the map is drawn for
 ROWS = ("metrics", "samples", "events")
-_CHECKED = 64  # bytes in front of a mark that must be the same as when it was made
-
-
-class Mark(NamedTuple):
-    """A place between two rows of an append-only file, and a checksum of the bytes in front of it."""
-
-    offset: int = 0
-    check: int = 0
 
 
 class Position(NamedTuple):
@@ -70,6 +62,7 @@ class RunReader:
         self.state = ""
         self._told: dict[str, str] = {}  # the last status, attention and embedding, as JSON
         self._seen: dict[str, tuple[tuple[int, int], Mark]] = {}
+        self._label = ((0, 0), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
         self._points: np.ndarray | None = None
@@ -79,7 +72,7 @@ class RunReader:
         """Where everything stands now. The status is read first: rows written before an end are never missed."""
         status = json.loads(self.folder.status().model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
-        status["name"] = self.folder.name
+        status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
         self._told["status"] = json.dumps(status)
@@ -95,16 +88,10 @@ class RunReader:
         if since.status != upto.status:
             at = at._replace(status=upto.status)
             yield event("status", told["status"], str(at))
-        for name in ROWS:
-            start, end = getattr(since, name), getattr(upto, name)
-            if start == end:
-                continue
-            at = at._replace(**{name: end})
-            yield event(
-                name,
-                _rows_as_json(self.paths[name], start, end, MOST_SAMPLES if name == "samples" else MOST_ROWS),
-                str(at),
-            )
+        for name in ("samples", "events"):
+            for rows, mark in self._rows_between(name, getattr(since, name), getattr(upto, name)):
+                at = at._replace(**{name: mark})
+                yield event(name, rows, str(at))
         if since.probe != upto.probe:
             # The cursor moves on only behind the second picture, so neither can be missed.
             if "attention" in told:
@@ -112,6 +99,27 @@ class RunReader:
             at = at._replace(probe=upto.probe)
             if "embedding" in told:
                 yield event("embedding", told["embedding"], str(at))
+        # Of a long run they take longest, so all else is there before they are.
+        for rows, mark in self._rows_between("metrics", since.metrics, upto.metrics):
+            at = at._replace(metrics=mark)
+            yield event("metrics", rows, str(at))
+
+    def _rows_between(self, name: str, start: Mark, end: Mark) -> Iterator[tuple[str, Mark]]:
+        """Rows as `{"rows": [...]}` and the mark behind them; all, marked as such, where `start` no longer holds."""
+        if start == end:
+            return
+        goes_on = 0 < start.offset <= end.offset and holds(self.paths[name], start)
+        pieces = self._pieces(name, start if goes_on else Mark(), end)
+        first = next(pieces, Piece([], end))
+        yield _as_json(first, reset=not goes_on), first.end
+        for piece in pieces:
+            yield _as_json(piece), piece.end
+
+    def _pieces(self, name: str, start: Mark, end: Mark) -> Iterator[Piece]:
+        path = self.paths[name]
+        if name != "metrics":
+            return read_pieces(path, start, end, MOST_SAMPLES if name == "samples" else MOST_EVENTS)
+        return read_pieces(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).pieces(end)
 
     def _mark(self, name: str) -> Mark:
         """The end of the last whole row of a file."""
@@ -121,8 +129,19 @@ class RunReader:
             return Mark()
         identity = (found.st_ino, found.st_size)
         if self._seen.get(name, (None,))[0] != identity:
-            self._seen[name] = identity, _last_mark(self.paths[name], found.st_size)
+            self._seen[name] = identity, last_mark(self.paths[name], found.st_size)
         return self._seen[name][1]
+
+    def _name(self) -> str:
+        """The run's name, read again only when its record has changed."""
+        try:
+            found = self.folder.record_path.stat()
+        except OSError:
+            return self.folder.name
+        identity = (found.st_ino, found.st_mtime_ns)
+        if self._label[0] != identity:
+            self._label = identity, self.folder.name
+        return self._label[1]
 
     def _look_at_probe(self) -> None:
         try:
@@ -179,89 +198,16 @@ class RunReader:
             )
 
 
+def _as_json(piece: Piece, *, reset: bool = False) -> str:
+    return f'{{"rows": [{", ".join(piece.rows)}]' + (', "reset": true}' if reset else "}")
+
+
 def _on_the_map(points: np.ndarray) -> np.ndarray:
     """Points (V, 2) in [-1, 1], with room for the crowd: a few rare letters far out are drawn at the rim instead."""
     points = points.astype(np.float64) - np.median(points, axis=0)
     distances = np.linalg.norm(points, axis=1, keepdims=True)
     rim = max(1.2 * float(np.quantile(distances, _CROWD)), 1e-9)
     return points / np.maximum(distances, rim)
-
-
-def _last_mark(path: Path, size: int) -> Mark:
-    """The mark behind the last line break within the first `size` bytes of a file."""
-    try:
-        with path.open("rb") as file:
-            window = 65_536
-            while True:
-                begin = max(0, size - window)
-                file.seek(begin)
-                line_break = file.read(size - begin).rfind(b"\n")
-                if line_break >= 0:
-                    return _mark_at(file, begin + line_break + 1)
-                if begin == 0:
-                    return Mark()
-                window *= 8
-    except OSError:
-        return Mark()
-
-
-def _mark_at(file: BinaryIO, offset: int) -> Mark:
-    file.seek(max(0, offset - _CHECKED))
-    return Mark(offset, crc32(file.read(min(offset, _CHECKED))))
-
-
-def _rows_as_json(path: Path, start: Mark, end: Mark, most: int) -> str:
-    """At most `most` rows between two marks as `{"rows": [...]}`; all, marked as such, if `start` no longer holds."""
-    try:
-        with path.open("rb") as file:
-            holds = start.offset and start.offset <= end.offset and _mark_at(file, start.offset) == start
-            begin = start.offset if holds else 0
-            file.seek(begin)
-            lines = file.read(max(0, end.offset - begin)).split(b"\n")
-    except OSError:
-        begin, lines = 0, []
-    rows = thin([_in_words(row) for line in lines if (row := _row(line)) is not None], most)
-    return json.dumps({"rows": rows} if begin else {"rows": rows, "reset": True})
-
-
-def _row(line: bytes) -> dict | None:
-    """A row, or None for a torn line and for numbers that JSON in a browser does not know."""
-    try:
-        row = json.loads(line, parse_constant=_refuse)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _in_words(row: dict) -> dict:
-    """A row as it is; one that tells of a turned setting gets a `label`, to stand beside its mark on the curve."""
-    if row.get("kind") != "turn":
-        return row
-    return row | {"label": turn_in_words(str(row.get("knob")), row.get("before"), row.get("value"))}
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(word)
-
-
-def thin(rows: list[dict], most: int) -> list[dict]:
-    """At most `most` rows, the first and the last among them.
-
-    Every measured one stays as long as these take no more than half of the room; what is left is taken evenly.
-    """
-    if len(rows) <= most:
-        return rows
-    measured = [index for index, row in enumerate(rows) if row.get("val_loss") is not None]
-    kept = {measured[place] for place in _evenly(len(measured), most // 2)}
-    kept |= set(_evenly(len(rows), most - len(kept)))
-    return [rows[index] for index in sorted(kept)]
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    """At most `most` places among `count`, evenly taken, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:

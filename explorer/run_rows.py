@@ -12,6 +12,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
+from explorer.curves import curve_rows
 from explorer.words import STATE_COLORS, state_in_words
 
 
@@ -47,18 +48,18 @@ def corpus_titles(home: Path) -> dict[str, str]:
     return {corpus.name: corpus.title for corpus in catalogue(home)}
 
 
-def curve_of(folder: RunFolder) -> list[dict[str, Any]]:
-    """A run's metrics, read again only when they have changed. Shared: never change them."""
+def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """A run's measured rows, read again only when there are new ones. Shared: never change them."""
     try:
         found = folder.metrics_path.stat()
     except OSError:
         return []
-    return _curve(folder.path, found.st_mtime_ns, found.st_size)
+    return _validation(folder.path, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=32)
-def _curve(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
-    return RunFolder(path).read_metrics()
+def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+    return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
 
 
 def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_figure
 from explorer.charts.palette import run_colors
-from explorer.run_rows import RunRow, corpus_titles, curve_of, differing_settings
+from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
 from explorer.ui import card, current_palette, literal
 from explorer.words import state_in_words, when_in_words
 
@@ -82,7 +82,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         )
         palette = current_palette()
         colors = run_colors([row.id for row in rows], palette)
-        curves = {row.id: curve_of(row.folder) for row in shown}
+        curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step")
         st.plotly_chart(figure, key="comparison", config={"displaylogo": False})

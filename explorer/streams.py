@@ -28,7 +28,6 @@ class RunFeed:
         self.closed = False
         self._watchers: set[asyncio.Queue[bytes | None]] = set()
         self._ready = asyncio.Event()
-        self._history: tuple[Position, bytes] | None = None
         self._task: asyncio.Task | None = None
 
     async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
@@ -45,8 +44,10 @@ class RunFeed:
             until, done = self.position, self.closed
             if until is None:
                 return
-            if first := await self._catch_up(Position.parse(cursor), until):
-                yield first
+            # In pieces: the curve of a long run is drawn while it is being read.
+            events = self.reader.between(Position.parse(cursor), until)
+            while (text := await asyncio.to_thread(next, events, None)) is not None:
+                yield text.encode()
             while not done:
                 try:
                     chunk = await asyncio.wait_for(queue.get(), KEEP_ALIVE)
@@ -100,16 +101,6 @@ class RunFeed:
             except asyncio.QueueFull:
                 self._watchers.discard(queue)
                 _send_away(queue)
-
-    async def _catch_up(self, since: Position, until: Position) -> bytes:
-        """The way from a cursor to the present. The long way from the beginning is remembered for the next."""
-        if since != Position():
-            return (await asyncio.to_thread("".join, self.reader.between(since, until))).encode()
-        if self._history is None or until.metrics.offset - self._history[0].metrics.offset > 200_000:
-            text = await asyncio.to_thread("".join, self.reader.between(since, until))
-            self._history = until, text.encode()
-        at, text = self._history
-        return text + (await asyncio.to_thread("".join, self.reader.between(at, until))).encode()
 
 
 class Feeds:

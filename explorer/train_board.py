@@ -132,7 +132,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
         _button("One step", "step", folder, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
         _button("Stop", "stop", folder, icon=":material/stop:")
-    if state == "finished" or (state in ("stopped", "failed") and folder.latest_weights()):
+    if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
         if st.button("Generate", key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
         if st.button(

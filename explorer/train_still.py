@@ -5,6 +5,7 @@ import streamlit as st
 from core.text.display import visible
 from explorer.charts.loss import loss_figure
 from explorer.components.attention_board import attention_board
+from explorer.curves import curve_rows
 from explorer.train_board import draw_settings, draw_table, draw_title, open_on_view
 from explorer.ui import card, current_palette
 from explorer.words import duration_in_words, loss_in_words
@@ -35,7 +36,7 @@ def draw_still_board(run_id: str) -> None:
         draw_settings(record)
     with main:
         with card("How surprised is it by text it has not seen?", key="live_loss"):
-            figure = loss_figure(folder.read_metrics(), folder.read_baselines(), status.steps, current_palette())
+            figure = loss_figure(curve_rows(folder), folder.read_baselines(), status.steps, current_palette())
             st.plotly_chart(figure, theme=None, key="loss", config={"displayModeBar": False})
         with card("What does it write?", key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):

@@ -13,6 +13,7 @@ function liveRun(runId) {
 
 function openRun(runId, forget) {
   const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
+  const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay
   const lists = { metrics: [], samples: [], events: [] };
   const latest = { status: null, attention: null, embedding: null };
   const subscribers = new Set();
@@ -27,19 +28,23 @@ function openRun(runId, forget) {
     for (const handlers of subscribers) handlers[kind]?.(value);
   }
 
-  /* Of the older half every second row goes; measured ones stay unless they are most of the list themselves. */
-  function fewer(list) {
-    const half = list.length / 2;
+  /* The older half becomes about half as long; extremes stay, and what was measured unless that is most of it. */
+  function fewer(kind, list) {
+    const older = list.slice(0, list.length / 2);
     const measured = (row) => row.val_loss !== undefined;
-    const spared = list.filter(measured).length < half / 2;
-    return list.filter((row, index) => index > half || index % 2 === 0 || (spared && measured(row)));
+    const spared = older.filter(measured).length < older.length / 4 ? measured : undefined;
+    const kept =
+      kind === "metrics"
+        ? withExtremes(older, COLUMNS, 4 * COLUMNS.length, spared)
+        : older.filter((row, index) => index % 2 === 0);
+    return kept.concat(list.slice(older.length));
   }
 
   /* After a reset (a run that went on from a checkpoint) the rows replace all that came before. */
   function addRows(kind, { rows, reset }) {
     const list = reset ? (lists[kind] = []) : lists[kind];
     list.push(...rows);
-    if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(list);
+    if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(kind, list);
     tell(kind, lists[kind]);
   }
 

@@ -66,9 +66,7 @@ export default function (component) {
       context.lineWidth = 1.6;
       context.lineJoin = "round";
       context.beginPath();
-      const every = Math.max(1, Math.floor(points.length / (2 * width)));
-      points.forEach((row, index) => {
-        if (index % every && index !== points.length - 1) return;
+      thinned(points, spec.column, 4 * width).forEach((row, index) => {
         if (index) context.lineTo(x(row), y(row));
         else context.moveTo(x(row), y(row));
       });

@@ -105,8 +105,8 @@ export default function (component) {
     function fill() {
       if (!plot || gone) return;
       const begun = performance.now();
-      const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), MOST_POINTS);
-      const measured = rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null);
+      const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
+      const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
       const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
       const stepOf = (row) => (choice.logSteps ? Math.max(1, row.step) : row.step);
       const steps = trained.map(stepOf);
@@ -223,13 +223,6 @@ export default function (component) {
       },
     };
   });
-}
-
-/* Every n-th row, and always the last. */
-function thinned(rows, most) {
-  if (rows.length <= most) return rows;
-  const every = Math.ceil(rows.length / most);
-  return rows.filter((row, index) => index % every === 0 || index === rows.length - 1);
 }
 
 /* As `smoothed` in explorer/charts/loss.py. */

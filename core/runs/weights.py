@@ -27,6 +27,11 @@ class RunWeights(RunPaths):
         found = sorted(self.snapshots_folder.glob("step-*.safetensors"))
         return [(int(path.stem.removeprefix("step-")), path) for path in found]
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are any, told without opening one: lists ask it of every run."""
+        return self.weights_path.exists() or any(self.snapshots_folder.glob("step-*.safetensors"))
+
     def latest_weights(self) -> Path | None:
         """The newest weights there are, of a checkpoint, the end or a snapshot. None before the first."""
         newest = max([*self.snapshots(), (weights_step(self.weights_path), self.weights_path)])

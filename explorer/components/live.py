@@ -11,25 +11,31 @@ from explorer.service import live_streams
 
 _loss = component(
     "live_loss",
-    js=["mount.js", "hub.js", "plotly.js", "turn_marks.js", "live_loss.js"],
+    js=["mount.js", "thin.js", "hub.js", "plotly.js", "turn_marks.js", "live_loss.js"],
     css=["live_loss.css"],
     isolate=False,
 )
 _ready = component("get_ready", js=["plotly.js", "get_ready.js"])
 _status = component(
-    "live_status", js=["mount.js", "hub.js", "numbers.js", "live_status.js"], css=["live.css", "live_status.css"]
+    "live_status",
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_status.js"],
+    css=["live.css", "live_status.css"],
 )
 _curves = component(
-    "live_curves", js=["mount.js", "hub.js", "numbers.js", "live_curves.js"], css=["live.css", "live_curves.css"]
+    "live_curves",
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_curves.js"],
+    css=["live.css", "live_curves.css"],
 )
-_samples = component("live_samples", js=["mount.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"])
+_samples = component(
+    "live_samples", js=["mount.js", "thin.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"]
+)
 _attention = component(
     "live_attention",
-    js=["mount.js", "hub.js", "heads.js", "live_attention.js"],
+    js=["mount.js", "thin.js", "hub.js", "heads.js", "live_attention.js"],
     css=["live.css", "heads.css", "live_attention.css"],
 )
 _embedding = component(
-    "live_embedding", js=["mount.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
+    "live_embedding", js=["mount.js", "thin.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
 )
 
 

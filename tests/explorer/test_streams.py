@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.run_reader import MOST_ROWS, MOST_SAMPLES, Mark, Position, RunReader, thin
+from explorer.row_files import Mark
+from explorer.run_reader import MOST_SAMPLES, Position, RunReader
 from explorer.streams import Feeds, RunFeed
 
 NUMBERS = st.integers(0, 2**63)
@@ -210,25 +211,6 @@ def test_a_run_deleted_while_watched_ends(running_run):
         return await until(stream, lambda seen: False)
 
     assert asyncio.run(scene())[-1][0] == "end"
-
-
-@given(st.integers(1, 9000), st.integers(1, 50))
-def test_thinning_keeps_the_ends_and_what_was_measured(count, every):
-    rows = [{"step": step} | ({"val_loss": 1.0} if step % (every * 20) == 0 else {}) for step in range(count)]
-    kept = thin(rows, MOST_ROWS)
-    steps = [row["step"] for row in kept]
-    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
-    assert len(kept) <= MOST_ROWS and (count > MOST_ROWS or kept == rows)
-    assert all(row in kept for row in rows if "val_loss" in row)
-
-
-@pytest.mark.parametrize("most", [MOST_ROWS, MOST_SAMPLES])
-@given(count=st.integers(1, 9000), every=st.integers(1, 3))
-def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, every):
-    rows = [{"step": step} | ({"val_loss": 1.0} if step % every == 0 else {}) for step in range(count)]
-    steps = [row["step"] for row in thin(rows, most)]
-    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
-    assert len(steps) <= most and (count <= most or len(steps) >= most // 2)
 
 
 def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):

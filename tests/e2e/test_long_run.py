@@ -1,0 +1,33 @@
+"""A long run in a real browser: its curve is thinned, and nothing that stands out is lost."""
+
+import pytest
+
+from tests.long_runs import add_rows, long_run
+
+pytestmark = pytest.mark.e2e
+
+CURVE = """() => {
+    const trace = document.querySelector('.st-key-live_loss .js-plotly-plot')?.data?.[0];
+    const x = Array.from(trace?.x ?? []), y = Array.from(trace?.y ?? []);
+    return {last: x[x.length - 1] ?? -1, points: x.length, high: x.filter((_, index) => y[index] > 10)};
+}"""
+MOST_POINTS = 1501  # of a curve in the browser, and its last
+
+
+def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page):
+    run = long_run(server.home, 60_000, spikes={30_003: 42.0})
+    page = open_page()
+    page.goto(f"{server.url}/train?run={run.id}")
+    page.wait_for_function(f"() => ({CURVE})().last === 59999")
+    assert page.evaluate(CURVE)["high"] == [30_003]
+
+    spikes = {60_500 + 3001 * count: 40.0 + count for count in range(4)}
+    for first in range(60_000, 72_000, 1000):
+        add_rows(run, first, 1000, spikes)
+        page.wait_for_function(f"() => ({CURVE})().last === {first + 999}")
+    curve = page.evaluate(CURVE)
+    assert curve["high"] == [30_003, *spikes]
+    assert curve["points"] <= MOST_POINTS
+    page.reload()
+    page.wait_for_function(f"() => ({CURVE})().last === 71999")
+    assert page.evaluate(CURVE)["high"] == [30_003, *spikes]

@@ -1,0 +1,153 @@
+"""Long curves: read once, in pieces, thinned so that extremes stay, and right for torn lines and cut rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import explorer.row_files
+from explorer.curves import COLUMNS, MOST_ROWS, Curve, curve, curve_rows
+from explorer.row_files import Mark, last_mark, read_pieces, thin_lines
+
+
+def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn: int = -1) -> None:
+    """Rows of a run that evaluates every 500 steps; the one at `spike` has an outlier, the one at `torn` is half."""
+    with path.open("ab") as file:
+        for step in range(first, first + count):
+            row = {"step": step, "loss": 99.5 if step == spike else 2.0 + step % 7 / 100, "grad_norm": 1}
+            if step % 500 == 0:
+                row |= {"train_loss": 2.0, "val_loss": 2.1}
+            line = json.dumps(row)
+            file.write((line[: len(line) // 2] if step == torn else line).encode() + b"\n")
+
+
+def end_of(path: Path) -> Mark:
+    return last_mark(path, path.stat().st_size)
+
+
+def steps_of(pieces) -> list[int]:
+    return [json.loads(row)["step"] for piece in pieces for row in piece.rows]
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.row_files._BLOCK", 200_000)
+    return tmp_path / "metrics.jsonl"
+
+
+def test_a_short_curve_is_whole(path):
+    write_rows(path, 2000)
+    assert steps_of(Curve(path).pieces(end_of(path))) == list(range(2000))
+
+
+@pytest.mark.parametrize("torn", [-1, 0, 30_001, 59_999])
+def test_of_a_long_curve_the_ends_the_measured_and_a_single_outlier_stay(path, torn):
+    write_rows(path, 60_000, spike=30_003, torn=torn)
+    pieces = list(Curve(path).pieces(end_of(path)))
+    rows = [json.loads(row) for piece in pieces for row in piece.rows]
+    steps = [row["step"] for row in rows]
+    assert len(pieces) > 10 and len(rows) <= 2 * MOST_ROWS
+    assert steps == sorted(set(steps)) and torn not in steps
+    assert {0, 59_999} - {torn} <= set(steps)
+    assert set(range(0, 60_000, 500)) - {torn} <= set(steps)
+    assert next(row for row in rows if row["step"] == 30_003)["loss"] == 99.5
+    assert pieces[-1].end == end_of(path)
+
+
+def test_every_piece_ends_where_a_watcher_can_come_back_to(path):
+    write_rows(path, 20_000)
+    end = end_of(path)
+    pieces = list(read_pieces(path, Mark(), end, 10**6, COLUMNS))
+    assert steps_of(pieces) == list(range(20_000))
+    for index, piece in enumerate(pieces):
+        assert steps_of(read_pieces(path, piece.end, end, 10**6, COLUMNS)) == steps_of(pieces[index + 1 :])
+
+
+def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
+    seen, real = [], explorer.row_files.thin_lines
+    monkeypatch.setattr(
+        "explorer.row_files.thin_lines", lambda block, *more: seen.append(len(block)) or real(block, *more)
+    )
+    write_rows(path, 60_000)
+    found = Curve(path)
+    first = list(found.pieces(end_of(path)))
+    assert list(found.pieces(end_of(path))) == first
+    assert sum(seen) == path.stat().st_size
+    write_rows(path, 50, first=60_000)
+    assert steps_of(found.pieces(end_of(path)))[-50:] == list(range(60_000, 60_050))
+    assert sum(seen) == path.stat().st_size
+
+
+def test_python_parses_no_more_rows_of_a_long_curve_than_are_shown(path, monkeypatch):
+    parsed, real = [], explorer.row_files._parse
+    monkeypatch.setattr("explorer.row_files._parse", lambda line: parsed.append(line) or real(line))
+    write_rows(path, 60_000)
+    assert len(steps_of(Curve(path).pieces(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
+
+
+def test_two_who_ask_at_once_get_the_same(path):
+    write_rows(path, 20_000)
+    found, early = Curve(path), end_of(path)
+    one = found.pieces(early)
+    begun = [next(one)]
+    write_rows(path, 20_000, first=20_000)
+    other = list(found.pieces(end_of(path)))
+    rest = [*begun, *one]
+    assert steps_of(rest)[-1] == 19_999 and steps_of(other)[-1] == 39_999
+    assert rest[-1].end == early and steps_of(rest) == sorted(set(steps_of(rest)))
+
+
+def test_a_curve_that_grows_stays_small_and_keeps_its_outlier(path):
+    found = Curve(path)
+    for begin in range(0, 60_000, 300):
+        write_rows(path, 300, first=begin, spike=5_003)
+        pieces = list(found.pieces(end_of(path)))
+    steps = steps_of(pieces)
+    assert len(steps) <= 3 * MOST_ROWS and len(pieces) <= 66
+    assert 5_003 in steps and steps[0] == 0 and steps[-1] == 59_999 and steps == sorted(set(steps))
+
+
+def test_rows_cut_away_are_forgotten(path):
+    write_rows(path, 30_000)
+    found = Curve(path)
+    list(found.pieces(end_of(path)))
+    kept = path.read_bytes().splitlines(keepends=True)[:10_000]
+    path.write_bytes(b"".join(kept))
+    write_rows(path, 100, first=50_000)
+    steps = steps_of(found.pieces(end_of(path)))
+    assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == 50_099
+    assert not set(steps) & set(range(10_000, 50_000))
+
+
+def test_rows_behind_a_long_hole_are_found(path):
+    write_rows(path, 100)
+    with path.open("ab") as file:
+        file.write(b"\x00" * 700_000 + b"\n")  # as some file systems leave it after a power cut
+    write_rows(path, 100, first=100)
+    assert steps_of(Curve(path).pieces(end_of(path))) == list(range(200))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b'{"step": 1}{"step": 2}', b'{"step": 1, "loss": NaN}', b'{"step": 1, "loss": "x"}', b"[1]", b"\xff", b"{"],
+)
+def test_one_damaged_line_costs_no_other(line):
+    rows = [b'{"step": %d, "loss": %d}' % (step, step == 700) for step in range(2, 2000)]
+    block = b"".join(row + b"\n" for row in [*rows[:900], line, *rows[900:]])
+    kept = [json.loads(row) for row in thin_lines(block, 100, COLUMNS)]
+    assert {"step": 700, "loss": 1} in kept and kept[0]["step"] == 2 and kept[-1]["step"] == 1999
+    assert len(thin_lines(block, 5000, COLUMNS)) == len(rows) + (b'"x"' in line)
+
+
+def test_charts_get_the_rows_of_a_run(finished_run):
+    assert curve_rows(finished_run) == finished_run.read_metrics()
+    finished_run.metrics_path.unlink()
+    assert curve_rows(finished_run) == []
+
+
+def test_only_so_many_curves_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.curves.MOST_CURVES", 2)
+    one = curve(tmp_path / "1")
+    assert curve(tmp_path / "1") is one
+    curve(tmp_path / "2"), curve(tmp_path / "3")
+    assert curve(tmp_path / "1") is not one

@@ -1,0 +1,51 @@
+"""What stays of very many rows: the ends, what was measured, and every extreme."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.thinning import chosen, evenly, extremes
+
+
+@given(st.integers(1, 9000), st.integers(1, 50), st.integers(10, 3000))
+def test_the_ends_and_what_was_measured_stay(count, every, most):
+    measured = np.where(np.arange(count) % (every * 20) == 0, 1.0, np.nan)
+    kept = chosen({"val_loss": measured, "loss": np.sin(np.arange(count))}, count, most)
+    assert list(kept) == sorted(set(kept)) and kept[0] == 0 and kept[-1] == count - 1
+    assert len(kept) <= most or count <= most
+    assert count > most or len(kept) == count
+    if np.isfinite(measured).sum() <= (most - 2) // 2:
+        assert set(np.flatnonzero(np.isfinite(measured))) <= set(kept)
+
+
+@pytest.mark.parametrize("most", [100, 3000])
+@given(count=st.integers(1, 9000), every=st.integers(1, 3))
+def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, every):
+    measured = np.where(np.arange(count) % every == 0, 1.0, np.nan)
+    kept = chosen({"val_loss": measured}, count, most)
+    assert kept[0] == 0 and kept[-1] == count - 1
+    assert len(kept) <= most and (count <= most or len(kept) >= most // 2)
+
+
+@given(st.integers(0, 99_999), st.integers(0, 99_999), st.sampled_from(["loss", "grad_norm", "val_loss"]))
+def test_a_single_outlier_in_very_many_rows_stays(high, low, column):
+    columns = {name: np.cos(np.arange(100_000)) for name in ("loss", "grad_norm", "val_loss")}
+    columns[column][low] = -50.0
+    columns[column][high] = 50.0
+    kept = chosen(columns, 100_000, 100)
+    assert high in kept and (low in kept or low == high) and len(kept) <= 100
+
+
+@given(st.lists(st.floats(-9, 9) | st.just(np.nan), max_size=300), st.integers(2, 40))
+def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values, most):
+    values = np.array(values, float)
+    places = extremes(values, most)
+    known = values[np.isfinite(values)]
+    assert len(places) <= most and np.isfinite(values[places]).all()
+    if len(known):
+        assert {known.min(), known.max()} <= set(values[places])
+
+
+def test_evenly_takes_the_ends():
+    assert evenly(3, 5) == [0, 1, 2] and evenly(9, 3) == [0, 4, 8] and evenly(9, 1) == []
