@@ -28,6 +28,46 @@ def gpt_quick() -> RunConfig:
     )
 
 
+def gpt_fast() -> RunConfig:
+    """The same text learned faster: a modern recipe, every part of it a switch.
+
+    Muon for the matrices of the blocks, rotary positions, queries and keys of one length, squared ReLU, RMS norm,
+    blocks that start at zero, scores that start from counted pairs, and a learning rate that falls straight to zero.
+    """
+    return RunConfig(
+        preset="gpt-fast",
+        model=ModelConfig(
+            n_layer=2,
+            n_head=4,
+            n_embd=96,
+            block_size=32,
+            position="rope",
+            norm="rms",
+            activation="relu2",
+            qk_norm=True,
+            zero_init=True,
+            bigram_start=True,
+        ),
+        train=TrainConfig(
+            steps=640,
+            batch_size=32,
+            optimizer="muon",
+            learning_rate=1.5e-2,
+            muon_learning_rate=0.015,
+            muon_momentum=0.9,
+            beta2=0.95,
+            weight_decay=0.0,
+            schedule="linear",
+            min_learning_rate=0.0,
+            warmup_steps=10,
+            eval_interval=40,
+            eval_windows=128,
+            sample_interval=80,
+            checkpoint_interval=200,
+        ),
+    )
+
+
 def bigram() -> RunConfig:
     """The lecture's first model: one table, looking at one character only."""
     return RunConfig(
@@ -98,6 +138,7 @@ def gpt2() -> RunConfig:
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "gpt-quick": gpt_quick,
+    "gpt-fast": gpt_fast,
     "bigram": bigram,
     "gpt-tiny": gpt_tiny,
     "gpt-lecture": gpt_lecture,

@@ -1,41 +1,44 @@
-"""Run the benchmarks, print a table and write it as JSON.
+"""Run the benchmarks, print their tables and collect them in a JSON file.
 
-python -m tests.benchmarks [--text FILE] [--only quality|live ...] [--out benchmarks.json]
+python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [--out bench.json]
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from tests.benchmarks import ablation, live, nanogpt, quality
+from tests.benchmarks.report import report, send_to
 
-from core.training.hardware import find_hardware
-from tests.benchmarks import live, quality
+# Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
+BENCHMARKS = {
+    "quality": lambda given: _figures("Quality", quality.measure(given.text)),
+    "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
+    "ablation": lambda given: ablation.measure(given.text),
+    "live": lambda given: _figures("The page while a run is live", live.measure()),
+}
+NEEDS = {"quality": ("text",), "time-to-quality": ("text", "nanogpt"), "ablation": ("text",), "live": ()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, help="Tiny Shakespeare, for the losses published on it")
-    parser.add_argument("--only", nargs="+", choices=("quality", "live"), default=("quality", "live"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks.json"))
-    arguments = parser.parse_args()
-    if "quality" in arguments.only and not arguments.text:
-        parser.error("quality needs --text, the file of Tiny Shakespeare that the published losses are on")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be measured side by side")
+    parser.add_argument(
+        "--only", nargs="+", choices=BENCHMARKS, help="all for which what they need is given, if left out"
+    )
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    given = parser.parse_args()
+    missing = {name: [f"--{need}" for need in NEEDS[name] if not getattr(given, need)] for name in BENCHMARKS}
+    for name in given.only or ():
+        if missing[name]:
+            parser.error(f"{name} needs {' and '.join(missing[name])}")
+    send_to(given.out)
+    for name in given.only or [name for name in BENCHMARKS if not missing[name]]:
+        BENCHMARKS[name](given)
 
-    machine = find_hardware()
-    figures = {"machine": machine.sentence, "versions": machine.versions}
-    if "quality" in arguments.only:
-        figures["quality"] = quality.measure(arguments.text)
-    if "live" in arguments.only:
-        figures["live"] = live.measure()
 
-    arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
-    table = Table("what", "measured", title=machine.sentence)
-    for room in arguments.only:
-        for what, value in figures[room].items():
-            table.add_row(what, str(value))
-    Console().print(table)
+def _figures(name: str, figures: dict[str, str]) -> None:
+    report(name, [{"what": what, "measured": value} for what, value in figures.items()])
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_gpt2_with_512_pieces_is_refused_on_a_machine_with_4_gb():
         check_fits(expected, LAPTOP)
 
 
-@pytest.mark.parametrize("name", ["gpt-quick", "bigram", "gpt-tiny"])
+@pytest.mark.parametrize("name", ["gpt-quick", "gpt-fast", "bigram", "gpt-tiny"])
 def test_the_presets_for_a_processor_fit_a_small_laptop(name):
     check_fits(estimate(preset(name), 80, SPEED), LAPTOP)
 

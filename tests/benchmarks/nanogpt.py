@@ -1,0 +1,142 @@
+"""How long until the text is learned: nanoGPT's recipe for a processor to its end, `gpt-fast` to the same quality.
+
+A checkout of nanoGPT is given by its path and only read: its train.py runs as it is, in a temporary folder that holds
+the data. Both sides start their clock when everything is imported, and measure on the way, on the clock.
+"""
+
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from core.config import ModelConfig, RunConfig
+from core.model import GPT, build_model
+from core.presets import preset
+from core.training.evaluation import whole_split_loss
+from core.training.trainer import EvaluationEvent, Trainer
+from tests.benchmarks.data import Splits, read_splits
+from tests.benchmarks.report import report
+
+TARGET = 1.88  # nats a character over the whole validation split
+ROUNDS = 3
+# As its README writes it for a processor, but saved at every measurement: so the last weights are there to be measured.
+RECIPE = (
+    "config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 "
+    "--batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0 "
+    "--always_save_checkpoint=True"
+)
+# Runs train.py as it is, and tells the seconds from after the imports to the end.
+CLOCKED = """
+import runpy, sys, time
+import model
+sys.argv = ["train.py", *sys.argv[1:]]
+start = time.perf_counter()
+runpy.run_path("train.py", run_name="__main__")
+print("clocked", time.perf_counter() - start)
+"""
+
+
+def measure(checkout: Path, text: Path, rounds: int = ROUNDS) -> None:
+    splits = read_splits(text)
+    config = preset("gpt-fast")
+    theirs, ours, ends = [], [], []
+    for round in range(rounds):
+        ours.append(time_to(TARGET, config.replace({"train.seed": config.train.seed + round}), splits))
+        with tempfile.TemporaryDirectory() as folder:
+            theirs.append(run_nanogpt(checkout, splits, Path(folder), RECIPE))
+        ends.append(to_the_end(config.replace({"train.seed": config.train.seed + round}), splits))
+    middle = statistics.median
+    their_seconds, our_seconds = middle(t[0] for t in theirs), middle(seconds for seconds, _, _ in ours)
+    rows = [
+        _row("nanoGPT's recipe for a processor, to its end", theirs, 2000),
+        _row(f"gpt-fast, to {TARGET}", [(seconds, loss) for seconds, loss, _ in ours], int(middle(o[2] for o in ours))),
+        _row("gpt-fast, to its end", ends, config.train.steps),
+    ]
+    for row, seconds in zip(rows, (their_seconds, our_seconds, middle(e[0] for e in ends)), strict=True):
+        row["of nanoGPT's time"] = f"{seconds / their_seconds:.3f}"
+    report("Time to quality", rows)
+
+
+def _row(name: str, runs: list[tuple[float, float]], steps: int) -> dict[str, object]:
+    return {
+        "run": name,
+        "steps": steps,
+        "seconds (median)": f"{statistics.median(run[0] for run in runs):.1f}",
+        "validation loss": " ".join(f"{run[1]:.4f}" for run in runs),
+    }
+
+
+def time_to(target: float, config: RunConfig, splits: Splits) -> tuple[float, float, int]:
+    """Seconds, loss and steps until the loss on the whole validation split is at most the target.
+
+    The run measures itself at its own interval on a part of the split; where that comes near the target, the whole
+    split is measured too. All of it is on the clock.
+    """
+    start = perf_counter()
+    trainer = _trainer(config, splits)
+    for event in trainer.events():
+        if isinstance(event, EvaluationEvent) and event.val_loss < target + 0.05:
+            loss = whole_split_loss(trainer.model, splits.val, batch_size=128)
+            if loss <= target:
+                return perf_counter() - start, loss, trainer.step
+    raise RuntimeError(f"{config.preset} ended at {loss:.4f} and never reached {target}")
+
+
+def to_the_end(config: RunConfig, splits: Splits) -> tuple[float, float]:
+    """Seconds of the whole run with its measurements, and its loss on the whole validation split."""
+    start = perf_counter()
+    trainer = _trainer(config, splits)
+    for _ in trainer.events():
+        pass
+    return perf_counter() - start, whole_split_loss(trainer.model, splits.val)
+
+
+def _trainer(config: RunConfig, splits: Splits) -> Trainer:
+    return Trainer(config, splits.train, splits.val, splits.vocab_size, "cpu")
+
+
+def run_nanogpt(checkout: Path, splits: Splits, folder: Path, recipe: str) -> tuple[float, float]:
+    """Seconds that train.py takes with this recipe, and the loss of its last weights on the whole validation split."""
+    prepare(checkout, splits, folder)
+    (folder / "clocked.py").write_text(CLOCKED, "utf-8")
+    run = subprocess.run(
+        [sys.executable, "clocked.py", *recipe.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if run.returncode:
+        raise RuntimeError(f"nanoGPT's train.py failed:\n{run.stderr[-2000:]}")
+    seconds = float(run.stdout.split()[-1])
+    return seconds, whole_split_loss(read_weights(next(folder.glob("out*/ckpt.pt"))), splits.val)
+
+
+def prepare(checkout: Path, splits: Splits, folder: Path) -> None:
+    """A folder in which train.py finds its own files and, as its prepare.py would leave it, the data."""
+    for name in ("train.py", "model.py", "configurator.py", "config"):
+        (folder / name).symlink_to(checkout.resolve() / name)
+    data = folder / "data" / "shakespeare_char"
+    data.mkdir(parents=True)
+    splits.train.numpy().astype(np.uint16).tofile(data / "train.bin")
+    splits.val.numpy().astype(np.uint16).tofile(data / "val.bin")
+    (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": splits.vocab_size}))
+
+
+@torch.no_grad()
+def read_weights(path: Path) -> GPT:
+    """A checkpoint of nanoGPT as our model: the names of the parameters are the same."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    shape = dict(saved["model_args"])
+    vocab_size = shape.pop("vocab_size")
+    model = build_model(ModelConfig(**shape), vocab_size)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(saved["model"][name])
+    return model
