@@ -2,8 +2,20 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from core.inspection.embeddings import align, nearest, project, token_embeddings
-from tests.core.inspection.conftest import VOCAB_SIZE
+from core.inspection.embeddings import (
+    align,
+    cosines,
+    methods,
+    nearest,
+    own_axes,
+    position_embeddings,
+    project,
+    project_along,
+    token_embeddings,
+)
+from core.inspection.recording import PartError
+from core.model.layers import sinusoidal_positions
+from tests.core.inspection.conftest import VOCAB_SIZE, make
 
 
 @pytest.fixture
@@ -56,8 +68,8 @@ def test_tsne_keeps_groups_together_and_repeats_itself():
 
 
 def test_an_unknown_method_is_refused(vectors):
-    with pytest.raises(ValueError, match="method must be 'pca' or 'tsne', not 'umap'"):
-        project(vectors, "umap")
+    with pytest.raises(ValueError, match="method must be one of pca, tsne.*, not 'mds'"):
+        project(vectors, "mds")
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -95,3 +107,88 @@ def test_nearest_is_by_cosine_best_first_without_itself():
 
 def test_a_row_of_zeros_is_like_nothing():
     assert [cosine for _, cosine in nearest(np.array([[0.0, 0], [1, 1]]), 0, 5)] == [0]
+
+
+def test_umap_is_offered_where_it_is_installed(monkeypatch, vectors):
+    monkeypatch.setattr("core.inspection.embeddings.find_spec", lambda name: None)
+    assert methods() == ("pca", "tsne")
+    with pytest.raises(ValueError, match="method must be one of pca, tsne, not 'umap'"):
+        project(vectors, "umap")
+    monkeypatch.setattr("core.inspection.embeddings.find_spec", lambda name: object())
+    assert methods() == ("pca", "tsne", "umap")
+
+
+def test_places_have_their_table(gpt):
+    np.testing.assert_array_equal(position_embeddings(gpt), gpt.transformer.wpe.weight.detach())
+    waves = position_embeddings(make(position="sinusoidal"))
+    np.testing.assert_array_equal(waves, sinusoidal_positions(12, 16))
+
+
+@pytest.mark.parametrize(
+    ("switch", "why"),
+    [
+        ({"position": "rope"}, "turns its queries and keys by their place"),
+        ({"position": "none"}, "cannot tell where a token stands"),
+        ({"kind": "bigram"}, "cannot tell where a token stands"),
+    ],
+)
+def test_a_model_without_a_table_of_places_says_so(switch, why):
+    with pytest.raises(PartError, match=f"no table of places: it {why}"):
+        position_embeddings(make(**switch))
+
+
+def test_how_alike_any_two_rows_are():
+    vectors = np.array([[1, 0], [5, 5], [-2, 0], [0, 0]])
+    half = 0.5**0.5
+    expected = [[1, half, -1, 0], [half, 1, -half, 0], [-1, -half, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(cosines(vectors), expected, atol=1e-6)
+
+
+def test_ones_own_axes_lead_from_one_group_to_the_other(vectors):
+    points = own_axes(vectors, [([0, 1], [2, 3, 4]), ([5], [6])])
+    assert points.shape == (40, 2) and points.dtype == np.float32
+    assert points[[0, 1], 0].mean() == pytest.approx(0, abs=1e-5)
+    assert points[[2, 3, 4], 0].mean() == pytest.approx(1, abs=1e-5)
+    assert points[[5, 6], 1] == pytest.approx([0, 1], abs=1e-5)
+    start, end = vectors[:2].mean(axis=0), vectors[2:5].mean(axis=0)
+    for row in (7, 20):  # the foot of the perpendicular lies that far along the way
+        foot = start + points[row, 0] * (end - start)
+        assert np.dot(vectors[row] - foot, end - start) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("axis", "why"), [(([], [1]), "at least one token"), (([1, 2], [2, 1]), "no direction")])
+def test_an_axis_that_leads_nowhere_is_refused(vectors, axis, why):
+    with pytest.raises(ValueError, match=why):
+        own_axes(vectors, [axis])
+
+
+def growing(vectors):
+    """A table that grows from a dot, and turns a little at every moment."""
+    turn, _ = np.linalg.qr(np.random.default_rng(9).normal(size=(16, 16)) * 0.1 + np.eye(16))
+    return [vectors * moment / 4 @ np.linalg.matrix_power(turn, 4 - moment) for moment in range(1, 5)]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_along_a_training_the_last_moments_directions_hold_for_all(vectors, dimensions):
+    tables = growing(vectors)
+    points = project_along(tables, "pca", dimensions)
+    assert points.shape == (4, 40, dimensions)
+    pca = PCA(dimensions, svd_solver="full").fit(tables[-1])
+    for moment in range(4):
+        np.testing.assert_allclose(points[moment], pca.transform(tables[moment]), rtol=1e-3, atol=1e-3)
+
+
+def test_along_a_training_tsne_turns_rather_than_jumps(vectors):
+    tables = growing(vectors)
+    points = project_along(tables, "tsne", seed=1)
+    assert points.shape == (4, 40, 2)
+    np.testing.assert_array_equal(points[-1], project(tables[-1], "tsne", seed=1))
+    for moment in range(3):
+        alone = project(tables[moment], "tsne", seed=1)
+        moved = np.linalg.norm(points[moment] - points[moment + 1])
+        assert moved <= np.linalg.norm(alone - points[moment + 1]) + 1e-3
+        np.testing.assert_allclose(  # turned and shifted, never bent
+            np.linalg.norm(points[moment] - points[moment][::-1], axis=1),
+            np.linalg.norm(alone - alone[::-1], axis=1),
+            rtol=1e-2,
+        )

@@ -1,0 +1,91 @@
+"""Copied or composed? Which spans of a written text stand word for word in the text that the model learned from."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Span(NamedTuple):
+    """A stretch of the written text that occurs in the source, and cannot be made longer at either end."""
+
+    start: int  # its first token in the written text
+    length: int  # in tokens
+    place: int  # its first token at one place of the source where it occurs
+
+
+class Matches(NamedTuple):
+    """For each of the T written tokens, the longest stretch beginning there that occurs in the source.
+
+    lengths: (T,) int64, 0 where even the single token does not occur.
+    places: (T,) int64, where in the source one such stretch begins; -1 where there is none.
+    """
+
+    lengths: np.ndarray
+    places: np.ndarray
+
+
+def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
+    """The longest match at every place, exactly.
+
+    Every place of the source follows the written text's stretches token by token, all at once, and drops out when no
+    stretch goes on as the source does. The first few tokens cost a pass over the source each; then few places are left,
+    so five million characters take about a second, and memory is a few times the source.
+
+    Args:
+        written: token ids (T,), up to some thousands.
+        source: token ids (N,).
+    """
+    written, source = np.asarray(written, dtype=np.int64), np.asarray(source, dtype=np.int64)
+    T, N = len(written), len(source)
+    lengths, found_at = np.zeros(T, dtype=np.int64), np.full(T, -1, dtype=np.int64)
+    if not T or not N:
+        return Matches(lengths, found_at)
+    # Tokens are numbered anew from 1 as they occur in the written text; 0 is any other one.
+    alphabet, letters = np.unique(written, return_inverse=True)
+    renumber = np.zeros(max(int(source.max()), int(alphabet[-1])) + 1, dtype=np.int32)
+    renumber[alphabet] = np.arange(1, len(alphabet) + 1)
+    letters, source = letters + 1, renumber[source]
+
+    starts = np.arange(T)  # of stretches that may still grow
+    groups, group_count = np.zeros(T, dtype=np.int64), 1  # equal stretches are one group; at length 0 all are
+    width = len(alphabet) + 1
+    places, group_of_place = np.arange(N, dtype=np.int32), np.zeros(N, dtype=np.int32)
+    for length in range(T):
+        fits = starts + length < T
+        starts, groups = starts[fits], groups[fits]
+        # Groups split by their next token. The table says which group a place moves on to, or -1.
+        keys, new_groups = np.unique(groups * width + letters[starts + length], return_inverse=True)
+        table = np.full(group_count * width, -1, dtype=np.int32)
+        table[keys], group_count = np.arange(len(keys)), len(keys)
+        inside = np.searchsorted(places, N - length)  # those before it have a next token
+        places, group_of_place = places[:inside], group_of_place[:inside]
+        group_of_place = table[group_of_place * width + source[places + length]]
+        goes_on = group_of_place >= 0
+        places, group_of_place = places[goes_on], group_of_place[goes_on]
+        if not len(places):
+            break
+        first = np.full(len(keys), -1, dtype=np.int64)
+        first[group_of_place[::-1]] = places[::-1]  # the earliest place of each group is written last
+        alive = first[new_groups] >= 0
+        starts, groups = starts[alive], new_groups[alive]
+        lengths[starts], found_at[starts] = length + 1, first[groups]
+    return Matches(lengths, found_at)
+
+
+def copied_spans(matches: Matches, shortest: int) -> list[Span]:
+    """The spans of at least `shortest` tokens, in order; they may overlap, but none lies within another."""
+    spans, reached = [], 0
+    for start, (length, place) in enumerate(zip(*matches, strict=True)):
+        if length >= shortest and start + length > reached:
+            spans.append(Span(start, int(length), int(place)))
+            reached = start + int(length)
+    return spans
+
+
+def copied_lengths(matches: Matches, shortest: int) -> np.ndarray:
+    """For each of the T written tokens, the length of the longest span that covers it, or 0: (T,) int64."""
+    covered = np.zeros(len(matches.lengths), dtype=np.int64)
+    for start, length, _ in copied_spans(matches, shortest):
+        covered[start : start + length] = np.maximum(covered[start : start + length], length)
+    return covered
