@@ -8,16 +8,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.commands import generate, lists, train, work
+from core.commands import generate, lists, train, turn, work
 from core.errors import ExplorerError
 
-_COMMANDS = (train, generate, lists, work)
+_COMMANDS = (train, turn, generate, lists, work)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
     parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
-    commands = parser.add_subparsers(required=True, metavar="{train,resume,generate,runs,corpora,presets}")
+    commands = parser.add_subparsers(required=True, metavar="{train,resume,turn,generate,runs,corpora,presets}")
     for module in _COMMANDS:
         module.add_to(commands)
     options = parser.parse_args(arguments)

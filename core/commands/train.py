@@ -1,7 +1,6 @@
-"""`train` and `resume`: a run in this very process, with its progress on the terminal."""
+"""`train` and `resume`: a run, new, forked or gone on with, in this very process, with its progress on the terminal."""
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.commands.assignments import assignment
 from core.commands.find import find_run
 from core.commands.progress import progress
 from core.config import RunConfig, TrainConfig
-from core.errors import ConfigError, TextError
+from core.errors import ConfigError, RunError, TextError
 from core.home import home
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
@@ -22,7 +22,15 @@ from core.settings import fields_of
 def add_to(commands: argparse._SubParsersAction) -> None:
     devices = dict(fields_of(TrainConfig))["device"]
     train = commands.add_parser("train", help="train a model", description="Train a model on a text.")
-    train.add_argument("--preset", default=next(iter(PRESETS)), metavar="NAME", help=", ".join(PRESETS))
+    origin = train.add_mutually_exclusive_group()
+    origin.add_argument("--preset", metavar="NAME", help=", ".join(PRESETS))
+    origin.add_argument(
+        "--from",
+        dest="parent",
+        metavar="RUN[@STEP]",
+        help="fork: begin with a run's settings and weights, its newest or those it kept at a step; the optimizer, the "
+        "schedule and the steps begin afresh",
+    )
     text = train.add_mutually_exclusive_group()
     text.add_argument("--corpus", metavar="NAME", help="a text by its name; see: python -m core corpora")
     text.add_argument("--text", metavar="FILE", type=Path, help="a text of your own, in UTF-8")
@@ -35,22 +43,29 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
     resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
     resume.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    resume.add_argument(
+        "--steps",
+        metavar="N",
+        help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on",
+    )
     resume.add_argument("--device", help=f"{devices.help} ({', '.join(devices.choices)})")
     resume.set_defaults(run=go_on)
 
 
 def begin(options: argparse.Namespace) -> int:
     """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
+    from core.runs.forks import fork
     from core.text.corpora import load_corpus
     from core.text.own_text import check_trainable, read_text, save_text
 
-    changes = dict(_assignment(text) for text in options.set)
+    parent, step, config = _origin(options)
+    changes = dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     for path, value in (("train.steps", options.steps), ("train.device", options.device)):
         if value is not None:
             changes[path] = value
     if options.corpus:
         changes["data.corpus"] = options.corpus
-    config = preset(options.preset).replace(changes)
+    config = config.replace(changes)
     if options.text:
         text = read_text(_read(options.text))
         check_trainable(text, config.model.block_size, config.data.val_fraction)
@@ -59,13 +74,48 @@ def begin(options: argparse.Namespace) -> int:
         text = load_corpus(config.data.corpus, home())
         check_trainable(text, config.model.block_size, config.data.val_fraction)
     _check_fits(config, len(set(text)))
-    folder = RunFolder.create(home(), config, options.name, inside=options.out and options.out.absolute())
-    return _train(folder)
+    inside = options.out and options.out.absolute()
+    if parent:
+        return _train(fork(home(), parent, step, config, options.name, inside=inside))
+    return _train(RunFolder.create(home(), config, options.name, inside=inside))
 
 
 def go_on(options: argparse.Namespace) -> int:
     folder = find_run(options.wanted, home())
+    if options.steps is not None:
+        _move_end(folder, options.steps)
     return _train(folder, options.device, afresh=True)
+
+
+def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, RunConfig]:
+    """The run to fork and the step of its weights, or neither, and the settings to start out from."""
+    if options.parent is None:
+        return None, None, preset(options.preset or next(iter(PRESETS)))
+    from core.runs.forks import fork_config
+
+    wanted, at, step = options.parent.rpartition("@")
+    if not (at and step.isdecimal()):
+        wanted, step = options.parent, None
+    folder = find_run(wanted, home())
+    return folder, step and int(step), fork_config(folder)
+
+
+def _move_end(folder: RunFolder, steps: str) -> None:
+    """`4000` or `+500`."""
+    from core.runs.steering import STEPS, extend, turn
+
+    if not steps.removeprefix("+").isdecimal():
+        raise ConfigError(
+            f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
+        )
+    if folder.status().pid is not None:
+        raise RunError(
+            f"The run {folder.name!r} is being trained. Turn its end: python -m core turn {folder.id} steps=4000"
+        )
+    if steps.startswith("+"):
+        extend(folder, int(steps))
+    else:
+        turn(folder, STEPS, int(steps))
 
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
@@ -109,17 +159,6 @@ def _check_fits(config: RunConfig, vocab_size: int) -> None:
     # Only the memory is asked for, so the machine need not be timed.
     prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "number_seconds", "drop_seconds"), 0.0)
     check_fits(estimate(config, vocab_size, MachineSpeed(device=hardware.device, threads=1, **prices)), hardware)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """`model.n_layer=6` as a path and a value: JSON where it is JSON, a word otherwise."""
-    path, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set needs a setting and its value, such as model.n_layer=6, not {text!r}.")
-    try:
-        return path.strip(), json.loads(value)
-    except ValueError:
-        return path.strip(), value.strip()
 
 
 def _read(file: Path) -> bytes:

@@ -1,5 +1,6 @@
 """What may be asked of a run beyond pausing and stopping: turn a knob, or go on for longer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from core.config import RunConfig
@@ -13,7 +14,12 @@ STEPS = "train.steps"
 
 
 def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:
-    """Ask for a knob to be turned: taken between two steps where the run trains, else when it goes on.
+    """`turn_all` of one knob."""
+    return turn_all(folder, [(knob, value)])
+
+
+def turn_all(folder: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig:
+    """Ask for knobs to be turned, all or none: taken between two steps where the run trains, else when it goes on.
 
     Returns:
         The settings as they will be then.
@@ -22,15 +28,19 @@ def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:
         ConfigError: no such knob, or no value for it.
         RunError: the run is damaged, or was deleted.
     """
-    status = folder.status()
-    config = turned(folder.config_now(), knob, value)
-    if knob == STEPS and config.train.steps < status.step:
-        raise ConfigError(
-            f"The run {folder.name!r} is at step {status.step:,} already, so it cannot end at step "
-            f"{config.train.steps:,}. Choose a later step, or stop it."
-        )
-    folder.send(TURN, knob=knob, value=value_at(config, knob))
-    if knob == STEPS and status.pid is None:  # nobody else writes how it fares
+    status, config = folder.status(), folder.config_now()
+    asked = []
+    for knob, value in changes:
+        config = turned(config, knob, value)
+        asked.append((knob, value_at(config, knob)))
+        if knob == STEPS and config.train.steps < status.step:
+            raise ConfigError(
+                f"The run {folder.name!r} is at step {status.step:,} already, so it cannot end at step "
+                f"{config.train.steps:,}. Choose a later step, or stop it."
+            )
+    for knob, value in asked:
+        folder.send(TURN, knob=knob, value=value)
+    if status.pid is None and config.train.steps != status.steps:  # nobody else writes how it fares
         folder.write_status(status.model_copy(update={"steps": config.train.steps}))
     return config
 

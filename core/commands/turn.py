@@ -1,0 +1,51 @@
+"""`turn`: change settings of a run while it trains."""
+
+import argparse
+from typing import Any
+
+from core.commands.assignments import assignment
+from core.commands.find import find_run
+from core.config import RunConfig
+from core.home import home
+from core.knobs import KNOBS
+from core.settings import fields_of, value_at
+
+_EXAMPLE = "learning_rate=3e-4"
+_SHORT = {knob.rpartition(".")[2]: knob for knob in KNOBS}
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    labels = dict(fields_of(RunConfig))
+    parser = commands.add_parser(
+        "turn",
+        help="change settings of a run while it trains",
+        description="Change settings of a run while it trains: felt from its next step on, and kept for one that does "
+        "not train now until it goes on. Without a setting, all that can be turned are shown as they are.",
+        epilog="Settings: " + "; ".join(f"{name} ({labels[knob].label})" for name, knob in _SHORT.items()) + ".",
+    )
+    parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from core.runs.steering import turn_all
+
+    folder = find_run(options.wanted, home())
+    changes = [_change(text) for text in options.settings]
+    before = folder.config_now()
+    now = turn_all(folder, changes)
+    for name, knob in _SHORT.items():
+        was, is_now = value_at(before, knob), value_at(now, knob)
+        if was != is_now:
+            print(f"{name}: {was} -> {is_now}")
+        elif not changes:
+            print(f"{name}: {is_now}")
+    if changes and folder.status().pid is None:
+        print("The run does not train now, so this waits until it goes on.")
+    return 0
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, value = assignment(text, "turn", _EXAMPLE)
+    return _SHORT.get(name, name), value

@@ -1,0 +1,147 @@
+"""Real workers, really killed: what a run with turned knobs becomes does not depend on who was killed when."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.runs.folder import RunFolder
+from core.runs.steering import turn
+from tests.core.runs.conftest import wait_for
+
+ROOT = Path(__file__).parents[3]
+CHANGES = {
+    "train.steps": 1_000_000,  # its end is turned
+    "train.checkpoint_interval": 100_000,  # so that only a pause saves, and a test knows what a resume begins from
+    "train.eval_interval": 50,
+    "train.sample_interval": 70,
+    "train.log_interval": 10,
+}
+
+
+class Workers:
+    """Starts one worker at a time for a run, and kills it."""
+
+    def __init__(self, home: Path, run: RunFolder):
+        self.home, self.run = home, run
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        attempt = self.run.status().attempt
+        with self.run.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "core", "worker", self.run.id],
+                cwd=ROOT,
+                env=os.environ | {"GPT_EXPLORER_HOME": str(self.home)},
+                stdout=log,
+                stderr=log,
+            )
+        self.wait(lambda: self.run.status().attempt > attempt, "the worker to begin")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        assert self.process.wait() == -signal.SIGKILL
+
+    def wait(self, condition, what: str) -> None:
+        def met() -> bool:
+            assert self.process.poll() in (None, 0), self.run.last_words()
+            return condition()
+
+        wait_for(met, what)
+
+    def reach(self, step: int) -> int:
+        self.wait(lambda: self.run.status().step >= step, f"step {step}")
+        return self.run.status().step
+
+    def pause(self) -> int:
+        self.run.send("pause")
+        self.wait(lambda: self.run.status().state == "paused", "the pause")
+        return self.run.status().step
+
+    def turn(self, **changes) -> int:
+        """Turn knobs, and return the step at which they were."""
+        for knob, value in changes.items():
+            turn(self.run, knob.replace("__", "."), value)
+        self.wait(lambda: not self.run.waiting_commands(), "the turns to be taken")
+        return self.run.turns()[-1].step
+
+    def finish(self) -> None:
+        self.wait(lambda: self.run.status().state == "finished", "the end")
+        assert self.process.wait() == 0
+
+
+@pytest.fixture
+def workers(home, config) -> Iterator[Workers]:
+    workers = Workers(home, RunFolder.create(home, config.replace(CHANGES), "killed"))
+    yield workers
+    if workers.process and workers.process.poll() is None:
+        workers.process.kill()
+        workers.process.wait()
+
+
+def assert_as_if_never_killed(workers: Workers) -> None:
+    """Train the same turns in one go, and compare everything that is not a speed or a time."""
+    killed = workers.run
+    straight = RunFolder.create(workers.home, killed.record().config, "straight")
+    rows = [row for row in killed.read_events() if row["kind"] == "turn"]
+    straight.events_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    workers.run = straight
+    workers.start()
+    workers.finish()
+    assert straight.status().attempt == 1
+    assert [row for row in straight.read_events() if row["kind"] == "turn"] == rows
+    same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
+    for row, expected in zip(killed.read_metrics(), straight.read_metrics(), strict=True):
+        assert [row.get(name) for name in same] == [expected.get(name) for name in same]
+    assert killed.read_samples() == straight.read_samples()
+    assert killed.weights_path.read_bytes() == straight.weights_path.read_bytes()
+    (ours, *_), (theirs, *_) = (sorted(run.checkpoints.iterdir(), reverse=True) for run in (killed, straight))
+    assert ours.name == theirs.name  # it ends in the SHA-256 of weights, optimizer and dice
+    assert killed.status().notice == straight.status().notice == ""
+
+
+def test_killed_at_a_turn_between_a_turn_and_a_save_and_on_the_way_back(workers):
+    workers.start()
+    workers.reach(1)
+    saved = workers.pause()
+    assert workers.turn(train__learning_rate=4e-3, model__dropout=0.3) == saved
+    workers.kill()  # at the very step of the save
+
+    workers.start()
+    workers.reach(saved + 1)
+    later = workers.turn(train__batch_size=5, train__sample_temperature=1.3, train__eval_interval=30)
+    assert later > saved
+    workers.kill()  # after the turn, before any save
+
+    workers.start()
+    workers.reach(saved + 1)
+    workers.kill()  # somewhere in the stretch that is repeated
+
+    workers.start()
+    workers.reach(later + 1)
+    end = max(workers.run.status().step, later) + 300
+    workers.turn(train__learning_rate=1e-3, train__steps=end)
+    workers.finish()
+    assert workers.run.status().step == end
+    assert workers.run.status().attempt == 4
+    assert len(workers.run.turns()) == 7
+    assert_as_if_never_killed(workers)
+
+
+def test_killed_before_anything_was_saved(workers):
+    workers.start()
+    workers.reach(1)
+    first = workers.turn(train__batch_size=4, model__dropout=0.0)
+    workers.kill()
+    turn(workers.run, "train.learning_rate", 2e-3)  # nobody is there to take it: the next worker does, at its step
+    workers.start()
+    workers.reach(first + 1)
+    workers.turn(train__steps=workers.run.status().step + 200)
+    workers.finish()
+    assert workers.run.turns()[0] == (0, "train.learning_rate", 2e-3)
+    assert_as_if_never_killed(workers)

@@ -1,0 +1,93 @@
+"""`turn`, `train --from` and `resume --steps`."""
+
+import pytest
+
+from core.commands import main
+from core.runs.folder import RunFolder, list_runs
+from core.runs.processes import this_process
+from tests.core.test_command_line import SMALL, home, refused, text_file
+
+__all__ = ["home", "text_file"]
+
+
+@pytest.fixture
+def finished(home, text_file, capsys) -> RunFolder:
+    assert main(["train", "--text", str(text_file), "--steps", "12", "--name", "first", *SMALL]) == 0
+    capsys.readouterr()
+    return list_runs(home)[0]
+
+
+def test_settings_are_turned_by_their_short_names(finished, capsys):
+    assert main(["turn", "first"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "learning_rate: 0.006"
+    assert shown[-1] == "steps: 12"
+    assert len(shown) == 6
+    assert main(["turn", "first", "learning_rate=3e-4", "model.dropout=0.1", "steps=16"]) == 0
+    out = capsys.readouterr().out
+    assert "learning_rate: 0.006 -> 0.0003\n" in out
+    assert "steps: 12 -> 16\n" in out
+    assert "waits until it goes on" in out
+    assert main(["resume", "first"]) == 0
+    assert finished.status().step == 16
+    assert [(turn.step, turn.knob) for turn in finished.turns()] == [
+        (12, "train.learning_rate"),
+        (12, "model.dropout"),
+        (12, "train.steps"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("turn", "first", "dropout"), "turn needs a setting and its value, such as learning_rate=3e-4, not 'dropout'"),
+        (("turn", "first", "dropout=0.2", "batch_size=0"), "train.batch_size cannot be 0"),
+        (
+            ("turn", "first", "n_layer=3"),
+            "'n_layer' cannot be turned while a run trains. These can: train.learning_rate",
+        ),
+        (("turn", "first", "dropout=0.2", "steps=4"), "at step 12 already"),
+        (("turn", "nobody"), "There is no run 'nobody'"),
+        (("resume", "first", "--steps", "lots"), "--steps needs a step to end at, such as 4000"),
+        (("resume", "first", "--steps", "+0"), "1 step or more"),
+        (("resume", "first", "--steps", "5"), "at step 12 already"),
+        (("train", "--from", "nobody@3"), "There is no run 'nobody'"),
+        (("train", "--from", "first@3"), "kept no weights of step 3. It has those of 0, 12"),
+        (("train", "--from", "first", "--set", "model.n_layer=2"), "A fork keeps the model"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_the_run_alone(home, finished, capsys, arguments, sentence):
+    assert sentence in refused(capsys, *arguments)
+    assert finished.waiting_commands() == []
+    assert len(list_runs(home)) == 1
+
+
+def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys):
+    assert main(["resume", "first", "--steps", "+8"]) == 0
+    assert finished.status().step == 20
+    assert main(["resume", "first", "--steps", "24"]) == 0
+    assert finished.status().step == 24
+    assert [row["step"] for row in finished.read_metrics()] == [0, 5, 10, 12, 15, 20, 24]
+
+
+def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
+    me = this_process()
+    going = {"state": "running", "pid": me.pid, "pid_started": me.started}
+    finished.write_status(finished.status().model_copy(update=going))
+    assert f"python -m core turn {finished.id} steps=" in refused(capsys, "resume", "first", "--steps", "+8")
+    assert main(["turn", "first", "steps=40"]) == 0
+    assert "waits" not in capsys.readouterr().out.replace("steps: 12 -> 40", "")
+    assert finished.config_now().train.steps == 40
+
+
+def test_a_fork_is_trained_from_a_runs_weights(home, finished, capsys):
+    assert main(["train", "--from", "first@0", "--steps", "4", "--set", "train.learning_rate=0.01"]) == 0
+    child = list_runs(home)[0] if list_runs(home)[0].id != finished.id else list_runs(home)[1]
+    record = child.record()
+    assert (record.parent, record.parent_step, record.name) == (finished.id, 0, "first from step 0")
+    assert (record.config.train.learning_rate, record.config.model.n_layer, child.status().step) == (0.01, 1, 4)
+    assert child.read_metrics()[0]["val_loss"] == finished.read_metrics()[0]["val_loss"]
+    assert main(["train", "--from", "first", "--name", "second", "--steps", "2"]) == 0
+    (second,) = [run for run in list_runs(home) if run.name == "second"]
+    assert second.record().parent_step == 12
+    assert second.read_metrics()[0]["val_loss"] == finished.read_metrics()[-1]["val_loss"]
