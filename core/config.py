@@ -152,9 +152,10 @@ class DataConfig(Config):
         "The text to learn from, by its name in the catalogue.",
         label="Text",
     )
-    tokenizer: Literal["char"] = setting(
+    tokenizer: Literal["char", "bpe"] = setting(
         "char",
-        "How text becomes numbers. char: one number for every distinct character.",
+        "How text becomes numbers. char: one number for every distinct character. bpe: GPT-2's pieces of words, which "
+        "come with an imported model.",
         label="Tokenizer",
         advanced=True,
     )

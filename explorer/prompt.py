@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from core.text.display import kind_of, visible
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import Tokenizer
 
 NEWLINE_SIGN = "⏎"  # one line of input can ask for a new line with it
 
@@ -19,7 +19,7 @@ class Prompt(NamedTuple):
     notes: list[str]  # sentences, for the person who typed
 
 
-def read_prompt(typed: str, tokenizer: CharTokenizer, limit: int | None = None) -> Prompt:
+def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> Prompt:
     """Keep the characters that the model knows, and the last `limit` of them; say what was left out and why."""
     text = typed if NEWLINE_SIGN in tokenizer.tokens else typed.replace(NEWLINE_SIGN, "\n")
     known = set(tokenizer.tokens)
@@ -50,7 +50,7 @@ def read_prompt(typed: str, tokenizer: CharTokenizer, limit: int | None = None) 
     )
 
 
-def example_prompt(tokenizer: CharTokenizer, sentence: list[str]) -> str:
+def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
     """A prompt to begin with: Romeo's, where the model knows its letters, else the run's own probe sentence."""
     romeo = "ROMEO:\nBut soft, what light"
     text = romeo if set(romeo) <= set(tokenizer.tokens) else "".join(sentence)

@@ -19,7 +19,7 @@ from core.runs.folder import open_run
 from core.runs.models import load_model
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import Tokenizer
 from core.training.hardware import Hardware, find_hardware
 from core.training.speed import MachineSpeed, measure_speed
 
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
     """A run's model, ready to look into and to write with. Shared by all sessions: never change it."""
 
     model: GPT | Bigram
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     record: RunRecord
     step: int
 

@@ -7,7 +7,7 @@ from core.config import GenerationConfig
 from core.generation import generate
 from core.model import GPT, Bigram
 from core.text.display import visible
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import Tokenizer
 
 
 class WrittenToken(TypedDict):
@@ -20,7 +20,7 @@ class WrittenToken(TypedDict):
 
 
 def written_tokens(
-    model: GPT | Bigram, tokenizer: CharTokenizer, prompt: str, settings: GenerationConfig
+    model: GPT | Bigram, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig
 ) -> Iterator[WrittenToken]:
     """Continue a prompt token by token; an empty one begins like a new line.
 

@@ -19,7 +19,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.words",
     },
     {"core.text", "core.model"},
-    {"core.training", "core.generation", "core.inspection"},
+    {"core.training", "core.generation", "core.inspection", "core.interop"},
     {"core.runs"},
     {"core.__main__", "core.commands"},
     {"explorer"},
@@ -75,6 +75,8 @@ def test_no_door_for_other_peoples_code():
     doors = re.compile(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function")
     for path in (ROOT / "assets").rglob("*.js"):
         assert not doors.search(path.read_text("utf-8")), path
-    doors = re.compile(r"unsafe_allow_html=True|pickle\.load|weights_only=False|shell=True|torch\.load\(")
+    doors = re.compile(
+        r"unsafe_allow_html=True|pickle\.load|weights_only=False|shell=True|torch\.load\((?!.*weights_only=True)"
+    )
     for path in SOURCES:
         assert not doors.search(path.read_text("utf-8")), path

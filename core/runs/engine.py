@@ -25,7 +25,7 @@ from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.ngrams import count_baselines
 from core.text.own_text import check_trainable
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.text.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
@@ -177,10 +177,15 @@ class _Session:
             journal.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
         return journal.status
 
-    def _tokenizer(self, text: str) -> CharTokenizer:
+    def _tokenizer(self, text: str) -> Tokenizer:
         """The one this run began with; made from the text the first time."""
         if self.folder.tokenizer_path.exists():
             return load_tokenizer(self.folder.tokenizer_path)
+        if self.folder.record().config.data.tokenizer != "char":
+            raise RunError(
+                "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the "
+                "tokenizer to char."
+            )
         tokenizer = CharTokenizer.from_text(text)
         tokenizer.save(self.folder.tokenizer_path)
         return tokenizer

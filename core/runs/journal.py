@@ -13,7 +13,7 @@ from core.runs.folder import RunFolder
 from core.runs.probes import write_probe
 from core.runs.records import Closeup, State, Status
 from core.runs.snapshots import Snapshots
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import Tokenizer
 from core.training.checkpoints import save_checkpoint, save_weights
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
@@ -37,7 +37,7 @@ class Journal:
         self,
         folder: RunFolder,
         trainer: Trainer,
-        tokenizer: CharTokenizer,
+        tokenizer: Tokenizer,
         probe_text: list[int],
         status: Status,
         on_status: Callable[[Status], None] | None = None,

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from core.errors import RunError
 from core.model import GPT, Bigram, build_model
 from core.runs.folder import RunFolder
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.text.tokenizer import Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights
 
 
 class LoadedModel(NamedTuple):
     model: GPT | Bigram  # on the processor, in evaluation mode
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     step: int  # at which the weights were saved
 
 

@@ -7,12 +7,13 @@ from core.inspection.attention import attention_patterns, to_bytes
 from core.inspection.embeddings import token_embeddings
 from core.model import GPT, Bigram
 from core.runs.folder import RunFolder
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import Tokenizer
 
 PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
+_MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud
 
 
-def probe_sentence(val_ids: Tensor, tokenizer: CharTokenizer, block_size: int) -> list[int]:
+def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:
     """The ids of a piece of text the model never trains on, begun at a line's start; at most PROBE_LENGTH."""
     length = min(PROBE_LENGTH, block_size)
     opening = val_ids[: 40 * PROBE_LENGTH].tolist()
@@ -22,8 +23,8 @@ def probe_sentence(val_ids: Tensor, tokenizer: CharTokenizer, block_size: int) -
     return opening[start : start + length]
 
 
-def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: CharTokenizer) -> None:
+def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: Tokenizer) -> None:
     """Compute both for the model as it is, and put them where the board looks."""
     attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
-    embedding = token_embeddings(model).astype(np.float16)  # (V, C)
+    embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].astype(np.float16)  # (V, C)
     folder.write_probe(step, attention, embedding, [tokenizer.tokens[id] for id in ids])

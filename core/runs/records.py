@@ -26,6 +26,7 @@ class RunRecord(BaseModel):
     owner: str | None = None
     parent: str | None = None  # id of the run whose settings or weights this one started from
     parent_step: int | None = None  # of the parent's weights that this one started from, if it did
+    origin: str | None = None  # where an imported model comes from, in words
     corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
     versions: dict[str, str] = {}
     hardware: str | None = None  # in words; known once a worker has begun

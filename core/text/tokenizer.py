@@ -6,9 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import tokenizers
+from tokenizers.decoders import Fuse
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 
 from core.errors import TextError, UnknownCharacterError
 from core.files import write_atomically
+from core.text.bpe import BPETokenizer
 
 
 class CharTokenizer:
@@ -56,26 +61,24 @@ class CharTokenizer:
         """Write it as JSON, for `load_tokenizer`."""
         write_atomically(path, json.dumps({"type": "char", "tokens": self.tokens}).encode())
 
+    def to_hugging_face(self) -> tokenizers.Tokenizer:
+        """The same as a tokenizer of the `tokenizers` library, for what reads its files."""
+        vocabulary = {token: id for id, token in enumerate(self.tokens)}
+        found = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token=self.tokens[0]))
+        found.pre_tokenizer = Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        found.decoder = Fuse()
+        return found
+
     @classmethod
-    def load(cls, path: Path) -> "CharTokenizer":
-        """Read what `save` wrote; raises TextError if the file is missing or damaged."""
-        try:
-            data = json.loads(path.read_bytes())
-        except OSError as error:
-            raise TextError(
-                f"The tokenizer of this model, {path.name}, cannot be read: {error.strerror or error}."
-            ) from None
-        except ValueError:
-            raise TextError(f"The tokenizer of this model, {path.name}, is damaged: it is not valid JSON.") from None
-        if not isinstance(data, dict) or data.get("type") != "char":
-            raise TextError(f"The tokenizer in {path.name} is of a kind that this version does not know.")
+    def parse(cls, data: dict) -> "CharTokenizer":
+        """From what `save` wrote; raises TextError where it is damaged."""
         tokens = data.get("tokens")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
-            raise TextError(f"The tokenizer of this model, {path.name}, is damaged: its list of characters is missing.")
+            raise TextError("The tokenizer of this model is damaged: its list of characters is missing.")
         try:
             return cls(tokens)
         except ValueError as error:
-            raise TextError(f"The tokenizer of this model, {path.name}, is damaged: {error}.") from None
+            raise TextError(f"The tokenizer of this model is damaged: {error}.") from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CharTokenizer) and self.tokens == other.tokens
@@ -92,6 +95,21 @@ class CharTokenizer:
         return table
 
 
-def load_tokenizer(path: Path) -> CharTokenizer:
+Tokenizer = CharTokenizer | BPETokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer kept in a run folder; raises TextError if the file is missing, damaged or of an unknown kind."""
-    return CharTokenizer.load(path)
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise TextError(
+            f"The tokenizer of this model, {path.name}, cannot be read: {error.strerror or error}."
+        ) from None
+    except ValueError:
+        raise TextError(f"The tokenizer of this model, {path.name}, is damaged: it is not valid JSON.") from None
+    kinds = {"char": CharTokenizer, "bpe": BPETokenizer}
+    kind = data.get("type") if isinstance(data, dict) else None
+    if kind not in kinds:
+        raise TextError(f"The tokenizer in {path.name} is of a kind that this version does not know.")
+    return kinds[kind].parse(data)

@@ -72,7 +72,7 @@ def test_saving_and_loading_keep_it(tmp_path_factory, text):
     [
         ('{"type": "char", "tok', "damaged: it is not valid JSON"),
         ("[1, 2]", "of a kind that this version does not know"),
-        ('{"type": "bpe", "tokens": ["a"]}', "of a kind that this version does not know"),
+        ('{"type": "words", "tokens": ["a"]}', "of a kind that this version does not know"),
         ('{"type": "char"}', "damaged: its list of characters is missing"),
         ('{"type": "char", "tokens": []}', "damaged: its list of characters is missing"),
         ('{"type": "char", "tokens": [1, 2]}', "damaged: its list of characters is missing"),

@@ -1,0 +1,47 @@
+"""`import` and `export`: models from elsewhere, and for elsewhere."""
+
+import argparse
+from pathlib import Path
+
+from core.commands.find import find_run
+from core.home import home
+
+_KINDS = ("huggingface", "nanogpt")
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    about = "open somebody's GPT-2: a folder of Hugging Face's, its name on the hub, or nanoGPT's ckpt.pt"
+    parser = commands.add_parser("import", help=about, description=about)
+    parser.add_argument(
+        "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, or a name such as gpt2 (needs a network)"
+    )
+    parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (shakespeare)")
+    parser.add_argument("--name", help="a label for the run it becomes")
+    parser.set_defaults(run=bring_in)
+    about = "write a run's model for others: for transformers (a folder) or nanoGPT (a ckpt.pt)"
+    parser = commands.add_parser("export", help=about, description=about)
+    parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    parser.add_argument("kind", choices=_KINDS)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
+    parser.set_defaults(run=send_out)
+
+
+def bring_in(options: argparse.Namespace) -> int:
+    from core.interop.hub import HUB_NAME, download
+    from core.runs.exchange import import_model
+
+    source, name = Path(options.source), options.name
+    if not source.exists() and HUB_NAME.fullmatch(options.source):
+        source, name = download(options.source, home()), name or options.source
+    run = import_model(home(), source.absolute(), options.corpus, name)
+    print(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
+    return 0
+
+
+def send_out(options: argparse.Namespace) -> int:
+    from core.runs.exchange import export_hugging_face, export_nanogpt
+
+    run = find_run(options.wanted, home())
+    (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
+    print(f"{run.name} is written to {options.out}.")
+    return 0

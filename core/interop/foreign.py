@@ -1,0 +1,70 @@
+"""A model that comes from elsewhere, in our own terms, and the checks that every kind of file has to pass."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.config import ModelConfig
+from core.errors import ExplorerError
+from core.model import GPT, build_model
+
+MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
+
+
+class ForeignModelError(ExplorerError):
+    """A file cannot be read as a model, or a model cannot be written in that form; the message says why."""
+
+
+class ForeignModel(NamedTuple):
+    """What was read."""
+
+    config: ModelConfig
+    vocab_size: int
+    weights: dict[str, Tensor]  # float32, by the names and in the shapes of `core.model.gpt`
+    step: int  # at which it was saved, as far as the file tells
+
+
+def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:
+    """A whole number from somebody's settings, within bounds; raises ForeignModelError."""
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ForeignModelError(
+            f"Its setting {name} is {str(value)[:40]!r}, but must be a number from {low} to {high}."
+        )
+    return value
+
+
+def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter that a model of these settings has; takes no memory for them."""
+    with torch.device("meta"):
+        return {name: tuple(p.shape) for name, p in build_model(config, vocab_size).named_parameters()}
+
+
+def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare what a file declares with what its settings promise, before a single number is read.
+
+    Raises ForeignModelError naming the first tensor that is missing, or of another shape, or unknown.
+    """
+    for name, shape in expected.items():
+        if name not in declared:
+            raise ForeignModelError(f"The tensor {name} is missing from the file.")
+        if declared[name] != shape:
+            raise ForeignModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
+    if unknown := sorted(set(declared) - set(expected)):
+        raise ForeignModelError(f"The file holds a tensor that no GPT-2 has: {unknown[0][:80]!r}.")
+
+
+@torch.no_grad()
+def build(foreign: ForeignModel) -> GPT:
+    """The model itself, on the processor, in evaluation mode."""
+    with torch.device("meta"):
+        model = build_model(foreign.config, foreign.vocab_size)
+    model = model.to_empty(device="cpu")
+    if foreign.config.tie_weights:  # the move has made two tables of one
+        model.lm_head.weight = model.transformer.wte.weight
+    # Buffers (angles, waves) were made on the meta device too, and hold nothing; a GPT-2 has none.
+    for name, parameter in model.named_parameters():
+        parameter.copy_(foreign.weights[name])
+    return model.eval()

@@ -1,0 +1,106 @@
+"""Runs that begin as somebody else's model, and runs that leave as one.
+
+An imported model is a run that has finished without a single step: it opens wherever no history of training is
+needed, and can be forked to be trained further.
+"""
+
+from pathlib import Path
+
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.interop import huggingface, nanogpt
+from core.interop.foreign import ForeignModel, ForeignModelError, build
+from core.interop.tokenizers import check_belongs, read_tokenizer, write_tokenizer
+from core.runs.folder import RunFolder
+from core.runs.models import load_model
+from core.runs.records import Status
+from core.text.corpora import load_corpus
+from core.text.tokenizer import CharTokenizer, Tokenizer
+from core.training.checkpoints import save_weights
+
+_PADDED, _GPT2 = 50_304, 50_257  # nanoGPT rounds GPT-2's vocabulary up to a number that GPUs like
+
+
+def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
+    """Make a run of a model on disk; nothing in its files is executed.
+
+    Args:
+        source: a folder with config.json and model.safetensors (Hugging Face's GPT-2), or nanoGPT's `ckpt.pt`.
+        corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
+            one that the model learned its characters from.
+        name: a label; the file's name if left out.
+
+    Raises:
+        ExplorerError: a file is missing, damaged, of another kind, or does not belong to the others.
+    """
+    if source.is_dir():
+        foreign, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
+    elif source.is_file():
+        foreign, tokenizer, origin = nanogpt.read_checkpoint(source), read_tokenizer(source.parent), "nanoGPT's format"
+    else:
+        raise ForeignModelError(f"There is no file or folder {source.name!r}.")
+    foreign = _unpadded(foreign)
+    tokenizer = tokenizer or _characters_of(corpus, home, foreign.vocab_size)
+    check_belongs(tokenizer, foreign.vocab_size)
+    kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
+    config = RunConfig(model=foreign.config).replace(
+        {"data.corpus": corpus, "data.tokenizer": kind, "train.learning_rate": 3e-5, "train.min_learning_rate": 3e-6}
+    )
+    model = build(foreign)
+
+    def fill(run: RunFolder) -> None:
+        run.update_record(origin=f"imported from {source.name}, in {origin}")
+        tokenizer.save(run.tokenizer_path)
+        save_weights(run.weights_path, model, foreign.step)
+        run.write_status(Status(state="finished", step=foreign.step, steps=foreign.step, reason="An imported model."))
+
+    return RunFolder.create(home, config, name or source.stem, fill=fill)
+
+
+def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None) -> None:
+    """Write a run's model as a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads, with its tokenizer.
+
+    Raises ExplorerError where the model has parts that GPT-2 has not, or the folder cannot be written.
+    """
+    loaded = load_model(run, weights)
+    try:
+        huggingface.write_folder(folder, loaded.model)
+        write_tokenizer(folder, loaded.tokenizer)
+    except OSError as error:
+        raise ExplorerError(f"The model cannot be written to {folder.name} ({error.strerror}).") from None
+
+
+def export_nanogpt(run: RunFolder, path: Path, weights: Path | None = None) -> None:
+    """Write a run's model as nanoGPT's `ckpt.pt`, with its tokenizer beside it.
+
+    Raises ExplorerError where the model has parts that nanoGPT's has not, or the file cannot be written.
+    """
+    loaded = load_model(run, weights)
+    try:
+        nanogpt.write_checkpoint(path, loaded.model, loaded.step, run.status().val_loss)
+        write_tokenizer(path.parent, loaded.tokenizer)
+    except OSError as error:
+        raise ExplorerError(f"The model cannot be written to {path.name} ({error.strerror}).") from None
+
+
+def _unpadded(foreign: ForeignModel) -> ForeignModel:
+    """Without the rows that no token of GPT-2's vocabulary ever uses."""
+    if foreign.vocab_size != _PADDED:
+        return foreign
+    tables = {
+        name: table[:_GPT2].clone()
+        for name, table in foreign.weights.items()
+        if name.endswith(("wte.weight", "lm_head.weight"))
+    }
+    return foreign._replace(vocab_size=_GPT2, weights=foreign.weights | tables)
+
+
+def _characters_of(corpus: str, home: Path, vocab_size: int) -> Tokenizer:
+    tokenizer = CharTokenizer.from_text(load_corpus(corpus, home))
+    if tokenizer.vocab_size != vocab_size:
+        raise ForeignModelError(
+            f"The model brings no tokenizer and knows {vocab_size:,} tokens, but the text {corpus!r} has "
+            f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
+            "(vocab.json and merges.txt) beside it."
+        )
+    return tokenizer

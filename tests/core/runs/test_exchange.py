@@ -1,0 +1,88 @@
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2LMHeadModel
+
+from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.errors import ExplorerError
+from core.generation import generate
+from core.runs.engine import train_run
+from core.runs.exchange import export_hugging_face, export_nanogpt, import_model
+from core.runs.folder import RunFolder
+from core.runs.forks import fork
+from core.runs.models import load_model
+from core.text.own_text import save_text
+from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A real run of a model that GPT-2 could be, on a text of one's own."""
+    corpus = save_text(TEXT * 20, "To be", tmp_path)
+    config = RunConfig(
+        model=ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=8),
+        train=TrainConfig(steps=3, batch_size=2, eval_windows=2, sample_length=3, warmup_steps=0),
+    ).replace({"data.corpus": corpus.name})
+    folder = RunFolder.create(tmp_path, config)
+    train_run(folder, tmp_path)
+    return folder
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(torch.arange(8)[None])[0]
+
+
+def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # noqa: F811
+    corpus = save_text(TEXT * 40, "To be", tmp_path).name
+    imported = import_model(tmp_path, gpt2_folder, corpus)
+    assert imported.status().state == "finished"
+    assert imported.record().origin == "imported from small-gpt2, in Hugging Face's format"
+    model, tokenizer, _ = load_model(imported)
+    words = [token.id for token in generate(model, tokenizer.encode("To be"), GenerationConfig(max_new_tokens=5))]
+    assert isinstance(tokenizer.decode(words), str)
+
+    changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
+    further = fork(tmp_path, imported, None, imported.record().config.replace(changes))
+    assert train_run(further, tmp_path).state == "finished"
+    assert further.read_metrics()[-1]["val_loss"] > 0
+
+
+def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
+    export_hugging_face(run, tmp_path / "out")
+    ours, tokenizer, _ = load_model(run)
+    there = GPT2LMHeadModel.from_pretrained(tmp_path / "out").eval()
+    torch.testing.assert_close(logits(ours), there(torch.arange(8)[None]).logits, atol=1e-4, rtol=0)
+    their_tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert their_tokenizer("or not\nto be")["input_ids"] == tokenizer.encode("or not\nto be")
+
+    back = import_model(tmp_path, tmp_path / "out", run.record().config.data.corpus)
+    model, again, _ = load_model(back)
+    assert again == tokenizer
+    torch.testing.assert_close(logits(model), logits(ours), atol=1e-6, rtol=0)
+
+
+def test_a_run_leaves_for_nanogpt_and_comes_back_with_or_without_its_tokenizer(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    export_nanogpt(run, tmp_path / "out" / "ckpt.pt")
+    corpus = run.record().config.data.corpus
+    for _ in range(2):
+        back = load_model(import_model(tmp_path, tmp_path / "out" / "ckpt.pt", corpus))
+        assert back.tokenizer == load_model(run).tokenizer
+        assert back.step == 3
+        assert torch.equal(logits(back.model), logits(load_model(run).model))
+        (tmp_path / "out" / "tokenizer.json").unlink(missing_ok=True)
+
+
+def test_what_does_not_belong_together_leaves_no_run_behind(run, gpt2_folder, tmp_path):  # noqa: F811
+    export_nanogpt(run, tmp_path / "ckpt.pt")
+    (tmp_path / "tokenizer.json").unlink()
+    other = save_text("another text with other letters, xyz! " * 20, "Other", tmp_path).name
+    before = sorted((tmp_path / "runs").iterdir())
+    with pytest.raises(ExplorerError, match="brings no tokenizer and knows"):
+        import_model(tmp_path, tmp_path / "ckpt.pt", other)
+    (gpt2_folder / "vocab.json").write_text("{}")
+    with pytest.raises(ExplorerError):
+        import_model(tmp_path, gpt2_folder, other)
+    with pytest.raises(ExplorerError, match="no file or folder"):
+        import_model(tmp_path, tmp_path / "nothing", other)
+    assert sorted((tmp_path / "runs").iterdir()) == before
