@@ -60,11 +60,14 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
     write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
+def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
 
     Half a line that a crash has left at the end stays a line of its own. One that finds no room is taken back, so that
     the row can be written again later. Any number of processes may append to one file.
+
+    Args:
+        durable: wait until the disk has it, so that it outlasts a power cut.
     """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
@@ -78,6 +81,8 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         try:
             while line:  # a disk that fills up takes the beginning, and refuses only the rest
                 line = line[file.write(line) :]
+            if durable:
+                os.fsync(file.fileno())
         except OSError:
             file.truncate(size)
             raise

@@ -4,6 +4,7 @@ Sums of floating-point numbers depend on their order, so on the number of thread
 that goes on with the same ones goes on bit for bit; one that cannot says so.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from core.runs.capacity import threads_for
@@ -30,34 +31,29 @@ def settle(record: RunRecord, hardware: Hardware, most_threads: int, *, begun: b
             has them.
         begun: there is a checkpoint to go on from.
     """
-    threads = record.threads or threads_for(record.config, most_threads)
-    here = {"hardware": hardware.sentence}
-    if threads > hardware.cores:
-        threads = threads_for(record.config, most_threads)
+    threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
     precision = record.precision or _precision(record)
     ours = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
-    if not begun:
-        return Circumstances(threads, precision, here | ours, "")
-    unknown = {
-        name: value for name, value in ours.items() if not getattr(record, name)
-    }  # a run of before they were kept
-    reasons = []
-    if record.machine not in (None, hardware.name):
-        reasons.append(f"{record.machine} began it, {hardware.name} goes on")
+    if begun:  # what an old run's record lacks is filled in; what it has stays
+        told = "; ".join(_differences(record, hardware, threads))
+        ours = {name: value for name, value in ours.items() if not getattr(record, name)}
+    else:
+        told = ""
+    changes = {"hardware": hardware.sentence} | ours
+    return Circumstances(threads, precision, changes, f"Not exact: {told}." if told else "")
+
+
+def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterator[str]:
+    """What is not as the run began, and changes the last digits."""
+    if record.machine and record.machine != hardware.name:
+        yield f"{record.machine} began it, {hardware.name} goes on"
     for name in _DECIDE:
         before, now = record.versions.get(name), hardware.versions.get(name)
-        if record.versions and before != now:
-            reasons.append(f"{name} {before or 'not installed'} began it, {now or 'without it'} goes on")
-    if record.threads not in (None, threads):
-        reasons.append(
-            f"{_threads(record.threads)} began it, {_threads(threads)} {'goes' if threads == 1 else 'go'} on"
-        )
-    return Circumstances(threads, precision, here | unknown, f"Not exact: {'; '.join(reasons)}." if reasons else "")
+        if before and now and before != now:
+            yield f"{name} {before} began it, {now} goes on"
+    if record.threads and record.threads != threads:
+        yield f"{record.threads} threads began it, this machine has {threads}"
 
 
 def _precision(record: RunRecord) -> str:
     return "float32" if record.config.train.precision == "auto" else record.config.train.precision
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread" + "s" * (count != 1)

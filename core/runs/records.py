@@ -108,4 +108,6 @@ class Probe(NamedTuple):
 
 def library_versions() -> dict[str, str]:
     """Versions of what decides a run's numbers."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in ("torch", "numpy")}
+    return {"python": platform.python_version()} | {
+        name: metadata.version(name) for name in ("torch", "numpy", "safetensors")
+    }

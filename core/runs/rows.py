@@ -16,8 +16,8 @@ class RunRows(RunPaths):
     def append_sample(self, row: Mapping[str, Any]) -> None:
         append_row(self.samples_path, row)
 
-    def append_event(self, row: Mapping[str, Any]) -> None:
-        append_row(self.events_path, row)
+    def append_event(self, row: Mapping[str, Any], *, durable: bool = False) -> None:
+        append_row(self.events_path, row, durable=durable)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         return read_rows(self.metrics_path)

@@ -61,7 +61,8 @@ class RunTurns(RunIdentity, RunRows, RunMailbox):
             asked: id of the command that asked for it.
         """
         row = {"step": turn.step, "kind": TURN, "time": time.time(), "knob": turn.knob, "value": turn.value}
-        self.append_event(row | {"before": before, "asked": asked})
+        # Before any later save can be on disk: weights that have felt a turn must never outlast it.
+        self.append_event(row | {"before": before, "asked": asked}, durable=True)
 
     def was_taken(self, asked: str) -> bool:
         """Whether the command of that id is an event already: its worker died before it could forget it."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core.errors import RunError
+from core.errors import ConfigError, RunError
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import Queue
@@ -363,3 +363,38 @@ def test_what_a_crash_left_unfinished_is_swept_at_the_start(home, run):
     supervisor.close()
     assert not any(path.exists() for path in left)
     assert run.problem is None
+
+
+def test_a_knob_is_turned_while_a_run_trains_and_a_finished_run_goes_on(supervisor, endless):
+    supervisor.submit(endless)
+    wait_for_step(endless, 3)
+    supervisor.turn(endless, "train.learning_rate", 2e-3)
+    supervisor.turn(endless, "train.steps", endless.status().step + 400)
+    assert endless.config_now().train.learning_rate == 2e-3  # told at once, also before the worker has looked
+    wait_for(lambda: len(endless.turns()) == 2, "the turns to be taken")
+    ended = wait_for_state(endless, "finished")
+    assert ended.step == ended.steps == endless.config_now().train.steps
+    with pytest.raises(RunError, match="nothing to resume"):
+        supervisor.resume(endless)
+
+    supervisor.continue_for(endless, 50)
+    assert endless.status().state in ("queued", "starting", "running")
+    wait_for(lambda: endless.status().step == ended.step + 50, "fifty steps more")
+    assert wait_for_state(endless, "finished").steps == ended.step + 50
+    assert steps_of(endless) == list(range(ended.step + 51))
+
+
+def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
+    run.write_status(Status(state="finished", step=12, steps=12))
+    with pytest.raises(ConfigError, match="cannot end at step 4"):
+        idle.turn(run, "train.steps", 4)
+    idle.turn(run, "model.dropout", 0.4)
+    with pytest.raises(RunError, match="nothing to resume"):
+        idle.resume(run)
+    idle.turn(run, "train.steps", 20)
+    run.send("pause")  # meant for a process that has gone
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    assert [command.args["knob"] for command in run.take_commands()] == ["model.dropout", "train.steps"]
+    with pytest.raises(RunError, match="has not ended"):
+        idle.continue_for(run, 5)
