@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from core.presets import preset
@@ -36,8 +37,8 @@ def metric_lines(first: int, count: int, spikes: dict[int, float] | None = None)
 
 
 def long_run(home: Path, rows: int, spikes: dict[int, float] | None = None, name: str = "marathon") -> RunFolder:
-    """A run of twice as many steps that counts as training, because this very process is its worker."""
-    folder = RunFolder.create(home, preset("gpt-tiny").replace({"train.steps": max(1000, 2 * rows)}), name=name)
+    """A run of a million steps that counts as training, because this very process is its worker."""
+    folder = RunFolder.create(home, preset("gpt-tiny").replace({"train.steps": 1_000_000}), name=name)
     CharTokenizer.from_text("To be, or not to be").save(folder.tokenizer_path)
     add_rows(folder, 0, rows, spikes)
     return folder
@@ -51,11 +52,20 @@ def add_rows(folder: RunFolder, first: int, count: int, spikes: dict[int, float]
         Status(
             state="running",
             step=first + count - 1,
-            steps=folder.record().config.train.steps,
+            steps=1_000_000,
             pid=os.getpid(),
             pid_started=psutil.Process().create_time(),
             val_loss=1.6,
             seconds_left=60.0,
         ),
         durable=False,
+    )
+
+
+def write_picture(folder: RunFolder, step: int) -> None:
+    """A probe of two layers with four heads, another at every step."""
+    dice = np.random.default_rng(step)
+    attention = dice.integers(0, 256, (2, 4, 24, 24), np.uint8)
+    folder.write_probe(
+        step, attention, dice.normal(size=(12, 64)).astype(np.float16), list("To be, or not to be, that"[:24])
     )

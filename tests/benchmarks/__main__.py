@@ -6,7 +6,7 @@ python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [-
 import argparse
 from pathlib import Path
 
-from tests.benchmarks import ablation, live, nanogpt, quality
+from tests.benchmarks import ablation, live, long_run, nanogpt, quality
 from tests.benchmarks.report import report, send_to
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
@@ -15,8 +15,15 @@ BENCHMARKS = {
     "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
     "ablation": lambda given: ablation.measure(given.text),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
+    "long-run": lambda given: long_run.measure(),
 }
-NEEDS = {"quality": ("text",), "time-to-quality": ("text", "nanogpt"), "ablation": ("text",), "live": ()}
+NEEDS = {
+    "quality": ("text",),
+    "time-to-quality": ("text", "nanogpt"),
+    "ablation": ("text",),
+    "live": (),
+    "long-run": (),
+}
 
 
 def main() -> None:

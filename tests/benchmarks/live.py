@@ -77,7 +77,7 @@ def _watchers(server: Server) -> dict[str, str]:
     worker = psutil.Process(run.status().pid)
     for _ in range(ROUNDS):
         for count in counts:
-            with _watching(server, run, count) as poll:
+            with watching(server, run, count) as poll:
                 before, step, started = sum(web.cpu_times()[:2]), _last_step(run), time.perf_counter()
                 events = poll(WINDOW)
                 elapsed = time.perf_counter() - started
@@ -114,7 +114,7 @@ def _last_step(run: RunFolder) -> int:
 
 
 @contextmanager
-def _watching(server: Server, run: RunFolder, count: int):
+def watching(server: Server, run: RunFolder, count: int):
     """So many open streams, read by one cheap loop; yields what reads for some seconds and counts the updates."""
     selector = selectors.DefaultSelector()
     sockets = []

@@ -1,0 +1,51 @@
+"""An hour of streaming without the waiting: `python -m tests.benchmarks.hour HOME TICKS WATCHERS`.
+
+Prints lines of "hour of the simulated time, megabytes of this process".
+"""
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+import psutil
+
+from core.runs.folder import RunFolder
+from explorer import streams
+from tests.long_runs import add_rows, long_run, write_picture
+
+ROWS_A_TICK = 5
+STAY = 300  # ticks after which a watcher leaves and another comes
+
+
+async def hour(home: Path, ticks: int, watchers: int) -> None:
+    streams.TICK = 0.0
+    run = long_run(home, 20_000)
+    feeds, process = streams.Feeds(), psutil.Process()
+    places = [asyncio.create_task(_come_and_go(feeds, run)) for _ in range(watchers)]
+    gc.collect()
+    gc.freeze()  # as the server does
+    for tick in range(ticks):
+        if tick % STAY == 0:
+            places.pop(0).cancel()
+            places.append(asyncio.create_task(_come_and_go(feeds, run)))
+        add_rows(run, 20_000 + tick * ROWS_A_TICK, ROWS_A_TICK)
+        if tick % 2 == 0:
+            write_picture(run, tick)
+        size = run.metrics_path.stat().st_size
+        while (feed := feeds._feeds.get(run.path)) is None or not feed.position or feed.position.metrics.offset < size:
+            await asyncio.sleep(0.001)  # until the server has looked
+        if tick % (ticks // 120) == 0:
+            gc.collect()
+            print(tick / ticks, process.memory_info().rss / 2**20, flush=True)
+    for place in places:
+        place.cancel()
+
+
+async def _come_and_go(feeds: streams.Feeds, run: RunFolder) -> None:
+    async for _ in feeds.watch(run):
+        pass
+
+
+if __name__ == "__main__":
+    asyncio.run(hour(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
