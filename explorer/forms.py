@@ -1,6 +1,6 @@
 """Settings as widgets: label, bounds, unit and help are those of the config's own fields."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil, floor, log10
 from typing import Any
 
@@ -25,36 +25,53 @@ def forget_inputs(config: type[Config] = RunConfig) -> None:
         st.session_state.pop(widget_key(path), None)
 
 
-def setting_inputs(config: Config, base: Config, paths: Iterable[str]) -> dict[str, Any]:
+def setting_inputs(config: Config, base: Config, paths: Iterable[str], *, named: str = "preset") -> dict[str, Any]:
     """Draw the widgets of some settings and return their values by path.
 
     Args:
         config: where a widget that has not been touched yet stands.
         base: what it is compared with: a label says so where the value is another.
         paths: dotted, in the order in which they are drawn.
+        named: what `base` is, in a word.
     """
     known = dict(fields_of(type(config)))
-    return {path: setting_input(path, known[path], value_at(config, path), value_at(base, path)) for path in paths}
+    return {
+        path: setting_input(path, known[path], value_at(config, path), value_at(base, path), named=named)
+        for path in paths
+    }
 
 
-def setting_input(path: str, setting: Setting, value: Any, base: Any) -> Any:
-    """Draw the one widget that fits the setting, and return its value."""
-    key = widget_key(path)
+def setting_input(
+    path: str,
+    setting: Setting,
+    value: Any,
+    base: Any,
+    *,
+    named: str = "preset",
+    key: str | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> Any:
+    """Draw the one widget that fits the setting, and return its value.
+
+    Args:
+        key: of the widget, where it is not the one of a draft's setting.
+        on_change: called when a person has moved it.
+    """
+    key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
-    label = setting.label + ("" if value == base else f" :violet-badge[preset: {number(base)}]")
-    help = setting.help + (f" ({setting.unit})" if setting.unit else "")
+    label = setting.label + ("" if value == base else f" :violet-badge[{named}: {number(base)}]")
+    more = {"key": key, "help": setting.help + (f" ({setting.unit})" if setting.unit else ""), "on_change": on_change}
     if setting.type is bool:
-        return st.toggle(label, key=key, help=help)
+        return st.toggle(label, **more)
     if setting.choices:
-        return st.selectbox(label, setting.choices, key=key, help=help)
+        return st.selectbox(label, setting.choices, **more)
     if moves_in_factors(setting):
-        options = positions(setting, {value, base})
-        return st.select_slider(label, options, format_func=number, key=key, help=help)
+        return st.select_slider(label, positions(setting, {value, base}), format_func=number, **more)
     if setting.step is None and setting.high - setting.low > 1000:
-        return st.number_input(label, setting.low, setting.high, step=1, key=key, help=help)
+        return st.number_input(label, setting.low, setting.high, step=1, **more)
     kind = setting.type
     step = kind(setting.step or 1)
-    return st.slider(label, kind(setting.low), kind(setting.high), step=step, format=_format(step), key=key, help=help)
+    return st.slider(label, kind(setting.low), kind(setting.high), step=step, format=_format(step), **more)
 
 
 def moves_in_factors(setting: Setting) -> bool:

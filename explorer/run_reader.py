@@ -15,6 +15,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import ENDED, Probe
 from core.text.display import kind_of, visible
 from core.text.tokenizer import load_tokenizer
+from explorer.closeup import read_closeup
 from explorer.curves import COLUMNS, MOST_ROWS, curve
 from explorer.row_files import Mark, Piece, holds, last_mark, read_pieces
 
@@ -33,6 +34,7 @@ class Position(NamedTuple):
     events: Mark = Mark()
     probe: int = 0  # modification time of the probe file, in ns
     status: int = 0  # checksum of the status told last
+    closeup: int = 0  # modification time of the closeup's file, in ns
 
     def __str__(self) -> str:
         """The cursor."""
@@ -41,7 +43,7 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, cursor: str) -> Self:
         """The position of a cursor; the very beginning for anything that is none of ours."""
-        if not re.fullmatch(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16}){7}", cursor):
+        if not re.fullmatch(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16}){8}", cursor):
             return cls()
         numbers = [int(part, 16) for part in cursor.split(".")]
         return cls(Mark(*numbers[0:2]), Mark(*numbers[2:4]), Mark(*numbers[4:6]), *numbers[6:])
@@ -60,13 +62,14 @@ class RunReader:
         self.paths = {"metrics": folder.metrics_path, "samples": folder.samples_path, "events": folder.events_path}
         self.ended = False
         self.state = ""
-        self._told: dict[str, str] = {}  # the last status, attention and embedding, as JSON
+        self._told: dict[str, str] = {}  # the last status, attention, embedding and closeup, as JSON
         self._seen: dict[str, tuple[tuple[int, int], Mark]] = {}
         self._label = ((0, 0), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
+        self._closeup = 0
 
     def here(self) -> Position:
         """Where everything stands now. The status is read first: rows written before an end are never missed."""
@@ -77,9 +80,10 @@ class RunReader:
         status["baselines"] = self._baselines
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
+        self._look_at_closeup()
         marks = {name: self._mark(name) for name in ROWS}
         changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
-        return Position(**marks, probe=self._probe, status=crc32(changing.encode()))
+        return Position(**marks, probe=self._probe, status=crc32(changing.encode()), closeup=self._closeup)
 
     def between(self, since: Position, upto: Position) -> Iterator[str]:
         """The events that lead from one position to another, each with the cursor behind it."""
@@ -92,6 +96,9 @@ class RunReader:
             for rows, mark in self._rows_between(name, getattr(since, name), getattr(upto, name)):
                 at = at._replace(**{name: mark})
                 yield event(name, rows, str(at))
+        if since.closeup != upto.closeup and "closeup" in told:
+            at = at._replace(closeup=upto.closeup)
+            yield event("closeup", told["closeup"], str(at))
         if since.probe != upto.probe:
             # The cursor moves on only behind the second picture, so neither can be missed.
             if "attention" in told:
@@ -155,6 +162,18 @@ class RunReader:
             return
         self._probe = changed
         self._told.update(self._pictures(probe))
+
+    def _look_at_closeup(self) -> None:
+        try:
+            changed = self.folder.closeup_path.stat().st_mtime_ns
+        except OSError:
+            return
+        if changed == self._closeup:
+            return
+        told = read_closeup(self.folder)
+        if told is not None:
+            self._closeup = changed
+            self._told["closeup"] = json.dumps(told)
 
     def _tokens(self) -> tuple[str, ...]:
         """The first tokens of the vocabulary; none where it cannot be read, and then there is no map."""

@@ -11,7 +11,7 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_figure
-from explorer.charts.palette import run_colors
+from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
 from explorer.ui import card, current_palette, literal
 from explorer.words import state_in_words, when_in_words
@@ -32,6 +32,7 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
         column_config={
             " ": st.column_config.TextColumn(width=28),
             "Val loss": st.column_config.NumberColumn(format="%.3f", help="Validation loss, nats a letter."),
+            "Name": st.column_config.TextColumn(width=170),  # a long one is cut off, and told whole when pointed at
             "Step": st.column_config.TextColumn(),
         },
     )
@@ -81,7 +82,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             "Over", list(AXES), format_func=AXES.get, default="step", key="compare_over", label_visibility="collapsed"
         )
         palette = current_palette()
-        colors = run_colors([row.id for row in rows], palette)
+        colors = colors_of([row.id for row in rows], service.home(), palette)
         curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step")
@@ -98,7 +99,7 @@ def draw_damaged(rows: list[RunRow]) -> None:
 
 
 def _styled(rows: list[RunRow]) -> Styler:
-    colors = run_colors([row.id for row in rows], current_palette())
+    colors = colors_of([row.id for row in rows], service.home(), current_palette())
     titles = corpus_titles(service.home())
     table = pd.DataFrame(
         {
@@ -114,9 +115,23 @@ def _styled(rows: list[RunRow]) -> Styler:
             "Val loss": [row.status.val_loss if row.record else None for row in rows],
             "When": [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
+        | _parents(rows)
         | _differences(rows)
     )
     return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[" "])
+
+
+def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
+    """A column that says where forks come from, if any of the runs is one."""
+    names = {row.id: row.name for row in rows}
+
+    def told(row: RunRow) -> str:
+        if row.record is None or row.record.parent_step is None:
+            return ""
+        return f"step {row.record.parent_step:,} of {names.get(row.record.parent or '', 'a deleted run')}"
+
+    column = [told(row) for row in rows]
+    return {"Began with": column} if any(column) else {}
 
 
 def _model(row: RunRow) -> str:

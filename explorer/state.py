@@ -10,7 +10,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import streamlit as st
 
@@ -23,8 +23,15 @@ from explorer.ui import literal
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PRESET = next(iter(PRESETS))
 
-_RUN, _PRESET, _SET = "run", "preset", "set"  # in the address
+_RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
+
+
+class ForkFrom(NamedTuple):
+    """The run, and the step of its weights, that a draft shall begin with."""
+
+    run_id: str
+    step: int | None  # None: its newest weights
 
 
 def run_on_view() -> str | None:
@@ -34,12 +41,27 @@ def run_on_view() -> str | None:
 
 def view_run(run_id: str | None) -> None:
     """Put a run into the address, or take it out."""
-    if run_id:
-        st.query_params[_RUN] = run_id
-        for key in (_PRESET, _SET):  # of the draft that this run began as
-            st.query_params.pop(key, None)
-    elif _RUN in st.query_params:
-        del st.query_params[_RUN]
+    draft = dict.fromkeys((_PRESET, _SET, _FORK, _STEP)) if run_id else {}  # that this run began as
+    _address({_RUN: run_id or None, **draft})
+
+
+def fork_asked() -> ForkFrom | None:
+    """What the address says a draft shall begin with, as it stands there; None for a run from scratch."""
+    run_id, step = st.query_params.get(_FORK), st.query_params.get(_STEP, "")
+    if not run_id:
+        return None
+    return ForkFrom(run_id, int(step) if step.isascii() and step.isdigit() else None)
+
+
+def open_fork(run_id: str, step: int | None, config: RunConfig) -> NoReturn:
+    """Go to the settings of a run that shall begin with another one's weights."""
+    query = {_FORK: run_id} | ({} if step is None else {_STEP: str(step)})
+    st.switch_page(page_file("train"), query_params=query | address_of(config))
+
+
+def leave_fork() -> None:
+    """The draft shall begin from scratch after all."""
+    _address({_FORK: None, _STEP: None})
 
 
 def page_file(name: str) -> str:
@@ -96,14 +118,13 @@ def keep_draft(config: RunConfig) -> None:
 
 
 def write_draft(config: RunConfig) -> None:
-    """Put the settings of the next run into the address, to be shared or bookmarked."""
-    wanted = address_of(config)
-    for key in (_PRESET, _SET):
-        if key in wanted:
-            if st.query_params.get(key) != wanted[key]:
-                st.query_params[key] = wanted[key]
-        elif key in st.query_params:
-            del st.query_params[key]
+    """Put the settings of the next run into the address, to be shared or bookmarked.
+
+    A bare address says the first preset already, so it stays bare for that: Back then leads away from the page.
+    """
+    asked = _PRESET in st.query_params or _SET in st.query_params
+    if asked or config != preset(FIRST_PRESET):
+        _address({_PRESET: None, _SET: None} | address_of(config))
 
 
 def ticket(purpose: str) -> str:
@@ -152,3 +173,11 @@ def _number(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _address(changes: Mapping[str, str | None]) -> None:
+    """Change several parameters of the address in one go; None takes one out."""
+    now = st.query_params.to_dict()
+    wanted = {key: value for key, value in (now | changes).items() if value is not None}
+    if wanted != now:
+        st.query_params.from_dict(wanted)

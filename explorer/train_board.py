@@ -3,33 +3,32 @@
 import numpy as np
 import streamlit as st
 
-from core.config import RunConfig, differences
 from core.errors import ExplorerError
-from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
-from core.settings import value_at
 from core.text.display import visible
 from core.text.tokenizer import load_tokenizer
 from explorer import service
 from explorer.charts.attention import table_heatmap
 from explorer.components.live import (
     live_attention,
+    live_closeup,
     live_curves,
     live_embedding,
     live_loss,
     live_samples,
     live_status,
 )
-from explorer.run_rows import corpus_titles
 from explorer.state import notify, open_page, take_notice
-from explorer.train_setup import settings_that_matter
+from explorer.train_details import draw_settings
+from explorer.train_knobs import draw_knobs
+from explorer.train_trouble import draw_trouble
 from explorer.ui import card, current_palette, literal, page_style, show_error
-from explorer.words import STATE_COLORS, number, state_in_words
+from explorer.words import STATE_COLORS, look_in_words, state_in_words
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
-_AGAIN = "A new run that starts from these settings; change what you like first."
+_WRITTEN = "The same prompt and the same dice every time."
 _MACHINES = {"cpu": "on this CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}
 _CURVES = [
     {"column": "lr", "label": "Learning rate", "format": "rate"},
@@ -45,24 +44,30 @@ def draw_board(run_id: str) -> None:
         return
     folder, record = opened
     _draw_header(folder, record)
-    steps, gpt = record.config.train.steps, record.config.model.kind == "gpt"
+    status, gpt = folder.status(), record.config.model.kind == "gpt"
+    steps = status.steps
+    if not status.ended:
+        with st.container(border=True, key="live_closeup"):
+            live_closeup(run_id)
     side, main = st.columns([1, 2.9], gap="small")
-    with side, st.container(height="stretch"):
-        draw_settings(record)
+    with side, st.container(height="stretch", key="beside"):
+        draw_knobs(folder)
         with card("Is training healthy?", key="live_curves", height="stretch"):
             live_curves(run_id, steps, _CURVES)
-    with main:
+    with main, st.container(height="stretch"):
         with card(
             "How surprised is it by text it has not seen?",
             "Lower is better; dotted lines are what plain counting reaches on the same text.",
             key="live_loss",
         ):
             live_loss(run_id, steps)
-        with card("What does it write?", "The same prompt and the same dice every time.", key="live_samples"):
+        with card(
+            "What does it write?", "The same prompt and the same dice every time.", key="live_samples", height="stretch"
+        ):
             live_samples(run_id)
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
-    look = card(_look_title(gpt), _look_note(gpt), key="live_attention", height="stretch")
+    look = card(look_title(record), _look_note(gpt), key="live_attention", height="stretch")
     with left, look:
         if gpt:
             shown = live_attention(run_id, height=height)
@@ -73,6 +78,7 @@ def draw_board(run_id: str) -> None:
     alike = card("Which letters does it treat alike?", _alike_note(gpt), key="live_embedding", height="stretch")
     with right, alike:
         live_embedding(run_id, height=height)
+    draw_settings(folder, record)
 
 
 def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
@@ -97,7 +103,8 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     changed = live_status(
         folder.id,
         state=status.state,
-        steps=record.config.train.steps,
+        notice=status.notice,
+        steps=status.steps,
         grad_clip=record.config.train.grad_clip,
         machine=_MACHINES[service.hardware().device],
     )
@@ -114,9 +121,7 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.markdown(f":{STATE_COLORS[status.state]}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
-    if status.reason:
-        say = st.error if status.state == "failed" else st.info
-        say(literal(status.reason))
+    draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)
 
@@ -127,7 +132,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     if state == "running":
         _button("Pause", "pause", folder, icon=":material/pause:")
     if state == "paused" or (state in ("stopped", "failed") and status.step < status.steps):
-        _button("Resume", "resume", folder, icon=":material/play_arrow:", primary=True)
+        _button("Resume", "resume", folder, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
         _button("One step", "step", folder, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
@@ -162,25 +167,6 @@ def _tell(verb: str, folder: RunFolder) -> None:
         notify(str(error))
 
 
-def draw_settings(record: RunRecord) -> None:
-    """What the run was made of, with what differs from its preset marked, and the way to another one like it."""
-    config = record.config
-    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
-    changed = differences(config, base)
-    note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
-    with card("Settings", note, key="settings"):
-        title = corpus_titles(service.home()).get(config.data.corpus, config.data.corpus)
-        rows = [f"| Text | **{literal(title)}** |"]
-        for path, setting in settings_that_matter(config.model.kind):
-            if not setting.advanced or path in changed:
-                value = f"**{literal(number(value_at(config, path)))}**"
-                mark = f" :violet-badge[preset: {literal(number(value_at(base, path)))}]" if path in changed else ""
-                rows.append(f"| {setting.label}{mark} | {value} |")
-        st.markdown("\n".join(["| | |", "|:--|--:|", *rows]))
-        if st.button("Train again", key="train_again", icon=":material/tune:", width="stretch", help=_AGAIN):
-            open_page("train", config=config)
-
-
 def draw_table(folder: RunFolder) -> None:
     """A bigram's whole mind, seen again every two seconds while it learns."""
     st.fragment(_draw_table, run_every=None if folder.status().ended else 2.0)(folder)
@@ -204,8 +190,9 @@ def _draw_table(folder: RunFolder) -> None:
     st.plotly_chart(figure, theme=None, key="table", config={"displayModeBar": False})
 
 
-def _look_title(gpt: bool) -> str:
-    return "Which earlier letters does each letter look at?" if gpt else "What does it expect after each letter?"
+def look_title(record: RunRecord) -> str:
+    model = record.config.model
+    return look_in_words(model.causal) if model.kind == "gpt" else "What does it expect after each letter?"
 
 
 def _look_note(gpt: bool) -> str:

@@ -10,6 +10,7 @@ from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
+from core.runs.forks import fork
 from core.settings import Setting, fields_of
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
@@ -17,8 +18,18 @@ from core.training.estimate import Estimate, check_fits, estimate
 from core.words import memory_in_words
 from explorer import service
 from explorer.components.live import get_ready
+from explorer.fork_cards import Parent, draw_beginning, parent_asked
 from explorer.forms import forget_inputs, setting_inputs, widget_key
-from explorer.state import draft, keep_draft, notify, take_notice, ticket, use_ticket, view_run, write_draft
+from explorer.state import (
+    draft,
+    keep_draft,
+    notify,
+    take_notice,
+    ticket,
+    use_ticket,
+    view_run,
+    write_draft,
+)
 from explorer.ui import card, page_header, show_error
 from explorer.words import duration_in_words
 
@@ -32,21 +43,35 @@ def draw_setup() -> None:
     if notice := take_notice():
         st.error(notice)
     try:
+        parent, problem = parent_asked(), None
+    except ExplorerError as error:
+        parent, problem = None, error
+    try:
         config = draft()
     except ConfigError as error:
-        show_error(error)
-        config = preset(next(iter(PRESETS)))
+        config, problem = preset(next(iter(PRESETS))), error
+    if problem:
+        show_error(problem)
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
-        with card("Which text, and which recipe to start from?", key="start_from"):
-            corpus = _pick_corpus(config)
-            base = _pick_preset(config).replace({"data.corpus": corpus})
-        config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base)
+        if parent:
+            base, named = parent.config, "parent"
+            with card("Where does it begin?", key="start_from"):
+                draw_beginning(parent)
+                corpus = _pick_corpus(config)
+        else:
+            named = "preset"
+            with card("Which text, and which recipe to start from?", key="start_from"):
+                corpus = _pick_corpus(config)
+                base = _pick_preset(config)
+        base = base.replace({"data.corpus": corpus})
+        config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
     with outcome, card("What will it take?", key="estimate"):
         if problem:
             show_error(problem)
-        _draw_outcome(config, startable=problem is None)
-    keep_draft(config)
+        _draw_outcome(config, parent, startable=problem is None)
+    if not parent:
+        keep_draft(config)
     write_draft(config)
     _draw_preview(config.model.kind)
     get_ready()
@@ -83,30 +108,40 @@ def _take_preset() -> None:
     keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
 
 
-def _pick_settings(config: RunConfig, base: RunConfig) -> tuple[RunConfig, ConfigError | None]:
+def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
     """The widgets of all settings; the config they make, or the last good one and what is wrong with the new one."""
-    kind = st.session_state.get(widget_key("model.kind"), config.model.kind)
-    main, more = ([path for path, _ in settings_that_matter(kind, advanced=advanced)] for advanced in (False, True))
+    forked = named == "parent"
+    kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
+    main, more = (
+        [path for path, _ in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
+        for advanced in (False, True)
+    )
     changes = {}
-    with card("What does it look like?", key="model_settings"):
-        changes |= _grid(config, base, [path for path in main if path.startswith("model.")])
+    if not forked:
+        with card("What does it look like?", key="model_settings"):
+            changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
     with card("How does it learn?", key="train_settings"):
-        changes |= _grid(config, base, [path for path in main if path.startswith("train.")])
+        changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
     with st.expander("More settings"):
-        changes |= _grid(config, base, more)
+        changes |= _grid(config, base, more, named)
     try:
         return base.replace(changes), None
     except ConfigError as error:
         return config, error
 
 
-def _grid(config: RunConfig, base: RunConfig, paths: list[str]) -> dict[str, Any]:
+def _may_differ(path: str) -> bool:
+    """Whether a fork may have another value there than its parent."""
+    return not path.startswith("model.") or path == "model.dropout"
+
+
+def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
     """Settings side by side, in rows, so that they line up."""
     changes = {}
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
-                changes |= setting_inputs(config, base, [path])
+                changes |= setting_inputs(config, base, [path], named=named)
     return changes
 
 
@@ -123,7 +158,7 @@ def _pick_corpus(config: RunConfig) -> str:
     )
 
 
-def _draw_outcome(config: RunConfig, *, startable: bool) -> None:
+def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
     """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
         with st.spinner("Reading the text ..."):
@@ -145,7 +180,7 @@ def _draw_outcome(config: RunConfig, *, startable: bool) -> None:
         width="stretch",
         disabled=not startable,
         on_click=_start,
-        args=(config, ticket("train_start")),
+        args=(config, parent, ticket("train_start")),
     )
 
 
@@ -157,12 +192,15 @@ def _draw_estimate(figures: Estimate) -> None:
     )
 
 
-def _start(config: RunConfig, number: str) -> None:
+def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     """Start one run, however often the button was clicked before the page changed."""
     if not use_ticket("train_start", number):
         return
     try:
-        folder = RunFolder.create(service.home(), config)
+        if parent:
+            folder = fork(service.home(), parent.folder, parent.step, config)
+        else:
+            folder = RunFolder.create(service.home(), config)
         service.supervisor().submit(folder)
     except ExplorerError as error:
         notify(str(error))

@@ -4,11 +4,16 @@ import streamlit as st
 
 from core.text.display import visible
 from explorer.charts.loss import loss_figure
+from explorer.charts.marks import Mark
+from explorer.closeup import read_closeup
 from explorer.components.attention_board import attention_board
+from explorer.components.live import live_closeup
 from explorer.curves import curve_rows
-from explorer.train_board import draw_settings, draw_table, draw_title, open_on_view
+from explorer.train_board import draw_table, draw_title, look_title, open_on_view
+from explorer.train_details import draw_settings
+from explorer.train_knobs import draw_knobs
 from explorer.ui import card, current_palette
-from explorer.words import duration_in_words, loss_in_words
+from explorer.words import duration_in_words, loss_in_words, turn_in_words
 
 
 def draw_still_board(run_id: str) -> None:
@@ -31,18 +36,29 @@ def draw_still_board(run_id: str) -> None:
     left = "" if status.seconds_left is None else f"{duration_in_words(status.seconds_left)} left"
     step = f"{status.step:,} of {status.steps:,}"
     numbers[2].metric("Step", step, left, delta_color="off", delta_arrow="off", border=True)
+    closeup = read_closeup(folder) if status.state == "paused" else None
+    if closeup and closeup["step"] == status.step:
+        with st.container(border=True, key="live_closeup"):
+            live_closeup(None, closeup)
     side, main = st.columns([1, 2.9], gap="small")
     with side:
-        draw_settings(record)
+        draw_knobs(folder)
     with main:
         with card("How surprised is it by text it has not seen?", key="live_loss"):
-            figure = loss_figure(curve_rows(folder), folder.read_baselines(), status.steps, current_palette())
+            marks = [
+                Mark(row["step"], turn_in_words(row["knob"], row.get("before"), row["value"]))
+                for row in folder.read_events()
+                if row.get("kind") == "turn"
+            ]
+            figure = loss_figure(
+                curve_rows(folder), folder.read_baselines(), status.steps, current_palette(), marks=marks
+            )
             st.plotly_chart(figure, theme=None, key="loss", config={"displayModeBar": False})
         with card("What does it write?", key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):
                 st.caption(f"step {row['step']:,}")
                 st.code(row["text"].strip(), language=None, wrap_lines=True)
-    with card("Which earlier letters does each letter look at?", key="live_attention"):
+    with card(look_title(record), key="live_attention"):
         probe = folder.read_probe()
         if record.config.model.kind == "bigram":
             draw_table(folder)
@@ -50,3 +66,4 @@ def draw_still_board(run_id: str) -> None:
             st.caption("The first picture arrives with the first steps.")
         else:
             attention_board(probe.attention, [visible(token) for token in probe.tokens], key="still_attention")
+    draw_settings(folder, record)

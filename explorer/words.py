@@ -1,6 +1,7 @@
 """Runs and numbers in words, the same on every page."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,17 @@ _STATES = {
     "finished": "finished",
     "stopped": "stopped",
     "failed": "failed",
+}
+_PARTS = {
+    "wte": "letters",
+    "wpe": "positions",
+    "ln_1": "first norm",
+    "attn": "attention",
+    "ln_2": "second norm",
+    "mlp": "feed-forward",
+    "ln_f": "last norm",
+    "lm_head": "output",
+    "token_embedding_table": "table",
 }
 STATE_COLORS = {  # of a badge; the word beside it says the same
     "queued": "gray",
@@ -40,6 +52,19 @@ def model_in_words(model: ModelConfig) -> str:
     return f"GPT · {model.n_layer} layer{'s' * (model.n_layer != 1)}"
 
 
+def look_in_words(causal: bool) -> str:
+    """The question that pictures of attention answer; a model that is not causal sees later letters too."""
+    return f"Which {'earlier ' if causal else ''}letters does each letter look at?"
+
+
+def part_in_words(part: str) -> str:
+    """A part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
+    block = re.fullmatch(r"h\.(\d+)\.(\w+)", part)
+    if block:
+        return f"layer {int(block[1]) + 1}, {_PARTS.get(block[2], block[2])}"
+    return _PARTS.get(part, part)
+
+
 def loss_in_words(loss: float, unit: str = "letters") -> str:
     """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
     choices = math.exp(min(loss, 700.0))
@@ -62,8 +87,16 @@ def number(value: Any) -> str:
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:
     """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
-    label = next((known.label.lower() for path, known in fields_of(RunConfig) if path == knob), knob)
-    return f"{label} {number(before)} → {number(value)}"
+    return f"{_label(knob)} {number(before)} → {number(value)}"
+
+
+def asked_in_words(knob: str, value: Any) -> str:
+    """A knob that is being turned: "learning rate → 3e-4"."""
+    return f"{_label(knob)} → {number(value)}"
+
+
+def _label(path: str) -> str:
+    return next((known.label.lower() for other, known in fields_of(RunConfig) if other == path), path)
 
 
 def when_in_words(created: str, now: datetime | None = None) -> str:
@@ -81,12 +114,14 @@ def when_in_words(created: str, now: datetime | None = None) -> str:
 
 
 def duration_in_words(seconds: float) -> str:
-    """A stretch of time in one or two units: "41 s", "1 min 20 s", "2 h 5 min", "9 days"."""
+    """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
     seconds = max(0, round(seconds))
     if seconds < 60:
         return f"{seconds} s"
+    if seconds < 600 and seconds % 60:
+        return f"{seconds // 60} min {seconds % 60} s"
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s" if seconds % 60 else f"{seconds // 60} min"
+        return f"{seconds // 60} min"
     if seconds < 48 * 3600:
         return f"{seconds // 3600} h {seconds % 3600 // 60} min"
     if seconds < 2 * 365 * 86_400:

@@ -1,5 +1,5 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 what was turned. */
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels. */
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // more cannot be told apart on a screen
@@ -123,7 +123,9 @@ export default function (component) {
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
       const placeOf = (step) => ((choice.logSteps ? Math.log10(Math.max(1, step)) : step) - left) / (right - left);
       const marks = turnMarks(turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
-      for (const [name, values] of Object.entries(marks)) (traces[name] ||= Array(4).fill(null))[4] = values;
+      marks.forEach((filled, index) => {
+        for (const [name, values] of Object.entries(filled)) (traces[name] ||= Array(6).fill(null))[4 + index] = values;
+      });
       plot.update(chart, traces, axes);
       rest = Math.max(200, 4 * (performance.now() - begun));
     }

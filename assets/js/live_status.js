@@ -23,6 +23,7 @@ export default function (component) {
     const speed = card("Speed");
     const rate = card("Learning rate");
     const time = card("Steps");
+    time.value.classList.add("stat-time");
     const bar = element("div", "bar");
     bar.appendChild(element("div"));
     bar.setAttribute("role", "progressbar");
@@ -44,7 +45,8 @@ export default function (component) {
       rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : "gradient norm";
       const step = status ? status.step : 0;
       const steps = (status && status.steps) || data.steps;
-      time.name.textContent = `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`;
+      const done = status && status.state === "finished" && status.seconds;
+      time.name.textContent = `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}${done ? ", done in" : ""}`;
       time.value.textContent = lost ? "reconnecting …" : timeInWords(status, data);
       const share = Math.min(1, step / steps);
       bar.firstChild.style.width = 100 * share + "%";
@@ -67,8 +69,9 @@ export default function (component) {
             status(value) {
               status = value;
               draw();
-              if (value.state !== latest.data.state && value.state !== told) {
-                told = value.state;
+              const news = newsOf(value);
+              if (news !== newsOf(latest.data) && news !== told) {
+                told = news;
                 latest.setTriggerValue("state", value.state);
               }
             },
@@ -78,13 +81,18 @@ export default function (component) {
             },
           });
         }
-        if (told === next.data.state) told = null;
+        if (told === newsOf(next.data)) told = null;
         if (!["finished", "stopped", "failed"].includes(next.data.state)) liveRun(runId).wake();
         draw();
       },
       destroy: () => leave?.(),
     };
   });
+}
+
+/* What the page around the numbers says of the run: when it changes, the page is drawn again. */
+function newsOf({ state, notice }) {
+  return `${state} ${notice || ""}`;
 }
 
 /* Which of the counted lines this loss lies under. */
@@ -109,6 +117,6 @@ function timeInWords(status, data) {
     // The first steps of a run are slow and say nothing about the others.
     return status && status.seconds_left && status.step >= 5 ? `${durationInWords(status.seconds_left)} left` : "starting …";
   }
-  if (state === "finished") return status && status.seconds ? `done in ${durationInWords(status.seconds)}` : "done";
+  if (state === "finished") return status && status.seconds ? durationInWords(status.seconds) : "done";
   return state;
 }

@@ -11,11 +11,12 @@ function short(number) {
   return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
 }
 
-/* As `duration_in_words` in explorer/words.py: "41 s", "1 min 20 s", "2 h 5 min", "9 days". */
+/* As `duration_in_words` in explorer/words.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
 function durationInWords(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return whole % 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole / 60} min`;
+  if (whole < 600 && whole % 60) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
   if (whole < 48 * 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   if (whole < 2 * 365 * 86400) return `${Math.floor(whole / 86400).toLocaleString("en")} days`;
   return `${Math.floor(whole / (365 * 86400)).toLocaleString("en")} years`;

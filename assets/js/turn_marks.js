@@ -1,6 +1,6 @@
-/* The trace of what was turned while a run trained, filled in the browser as explorer/charts/marks.py fills it in Python:
-   of each mark the foot of its line, the place of its label, the top of its line, and a gap. */
-const MARK_ROWS = [0.99, 0.93, 0.87]; // heights at which labels may stand
+/* The two traces of what was turned while a run trained, lines and labels, filled in the browser as
+   explorer/charts/marks.py fills them in Python. */
+const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
 const MARK_LETTER = 6.2; // pixels of a label's letter
 
 /* turns: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels. */
@@ -24,17 +24,20 @@ function turnMarks(turns, placeOf, stepOf, width) {
     taken[row].push([left, right]);
     mark.height = MARK_ROWS[row];
   }
-  const filled = { x: [], y: [], text: [], textposition: [], customdata: [] };
+  const lines = { x: [], y: [], customdata: [] };
+  const labels = { x: [], y: [], text: [], textposition: [] };
   for (const { step, label, hover, height, onLeft } of marks) {
-    const shown = plainForPlotly(label);
     const x = stepOf({ step });
-    filled.x.push(x, x, x, null);
-    filled.y.push(0, height || 1, 1, null);
-    filled.text.push("", height ? shown : "", "", "");
-    filled.textposition.push(...Array(4).fill(onLeft ? "middle left" : "middle right"));
-    filled.customdata.push(...Array(4).fill(plainForPlotly(hover)));
+    lines.x.push(x, x, null);
+    lines.y.push(0, 1, null);
+    lines.customdata.push(...Array(3).fill(plainForPlotly(hover)));
+    if (!height) continue;
+    labels.x.push(x);
+    labels.y.push(height);
+    labels.text.push(plainForPlotly(label));
+    labels.textposition.push(onLeft ? "middle left" : "middle right");
   }
-  return filled;
+  return [lines, labels];
 }
 
 /* plotly reads a little HTML in labels: here nothing of it is a tag. */

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from plotly import graph_objects as go
 
-from explorer.charts.marks import TURN_AXIS, Mark, turn_trace
+from explorer.charts.marks import TURN_AXIS, Mark, turn_traces
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 
@@ -34,8 +34,8 @@ def loss_figure(
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/js/live_loss.js`: training as measured, training smoothed,
-    validation, its last point, what was turned; a line and a label by every name in `COUNTED`, hidden while its value
-    is not known.
+    validation, its last point, lines where something was turned, labels beside them; a line and a label by every name
+    in `COUNTED`, hidden while its value is not known.
 
     Args:
         rows: of metrics.jsonl, in the order of their steps.
@@ -88,7 +88,7 @@ def loss_figure(
                 hoverinfo="skip",
                 cliponaxis=False,
             ),
-            turn_trace(marks, steps, palette),
+            *turn_traces(marks, steps, palette),
         ]
     )
     style(figure, palette, height=height)

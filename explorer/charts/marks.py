@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.words import plain
 
-ROWS = (0.99, 0.93, 0.87)  # heights at which labels may stand, as shares of the chart's
+ROWS = (0.965, 0.905, 0.845)  # heights at which labels may stand, as shares of the chart's
 LETTER = 0.0085  # width of a label's letter, as a share of the chart's
 
 
@@ -44,7 +44,7 @@ def heights(marks: Sequence[Mark], steps: int) -> list[float | None]:
     found: list[float | None] = [None] * len(marks)
     for index in reversed(range(len(marks))):
         place, width = marks[index].step / max(1, steps), LETTER * len(marks[index].label)
-        left, right = (place - width, place) if place + width > 1 else (place, place + width)
+        left, right = (place - width, place) if _stands_left(marks[index], steps) else (place, place + width)
         for row in ROWS:
             if left >= 0 and all(right < begin or left > end for begin, end in taken[row]):
                 taken[row].append((left, right))
@@ -53,38 +53,42 @@ def heights(marks: Sequence[Mark], steps: int) -> list[float | None]:
     return found
 
 
-def turn_trace(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> go.Scatter:
-    """One trace for all marks, on a second axis from 0 to 1 (`TURN_AXIS`) that no zoom moves.
+def turn_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> tuple[go.Scatter, go.Scatter]:
+    """The lines of all marks, and the labels for which there is room.
 
-    The browser fills the same trace from the stream (assets/js/turn_marks.js), in the same order: of each mark the foot
-    of its line, the place of its label, the top of its line, and a gap.
+    Both stand on a second axis from 0 to 1 (`TURN_AXIS`) that no zoom moves. The browser fills the same two from the
+    stream (assets/js/turn_marks.js).
     """
     shown = merged(marks)
-    x: list[int | None] = []
-    y: list[float | None] = []
-    text, sides, hover = [], [], []
-    for mark, height in zip(shown, heights(shown, steps), strict=True):
-        x += [mark.step, mark.step, mark.step, None]
-        y += [0.0, height or 1.0, 1.0, None]
-        text += ["", plain(mark.label) if height else "", "", ""]
-        left = mark.step / max(1, steps) + LETTER * len(mark.label) > 1
-        sides += ["middle left" if left else "middle right"] * 4
-        hover += [plain(mark.hover)] * 4
-    return go.Scatter(
-        x=x,
-        y=y,
-        text=text,
-        textposition=sides,
-        textfont={"color": palette.accent, "size": 11},
-        mode="lines+text",
-        line={"color": palette.accent, "width": 1},
-        opacity=0.75,
-        customdata=hover,
+    told = [(mark, height) for mark, height in zip(shown, heights(shown, steps), strict=True) if height]
+    common = {"opacity": 0.75, "showlegend": False, "yaxis": "y2"}
+    lines = go.Scatter(
+        x=[x for mark in shown for x in (mark.step, mark.step, None)],
+        y=[y for _ in shown for y in (0, 1, None)],
+        customdata=[plain(mark.hover) for mark in shown for _ in range(3)],
         hovertemplate="%{customdata}<extra></extra>",
         name="turned",
-        showlegend=False,
-        yaxis="y2",
+        mode="lines",
+        line={"color": palette.accent, "width": 1},
+        **common,
     )
+    labels = go.Scatter(
+        x=[mark.step for mark, _ in told],
+        y=[height for _, height in told],
+        text=[plain(mark.label) for mark, _ in told],
+        textposition=[f"middle {'left' if _stands_left(mark, steps) else 'right'}" for mark, _ in told],
+        textfont={"color": palette.accent, "size": 11},
+        name="turned, in words",
+        mode="text",
+        hoverinfo="skip",
+        **common,
+    )
+    return lines, labels
+
+
+def _stands_left(mark: Mark, steps: int) -> bool:
+    """Whether a label would leave the chart on the right of its line."""
+    return mark.step / max(1, steps) + LETTER * len(mark.label) > 1
 
 
 TURN_AXIS = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}

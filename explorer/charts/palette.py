@@ -4,7 +4,8 @@ Training is blue and validation orange (a pair that all common kinds of colour-b
 sequential scale whose lightness runs one way only; signed values use a diverging one centred on zero.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from zlib import crc32
 
@@ -22,7 +23,7 @@ class Palette:
         sequential: stops of an amount from nothing to all.
         diverging: stops of a signed value from the lowest through zero to the highest.
         kinds: a token's colour by its kind (`core.text.display.KINDS`).
-        runs: colours for curves of different runs; `run_colors` hands them out.
+        runs: colours for curves of different runs; `run_places` hands them out.
     """
 
     text: str
@@ -126,24 +127,24 @@ def palette_for(theme: str | None) -> Palette:
     return DARK if theme == "dark" else LIGHT
 
 
-def run_colors(run_ids: Iterable[str], palette: Palette = LIGHT) -> dict[str, str]:
-    """A colour for every run, the same on every page that passes the same runs.
+def run_places(run_ids: Iterable[str], kept: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Each run's place among the colours for runs (`Palette.runs`).
 
-    A run's place in the list follows from its id; where two would share one, the younger moves on to the next free.
-    Beyond as many runs as there are colours, colours repeat.
+    A run keeps the place it has. A new one takes the place that follows from its id, or where that is taken the next
+    that the fewest have; so as many runs as there are colours all differ.
+
+    Args:
+        kept: places handed out before, by run id.
     """
-    count = len(palette.runs)
-    taken: dict[int, str] = {}
-    colors = {}
-    for run_id in sorted(set(run_ids)):
-        place = crc32(run_id.encode()) % count
-        if len(taken) == count:
-            taken.clear()
-        while place in taken:
-            place = (place + 1) % count
-        taken[place] = run_id
-        colors[run_id] = palette.runs[place]
-    return colors
+    ids, count = sorted(set(run_ids)), len(LIGHT.runs)
+    places = {run_id: kept[run_id] % count for run_id in ids if run_id in (kept or {})}
+    for run_id in ids:
+        if run_id not in places:
+            crowds = Counter(places.values())
+            first = crc32(run_id.encode())
+            order = [(first + further) % count for further in range(count)]
+            places[run_id] = min(order, key=lambda place: crowds[place])
+    return places
 
 
 def colorscale(stops: tuple[str, ...]) -> list[list]:

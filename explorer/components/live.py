@@ -1,6 +1,7 @@
 """The live views of a run's board. Each is mounted once and fed by the run's stream, without reruns of the page."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from plotly import graph_objects as go
 
@@ -37,6 +38,25 @@ _attention = component(
 _embedding = component(
     "live_embedding", js=["mount.js", "thin.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
 )
+_turns = component(
+    "live_turns",
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_turns.js"],
+    css=["live.css", "live_turns.css"],
+)
+# Not isolated: the page's own style sheet looks at whether there is a step to see (assets/css/app.css).
+_closeup = component(
+    "live_closeup",
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "tokens.js", "live_closeup.js"],
+    css=["live_closeup.css"],
+    isolate=False,
+)
+
+
+class Told(NamedTuple):
+    """What `live_turns` was told by the browser just now."""
+
+    turned: bool  # the run has other turns than the page knows of
+    back: tuple[str, Any] | None  # a knob that shall be put back, and the value
 
 
 def get_ready() -> None:
@@ -55,14 +75,15 @@ def live_loss(run_id: str, steps: int, *, height: int = 360) -> None:
     _loss(key="live_loss_view", data=data | _palettes())
 
 
-def live_status(run_id: str, *, state: str, steps: int, grad_clip: float, machine: str) -> str | None:
+def live_status(run_id: str, *, state: str, notice: str, steps: int, grad_clip: float, machine: str) -> str | None:
     """The four numbers above the board. Returns the state that the run has just changed to, else None.
 
     Args:
-        state: the run's state as the page shows it now; a change from it reruns the page.
+        state: what the page shows of the run's state now, and `notice` of what happened to it; a change from either
+            reruns the page.
         machine: where it trains, in words that follow "letters a second, ".
     """
-    data = {"run": run_id, "state": state, "steps": steps, "grad_clip": grad_clip, "machine": machine}
+    data = {"run": run_id, "state": state, "notice": notice, "steps": steps, "grad_clip": grad_clip, "machine": machine}
     return _status(key="live_status_view", data=data | _palettes(), on_state_change=_nothing).state
 
 
@@ -76,9 +97,34 @@ def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
     _curves(key="live_curves_view", data=data | _palettes(), height="stretch")
 
 
+def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool) -> Told:
+    """What was turned while the run trains, with a way back, and the rate of learning right now.
+
+    Args:
+        known: how many turns the page knows of.
+        waiting: in words, what was turned and no worker has taken yet.
+        going: whether a worker will take it at once.
+    """
+    data = {"run": run_id, "known": known, "waiting": waiting, "going": going}
+    told = _turns(key="live_turns_view", data=data, on_turned_change=_nothing, on_back_change=_nothing)
+    back = told.back
+    asked = isinstance(back, Mapping) and isinstance(back.get("knob"), str)
+    return Told(told.turned is not None, (back["knob"], back.get("value")) if asked else None)
+
+
+def live_closeup(run_id: str | None, closeup: dict[str, Any] | None = None) -> None:
+    """The last single step, letter by letter; there only while the run is paused behind it.
+
+    Args:
+        run_id: whose stream brings it; None without streams.
+        closeup: where there is no stream (`explorer.closeup`).
+    """
+    _closeup(key="live_closeup_view", data={"run": run_id, "closeup": closeup} | _palettes())
+
+
 def live_samples(run_id: str) -> None:
     """What the model writes, the newest text first."""
-    _samples(key="live_samples_view", data={"run": run_id} | _palettes())
+    _samples(key="live_samples_view", data={"run": run_id} | _palettes(), height="stretch")
 
 
 def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:

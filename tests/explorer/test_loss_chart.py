@@ -13,7 +13,7 @@ BASELINES = {"uniform": 4.17, "unigram": 3.3, "bigram": 2.47, "trigram": 2.06}
 
 
 def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
-    raw, smooth, validation, last, _ = loss_figure(ROWS, BASELINES, 100).data
+    raw, smooth, validation, last, *_ = loss_figure(ROWS, BASELINES, 100).data
     assert list(raw.x) == list(smooth.x) == [5, 10]
     assert list(raw.y) == [3.9, 3.1]
     assert list(validation.x) == [0, 10]

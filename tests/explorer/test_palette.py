@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from core.text.display import KINDS
-from explorer.charts.palette import DARK, LIGHT, Palette, palette_for, run_colors
+from explorer.charts.palette import DARK, LIGHT, Palette, palette_for, run_places
+from explorer.run_colors import colors_of
 
 BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 
@@ -68,13 +69,29 @@ def test_every_kind_of_token_has_a_colour(palette: Palette):
     assert set(palette.kinds) == set(KINDS)
 
 
-def test_runs_differ_and_keep_their_colour():
-    ids = [f"20260101-00000{index}-abcdefghijkl" for index in range(len(LIGHT.runs))]
-    colors = run_colors(ids)
-    assert len(set(colors.values())) == len(ids)
-    assert run_colors(reversed(ids)) == colors
-    assert run_colors([*ids, "20270101-000000-abcdefghijkl"]).items() >= colors.items()
-    assert run_colors([ids[0]])[ids[0]] == colors[ids[0]]
+IDS = [f"20260101-00000{index}-abcdefghijkl" for index in range(len(LIGHT.runs))]
+
+
+def test_as_many_runs_as_there_are_colours_all_differ():
+    places = run_places(IDS)
+    assert sorted(places.values()) == list(range(len(LIGHT.runs)))
+    assert run_places(reversed(IDS)) == places
+
+
+def test_a_new_run_takes_nobodys_colour():
+    places = run_places(IDS[:-1])
+    assert run_places(IDS, places).items() > places.items()
+
+
+def test_a_run_keeps_its_colour_when_another_is_deleted(tmp_path):
+    colors = colors_of(IDS, tmp_path, LIGHT)
+    assert colors_of(IDS[1:], tmp_path, LIGHT) == {id: colors[id] for id in IDS[1:]}
+    assert colors_of([*IDS[1:], "20270101-000000-abcdefghijkl"], tmp_path, LIGHT)[IDS[-1]] == colors[IDS[-1]]
+
+
+def test_a_damaged_list_of_colours_is_made_anew(tmp_path):
+    (tmp_path / "run_colors.json").write_text("[1")
+    assert len(set(colors_of(IDS, tmp_path, DARK).values())) == len(IDS)
 
 
 def test_palette_follows_the_theme():

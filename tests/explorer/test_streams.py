@@ -48,7 +48,7 @@ def whole(folder, cursor: str = "") -> list:
     return asyncio.run(until(Feeds().watch(folder, cursor), lambda seen: False))
 
 
-@given(st.builds(Position, MARKS, MARKS, MARKS, NUMBERS, NUMBERS))
+@given(st.builds(Position, MARKS, MARKS, MARKS, NUMBERS, NUMBERS, NUMBERS))
 def test_a_cursor_says_the_position(position):
     assert Position.parse(str(position)) == position
 

@@ -175,7 +175,8 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, b
     app.query_params["run"] = folder.id
     app.run()
     assert not app.exception
-    assert set(keys_of_buttons(app)) == buttons | {"train_again"}
+    further = {"train_continue"} if status["state"] in ("stopped", "failed", "finished") else set()
+    assert set(keys_of_buttons(app)) == buttons | further | {"train_again", "fork_go"}
     assert primary_buttons(app) == primary
     assert "How surprised is it" in words_of(app)
     assert "no live streams" not in words_of(app)

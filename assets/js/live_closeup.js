@@ -1,0 +1,120 @@
+/* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
+   data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/closeup.py) } */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const MOST_SURPRISED = 6; // nats, of the strongest shade
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let status = null;
+    let shown = null;
+    root.classList.add("closeup");
+    const batch = element("div", "closeup-batch");
+    const told = element("div", "closeup-told");
+    const pieces = element("div", "closeup-pieces");
+    const hint = element("div", "closeup-hint");
+    const legend = element("div", "closeup-legend");
+    legend.append(element("span", "", "expected"), element("span", "closeup-scale"), element("span", "", "surprising"));
+    batch.append(element("div", "closeup-title", "What happened in this one step?"), told, pieces, hint, legend);
+    const push = element("div", "closeup-push");
+    const bars = element("div", "closeup-bars");
+    push.append(element("div", "closeup-title", "Which part is pushed hardest?"), element("div", "closeup-note", "The length of each part's gradient in this step."), bars);
+    root.append(batch, push);
+
+    pieces.addEventListener("pointerover", ({ target }) => {
+      const letter = target.closest(".closeup-letter");
+      if (letter) hint.textContent = explain(letter);
+    });
+    pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
+    const HINT = "Point at a letter to read how hard it was.";
+
+    function explain(letter) {
+      const loss = Number(letter.dataset.loss);
+      const share = percent(Math.exp(-loss));
+      return `'${letter.dataset.token}' after '${letter.dataset.before}': the model gave it ${share}, a loss of ${loss.toFixed(2)}.`;
+    }
+
+    function draw() {
+      const { palettes } = latest.data;
+      const palette = currentPalette(root, palettes);
+      root.style.setProperty("--surprise", palette.training);
+      root.style.setProperty("--push", palette.accent);
+      const fits = shown && (!runId || (status && status.state === "paused" && status.step === shown.step));
+      root.classList.toggle("closeup-ready", Boolean(fits));
+    }
+
+    function fill() {
+      const loss = shown.loss;
+      told.replaceChildren(`Step ${shown.step.toLocaleString("en")} read ${shown.batch_size.toLocaleString("en")} pieces of text`);
+      if (loss !== null) {
+        told.append(". Its loss is ", element("b", "", loss.toFixed(2)), ": at each letter like choosing among ", element("b", "", choicesInWords(Math.exp(loss))), " letters.");
+      } else told.append(", and its loss is no finite number.");
+      if (shown.pieces.length < shown.batch_size) told.append(` Here are ${shown.pieces.length} of them.`);
+      pieces.replaceChildren(...shown.pieces.map(pieceOf));
+      hint.textContent = HINT;
+      const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
+      bars.replaceChildren(...shown.parts.map((part) => barOf(part, most)));
+    }
+
+    function pieceOf({ tokens, losses }) {
+      const line = element("div", "closeup-piece");
+      line.append(element("span", "closeup-first", inText(tokens[0])));
+      losses.forEach((loss, index) => {
+        const token = tokens[index + 1];
+        const letter = element("span", "closeup-letter", inText(token));
+        letter.dataset.token = token;
+        letter.dataset.before = tokens.slice(Math.max(0, index - 5), index + 1).join("");
+        letter.dataset.loss = loss === null ? "Infinity" : loss;
+        const strength = loss === null ? 1 : Math.min(1, loss / MOST_SURPRISED);
+        letter.style.setProperty("--strength", `${Math.round(strength * 78)}%`);
+        line.append(letter);
+      });
+      return line;
+    }
+
+    function barOf(part, most) {
+      const row = element("div", "closeup-bar");
+      const track = element("span", "closeup-track");
+      const bar = element("span", part.gradient === most ? "most" : "");
+      bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
+      track.append(bar);
+      const norm = part.gradient === null ? "not finite" : part.gradient.toPrecision(2);
+      row.append(element("span", "closeup-part", part.name), track, element("span", "closeup-norm", norm));
+      if (part.weight !== null) row.title = `${part.name}: gradient ${norm}, weights ${part.weight.toPrecision(3)} long`;
+      return row;
+    }
+
+    return {
+      update(next) {
+        latest = next;
+        if (next.data.closeup) {
+          shown = next.data.closeup;
+          fill();
+        }
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          status = shown = null;
+          leave = liveRun(runId).subscribe({
+            status(value) {
+              status = value;
+              draw();
+            },
+            closeup(value) {
+              shown = value;
+              fill();
+              draw();
+            },
+          });
+        }
+        draw();
+      },
+      destroy: () => leave?.(),
+    };
+  });
+}
+
+/* A space is a space here, where the shade shows where it is. */
+function inText(token) {
+  return token === "·" ? " " : token;
+}

@@ -1,0 +1,57 @@
+"""What a run was made of, where it comes from, and the ways from it to another run."""
+
+from math import ceil
+
+import streamlit as st
+
+from core.config import RunConfig, differences
+from core.presets import PRESETS, preset
+from core.runs.folder import RunFolder
+from core.runs.records import RunRecord
+from core.settings import value_at
+from explorer import service
+from explorer.fork_cards import draw_fork, draw_parent
+from explorer.run_rows import corpus_titles
+from explorer.state import open_page
+from explorer.train_setup import settings_that_matter
+from explorer.ui import card, literal
+from explorer.words import number
+
+_ACROSS = 3  # settings side by side
+_AGAIN = "A new run that starts from these settings; change what you like first."
+
+
+def draw_settings(folder: RunFolder, record: RunRecord) -> None:
+    """What the run was made of, with what differs from its preset marked, and the ways to another one like it."""
+    config = record.config
+    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    changed = differences(config, base)
+    note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
+    with card("Settings", note, key="settings"):
+        draw_parent(record)
+        title = corpus_titles(service.home()).get(config.data.corpus, config.data.corpus)
+        rows = [f"| Text | **{literal(title)}** |"]
+        for path, setting in settings_that_matter(config.model.kind):
+            if not setting.advanced or path in changed:
+                value = f"**{literal(number(value_at(config, path)))}**"
+                mark = f" :violet-badge[preset: {literal(number(value_at(base, path)))}]" if path in changed else ""
+                rows.append(f"| {setting.label}{mark} | {value} |")
+        share = ceil(len(rows) / _ACROSS)
+        for place, column in enumerate(st.columns(_ACROSS, gap="large")):
+            column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
+        if told := machine_in_words(record):
+            st.caption(literal(told))
+        with st.container(horizontal=True, gap="small"):
+            if st.button("Train again", key="train_again", icon=":material/tune:", help=_AGAIN):
+                open_page("train", config=config)
+            draw_fork(folder)
+
+
+def machine_in_words(record: RunRecord) -> str:
+    """On what, in which precision and with how many threads it trains; "" before a worker has begun."""
+    if not record.hardware:
+        return ""
+    told = [record.hardware]
+    if record.precision and record.threads:
+        told.append(f"It computes in {record.precision} with {record.threads} thread{'s' * (record.threads != 1)}.")
+    return " ".join(told)

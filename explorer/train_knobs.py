@@ -1,0 +1,144 @@
+"""What can be turned while a run trains, and going on with one that has ended."""
+
+from functools import partial
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.knobs import KNOBS
+from core.runs.folder import RunFolder
+from core.runs.records import Status
+from core.settings import fields_of, value_at
+from explorer import service
+from explorer.components.live import live_turns
+from explorer.forms import setting_input
+from explorer.state import notify, recall, remember
+from explorer.train_setup import settings_that_matter
+from explorer.ui import card, literal, show_error
+from explorer.words import asked_in_words, turn_in_words
+
+_STEPS = "train.steps"
+_SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
+_NOTE = "Felt from the next step on, and marked on the curve."
+_HELP = (
+    "These may change while the model learns; its shape may not. Turning the learning rate moves its whole schedule "
+    "along; turning the last step leaves the schedule alone, so nothing jumps."
+)
+
+
+def knob_key(knob: str) -> str:
+    """The key of a knob's widget: `knob_learning_rate`."""
+    return f"knob_{knob.rpartition('.')[2]}"
+
+
+@st.fragment
+def draw_knobs(folder: RunFolder) -> None:
+    """The knobs of a run that goes on; of one that has ended, what it goes on with and for how long."""
+    status = folder.status()
+    ended = status.ended
+    with card("Train it further?" if ended else "Turn while it trains", key="knobs"):
+        if not ended:
+            st.caption(_NOTE, help=_HELP)
+        try:
+            config = folder.config_now()
+        except ExplorerError as error:
+            show_error(error)
+            return
+        if ended:
+            _draw_continue(folder, status, config)
+        # The knobs stand above what came of them, but what came of them may have moved them.
+        knobs = st.expander("Turn something first") if ended else st.container()
+        _draw_told(folder, status)
+        with knobs:
+            _draw_all(folder, status, folder.config_now())
+
+
+def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
+    shown = [path for path, _ in settings_that_matter(config.model.kind) if path in KNOBS]
+    if status.ended:  # for how long is what the button above asks
+        shown.remove(_STEPS)
+    first = folder.record().config
+    wide, small = ([knob for knob in KNOBS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True))
+    for knob in wide:
+        _draw_knob(folder, knob, config, first)
+    for column, knob in zip(st.columns(len(small)), small, strict=True):
+        with column:
+            _draw_knob(folder, knob, config, first)
+    if problem := recall(_problem_of(folder)):
+        show_error(problem)
+        remember(_problem_of(folder), None)
+
+
+def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig) -> None:
+    setting, value, key = dict(fields_of(RunConfig))[knob], value_at(config, knob), knob_key(knob)
+    # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
+    if st.session_state.get(key) != value:  # else left alone: a hand may be on it
+        st.session_state[key] = value
+    change = partial(_turn_to_widget, folder, knob)
+    if knob == _STEPS:
+        least = min(value, max(1, folder.status().step))
+        st.number_input("Stop at step", least, setting.high, step=100, key=key, help=setting.help, on_change=change)
+        return
+    before = value_at(first, knob)
+    setting_input(knob, setting, value, before, named="at first", key=key, on_change=change)
+
+
+def _draw_told(folder: RunFolder, status: Status) -> None:
+    """What the turns so far came to, and a way back from the last one."""
+    waiting = _waiting(folder)
+    turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
+    if service.live_streams():
+        told = live_turns(folder.id, known=len(turns), waiting=waiting, going=status.pid is not None)
+        if told.back:
+            _turn(folder, *told.back)
+            st.rerun(scope="fragment")
+        if told.turned:
+            st.rerun(scope="fragment")
+        return
+    for words in waiting:
+        st.caption(literal(f"{words}, when it goes on"))
+    for row in reversed(turns[-3:]):
+        words = turn_in_words(row["knob"], row.get("before"), row["value"])
+        st.caption(literal(f"{words}, from step {row['step'] + 1:,} on"))
+    if turns and not waiting:
+        last = turns[-1]
+        st.button("Put back", key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
+
+
+def _waiting(folder: RunFolder) -> list[str]:
+    """In words, what was turned and no worker has taken yet."""
+    return [asked_in_words(knob, value) for knob, value in dict(folder.turns_asked()).items()]
+
+
+def _turn_to_widget(folder: RunFolder, knob: str) -> None:
+    _turn(folder, knob, st.session_state[knob_key(knob)])
+
+
+def _turn(folder: RunFolder, knob: str, value: object) -> None:
+    try:
+        service.supervisor().turn(folder, knob, value)
+    except ExplorerError as error:
+        remember(_problem_of(folder), str(error))
+
+
+def _problem_of(folder: RunFolder) -> str:
+    return f"knob_problem-{folder.id}"
+
+
+def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
+    """So many steps more, in the same run and the same chart."""
+    highest = dict(fields_of(RunConfig))[_STEPS].high
+    most = highest - status.step
+    if most < 1:
+        st.caption("It has taken as many steps as a run may.")
+        return
+    usual = min(most, max(100, round(status.step / 2, -2)))
+    st.session_state.setdefault("continue_steps", usual)
+    more = st.number_input("Steps more", 1, most, step=min(100, most), key="continue_steps")
+    if st.button("Continue", key="train_continue", icon=":material/fast_forward:", width="stretch"):
+        try:
+            service.supervisor().continue_for(folder, more)
+        except ExplorerError as error:
+            notify(str(error))
+        st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on

@@ -1,0 +1,235 @@
+"""Steering from the page: knobs, continuing, forks, single steps, and what to do after trouble."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.folder import RunFolder, list_runs
+from core.runs.forks import fork, fork_config
+from core.runs.records import Closeup, Turn
+from core.text.tokenizer import load_tokenizer
+from explorer import service
+from explorer.closeup import read_closeup
+from explorer.state import ROOT, address_of
+from explorer.words import look_in_words, part_in_words
+
+
+def train_page() -> AppTest:
+    """The page among the others, because it links to them."""
+    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=60).run().switch_page("../pages/train.py")
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return train_page()
+
+
+@pytest.fixture
+def live() -> None:
+    service.serve_live_streams(True)
+    yield
+    service.serve_live_streams(False)
+
+
+def board_of(app: AppTest, folder: RunFolder) -> AppTest:
+    app.query_params["run"] = folder.id
+    app.run()
+    assert not app.exception
+    return app
+
+
+def words_of(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "text", "info", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def keys_of(app: AppTest) -> set[str]:
+    kinds = ("button", "slider", "select_slider", "number_input", "selectbox")
+    return {element.key for kind in kinds for element in app.get(kind) if element.key}
+
+
+def until(condition, what: str, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.02)
+
+
+def test_every_knob_is_there_while_it_trains(app, running_run, live):
+    names = ("learning_rate", "dropout", "batch_size", "sample_temperature", "eval_interval", "steps")
+    assert {f"knob_{name}" for name in names} <= keys_of(board_of(app, running_run))
+
+
+def test_a_bigram_has_no_dropout_to_turn(app, running_run, live, explorer_home):
+    config = running_run.record().config.replace({"model.kind": "bigram"})
+    keys = keys_of(board_of(app, RunFolder.create(explorer_home, config)))
+    assert "knob_dropout" not in keys and "knob_batch_size" in keys
+
+
+def test_turning_asks_the_worker_and_stays_where_it_was_turned(app, running_run, live):
+    board_of(app, running_run).slider(key="knob_dropout").set_value(0.2).run()
+    assert not app.exception
+    assert running_run.turns_asked() == [("model.dropout", 0.2)]
+    assert app.slider(key="knob_dropout").value == 0.2 and "at first: 0" in app.slider(key="knob_dropout").label
+
+
+def test_the_knobs_follow_what_others_turn(app, running_run, live):
+    board_of(app, running_run)
+    running_run.write_turn(Turn(10, "model.dropout", 0.35), 0.0, "someone")
+    app.run()
+    assert app.slider(key="knob_dropout").value == 0.35
+
+
+def test_a_step_to_stop_at_that_lies_behind_is_refused(app, running_run, live):
+    board_of(app, running_run)
+    running_run.write_status(running_run.status().model_copy(update={"step": 15}))
+    app.number_input(key="knob_steps").set_value(12).run()
+    assert not app.exception
+    assert "step 15" in words_of(app) and not running_run.turns_asked()
+    assert app.number_input(key="knob_steps").value == 20
+
+
+def test_without_streams_turns_are_told_marked_and_put_back(app, running_run):
+    running_run.write_turn(Turn(10, "model.dropout", 0.2), 0.0, "someone")
+    assert "dropout 0 → 0.2, from step 11 on" in words_of(board_of(app, running_run))
+    assert "dropout 0 \\u2192 0.2" in app.get("plotly_chart")[0].proto.spec
+    app.button(key="knob_back").click().run()
+    assert not app.exception and running_run.turns_asked() == [("model.dropout", 0.0)]
+
+
+def test_a_finished_run_goes_on_for_more_steps(app, finished_run, live):
+    board_of(app, finished_run).number_input(key="continue_steps").set_value(7).run()
+    app.button(key="train_continue").click().run()
+    assert not app.exception
+    until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 27, "27 steps")
+    assert [row["step"] for row in finished_run.read_metrics() if "val_loss" in row] == [0, 10, 20, 27]
+    app.run()
+    assert "train_continue" in keys_of(app)
+
+
+def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, explorer_home):
+    steps = [step for step, _ in finished_run.snapshots()]
+    assert board_of(app, finished_run).selectbox(key="fork_step").value == 20
+    changed = fork_config(finished_run).replace({"train.learning_rate": 0.0005})
+    setup = train_page()
+    link = {"fork": finished_run.id, "step": str(steps[1])} | address_of(changed)
+    for key, value in link.items():
+        setup.query_params[key] = value
+    setup.run()
+    assert not setup.exception
+    assert f"had learned by step **{steps[1]}**" in words_of(setup) and "keeps its shape" in words_of(setup)
+    assert "set-model.n_layer" not in keys_of(setup) and "set-model.dropout" in keys_of(setup)
+    assert "parent: 1e-3" in setup.select_slider(key="set-train.learning_rate").label
+    setup.button(key="train_start").click().run()
+    assert not setup.exception
+    (new,) = [folder for folder in list_runs(explorer_home) if folder.id != finished_run.id]
+    record = new.record()
+    assert (record.parent, record.parent_step) == (finished_run.id, steps[1])
+    assert record.config.train.learning_rate == 0.0005 and record.config.model == finished_run.record().config.model
+    assert "fork" not in setup.query_params and "step" not in setup.query_params
+    assert "began with the weights of step" in words_of(board_of(app, new))
+
+
+def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):
+    app.query_params["fork"], app.query_params["step"] = finished_run.id, "19"
+    app.run()
+    assert not app.exception
+    assert "keeps no weights of step 19" in words_of(app) and "preset" in {one.key for one in app.segmented_control}
+
+
+def test_a_fork_can_become_a_run_from_scratch_after_all(app, finished_run):
+    app.query_params["fork"] = finished_run.id
+    app.run()
+    app.button(key="fork_leave").click().run()
+    assert not app.exception
+    assert "fork" not in app.query_params and "set-model.n_layer" in keys_of(app)
+
+
+def test_the_table_of_runs_says_where_a_fork_comes_from(app, explorer_home, finished_run):
+    fork(explorer_home, finished_run, 20, fork_config(finished_run), name="child")
+    page = app.switch_page("../pages/runs.py").run()
+    assert not page.exception
+    assert list(page.dataframe[0].value["Began with"]) == ["step 20 of patient-otter", ""]
+
+
+def test_numbers_that_went_wrong_are_explained_and_one_button_goes_on_slower(app, add_run, live, explorer_home):
+    folder = add_run(state="failed", step=12, reason="The loss is not finite.", problem="not_finite")
+    assert "What probably happened" in words_of(board_of(app, folder))
+    assert app.button(key="trouble_slower").proto.type == "primary"
+    assert app.button(key="train_resume").proto.type != "primary"
+    app.button(key="trouble_slower").click().run()
+    assert not app.exception
+    (new,) = [other for other in list_runs(explorer_home) if other.id != folder.id]
+    assert new.record().config.train.learning_rate == pytest.approx(
+        folder.record().config.train.learning_rate / 3, 0.02
+    )
+    assert new.record().parent == folder.id and new.id in str(app.query_params["run"])
+
+
+def test_want_of_memory_leads_to_the_settings_with_half_the_batch(app, add_run, live):
+    folder = add_run(state="failed", step=12, reason="There was not enough memory.", problem="memory")
+    board_of(app, folder).button(key="trouble_smaller").click().run()
+    assert not app.exception
+    assert "train.batch_size:2" in str(app.query_params["set"])
+
+
+def test_what_happened_to_a_run_is_told_while_it_goes_on(app, add_run, live):
+    folder = add_run(state="paused", step=12, notice="Paused: the disk is *nearly* full.", reason="It waits for room.")
+    board_of(app, folder)
+    assert [one.value.replace("\\", "") for one in app.info] == [
+        "Paused: the disk is *nearly* full.",
+        "It waits for room.",
+    ]
+    assert not app.error
+
+
+def test_a_single_step_is_seen_closely_only_while_paused_behind_it(app, add_run):
+    folder = add_run(state="paused", step=12)
+    ids = [1, 2, 3, 4]
+    folder.write_closeup(
+        Closeup(
+            step=12,
+            loss=2.0,
+            batch_size=4,
+            inputs=[ids[:3]],
+            targets=[ids[1:]],
+            losses=[[0.5, 2.0, None]],
+            gradient_norms={"wte": 0.5, "h.0.attn": 0.25},
+            weight_norms={"wte": 3.0, "h.0.attn": 2.0},
+        )
+    )
+    told = read_closeup(folder)
+    tokens = load_tokenizer(folder.tokenizer_path).tokens
+    assert "".join(told["pieces"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
+        tokens[id] for id in ids
+    )
+    assert [part["name"] for part in told["parts"]] == ["letters", "layer 1, attention"]
+    assert "live_closeup_view" in str(board_of(app, folder).main)
+    folder.write_status(folder.status().model_copy(update={"step": 13}))
+    assert "live_closeup_view" not in str(app.run().main)
+
+
+def test_a_closeup_of_unknown_tokens_is_none(add_run):
+    folder = add_run()
+    lists = {"inputs": [[10**6]], "targets": [[1]], "losses": [[1.0]]}
+    folder.write_closeup(Closeup(step=1, loss=1.0, batch_size=1, gradient_norms={}, weight_norms={}, **lists))
+    assert read_closeup(folder) is None
+
+
+def test_precision_and_threads_are_told(app, finished_run, live):
+    finished_run.update_record(precision="bfloat16", threads=2)
+    assert "It computes in bfloat16 with 2 threads." in words_of(board_of(app, finished_run))
+
+
+def test_a_model_that_is_not_causal_looks_at_all_letters(app, running_run, live):
+    record = running_run.record()
+    config = record.config.replace({"model.causal": False})
+    running_run.write_record(record.model_copy(update={"config": config}))
+    assert "Which letters does each letter look at?" in words_of(board_of(app, running_run))
+    assert look_in_words(True) == "Which earlier letters does each letter look at?"
+
+
+def test_parts_have_names_in_words():
+    assert part_in_words("h.3.mlp") == "layer 4, feed-forward"
+    assert part_in_words("wpe") == "positions" and part_in_words("new_part") == "new_part"
