@@ -237,3 +237,32 @@ def test_runs_of_before_turns_were_known_stay_readable(home, run):
     assert run.config_now() == run.record().config
     assert train_run(run, home).state == "finished"
     assert run.record().threads == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.optimizer": "muon", "model.qk_norm": True, "model.bigram_start": True, "model.zero_init": True},
+        {"train.precision": "bfloat16", "model.dropout": 0.3},
+        {"model.kind": "bigram"},
+    ],
+    ids=["modern", "bfloat16", "bigram"],
+)
+def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(home, config, changes):
+    broken = RunFolder.create(home, config.replace(changes))
+    listeners = [
+        at(3, lambda: turn(broken, RATE, 4e-3), lambda: turn(broken, BATCH, 3)),
+        at(7, lambda: broken.send("stop")),
+        at(9, lambda: turn(broken, DROPOUT, 0.2), lambda: turn(broken, "train.steps", 14)),
+    ]
+    for state in ("stopped", "finished"):
+        train_run(broken, home, on_status=lambda status: [listen(status) for listen in listeners])
+        assert broken.status().state == state
+
+    straight = RunFolder.create(home, config.replace(changes))
+    straight.events_path.write_bytes(broken.events_path.read_bytes())
+    train_run(straight, home)
+    assert course(broken) == course(straight)
+    assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
+    newest = [max(path.name for path in run.checkpoints.iterdir()) for run in (broken, straight)]
+    assert newest[0] == newest[1]  # it ends in the SHA-256 of weights, optimizer and dice
