@@ -429,6 +429,16 @@ class GenerationConfig(Config):
         high=1.0,
         step=0.01,
     )
+    forget: float = setting(
+        0.25,
+        "Share of the context that is forgotten at once when it is full: the oldest tokens go, and the rest is read "
+        "again in one go. 0 forgets one token for each one written, which is exact sliding and many times slower.",
+        label="Forget at once",
+        low=0.0,
+        high=0.75,
+        step=0.05,
+        advanced=True,
+    )
     seed: int = setting(
         1337,
         "The number the dice are rolled from: the same seed writes the same text.",

@@ -1,13 +1,18 @@
 """Writing with a model, one token at a time."""
 
+import random
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from core.config import GenerationConfig
-from core.model import GPT, Bigram, KVCache, evaluating
+from core.model import GPT, Bigram, Decoder, evaluating, parameter_count
+from core.threads import one_thread
+
+WORTH_SHARING = 1e8  # multiplications: a few milliseconds of one thread
 
 
 class GeneratedToken(NamedTuple):
@@ -33,12 +38,13 @@ def generate(
     """Continue a prompt, yielding each token as it is chosen.
 
     The dice are a generator of their own, seeded by `settings.seed`: writing disturbs nobody else's randomness.
-    While the context has room, keys and values are cached; past it the window slides and is read anew.
+    Each token is drawn from what the model expects after the tokens from `first_seen` on. Keys and values of those
+    are cached, so each is read once, and once more whenever the oldest are forgotten.
 
     Args:
         prompt: at least one token id; only the last `block_size` of them can be seen.
         stop: token ids that end the text; they are not yielded.
-        use_cache: False recomputes the whole context for every token (the same text, slower).
+        use_cache: False has the model read all that can be seen for every token (the same text, slower).
         alternatives: how many of the likeliest tokens to report.
 
     Raises:
@@ -46,37 +52,46 @@ def generate(
     """
     if not prompt:
         raise ValueError("a prompt needs at least one token to start from")
-    device = next(model.parameters()).device
-    dice = torch.Generator().manual_seed(settings.seed)
+    dice = random.Random(settings.seed)
     context = list(prompt)
-    cache = (
-        KVCache(model.config, device=device) if use_cache and isinstance(model, GPT) and model.config.causal else None
-    )
-    unread = context[-model.block_size :]
+    decoder = Decoder(model) if use_cache and isinstance(model, GPT) and model.config.causal else None
+    remembered = -1  # the first token whose keys and values are held
     for _ in range(settings.max_new_tokens):
-        if cache and cache.length + len(unread) > model.block_size:
-            cache = None
-        if cache is None:
-            unread = context[-model.block_size :]
-        with torch.no_grad(), evaluating(model):
-            logits, _ = model(torch.tensor([unread], device=device), cache=cache)
-        logits = logits[0, -1].float().cpu()  # (V,)
-        chosen = choose(logits, settings, dice)
-        if chosen in stop:
-            return
-        belief = logits.softmax(dim=-1)
-        best = belief.topk(min(alternatives, len(belief)))
-        yield GeneratedToken(
-            chosen, belief[chosen].item(), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        )
+        first = first_seen(len(context), model.block_size, settings.forget)
+        if decoder is None or first != remembered:
+            with evaluating(model), _threads_for(model, len(context) - first):
+                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:])
+        with one_thread(), torch.inference_mode():
+            if decoder and first == remembered:
+                logits = decoder.step(context[-1])
+            logits = logits.float().cpu()
+            chosen = choose(logits, settings, dice.random())
+            if chosen in stop:
+                return
+            token = _with_belief(chosen, logits, alternatives)
+        yield token
         context.append(chosen)
-        unread = [chosen]
+        remembered = first
 
 
-def choose(logits: Tensor, settings: GenerationConfig, dice: torch.Generator) -> int:
-    """Draw one token from logits (V,) after temperature, top-k (Fan 2018) and top-p (Holtzman 2019).
+def first_seen(length: int, block_size: int, forget: float) -> int:
+    """Where the model begins to read a text of `length` tokens in order to write the next one.
+
+    As long as the text fits into the context, at its beginning. Each time it has grown out of it, the oldest
+    `forget * block_size` tokens (at least one) are given up at once. So with the usual quarter every token is written
+    in view of the last three quarters of the context or more, and most of the work is saved.
+    """
+    step = max(1, int(forget * block_size))
+    return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
+
+
+def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
+    """Pick one token from logits (V,) after temperature, top-k (Fan 2018) and top-p (Holtzman 2019).
 
     Temperature 0 takes the likeliest, and of equals the first.
+
+    Args:
+        roll: of the dice, evenly distributed in [0, 1).
     """
     if settings.temperature == 0:
         return int(logits.argmax())
@@ -88,4 +103,26 @@ def choose(logits: Tensor, settings: GenerationConfig, dice: torch.Generator) ->
         ordered, order = probabilities.sort(descending=True)
         beyond = ordered.cumsum(dim=-1) - ordered >= settings.top_p  # the token that crosses the line stays in
         probabilities[order[beyond]] = 0
-    return int(torch.multinomial(probabilities, 1, generator=dice))
+    heaped = probabilities.cumsum(dim=-1, dtype=torch.float64)  # each token owns a stretch as long as its probability
+    return int(torch.searchsorted(heaped, roll * heaped[-1], right=True))
+
+
+def _threads_for(model: GPT | Bigram, tokens: int) -> AbstractContextManager:
+    """Reading many tokens with a large model is worth sharing out, less is done sooner alone."""
+    return nullcontext() if tokens * parameter_count(model) >= WORTH_SHARING else one_thread()
+
+
+def _read(model: GPT | Bigram, ids: list[int]) -> Tensor:
+    """Logits (V,) of what may follow these tokens, from the model itself."""
+    with torch.inference_mode():
+        return model(torch.tensor([ids], device=next(model.parameters()).device))[0][0, -1]
+
+
+def _with_belief(chosen: int, logits: Tensor, alternatives: int) -> GeneratedToken:
+    belief = logits.softmax(dim=-1)
+    if not alternatives:
+        return GeneratedToken(chosen, float(belief[chosen]), ())
+    best = belief.topk(min(alternatives, len(belief)))
+    return GeneratedToken(
+        chosen, float(belief[chosen]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    )

@@ -16,6 +16,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.presets",
         "core.home",
         "core.files",
+        "core.threads",
         "core.words",
     },
     {"core.text", "core.model"},

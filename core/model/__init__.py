@@ -8,10 +8,21 @@ from torch import nn
 from core.config import ModelConfig
 from core.model.bigram import Bigram
 from core.model.cache import KVCache
+from core.model.decode import Decoder
 from core.model.gpt import GPT
 from core.model.tap import Tap
 
-__all__ = ["GPT", "Bigram", "KVCache", "Tap", "build_model", "evaluating", "parameter_count", "set_dropout"]
+__all__ = [
+    "GPT",
+    "Bigram",
+    "Decoder",
+    "KVCache",
+    "Tap",
+    "build_model",
+    "evaluating",
+    "parameter_count",
+    "set_dropout",
+]
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:

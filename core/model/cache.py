@@ -18,6 +18,8 @@ class KVCache:
     ):
         shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.n_embd // config.n_head)
         self._store = torch.empty(shape, device=device, dtype=dtype)
+        self._layers = self._store.unbind()  # each (2, B, H, block_size, head_size)
+        self._keys_and_values = [layer.unbind() for layer in self._layers]
         self.block_size = config.block_size
         self.length = 0
 
@@ -30,6 +32,12 @@ class KVCache:
         self._store[layer, 0, :, :, self.length : end] = keys
         self._store[layer, 1, :, :, self.length : end] = values
         return self._store[layer, 0, :, :, :end], self._store[layer, 1, :, :, :end]
+
+    def put(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        """`extend` by one token whose keys and values (2, B, H, 1, head_size) come together; as quick as it goes."""
+        self._layers[layer].narrow(3, self.length, 1).copy_(new)
+        keys, values = self._keys_and_values[layer]
+        return keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)
 
     def advance(self, tokens: int) -> None:
         self.length += tokens

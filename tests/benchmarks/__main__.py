@@ -6,7 +6,7 @@ python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [-
 import argparse
 from pathlib import Path
 
-from tests.benchmarks import ablation, live, long_run, nanogpt, quality
+from tests.benchmarks import ablation, generation, live, long_run, nanogpt, quality
 from tests.benchmarks.report import report, send_to
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "quality": lambda given: _figures("Quality", quality.measure(given.text)),
     "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
     "ablation": lambda given: ablation.measure(given.text),
+    "generation": lambda given: generation.measure(given.nanogpt),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "long-run": lambda given: long_run.measure(),
 }
@@ -21,6 +22,7 @@ NEEDS = {
     "quality": ("text",),
     "time-to-quality": ("text", "nanogpt"),
     "ablation": ("text",),
+    "generation": ("nanogpt",),
     "live": (),
     "long-run": (),
 }

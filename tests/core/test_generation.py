@@ -1,19 +1,26 @@
 """Writing: the cache changes the speed only, the settings do what they say, and nobody else's dice are touched."""
 
+import random
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.config import GenerationConfig, ModelConfig
-from core.generation import choose, generate
+from core.generation import choose, first_seen, generate
 from core.model import build_model
 
 VOCAB = 23
+POSITIONS = ("learned", "sinusoidal", "rope", "none")
+SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
 GREEDY = GenerationConfig(temperature=0, max_new_tokens=40)
 
 
 def make(**changes):
     torch.manual_seed(3)
-    model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=16, **changes), VOCAB).eval()
+    model = build_model(ModelConfig(**SHAPE | changes), VOCAB).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model
@@ -23,21 +30,89 @@ def written(model, settings=GREEDY, prompt=(1, 2, 3), **options) -> list[int]:
     return [token.id for token in generate(model, list(prompt), settings, **options)]
 
 
-@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **options) -> None:
+    """Every token's probabilities are those of the plain model after the tokens that the rule lets it see."""
+    context = list(prompt)
+    for token in generate(model, prompt, settings, alternatives=VOCAB, **options):
+        seen = context[first_seen(len(context), model.block_size, settings.forget) :]
+        belief = model(torch.tensor([seen]))[0][0, -1].softmax(-1)
+        told = torch.zeros(VOCAB).index_put((torch.tensor([id for id, _ in token.alternatives]),), told_of(token))
+        torch.testing.assert_close(told, belief, rtol=1e-3, atol=1e-5)
+        assert token.probability == pytest.approx(belief[token.id].item(), rel=1e-3, abs=1e-5)
+        context.append(token.id)
+    assert len(context) == len(prompt) + settings.max_new_tokens
+
+
+def told_of(token) -> torch.Tensor:
+    return torch.tensor([probability for _, probability in token.alternatives])
+
+
+MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "relu2", "bigram_start": True}
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("forget", [0.0, 0.25, 0.5])
+@pytest.mark.parametrize(
+    "switch",
+    [
+        *({"position": p} for p in ("learned", "sinusoidal", "rope", "none")),
+        MODERN,
+        {"causal": False},
+        {"kind": "bigram"},
+    ],
+    ids=str,
+)
+def test_each_token_is_drawn_from_what_the_model_defines_also_past_the_context(switch, forget, use_cache):
+    settings = GenerationConfig(temperature=1.0, max_new_tokens=50, forget=forget)
+    assert_as_defined(make(**switch), [1, 2, 3], settings, use_cache=use_cache)
+
+
+@given(
+    prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40),
+    block_size=st.integers(2, 20),
+    forget=st.floats(0, 0.75),
+    position=st.sampled_from(POSITIONS),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(prompt, block_size, forget, position, seed):
+    settings = GenerationConfig(temperature=1.0, max_new_tokens=25, forget=forget, seed=seed)
+    assert_as_defined(make(block_size=block_size, position=position), prompt, settings)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
 def test_cached_and_uncached_text_are_identical_also_past_the_context(position):
     model = make(position=position)
     assert written(model, use_cache=True) == written(model, use_cache=False)
 
 
+def test_a_text_handed_back_as_the_prompt_goes_on_as_it_would_have():
+    model = make()
+    whole = written(model)
+    assert written(model, prompt=[1, 2, 3, *whole[:30]])[:10] == whole[30:]
+
+
+@given(st.integers(2, 300), st.floats(0, 0.75))
+def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, forget):
+    step = max(1, int(forget * block_size))
+    firsts = [first_seen(length, block_size, forget) for length in range(1, 4 * block_size)]
+    for length, first in enumerate(firsts, start=1):
+        assert first == 0 or block_size - step < length - first <= block_size
+        assert length > block_size or first == 0
+    assert {later - earlier for earlier, later in pairwise(firsts)} <= {0, step}
+
+
+def test_forgetting_nothing_at_once_slides_by_one():
+    assert [first_seen(length, 4, 0.0) for length in range(1, 9)] == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert [first_seen(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
+
+
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
-def test_greedy_text_is_the_argmax_of_the_whole_context(kind):
-    model, context = make(kind=kind), [1, 2, 3]
-    for token in generate(model, context, GREEDY):
-        logits, _ = model(torch.tensor([context[-model.block_size :]]))
-        assert token.id == logits[0, -1].argmax()
-        assert token.probability == pytest.approx(logits[0, -1].softmax(-1)[token.id].item(), rel=1e-4)
+def test_greedy_text_is_the_argmax(kind):
+    model = make(kind=kind)
+    for token in generate(model, [1, 2, 3], GREEDY):
         assert token.alternatives[0] == (token.id, pytest.approx(token.probability))
-        context = [*context, token.id]
+        assert len(token.alternatives) == 5
+    assert {token.alternatives for token in generate(model, [1, 2, 3], GREEDY, alternatives=0)} == {()}
 
 
 def test_the_same_seed_writes_the_same_text_and_another_seed_another():
@@ -49,9 +124,10 @@ def test_the_same_seed_writes_the_same_text_and_another_seed_another():
 
 def test_writing_leaves_the_global_generator_and_the_mode_alone():
     model = make().train()
-    before = torch.get_rng_state()
+    before, ours = torch.get_rng_state(), random.getstate()
     written(model, GenerationConfig(temperature=1.0, max_new_tokens=5))
     assert torch.equal(before, torch.get_rng_state())
+    assert random.getstate() == ours
     assert model.training
 
 
@@ -69,9 +145,11 @@ def test_an_empty_prompt_is_refused():
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
 
 
+ROLLS = [roll / 2000 for roll in range(2000)]
+
+
 def drawn(**settings) -> set[int]:
-    dice = torch.Generator().manual_seed(0)
-    return {choose(LOGITS, GenerationConfig(**settings), dice) for _ in range(600)}
+    return {choose(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS}
 
 
 def test_top_k_and_top_p_leave_only_the_likeliest():
@@ -82,8 +160,14 @@ def test_top_k_and_top_p_leave_only_the_likeliest():
     assert drawn(temperature=0.0) == drawn(temperature=1e-38) == {0}
 
 
-def test_draws_follow_the_probabilities_at_the_temperature():
-    dice = torch.Generator().manual_seed(0)
-    settings = GenerationConfig(temperature=2.0)
-    counts = torch.bincount(torch.tensor([choose(LOGITS, settings, dice) for _ in range(8000)]), minlength=4)
-    torch.testing.assert_close(counts / 8000, (LOGITS / 2).softmax(-1), atol=0.02, rtol=0)
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_probabilities_at_the_temperature(temperature):
+    settings = GenerationConfig(temperature=temperature)
+    counts = torch.bincount(torch.tensor([choose(LOGITS, settings, roll) for roll in ROLLS]), minlength=4)
+    torch.testing.assert_close(counts / len(ROLLS), (LOGITS / temperature).softmax(-1), atol=1e-3, rtol=0)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.lists(st.floats(-50, 50), min_size=1, max_size=30), st.integers(0, 5))
+def test_no_roll_picks_what_cannot_be(roll, logits, impossible):
+    logits = torch.tensor([*logits, *[float("-inf")] * impossible])
+    assert logits[choose(logits, GenerationConfig(temperature=1.0), roll)] > float("-inf")

@@ -1,0 +1,56 @@
+"""Token by token, remembering, the model computes what its forward pass defines, whatever is switched on."""
+
+import pytest
+import torch
+
+from core.model import Decoder
+from tests.core.model.test_gpt import MODERN, SMALL, SWITCHES, small_gpt, some_ids
+
+LENGTH = SMALL["block_size"]
+CAUSAL = [switch for switch in [*SWITCHES, MODERN, {"bias": True, "norm": "rms"}] if switch.get("causal", True)]
+
+
+@pytest.mark.parametrize("switch", CAUSAL, ids=str)
+@pytest.mark.parametrize("read", [0, 1, 7])
+def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
+    model, ids = small_gpt(**switch), some_ids(batch=1)
+    expected = model(ids)[0][0]
+    decoder = Decoder(model)
+    if read:
+        torch.testing.assert_close(decoder.read(ids[0, :read].tolist()), expected[read - 1], rtol=1e-4, atol=1e-4)
+    steps = torch.stack([decoder.step(id) for id in ids[0, read:].tolist()])
+    torch.testing.assert_close(steps, expected[read:], rtol=1e-4, atol=1e-4)
+
+
+def test_reading_forgets_what_was_read_before():
+    model, (first, second) = small_gpt(), some_ids()
+    decoder = Decoder(model)
+    decoder.read(first.tolist())
+    decoder.read(second[:5].tolist())
+    torch.testing.assert_close(decoder.step(int(second[5])), model(second[None, :6])[0][0, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_have_changed_in_place_are_the_ones_used():
+    model, ids = small_gpt(bias=True), some_ids(batch=1)
+    decoder = Decoder(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.7)
+    decoder.read(ids[0, :4].tolist())
+    torch.testing.assert_close(decoder.step(int(ids[0, 4])), model(ids[:, :5])[0][0, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_has_no_say_in_a_step():
+    model, ids = small_gpt(dropout=0.5), some_ids(batch=1)
+    expected = model(ids)[0][0]
+    model.train()
+    decoder = Decoder(model)
+    steps = torch.stack([decoder.step(id) for id in ids[0].tolist()])
+    torch.testing.assert_close(steps, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_full_context_is_refused():
+    decoder = Decoder(small_gpt())
+    decoder.read(some_ids(batch=1)[0].tolist())
+    with pytest.raises(ValueError, match="13 tokens do not fit into a context of 12"):
+        decoder.step(0)

@@ -1,0 +1,32 @@
+"""One thread for the one who asks, and nothing else changes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from core.threads import one_thread
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_only_the_thread_that_asks_computes_alone(three_threads):
+    with ThreadPoolExecutor(1) as known:
+        assert known.submit(torch.get_num_threads).result() == 3
+        with one_thread(), ThreadPoolExecutor(1) as new:
+            assert torch.get_num_threads() == 1
+            assert known.submit(torch.get_num_threads).result() == 3
+            assert new.submit(torch.get_num_threads).result() == 3
+    assert torch.get_num_threads() == 3
+
+
+def test_afterwards_all_is_as_before_also_after_an_error(three_threads):
+    with pytest.raises(RuntimeError), one_thread(), one_thread():
+        raise RuntimeError
+    assert torch.get_num_threads() == 3
