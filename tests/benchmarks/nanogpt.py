@@ -14,10 +14,10 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import torch
 
-from core.config import ModelConfig, RunConfig
-from core.model import GPT, build_model
+from core.config import RunConfig
+from core.interop.foreign import build
+from core.interop.nanogpt import read_checkpoint
 from core.presets import preset
 from core.training.evaluation import whole_split_loss
 from core.training.trainer import EvaluationEvent, Trainer
@@ -116,7 +116,7 @@ def run_nanogpt(checkout: Path, splits: Splits, folder: Path, recipe: str) -> tu
     if run.returncode:
         raise RuntimeError(f"nanoGPT's train.py failed:\n{run.stderr[-2000:]}")
     seconds = float(run.stdout.split()[-1])
-    return seconds, whole_split_loss(read_weights(next(folder.glob("out*/ckpt.pt"))), splits.val)
+    return seconds, whole_split_loss(build(read_checkpoint(next(folder.glob("out*/ckpt.pt")))), splits.val)
 
 
 def prepare(checkout: Path, splits: Splits, folder: Path) -> None:
@@ -128,15 +128,3 @@ def prepare(checkout: Path, splits: Splits, folder: Path) -> None:
     splits.train.numpy().astype(np.uint16).tofile(data / "train.bin")
     splits.val.numpy().astype(np.uint16).tofile(data / "val.bin")
     (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": splits.vocab_size}))
-
-
-@torch.no_grad()
-def read_weights(path: Path) -> GPT:
-    """A checkpoint of nanoGPT as our model: the names of the parameters are the same."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    shape = dict(saved["model_args"])
-    vocab_size = shape.pop("vocab_size")
-    model = build_model(ModelConfig(**shape), vocab_size)
-    for name, parameter in model.named_parameters():
-        parameter.copy_(saved["model"][name])
-    return model
