@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from core.text.display import kind_of, visible
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizer import CharTokenizer, Tokenizer
 
 NEWLINE_SIGN = "⏎"  # one line of input can ask for a new line with it
 
@@ -20,13 +20,13 @@ class Prompt(NamedTuple):
 
 
 def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> Prompt:
-    """Keep the characters that the model knows, and the last `limit` of them; say what was left out and why."""
-    text = typed if NEWLINE_SIGN in tokenizer.tokens else typed.replace(NEWLINE_SIGN, "\n")
-    known = set(tokenizer.tokens)
-    unseen = list(dict.fromkeys(character for character in text if character not in known))
-    kept = "".join(character for character in text if character in known)
+    """Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why."""
+    by_letter = isinstance(tokenizer, CharTokenizer)
+    text = typed if by_letter and NEWLINE_SIGN in tokenizer.tokens else typed.replace(NEWLINE_SIGN, "\n")
+    unseen = list(dict.fromkeys(character for character in text if character not in tokenizer.tokens))
     notes = []
-    if unseen:
+    if by_letter and unseen:
+        text = "".join(character for character in text if character in tokenizer.tokens)
         named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
         several = len(unseen) > 1
         notes.append(
@@ -34,24 +34,27 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
             f"has no number for {'them' if several else 'it'}. Your prompt stays as you typed it; the model reads it "
             f"without {'them' if several else 'it'}."
         )
-    if limit is not None and len(kept) > limit:
+    ids = tokenizer.encode(text)
+    if limit is not None and len(ids) > limit:
         notes.append(
-            f"Your prompt has {len(kept):,} letters, and at most {limit:,} can be looked at here at once: "
-            f"you see the last {limit:,}."
+            f"Your prompt has {len(ids):,} {'letters' if by_letter else 'tokens'}, and at most {limit:,} can be looked "
+            f"at here at once: you see the last {limit:,}."
         )
-        kept = kept[-limit:]
+        ids = ids[-limit:]
+    tokens = [tokenizer.tokens[id] for id in ids]
     return Prompt(
-        text=kept,
-        ids=tokenizer.encode(kept),
-        tokens=list(kept),
-        shown=[visible(token) for token in kept],
-        kinds=[kind_of(token) for token in kept],
+        text=tokenizer.decode(ids),
+        ids=ids,
+        tokens=tokens,
+        shown=[visible(token) for token in tokens],
+        kinds=[kind_of(token) for token in tokens],
         notes=notes,
     )
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """A prompt to begin with: Romeo's, where the model knows its letters, else the run's own probe sentence."""
+    """A prompt to begin with: Romeo's, where the model can read it, else the run's own probe sentence."""
     romeo = "ROMEO:\nBut soft, what light"
-    text = romeo if set(romeo) <= set(tokenizer.tokens) else "".join(sentence)
-    return text if NEWLINE_SIGN in tokenizer.tokens else text.replace("\n", NEWLINE_SIGN)
+    by_letter = isinstance(tokenizer, CharTokenizer)
+    text = romeo if not by_letter or set(romeo) <= set(tokenizer.tokens) else "".join(sentence)
+    return text if by_letter and NEWLINE_SIGN in tokenizer.tokens else text.replace("\n", NEWLINE_SIGN)

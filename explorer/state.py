@@ -8,7 +8,7 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -125,6 +125,20 @@ def write_draft(config: RunConfig) -> None:
     asked = _PRESET in st.query_params or _SET in st.query_params
     if asked or config != preset(FIRST_PRESET):
         _address({_PRESET: None, _SET: None} | address_of(config))
+
+
+def follow_address(key: str, name: str, choices: Sequence[str]) -> None:
+    """Before a widget is drawn: let it show what the address asks for, else what it showed, else the first choice."""
+    asked = st.query_params.get(name)
+    chosen = st.session_state.get(key, asked if asked in choices else recall(key))
+    st.session_state[key] = chosen if chosen in choices else choices[0]
+    remember(key, st.session_state[key])
+
+
+def write_address(name: str, value: str) -> None:
+    """Put something that a page shows into the address, to be shared or come back to."""
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
 
 
 def ticket(purpose: str) -> str:

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from explorer import inside_cards
+from explorer import state
+from explorer.inside.sections import sections_of
+from explorer.inside.view import MOST_SEEN, Inside
 from explorer.prompt import example_prompt, read_prompt
 from explorer.run_choice import open_chosen
 from explorer.ui import literal
-
-VIEWS = ("Attention", "Predictions", "Embeddings")
 
 folder, opened = open_chosen(
     "Look inside",
@@ -18,32 +18,18 @@ folder, opened = open_chosen(
 if "inspect_prompt" not in st.session_state:
     probe = folder.read_probe()
     st.session_state["inspect_prompt"] = example_prompt(opened.tokenizer, probe.tokens if probe else [])
-bigram = opened.model.config.kind == "bigram"
+sections = sections_of(opened.model)
+state.follow_address("inspect_view", "view", list(sections))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     typed = st.text_input("Prompt", key="inspect_prompt", placeholder="Type ⏎ for a new line")
-    view = st.segmented_control(
-        "View",
-        VIEWS,
-        default=VIEWS[0],
-        required=True,
-        key="inspect_view",
-        format_func=lambda view: "Table" if bigram and view == "Attention" else view,
-        label_visibility="collapsed",
-    )
+    name = st.segmented_control("View", list(sections), required=True, key="inspect_view", label_visibility="collapsed")
+state.write_address("view", name)
 
-prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, inside_cards.MOST_SEEN))
-if view == "Embeddings":
-    inside_cards.embedding_cards(opened)
-    st.stop()
-if view == "Attention" and bigram:
-    inside_cards.table_card(opened)
-    st.stop()
-
-if prompt.notes:
+section = sections[name]
+prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
+if section.prompt and prompt.notes:
     st.info(literal(" ".join(prompt.notes)))
-if not prompt.ids:
+if section.prompt and not prompt.ids:
     st.info("Type a few letters that the model knows, and you see what it makes of them.")
-elif view == "Predictions":
-    inside_cards.prediction_cards(opened, prompt)
 else:
-    inside_cards.attention_cards(opened, prompt)
+    section.draw(Inside(folder, opened, prompt))

@@ -10,7 +10,7 @@ from explorer.charts.palette import DARK, LIGHT
 from explorer.charts.prediction import neighbour_bars, prediction_bars
 from explorer.charts.text import character_bars
 from explorer.charts.words import percent, plain
-from explorer.inside_cards import head_in_words
+from explorer.inside.attention import head_in_words
 from explorer.prompt import example_prompt, read_prompt
 
 TOKENS = ["h", "e", "\n", "<"]

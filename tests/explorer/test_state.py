@@ -13,7 +13,7 @@ from explorer.state import address_of, config_from, page_file, query_for
 CHANGES = {
     "model.n_layer": st.integers(1, 48),
     "model.dropout": st.floats(0, 0.9),
-    "model.residual": st.booleans(),
+    "model.causal": st.booleans(),
     "model.norm": st.sampled_from(["layer", "rms", "none"]),
     "data.corpus": st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True),
     "train.learning_rate": st.floats(1e-6, 1.0),

@@ -1,0 +1,1 @@
+"""The sections of Look inside, a file each; `sections` lists them."""

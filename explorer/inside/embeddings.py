@@ -1,0 +1,86 @@
+"""Which tokens does the model treat alike?"""
+
+import numpy as np
+import streamlit as st
+
+from core.inspection.embeddings import nearest, project, token_embeddings
+from core.text.display import kind_of, visible
+from explorer.charts.embeddings import embedding_map
+from explorer.charts.prediction import neighbour_bars
+from explorer.inside.view import PLAIN, Inside, within
+from explorer.ui import card, current_palette
+
+MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
+NEIGHBOURS = 8
+TOKEN, MAP = "inspect_token", "embedding_map"
+_MAPS = (
+    "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "
+    "its broadest sides; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
+    "neighbours together and gives up on the rest, so only closeness means something in it."
+)
+
+
+def draw(inside: Inside) -> None:
+    """The map of all tokens, flat or in space, and the nearest neighbours of one."""
+    tokens = inside.tokenizer.tokens[:MOST_POINTS]
+    shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
+    vectors = token_embeddings(inside.model)[: len(tokens)]  # (V, C)
+    left_out = inside.tokenizer.vocab_size - len(tokens)
+    chosen = within(TOKEN, len(tokens), tokens.index("e") if "e" in tokens else 0)
+    close = nearest(vectors, chosen, min(NEIGHBOURS, len(tokens) - 1))
+    left, right = st.columns([8, 4])
+    with (
+        left,
+        card(
+            "Which letters does it treat alike?",
+            "Each letter is a list of numbers inside the model; those with similar lists lie close together."
+            + (f" {left_out:,} of the letters are left out." if left_out else ""),
+            more=_MAPS,
+            key="card_map",
+        ),
+    ):
+        with st.container(horizontal=True, gap="medium"):
+            method = st.segmented_control(
+                "Method", ["PCA", "t-SNE"], default="PCA", required=True, key="map_method", label_visibility="collapsed"
+            )
+            dimensions = st.segmented_control(
+                "Dimensions", ["2D", "3D"], default="2D", required=True, key="map_dims", label_visibility="collapsed"
+            )
+        points = _project(vectors, method, int(dimensions[0]))
+        flat = dimensions == "2D"
+        clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
+        st.plotly_chart(
+            embedding_map(
+                points, shown, kinds, current_palette(), chosen=chosen, neighbours=[index for index, _ in close]
+            ),
+            theme=None,
+            config={"displayModeBar": False, "scrollZoom": flat},
+            key=MAP if flat else f"{MAP}_space",
+            **clickable,
+        )
+    with right, card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"):
+        st.selectbox("Letter", range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
+        st.plotly_chart(
+            neighbour_bars(
+                [shown[index] for index, _ in close],
+                [kinds[index] for index, _ in close],
+                [cosine for _, cosine in close],
+                shown[chosen],
+                current_palette(),
+            ),
+            theme=None,
+            config=PLAIN,
+            key="neighbours",
+        )
+
+
+def _choose_clicked() -> None:
+    points = st.session_state[MAP].selection.points
+    if points and points[0].get("customdata") is not None:
+        place = points[0]["customdata"]
+        st.session_state[TOKEN] = int(place[0] if isinstance(place, list) else place)
+
+
+@st.cache_data(max_entries=16, show_spinner="Arranging the letters")
+def _project(vectors: np.ndarray, method: str, dimensions: int) -> np.ndarray:
+    return project(vectors, {"PCA": "pca", "t-SNE": "tsne"}[method], dimensions, seed=1337)

@@ -1,0 +1,31 @@
+"""Which sections Look inside has, in the order in which they are offered."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from core.model import GPT, Bigram
+from explorer.inside import attention, embeddings, predictions, table
+from explorer.inside.view import Inside
+
+
+class Section(NamedTuple):
+    """One section: its name on the page and in the address, and what draws it."""
+
+    name: str
+    draw: Callable[[Inside], None]
+    gpt: bool = True  # whether a GPT has it
+    bigram: bool = True  # whether a bigram has it
+    prompt: bool = True  # whether it needs at least one token of a prompt
+
+
+SECTIONS = (
+    Section("Attention", attention.draw, bigram=False),
+    Section("Table", table.draw, gpt=False, prompt=False),
+    Section("Predictions", predictions.draw),
+    Section("Embeddings", embeddings.draw, prompt=False),
+)
+
+
+def sections_of(model: GPT | Bigram) -> dict[str, Section]:
+    """The sections that a model has, by name."""
+    return {s.name: s for s in SECTIONS if (s.bigram if isinstance(model, Bigram) else s.gpt)}

@@ -1,0 +1,75 @@
+"""What every section of Look inside is given: one model at one step, and the prompt to look at it with."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.config import ModelConfig
+from core.model import GPT, Bigram
+from core.runs.folder import RunFolder
+from core.text.tokenizer import Tokenizer
+from explorer import state
+from explorer.prompt import Prompt
+from explorer.service import Opened
+
+MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
+LAYER, HEAD = "inspect_layer", "inspect_head"
+PLAIN = {"displayModeBar": False}
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One model at one step, opened. The model is shared by all sessions: never change it."""
+
+    folder: RunFolder
+    opened: Opened
+    prompt: Prompt
+
+    @property
+    def model(self) -> GPT | Bigram:
+        return self.opened.model
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.opened.model.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.opened.tokenizer
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells this model at this step from all others, for caches."""
+        return self.opened.record.id, self.opened.step
+
+
+def choose_head(inside: Inside) -> tuple[int, int]:
+    """Two selects, layer and head, which a person counts from 1; all sections share the choice. Counted from 0."""
+    return _place("Layer", inside.config.n_layer, LAYER), _place("Head", inside.config.n_head, HEAD)
+
+
+def head_on_view(inside: Inside) -> tuple[int, int]:
+    """The layer and head chosen last, in any section, for a section that draws before its selects."""
+    return within(LAYER, inside.config.n_layer), within(HEAD, inside.config.n_head)
+
+
+def open_head(layer: int, head: int) -> None:
+    """Choose another head, and draw the page anew."""
+    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    st.rerun()
+
+
+def within(key: str, count: int, default: int = 0) -> int:
+    """A widget's value, brought into range: another run may have fewer layers, heads or letters."""
+    value = st.session_state.get(key, state.recall(key))  # Streamlit forgets what was not drawn for a moment
+    st.session_state[key] = default if value is None or value >= count else value
+    state.remember(key, st.session_state[key])
+    return st.session_state[key]
+
+
+def _place(label: str, count: int, key: str) -> int:
+    within(key, count)
+    words = [f"{label.lower()} {index + 1}" for index in range(count)]
+    return st.selectbox(
+        label, range(count), key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
+    )

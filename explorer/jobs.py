@@ -1,0 +1,119 @@
+"""What takes longer than a moment, computed beside the pages: one thread, a bar of progress, a way to stop.
+
+A job is known by a key. Whoever asks for the same key, in any session, gets the same job, and later its result.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.inspection.progress import Progress
+from explorer.ui import show_error
+
+MOST_KEPT = 64  # jobs with their results
+_TICK = 0.4  # seconds between two looks of a page at a job
+
+_log = logging.getLogger(__name__)
+_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")
+_jobs: OrderedDict[Hashable, "Job"] = OrderedDict()
+_asking = threading.Lock()
+
+
+class Job:
+    """One computation, waiting, at work or ended."""
+
+    def __init__(self, make: Callable[[], Iterator[Progress[Any]]]):
+        self._make, self._stop = make, threading.Event()
+        self.progress: Progress[Any] | None = None
+        self.problem = ""  # a sentence
+        self.ended = False
+
+    @property
+    def result(self) -> Any:
+        """What was found so far; None before anything was. Complete once the job has ended and was not stopped."""
+        return self.progress.result if self.progress else None
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.progress.done / max(1, self.progress.total) if self.progress else 0.0
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """End after the piece under way; what was found so far stays."""
+        self._stop.set()
+
+    def run(self) -> None:
+        try:
+            for progress in self._make():
+                self.progress = progress
+                if self.stopped:
+                    break
+        except ExplorerError as error:
+            self.problem = str(error)
+        except Exception:
+            _log.exception("a computation failed")
+            self.problem = "This could not be computed, by a mistake of ours; the terminal of the server tells more."
+        finally:
+            self.ended = True
+
+
+def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
+    """The job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
+    with _asking:
+        found = _jobs.get(key)
+        if found is None or (found.ended and (found.stopped or found.problem)):
+            found = _jobs[key] = Job(make)
+            _thread.submit(found.run)
+        _jobs.move_to_end(key)
+        while len(_jobs) > MOST_KEPT:
+            _jobs.popitem(last=False)[1].stop()
+        return found
+
+
+def known(key: Hashable) -> Job | None:
+    """The job of that key, if there is one."""
+    with _asking:
+        return _jobs.get(key)
+
+
+def result_of(key: Hashable, make: Callable[[], Iterator[Progress[Any]]], what: str) -> Any:
+    """A job's result for a page: None while it is at work, with a bar and a button to stop it in its place.
+
+    The page is drawn anew once it has ended. Give the panel enough room to stay where it is meanwhile.
+
+    Args:
+        what: is being done, for the bar ("Switching off one head after another").
+    """
+    found = known(key) or job(key, make)
+    if found.problem:
+        show_error(found.problem)
+        return None
+    if found.ended and found.stopped:
+        st.caption("Stopped before it was done.")
+        if st.button("Begin again", key=f"again_{hash(key)}"):
+            job(key, make)
+            st.rerun()
+        return None
+    if found.ended:
+        return found.result
+    _watch(found, what, f"stop_{hash(key)}")
+    return None
+
+
+@st.fragment(run_every=_TICK)
+def _watch(found: Job, what: str, name: str) -> None:
+    if found.ended:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(found.share, text=f"{what} ({found.share:.0%})")
+        st.button("Stop", key=name, on_click=found.stop)
