@@ -1,7 +1,7 @@
 """A draft travels in an address and comes back the same; wrong addresses are refused in sentences."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
@@ -23,7 +23,10 @@ CHANGES = {
 
 @given(st.sampled_from(list(PRESETS)), st.fixed_dictionaries({}, optional=CHANGES))
 def test_an_address_says_the_same_as_the_config(name, changes):
-    config = preset(name).replace(changes)
+    try:
+        config = preset(name).replace(changes)
+    except ConfigError:  # settings that do not go together
+        assume(False)
     assert config_from(address_of(config)) == config
 
 

@@ -1,0 +1,85 @@
+"""Steering a run as a person does: turn while it trains, step singly, stop, go on for longer, and fork."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.runs.folder import open_run
+
+pytestmark = pytest.mark.e2e
+
+CHART = "document.querySelector('.st-key-live_loss .js-plotly-plot')"
+MARKS = f"{CHART}?.data?.find(trace => trace.name === 'turned')?.customdata ?? []"
+SMALL = "model.n_layer:1;model.n_embd:16;train.batch_size:4;train.eval_windows:8"
+
+
+def move(page: Page, key: str, arrow: str) -> None:
+    """One place along a slider, by its key on the keyboard."""
+    page.locator(f".st-key-{key} input[type=range]").press(arrow)
+
+
+def wait_for_mark(page: Page, label: str) -> None:
+    page.wait_for_function(f"label => ({MARKS}).some(told => told.includes(label))", arg=label)
+
+
+def run_on(page: Page, server):
+    return open_run(server.home, re.search(r"run=([0-9a-z-]+)", page.url)[1])
+
+
+def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
+    page.locator(".st-key-train_start button").click()
+    page.wait_for_url(re.compile(r"/train\?.*run="))
+    page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 1")
+    run = run_on(page, server)
+
+    move(page, "knob_dropout", "ArrowRight")
+    wait_for_mark(page, "dropout 0 → 0.05")
+    move(page, "knob_learning_rate", "ArrowLeft")
+    wait_for_mark(page, "learning rate 6e-3 → 5e-3")
+    expect(page.get_by_text("from step").first).to_be_visible()
+    assert [(turn.knob, turn.value) for turn in run.turns()] == [
+        ("model.dropout", 0.05),
+        ("train.learning_rate", 0.005),
+    ]
+    page.get_by_role("button", name="Put back").click()
+    wait_for_mark(page, "learning rate 5e-3 → 6e-3")
+    expect(page.locator(".st-key-knob_learning_rate")).to_contain_text("6e-3")
+    assert run.status().state == "running"
+
+    page.locator(".st-key-train_pause button").click()
+    page.locator(".st-key-train_resume button").wait_for()
+    expect(page.locator(".st-key-live_closeup")).to_be_hidden()
+    for _ in range(2):
+        at = run.status().step
+        page.locator(".st-key-train_step button").click()
+        expect(page.locator(".closeup-told")).to_contain_text(f"Step {at + 1:,} read 4 pieces of text. Its loss is")
+    page.locator(".closeup-letter").nth(3).hover()
+    expect(page.locator(".closeup-hint")).to_contain_text("the model gave it")
+    expect(page.locator(".closeup-bar").first).to_contain_text("letters")
+
+    page.locator(".st-key-train_stop button").click()
+    more = page.locator(".st-key-continue_steps input")
+    more.fill("40")
+    more.press("Enter")
+    stopped_at = run.status().step
+    page.locator(".st-key-train_continue button").click()
+    expect(page.get_by_text(f"Step {stopped_at + 40:,} of {stopped_at + 40:,}")).to_be_visible()
+    page.locator(".st-key-train_look button").wait_for()
+    assert page.evaluate(f"{CHART}.data[2].x.at(-1)") == run.status().step == stopped_at + 40
+
+    page.locator(".st-key-fork button").click()
+    page.locator(".st-key-fork_go button").click()
+    page.wait_for_url(re.compile(rf"fork={run.id}"))
+    page.reload()  # the address says it all
+    expect(page.get_by_text(f"had learned by step {stopped_at + 40:,}")).to_be_visible()
+    page.locator(".st-key-train_start button").click()
+    page.wait_for_url(re.compile(r"/train\?run="))
+    page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 0")
+    child = run_on(page, server)
+    assert (child.record().parent, child.record().parent_step) == (run.id, stopped_at + 40)
+    expect(page.locator(".st-key-parent")).to_contain_text(run.name)
+    page.go_back()
+    expect(page.get_by_text(f"had learned by step {stopped_at + 40:,}")).to_be_visible()
