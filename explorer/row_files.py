@@ -108,8 +108,10 @@ def _numbers(block: bytes, count: int, columns: Sequence[str]) -> dict[str, np.n
     """Columns of a block as float64 (count,), nan where a line has no number. Slow only where a line is torn."""
     schema = pyarrow.schema([(name, pyarrow.float64()) for name in columns])
     options = ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    at_once = ReadOptions(use_threads=False, block_size=len(block))
+    returned = pyarrow.system_memory_pool()  # arrow's own would keep some megabytes for every thread that has read
     try:
-        table = read_json(pyarrow.py_buffer(block), ReadOptions(use_threads=False, block_size=len(block)), options)
+        table = read_json(pyarrow.py_buffer(block), at_once, options, memory_pool=returned)
     except pyarrow.ArrowInvalid:
         table = None
     if table is None or table.num_rows != count:  # blank lines are no rows to it
