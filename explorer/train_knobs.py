@@ -77,8 +77,8 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
         st.session_state[key] = value
     change = partial(_turn_to_widget, folder, knob)
     if knob == _STEPS:
-        least = min(value, max(1, folder.status().step))
-        st.number_input("Stop at step", least, setting.high, step=100, key=key, help=setting.help, on_change=change)
+        least, most = setting.low, setting.high
+        st.number_input("Stop at step", least, most, step=100, key=key, help=setting.help, on_change=change)
         return
     before = value_at(first, knob)
     setting_input(knob, setting, value, before, named="at first", key=key, on_change=change)
@@ -90,11 +90,8 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
     turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
     if service.live_streams():
         told = live_turns(folder.id, known=len(turns), waiting=waiting, going=status.pid is not None)
-        if told.back:
-            _turn(folder, *told.back)
-            st.rerun(scope="fragment")
-        if told.turned:
-            st.rerun(scope="fragment")
+        if told:
+            _turn(folder, *told)
         return
     for words in waiting:
         st.caption(literal(f"{words}, when it goes on"))
@@ -133,7 +130,8 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     if most < 1:
         st.caption("It has taken as many steps as a run may.")
         return
-    usual = min(most, max(100, round(status.step / 2, -2)))
+    left = status.steps - status.step
+    usual = min(most, left if left > 0 else max(100, round(status.step / 2, -2)))
     st.session_state.setdefault("continue_steps", usual)
     more = st.number_input("Steps more", 1, most, step=min(100, most), key="continue_steps")
     if st.button("Continue", key="train_continue", icon=":material/fast_forward:", width="stretch"):

@@ -30,7 +30,7 @@ def draw_trouble(folder: RunFolder, status: Status) -> None:
     """The reason why a run ended or waits, and what can be done about it."""
     if status.notice:
         st.info(literal(status.notice), icon=":material/info:")
-    if not status.reason:
+    if not status.reason or status.reason == status.notice:
         return
     if status.state != "failed":
         st.info(literal(status.reason))

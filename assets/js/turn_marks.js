@@ -15,7 +15,7 @@ function turnMarks(turns, placeOf, stepOf, width) {
   const taken = MARK_ROWS.map(() => []);
   for (const mark of marks.toReversed()) {
     const place = placeOf(mark.step);
-    const share = (MARK_LETTER * mark.label.length + 6) / width;
+    const share = (MARK_LETTER * mark.label.length + 12) / width;
     mark.onLeft = place + share > 1;
     const [left, right] = mark.onLeft ? [place - share, place] : [place, place + share];
     if (place < 0 || place > 1 || left < 0) continue;
@@ -34,7 +34,7 @@ function turnMarks(turns, placeOf, stepOf, width) {
     if (!height) continue;
     labels.x.push(x);
     labels.y.push(height);
-    labels.text.push(plainForPlotly(label));
+    labels.text.push(`\u00a0${plainForPlotly(label)}\u00a0`); // a little off its line
     labels.textposition.push(onLeft ? "middle left" : "middle right");
   }
   return [lines, labels];

@@ -1,7 +1,7 @@
 """The live views of a run's board. Each is mounted once and fed by the run's stream, without reruns of the page."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from plotly import graph_objects as go
 
@@ -52,13 +52,6 @@ _closeup = component(
 )
 
 
-class Told(NamedTuple):
-    """What `live_turns` was told by the browser just now."""
-
-    turned: bool  # the run has other turns than the page knows of
-    back: tuple[str, Any] | None  # a knob that shall be put back, and the value
-
-
 def get_ready() -> None:
     """Put this at the end of a page from which a run may be started; the board is then drawn sooner."""
     if live_streams():
@@ -97,19 +90,21 @@ def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
     _curves(key="live_curves_view", data=data | _palettes(), height="stretch")
 
 
-def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool) -> Told:
-    """What was turned while the run trains, with a way back, and the rate of learning right now.
+def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool) -> tuple[str, Any] | None:
+    """What was turned while the run trains, with a way back, and the rate of learning.
 
     Args:
-        known: how many turns the page knows of.
+        known: how many turns the page knows of; when there are others, the page is drawn again.
         waiting: in words, what was turned and no worker has taken yet.
         going: whether a worker will take it at once.
+
+    Returns:
+        A knob that shall be put back, and the value, if that was asked just now.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going}
-    told = _turns(key="live_turns_view", data=data, on_turned_change=_nothing, on_back_change=_nothing)
-    back = told.back
+    back = _turns(key="live_turns_view", data=data, on_turned_change=_nothing, on_back_change=_nothing).back
     asked = isinstance(back, Mapping) and isinstance(back.get("knob"), str)
-    return Told(told.turned is not None, (back["knob"], back.get("value")) if asked else None)
+    return (back["knob"], back.get("value")) if asked else None
 
 
 def live_closeup(run_id: str | None, closeup: dict[str, Any] | None = None) -> None:

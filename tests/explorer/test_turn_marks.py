@@ -17,7 +17,7 @@ def test_a_turn_is_told_in_the_words_of_its_slider():
 def test_a_mark_is_a_thin_line_with_a_label_that_pointing_tells_too():
     lines, labels = turn_traces([Mark(40, "dropout 0 → 0.2")], 100)
     assert lines.x == (40, 40, None) and lines.y == (0, 1, None)
-    assert labels.text[0] == lines.customdata[0] == "dropout 0 → 0.2"
+    assert labels.text[0].strip() == lines.customdata[0] == "dropout 0 → 0.2"
     assert lines.line.width == 1 and lines.yaxis == labels.yaxis == "y2"
 
 
@@ -50,7 +50,7 @@ def test_labels_never_cover_each_other_and_the_newest_is_always_told(places):
 
 
 def test_labels_are_no_html():
-    assert turn_traces([Mark(1, "<b>")], 10)[1].text[0] == "&lt;b&gt;"
+    assert turn_traces([Mark(1, "<b>")], 10)[1].text[0].strip() == "&lt;b&gt;"
 
 
 def test_the_chart_keeps_the_marks_behind_its_own_traces():
