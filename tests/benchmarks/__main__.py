@@ -6,7 +6,7 @@ python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [-
 import argparse
 from pathlib import Path
 
-from tests.benchmarks import ablation, generation, live, long_run, nanogpt, quality
+from tests.benchmarks import ablation, generation, inspection, live, long_run, nanogpt, quality
 from tests.benchmarks.report import report, send_to
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
     "ablation": lambda given: ablation.measure(given.text),
     "generation": lambda given: generation.measure(given.nanogpt),
+    "inspection": lambda given: inspection.measure(),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "long-run": lambda given: long_run.measure(),
 }
@@ -23,6 +24,7 @@ NEEDS = {
     "time-to-quality": ("text", "nanogpt"),
     "ablation": ("text",),
     "generation": ("nanogpt",),
+    "inspection": (),
     "live": (),
     "long-run": (),
 }

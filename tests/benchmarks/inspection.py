@@ -1,0 +1,110 @@
+"""How long each view into a model takes, on gpt-tiny and on the shape of GPT-2's smallest model.
+
+Weights are random: they do not matter for the time. What reports its progress is timed for at most `PATIENCE` seconds,
+and scaled up from the share that is done by then.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.inspection import ablation, attention, attribution, embeddings, heads, lens, losses, neurons, patching, stream
+from core.inspection.cell import arithmetic
+from core.inspection.copying import copied_spans, longest_matches
+from core.inspection.prediction import next_token_probabilities
+from core.inspection.progress import Progress
+from core.model import GPT, build_model
+from core.presets import preset
+from core.text.corpora import load_corpus
+from core.text.tokenizer import CharTokenizer
+from tests.benchmarks.report import report
+
+PATIENCE = 10.0  # seconds
+PROMPT, REPEATS = 64, 3
+SHAPES = {"gpt-tiny": None, "gpt2": 50_257}  # vocabulary; of the text's characters unless given
+MAP_POINTS = 600  # tokens of a map, as many as the page draws
+
+
+def measure() -> None:
+    """One row for each view, one column for each shape."""
+    text = load_corpus("shakespeare", Path())
+    tokenizer = CharTokenizer.from_text(text)
+    ids = torch.from_numpy(tokenizer.encode_array(text[:500_000]))
+    columns = {}
+    for name, vocab_size in SHAPES.items():
+        torch.manual_seed(0)
+        model = build_model(preset(name).model, vocab_size or tokenizer.vocab_size).eval()
+        tokens = [*tokenizer.tokens, *(f" {i}" for i in range(model.vocab_size - tokenizer.vocab_size))]
+        columns[name] = {view: seconds(look) for view, look in views(model, ids, tokens).items()}
+    names = list(SHAPES)
+    rows = [{"view": view} | {f"{name}, s": columns[name][view] for name in names} for view in columns[names[0]]]
+    report("Looking inside: seconds a view", rows)
+
+    source = np.resize(tokenizer.encode_array(text), 5_000_000)
+    source = np.where(np.random.default_rng(0).random(len(source)) < 0.1, 1, source)  # no text by heart
+    rows = [
+        {"written": length, "source": len(source), "s": seconds(lambda length=length: copied(source, length))}
+        for length in (300, 3000)
+    ]
+    report("Copied or composed: seconds to search the source", rows)
+
+
+def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], object]]:
+    """Every view with what it shows of a prompt of 64 tokens, or of that many pieces of text."""
+    prompt, other = ids[:PROMPT], ids[PROMPT : 2 * PROMPT]
+    windows = ids[: 5120 * 65].view(-1, 65)[:, : PROMPT + 1]
+    patterns = attention.attention_patterns(model, prompt)
+    table = embeddings.token_embeddings(model)[:MAP_POINTS]
+    last = model.config.n_layer - 1
+    silent = [ablation.Part("head", 0, 0)]
+    return {
+        "next token": lambda: next_token_probabilities(model, prompt),
+        "attention of all heads": lambda: attention.attention_patterns(model, prompt),
+        "attention rollout": lambda: attention.rollout(patterns),
+        "one cell's arithmetic": lambda: arithmetic(model, prompt, last, 0, 40, 20),
+        "logit lens": lambda: lens.logit_lens(model, prompt),
+        "who said that": lambda: attribution.attribute(model, prompt),
+        "residual stream": lambda: stream.residual_stream(model, prompt),
+        "map by PCA, 8 moments": lambda: embeddings.project_along([table] * 8),
+        "map by t-SNE": lambda: embeddings.project(table, "tsne"),
+        "cosines of positions": lambda: embeddings.cosines(embeddings.position_embeddings(model)),
+        "loss on a passage of 64": lambda: losses.passage_losses(model, prompt),
+        "loss on 64 pieces": lambda: losses.window_losses(model, windows[:64]),
+        "loss without a head, 64 pieces": lambda: ablation.loss_without(model, windows[:64], silent),
+        "what a neuron writes": lambda: neurons.neuron_writing(model, last, 0),
+        "names of all heads, 64 pieces": lambda: heads.score_heads(model, windows[:64], tokens),
+        "ranking of all heads, 16 pieces": lambda: ablation.rank_heads(model, windows[:16]),
+        "patching, stream, 64 tokens": lambda: patching.patch_map(model, prompt, other),
+        "texts that excite a neuron, 5120 pieces": lambda: neurons.exciting_texts(model, windows, last, 0),
+    }
+
+
+def copied(source: np.ndarray, length: int) -> object:
+    return copied_spans(longest_matches(source[7 : 7 + length][::-1], source), 8)
+
+
+def seconds(look: Callable[[], object]) -> str:
+    """The median of some repeats, or, for what reports progress, one go."""
+    times = []
+    for _ in range(REPEATS):
+        started = perf_counter()
+        result = look()
+        if isinstance(result, Iterator):
+            return _whole_time(result, started)
+        times.append(perf_counter() - started)
+    return f"{median(times):.3f}"
+
+
+def _whole_time(steps: Iterator[Progress], started: float) -> str:
+    while True:
+        step = next(steps)
+        spent = perf_counter() - started
+        if step.done == step.total:
+            return f"{spent:.2f}"
+        if spent > PATIENCE:
+            return f"about {spent * step.total / step.done:.0f} ({step.done} of {step.total} measured)"
