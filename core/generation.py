@@ -2,17 +2,14 @@
 
 import random
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from core.config import GenerationConfig
-from core.model import GPT, Bigram, Decoder, evaluating, parameter_count
-from core.threads import one_thread
-
-WORTH_SHARING = 1e8  # multiplications: a few milliseconds of one thread
+from core.model import GPT, Bigram, Decoder, Tap, evaluating, parameter_count
+from core.threads import one_thread, threads_for
 
 
 class GeneratedToken(NamedTuple):
@@ -33,6 +30,7 @@ def generate(
     *,
     stop: Collection[int] = (),
     use_cache: bool = True,
+    tap: Tap | None = None,
     alternatives: int = 5,
 ) -> Iterator[GeneratedToken]:
     """Continue a prompt, yielding each token as it is chosen.
@@ -45,6 +43,8 @@ def generate(
         prompt: at least one token id; only the last `block_size` of them can be seen.
         stop: token ids that end the text; they are not yielded.
         use_cache: False has the model read all that can be seen for every token (the same text, slower).
+        tap: looks at or changes what the model computes (`core.model.tap`, `core.inspection.ablation`). It sees all
+            that can be seen anew for every token, since with it nothing is cached.
         alternatives: how many of the likeliest tokens to report.
 
     Raises:
@@ -54,13 +54,13 @@ def generate(
         raise ValueError("a prompt needs at least one token to start from")
     dice = random.Random(settings.seed)
     context = list(prompt)
-    decoder = Decoder(model) if use_cache and isinstance(model, GPT) and model.config.causal else None
+    decoder = Decoder(model) if tap is None and use_cache and isinstance(model, GPT) and model.config.causal else None
     remembered = -1  # the first token whose keys and values are held
     for _ in range(settings.max_new_tokens):
         first = first_seen(len(context), model.block_size, settings.forget)
         if decoder is None or first != remembered:
-            with evaluating(model), _threads_for(model, len(context) - first):
-                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:])
+            with evaluating(model), threads_for((len(context) - first) * parameter_count(model)):
+                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:], tap)
         with one_thread(), torch.inference_mode():
             if decoder and first == remembered:
                 logits = decoder.step(context[-1])
@@ -107,15 +107,10 @@ def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
     return int(torch.searchsorted(heaped, roll * heaped[-1], right=True))
 
 
-def _threads_for(model: GPT | Bigram, tokens: int) -> AbstractContextManager:
-    """Reading many tokens with a large model is worth sharing out, less is done sooner alone."""
-    return nullcontext() if tokens * parameter_count(model) >= WORTH_SHARING else one_thread()
-
-
-def _read(model: GPT | Bigram, ids: list[int]) -> Tensor:
+def _read(model: GPT | Bigram, ids: list[int], tap: Tap | None) -> Tensor:
     """Logits (V,) of what may follow these tokens, from the model itself."""
     with torch.inference_mode():
-        return model(torch.tensor([ids], device=next(model.parameters()).device))[0][0, -1]
+        return model(torch.tensor([ids], device=next(model.parameters()).device), tap=tap)[0][0, -1]
 
 
 def _with_belief(chosen: int, logits: Tensor, alternatives: int) -> GeneratedToken:

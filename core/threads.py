@@ -1,10 +1,17 @@
 """Small work on one processor thread, without a word to the rest of the process."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 from threadpoolctl import LibController, ThreadpoolController
+
+_WORTH_SHARING = 1e8  # multiplications: a few milliseconds of one thread
+
+
+def threads_for(multiplications: float) -> AbstractContextManager:
+    """All threads for large sums, such as many tokens through a large model; small ones are done sooner alone."""
+    return nullcontext() if multiplications >= _WORTH_SHARING else one_thread()
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from core.inspection.recording import Ids, record, record_batch
-from core.model import GPT, Bigram, Tap, evaluating
+from core.model import GPT, Bigram, Tap, evaluating, parameter_count
 from core.model.tap import within
+from core.threads import threads_for
 
 
 def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
@@ -46,7 +47,7 @@ def read_on(
     """
     if not isinstance(model, GPT):
         return stream
-    with evaluating(model):
+    with evaluating(model), threads_for(stream[..., 0].numel() * parameter_count(model)):
         for layer in range(stage, model.config.n_layer if until is None else until):
             block = model.transformer.h[layer]
             stream = block(stream, None, within(tap, f"blocks.{layer}") if layer == stage else None)
@@ -59,4 +60,7 @@ def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
 
     The last norm is applied, and the model's table of pairs added if it has one. `ids` (...) are the tokens read.
     """
-    return model.unembed(stream, ids) if isinstance(model, GPT) else stream
+    if not isinstance(model, GPT):
+        return stream
+    with evaluating(model), threads_for(stream.numel() * model.vocab_size):
+        return model.unembed(stream, ids)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.config import GenerationConfig, ModelConfig
 from core.generation import choose, first_seen, generate
+from core.inspection.ablation import Part, ablating
 from core.model import build_model
 
 VOCAB = 23
@@ -83,6 +84,27 @@ def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(prompt, bl
 def test_cached_and_uncached_text_are_identical_also_past_the_context(position):
     model = make(position=position)
     assert written(model, use_cache=True) == written(model, use_cache=False)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "bigram"])
+def test_a_tap_that_only_looks_changes_nothing_and_sees_every_token_written(kind):
+    seen = []
+    tap = lambda name, tensor: seen.append(tensor.size(1)) if name == "hook_embed" else None  # noqa: E731
+    model = make(kind=kind)
+    assert written(model, tap=tap) == written(model)
+    assert seen[:5] == [3, 4, 5, 6, 7] and len(seen) == 40 and max(seen) <= model.block_size
+
+
+def test_a_tap_may_change_what_is_written():
+    """Greedily, each token is the likeliest after the whole text so far, read by the model without two of its parts."""
+    model = make()
+    tap = ablating(model, [Part("head", 0, 1), Part("mlp", 1)])
+    settings = GenerationConfig(temperature=0.0, max_new_tokens=8)
+    context = [1, 2, 3]
+    for token in generate(model, context, settings, tap=tap):
+        assert token.id == int(model(torch.tensor([context]), tap=tap)[0][0, -1].argmax())
+        context = [*context, token.id]
+    assert context[3:] != [token.id for token in generate(model, [1, 2, 3], settings)]
 
 
 def test_a_text_handed_back_as_the_prompt_goes_on_as_it_would_have():
