@@ -42,19 +42,20 @@ def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
 
     Raises PromptError for no tokens, or more than the context holds.
     """
-    stages = [logits.softmax(dim=-1).topk(min(alternatives, model.vocab_size)) for logits in _stages(model, ids)]
-    best, probabilities = torch.stack([s.indices for s in stages]), torch.stack([s.values for s in stages])
-    answer = best[-1, :, 0]
-    belief = torch.stack(
-        [logits.softmax(dim=-1).gather(-1, answer[:, None])[:, 0] for logits in _stages(model, ids)]
-    )  # (L + 1, T)
-    leads = best[..., 0] == answer  # (L + 1, T)
+    best, belief = [], []
+    for logits in _stages(model, ids, backwards=True):  # the last stage first: it tells the answer
+        stage = logits.softmax(dim=-1)
+        best.append(stage.topk(min(alternatives, model.vocab_size)))
+        answer = best[0].indices[:, 0]
+        belief.append(stage.gather(-1, answer[:, None])[:, 0])
+    tokens = torch.stack([found.indices for found in reversed(best)])  # (L + 1, T, K)
+    leads = tokens[..., 0] == answer  # (L + 1, T)
     stays = leads.flip(0).cummin(dim=0).values.flip(0)
     return Lens(
-        ids=best.numpy(),
-        probabilities=probabilities.numpy(),
+        ids=tokens.numpy(),
+        probabilities=torch.stack([found.values for found in reversed(best)]).numpy(),
         answer=answer.numpy(),
-        answer_probability=belief.numpy(),
+        answer_probability=torch.stack(belief[::-1]).numpy(),
         first=leads.int().argmax(dim=0).numpy(),
         settled=stays.int().argmax(dim=0).numpy(),
     )
@@ -68,13 +69,15 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None =
     return np.stack([logits.numpy() for logits in _stages(model, ids, positions)])
 
 
-def _stages(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None = None) -> Iterator[Tensor]:
+def _stages(
+    model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None = None, backwards: bool = False
+) -> Iterator[Tensor]:
     """Logits (P, V) on the processor, stage by stage."""
     names = stage_names(model)
     recorded = record(model, ids, names)
     row = torch.as_tensor(ids, dtype=torch.int64)
     chosen = torch.arange(len(row)) if positions is None else torch.as_tensor(positions, dtype=torch.int64)
     device = device_of(model)
-    for name in names:
+    for name in reversed(names) if backwards else names:
         stream = torch.from_numpy(recorded[name])[chosen].to(device)
         yield unembed(model, stream, row[chosen].to(device)).float().cpu()

@@ -101,10 +101,13 @@ def seconds(look: Callable[[], object]) -> str:
 
 
 def _whole_time(steps: Iterator[Progress], started: float) -> str:
+    first, prepared = None, 0.0  # the first report, which what is prepared once delays, and when it came
     while True:
-        step = next(steps)
-        spent = perf_counter() - started
+        step, spent = next(steps), perf_counter() - started
         if step.done == step.total:
             return f"{spent:.2f}"
-        if spent > PATIENCE:
-            return f"about {spent * step.total / step.done:.0f} ({step.done} of {step.total} measured)"
+        if first is None:
+            first, prepared = step.done, spent
+        elif spent > PATIENCE:
+            rate = (spent - prepared) / (step.done - first)
+            return f"about {prepared + rate * (step.total - first):.0f} ({step.done} of {step.total} measured)"
