@@ -53,7 +53,7 @@ def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) 
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
         for count in {1, threads()}:
-            await asyncio.to_thread(service.machine_speed, count)
+            await asyncio.to_thread(service.machine_speed, count, again_if_busy=True)
         service.supervisor()
         service.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())

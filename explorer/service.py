@@ -1,19 +1,16 @@
 """What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
 
-import json
 import threading
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from core.config import RunConfig
-from core.errors import ConfigError, RunError
-from core.files import write_json
+from core.errors import RunError
 from core.home import home
 from core.model import GPT, Bigram
+from core.runs import machine
 from core.runs.capacity import threads, threads_for
 from core.runs.folder import open_run
 from core.runs.models import load_model
@@ -21,12 +18,22 @@ from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
 from core.text.tokenizer import Tokenizer
 from core.training.hardware import Hardware, find_hardware
-from core.training.speed import MachineSpeed, measure_speed
+from core.training.precision import Choice
+from core.training.speed import MachineSpeed
 
-__all__ = ["Opened", "hardware", "home", "live_streams", "machine_speed", "open_model", "run_speed", "supervisor"]
+__all__ = [
+    "Opened",
+    "hardware",
+    "home",
+    "live_streams",
+    "machine_speed",
+    "open_model",
+    "run_precision",
+    "run_speed",
+    "supervisor",
+]
 
 MOST_MODELS = 4  # kept open at a time
-_BUSY_PERCENT = 40.0  # of all cores
 
 
 class Opened(NamedTuple):
@@ -42,7 +49,6 @@ class Opened(NamedTuple):
 _supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
 _supervisors: dict[Path, Supervisor] = {}
 _models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
-_speeds: dict[tuple[str, int], MachineSpeed] = {}
 _streams = False
 
 
@@ -102,38 +108,18 @@ def hardware(device: str = "auto") -> Hardware:
     return find_hardware(device)
 
 
-def machine_speed(count: int) -> MachineSpeed:
-    """How fast this machine trains with so many threads: measured once (a second or two), then kept in the home.
-
-    What was measured while the machine was busy with something else serves this process only.
-    """
+def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
+    """How fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
     with _measuring:
-        found = hardware()
-        machine = f"{found.name}, torch {found.versions['torch']}"
-        path = home() / "machine.json"
-        kept = _kept_speeds(path, machine)
-        if count in kept:
-            return kept[count]
-        if (machine, count) not in _speeds:
-            busy = psutil.cpu_percent(interval=0.2) > _BUSY_PERCENT
-            _speeds[machine, count] = measure_speed(count, found.device)
-            if not busy:
-                kept[count] = _speeds[machine, count]
-                speeds = [speed.model_dump() for speed in kept.values()]
-                write_json(path, {"machine": machine, "speeds": speeds})
-        return _speeds[machine, count]
-
-
-def _kept_speeds(path: Path, machine: str) -> dict[int, MachineSpeed]:
-    """By number of threads; none where they were never measured, or on another machine."""
-    try:
-        kept = json.loads(path.read_bytes())
-        speeds = [MachineSpeed.parse(speed) for speed in kept["speeds"]] if kept["machine"] == machine else []
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
-        return {}
-    return {speed.threads: speed for speed in speeds}
+        return machine.machine_speed(home(), hardware(), count, again_if_busy=again_if_busy)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
     """How fast this machine trains with as many threads as a run of these settings would take."""
     return machine_speed(threads_for(config, threads()))
+
+
+def run_precision(config: RunConfig) -> Choice:
+    """The numbers that a run of these settings would compute in, and why."""
+    with _measuring:
+        return machine.run_precision(config, hardware(config.train.device), threads_for(config, threads()), home())

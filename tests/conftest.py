@@ -59,6 +59,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             checkpoint_interval=10,
             snapshots=4,
             device="cpu",
+            precision="float32",
         ),
     )
     train_run(RunFolder.create(home, config, name="patient-otter"), home)

@@ -120,7 +120,9 @@ def _move_end(folder: RunFolder, steps: str) -> None:
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
     from core.runs.engine import train_run
+    from core.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     meant = folder.id if folder.path.parent == home() / "runs" else str(folder.path)
     with progress(folder) as show, _stopping_politely(folder, show.note):
         status = train_run(folder, home(), device=device, on_status=show, afresh=afresh)
@@ -151,14 +153,10 @@ def _stopping_politely(folder: RunFolder, note) -> Iterator[None]:
 
 def _check_fits(config: RunConfig, vocab_size: int) -> None:
     """Refuse what needs more memory than there is, as the page does."""
-    from core.training.estimate import check_fits, estimate
+    from core.training.estimate import check_fits, memory_needed
     from core.training.hardware import find_hardware
-    from core.training.speed import MachineSpeed
 
-    hardware = find_hardware(config.train.device)
-    # Only the memory is asked for, so the machine need not be timed.
-    prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "number_seconds", "drop_seconds"), 0.0)
-    check_fits(estimate(config, vocab_size, MachineSpeed(device=hardware.device, threads=1, **prices)), hardware)
+    check_fits(memory_needed(config, vocab_size), find_hardware(config.train.device))
 
 
 def _read(file: Path) -> bytes:

@@ -24,7 +24,7 @@ from core.model.layers import (
 )
 from core.model.tap import Tap, touch, within
 
-_LONG = 512  # tokens; from here on the fused kernel's thrift counts for more than its speed
+LONG = 512  # tokens; from here on the fused kernel's thrift counts for more than its speed
 
 
 class CausalSelfAttention(nn.Module):
@@ -84,7 +84,7 @@ class CausalSelfAttention(nn.Module):
         long with it) and is slow in bfloat16 (up to six times, at short contexts).
         """
         dropping = self.training and self.attn_dropout.p > 0
-        return q.device.type == "cpu" and (dropping or (q.dtype == torch.bfloat16 and q.size(2) <= _LONG))
+        return q.device.type == "cpu" and (dropping or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
     def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap | None) -> Tensor:
         """The lecture's steps, one by one, with the weights (B, H, T, T) in the open."""

@@ -122,7 +122,7 @@ class _Session:
             )
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         checkpoint = latest_checkpoint(folder.checkpoints)
-        how = settle(record, hardware, threads or hardware.cores, begun=checkpoint is not None)
+        how = settle(record, hardware, threads or hardware.cores, home, begun=checkpoint is not None)
         torch.set_num_threads(how.threads)
         folder.update_record(corpus_hash=digest, **how.changes)
         if how.notice and how.notice not in status.notice:

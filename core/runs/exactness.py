@@ -5,9 +5,11 @@ that goes on with the same ones goes on bit for bit; one that cannot says so.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.runs.capacity import threads_for
+from core.runs.machine import run_precision
 from core.runs.records import RunRecord
 from core.training.hardware import Hardware
 
@@ -23,16 +25,17 @@ class Circumstances(NamedTuple):
     notice: str  # a sentence where it is not as the run began; else empty
 
 
-def settle(record: RunRecord, hardware: Hardware, most_threads: int, *, begun: bool) -> Circumstances:
+def settle(record: RunRecord, hardware: Hardware, most_threads: int, home: Path, *, begun: bool) -> Circumstances:
     """Threads and precision for this attempt, and what to tell about it.
 
     Args:
         most_threads: that a run which begins may take. One that goes on takes as many as it began with, if the machine
             has them.
+        home: where the speed of this machine is kept, which decides the precision that the settings leave open.
         begun: there is a checkpoint to go on from.
     """
     threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
-    precision = record.precision or _precision(record)
+    precision = record.precision or run_precision(record.config, hardware, threads, home).precision
     ours = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
     if begun:  # what an old run's record lacks is filled in; what it has stays
         told = "; ".join(_differences(record, hardware, threads))
@@ -53,7 +56,3 @@ def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterato
             yield f"{name} {before} began it, {now} goes on"
     if record.threads and record.threads != threads:
         yield f"{record.threads} threads began it, this machine has {threads}"
-
-
-def _precision(record: RunRecord) -> str:
-    return "float32" if record.config.train.precision == "auto" else record.config.train.precision

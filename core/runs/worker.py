@@ -17,6 +17,7 @@ from core.runs.engine import train_run
 from core.runs.folder import RunFolder, open_run
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
+from core.training.memory import keep_freed_memory
 from core.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 def work(run_id: str) -> int:
     """Train one run; what is said goes to its log. Returns the exit code: 0 where the run ended as it should."""
     folder = open_run(home(), run_id)
+    keep_freed_memory()
     _talk_into(folder)
     # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
     signal.signal(signal.SIGTERM, lambda *_: folder.send("stop", reason="The system asked its process to end."))

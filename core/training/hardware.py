@@ -68,6 +68,13 @@ def find_hardware(device: str = "auto") -> Hardware:
     return Hardware(chosen, name, sentence, cores, memory, _versions())
 
 
+def knows_bfloat16(device: str) -> bool:
+    """Whether the device has instructions for products of bfloat16 numbers; without them it would only imitate."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and any("bf16" in name and there for name, there in torch.cpu.get_capabilities().items())
+
+
 def free_memory(hardware: Hardware) -> int:
     """Bytes that are free for one more run right now: on a GPU, which trains one at a time, all of them."""
     if hardware.device == "cuda":

@@ -1,15 +1,21 @@
-"""How fast this machine trains, fitted to a second or two of real training steps."""
+"""How fast this machine trains, fitted to a few seconds of real training steps and of writing."""
 
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from core.config import ModelConfig, RunConfig, TrainConfig
+from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.generation import generate
+from core.model import build_model
+from core.model.layers import Dropout
 from core.settings import Config
+from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 from core.training.work import work_per_token
+
+Precision = Literal["float32", "bfloat16"]
 
 _VOCAB_SIZE = 80
 _SECONDS_EACH = 0.08
@@ -22,27 +28,43 @@ _PROBES = tuple(
         (ModelConfig(n_layer=6, n_embd=64, block_size=32), 4),
         (ModelConfig(n_layer=2, n_embd=64, block_size=64), 32),
         (ModelConfig(n_layer=2, n_embd=128, block_size=64), 12),
-        (ModelConfig(n_layer=1, n_embd=384, block_size=64), 8),
+        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=64), 8),
+        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=256), 8),
     )
 )
+_WRITERS = (ModelConfig(kind="bigram", block_size=64), *(ModelConfig(n_layer=n, n_embd=64) for n in (1, 4)))
+_WRITTEN = 30  # tokens
 
 
-class MachineSpeed(Config):
-    """Seconds that the parts of a training step take; JSON both ways by `to_json` and `parse`."""
+class Prices(Config):
+    """Seconds that the parts of a training step take in one precision."""
 
-    device: str
-    threads: int
     step_seconds: float  # whatever the model
     layer_seconds: float  # per layer, however small
     flop_seconds: float  # per floating-point operation of matrix products
     number_seconds: float  # per float32 number moved outside of them
+
+
+class MachineSpeed(Config):
+    """What training and writing cost on this machine; JSON both ways by `to_json` and `parse`."""
+
+    device: str
+    threads: int
+    float32: Prices
+    bfloat16: Prices | None  # None where the machine has no instructions for it
     drop_seconds: float  # per number that dropout throws a die for
+    token_seconds: float  # per token written, whatever the model
+    token_layer_seconds: float  # per token written and layer it passes
+
+    def prices(self, precision: str) -> Prices:
+        """Those of a precision; float32's for what was not measured."""
+        return self.bfloat16 if precision == "bfloat16" and self.bfloat16 else self.float32
 
 
 def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpeed:
-    """Train a few small models for a moment each, and fit what their steps have in common.
+    """Train a few small models for a moment each, in every precision, and fit what their steps have in common.
 
-    Takes one to two seconds. Run it while nothing else trains: it measures what is left of the machine.
+    Takes two to three seconds. Run it while nothing else trains: it measures what is left of the machine.
 
     Args:
         threads: as many as training will use; None leaves torch's choice. Put back afterwards.
@@ -50,39 +72,37 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
     try:
-        work = np.array([_amounts(probe) for probe in _PROBES])
-        seconds = np.array([_step_seconds(probe, device) for probe in _PROBES])
-        # Divided by the seconds, each probe's error counts by its share and not by its size.
-        step, layer, flop, number = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
+        token, token_layer = _writing_seconds(device)
         return MachineSpeed(
             device=device,
             threads=torch.get_num_threads(),
-            step_seconds=step,
-            layer_seconds=layer,
-            flop_seconds=flop,
-            number_seconds=number,
+            float32=_measure_prices(device, "float32"),
+            bfloat16=_measure_prices(device, "bfloat16") if knows_bfloat16(device) else None,
             drop_seconds=_drop_seconds(device),
+            token_seconds=token,
+            token_layer_seconds=token_layer,
         )
     finally:
         torch.set_num_threads(threads_before)
 
 
-def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
+def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Expected duration of one training step."""
-    step, layers, flops, numbers = _amounts(config, vocab_size)
+    prices = speed.prices(precision)
+    step, layers, flops, numbers = _amounts(config, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
     return (
-        step * speed.step_seconds
-        + layers * speed.layer_seconds
-        + flops * speed.flop_seconds
-        + numbers * speed.number_seconds
-        + tokens * work_per_token(config.model, vocab_size).dropped * speed.drop_seconds
+        step * prices.step_seconds
+        + layers * prices.layer_seconds
+        + flops * prices.flop_seconds
+        + numbers * prices.number_seconds
+        + tokens * work_per_token(config.model, vocab_size, precision).dropped * speed.drop_seconds
     )
 
 
-def _amounts(config: RunConfig, vocab_size: int = _VOCAB_SIZE) -> tuple[float, float, float, float]:
+def _amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
     """Steps (one), layers, floating-point operations and numbers moved in one training step."""
-    work = work_per_token(config.model, vocab_size)
+    work = work_per_token(config.model, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
     update = 8 * work.parameters  # AdamW reads four numbers for each parameter and writes three; clipping reads one
     flops = tokens * work.flops
@@ -92,27 +112,54 @@ def _amounts(config: RunConfig, vocab_size: int = _VOCAB_SIZE) -> tuple[float, f
     return 1, work.layers, flops, tokens * work.numbers_moved + update
 
 
-def _step_seconds(config: RunConfig, device: str) -> float:
-    """A good step among a moment's, after three that warm up: the slow ones shared the machine with somebody else."""
+def _measure_prices(device: str, precision: str) -> Prices:
+    work = np.array([_amounts(probe, _VOCAB_SIZE, precision) for probe in _PROBES])
+    seconds = np.array([_step_seconds(probe, device, precision) for probe in _PROBES])
+    # Divided by the seconds, each probe's error counts by its share and not by its size.
+    step, layer, flop, number = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
+    return Prices(step_seconds=step, layer_seconds=layer, flop_seconds=flop, number_seconds=number)
+
+
+def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
+    """A good step among a moment's, after a first that warms up: the slow ones shared the machine with others."""
     ids = torch.arange(4096) % _VOCAB_SIZE
-    trainer = Trainer(config, ids, ids, _VOCAB_SIZE, device)
-    for _ in range(3):
+    trainer = Trainer(config, ids, ids, _VOCAB_SIZE, device, precision)
+    if trainer.train_step().seconds < _SECONDS_EACH:
         trainer.train_step()
     seconds, start = [], perf_counter()
-    while len(seconds) < 3 or perf_counter() - start < _SECONDS_EACH:
+    while len(seconds) < 2 or perf_counter() - start < _SECONDS_EACH:
         seconds.append(trainer.train_step().seconds)
     return float(np.quantile(seconds, 0.25))
 
 
 def _drop_seconds(device: str) -> float:
-    numbers = torch.ones(100_000, device=device)
+    numbers, dropout = torch.ones(100_000, device=device), Dropout(0.1)
     seconds = []
     with torch.random.fork_rng(devices=[]):
         for _ in range(5):
             start = perf_counter()
-            F.dropout(numbers, 0.1).sum().item()
+            dropout(numbers).sum().item()
             seconds.append(perf_counter() - start)
     return float(np.median(seconds)) / len(numbers)
+
+
+def _writing_seconds(device: str) -> tuple[float, float]:
+    """Per token, whatever the model and for each layer, by the slope of a good try each."""
+    how = GenerationConfig(max_new_tokens=_WRITTEN)
+    seconds = []
+    with torch.random.fork_rng(devices=[]):
+        for config in _WRITERS:
+            model = build_model(config, _VOCAB_SIZE).to(device).eval()
+            tries = []
+            for _ in range(4):
+                start = perf_counter()
+                for _ in generate(model, [0], how):
+                    pass
+                tries.append((perf_counter() - start) / _WRITTEN)
+            seconds.append(min(tries))
+    layers = np.array([[1.0, 0 if config.kind == "bigram" else config.n_layer] for config in _WRITERS])
+    token, layer = _fit_positive(layers, np.array(seconds))
+    return token, layer
 
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:

@@ -1,16 +1,13 @@
 """What one step asks of a machine, counted from the settings: multiplications, numbers moved, memory held.
 
-Counted for the models in `core.model` with the fused attention kernel, in units of B (batch), T (context), C (width),
-H (heads), V (vocabulary). A test holds these counts against what torch really keeps.
+Counted for the models in `core.model` on a processor, in units of B (batch), T (context), C (width), H (heads),
+V (vocabulary). A test holds these counts against what torch really keeps.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-
-import torch
 
 from core.config import ModelConfig
-from core.model import build_model, parameter_count
+from core.model.gpt import LONG
 from core.model.layers import feed_forward_width
 
 
@@ -41,14 +38,20 @@ class Work:
     muon_flops: float = 0.0
 
 
-@lru_cache(maxsize=256)
 def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
-    """Parameters of the model as it would be built, without taking memory for them."""
-    with torch.device("meta"):
-        return parameter_count(build_model(config, vocab_size))
+    """Parameters of the model as it would be built."""
+    if config.kind == "bigram":
+        return vocab_size**2
+    C, wide = config.n_embd, feed_forward_width(config)
+    entry = 2 * wide if config.activation == "swiglu" else wide
+    matrices, biases = 4 * C * C + C * entry + wide * C, (3 * C + C + entry + C) * config.bias
+    norm = {"layer": C + C * config.bias, "rms": C, "none": 0}[config.norm]
+    tables = vocab_size * C * (1 if config.tie_weights else 2) + vocab_size**2 * config.bigram_start
+    positions = config.block_size * C if config.position == "learned" else 0
+    return tables + positions + config.n_layer * (matrices + biases + 2 * norm) + norm
 
 
-def work_per_token(config: ModelConfig, vocab_size: int) -> Work:
+def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
     """Count one token's share of a training step."""
     parameters = exact_parameters(config, vocab_size)
     if config.kind == "bigram":
@@ -57,22 +60,27 @@ def work_per_token(config: ModelConfig, vocab_size: int) -> Work:
     wide = feed_forward_width(config)
     gated, rope, dropout = config.activation == "swiglu", config.position == "rope", config.dropout > 0
     qk_norm, bigram = config.qk_norm, config.bigram_start
+    half = precision == "bfloat16"
+    size = 0.5 if half else 1.0  # of a number that a matrix product reads or writes, in float32 numbers
+    pattern = H * T if dropout or (half and T <= LONG) else 0  # where attention spells its weights out
 
     inside = L * (4 * C * C + (3 if gated else 2) * C * wide)
     matrices = inside + vocab_size * C  # weights a token is multiplied with
     dropped = C + L * (2 * C + H * T) if dropout else 0
-    moved = L * (34 * C + 16 * C * rope + 16 * C * qk_norm + 12 * H * T * dropout) + (6 + 3 * bigram) * vocab_size
+    moved = L * (34 * C + 16 * C * rope + 16 * C * qk_norm + size * (8 + 4 * dropout) * pattern)
+    moved += L * (24 * C * (config.norm == "rms") + 4 * wide * (config.activation == "relu2"))  # not fused: more passes
+    moved += (6 + 3 * bigram) * vocab_size
 
-    norms = {"layer": 2 * C, "rms": 4 * C, "none": 0}[config.norm]  # their inputs; RMSNorm keeps a copy besides
-    # q, k, v, and q, k again where they are turned or normalised; what heads read; with dropout the pattern too,
-    # thrice, because the processor's fused kernel knows no dropout.
-    attention = 3 * C + 3 * C * (rope or qk_norm) + C + 3 * H * T * dropout
-    inputs = 2 * C  # of c_attn and c_fc
-    hidden = {"relu": wide, "gelu": 2 * wide, "gelu_tanh": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}[
-        config.activation
-    ]
-    masks = (1 + 2 * L) * C * dropout
-    kept = L * (norms + attention + inputs + hidden) + 2 * C + masks + 2 * vocab_size  # the last: logits, and their log
+    norm = {"layer": C, "rms": 2 * C, "none": 0}[config.norm]  # its input; RMSNorm keeps a copy besides
+    # q, k, v, and q, k once more from before they were normalised, or where the kernel keeps them beside the turned
+    # ones; what heads read; the pattern where it is spelled out, with what dropout blanked of it and what it left.
+    again = 3 * C * (qk_norm or (rope and not pattern))
+    attention = size * (3 * C + again + C + (3 if dropout else 1) * pattern)
+    inputs = size * 2 * C  # of c_attn and c_fc
+    hidden = {"relu": wide, "gelu": 2 * wide, "gelu_tanh": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}
+    masks = size * (1 + 2 * L) * C * dropout
+    ends = norm + size * C + masks + (1 + size) * vocab_size  # the last: logits, and their logarithms
+    kept = L * (2 * norm + attention + inputs + size * hidden[config.activation]) + ends
     return Work(
         L,
         parameters,

@@ -19,6 +19,8 @@ from tests.core.runs.conftest import TEXT, wait_for
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "--set",
+    "train.precision=float32",  # so that the machine need not be measured
+    "--set",
     "model.n_layer=1",
     "--set",
     "model.n_head=2",

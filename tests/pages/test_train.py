@@ -23,9 +23,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(explorer_home: Path, measured: Path) -> AppTest:
-    if measured.exists():  # a speed measured on a busy machine is not kept on disk
-        shutil.copy(measured, explorer_home)
+def app(explorer_home: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    shutil.copy(measured, explorer_home)
     return AppTest.from_file(ROOT / "pages" / "train.py", default_timeout=30)
 
 

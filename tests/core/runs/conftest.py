@@ -41,6 +41,7 @@ def config(home: Path) -> RunConfig:
             "train.sample_length": 12,
             "train.checkpoint_interval": 5,
             "train.snapshots": 4,
+            "train.precision": "float32",
         }
     )
 

@@ -23,8 +23,8 @@ def record(run) -> RunRecord:
     return run.record().model_copy(update=began)
 
 
-def test_threads_and_precision_are_settled_once(record):
-    how = settle(record, replace(HERE, versions=HERE.versions | {"python": "3.12"}), 1, begun=True)
+def test_threads_and_precision_are_settled_once(record, home):
+    how = settle(record, replace(HERE, versions=HERE.versions | {"python": "3.12"}), 1, home, begun=True)
     assert (how.threads, how.precision, how.notice) == (3, "bfloat16", "")
     assert how.changes.keys() == {"hardware"}  # what it began with stays written down
 
@@ -42,10 +42,10 @@ def test_threads_and_precision_are_settled_once(record):
         ),
     ],
 )
-def test_what_is_not_as_it_began_is_told(record, here, notice):
-    how = settle(record, replace(HERE, **here), 2, begun=True)
+def test_what_is_not_as_it_began_is_told(record, home, here, notice):
+    how = settle(record, replace(HERE, **here), 2, home, begun=True)
     assert how.notice == notice
-    afresh = settle(record, replace(HERE, **here), 2, begun=False)  # nothing saved: all of it is computed here
+    afresh = settle(record, replace(HERE, **here), 2, home, begun=False)  # nothing saved: all of it is computed here
     assert afresh.notice == ""
     assert afresh.changes["machine"] == here.get("name", HERE.name)
 

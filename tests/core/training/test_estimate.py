@@ -6,17 +6,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.config import ModelConfig, TrainConfig
 from core.errors import OutOfMemoryEstimate
-from core.model import build_model, parameter_count
+from core.model import GPT, Bigram, build_model, parameter_count
 from core.presets import PRESETS, preset
-from core.training.estimate import check_fits, estimate
+from core.training.estimate import check_fits, estimate, memory_needed
 from core.training.hardware import Hardware
 from core.training.optimizer import build_optimizer
-from core.training.speed import MachineSpeed
+from core.training.speed import MachineSpeed, Prices
 from core.training.work import exact_parameters, work_per_token
 
+PRICES = Prices(step_seconds=1e-4, layer_seconds=4e-4, flop_seconds=5e-12, number_seconds=7e-10)
 SPEED = MachineSpeed(
-    device="cpu", threads=2, step_seconds=1e-4, layer_seconds=4e-4, flop_seconds=5e-12, number_seconds=7e-10,
-    drop_seconds=5e-9,
+    device="cpu", threads=2, float32=PRICES, bfloat16=PRICES, drop_seconds=2e-9, token_seconds=1e-4,
+    token_layer_seconds=1e-4,
 )  # fmt: skip
 LAPTOP = Hardware("cpu", "A small laptop", "", cores=2, memory_bytes=4 * 2**30, versions={})
 
@@ -42,32 +43,35 @@ SWITCHES = [
 ]
 
 
-def numbers_kept(config: ModelConfig, vocab_size: int) -> float:
-    """Float32 numbers a token that torch holds between the forward and the backward pass, weights aside."""
-    model = build_model(config, vocab_size)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+def numbers_kept(config: ModelConfig, vocab_size: int, precision: str) -> float:
+    """Float32 numbers that torch holds for one more token between the forward and the backward pass."""
+    few, many = (_bytes_held(build_model(config, vocab_size), batch, precision) for batch in (4, 8))
+    return (many - few) / 4 / (4 * config.block_size)
+
+
+def _bytes_held(model: GPT | Bigram, batch: int, precision: str) -> int:
     held = {}
 
     def keep(tensor):
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            held[storage.data_ptr()] = storage  # held, so that no address is used twice
+        held[storage.data_ptr()] = storage  # held, so that no address is used twice
         return tensor
 
-    ids = torch.randint(vocab_size, (4, config.block_size))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    ids = torch.randint(model.vocab_size, (batch, model.block_size))
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), mixed:
         logits, _ = model(ids, ids)
     keep(logits)
-    return sum(storage.nbytes() for storage in held.values()) / 4 / ids.numel()
+    return sum(storage.nbytes() for storage in held.values())
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_parameters_are_exact_and_memory_is_what_torch_keeps(switches):
     config = ModelConfig(**(SHAPE | switches))
-    for vocab_size in (65, 1000):
+    for vocab_size, precision in ((65, "float32"), (1000, "float32"), (65, "bfloat16")):
         assert exact_parameters(config, vocab_size) == parameter_count(build_model(config, vocab_size))
-        assert work_per_token(config, vocab_size).numbers_kept == pytest.approx(
-            numbers_kept(config, vocab_size), rel=0.1
+        assert work_per_token(config, vocab_size, precision).numbers_kept == pytest.approx(
+            numbers_kept(config, vocab_size, precision), rel=0.12
         )
 
 
@@ -85,7 +89,7 @@ def test_more_of_anything_costs_more(name, path):
     config = preset(name)
     section, field = path.split(".")
     value = getattr(getattr(config, section), field)
-    small, large = (estimate(config.replace({path: value * factor}), 80, SPEED) for factor in (1, 2))
+    small, large = (estimate(config.replace({path: value * factor}), 80, SPEED, "float32") for factor in (1, 2))
     if name == "bigram" and path in ("model.n_layer", "model.n_embd"):
         assert small == large  # it has neither
         return
@@ -96,7 +100,9 @@ def test_more_of_anything_costs_more(name, path):
 
 def test_muon_costs_time_and_keeps_one_average_less():
     config = preset("gpt-tiny")
-    adamw, muon = (estimate(config.replace({"train.optimizer": name}), 80, SPEED) for name in ("adamw", "muon"))
+    adamw, muon = (
+        estimate(config.replace({"train.optimizer": name}), 80, SPEED, "float32") for name in ("adamw", "muon")
+    )
     assert muon.seconds > adamw.seconds
     work = work_per_token(config.model, 80)
     assert work.muon_numbers == 4 * 12 * 128 * 128
@@ -117,31 +123,33 @@ def test_muon_is_counted_as_the_products_it_computes():
 
 def test_measurements_and_texts_on_the_way_take_time():
     config = preset("gpt-tiny")
-    seldom = estimate(config.replace({"train.eval_interval": 2000, "train.sample_interval": 2000}), 80, SPEED)
-    assert seldom.seconds < estimate(config, 80, SPEED).seconds
+    seldom = estimate(
+        config.replace({"train.eval_interval": 2000, "train.sample_interval": 2000}), 80, SPEED, "float32"
+    )
+    assert seldom.seconds < estimate(config, 80, SPEED, "float32").seconds
 
 
 def test_gpt2_with_512_pieces_is_refused_on_a_machine_with_4_gb():
-    expected = estimate(preset("gpt2").replace({"train.batch_size": 512}), 80, SPEED)
+    expected = estimate(preset("gpt2").replace({"train.batch_size": 512}), 80, SPEED, "float32")
     with pytest.raises(OutOfMemoryEstimate, match=r"need about [\d,.]+ GB of memory, but A small laptop has 4\.0 GB"):
-        check_fits(expected, LAPTOP)
+        check_fits(expected.memory_bytes, LAPTOP)
 
 
 @pytest.mark.parametrize("name", ["gpt-quick", "gpt-fast", "bigram", "gpt-tiny"])
 def test_the_presets_for_a_processor_fit_a_small_laptop(name):
-    check_fits(estimate(preset(name), 80, SPEED), LAPTOP)
+    check_fits(memory_needed(preset(name), 80), LAPTOP)
 
 
 def test_what_fits_exactly_is_not_refused():
-    expected = estimate(preset("gpt-tiny"), 80, SPEED)
+    expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     card = dataclasses.replace(LAPTOP, device="cuda", memory_bytes=expected.memory_bytes)
-    check_fits(expected, card)
+    check_fits(expected.memory_bytes, card)
     with pytest.raises(OutOfMemoryEstimate):
-        check_fits(expected, dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1))
+        check_fits(expected.memory_bytes, dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1))
 
 
 def test_what_others_use_is_not_counted_as_room():
-    expected = estimate(preset("gpt-tiny"), 80, SPEED)
+    expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     with pytest.raises(OutOfMemoryEstimate, match=r"has 4\.0 GB, of which 100 MB are free\. Choose"):
-        check_fits(expected, LAPTOP, free=100 * 2**20)
-    check_fits(expected, LAPTOP, free=2**31)
+        check_fits(expected.memory_bytes, LAPTOP, free=100 * 2**20)
+    check_fits(expected.memory_bytes, LAPTOP, free=2**31)

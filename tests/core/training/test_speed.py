@@ -4,6 +4,7 @@ import torch
 
 from core.errors import ConfigError
 from core.presets import preset
+from core.training.hardware import knows_bfloat16
 from core.training.speed import MachineSpeed, _fit_positive, measure_speed, step_seconds
 
 
@@ -13,8 +14,11 @@ def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), dice)
     assert (speed.device, speed.threads) == ("cpu", 1)
-    quick, tiny, lecture = (step_seconds(preset(name), 80, speed) for name in ("gpt-quick", "gpt-tiny", "gpt-lecture"))
-    assert 0 < quick < tiny < lecture
+    for precision in ("float32", "bfloat16"):
+        names = ("gpt-quick", "gpt-tiny", "gpt-lecture")
+        quick, tiny, lecture = (step_seconds(preset(name), 80, speed, precision) for name in names)
+        assert 0 < quick < tiny < lecture
+    assert (speed.bfloat16 is not None) == knows_bfloat16("cpu")
     assert MachineSpeed.parse(speed.to_json()) == speed
 
 

@@ -1,0 +1,27 @@
+"""Which numbers a run computes in: decided by what this machine was measured to do faster, and said in a sentence."""
+
+from typing import NamedTuple
+
+from core.config import RunConfig
+from core.training.speed import MachineSpeed, Precision, step_seconds
+
+_SOME_VOCABULARY = 80
+_WORTH_IT = 1.15  # times as fast; for less, three times the digits are the better bargain
+
+
+class Choice(NamedTuple):
+    """What was decided, and why."""
+
+    precision: Precision
+    sentence: str
+
+
+def choose_precision(config: RunConfig, speed: MachineSpeed) -> Choice:
+    """bfloat16 where a step of this model is expected to be clearly faster; else float32, which has more digits."""
+    if speed.bfloat16 is None:
+        return Choice("float32", "float32: this machine has no instructions for bfloat16.")
+    exact, rounded = (step_seconds(config, _SOME_VOCABULARY, speed, precision) for precision in ("float32", "bfloat16"))
+    if exact < _WORTH_IT * rounded:
+        return Choice("float32", "float32: bfloat16 would hardly be faster here for a model of this shape.")
+    times = f"{exact / rounded:.1f} times as fast here for a model of this shape"
+    return Choice("bfloat16", f"bfloat16: measured to be {times}.")
