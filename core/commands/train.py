@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,14 @@ def _move_end(folder: RunFolder, steps: str) -> None:
 
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
-    from core.runs.engine import train_run
+    from core.runs.engine import StopRequest, train_run
     from core.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    meant = folder.id if folder.path.parent == home() / "runs" else str(folder.path)
-    with progress(folder) as show, _stopping_politely(folder, show.note):
-        status = train_run(folder, home(), device=device, on_status=show, afresh=afresh)
+    at_home = folder.path.parent == home() / "runs"
+    meant, stop = folder.id if at_home else str(folder.path), StopRequest()
+    with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if at_home else None):
+        status = train_run(folder, home(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
     if status.state == "finished":
         show.note(f"Let it write: python -m core generate {meant}")
@@ -135,15 +136,35 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
 
 
 @contextmanager
-def _stopping_politely(folder: RunFolder, note) -> Iterator[None]:
-    """The first Ctrl-C saves and stops between two steps; the second one ends at once."""
+def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
+    """An app on the same runs sees that the machine is taken, and goes on with the run should this process be killed.
+
+    One who sits at the shell does not wait for a slot, though.
+    """
+    from core.runs.queue import Queue
+
+    if folder is None:
+        yield
+        return
+    with suppress(RunError):  # a damaged queue is no reason not to train
+        Queue(home()).take_from_shell(folder.id)
+    try:
+        yield
+    finally:
+        with suppress(RunError):
+            Queue(home()).remove(folder.id)
+
+
+@contextmanager
+def _stopping_politely(request, note) -> Iterator[None]:
+    """The first Ctrl-C saves and stops between two steps; the second one ends at once. A closed terminal stops, too."""
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, before[number])
-        folder.send("stop", reason="Stopped from the shell.")
+        request.reason = "Stopped from the shell."
         note("Saving; press Ctrl-C again to stop without.")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """The training of one run from its folder: begin or go on, obey commands, end well. No screen, no process handling."""
 
-import errno
 import logging
 import math
 import time
@@ -10,11 +9,23 @@ from pathlib import Path
 
 import torch
 
-from core.errors import ConfigError, ExplorerError, RunError
+from core.config import RunConfig
+from core.errors import (
+    ConfigError,
+    DiskFullError,
+    ExplorerError,
+    OutOfMemory,
+    OutOfMemoryEstimate,
+    Problem,
+    RunError,
+)
+from core.files import FULL
 from core.knobs import turned
+from core.runs.deaths import taken_up
 from core.runs.exactness import settle
 from core.runs.folder import RunFolder
 from core.runs.journal import Journal
+from core.runs.memory_kills import memory_kills
 from core.runs.probes import probe_sentence
 from core.runs.processes import this_process
 from core.runs.records import Command, Status, Turn
@@ -26,15 +37,27 @@ from core.text.corpora import load_corpus, text_hash
 from core.text.ngrams import count_baselines
 from core.text.own_text import check_trainable
 from core.text.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
-from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights
-from core.training.hardware import find_hardware
+from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
+from core.training.estimate import WORKER_BYTES, check_fits, memory_needed
+from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
 POLL_SECONDS = 0.02  # between two looks for commands while training
 PAUSED_POLL_SECONDS = 0.05
+MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
 PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
 
+_DAMAGED = "The newest save was damaged; the one before it was used."
+# How torch says it on a processor, and on Apple's GPU.
+_OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+
 log = logging.getLogger(__name__)
+
+
+class StopRequest:
+    """Lets a signal handler ask a run in this very process to save and stop; unlike a command, it needs no disk."""
+
+    reason = ""
 
 
 def train_run(
@@ -45,6 +68,7 @@ def train_run(
     threads: int | None = None,
     on_status: Callable[[Status], None] | None = None,
     afresh: bool = False,
+    stop_request: StopRequest | None = None,
 ) -> Status:
     """Train a run to its end, or until it is told to stop; goes on from its last checkpoint if it has one.
 
@@ -54,6 +78,7 @@ def train_run(
         threads: the most to use; every core if left out. Small models take fewer (`core.runs.capacity`).
         on_status: called with every status that is written, about five times a second.
         afresh: pass over what was asked before, but for knobs turned: it was meant for a process that is gone.
+        stop_request: saves and stops the run once it has a reason.
 
     Returns:
         The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
@@ -78,21 +103,27 @@ def train_run(
             train_loss=before.train_loss,
             val_loss=before.val_loss,
             slowest=before.slowest,
-            notice=before.notice,
-            deaths=before.deaths,
+            notice="" if afresh else taken_up(before.notice),
+            deaths=0 if afresh else before.deaths,
+            oom_kills=memory_kills(),
         )
         folder.write_status(begun, durable=False)
         try:
-            return _Session(folder, home, begun, device, threads, on_status).run()
+            return _Session(folder, home, begun, device, threads, on_status, stop_request or StopRequest()).run()
         except KeyboardInterrupt:
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise
         except Exception as error:
             explained = _explain(error)
-            _write_end(folder, "failed", str(explained) if explained else f"{type(error).__name__}: {error}")
+            reason = str(explained) if explained else f"{type(error).__name__}: {error}"
+            _write_end(folder, "failed", reason, explained.problem if explained else "")
             if explained and explained is not error:
                 raise explained from error
             raise
+
+
+class _GivenUp(Exception):
+    """Stopped by hand while there was no room to save."""
 
 
 class _Session:
@@ -106,8 +137,9 @@ class _Session:
         device: str | None,
         threads: int | None,
         on_status: Callable[[Status], None] | None,
+        stop_request: StopRequest,
     ):
-        self.folder = folder
+        self.folder, self._stop_request = folder, stop_request
         record = folder.record()
         config = record.config
         hardware = find_hardware(device or config.train.device)
@@ -128,6 +160,7 @@ class _Session:
         if how.notice and how.notice not in status.notice:
             status = status.model_copy(update={"notice": f"{status.notice} {how.notice}".strip()})
         tokenizer = self._tokenizer(text)
+        _check_memory(folder.config_now(), tokenizer.vocab_size, hardware, how.precision)
         ids = torch.from_numpy(tokenizer.encode_array(text))
         train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
@@ -139,8 +172,11 @@ class _Session:
         elif record.parent_step is not None:
             load_weights(folder.start_path, self.trainer.model)
         folder.cut_after(self.trainer.step if checkpoint else -1)
+        if damaged := newer_checkpoints(folder.checkpoints, checkpoint) if checkpoint else 0:
+            log.warning("%d save(s) newer than that of step %d are damaged", damaged, self.trainer.step)
+            status = status.model_copy(update={"notice": f"{status.notice} {_DAMAGED}".strip()})
         sentence = probe_sentence(val_ids, tokenizer, config.model.block_size)
-        self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status)
+        self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status, self._while_full)
         self._count = lambda: asdict(count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size))
         self._allowed = math.inf  # steps to take before pausing
         self._stop_asked = False
@@ -148,11 +184,22 @@ class _Session:
         self._poll_due = 0.0
 
     def run(self) -> Status:
+        try:
+            return self._run()
+        except _GivenUp:
+            self.journal.give_up(
+                f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
+                "Make room, then resume it."
+            )
+            return self.journal.status
+
+    def _run(self) -> Status:
         trainer, journal = self.trainer, self.journal
         journal.event("start", attempt=journal.status.attempt)
         journal.opening()
         if self.folder.read_baselines() is None:
-            self.folder.write_baselines(self._count())
+            baselines = self._count()
+            journal.room.write(lambda: self.folder.write_baselines(baselines))
         while True:
             if self._replay():
                 journal.turned()
@@ -216,15 +263,25 @@ class _Session:
         except ConfigError as error:
             log.warning("%s", error)
             return
-        self.folder.write_turn(Turn(step, knob, value), value_at(config, knob), command.id)
+        before, taken = value_at(config, knob), Turn(step, knob, value)
+        self.journal.room.write(lambda: self.folder.write_turn(taken, before, command.id))
         self._ahead = [turn for turn in self.folder.turns() if turn.step > step]
         self.journal.turned()
 
-    def _obey(self, *, at_once: bool = False) -> None:
-        """Take the commands that have come, if it is time to look."""
+    def _obey(self, *, at_once: bool = False, turns: bool = True) -> None:
+        """Take the commands that have come, if it is time to look.
+
+        Args:
+            turns: knobs may be turned now; otherwise that waits.
+        """
         if time.monotonic() < self._poll_due and not at_once:
             return
+        if self._stop_request.reason and not self._stop_asked:
+            self._stop_asked, self._stop_reason = True, self._stop_request.reason
+            self.journal.event("stop")
         for command in self.folder.waiting_commands():
+            if command.name == TURN and not turns:
+                continue
             if command.name == "pause":
                 self._allowed = 0
             elif command.name == "resume":
@@ -243,6 +300,12 @@ class _Session:
         self.journal.looked()
         self._poll_due = time.monotonic() + POLL_SECONDS
 
+    def _while_full(self) -> None:
+        """In the middle of a write that has to wait; a stop ends it."""
+        self._obey(at_once=True, turns=False)
+        if self._stop_asked:
+            raise _GivenUp
+
     def _wait_paused(self) -> bool:
         """Save, say that the run is paused, and wait; False if nobody has asked for anything for long."""
         self.journal.save()
@@ -258,23 +321,50 @@ class _Session:
         return False
 
 
-def _write_end(folder: RunFolder, state: str, reason: str) -> None:
+def _write_end(folder: RunFolder, state: str, reason: str, problem: Problem = "") -> None:
     """Write how it ended; where even that cannot be written (disk full, run deleted), the log has to do."""
-    changes = {"state": state, "reason": reason, "pid": None, "pid_started": None, "seconds_left": None}
+    changes = {"state": state, "reason": reason, "problem": problem}
+    changes |= {"pid": None, "pid_started": None, "seconds_left": None, "notice": ""}
     try:
         folder.write_status(folder.status().model_copy(update=changes))
     except RunError as error:
         log.error("%s", error)
 
 
+def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precision: str) -> None:
+    """The machine may have filled up since the run was submitted; another run that has just ended may still hold some.
+
+    Raises OutOfMemoryEstimate.
+    """
+    needed, until = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
+    while True:
+        try:
+            # Torch, for one, this process holds already.
+            return check_fits(needed, hardware, free_memory(hardware) + WORKER_BYTES)
+        except OutOfMemoryEstimate:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(PAUSED_POLL_SECONDS)
+
+
+def _was_out_of_memory(error: Exception) -> bool:
+    """torch has a type of its own for a GPU's memory only."""
+    if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+        return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
 def _explain(error: Exception) -> ExplorerError | None:
     """The error in a sentence, where it is one that a user can do something about."""
     if isinstance(error, ExplorerError):
         return error
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return RunError("There was not enough memory. Choose a smaller batch, context or width, or end other programs.")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return RunError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
+    if _was_out_of_memory(error):
+        return OutOfMemory(
+            "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or end other "
+            "programs. The last save is kept."
+        )
+    if isinstance(error, OSError) and error.errno in FULL:
+        return DiskFullError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
     if isinstance(error, OSError):
         return RunError(
             f"The system refused what training needs ({error.strerror or type(error).__name__}). "

@@ -4,14 +4,18 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from torch import Tensor
 
 from core.config import GenerationConfig
+from core.errors import DiskFullError
 from core.generation import generate
 from core.runs.folder import RunFolder
+from core.runs.memory_kills import memory_kills
 from core.runs.probes import write_probe
 from core.runs.records import Closeup, State, Status
+from core.runs.room import Room
 from core.runs.snapshots import Snapshots
 from core.text.tokenizer import Tokenizer
 from core.training.checkpoints import save_checkpoint, save_weights
@@ -31,6 +35,8 @@ class Journal:
     Args:
         status: as the worker begins; carries the attempt and the worker's pid.
         on_status: called with every status written, for a progress bar.
+        patience: called again and again while there is no room on the disk for what has to be written; raises to give
+            up on it.
     """
 
     def __init__(
@@ -41,14 +47,23 @@ class Journal:
         probe_text: list[int],
         status: Status,
         on_status: Callable[[Status], None] | None = None,
+        patience: Callable[[], None] = lambda: None,
     ):
         self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
-        self.probe_text, self.status, self._on_status = probe_text, status, on_status
+        self.probe_text, self._on_status = probe_text, on_status
+        # What was measured after the step that training goes on from is not known yet.
+        self.status = status.model_copy(update=folder.last_losses())
         self._snapshots = Snapshots(folder, trainer.model, trainer.config.train)
         last_row = folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
         self._pace_since = (trainer.step, 0.0)  # a step, and the seconds of this attempt at which it was taken
+        self._first_step = trainer.step
+        self._patience = patience
+        self._process = {"pid": status.pid, "pid_started": status.pid_started}
+        self._before_waiting: Status | None = None
+        self._events_kept_waiting: list[dict] = []
+        self.room = Room(folder.path, self._wait_for_room, self._go_on)
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
         self._looked = time.monotonic()
@@ -61,7 +76,7 @@ class Journal:
             self._write_status(durable=False)
             self.probe()
             self.sample()
-            self._snapshots.take(0)
+            self._snapshot()
         else:
             self.probe()
 
@@ -81,7 +96,7 @@ class Journal:
             self.probe()
         if last or step % config.sample_interval == 0:
             self.sample()
-        self._snapshots.take(step)
+        self._snapshot()
         if watched:
             self._closeup(event)
         if step % config.checkpoint_interval == 0 and not last:
@@ -95,7 +110,7 @@ class Journal:
             self._row(None, self.trainer.evaluate())
             self.probe()
             self.sample()
-            self._snapshots.take(self.trainer.step)
+            self._snapshot()
 
     def turned(self) -> None:
         """A knob has been turned: what is planned or told with it changes."""
@@ -112,6 +127,17 @@ class Journal:
         gone = {} if state in ("running", "paused") else {"pid": None, "pid_started": None, "seconds_left": None}
         self.status = self.status.model_copy(update={"state": state, "reason": reason, **gone})
         self._write_status(durable=True)
+        if self.status.ended:
+            self.room.drop_spare()
+
+    def give_up(self, reason: str) -> None:
+        """Stop without writing what there is no room for."""
+        gone = {"pid": None, "pid_started": None, "seconds_left": None, "notice": ""}
+        self.status = self.status.model_copy(update={"state": "stopped", "reason": reason, "problem": "disk", **gone})
+        self._tell(self.status)
+        with suppress(DiskFullError, OSError):
+            for row in self._events_kept_waiting:
+                self.folder.append_event(row)
 
     def leave_paused(self) -> None:
         """Say that the run stays paused without a process."""
@@ -124,16 +150,28 @@ class Journal:
         self._looked = time.monotonic()
 
     def event(self, kind: str, **more) -> None:
-        self.folder.append_event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
+        row = {"step": self.trainer.step, "kind": kind, "time": time.time(), **more}
+        if self._before_waiting:
+            self._events_kept_waiting.append(row)
+        else:
+            self.room.write(lambda: self.folder.append_event(row))
 
     def save(self) -> None:
         """All that is needed to go on from here, and the weights to look at."""
-        save_checkpoint(self.folder.checkpoints, self.trainer)
-        save_weights(self.folder.weights_path, self.trainer.model, self.trainer.step)
+        self.trainer.check_finite()
+        trainer, folder = self.trainer, self.folder
+        state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
+        self.room.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
+        weights = self._snapshots.size
+        self.room.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
+        if self.status.deaths and self.trainer.step > self._first_step:  # whatever ended it, it got past it
+            self.status = self.status.model_copy(update={"deaths": 0})
+            self._write_status(durable=False)
 
     def probe(self) -> None:
         start = time.monotonic()
-        write_probe(self.folder, self.trainer.model, self.trainer.step, self.probe_text, self.tokenizer)
+        model, step = self.trainer.model, self.trainer.step
+        self.room.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
@@ -145,7 +183,8 @@ class Journal:
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
         text = tokenizer.decode([token.id for token in generate(self.trainer.model, prompt, how)])
-        self.folder.append_sample({"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss})
+        row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
+        self.room.write(lambda: self.folder.append_sample(row))
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}
@@ -161,23 +200,66 @@ class Journal:
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
             log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
-        self.folder.append_metrics(row)
+        self.room.write(lambda: self.folder.append_metrics(row))
         self.status = self.status.model_copy(update=changes)
 
     def _closeup(self, event: StepEvent) -> None:
         seen = self.trainer.closeup
-        self.folder.write_closeup(
-            Closeup(
-                step=seen.step,
-                loss=event.loss,
-                batch_size=len(seen.inputs),
-                inputs=_shown(seen.inputs).tolist(),
-                targets=_shown(seen.targets).tolist(),
-                losses=[[round(loss, 3) for loss in piece] for piece in _shown(seen.losses).tolist()],
-                gradient_norms=seen.gradient_norms,
-                weight_norms=seen.weight_norms,
-            )
+        closeup = Closeup(
+            step=seen.step,
+            loss=event.loss,
+            batch_size=len(seen.inputs),
+            inputs=_shown(seen.inputs).tolist(),
+            targets=_shown(seen.targets).tolist(),
+            losses=[[round(loss, 3) for loss in piece] for piece in _shown(seen.losses).tolist()],
+            gradient_norms=seen.gradient_norms,
+            weight_norms=seen.weight_norms,
         )
+        self.room.write(lambda: self.folder.write_closeup(closeup))
+
+    def _snapshot(self) -> None:
+        step = self.trainer.step
+        if self._snapshots.due(step):
+            self.room.write(lambda: self._snapshots.take(step), self._snapshots.size)
+
+    def _wait_for_room(self, why: str) -> None:
+        """Say that the run is paused and why, and let commands be heard."""
+        if self._before_waiting is None:
+            self._before_waiting = self.status
+            self._clock.halt()
+            notice = f"Paused: {why}; it goes on by itself when there is room."
+            log.warning("%s", notice)
+            waits = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
+            self.status = self.status.model_copy(update=waits | self._process)
+            self._told = False
+        self._told = self._told or self._tell(self.status)
+        self._patience()
+
+    def _go_on(self) -> None:
+        before, self._before_waiting = self._before_waiting, None
+        if before is None:  # it has gone on already, from within
+            return
+        log.warning("there is room again")
+        self.status = before.model_copy(update={"problem": "", "slowest": self.status.slowest})
+        self._looked = time.monotonic()
+        if before.state == "running":
+            self._clock.go()
+        self._tell(self.status)
+        kept, self._events_kept_waiting = self._events_kept_waiting, []
+        for row in kept:
+            self.room.write(lambda row=row: self.folder.append_event(row))
+
+    def _tell(self, status: Status) -> bool:
+        """Write a status if that can be done at once."""
+        try:
+            self.folder.write_status(status)
+        except DiskFullError as error:
+            log.warning("%s", error)
+            return False
+        finally:
+            if self._on_status:
+                self._on_status(status)
+        return True
 
     def _slowest(self) -> float:
         return max(self.status.slowest, round(time.monotonic() - self._looked, 3))
@@ -188,9 +270,17 @@ class Journal:
         done = step - begun
         left = (self._clock.seconds_here - seconds) / done * (steps - step) if done else None
         changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3), "slowest": self._slowest()}
+        changes["oom_kills"] = memory_kills()
         if not self.status.ended:
             changes["seconds_left"] = left
-        self.status = self.folder.write_status(self.status.model_copy(update=changes), durable=durable)
+        status = self.status.model_copy(update=changes)
+
+        def write() -> None:
+            self.status = self.folder.write_status(status, durable=durable)
+            if self._before_waiting:
+                self._before_waiting = self.status
+
+        self.room.write(write)
         self._status_due = time.monotonic() + STATUS_SECONDS
         if self._on_status:
             self._on_status(self.status)

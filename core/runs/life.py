@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from core.errors import RunError
 from core.files import write_atomically
+from core.runs.deaths import after_death
 from core.runs.paths import RunPaths
-from core.runs.processes import ProcessId, is_alive
+from core.runs.processes import ProcessId, end_orphans, is_alive
 from core.runs.records import Status
 
 # How Python introduces the frames of a traceback or of a crash.
@@ -22,32 +23,42 @@ class RunLife(RunPaths):
     """The part of a run's folder that tells its state and its process."""
 
     def status(self) -> Status:
-        """How the run fares. Never raises; a run whose worker has died has failed, with the worker's last words."""
+        """How the run fares. Never raises; what becomes of one whose worker has died is said by `after_death`."""
         try:
-            status = self._read_status()
+            status = self.read_status()
         except RunError as error:
             return Status(state="failed", reason=str(error))
-        if status.ended or status.pid is None or is_alive(ProcessId(status.pid, status.pid_started or 0.0)):
-            return status
-        try:
-            # The worker may have written its end and left between the two looks above.
-            again = self._read_status()
-        except RunError:
-            again = status
-        return again if again.pid != status.pid or again.ended else self._died(again)
+        return self._after_death(status) if self._has_died(status) else status
 
     def settle(self) -> Status:
-        """`status()`, and a death that it finds is written down: much later, a pid tells less surely."""
-        status = self.status()
-        if status.state == "failed" and self.status_problem is None and not self._read_status().ended:
-            self.write_status(status)
-        return status
+        """`status()`, and a death that it finds is settled: written down, and what the worker had started is ended.
+
+        For whoever looks after the runs; much later, a pid tells less surely.
+        """
+        try:
+            status = self.read_status()
+        except RunError:
+            return self.status()
+        if not self._has_died(status):
+            return status
+        end_orphans(_process(status))
+        return self.write_status(self._after_death(status))
+
+    def read_status(self) -> Status:
+        """The status as it was written, whatever has become of the worker since.
+
+        Raises RunError where the file is missing or damaged.
+        """
+        try:
+            return Status.model_validate(self._read_json(self.status_path))
+        except ValidationError:
+            raise RunError(f"The file status.json of run {self.id} is damaged.") from None
 
     @property
     def status_problem(self) -> str | None:
         """A sentence on what is wrong with the file of the status; None where it can be read."""
         try:
-            self._read_status()
+            self.read_status()
         except RunError as error:
             return str(error)
         return None
@@ -89,18 +100,21 @@ class RunLife(RunPaths):
                 raise RunError(f"Another process is training the run {self.name!r} already.") from None
             yield
 
-    def _read_status(self) -> Status:
+    def _has_died(self, status: Status) -> bool:
+        if status.ended or status.pid is None or is_alive(_process(status)):
+            return False
         try:
-            return Status.model_validate(self._read_json(self.status_path))
-        except ValidationError:
-            raise RunError(f"The file status.json of run {self.id} is damaged.") from None
+            # The worker may have written its end and left between the two looks.
+            again = self.read_status()
+        except RunError:
+            return True
+        return again.pid == status.pid and not again.ended
 
-    def _died(self, status: Status) -> Status:
-        said = self.last_words()
-        reason = (
-            "Its process ended without saying why; the system may have stopped it, for instance for want of memory."
-        )
-        if said:
-            reason = f"Its process ended. Its last words: {said}"
-        changes = {"state": "failed", "reason": reason, "pid": None, "pid_started": None, "seconds_left": None}
-        return status.model_copy(update=changes)
+    def _after_death(self, status: Status) -> Status:
+        from core.training.checkpoints import newest_save  # torch, for which a list of runs should not wait
+
+        return after_death(status, self.last_words(), newest_save(self.checkpoints))
+
+
+def _process(status: Status) -> ProcessId:
+    return ProcessId(status.pid, status.pid_started or 0.0)

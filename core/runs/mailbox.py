@@ -6,7 +6,7 @@ import time
 from collections.abc import Container
 from typing import Any
 
-from core.files import write_json
+from core.files import FULL, write_json
 from core.runs.paths import RunPaths
 from core.runs.records import Command
 
@@ -16,16 +16,21 @@ class RunMailbox(RunPaths):
 
     def send(self, command: str, **args: Any) -> None:
         """Ask something of the worker."""
-        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
+        path = self.commands / f"{time.time_ns():020d}-{secrets.token_hex(4)}.{command}.json"
         with self._writing(f"told to {command}"):
-            write_json(self.commands / name, {"command": command, **args})
+            try:
+                write_json(path, {"command": command, **args})
+            except OSError as error:
+                if args or error.errno not in FULL:
+                    raise
+                path.touch()  # a full disk has room for a name
 
     def waiting_commands(self) -> list[Command]:
         """What has been asked and is not done yet, in order. A file that is none of ours has no name."""
         waiting = []
         for path in sorted(self.commands.glob("[0-9]*.json")):
             try:
-                data = json.loads(path.read_bytes())
+                data = json.loads(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
                 waiting.append(Command(str(data.pop("command")), data, path.name))
             except FileNotFoundError:  # done by the worker meanwhile
                 continue

@@ -52,8 +52,29 @@ def send_signal(process: ProcessId, how: signal.Signals) -> None:
 
 
 def kill(process: ProcessId, seconds: float = 10.0) -> None:
-    """End a process at once, and wait until it is gone."""
+    """End a process at once with all that it has started, stopped or hung as they may be; wait until they are gone."""
+    doomed = {process, *_descendants(process)}  # some may have left its group
     send_signal(process, signal.SIGKILL)
+    for one in doomed:
+        send_signal(one, signal.SIGKILL)
     deadline = time.monotonic() + seconds
-    while is_alive(process) and time.monotonic() < deadline:
+    while any(map(is_alive, doomed)) and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def end_orphans(process: ProcessId) -> None:
+    """End what is left of the session that a dead process led."""
+    if process.started < psutil.boot_time() or (identify(process.pid) or process) != process:
+        return  # the number is somebody else's by now, and so may the session be
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if pid != process.pid and os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(process: ProcessId) -> list[ProcessId]:
+    with suppress(psutil.NoSuchProcess):
+        if is_alive(process):
+            found = psutil.Process(process.pid).children(recursive=True)
+            return [identity for child in found if (identity := identify(child.pid)) is not None]
+    return []

@@ -1,5 +1,6 @@
 """Who trains next: the runs that wait, in order, and those that hold one of the machine's slots."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import RunError
+from core.runs.processes import ProcessId, is_alive, this_process
 
 _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -25,10 +27,17 @@ class Claim(NamedTuple):
     since: float  # seconds since 1970
 
 
+def is_held_by_a_shell(claim: Claim) -> bool:
+    """Whether it is a shell's own process, alive, that trains the run, or will in a moment."""
+    found = re.fullmatch(r"shell:(\d+):([\d.]+)", claim.owner)
+    return found is not None and is_alive(ProcessId(int(found[1]), float(found[2])))
+
+
 class Queue:
     """A queue on disk that any number of threads and processes may share: no run is ever claimed twice.
 
-    SQLite with its rollback journal, which also works on network drives and leaves one file to back up.
+    SQLite with its rollback journal: it also works on network drives, leaves one file to back up, and knows nothing of
+    the faults that its write-ahead log had before 3.51.3.
 
     Args:
         home: the queue lies in its runs folder.
@@ -55,6 +64,14 @@ class Queue:
                 return None
             database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), *first))
             return first[0]
+
+    def take_from_shell(self, id: str) -> None:
+        """Let a run hold a slot that this very process trains, be one free or not."""
+        me = this_process()
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
+            shell = f"shell:{me.pid}:{me.started}"
+            database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (shell, time.time(), id))
 
     def release(self, id: str) -> None:
         """Give a claim back: the run waits again, at the place it had."""

@@ -26,6 +26,12 @@ class RunRows(RunPaths):
         """The newest row, however long the file; None before the first."""
         return next((row for _, row in last_rows(self.metrics_path)), None)
 
+    def last_losses(self) -> dict[str, float | None]:
+        """`train_loss` and `val_loss` as last measured; None before that."""
+        measured = (row for _, row in last_rows(self.metrics_path) if "val_loss" in row)
+        row = next(measured, {})
+        return {name: row.get(name) for name in ("train_loss", "val_loss")}
+
     def read_samples(self) -> list[dict[str, Any]]:
         return read_rows(self.samples_path)
 

@@ -7,6 +7,7 @@ from torch import nn
 from core.config import TrainConfig
 from core.runs.folder import RunFolder
 from core.training.checkpoints import save_weights, snapshot_steps
+from core.training.finite import all_finite
 
 SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
 
@@ -16,17 +17,22 @@ class Snapshots:
 
     def __init__(self, folder: RunFolder, model: nn.Module, config: TrainConfig):
         self._folder, self._model = folder, model
-        size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        self._most = min(config.snapshots, SNAPSHOT_BYTES // size)
+        self.size = sum(parameter.nbytes for parameter in model.parameters())  # bytes of one
+        self._fit = SNAPSHOT_BYTES // self.size
+        self._most = min(config.snapshots, self._fit)
         self.plan(config.steps)
 
     def plan(self, steps: int) -> None:
         """From now on, snapshots are taken as in a run of so many steps."""
-        self._steps = set(snapshot_steps(steps, self._most))
+        self._steps = set(snapshot_steps(steps, self._most)) if self._fit else set()
+
+    def due(self, step: int) -> bool:
+        """Whether it is time, and the weights are worth keeping."""
+        return step in self._steps and all_finite(self._model.parameters())
 
     def take(self, step: int) -> None:
         """Keep the weights as they are, if it is time; where there is no room for more, the least missed one goes."""
-        if step not in self._steps:
+        if not self.due(step):
             return
         save_weights(self._folder.snapshot_path(step), self._model, step)
         kept = [step for step, _ in self._folder.snapshots()]

@@ -6,18 +6,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.errors import RunError
+from core.errors import DiskFullError, Problem, RunError
 from core.files import sweep
 from core.runs.capacity import slots as slots_of_this_machine
 from core.runs.crew import Crew
 from core.runs.folder import RunFolder, list_runs, open_run
-from core.runs.processes import ProcessId, kill, send_signal, this_process
-from core.runs.queue import Claim, Queue
-from core.runs.records import Status
+from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
+from core.runs.queue import Claim, Queue, is_held_by_a_shell
+from core.runs.records import State, Status
+from core.runs.room import shortage
 from core.runs.steering import extend, has_steps_left, turn
 from core.runs.turns import TURN
 
@@ -27,6 +28,7 @@ TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own
 PATIENCE = 3  # times the longest that a worker was ever busy between two looks for commands, where that is more
 SETTLED_SECONDS = 1.0  # a pause that has lasted this long is one: a worker takes up a resume in less
 SWEEP_SECONDS = 3600.0  # an unfinished file this old is a crash's leftover
+WAITS_FOR_ROOM = "It waits because the disk is nearly full, and begins by itself when there is room."
 LOST_SECONDS = 60.0  # after which a run that says it waits is taken at its word
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,9 @@ class Supervisor:
             status = folder.status()
             if status.state == "finished" and not has_steps_left(folder):
                 raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
-            if status.state == "paused" and status.pid is not None:
+            if status.state == "paused" and status.problem == "disk" and status.pid is not None:
+                folder.send("resume")  # it has its slot still
+            elif status.state == "paused" and status.pid is not None:
                 self.queue.remove(folder.id)  # it may hold the slot of before the pause, if nobody has looked since
                 self.queue.put(folder.id)
             elif status.state == "paused" or status.ended:
@@ -160,8 +164,11 @@ class Supervisor:
                     ended["reason"] = f"Stopped by hand at step {status.step:,}."
                 folder.write_status(status.model_copy(update=ended))
             else:
-                folder.send("stop")
                 process = ProcessId(status.pid, status.pid_started or 0.0)
+                try:
+                    folder.send("stop")
+                except DiskFullError:
+                    send_signal(process, signal.SIGTERM)
                 if folder.id not in self._told or self._told[folder.id].process != process:
                     self._told[folder.id] = Told(process, time.monotonic(), signal.SIGTERM)
 
@@ -182,9 +189,9 @@ class Supervisor:
     def check(self) -> None:
         """One look at everything: who has died, who has ended, who may begin."""
         with self._turn():
+            self._press()
             for claim in self.queue.active():
                 self._look_at(claim)
-            self._press()
             self._fill_slots()
         self._crew.keep_standby()
 
@@ -204,21 +211,33 @@ class Supervisor:
             return
         status = folder.settle()
         if status.state == "queued":
-            # Claimed, and no worker has it, in our turn: whoever claimed it has died, or it was resumed so soon after
-            # its end that its old claim still stood.
+            if is_held_by_a_shell(claim):  # which is about to train it
+                return
+            # Claimed, and no worker has it, in our turn: its worker has died and it is to go on, whoever claimed it has
+            # died, or it was resumed so soon after its end that its old claim still stood.
             self.queue.release(claim.id)
             return
         has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
+        has_paused &= status.problem != "disk"  # else it goes on by itself
         if status.ended or has_paused:
             self.queue.remove(claim.id)
 
     def _find_lost(self) -> None:
-        """Queue what says that it waits but does not: its supervisor ended too soon, or the queue was deleted."""
+        """Queue what was left behind: runs whose workers have died, and those that say that they wait but do not.
+
+        The latter's supervisor ended too soon, or the queue was deleted.
+        """
         with self._turn():
             for folder in reversed(list_runs(self.home)):
-                status = folder.status()
+                age = time.time() - folder.status().updated
+                try:
+                    waited = folder.read_status().state == "queued"
+                    status = folder.settle()
+                except RunError as error:  # damaged, or on a full disk
+                    log.error("%s", error)
+                    continue
                 # A young one may be about to be submitted, or to be trained from a shell.
-                if status.state == "queued" and time.time() - status.updated > LOST_SECONDS:
+                if status.state == "queued" and (not waited or age > LOST_SECONDS):
                     self.queue.put(folder.id)
 
     def _press(self) -> None:
@@ -229,10 +248,18 @@ class Supervisor:
             except RunError:
                 del self._told[id]
                 continue
-            status = folder.status()
-            process = told.process
+            alive, process = is_alive(told.process), told.process
+            try:
+                status = folder.read_status()
+            except RunError:
+                status = folder.status()
             if status.ended or (status.pid, status.pid_started) != (process.pid, process.started):
                 del self._told[id]  # it has ended, or was resumed since: another worker's
+                continue
+            if not alive:  # told to stop, it shall not go on by itself
+                del self._told[id]
+                end_orphans(process)
+                self._end(folder, status, "Its process ended before it had saved and stopped. Its last save is kept.")
                 continue
             if not told.overdue(status):
                 continue
@@ -243,8 +270,7 @@ class Supervisor:
             del self._told[id]
             kill(process)
             reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
-            gone = {"pid": None, "pid_started": None, "seconds_left": None}
-            folder.write_status(status.model_copy(update={"state": "stopped", "reason": reason, **gone}))
+            self._end(folder, status, reason)
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
         """Let a run without a process wait for one; what was asked of the last process no longer counts.
@@ -253,10 +279,14 @@ class Supervisor:
         """
         folder.take_commands(but=(TURN,))
         changes = {"state": "queued", "reason": "", "pid": None, "pid_started": None}
-        folder.write_status(status.model_copy(update=changes))
+        afresh = {"notice": "", "problem": "", "deaths": 0}
+        folder.write_status(status.model_copy(update=changes | afresh))
         self.queue.put(folder.id)
 
     def _fill_slots(self) -> None:
+        if shortage(self.home):
+            self._say_that_they_wait()
+            return
         while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots):
             try:
                 folder = open_run(self.home, id)
@@ -267,21 +297,38 @@ class Supervisor:
             if status.state == "paused" and status.pid is not None:
                 folder.send("resume")
             elif status.state == "queued":
+                notice = status.notice.replace(WAITS_FOR_ROOM, "").strip()
                 try:
-                    self._crew.hand_over(folder, status)
+                    self._crew.hand_over(folder, status.model_copy(update={"notice": notice}))
                 except RunError as error:
-                    self._fail(folder, status, str(error))
+                    self._fail(folder, status, error)
             elif status.state not in ("starting", "running"):  # those have gone on since they were queued
                 self.queue.remove(id)
 
-    def _fail(self, folder: RunFolder, status: Status, reason: str) -> None:
+    def _say_that_they_wait(self) -> None:
+        for id in self.queue.waiting():
+            with suppress(RunError):  # deleted, or there is not even room for that
+                folder = open_run(self.home, id)
+                status = folder.status()
+                if status.state == "queued" and WAITS_FOR_ROOM not in status.notice:
+                    notice = f"{status.notice} {WAITS_FOR_ROOM}".strip()
+                    folder.write_status(status.model_copy(update={"notice": notice}))
+
+    def _fail(self, folder: RunFolder, status: Status, why: RunError) -> None:
         """Let a run that no worker took give its slot back."""
-        gone = {"pid": None, "pid_started": None, "seconds_left": None}
         try:
-            folder.write_status(status.model_copy(update={"state": "failed", "reason": reason, **gone}))
+            self._end(folder, status, str(why), "failed", why.problem)
         except RunError as error:  # a full disk, say: it still says that it waits, and is found at the next start
             log.error("%s", error)
         self.queue.remove(folder.id)
+
+    def _end(
+        self, folder: RunFolder, status: Status, reason: str, state: State = "stopped", problem: Problem = ""
+    ) -> None:
+        """Write the end of a run that has no worker to write it."""
+        gone = {"pid": None, "pid_started": None, "seconds_left": None, "notice": ""}
+        ended = {"state": state, "reason": reason, "problem": problem}
+        folder.write_status(status.model_copy(update=gone | ended))
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.home import home
 from core.runs.capacity import threads
-from core.runs.engine import train_run
+from core.runs.engine import StopRequest, train_run
 from core.runs.folder import RunFolder, open_run
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
@@ -29,9 +29,10 @@ def work(run_id: str) -> int:
     keep_freed_memory()
     _talk_into(folder)
     # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
-    signal.signal(signal.SIGTERM, lambda *_: folder.send("stop", reason="The system asked its process to end."))
+    stop = StopRequest()
+    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
     try:
-        train_run(folder, home(), threads=threads())
+        train_run(folder, home(), threads=threads(), stop_request=stop)
     except Exception:
         log.exception("run %s failed", run_id)
         return 1

@@ -17,6 +17,7 @@ from core.knobs import turned
 from core.model import build_model, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss
+from core.training.finite import all_finite
 from core.training.optimizer import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
 
@@ -186,13 +187,11 @@ class Trainer:
         Raises:
             NotFiniteError: a weight, or an average of the optimizer, is no longer a finite number.
         """
-        for tensor in self.state_dict().values():
-            # The sum of finite numbers may overflow, so that only a sum that is finite settles it.
-            if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
-                raise NotFiniteError(
-                    f"Training stopped after step {self.step}: the weights are no longer finite numbers, so they were "
-                    f"not saved. {_ADVICE}"
-                )
+        if not all_finite(self.state_dict().values()):
+            raise NotFiniteError(
+                f"Training stopped after step {self.step}: the weights are no longer finite numbers, so they were not "
+                f"saved. {_ADVICE}"
+            )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
         """Train to the end: a measurement first, then every step, and a measurement every `eval_interval` and last.

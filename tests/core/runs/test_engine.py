@@ -1,15 +1,24 @@
 import errno
+import subprocess
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from core.errors import RunError
+from core.errors import DiskFullError, NotFiniteError, OutOfMemoryEstimate, RunError
+from core.model import build_model
 from core.runs import engine
 from core.runs.engine import train_run
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.runs.records import Status
 from core.training.checkpoints import latest_checkpoint
+
+ROOT = Path(__file__).parents[3]
 
 
 def at_step(run, step, *commands):
@@ -146,28 +155,82 @@ def test_a_single_step_is_shown_though_it_is_not_due(home, run, eager):
     assert [row["step"] for row in run.read_metrics()] == [0, 2, 3, 4, 6, 8, 10, 12]
 
 
-def test_a_diverging_run_fails_with_a_sentence(home, config):
-    run = RunFolder.create(
-        home,
-        config.replace(
-            {
-                "train.learning_rate": 1.0,
-                "train.min_learning_rate": 1.0,
-                "train.grad_clip": 0.0,
-                "train.steps": 3000,
-                "train.log_interval": 500,
-                "train.eval_interval": 5000,
-                "train.sample_interval": 5000,
-                "model.norm": "none",
-                "model.n_layer": 4,
-                "model.activation": "swiglu",
-            }
-        ),
-    )
-    with pytest.raises(Exception, match="finite"):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(home, config, precision):
+    wild = {
+        "train.precision": precision,
+        "train.learning_rate": 1.0,
+        "train.min_learning_rate": 1.0,
+        "train.warmup_steps": 0,
+        "train.grad_clip": 0.0,
+        "train.steps": 3000,
+        "train.checkpoint_interval": 1,
+        "train.log_interval": 500,
+        "train.eval_interval": 5000,
+        "train.sample_interval": 5000,
+        "train.snapshots": 24,
+        "model.norm": "none",
+        "model.n_layer": 4,
+        "model.activation": "swiglu",
+    }
+    run = RunFolder.create(home, config.replace(wild))
+    with pytest.raises(NotFiniteError, match=r"stopped (at|after) step [\d,]+.*finite"):
         train_run(run, home)
-    assert run.status().state == "failed"
-    assert "lower learning rate" in run.status().reason
+    status = run.status()
+    assert (status.state, status.problem) == ("failed", "not_finite")
+    assert "lower learning rate" in status.reason
+    saves = sorted(run.checkpoints.glob("*.safetensors"))
+    assert saves
+    for path in (*saves, run.weights_path, *(path for _, path in run.snapshots())):
+        assert all(np.isfinite(array).all() for name, array in load_file(path).items() if array.dtype.kind == "f"), path
+
+
+OUT_OF_MEMORY = """
+import os, resource, sys
+from pathlib import Path
+import torch
+from core.runs.engine import train_run
+from core.runs.folder import list_runs
+torch.set_num_threads(1)
+home = Path(sys.argv[1])
+pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+limit = pages * os.sysconf("SC_PAGE_SIZE") + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+train_run(list_runs(home)[0], home, threads=1)
+"""
+
+
+def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(home, config):
+    large = {"model.n_embd": 512, "model.block_size": 256, "train.batch_size": 512, "train.eval_interval": 12}
+    run = RunFolder.create(home, config.replace(large))  # one layer's hidden numbers of this batch take a gigabyte
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, home], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode, done.stdout
+    status = run.status()
+    assert (status.state, status.problem) == ("failed", "memory"), status.reason + done.stderr
+    assert "not enough memory" in status.reason
+    assert "smaller batch" in status.reason
+
+
+def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run(home, run, monkeypatch):
+    monkeypatch.setattr(engine, "MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=2**34, available=-(2**29)))
+    with pytest.raises(OutOfMemoryEstimate, match="are free"):
+        train_run(run, home)
+    assert (run.status().state, run.status().problem) == ("failed", "memory")
+
+
+def test_snapshots_keep_within_their_room(home, config, monkeypatch):
+    weights = sum(parameter.nbytes for parameter in build_model(config.model, 30).parameters())
+    monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", 3 * weights)
+    run = RunFolder.create(home, config.replace({"train.snapshots": 24}))
+    train_run(run, home)
+    assert [step for step, _ in run.snapshots()][-1] == 12
+    assert 2 <= len(run.snapshots()) <= 3
+    monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", weights // 2)  # not even one has room
+    run = RunFolder.create(home, config)
+    train_run(run, home)
+    assert run.snapshots() == []
+    assert load_model(run).step == 12
 
 
 def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(home, config):
@@ -196,14 +259,14 @@ def test_a_second_trainer_is_refused_and_leaves_the_status_alone(home, run):
         assert run.status() == before
 
 
-def test_a_full_disk_is_named_in_a_sentence(home, run, monkeypatch):
-    def full(self, row):
+def test_a_disk_that_is_full_before_the_first_row_is_named_in_a_sentence(home, run, monkeypatch):
+    def full(self, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(RunFolder, "append_sample", full)
-    with pytest.raises(RunError, match="The disk is full"):
+    monkeypatch.setattr("core.text.tokenizer.CharTokenizer.save", full)
+    with pytest.raises(DiskFullError, match="The disk is full"):
         train_run(run, home)
-    assert "The disk is full" in run.status().reason
+    assert run.status().problem == "disk"
 
 
 def test_any_refusal_of_the_system_is_told_in_a_sentence(home, run):

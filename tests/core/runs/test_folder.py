@@ -156,10 +156,10 @@ def test_the_newest_weights_win(run):
     assert [step for step, _ in run.snapshots()] == [10]
 
 
-def test_a_dead_process_is_a_failed_run_with_its_last_words(run):
+def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words(run):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     pid, started = identify(process.pid)
-    run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started))
+    run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started, deaths=2))
     run.log_path.write_text(
         "12:00:00 step 4: training loss 2.1\n"
         "Fatal Python error: Segmentation fault\n\n"
@@ -176,12 +176,37 @@ def test_a_dead_process_is_a_failed_run_with_its_last_words(run):
     assert json.loads(run.status_path.read_text())["state"] == "failed"
 
 
+def test_a_process_that_dies_leaves_a_run_that_goes_on_by_itself(run):
+    died = Status(state="running", step=812, steps=1200, pid=2**22 + 1, pid_started=1.0)
+    run.write_status(died)
+    status = run.settle()
+    assert (status.state, status.pid, status.deaths) == ("queued", None, 1)
+    assert status.notice == "Its process was ended at step 812; it goes on by itself from the beginning."
+    assert run.status() == status
+    run.write_status(died.model_copy(update={"state": "paused"}))
+    assert (run.settle().state, run.status().pid) == ("paused", None)
+
+
+def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_killed(run, tmp_path):
+    counter = tmp_path / "memory.events"  # as the system writes it
+    counter.write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 3\noom_group_kill 0\n")
+    counts = {"/sys/fs/cgroup/of/a/container/that/is/gone": 0, str(counter): 3}
+    died = Status(state="running", step=8, steps=12, pid=2**22 + 1, pid_started=1.0, oom_kills=counts)
+    run.write_status(died)
+    assert run.status().state == "queued"
+    counter.write_text(counter.read_text().replace("oom_kill 3", "oom_kill 4"))
+    status = run.settle()
+    assert (status.state, status.problem) == ("failed", "memory")
+    assert "the machine had no memory left" in status.reason
+    assert "smaller batch" in status.reason
+
+
 def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):
     me = this_process()
     run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
     assert run.status().state == "running"
     run.write_status(Status(state="running", pid=me.pid, pid_started=me.started - 1000))
-    assert run.status().state == "failed"
+    assert run.settle().deaths == 1
 
 
 def test_only_one_may_train_in_a_folder(run):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from core.errors import RunError
+from core.runs.folder import RunFolder
 from core.runs.queue import Queue
 
 CLAIM_ALL = """
@@ -77,3 +78,55 @@ def test_a_lock_held_too_long_is_named_in_a_sentence(home):
         queue.put("a")
     other.close()
     queue.put("a")
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from core.runs.folder import list_runs
+from core.runs.supervisor import Supervisor
+home = Path(sys.argv[1])
+supervisor = Supervisor(home, slots=2)
+print("ready", flush=True)
+input()
+supervisor.start()
+runs = list_runs(home)
+for run in runs if sys.argv[2] == "forwards" else reversed(runs):
+    supervisor.submit(run)
+while not all(run.status().ended for run in runs):
+    assert len(supervisor.queue.active()) <= 2
+    time.sleep(0.02)
+supervisor.close()
+"""
+
+
+def test_two_apps_on_one_folder_never_start_a_run_twice(home, config, monkeypatch):
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    runs = [RunFolder.create(home, config.replace({"train.steps": 2})) for _ in range(6)]
+    apps = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, home, order], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for order in ("forwards", "backwards")
+    ]
+    for app in apps:
+        assert app.stdout.readline() == "ready\n"
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda app: app.communicate("go\n"), apps))
+    assert [app.returncode for app in apps] == [0, 0]
+    for run in runs:
+        assert (run.status().state, run.status().attempt) == ("finished", 1), run.status().reason
+        assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
+        assert run.log_path.read_text().count("attempt 1 at run") == 1
+
+
+def test_a_run_from_a_shell_holds_a_slot(home):
+    queue = Queue(home)
+    queue.put("waits")
+    queue.take_from_shell("from a shell")
+    assert queue.claim("me", slots=1) is None
+    queue.take_from_shell("waits")  # and is trained from a shell instead
+    assert queue.waiting() == []
+    queue.remove("from a shell")
+    queue.remove("waits")
+    assert queue.active() == []

@@ -1,0 +1,250 @@
+"""Workers killed for good, at moments of all kinds: the run goes on by itself and ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+from core.runs.processes import ProcessId, kill
+from core.runs.records import Status
+from core.runs.supervisor import Supervisor
+from tests.core.runs.conftest import wait_for
+
+ROOT = Path(__file__).parents[3]
+# Measuring and writing texts take most of the time, so that most kills come while it does.
+SLOW = {
+    "train.steps": 60,
+    "train.checkpoint_interval": 6,
+    "train.eval_interval": 3,
+    "train.eval_windows": 200,
+    "train.log_interval": 1,
+    "train.sample_interval": 5,
+    "train.sample_length": 100,
+}
+SERVER = """
+import sys, time
+from pathlib import Path
+from core.runs.supervisor import Supervisor
+supervisor = Supervisor(Path(sys.argv[1]), slots=int(sys.argv[2]))
+supervisor.start()
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(home, monkeypatch):
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    yield
+    for run in list_runs(home):
+        status = run.status()
+        if status.pid is not None and status.pid != os.getpid():
+            kill(ProcessId(status.pid, status.pid_started))
+
+
+@pytest.fixture
+def supervisor(home):
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()
+    yield supervisor
+    supervisor.close()
+
+
+def serve(home: Path, slots: int = 1) -> subprocess.Popen:
+    """An app without its pages: a supervisor in a process of its own."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, home, str(slots)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert server.stdout.readline() == b"up\n"
+    return server
+
+
+def end(server: subprocess.Popen) -> None:
+    server.kill()
+    server.wait()
+    server.stdin.close()
+    server.stdout.close()
+
+
+def outcome(run: RunFolder) -> dict:
+    """All that is the same, bit for bit, where nothing ever went wrong: all but speeds and times."""
+    timed = ("seconds", "tokens_per_second")
+    rows = [{name: value for name, value in row.items() if name not in timed} for row in run.read_metrics()]
+    weights = [run.weights_path, *(path for _, path in run.snapshots())]
+    arrays = {f"{path.name}/{name}": array.tobytes() for path in weights for name, array in load_file(path).items()}
+    return {"rows": rows, "samples": run.read_samples(), "weights": arrays}
+
+
+def wait_until_it_ends(run: RunFolder) -> Status:
+    wait_for(lambda: run.status().ended, f"{run.name} to end")
+    return run.status()
+
+
+def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(home, config, supervisor):
+    config = config.replace(SLOW)
+    straight, broken = RunFolder.create(home, config, "straight"), RunFolder.create(home, config, "broken")
+    train_run(straight, home, threads=1)
+    supervisor.submit(broken)
+    wait_for(lambda: broken.status().pid, "the first worker")
+    # Before anything is written; between the first measurement and the first save; in the middle, twice; near the end.
+    for rows in (0, 3, 20, 35, 58):
+        wait_for(lambda rows=rows: len(broken.read_metrics()) >= rows, f"row {rows}")
+        before = broken.status()
+        os.kill(before.pid, signal.SIGKILL)
+        wait_for(lambda old=before: broken.status().pid not in (None, old.pid), "another worker")
+    finished = wait_until_it_ends(broken)
+    assert (finished.state, finished.deaths) == ("finished", 0)
+    assert finished.attempt >= 5  # the first may not have lived long enough to count itself
+    assert outcome(broken) == outcome(straight)
+    starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
+    assert starts == sorted(starts)
+    assert starts[-1] >= 48
+
+
+def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
+    endless = config.replace(SLOW | {"train.steps": 100_000})
+    living, dead, paused = (RunFolder.create(home, endless, name) for name in ("living", "dead", "paused"))
+    server = serve(home, slots=3)
+    sender = Supervisor(home, slots=3)
+    for run in (living, dead, paused):
+        sender.submit(run)
+    for run in (living, dead, paused):
+        wait_for(lambda run=run: run.status().step >= 7, f"{run.name} to have a save")
+    sender.pause(paused)
+    wait_for(lambda: paused.status().state == "paused", "the pause")
+    before = {run.name: run.status() for run in (living, dead, paused)}
+    end(server)
+    for run in (dead, paused):
+        os.kill(before[run.name].pid, signal.SIGKILL)
+    wait_for(lambda: dead.status().state == "queued", "the death to be seen")
+    server = serve(home, slots=3)
+    wait_for(lambda: dead.status().state == "running" and dead.status().attempt == 2, "the dead one to go on")
+    assert living.status().pid == before["living"].pid
+    assert living.status().attempt == 1
+    assert (paused.status().state, paused.status().pid, paused.status().attempt) == ("paused", None, 1)
+    sender.stop(living)
+    wait_for(lambda: living.status().state == "stopped", "the adopted one to obey")
+    end(server)
+    sender.close()
+
+
+def test_what_dies_again_and_again_without_a_save_is_given_up(home, config, supervisor):
+    run = RunFolder.create(home, config.replace(SLOW | {"train.checkpoint_interval": 1000, "train.steps": 1000}))
+    supervisor.submit(run)
+    for attempt in (1, 2, 3):
+        wait_for(lambda attempt=attempt: run.status().attempt == attempt and run.status().step > 1, "a few steps")
+        os.kill(run.status().pid, signal.SIGKILL)
+    failed = wait_until_it_ends(run)
+    assert (failed.state, failed.deaths, failed.attempt) == ("failed", 3, 3)
+    assert "ended 3 times without a save in between. Its last words: " in failed.reason
+    assert "training loss" in failed.reason
+    supervisor.resume(run)  # by hand it may try again
+    wait_for(lambda: run.status().state == "running", "another try")
+    assert (run.status().deaths, run.status().notice) == (0, "")
+
+
+def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(home, config, supervisor, tmp_path):
+    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000}))
+    supervisor.submit(run)
+    wait_for(lambda: run.status().step > 1, "a few steps")
+    assert "/proc/vmstat" in run.status().oom_kills  # noted by the worker
+    pid = run.status().pid
+    os.kill(pid, signal.SIGSTOP)  # so that it writes no more
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "it to hold still")
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 5\n")
+    run.write_status(run.read_status().model_copy(update={"oom_kills": {str(counter): 4}}))
+    os.kill(pid, signal.SIGKILL)
+    failed = wait_until_it_ends(run)
+    assert (failed.state, failed.problem, failed.attempt) == ("failed", "memory", 1)
+    assert "no memory left" in failed.reason
+    wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
+
+
+def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(home, config, supervisor):
+    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000}))
+    supervisor.submit(run)
+    wait_for(lambda: run.status().step > 1, "a few steps")
+    pid = run.status().pid
+    os.kill(pid, signal.SIGSTOP)
+    supervisor.stop(run)
+    os.kill(pid, signal.SIGKILL)
+    stopped = wait_until_it_ends(run)
+    assert (stopped.state, stopped.attempt) == ("stopped", 1)
+    assert "before it had saved" in stopped.reason
+
+
+def test_a_damaged_save_is_passed_over_and_the_page_is_told(home, config):
+    straight, broken = (RunFolder.create(home, config.replace({"train.steps": 30})) for _ in range(2))
+    train_run(straight, home, threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(broken, home, threads=1, on_status=_interrupt_at(17))
+    older, newer = sorted(broken.checkpoints.iterdir())
+    data = bytearray(newer.read_bytes())
+    data[len(data) // 2] ^= 0b1000
+    newer.write_bytes(data)
+    heard = []
+    train_run(broken, home, threads=1, on_status=heard.append)
+    assert heard[0].notice == "The newest save was damaged; the one before it was used."
+    assert heard[-1].notice == heard[0].notice
+    starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
+    assert starts == [0, int(older.name[5:13])]
+    assert outcome(broken) == outcome(straight)
+
+
+def _interrupt_at(step: int):
+    def listen(status: Status) -> None:
+        if status.step >= step:
+            raise KeyboardInterrupt
+
+    return listen
+
+
+def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(home, config, supervisor, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
+    parent = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
+    for fate in ("dies", "hangs"):
+        run = RunFolder.create(home, config)
+        with subprocess.Popen(
+            [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as worker:
+            child = psutil.Process(int(worker.stdout.readline()))
+            started = psutil.Process(worker.pid).create_time()
+            deaths = 2 if fate == "dies" else 0
+            status = Status(state="running", step=4, steps=12, pid=worker.pid, pid_started=started, deaths=deaths)
+            run.write_status(status)
+            supervisor.queue.put(run.id)
+            supervisor.queue.claim("someone")
+            if fate == "dies":
+                worker.kill()
+            else:
+                worker.send_signal(signal.SIGSTOP)
+                supervisor.stop(run)
+            assert wait_until_it_ends(run).state == ("failed" if fate == "dies" else "stopped")
+            wait_for(lambda child=child: not child.is_running(), "the child to be gone")
+        wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
+
+
+def test_a_torn_last_line_in_any_file_hides_no_other_row(home, run):
+    train_run(run, home)
+    for path in (run.metrics_path, run.samples_path, run.events_path):
+        rows = path.read_bytes()
+        with path.open("ab") as file:
+            file.write(json.dumps({"step": 99}).encode()[:7])
+        assert path.read_bytes() != rows
+    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in run.read_samples()] == [0, 6, 12]
+    assert [row["kind"] for row in run.read_events()] == ["start", "finish"]

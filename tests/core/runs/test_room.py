@@ -1,0 +1,169 @@
+"""A disk that is really full: training waits, says so, obeys, and goes on as if nothing had happened.
+
+What fills it: a limit on the size of the worker's files, which a process may set and lift for any other of its user;
+and, where the system lets us mount one, a file system in memory with a few megabytes, filled to the last byte.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+from core.runs.processes import ProcessId, kill
+from core.runs.room import shortage
+from core.runs.supervisor import WAITS_FOR_ROOM, Supervisor
+from core.training.checkpoints import latest_checkpoint
+from tests.core.runs.conftest import wait_for
+from tests.core.runs.test_deaths import outcome
+
+ROOT = Path(__file__).parents[3]
+ENDLESS = {
+    "train.steps": 1_000_000,
+    "train.checkpoint_interval": 20,
+    "train.log_interval": 1,
+    "train.eval_interval": 50,
+}
+
+
+class Limit:
+    """No file of one process may grow beyond what its newest checkpoint has; the system refuses the rest."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+
+    def fill(self) -> None:
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+
+    def make_room(self) -> None:
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def supervisor(home, monkeypatch):
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()
+    yield supervisor
+    supervisor.close()
+    for run in list_runs(home):
+        status = run.status()
+        if status.pid is not None and status.pid != os.getpid():
+            kill(ProcessId(status.pid, status.pid_started))
+
+
+def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(home, config, supervisor):
+    run, straight = (RunFolder.create(home, config.replace(ENDLESS)) for _ in range(2))
+    supervisor.submit(run)
+
+    def fill_after(step: int) -> Limit:
+        wait_for(lambda: run.status().step >= step or run.status().ended, f"step {step}")
+        limit = Limit(run.status().pid)
+        limit.fill()
+        wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
+        return limit
+
+    limit = fill_after(45)
+    waits = run.status()
+    assert waits.state == "paused"
+    assert waits.notice == "Paused: the disk is full; it goes on by itself when there is room."
+    supervisor.check()
+    assert [claim.id for claim in supervisor.queue.active()] == [run.id]  # it will need its slot
+    limit.make_room()
+    wait_for(lambda: run.status().state == "running", "it to go on by itself")
+    assert (run.status().problem, run.status().notice, run.status().attempt) == ("", "", 1)
+
+    limit = fill_after(waits.step + 30)
+    supervisor.pause(run)
+    wait_for(lambda: not run.waiting_commands(), "the pause to be heard")
+    limit.make_room()
+    wait_for(lambda: (run.status().state, run.status().problem) == ("paused", ""), "it to stay paused")
+    reached = run.status().step
+    supervisor.resume(run)
+
+    fill_after(reached + 30)
+    saved = latest_checkpoint(run.checkpoints)
+    supervisor.stop(run)
+    wait_for(lambda: run.status().ended, "the stop")
+    stopped = run.status()
+    assert (stopped.state, stopped.problem) == ("stopped", "disk")
+    assert "while the disk was full" in stopped.reason
+    assert latest_checkpoint(run.checkpoints) == saved
+
+    supervisor.turn(run, "train.steps", stopped.step + 50)
+    supervisor.resume(run)
+    wait_for(lambda: run.status().ended, "the end")
+    assert (run.status().state, run.status().attempt) == ("finished", 2)
+    (turn,) = run.turns()
+    straight.write_turn(turn, 1_000_000, "the same")
+    train_run(straight, home, threads=1)
+    assert outcome(run) == outcome(straight)
+    assert not list(run.path.rglob(".spare"))
+
+
+IN_A_SMALL_HOUSE = """
+import sys
+from pathlib import Path
+from core.config import RunConfig
+from core.runs.folder import RunFolder
+from core.runs.supervisor import Supervisor
+from core.training.checkpoints import latest_checkpoint
+from tests.core.runs.conftest import wait_for
+
+home, config = Path(sys.argv[1]), RunConfig.model_validate_json(sys.argv[2])
+supervisor = Supervisor(home, slots=1)
+supervisor.start()
+run, other = RunFolder.create(home, config), RunFolder.create(home, config.replace({"train.steps": 5}))
+supervisor.submit(run)
+supervisor.submit(other)
+wait_for(lambda: run.status().step >= 45 or run.status().ended, "a few saves")
+filler = home / "filler"
+with filler.open("wb", buffering=0) as file:  # to the last byte
+    try:
+        while True:
+            file.write(bytes(4096))
+    except OSError as error:
+        print(error.strerror)
+wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
+print(run.status().notice)
+assert latest_checkpoint(run.checkpoints)
+supervisor.pause(run)
+wait_for(lambda: not run.waiting_commands(), "the pause to be heard")
+supervisor.resume(run)
+wait_for(lambda: not run.waiting_commands(), "the resume to be heard")
+reached = run.status().step
+supervisor.check()
+print(other.status().notice or other.status().state)
+filler.unlink()
+wait_for(lambda: run.status().step > reached + 20, "it to go on by itself")
+supervisor.stop(run)
+wait_for(lambda: other.status().ended, "the other one's turn to come and go")
+print(run.status().state, run.status().attempt, other.status().state)
+supervisor.close()
+"""
+
+
+def test_a_file_system_filled_to_the_last_byte(home, config, tmp_path):
+    house = tmp_path / "house"
+    house.mkdir()
+    mounted = f"mount -t tmpfs -o size=24m tmpfs {house} && cp -r {home}/texts {home}/runs {house}/"
+    script = [sys.executable, "-c", IN_A_SMALL_HOUSE, str(house), config.replace(ENDLESS).model_dump_json()]
+    shell = ["sh", "-c", f'{mounted} && exec "$@"', "sh", *script]
+    for namespace in (["unshare", "-m"], ["unshare", "-Urm"]):  # as root; as anyone, where that is allowed
+        allowed = subprocess.run([*namespace, "sh", "-c", mounted], capture_output=True).returncode == 0
+        if allowed:
+            env = os.environ | {"GPT_EXPLORER_THREADS": "1"}
+            done = subprocess.run([*namespace, *shell], cwd=ROOT, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            said = done.stdout.splitlines()
+            assert said[0] == "No space left on device"
+            assert said[1].startswith("Paused: the disk is nearly full (")
+            assert said[2] == WAITS_FOR_ROOM
+            assert said[3] == "stopped 1 finished"
+            break
+    # Where no file system can be mounted, the tests above still fill what the worker may write.
+    assert shortage(house, needed=2**60).startswith("the disk is nearly full (")
