@@ -7,12 +7,16 @@ at all; Muon replaces it by the nearest matrix that pushes all of them equally, 
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from core.training.hardware import knows_bfloat16
+
+_multiplies_bfloat16 = cache(knows_bfloat16)  # asked for at every step
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steep at zero, so that small singular values rise fast
 _ITERATIONS = 5
 
@@ -79,10 +83,16 @@ def _move_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Bring the singular values of (N, rows, columns), rows <= columns, near 1, between about 0.7 and 1.2."""
+    """Bring the singular values of (N, rows, columns), rows <= columns, near 1, between about 0.7 and 1.2.
+
+    Computed in bfloat16, whose three digits are plenty for a direction, where the device multiplies such numbers: on a
+    processor that does, in a third of the time. Returned in the type that came.
+    """
     a, b, c = _COEFFICIENTS
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value is above 1 now
+    if _multiplies_bfloat16(matrices.device.type):
+        x = x.bfloat16()
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    return x.to(matrices.dtype)

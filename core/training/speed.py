@@ -91,11 +91,13 @@ def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precis
     prices = speed.prices(precision)
     step, layers, flops, numbers = _amounts(config, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
+    muon = work_per_token(config.model, vocab_size).muon_flops if config.train.optimizer == "muon" else 0
     return (
         step * prices.step_seconds
         + layers * prices.layer_seconds
         + flops * prices.flop_seconds
         + numbers * prices.number_seconds
+        + muon * speed.prices("bfloat16").flop_seconds  # if there is bfloat16, Muon takes it
         + tokens * work_per_token(config.model, vocab_size, precision).dropped * speed.drop_seconds
     )
 
@@ -105,11 +107,9 @@ def _amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float,
     work = work_per_token(config.model, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
     update = 8 * work.parameters  # AdamW reads four numbers for each parameter and writes three; clipping reads one
-    flops = tokens * work.flops
     if config.train.optimizer == "muon":
         update += 20 * work.muon_numbers  # gathered by shape, then read and written once each iteration
-        flops += work.muon_flops
-    return 1, work.layers, flops, tokens * work.numbers_moved + update
+    return 1, work.layers, tokens * work.flops, tokens * work.numbers_moved + update
 
 
 def _measure_prices(device: str, precision: str) -> Prices:
