@@ -6,7 +6,18 @@ python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [-
 import argparse
 from pathlib import Path
 
-from tests.benchmarks import ablation, generation, inspection, live, long_run, nanogpt, quality
+from tests.benchmarks import (
+    ablation,
+    estimates,
+    generation,
+    growth,
+    inspection,
+    live,
+    long_run,
+    nanogpt,
+    quality,
+    throughput,
+)
 from tests.benchmarks.report import report, send_to
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
@@ -16,6 +27,9 @@ BENCHMARKS = {
     "ablation": lambda given: ablation.measure(given.text),
     "generation": lambda given: generation.measure(given.nanogpt),
     "inspection": lambda given: inspection.measure(),
+    "throughput": lambda given: throughput.measure(given.nanogpt),
+    "estimates": lambda given: estimates.measure(),
+    "growth": lambda given: growth.measure(),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "long-run": lambda given: long_run.measure(),
 }
@@ -25,6 +39,9 @@ NEEDS = {
     "ablation": ("text",),
     "generation": ("nanogpt",),
     "inspection": (),
+    "throughput": ("nanogpt",),
+    "estimates": (),
+    "growth": (),
     "live": (),
     "long-run": (),
 }

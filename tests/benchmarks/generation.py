@@ -28,7 +28,7 @@ ROUNDS = 7
 
 
 def measure(checkout: Path, rounds: int = ROUNDS) -> None:
-    theirs = _import_model(checkout)
+    theirs = import_model(checkout)
     rows = []
     for config, lengths in SHAPES:
         with contextlib.redirect_stdout(io.StringIO()):  # it tells its number of parameters
@@ -40,7 +40,7 @@ def measure(checkout: Path, rounds: int = ROUNDS) -> None:
     report("Tokens a second, writing", rows)
 
 
-def _import_model(checkout: Path) -> Any:
+def import_model(checkout: Path) -> Any:
     spec = importlib.util.spec_from_file_location("nanogpt_model", checkout / "model.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,90 @@
+"""Time and memory told before six presets start, against what then happens in a real worker.
+
+The long ones are shortened: fewer steps, and measurements, texts and saves in about the same proportion to them.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from core.config import RunConfig
+from core.presets import preset
+from core.runs.capacity import threads, threads_for
+from core.runs.folder import RunFolder
+from core.runs.machine import machine_speed, run_precision
+from core.text.corpora import load_corpus
+from core.training.estimate import WORKER_BYTES, estimate
+from core.training.hardware import find_hardware
+from tests.benchmarks.report import report
+
+STEPS = {"gpt-quick": 2000, "bigram": 10_000, "gpt-tiny": 400, "gpt-fast": 640, "gpt-lecture": 10, "gpt2": 2}
+NEAR = 0.25
+
+
+def measure() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for name in ("runs", "texts", "downloads"):
+            (home / name).mkdir()
+        report("Estimates", [_row(home, name, steps) for name, steps in STEPS.items()])
+
+
+def shortened(config: RunConfig, steps: int) -> RunConfig:
+    """The same run in fewer steps; what happens every so many steps happens at least once, and takes less."""
+    train = config.train
+    share = steps / train.steps
+    changes: dict[str, Any] = {"train.steps": steps, "train.warmup_steps": min(train.warmup_steps, steps // 2)}
+    for interval, amount in (("eval_interval", "eval_windows"), ("sample_interval", "sample_length")):
+        times = train.steps / getattr(train, interval) * share
+        often = max(1, round(times))
+        changes[f"train.{interval}"] = -(-steps // often)
+        changes[f"train.{amount}"] = max(1, round(getattr(train, amount) * (1 + times) / (1 + often)))
+    changes["train.checkpoint_interval"] = max(1, round(train.checkpoint_interval * share))
+    changes["train.snapshots"] = min(train.snapshots, max(1, round(train.snapshots * share)))
+    return config.replace(changes)
+
+
+def _row(home: Path, name: str, steps: int) -> dict[str, Any]:
+    config = preset(name)
+    config = config if steps == config.train.steps else shortened(config, steps)
+    hardware = find_hardware("cpu")
+    config = config.replace({"train.device": "cpu"})
+    count = threads_for(config, threads())
+    speed = machine_speed(home, hardware, count, again_if_busy=True)
+    precision = run_precision(config, hardware, count, home).precision
+    vocabulary = len(set(load_corpus(config.data.corpus, home)))
+    expected = estimate(config, vocabulary, speed, precision)
+    folder = RunFolder.create(home, config)
+    peak = _run_worker(home, folder)
+    status = folder.status()
+    if status.state != "finished":
+        raise RuntimeError(f"{name} ended as {status.state}: {status.reason}")
+    needed = expected.memory_bytes + WORKER_BYTES
+    return {
+        "preset": name,
+        "steps": f"{steps} of {preset(name).train.steps}" if steps < preset(name).train.steps else str(steps),
+        "precision": precision,
+        "seconds told": f"{expected.seconds:.1f}",
+        "seconds taken": f"{status.seconds:.1f}",
+        "time": _off(expected.seconds, status.seconds),
+        "MB told": round(needed / 2**20),
+        "MB taken": round(peak / 2**20),
+        "memory": _off(needed, peak),
+    }
+
+
+def _off(told: float, taken: float) -> str:
+    off = told / taken - 1
+    return f"{100 * off:+.0f} %" + (" (!)" if abs(off) > NEAR else "")
+
+
+def _run_worker(home: Path, folder: RunFolder) -> int:
+    """Train the run in a worker as the app starts one: the most memory that it ever held, in bytes."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "core", "worker", folder.id], env=os.environ | {"GPT_EXPLORER_HOME": str(home)}
+    )
+    _, _, usage = os.wait4(worker.pid, 0)
+    return usage.ru_maxrss * (1024 if sys.platform.startswith("linux") else 1)
