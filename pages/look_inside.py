@@ -2,12 +2,13 @@
 
 import streamlit as st
 
+from core.errors import ExplorerError
 from explorer import state
 from explorer.inside.sections import sections_of
 from explorer.inside.view import MOST_SEEN, Inside
 from explorer.prompt import example_prompt, read_prompt
 from explorer.run_choice import open_chosen
-from explorer.ui import literal
+from explorer.ui import literal, show_error
 
 folder, opened = open_chosen(
     "Look inside",
@@ -32,4 +33,7 @@ if section.prompt and prompt.notes:
 if section.prompt and not prompt.ids:
     st.info("Type a few letters that the model knows, and you see what it makes of them.")
 else:
-    section.draw(Inside(folder, opened, prompt))
+    try:
+        section.draw(Inside(folder, opened, prompt))
+    except ExplorerError as error:  # the run's text is gone, say
+        show_error(error)

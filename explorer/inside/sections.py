@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.inside import attention, embeddings, predictions, table
+from explorer.inside import attention, embeddings, heads, predictions, surgery, table
 from explorer.inside.view import Inside
 
 
@@ -20,9 +20,11 @@ class Section(NamedTuple):
 
 SECTIONS = (
     Section("Attention", attention.draw, bigram=False),
+    Section("Heads", heads.draw, bigram=False, prompt=False),
     Section("Table", table.draw, gpt=False, prompt=False),
     Section("Predictions", predictions.draw),
     Section("Embeddings", embeddings.draw, prompt=False),
+    Section("Surgery", surgery.draw, bigram=False),
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.config import ModelConfig
-from core.model import GPT, Bigram
+from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
 from core.text.tokenizer import Tokenizer
 from explorer import state
@@ -15,6 +15,7 @@ from explorer.service import Opened
 MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 LAYER, HEAD = "inspect_layer", "inspect_head"
 PLAIN = {"displayModeBar": False}
+_LARGE = 20_000_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Inside:
     @property
     def tokenizer(self) -> Tokenizer:
         return self.opened.tokenizer
+
+    @property
+    def large(self) -> bool:
+        """Whether one pass through the model takes so long that pages do less at once and ask before they do much."""
+        return parameter_count(self.model) > _LARGE
 
     @property
     def key(self) -> tuple[str, int]:

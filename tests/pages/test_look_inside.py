@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.config import ModelConfig
 from core.model import build_model
 from core.training.checkpoints import save_weights
+from explorer import jobs
 from explorer.state import ROOT
 
 
@@ -146,3 +147,49 @@ def test_a_damaged_run_is_a_sentence(app, damaged_run):
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
+
+
+def press(app: AppTest, view: str) -> AppTest:
+    """Open a section, and wait until what it computes is there."""
+    app.query_params["view"] = view
+    app.run()
+    while any(job for job in jobs._jobs.values() if not job.ended):
+        jobs._thread.submit(lambda: None).result()
+        app.run()
+    return app.run()
+
+
+def test_heads_are_named_and_their_births_told(app, finished_run):
+    press(app, "Heads")
+    assert not app.exception
+    assert "clear habit" in said(app) or "No head has a clear habit" in said(app)
+    assert "What is head 1.1?" in said(app)
+    assert "keeps the habit" in said(app) or "born at step" in said(app)
+    board = next(figure for figure in figures(app) if len(figure["layout"].get("shapes", [])) == 4)
+    assert board["data"][0]["hovertext"][0].startswith("head 1.1:")
+
+
+def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
+    press(app, "Surgery")
+    assert not app.exception
+    whole = app.metric[0].value
+    assert len(app.metric) == 1 and "Nothing is silent yet" in said(app)
+    app.button_group(key="surgery_heads").set_value(["head 1.1", "head 1.2", "head 2.1", "head 2.2"])
+    press(app, "Surgery")
+    assert "Without head 1.1, head 1.2" in said(app)
+    assert app.metric[0].value == whole and app.metric[1].value != whole
+    assert app.metric[1].delta.startswith(("+", "-"))
+    app.button_group(key="surgery_how").set_value("mean")
+    press(app, "Surgery")
+    assert not app.exception
+    app.button(key="surgery_undo").click()
+    press(app, "Surgery")
+    assert len(app.metric) == 1 and "is missed most" in said(app)
+
+
+def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_home):
+    for path in (explorer_home / "texts").iterdir():
+        path.unlink()
+    press(app, "Surgery")
+    assert not app.exception
+    assert any("text" in error.value for error in app.error)

@@ -1,0 +1,184 @@
+"""What heads do, when they learned it, and what they are worth."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from core.inspection.heads import NAMED_FROM, ROLES, HeadName
+from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.theme import style
+
+
+def role_colors(palette: Palette) -> dict[str, str]:
+    """One colour a role, the same in every chart."""
+    return dict(zip(ROLES, palette.runs, strict=False))
+
+
+def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -> go.Figure:
+    """Every head with its role: layers downwards, heads across. A head without a habit stays pale.
+
+    Args:
+        names: by layer and head.
+    """
+    colors = role_colors(palette)
+    figure = go.Figure()
+    few = len(names[0]) <= 6
+    for layer, row in enumerate(names):
+        for head, name in enumerate(row):
+            figure.add_shape(
+                type="rect",
+                x0=head - 0.46, x1=head + 0.46, y0=layer - 0.42, y1=layer + 0.42,
+                fillcolor=colors[name.role] if name.role else palette.grid,
+                opacity=0.25 + 0.6 * name.score if name.role else 0.6,
+                line_width=0,
+            )  # fmt: skip
+    flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
+    figure.add_scatter(
+        x=[head for _, head, _ in flat],
+        y=[layer for layer, _, _ in flat],
+        mode="text",
+        text=[_words(layer, head, name, few) for layer, head, name in flat],
+        textfont={"color": palette.text, "size": 12 if few else 10},
+        hovertext=[f"head {layer + 1}.{head + 1}: {name.words}, {name.score:.2f}" for layer, head, name in flat],
+        hoverinfo="text",
+    )
+    style(figure, palette, height=40 + 74 * len(names))
+    figure.update_xaxes(visible=False, range=[-0.5, len(names[0]) - 0.5], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5], fixedrange=True)
+    return figure
+
+
+def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
+    """One head's score in every role, with the line from which on a role is named."""
+    colors = role_colors(palette)
+    figure = go.Figure(
+        go.Bar(
+            x=list(scores.values()),
+            y=[ROLES[role] for role in scores],
+            orientation="h",
+            marker={"color": [colors[role] for role in scores], "cornerradius": 3},
+            text=[f"{score:.2f}" for score in scores.values()],
+            textposition="outside",
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
+    )
+    figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
+    style(figure, palette, height=40 + 34 * len(scores))
+    figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
+    return figure
+
+
+def births_figure(
+    steps: Sequence[int],
+    scores: np.ndarray,
+    born: np.ndarray,
+    losses: tuple[Sequence[int], Sequence[float]],
+    role: str,
+    palette: Palette = LIGHT,
+) -> go.Figure:
+    """One role's score of every head over training, beside the validation loss; a dot marks each head's birth.
+
+    Args:
+        steps: (S,) of the snapshots.
+        scores: (S, L, H) from 0 to 1.
+        born: (L, H), the step from which on a head keeps the habit, or -1.
+        losses: steps and validation losses in nats.
+    """
+    color = role_colors(palette)[role]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=losses[0], y=losses[1], name="validation loss", yaxis="y2", mode="lines",
+        line={"color": palette.validation, "width": 2, "dash": "dot"}, hovertemplate="loss %{y:.3f}",
+    )  # fmt: skip
+    for layer, head in np.ndindex(*born.shape):
+        strong = born[layer, head] >= 0
+        figure.add_scatter(
+            x=list(steps),
+            y=scores[:, layer, head],
+            name=f"head {layer + 1}.{head + 1}",
+            mode="lines",
+            line={"color": color if strong else palette.lines, "width": 2.2 if strong else 1},
+            opacity=1 if strong else 0.5,
+            hovertemplate=f"head {layer + 1}.{head + 1}: %{{y:.2f}}<extra></extra>",
+        )
+        if strong:
+            place = list(steps).index(int(born[layer, head]))
+            figure.add_scatter(
+                x=[steps[place]],
+                y=[scores[place, layer, head]],
+                mode="markers+text",
+                text=[f"{layer + 1}.{head + 1}"],
+                textposition=("top center", "bottom center")[(layer * born.shape[1] + head) % 2],
+                textfont={"color": color, "size": 12},
+                marker={"color": color, "size": 9},
+                hovertemplate=f"head {layer + 1}.{head + 1} is born at step %{{x:,d}}<extra></extra>",
+            )
+    style(figure, palette, height=340)
+    figure.update_layout(
+        showlegend=False,
+        xaxis={"title": {"text": "step"}, "showgrid": False, "tickformat": ",d"},
+        yaxis={"title": {"text": ROLES[role]}, "range": [0, 1.08]},
+        yaxis2={
+            "title": {"text": "validation loss", "font": {"color": palette.validation, "size": 12}},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "tickfont": {"color": palette.muted, "size": 12},
+            "tickformat": ".1f",
+            "automargin": True,
+        },
+        margin={"l": 8, "r": 64, "t": 8, "b": 8},
+    )
+    return figure
+
+
+def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
+    """What the removal of each head costs: layers downwards, heads across, signed, centred on zero.
+
+    Args:
+        costs: (L, H) nats a token; nan where it is not known yet.
+    """
+    known = costs[~np.isnan(costs)]
+    most = float(np.abs(known).max()) if known.size else 1.0
+    layers, heads = costs.shape
+    words = [
+        [
+            "not tried yet" if np.isnan(cost) else f"without head {layer + 1}.{head + 1} the loss is {cost:+.3f}"
+            for head, cost in enumerate(row)
+        ]
+        for layer, row in enumerate(costs)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=costs,
+            zmin=-max(most, 1e-6),
+            zmax=max(most, 1e-6),
+            colorscale=colorscale(palette.diverging),
+            xgap=3,
+            ygap=3,
+            showscale=False,
+            text=[["" if np.isnan(cost) else f"{cost:+.2f}" for cost in row] for row in costs],
+            texttemplate="%{text}",
+            hovertext=words,
+            hoverinfo="text",
+        )
+    )
+    style(figure, palette, height=60 + 44 * layers)
+    figure.update_xaxes(tickvals=list(range(heads)), ticktext=[f"head {h + 1}" for h in range(heads)], fixedrange=True)
+    figure.update_yaxes(
+        tickvals=list(range(layers)),
+        ticktext=[f"layer {layer + 1} " for layer in range(layers)],
+        autorange="reversed",
+        fixedrange=True,
+    )
+    return figure
+
+
+def _words(layer: int, head: int, name: HeadName, few: bool) -> str:
+    place = f"{layer + 1}.{head + 1}"
+    if not few:
+        return place
+    return f"<b>{place}</b><br>{name.words}" + (f"<br>{name.score:.2f}" if name.role else "")

@@ -1,0 +1,124 @@
+"""What is each head for, and when did it learn it?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import streamlit as st
+import torch
+
+from core.inspection.heads import ROLES, HeadScores, births, name_heads, score_heads
+from core.inspection.progress import Progress, finish
+from core.runs.models import load_model
+from explorer.charts.heads import births_figure, role_bars, roles_board
+from explorer.curves import curve_rows
+from explorer.inside.material import windows
+from explorer.inside.view import PLAIN, Inside, choose_head, head_on_view
+from explorer.jobs import result_of
+from explorer.ui import card, current_palette
+
+MOST_SNAPSHOTS = 24
+PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer along a training and for large models
+
+
+def draw(inside: Inside) -> None:
+    """Every head's role, one head's scores, and the scores along the training."""
+    pieces = windows(inside, count=FEWER_PIECES if inside.large else PIECES)
+    tokens = inside.tokenizer.tokens
+    scores = result_of(
+        ("heads", *inside.key), lambda: score_heads(inside.model, pieces, tokens), "Watching all heads read"
+    )
+    if scores is None:
+        return
+    names = name_heads(scores)
+    left, right = st.columns([3, 2])
+    with left, card("What is each head for?", roles_in_words(names), more=_ROLES, key="card_roles"):
+        st.plotly_chart(roles_board(names, current_palette()), theme=None, config=PLAIN, key="roles_board")
+    layer, head = head_on_view(inside)
+    with right, card(f"What is head {layer + 1}.{head + 1}?", key="card_role"):
+        with st.container(horizontal=True):
+            layer, head = choose_head(inside)
+        own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
+        best = max(own, key=own.get)
+        named = names[layer][head].role is not None
+        st.caption(
+            f"{'It is' if named else 'It has no clear habit; it is most'} a {ROLES[best]} head: {own[best]:.0%} of the "
+            "attention that it could give this way goes there."
+        )
+        st.plotly_chart(role_bars(own, current_palette()), theme=None, config=PLAIN, key="role_bars")
+    _births_card(inside, pieces)
+
+
+def roles_in_words(names: list[list]) -> str:
+    """How many heads have a habit, and which is the clearest."""
+    flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
+    named = [entry for entry in flat if entry[2].role]
+    if not named:
+        return "No head has a clear habit at this step. Train on, or look at a later step."
+    layer, head, name = max(named, key=lambda entry: entry[2].score)
+    return (
+        f"{len(named)} of {len(flat)} heads {'has' if len(named) == 1 else 'have'} a clear habit. The clearest: head "
+        f"{layer + 1}.{head + 1}, {name.words} ({name.score:.2f})."
+    )
+
+
+def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
+    snapshots = inside.folder.snapshots()
+    if len(snapshots) < 3:
+        return
+    with card(
+        "When was each head born?",
+        "A head is born at the step from which on it keeps a habit. The dotted line is the validation loss.",
+        key="card_births",
+    ):
+        role = st.segmented_control(
+            "Role", list(ROLES), default="previous_token", required=True, key="birth_role",
+            format_func=ROLES.__getitem__, label_visibility="collapsed",
+        )  # fmt: skip
+        found = result_of(
+            ("births", inside.folder.id, snapshots[-1][0]),
+            lambda: scores_over_time(inside, pieces[:FEWER_PIECES]),
+            "Watching all heads at every step that was kept",
+        )
+        if found is None:
+            return
+        steps, scores = found
+        over_time = np.stack([getattr(one, role) for one in scores])  # (S, L, H)
+        born = births(steps, over_time)
+        measured = [row for row in curve_rows(inside.folder) if row.get("val_loss") is not None]
+        losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
+        st.caption(births_in_words(born, ROLES[role]))
+        figure = births_figure(steps, over_time, born, losses, role, current_palette())
+        st.plotly_chart(figure, theme=None, config=PLAIN, key="births")
+
+
+def births_in_words(born: np.ndarray, role: str) -> str:
+    """Which head came first, and how many there are."""
+    alive = np.argwhere(born >= 0)
+    if not len(alive):
+        return f"No head keeps the habit “{role}” to the end."
+    layer, head = min(alive.tolist(), key=lambda place: born[tuple(place)])
+    others = f" {len(alive)} heads keep it to the end." if len(alive) > 1 else ""
+    return f"The first {role} head is {layer + 1}.{head + 1}, born at step {born[layer, head]:,}.{others}"
+
+
+def scores_over_time(inside: Inside, pieces: torch.Tensor) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
+    """Scores of all heads at the kept steps, oldest first."""
+    snapshots = inside.folder.snapshots()
+    if len(snapshots) > MOST_SNAPSHOTS:
+        places = np.linspace(0, len(snapshots) - 1, MOST_SNAPSHOTS).round().astype(int)
+        snapshots = [snapshots[place] for place in places]
+    steps, scores = [], []
+    for done, (step, path) in enumerate(snapshots, start=1):
+        loaded = load_model(inside.folder, path)
+        scores.append(finish(score_heads(loaded.model, pieces, loaded.tokenizer.tokens)))
+        steps.append(step)
+        yield Progress(done, len(snapshots), (steps, scores))
+
+
+_ROLES = (
+    "Each head is watched on pieces of text that the model was not trained on. **Previous token**: it looks one letter "
+    "back. **Same token**: at earlier places of the same letter. **Start of text**: at the very first letter, often "
+    "a way of resting. **Start of the word**: at the last space or new line. **Induction**: where a pattern repeats, "
+    "at what came next the last time (Olsson 2022); measured on random letters said twice. A head gets a name from "
+    "a score of 0.3 on; spread evenly, attention scores below 0.1."
+)

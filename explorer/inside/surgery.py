@@ -1,0 +1,155 @@
+"""What becomes of the model when parts of it fall silent?"""
+
+import numpy as np
+import streamlit as st
+import torch
+
+from core.config import GenerationConfig
+from core.generation import generate
+from core.inspection.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
+from core.inspection.recording import read
+from core.text.display import kind_of, visible
+from explorer.charts.heads import costs_figure
+from explorer.charts.prediction import prediction_bars
+from explorer.inside.material import windows
+from explorer.inside.view import PLAIN, Inside
+from explorer.jobs import at_once, known, result_of
+from explorer.ui import card, current_palette
+
+HEADS, HALVES, HOW = "surgery_heads", "surgery_parts", "surgery_how"
+WRITTEN, WRITTEN_LARGE = 160, 12  # tokens of text, before and after
+PIECES, PIECES_LARGE = 16, 2  # of text that the loss is measured on
+GUESSES = 8
+
+
+def draw(inside: Inside) -> None:
+    """The switches, then text, next token and loss with and without, and what every head is worth."""
+    parts, silent = _switches(inside)
+    pieces = windows(inside, count=PIECES_LARGE if inside.large else PIECES)
+    means = _means(inside, pieces) if silent == "mean" else None
+    left, right = st.columns(2)
+    with left:
+        _outcome(inside, [], None, pieces, "As it is", "whole")
+    with right:
+        if parts:
+            title = f"Without {', '.join(map(str, parts[:4]))}{' …' if len(parts) > 4 else ''}"
+            _outcome(inside, parts, means, pieces, title, "cut")
+        else:
+            with card("Without …", height="stretch", key="card_cut"):
+                st.caption("Nothing is silent yet. Click a head above, and here stands what is left of the model.")
+    _ranking_card(inside, pieces, means, silent)
+
+
+def _switches(inside: Inside) -> tuple[list[Part], str]:
+    config = inside.config
+    with card(
+        "Which parts fall silent?",
+        "Click a head, an MLP or a whole block off and see what the model loses. Click it again to bring it back.",
+        more=_HOW,
+        key="card_switches",
+    ):
+        heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
+        halves = [Part(kind, layer) for kind in ("mlp", "block") for layer in range(config.n_layer)]
+        off = [*_pills("Heads", heads, HEADS), *_pills("MLPs and blocks", halves, HALVES)]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            silent = st.segmented_control(
+                "How", ["zero", "mean"], default="zero", required=True, key=HOW, label_visibility="collapsed",
+                format_func={"zero": "says nothing (zero)", "mean": "says the usual (mean)"}.__getitem__,
+            )  # fmt: skip
+            st.button("Bring all back", key="surgery_undo", disabled=not off, on_click=_bring_back, type="tertiary")
+    return off, silent
+
+
+def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
+    known = {str(part): part for part in parts}
+    if any(name not in known for name in st.session_state.get(key) or []):
+        st.session_state[key] = []  # of another run
+    chosen = st.pills(label, list(known), selection_mode="multi", key=key)
+    return [known[name] for name in chosen]
+
+
+def _bring_back() -> None:
+    st.session_state[HEADS], st.session_state[HALVES] = [], []
+
+
+def _outcome(
+    inside: Inside, parts: list[Part], means: Means | None, pieces: torch.Tensor, title: str, key: str
+) -> None:
+    """Loss, next token and text under surgery."""
+    told = _operate(inside, tuple(parts), means, pieces)
+    whole = _operate(inside, (), None, pieces)
+    with card(title, height="stretch", key=f"card_{key}"):
+        change = told["loss"] - whole["loss"]
+        st.metric(
+            "Validation loss, nats a token",
+            f"{told['loss']:.3f}",
+            f"{change:+.3f}" if parts else None,
+            delta_color="inverse",
+            help=f"On {len(pieces)} pieces of text that it was not trained on, always the same ones.",
+        )
+        tokens = inside.tokenizer.tokens
+        figure = prediction_bars(
+            told["next"],
+            [visible(token) for token in tokens],
+            [kind_of(token) for token in tokens],
+            current_palette(),
+            count=GUESSES,
+        )
+        st.plotly_chart(figure, theme=None, config=PLAIN, key=f"surgery_next_{key}")
+        st.code(told["text"], language=None, wrap_lines=True)
+
+
+def _operate(inside: Inside, parts: tuple[Part, ...], means: Means | None, pieces: torch.Tensor) -> dict:
+    """Loss on the pieces, next-token probabilities (V,) and a text, with some parts silent; remembered."""
+
+    def compute() -> dict:
+        tap = ablating(inside.model, parts, means) if parts else None
+        how = GenerationConfig(max_new_tokens=WRITTEN_LARGE if inside.large else WRITTEN)
+        written = [token.id for token in generate(inside.model, inside.prompt.ids, how, tap=tap, alternatives=0)]
+        return {
+            "loss": loss_without(inside.model, pieces, parts, means),
+            "next": read(inside.model, torch.tensor([inside.prompt.ids]), tap)[0, -1].softmax(-1).numpy(),
+            "text": inside.prompt.text + inside.tokenizer.decode(written),
+        }
+
+    return at_once(("surgery", *inside.key, inside.prompt.text, parts, means is not None), compute)
+
+
+def _means(inside: Inside, pieces: torch.Tensor) -> Means:
+    return at_once(("means", *inside.key), lambda: mean_activations(inside.model, pieces))
+
+
+def _ranking_card(inside: Inside, pieces: torch.Tensor, means: Means | None, silent: str) -> None:
+    with card(
+        "What is each head worth?",
+        "Every head is silenced alone, and the validation loss measured on the same pieces of text.",
+        key="card_costs",
+    ):
+        key = ("ranking", *inside.key, silent)
+        if inside.large and known(key) is None and not st.button("Try every head (takes minutes)", key="rank_go"):
+            return
+        found = result_of(key, lambda: rank_heads(inside.model, pieces, means), "Silencing one head after another")
+        if found is None:
+            return
+        costs = np.full((inside.config.n_layer, inside.config.n_head), np.nan)
+        for cost in found:
+            costs[cost.layer, cost.head] = cost.increase
+        st.caption(costs_in_words(costs))
+        st.plotly_chart(costs_figure(costs, current_palette()), theme=None, config=PLAIN, key="costs")
+
+
+def costs_in_words(costs: np.ndarray) -> str:
+    """The head that is missed most, and those that nobody misses."""
+    layer, head = np.unravel_index(np.nanargmax(costs), costs.shape)
+    spare = int((costs < 0.01).sum())
+    return (
+        f"Head {layer + 1}.{head + 1} is missed most: without it the loss rises by {costs[layer, head]:.3f}. "
+        f"{spare} of {costs.size} could go and cost less than 0.01 each."
+    )
+
+
+_HOW = (
+    "**Zero**: the part says nothing at all. **Mean**: it says what it says on average, whatever it reads, which "
+    "leaves the rest of the model in a state it knows. Text is written from your prompt with the same dice on both "
+    "sides, so every difference comes from the surgery."
+)

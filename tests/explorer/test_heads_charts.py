@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from core.inspection.heads import HeadName
+from explorer.charts.heads import births_figure, costs_figure, role_bars, roles_board
+from explorer.charts.palette import DARK, LIGHT
+from explorer.inside.heads import births_in_words, roles_in_words
+from explorer.inside.surgery import costs_in_words
+
+PREVIOUS = HeadName("previous_token", "previous token", 0.9)
+NONE = HeadName(None, "no habit found", 0.1)
+
+
+def test_every_head_stands_on_the_board_with_its_role():
+    figure = roles_board([[PREVIOUS, NONE], [NONE, NONE]])
+    assert len(figure.layout.shapes) == 4
+    (words,) = figure.data
+    assert words.hovertext[0] == "head 1.1: previous token, 0.90"
+    assert list(zip(words.x, words.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert figure.layout.shapes[0].fillcolor != figure.layout.shapes[1].fillcolor
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([[PREVIOUS, NONE]], "1 of 2 heads has a clear habit. The clearest: head 1.1, previous token (0.90)."),
+        ([[NONE], [PREVIOUS]], "The clearest: head 2.1, previous token"),
+        ([[NONE, NONE]], "No head has a clear habit at this step."),
+    ],
+)
+def test_the_board_is_read_in_words(names, sentence):
+    assert sentence in roles_in_words(names)
+
+
+def test_a_role_has_its_colour_everywhere():
+    bars = role_bars({"previous_token": 0.8, "induction": 0.1}, DARK)
+    board = roles_board([[PREVIOUS]], DARK)
+    assert bars.data[0].marker.color[0] == board.layout.shapes[0].fillcolor
+
+
+def test_births_are_marked_where_the_habit_begins_to_stay():
+    scores = np.array([[[0.0, 0.1]], [[0.5, 0.2]], [[0.9, 0.1]]])
+    born = np.array([[10, -1]])
+    figure = births_figure([0, 10, 20], scores, born, ([0, 20], [4.0, 2.0]), "induction", LIGHT)
+    (dot,) = [trace for trace in figure.data if trace.mode == "markers+text"]
+    assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
+    assert births_in_words(born, "induction") == "The first induction head is 1.1, born at step 10."
+    assert "No head keeps" in births_in_words(np.array([[-1, -1]]), "induction")
+
+
+def test_costs_are_centred_on_zero_and_read_in_words():
+    costs = np.array([[0.5, np.nan], [-0.1, 0.0]])
+    figure = costs_figure(costs)
+    heat = figure.data[0]
+    assert (heat.zmin, heat.zmax) == (-0.5, 0.5)
+    assert heat.hovertext[0][1] == "not tried yet"
+    assert "without head 2.1 the loss is -0.100" in heat.hovertext[1][0]
+    assert costs_in_words(np.array([[0.5, 0.001], [-0.1, 0.2]])) == (
+        "Head 1.1 is missed most: without it the loss rises by 0.500. 2 of 4 could go and cost less than 0.01 each."
+    )
