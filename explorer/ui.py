@@ -1,11 +1,14 @@
 """The few pieces of layout that every page shares. Titles and sentences given here are ours, never a user's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
+from plotly import graph_objects as go
 
 from core.errors import ExplorerError
+from explorer.charts.numbers import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components._assets import ASSETS
 
@@ -41,6 +44,47 @@ def card(
         if note:
             st.caption(note)
         yield
+
+
+def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
+    """A plotly chart that can be taken along: as SVG by the button in its corner, its numbers as CSV by the one below.
+
+    Args:
+        figure: already in the app's look (`explorer.charts.theme.style`).
+        key: as of any widget.
+        numbers: gives the columns of the CSV; asked only when somebody wants them.
+        name: of the files, without an ending.
+        options: further ones of `st.plotly_chart`.
+
+    Returns:
+        what `st.plotly_chart` does.
+    """
+    drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
+    with st.container(horizontal=True, horizontal_alignment="right", key=f"{key}_take"):
+        st.download_button(
+            "CSV",
+            lambda: csv_of(numbers()),
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            key=f"{key}_csv",
+            help="The numbers of this chart, for a spreadsheet.",
+            on_click="ignore",
+            type="tertiary",
+            icon=":material/download:",
+        )
+    return drawn
+
+
+def takeaway(name: str) -> dict[str, Any]:
+    """Plotly's settings by which the one button of a chart saves it as a drawing (SVG) of that name."""
+    return {
+        "displayModeBar": "hover",
+        "displaylogo": False,
+        "modeBarButtons": [["toImage"]],
+        "toImageButtonOptions": {"format": "svg", "filename": name},
+        "locale": "en",
+        "locales": {"en": {"dictionary": {"Download plot": "Save as SVG"}}},
+    }
 
 
 def show_error(error: ExplorerError | str) -> None:

@@ -1,5 +1,7 @@
 """How tokens and shares are written in charts."""
 
+from collections.abc import Iterable
+
 
 def plain(text: str) -> str:
     """Text for plotly, which reads a little HTML in labels: here nothing of it is a tag."""
@@ -18,3 +20,14 @@ def percent(share: float) -> str:
     if share >= 0.001:
         return f"{share * 100:.1f} %"
     return "less than 0.1 %" if share else "0 %"
+
+
+def cut(token: str, most: int = 8) -> str:
+    """A shown token short enough for a cell."""
+    return token if len(token) <= most else token[: most - 1] + "…"
+
+
+def room_for(tokens: Iterable[str], columns: int, beside: int = 110) -> int | None:
+    """Pixels that a chart with a column of tokens each needs; None where all are letters, which fit into any width."""
+    longest = max((min(8, len(token)) for token in tokens), default=1)
+    return None if longest <= 2 else beside + columns * (12 + 8 * longest)

@@ -8,6 +8,7 @@ from core.inspection.recording import run_with
 from core.text.display import kind_of, visible
 from explorer.charts.prediction import prediction_bars
 from explorer.components.token_text import token_text
+from explorer.inside import attribution, lens
 from explorer.inside.view import PLAIN, Inside
 from explorer.ui import card, current_palette
 from explorer.written import WrittenToken
@@ -16,18 +17,23 @@ MOST_GUESSES = 12
 
 
 def draw(inside: Inside) -> None:
-    """What comes next, and how well each letter of the prompt itself was foreseen."""
-    prompt = inside.prompt
+    """What comes next, how well each letter of the prompt was foreseen, and how the model comes to say so."""
     left, right = st.columns([4, 5])
     with left:
         next_card(inside, MOST_GUESSES)
-    with (
-        right,
-        card(
-            "Did it see your prompt coming?",
-            "Each letter is shaded by how likely the model held it, having read only what stands before it.",
-            key="card_foreseen",
-        ),
+    with right:
+        foreseen_card(inside)
+    lens.draw(inside)
+    attribution.draw(inside)
+
+
+def foreseen_card(inside: Inside) -> None:
+    """How well each letter of the prompt itself was foreseen."""
+    prompt = inside.prompt
+    with card(
+        "Did it see your prompt coming?",
+        "Each letter is shaded by how likely the model held it, having read only what stands before it.",
+        key="card_foreseen",
     ):
         if len(prompt.ids) < 2:
             st.caption("Type at least two letters.")

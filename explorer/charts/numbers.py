@@ -1,0 +1,48 @@
+"""The numbers behind a chart, as a file that a spreadsheet opens."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+Columns = Mapping[str, Sequence[Any] | np.ndarray]
+"""Columns of a table by their names, all equally long."""
+
+
+def csv_of(columns: Columns) -> str:
+    """The columns as CSV with one line of names; numbers keep six digits, what is not known stays empty."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+def matrix_columns(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str, str]
+) -> Columns:
+    """A matrix (R, C) as a long table, a line for each cell: which row, its place, which column, its place, the value.
+
+    Places count from 1, because the same letter may stand at several.
+
+    Args:
+        rows, columns: R and C labels.
+        names: of what the rows, the columns and the values are.
+    """
+    places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
+    row_name, column_name, value_name = names
+    return {
+        row_name: [rows[row] for row, _ in places],
+        f"{row_name} no.": [row + 1 for row, _ in places],
+        column_name: [columns[column] for _, column in places],
+        f"{column_name} no.": [column + 1 for _, column in places],
+        value_name: [values[place] for place in places],
+    }
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return value

@@ -1,0 +1,87 @@
+"""Who said that?"""
+
+from typing import Literal
+
+import streamlit as st
+
+from core.inspection.attribution import Attribution, attribute
+from core.inspection.recording import PartError, run_with
+from core.model import GPT
+from core.text.display import visible
+from explorer.charts.attribution import attribution_bars, signed, strongest
+from explorer.inside.kept import kept
+from explorer.inside.tokens import MOST_OFFERED, choose_token, likeliest
+from explorer.inside.view import Inside
+from explorer.ui import card, chart, current_palette, literal
+
+TOKEN, RIVAL = "said_token", "said_rival"
+_NOBODY, _AVERAGE = -1, -2  # among the rivals, beside tokens
+_MORE = (
+    "All parts of the model add to one long list of numbers, the residual stream, and the last layer reads the score "
+    "(**logit**) of each letter off that list. So the score is a sum, and each part's share in it can be told: what "
+    "speaks for the letter is orange, what speaks against it blue, and the black bar is all of them together. Against "
+    "a rival, it is the lead over that rival that is shared out: *why this letter rather than that one?* Only what a "
+    "part writes itself counts, not how it helps others (Elhage 2021, *logit attribution*)."
+)
+
+
+def draw(inside: Inside) -> None:
+    """The shares of all parts in one next token's logit. A bigram has only one part, its table."""
+    if not isinstance(inside.model, GPT):
+        return
+    with card("Who said that?", more=_MORE, key="card_said"):
+        model, ids = inside.model, inside.prompt.ids
+        offered = kept(model, ("next", *ids), lambda: likeliest(run_with(model, ids)[-1]))
+        left, right = st.columns(2)
+        with left:
+            token = choose_token("The next letter", TOKEN, offered, inside.tokenizer, default=offered[0])
+        with right:
+            against = _choose_rival(inside, offered, token)
+        try:
+            found = kept(model, ("said", token, against, *ids), lambda: attribute(model, ids, token, against))
+        except PartError as error:
+            st.info(literal(str(error)))
+            return
+        said = attribution_in_words(found, inside, against)
+        st.caption(literal(said))
+        shares = found.shares()
+        chart(
+            attribution_bars(strongest(_felt(shares)), current_palette()),
+            key="said",
+            numbers=lambda: {"part": [words for words, _ in shares], "share": [share for _, share in shares]},
+            name="who-said-that",
+        )
+
+
+def attribution_in_words(found: Attribution, inside: Inside, against: int | str) -> str:
+    """The sum and who had most to do with it."""
+    shown = inside.tokenizer.tokens
+    shares = sorted(found.shares(), key=lambda row: row[1])
+    (lowest, least), (highest, most) = shares[0], shares[-1]
+    token = f"'{visible(shown[found.token])}'"
+    what = {
+        "zero": f"give {token} a score of {signed(found.total)}",
+        "mean": f"lift {token} by {signed(found.total)} over the average letter",
+    }.get(against) or f"give {token} a lead of {signed(found.total)} over '{visible(shown[int(against)])}'"
+    spoke = f"most for it speaks {highest} ({signed(most)})" if most > 0 else "nothing speaks for it"
+    objected = f"most against it {lowest} ({signed(least)})" if least < 0 else "nothing against it"
+    return f"All parts together {what}; {spoke}, {objected}."
+
+
+def _felt(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Without the parts that this model does not have, which say exactly nothing."""
+    return [(words, share) for words, share in shares if share or words.startswith(("head", "MLP"))]
+
+
+def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
+    """The same choices whatever the token is, so that none is lost when it changes; nobody is his own rival."""
+    choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
+    if st.session_state.get(RIVAL) not in choices:
+        st.session_state[RIVAL] = _NOBODY
+    tokens, own = inside.tokenizer.tokens, {_NOBODY: "nothing (the score itself)", _AVERAGE: "the average letter"}
+    rival = st.selectbox(
+        "Compared with", choices, key=RIVAL, format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'"
+    )
+    if rival == token:
+        return "zero"
+    return {_NOBODY: "zero", _AVERAGE: "mean"}.get(rival, rival)

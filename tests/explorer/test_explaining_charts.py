@@ -1,0 +1,91 @@
+"""Charts of the logit lens and of attribution, and what every chart can be saved as."""
+
+import numpy as np
+import pytest
+
+from core.inspection.lens import Lens
+from explorer.charts.attribution import attribution_bars, signed, strongest
+from explorer.charts.lens import lens_heatmap
+from explorer.charts.numbers import csv_of, matrix_columns
+from explorer.charts.palette import LIGHT
+from explorer.charts.words import cut, room_for
+from explorer.inside.lens import lens_columns, lens_in_words
+from explorer.ui import takeaway
+
+SAID = [[["a", "b"], ["<", "b"]], [["b", "a"], ["<", "a"]], [["b", "a"], ["c", "<"]]]  # (S, T, K)
+LENS = Lens(
+    ids=np.zeros((3, 2, 2), dtype=np.int64),
+    probabilities=np.array([[[0.6, 0.4], [0.5, 0.3]], [[0.7, 0.3], [0.5, 0.2]], [[0.9, 0.1], [0.62, 0.2]]]),
+    answer=np.array([0, 0]),
+    answer_probability=np.array([[0.4, 0.1], [0.7, 0.1], [0.9, 0.62]]),
+    first=np.array([1, 2]),
+    settled=np.array([1, 2]),
+)
+
+
+def test_the_lens_reads_from_the_embedding_up_and_rings_where_the_answer_stays():
+    figure = lens_heatmap(SAID, LENS.probabilities, LENS.settled, ["x", "⏎"])
+    cells, rings = figure.data
+    assert cells.text[0][1] == "&lt;" and cells.text[2][1] == "c"
+    assert cells.hovertext[1][0] == "having read 'x', after block 1:<br>'b' comes next with 70 %<br>then 'a' 30 %"
+    assert "from the embedding alone" in cells.hovertext[0][0]
+    assert [label.strip() for label in figure.layout.yaxis.ticktext] == ["embedding", "block 1", "block 2"]
+    assert figure.layout.yaxis.range[0] < figure.layout.yaxis.range[1]
+    assert (min(rings.y[:5]) + max(rings.y[:5])) / 2 == 1 and rings.y[5] is None
+    assert (min(rings.y[6:11]) + max(rings.y[6:11])) / 2 == 2
+
+
+def test_the_lens_must_fit_its_tokens():
+    with pytest.raises(ValueError, match="3 stages of 2 tokens do not fit 1 tokens"):
+        lens_heatmap(SAID, LENS.probabilities, LENS.settled, ["x"])
+
+
+def test_the_lens_in_words_and_numbers():
+    assert lens_in_words(LENS, SAID, ["x", "⏎"]) == (
+        "After '⏎' its answer 'c' (62 %) leads from block 2 on (just before that it would have been '<'); "
+        "of all 2 answers here 1 stood before the last block."
+    )
+    columns = lens_columns(LENS, SAID, ["x", "⏎"])
+    assert columns["stage"][2] == "block 1" and columns["says"] == ["a", "<", "b", "<", "b", "c"]
+    assert columns["settled"] == [0, 0, 1, 0, 1, 1]
+
+
+def test_shares_are_drawn_with_their_sign_and_their_sum():
+    (bars,) = attribution_bars([("MLP 1", 2.0), ("head 1.1", -0.5)]).data
+    assert list(bars.x) == [2.0, -0.5, 1.5]
+    assert list(bars.text) == ["+2.00", "−0.50", "+1.50"]
+    assert bars.marker.color[0] == LIGHT.diverging[-2] and bars.marker.color[1] == LIGHT.diverging[1]
+    assert signed(-0.001) == "0.00"
+
+
+def test_of_many_shares_the_weakest_are_added_up():
+    shares = [(str(index), float(index)) for index in range(-5, 6)]
+    kept = strongest(shares, 5)
+    assert [words for words, _ in kept] == ["-5", "-4", "4", "5", "7 others"]
+    assert sum(share for _, share in kept) == sum(share for _, share in shares)
+    assert strongest(shares[:5], 5) == shares[:5]
+
+
+def test_numbers_become_a_table_that_a_spreadsheet_opens():
+    columns = matrix_columns(
+        np.array([[0.5, np.nan], [1 / 3, 2.0]]), ["a", ","], ["x", "y"], ("row", "column", "share")
+    )
+    assert csv_of(columns).splitlines() == [
+        "row,row no.,column,column no.,share",
+        "a,1,x,1,0.5",
+        "a,1,y,2,",
+        '",",2,x,1,0.333333',
+        '",",2,y,2,2',
+    ]
+
+
+def test_a_chart_is_saved_as_a_drawing():
+    config = takeaway("logit-lens")
+    assert config["toImageButtonOptions"] == {"format": "svg", "filename": "logit-lens"}
+    assert config["modeBarButtons"] == [["toImage"]]
+
+
+def test_words_get_more_room_than_letters():
+    assert room_for(["a", "··"], 30) is None
+    assert room_for(["question"], 10) > 700
+    assert cut("questionable") == "questio…" and cut("question") == "question"
