@@ -23,9 +23,9 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
     """Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why."""
     by_letter = isinstance(tokenizer, CharTokenizer)
     text = typed if by_letter and NEWLINE_SIGN in tokenizer.tokens else typed.replace(NEWLINE_SIGN, "\n")
-    unseen = list(dict.fromkeys(character for character in text if character not in tokenizer.tokens))
+    unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []
     notes = []
-    if by_letter and unseen:
+    if unseen:
         text = "".join(character for character in text if character in tokenizer.tokens)
         named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
         several = len(unseen) > 1

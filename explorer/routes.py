@@ -7,7 +7,7 @@ import asyncio
 import gzip
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError
 from core.home import home
+from core.runs.exchange import pack, why_not
 from core.runs.folder import RunFolder, open_run
+from explorer.exchange import EXPORTS
 from explorer.streams import Feeds
 from explorer.writing import write
 
@@ -49,25 +51,37 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
 
 
 async def download(request: Request, places: asyncio.Semaphore) -> Response:
-    """The run's folder as a zip, named after the run. A HEAD request makes none."""
+    """The run's folder as a zip, named after the run; with `?for=` its model in another program's form.
+
+    A HEAD request makes none.
+    """
     folder = _run_of(request)
     if isinstance(folder, Response):
         return folder
     name = re.sub(r"[^\w-]+", "-", folder.name, flags=re.ASCII).strip("-")[:60] or "run"
-    archive = _Archive(folder, f"{name}-{folder.id}.zip", places)
+    kind = request.query_params.get("for")
+    if kind is None:
+        archive = _Archive(folder.zip_to, f"{name}-{folder.id}.zip", places)
+    elif kind not in EXPORTS:
+        return PlainTextResponse(f"A model can be taken {' or '.join(EXPORTS)}, and nowhere else.", status_code=404)
+    elif obstacle := why_not(folder, kind):
+        return PlainTextResponse(obstacle, status_code=409)
+    else:
+        archive = _Archive(partial(pack, folder, kind), EXPORTS[kind].file_name(name), places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 
 class _Archive(Response):
-    """A run as a zip. It is made in a file without a name, so nothing is left behind, however the sending ends."""
+    """What is made when it is asked for, in a file without a name: nothing is left behind, however the sending ends."""
 
     media_type = "application/zip"
 
-    def __init__(self, folder: RunFolder, filename: str, places: asyncio.Semaphore):
+    def __init__(self, make: Callable[[BinaryIO], None], filename: str, places: asyncio.Semaphore):
         told = {"Content-Disposition": f'attachment; filename="{filename}"', "Accept-Ranges": "none"}
-        super().__init__(headers=told)
+        media_type = self.media_type if filename.endswith(".zip") else "application/octet-stream"
+        super().__init__(headers=told, media_type=media_type)
         del self.headers["content-length"]  # known only when the archive is made
-        self.folder, self.places = folder, places
+        self.make, self.places = make, places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.places.locked():
@@ -77,10 +91,13 @@ class _Archive(Response):
         async with self.places:
             with tempfile.TemporaryFile(prefix="gpt-explorer-") as file:
                 try:
-                    await asyncio.to_thread(self.folder.zip_to, file)
+                    await asyncio.to_thread(self.make, file)
                 except OSError as error:
                     sentence = f"The archive cannot be made: {error.strerror}. Is there room for temporary files?"
                     await PlainTextResponse(sentence, status_code=500)(scope, receive, send)
+                    return
+                except ExplorerError as error:
+                    await PlainTextResponse(str(error), status_code=500)(scope, receive, send)
                     return
                 headers = dict(self.headers) | {"Content-Length": str(file.tell())}
                 file.seek(0)

@@ -106,6 +106,6 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
     with st.container(horizontal=True, gap="small"):
         query = state.query_for(row.id)
         st.page_link(state.page_file("train"), label="Watch" if row.going_on else "Open", query_params=query)
-        if not row.going_on and status.step:
+        if not row.going_on and row.folder.has_weights:
             st.page_link(state.page_file("look_inside"), label="Look inside", query_params=query)
             st.page_link(state.page_file("generate"), label="Generate", query_params=query)

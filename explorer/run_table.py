@@ -11,6 +11,7 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_figure
+from explorer.exchange_cards import draw_exports
 from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
 from explorer.ui import card, current_palette, literal
@@ -58,6 +59,8 @@ def draw_actions(picked: list[RunRow]) -> None:
                 _rename(one)
         if one:
             _download(one.folder)
+        if one and one.record:
+            draw_exports(one.folder)
         if st.button(
             f"Delete {len(picked)} runs" if len(picked) > 1 else "Delete", key="run_delete", icon=":material/delete:"
         ):

@@ -14,7 +14,7 @@ from core.errors import ExplorerError, TextError
 from core.text.batches import random_batch
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.display import kind_of, visible
-from core.text.own_text import check_trainable, delete_text, read_text, save_text
+from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 from core.text.split import split_point
 from core.text.tokenizer import CharTokenizer
 from explorer import service, state
@@ -92,7 +92,7 @@ def _own_text() -> None:
         st.text_area("Text", key="own_text", height=180, placeholder="A few pages at least; more is better.")
         st.button("Use this text", key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
-        st.file_uploader("A plain text file in UTF-8", type="txt", key="own_file")
+        st.file_uploader("A plain text file in UTF-8", type="txt", key="own_file", max_upload_size=MAX_BYTES >> 20)
         st.button("Use this file", key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := state.recall("own_text_problem"):
         show_error(problem)

@@ -10,6 +10,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
 from core.settings import value_at
 from explorer import service
+from explorer.exchange_cards import draw_exports
 from explorer.fork_cards import draw_fork, draw_parent
 from explorer.run_rows import corpus_titles
 from explorer.state import open_page
@@ -45,6 +46,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
             if st.button("Train again", key="train_again", icon=":material/tune:", help=_AGAIN):
                 open_page("train", config=config)
             draw_fork(folder)
+            draw_exports(folder)
 
 
 def machine_in_words(record: RunRecord) -> str:

@@ -14,6 +14,7 @@ from core.runs.forks import fork
 from core.settings import Setting, fields_of
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
+from core.text.tokenizer import load_tokenizer
 from core.training.estimate import Estimate, check_fits, estimate
 from core.words import memory_in_words
 from explorer import service
@@ -166,7 +167,8 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         hardware = service.hardware(config.train.device)
         choice, speed = service.run_precision(config), service.run_speed(config)
-        figures = estimate(config, _vocabulary(config.data.corpus, text), speed, choice.precision)
+        known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
+        figures = estimate(config, known, speed, choice.precision)
         _draw_estimate(figures)
         check_fits(figures.memory_bytes, hardware)
         st.caption(f"{hardware.sentence} It computes in {choice.sentence}")
@@ -213,6 +215,12 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
 def _vocabulary(corpus: str, _text: str) -> int:
     """How many different characters a text has. A name stands for one text for ever, so it is the key."""
     return len(set(_text))
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={RunFolder: lambda folder: folder.id})
+def _tokens_known(folder: RunFolder) -> int:
+    """How many tokens a run's model knows: an imported one may have fifty thousand, whatever the text."""
+    return load_tokenizer(folder.tokenizer_path).vocab_size
 
 
 def _draw_preview(kind: str) -> None:

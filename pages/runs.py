@@ -4,10 +4,14 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer import run_table, service, state
+from explorer.exchange_cards import draw_import
 from explorer.run_rows import read_rows
 from explorer.ui import empty_state, page_header, show_error
 
-page_header("Runs", "Everything that was trained here. Tick runs to compare their curves.")
+with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
+    with st.container(gap=None):
+        page_header("Runs", "Everything that was trained here. Tick runs to compare their curves.")
+    draw_import()
 if notice := state.take_notice():
     st.toast(notice)
 try:

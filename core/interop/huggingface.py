@@ -88,6 +88,22 @@ def write_folder(folder: Path, model: GPT | Bigram) -> None:
     (folder / CONFIG).write_text(json.dumps(settings, indent=2))
 
 
+def check_writable(config: ModelConfig) -> None:
+    """Raises ForeignModelError naming the parts of a model that GPT-2 has not."""
+    lacking = {
+        "a bigram table instead of a transformer": config.kind != "gpt",
+        f"the norm {config.norm!r}": config.norm != "layer",
+        f"the positions {config.position!r}": config.position != "learned",
+        f"the activation {config.activation!r}": config.activation not in _ACTIVATIONS.values(),
+        "no causal mask": not config.causal,
+        "no residual connections": not config.residual,
+        "normalised queries and keys": config.qk_norm,
+        "counted pairs to start from": config.bigram_start,
+    }
+    if parts := [part for part, lacks in lacking.items() if lacks]:
+        raise ForeignModelError(f"GPT-2 has no such part: this model has {' and '.join(parts)}.")
+
+
 def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_bytes())
@@ -135,19 +151,8 @@ def _our_config(settings: dict[str, Any]) -> tuple[ModelConfig, int]:
 
 def _their_settings(model: GPT | Bigram) -> dict[str, Any]:
     config = model.config
+    check_writable(config)
     theirs = {ours: name for name, ours in _ACTIVATIONS.items()}
-    lacking = {
-        "a bigram table instead of a transformer": config.kind != "gpt",
-        f"the norm {config.norm!r}": config.norm != "layer",
-        f"the positions {config.position!r}": config.position != "learned",
-        f"the activation {config.activation!r}": config.activation not in theirs,
-        "no causal mask": not config.causal,
-        "no residual connections": not config.residual,
-        "normalised queries and keys": config.qk_norm,
-        "counted pairs to start from": config.bigram_start,
-    }
-    if parts := [part for part, lacks in lacking.items() if lacks]:
-        raise ForeignModelError(f"GPT-2 has no such part: this model has {' and '.join(parts)}.")
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

@@ -74,19 +74,7 @@ def write_checkpoint(path: Path, model: GPT | Bigram, step: int = 0, val_loss: f
         OSError: the file cannot be written.
     """
     config = model.config
-    plain = ModelConfig(
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        block_size=config.block_size,
-        dropout=config.dropout,
-        bias=config.bias,
-        zero_init=config.zero_init,  # only how it began
-        activation="gelu_tanh" if config.activation == "gelu_tanh" else "gelu",  # nearly the same
-    )
-    if config != plain:
-        names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
-        raise ForeignModelError(f"nanoGPT's model cannot be set to this one's {' and '.join(names)}.")
+    check_writable(config)
     weights = {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
     settings = {
@@ -100,6 +88,23 @@ def write_checkpoint(path: Path, model: GPT | Bigram, step: int = 0, val_loss: f
         "config": {},
     }
     torch.save(checkpoint, path)
+
+
+def check_writable(config: ModelConfig) -> None:
+    """Raises ForeignModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
+    plain = ModelConfig(
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        block_size=config.block_size,
+        dropout=config.dropout,
+        bias=config.bias,
+        zero_init=config.zero_init,  # only how it began
+        activation="gelu_tanh" if config.activation == "gelu_tanh" else "gelu",  # nearly the same
+    )
+    if config != plain:
+        names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
+        raise ForeignModelError(f"nanoGPT's model cannot be set to this one's {' and '.join(names)}.")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -4,7 +4,11 @@ An imported model is a run that has finished without a single step: it opens whe
 needed, and can be forked to be trained further.
 """
 
+import shutil
+import tempfile
+import zipfile
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from core.config import RunConfig
 from core.errors import ExplorerError
@@ -17,6 +21,8 @@ from core.runs.records import Status
 from core.text.corpora import load_corpus
 from core.text.tokenizer import CharTokenizer, Tokenizer
 from core.training.checkpoints import save_weights
+
+Kind = Literal["huggingface", "nanogpt"]
 
 _PADDED, _GPT2 = 50_304, 50_257  # nanoGPT rounds GPT-2's vocabulary up to a number that GPUs like
 
@@ -81,6 +87,36 @@ def export_nanogpt(run: RunFolder, path: Path, weights: Path | None = None) -> N
         write_tokenizer(path.parent, loaded.tokenizer)
     except OSError as error:
         raise ExplorerError(f"The model cannot be written to {path.name} ({error.strerror}).") from None
+
+
+def why_not(run: RunFolder, kind: Kind) -> str:
+    """A sentence on why a run's model cannot be written in that form; "" where it can.
+
+    Raises RunError where the run's record cannot be read.
+    """
+    try:
+        (huggingface if kind == "huggingface" else nanogpt).check_writable(run.record().config.model)
+    except ForeignModelError as error:
+        return str(error)
+    return ""
+
+
+def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
+    """Write a run's model into one file: nanoGPT's `ckpt.pt`, or Hugging Face's folder as a zip.
+
+    Raises ExplorerError where the model has parts that the others have not, or the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
+        place = Path(temporary)
+        if kind == "nanogpt":
+            export_nanogpt(run, place / "ckpt.pt")
+            with (place / "ckpt.pt").open("rb") as written:
+                shutil.copyfileobj(written, file, 1 << 20)
+            return
+        export_hugging_face(run, place)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+            for path in sorted(place.iterdir()):
+                archive.write(path, path.name)
 
 
 def _unpadded(foreign: ForeignModel) -> ForeignModel:

@@ -14,7 +14,7 @@ from core.text.corpus import Corpus
 from core.text.split import split_point
 from core.words import memory_in_words
 
-MAX_BYTES = 20 * 2**20  # in UTF-8; Streamlit's own limit for uploads, in .streamlit/config.toml, is the same
+MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
 _NAME = re.compile(r"text-[0-9a-f]{16}")

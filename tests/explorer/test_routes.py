@@ -12,6 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from core.interop.nanogpt import read_checkpoint
 from explorer import writing
 from explorer.routes import api_routes
 from explorer.run_reader import event
@@ -209,3 +210,25 @@ def test_a_stream_is_json_throughout(client, finished_run):
     for block in client.get(f"/api/runs/{finished_run.id}/stream").text.strip().split("\n\n"):
         data = [line for line in block.split("\n") if line.startswith("data: ")]
         assert len(data) == 1 and json.loads(data[0][6:]) is not None
+
+
+def test_a_model_leaves_for_other_programs(client, finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    address = f"/api/runs/{finished_run.id}/download"
+    response = client.get(address, params={"for": "huggingface"})
+    names = zipfile.ZipFile(io.BytesIO(response.content)).namelist()
+    assert names == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert 'filename="patient-otter-transformers.zip"' in response.headers["content-disposition"]
+    (tmp_path / "ckpt.pt").write_bytes(client.get(address, params={"for": "nanogpt"}).content)
+    assert read_checkpoint(tmp_path / "ckpt.pt").step == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ckpt.pt", "home"]
+
+
+def test_a_model_with_parts_that_others_lack_stays_and_says_why(client, finished_run):
+    record = finished_run.record()
+    config = record.config.replace({"model.position": "rope"})
+    finished_run.write_record(record.model_copy(update={"config": config}))
+    address = f"/api/runs/{finished_run.id}/download"
+    response = client.get(address, params={"for": "huggingface"})
+    assert response.status_code == 409 and "GPT-2 has no such part" in response.text
+    assert client.get(address, params={"for": "../x"}).status_code == 404

@@ -1,6 +1,4 @@
 import re
-import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -54,11 +52,6 @@ def test_too_long_a_text_is_refused_before_it_is_decoded(monkeypatch):
     for data in (b"\xff" * 11, "x" * 11, "é" * 6 + "x"):
         with pytest.raises(TextError, match=r"has 1[13] bytes, and at most 10 \(0 KB\) are allowed"):
             read_text(data)
-
-
-def test_what_may_be_uploaded_may_be_learned_from():
-    settings = tomllib.loads((Path(__file__).parents[3] / ".streamlit" / "config.toml").read_text("utf-8"))
-    assert settings["server"]["maxUploadSize"] * 2**20 == own_text.MAX_BYTES
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,119 @@
+"""Models that come and go through a browser: uploads become runs, runs become files for other programs."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from core.errors import ExplorerError
+from core.files import TEMPORARY
+from core.interop.foreign import ForeignModelError
+from core.interop.hub import download
+from core.runs.exchange import import_model
+from core.runs.folder import RunFolder
+from core.words import memory_in_words
+
+MOST_MEGABYTES = 700  # of an upload: GPT-2 with 124 million parameters has 550
+CHECKPOINT = "ckpt.pt"
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")  # of Hugging Face's folder
+KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
+
+
+class Export(NamedTuple):
+    """A form in which a model can be taken elsewhere."""
+
+    label: str
+    ending: str  # of its file
+
+    def file_name(self, name: str) -> str:
+        return f"{name}-{self.ending}"
+
+
+EXPORTS = {
+    "huggingface": Export("For transformers (zip)", "transformers.zip"),
+    "nanogpt": Export("For nanoGPT (ckpt.pt)", "ckpt.pt"),
+}
+
+
+class Upload(NamedTuple):
+    """A file that somebody sent, by the name that it had there: a label, and never a path here."""
+
+    name: str
+    content: BinaryIO
+    size: int  # bytes
+
+
+def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
+    """Make a run of uploaded files, which are put into a folder of the home for as long as that takes.
+
+    Args:
+        corpus: the text that the model learned from, or shall be looked at with.
+        name: a label; made up where it is empty.
+
+    Raises ExplorerError, in a sentence, where files are unknown, missing, too large, damaged or of another kind.
+    """
+    kept = _kept_names(uploads)
+    with _workplace(home) as place:
+        for file_name, upload in kept.items():
+            upload.content.seek(0)
+            try:
+                with (place / file_name).open("wb") as file:
+                    shutil.copyfileobj(upload.content, file, 1 << 20)
+            except OSError as error:
+                raise ExplorerError(f"The upload cannot be kept on this machine ({error.strerror}).") from None
+        source = place / CHECKPOINT if CHECKPOINT in kept else place
+        return import_model(home, source, corpus, name or "imported model")
+
+
+def import_from_hub(home: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
+    """Make a run of a model on Hugging Face's hub. Raises ExplorerError, in a sentence, where that cannot be."""
+    folder = download(hub_name, home, MOST_MEGABYTES << 20)
+    return import_model(home, folder, corpus, name or hub_name)
+
+
+def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
+    """Each upload by the one name that it may have here."""
+    if not uploads:
+        raise ForeignModelError("Choose the files first: config.json with model.safetensors, or one ckpt.pt.")
+    size = sum(upload.size for upload in uploads)
+    if size > MOST_MEGABYTES << 20:
+        raise ForeignModelError(
+            f"The files have {memory_in_words(size)} together, and at most {MOST_MEGABYTES} MB are taken here. In a "
+            "shell there is no bound: python -m core import PATH"
+        )
+    kept: dict[str, Upload] = {}
+    for upload in uploads:
+        name = CHECKPOINT if upload.name.endswith(".pt") else upload.name
+        if name not in (*FILES, CHECKPOINT):
+            raise ForeignModelError(
+                f"Nothing here reads a file called {upload.name[:60]!r}. A model is {', '.join(FILES[:2])} and its "
+                "tokenizer's files, or one checkpoint of nanoGPT that ends in .pt."
+            )
+        if name in kept:
+            raise ForeignModelError(f"There are two files for {name}. Which one belongs to the model?")
+        kept[name] = upload
+    if CHECKPOINT in kept and "model.safetensors" in kept:
+        raise ForeignModelError("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
+    return kept
+
+
+@contextmanager
+def _workplace(home: Path) -> Iterator[Path]:
+    """An empty folder under the home, called so that a run may tell it came from there; removed afterwards."""
+    downloads = home / "downloads"
+    try:
+        for old in downloads.glob(f"{TEMPORARY}*"):
+            if old.stat().st_mtime < time.time() - 3600 * KEPT_HOURS:
+                shutil.rmtree(old, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=downloads))
+        place = temporary / "uploaded files"
+        place.mkdir()
+    except OSError as error:
+        raise ExplorerError(f"The upload cannot be kept on this machine ({error.strerror}).") from None
+    try:
+        yield place
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""The ways in and out: somebody's model becomes a run, and a run's model leaves for other programs."""
+
+import io
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.runs.exchange import pack, why_not
+from core.runs.folder import RunFolder
+from core.text.corpora import catalogue
+from explorer import service, state
+from explorer.exchange import EXPORTS, MOST_MEGABYTES, Upload, import_from_hub, import_uploads
+from explorer.ui import literal, show_error
+
+_WHAT = (
+    "A GPT-2 of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, let it write, train it further. "
+    "Nothing in its files is executed."
+)
+_FILES = (
+    "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
+    "nanoGPT: its ckpt.pt."
+)
+_TEXT = (
+    "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
+    "characters it learned."
+)
+
+
+def draw_import() -> None:
+    """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
+    # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
+    taken = state.recall("models_taken", 0)
+    with st.popover("Open somebody's model", icon=":material/upload_file:", key=f"import_{taken}"):
+        st.caption(_WHAT)
+        titles = {corpus.name: corpus.title for corpus in catalogue(service.home())}
+        corpus = st.selectbox("Its text", list(titles), format_func=titles.get, key="import_corpus", help=_TEXT)
+        name = st.text_input("Name it", key=f"import_name_{taken}", max_chars=80, placeholder="imported model")
+        files, hub = st.tabs(["Its files", "Its name on the hub"])
+        with files:
+            st.file_uploader(
+                f"At most {MOST_MEGABYTES} MB",
+                type=["json", "safetensors", "txt", "pt"],
+                accept_multiple_files=True,
+                max_upload_size=MOST_MEGABYTES,
+                key=f"import_files_{taken}",
+                help=_FILES,
+            )
+            if st.button("Open these files", key="import_files_go"):
+                sent = st.session_state[f"import_files_{taken}"]
+                uploads = [Upload(file.name, file, file.size) for file in sent]
+                _take(lambda: import_uploads(service.home(), uploads, corpus, name), "Reading the model ...")
+        with hub:
+            hub_name = st.text_input("Name", key=f"import_hub_{taken}", placeholder="gpt2, or owner/model")
+            if st.button("Fetch it", key="import_hub_go", help="It needs a network; the files are kept here."):
+                _take(lambda: import_from_hub(service.home(), hub_name.strip(), corpus, name), "Fetching the model ...")
+
+
+def draw_exports(folder: RunFolder) -> None:
+    """A run's model as other programs read it; where it has parts that they have not, the sentence why not."""
+    with st.popover("Take it elsewhere", icon=":material/ios_share:", key=f"export_{folder.id}"):
+        try:
+            if not folder.has_weights:
+                st.caption("It has kept no weights yet; its first are saved as it begins.")
+                return
+            for kind, export in EXPORTS.items():
+                if obstacle := why_not(folder, kind):
+                    st.caption(f"{export.label}: {literal(obstacle)}")
+                elif service.live_streams():
+                    address = f"api/runs/{folder.id}/download?for={kind}"
+                    st.link_button(export.label, address, icon=":material/download:", width="stretch")
+                else:
+                    _button(folder, kind)
+        except ExplorerError as error:
+            show_error(error)
+
+
+def _take(make, what: str) -> None:
+    """Make the run, say so in the meantime, and open it; a refusal is said right here, and what was typed stays."""
+    try:
+        with st.spinner(what, show_time=True):
+            folder = make()
+    except ExplorerError as error:
+        show_error(error)
+        return
+    state.remember("models_taken", state.recall("models_taken", 0) + 1)
+    state.open_page("look_inside", folder.id)
+
+
+def _button(folder: RunFolder, kind: str) -> None:
+    """Under `streamlit run` there is no route for it, so Streamlit keeps the file."""
+
+    def written() -> bytes:
+        file = io.BytesIO()
+        pack(folder, kind, file)
+        return file.getvalue()
+
+    st.download_button(
+        EXPORTS[kind].label,
+        written,
+        file_name=EXPORTS[kind].file_name(folder.id),
+        on_click="ignore",
+        icon=":material/download:",
+        width="stretch",
+        key=f"export_{kind}",
+    )

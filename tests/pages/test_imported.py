@@ -1,0 +1,91 @@
+"""Somebody's GPT-2, with its pieces of words, on every page: brought in, looked at, written with, trained further."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.engine import train_run
+from core.runs.exchange import import_model
+from core.runs.folder import list_runs
+from core.runs.forks import fork, fork_config
+from core.text.own_text import save_text
+from explorer.inside.sections import SECTIONS
+from explorer.state import ROOT
+from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def corpus(explorer_home) -> str:
+    return save_text(TEXT * 60, "To be", explorer_home).name
+
+
+@pytest.fixture
+def imported(explorer_home, gpt2_folder, corpus):  # noqa: F811
+    return import_model(explorer_home, gpt2_folder, corpus, "their-gpt2")
+
+
+def page(name: str) -> AppTest:
+    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=60).run().switch_page(f"../pages/{name}.py")
+
+
+def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpus):  # noqa: F811
+    app = page("runs").run()
+    app.button(key="import_files_go").click().run()
+    assert "Choose the files first" in app.error[0].value.replace("\\", "")
+    files = [
+        (path.name, path.read_bytes(), "") for path in gpt2_folder.iterdir() if path.name != "generation_config.json"
+    ]
+    app.get("file_uploader")[0].set_value(files)
+    app.selectbox(key="import_corpus").set_value(corpus)
+    app.text_input(key="import_name_0").set_value("<b>their</b> gpt2")
+    app.button(key="import_files_go").click().run()
+    assert not app.exception and not app.error
+    (run,) = list_runs(explorer_home)
+    assert run.name == "<b>their</b> gpt2" and app.query_params["run"] == run.id
+    assert app.title[0].value == "Look inside"
+
+
+def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
+    app = page("runs").run()
+    app.text_input(key="import_hub_0").set_value("../../etc")
+    app.button(key="import_hub_go").click().run()
+    assert not app.exception and "is no name of a model" in app.error[0].value.replace("\\", "")
+    assert app.text_input(key="import_hub_0").value == "../../etc"
+
+
+@pytest.mark.parametrize("section", [section.name for section in SECTIONS if section.gpt])
+def test_it_opens_in_every_section(imported, section):
+    app = page("look_inside")
+    app.query_params["view"] = section
+    app.run()
+    assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("name", ["home", "generate", "runs", "train", "data"])
+def test_it_opens_on_every_page(imported, name):
+    app = page(name)
+    app.query_params["run"] = imported.id
+    app.run()
+    assert not app.exception and not app.error
+
+
+def test_it_writes(imported):
+    app = page("generate").run()
+    app.text_area(key="generate_prompt").set_value("To be, or — 😀")
+    app.button(key="generate_go").click().run()
+    assert not app.exception and not app.error
+
+
+def test_it_is_trained_further_and_opens_again(imported, explorer_home):
+    app = page("train")
+    app.query_params.update({"fork": imported.id})
+    app.run()
+    assert not app.exception and not app.error
+    assert not app.button(key="train_start").disabled
+    changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
+    further = fork(explorer_home, imported, None, fork_config(imported).replace(changes))
+    assert train_run(further, explorer_home).state == "finished"
+    for name in ("train", "look_inside"):
+        app = page(name)
+        app.query_params["run"] = further.id
+        app.run()
+        assert not app.exception and not app.error
