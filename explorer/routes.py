@@ -23,8 +23,9 @@ from core.home import home
 from core.runs.exchange import pack, why_not
 from core.runs.folder import RunFolder, open_run
 from explorer.exchange import EXPORTS
+from explorer.frames import Asked, frame_bytes
 from explorer.streams import Feeds
-from explorer.writing import write
+from explorer.writing import LONGEST_PROMPT, write
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 _PIECE = 2**18  # bytes of an archive sent at a time
@@ -46,6 +47,7 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/stream", stream),
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", generate),
+        Route(f"{base}/api/runs/{{id}}/frames/{{step:int}}", frame),
         Route(f"{base}/api/plotly.js", plotly_js),
     ]
 
@@ -116,6 +118,23 @@ async def generate(request: Request) -> Response:
         return folder
     pieces = write(folder.id, request.query_params)
     return StreamingResponse(pieces, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+
+async def frame(request: Request) -> Response:
+    """One moment of a training, for the time machine: what `explorer.frames` makes of a step and a prompt."""
+    folder = _run_of(request)
+    if isinstance(folder, Response):
+        return folder
+    prompt, anchor = request.query_params.get("prompt", ""), request.query_params.get("anchor", "")
+    if len(prompt) > LONGEST_PROMPT:
+        return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} letters.", status_code=400)
+    asked = Asked(request.path_params["step"], prompt, int(anchor) if re.fullmatch("[0-9]{1,9}", anchor) else None)
+    try:
+        made = await frame_bytes(folder, asked)
+    except (ExplorerError, OSError) as error:
+        sentence = str(error) if isinstance(error, ExplorerError) else "This moment is no longer kept."
+        return PlainTextResponse(sentence, status_code=404)
+    return Response(made, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def plotly_js(request: Request) -> Response:

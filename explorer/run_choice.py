@@ -54,11 +54,11 @@ def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
     except ExplorerError as error:
         show_error(error)
         st.stop()
-    _step_line(folder, opened.step)
+    step_line(folder, opened.step)
     return folder, opened
 
 
-def _step_line(folder: RunFolder, step: int) -> None:
+def step_line(folder: RunFolder, step: int) -> None:
     """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
     status = folder.status()
     if status.ended:
@@ -70,7 +70,9 @@ def _step_line(folder: RunFolder, step: int) -> None:
             f"{status.step:,}.",
             width="content",
         )
-        st.button("Take the newest", icon=":material/refresh:", type="tertiary", key="take_newest")
+        st.button(
+            "Take the newest", icon=":material/refresh:", type="tertiary", key="take_newest", on_click=state.view_step
+        )
 
 
 def _explain_absence(run_id: str) -> None:

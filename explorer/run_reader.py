@@ -78,6 +78,7 @@ class RunReader:
         status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
+        status["moments"] = self.folder.moments()
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
         self._look_at_closeup()
@@ -211,7 +212,7 @@ class RunReader:
                         "step": probe.step,
                         "tokens": [visible(token) for token in tokens],
                         "kinds": [kind_of(token) for token in tokens],
-                        "xy": np.round(_on_the_map(self._points), 4).tolist(),
+                        "xy": np.round(on_the_map(self._points), 4).tolist(),
                     }
                 ),
             )
@@ -221,12 +222,17 @@ def _as_json(piece: Piece, *, reset: bool = False) -> str:
     return f'{{"rows": [{", ".join(piece.rows)}]' + (', "reset": true}' if reset else "}")
 
 
-def _on_the_map(points: np.ndarray) -> np.ndarray:
-    """Points (V, 2) in [-1, 1], with room for the crowd: a few rare letters far out are drawn at the rim instead."""
-    points = points.astype(np.float64) - np.median(points, axis=0)
-    distances = np.linalg.norm(points, axis=1, keepdims=True)
-    rim = max(1.2 * float(np.quantile(distances, _CROWD)), 1e-9)
-    return points / np.maximum(distances, rim)
+def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Points (V, 2) in [-1, 1], with room for the crowd: a few rare letters far out are drawn at the rim instead.
+
+    Args:
+        like: points that decide on the middle and the scale instead, so that several maps can be compared.
+    """
+    like = (points if like is None else like).astype(np.float64)
+    middle = np.median(like, axis=0)
+    rim = max(1.2 * float(np.quantile(np.linalg.norm(like - middle, axis=1), _CROWD)), 1e-9)
+    points = points.astype(np.float64) - middle
+    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), rim)
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:

@@ -86,8 +86,10 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
     """
     folder = open_run(home(), run_id)
-    path = folder.latest_weights() if step is None else folder.snapshot_path(step)
-    if path is None or not path.exists():
+    path = folder.latest_weights() if step is None else folder.weights_at(step)
+    if path is None and step is not None and folder.has_weights:
+        raise RunError(f"The run {folder.name!r} keeps no weights of step {step:,}. Choose another moment.")
+    if path is None:
         raise RunError(f"The run {folder.name!r} has saved no weights yet. Its first are saved when training begins.")
     key = (path, path.stat().st_mtime_ns)
     with _opening:

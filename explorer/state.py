@@ -45,12 +45,21 @@ def view_run(run_id: str | None) -> None:
     _address({_RUN: run_id or None, **draft})
 
 
+def step_on_view() -> int | None:
+    """The moment of its training that the address asks for; None for the newest."""
+    step = st.query_params.get(_STEP, "")
+    return int(step) if step.isascii() and step.isdigit() else None
+
+
+def view_step(step: int | None = None) -> None:
+    """Put a moment into the address; None shows the newest, now and later."""
+    _address({_STEP: None if step is None else str(step)})
+
+
 def fork_asked() -> ForkFrom | None:
     """What the address says a draft shall begin with, as it stands there; None for a run from scratch."""
-    run_id, step = st.query_params.get(_FORK), st.query_params.get(_STEP, "")
-    if not run_id:
-        return None
-    return ForkFrom(run_id, int(step) if step.isascii() and step.isdigit() else None)
+    run_id = st.query_params.get(_FORK)
+    return ForkFrom(run_id, step_on_view()) if run_id else None
 
 
 def open_fork(run_id: str, step: int | None, config: RunConfig) -> NoReturn:

@@ -4,21 +4,26 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer import state
+from explorer.frames import MOST_SEEN
+from explorer.inside.moment import choose_moment, clock_of, open_moment
 from explorer.inside.sections import sections_of
-from explorer.inside.view import MOST_SEEN, Inside
+from explorer.inside.view import Inside
 from explorer.prompt import example_prompt, read_prompt
-from explorer.run_choice import open_chosen
+from explorer.run_choice import choose_run
 from explorer.ui import literal, show_error
 
-folder, opened = open_chosen(
+folder = choose_run(
     "Look inside",
     "Here you open a trained model: where each of its heads looks, letter by letter, what it expects next, and "
     "which letters it has learned to treat alike. It takes a run to look into; the first is trained in half a minute.",
 )
 
+opened = open_moment(folder)
 if "inspect_prompt" not in st.session_state:
     probe = folder.read_probe()
     st.session_state["inspect_prompt"] = example_prompt(opened.tokenizer, probe.tokens if probe else [])
+clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
+choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
 state.follow_address("inspect_view", "view", list(sections))
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -34,6 +39,6 @@ if section.prompt and not prompt.ids:
     st.info("Type a few letters that the model knows, and you see what it makes of them.")
 else:
     try:
-        section.draw(Inside(folder, opened, prompt))
+        section.draw(Inside(folder, opened, prompt, clock))
     except ExplorerError as error:  # the run's text is gone, say
         show_error(error)

@@ -1,96 +1,10 @@
-/* Where each token of a line looks in one head: point at a token, and arcs run from it to those it looks at.
-   data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token to begin with, palettes } */
+/* data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token to begin with, palettes } */
 export default function (component) {
   return mountOnce(component, (root) => {
-    const box = element("div", "reader");
-    const line = element("div", "reader-line");
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const letters = element("div", "reader-letters");
-    const told = element("div", "reader-told");
-    svg.setAttribute("aria-hidden", "true");
-    svg.classList.add("reader-arcs");
-    told.setAttribute("aria-live", "polite");
-    letters.setAttribute("role", "group");
-    letters.tabIndex = 0;
-    line.append(svg, letters);
-    box.append(line);
-    root.append(box, told);
-    let data = null;
-    let bytes = null;
-    let pinned = 0;
-    let shownRow = 0;
-
-    const share = (row, column) => bytes[row * data.tokens.length + column] / 255;
-
-    function draw(row) {
-      shownRow = row;
-      const palette = currentPalette(root, data.palettes);
-      const marks = [...letters.children];
-      const peak = Math.max(...marks.map((_, column) => share(row, column)), 1e-9);
-      const height = 64;
-      svg.replaceChildren();
-      svg.setAttribute("width", letters.scrollWidth);
-      svg.setAttribute("height", height);
-      marks.forEach((mark, column) => {
-        const value = share(row, column);
-        mark.classList.toggle("looks", column === row);
-        mark.style.setProperty("--share", value);
-        if (column === row || value < 0.02) return;
-        const from = marks[row].offsetLeft + marks[row].offsetWidth / 2;
-        const to = mark.offsetLeft + mark.offsetWidth / 2;
-        const rise = Math.min(height - 4, 12 + Math.abs(from - to) * 0.45);
-        const arc = document.createElementNS("http://www.w3.org/2000/svg", "path");
-        arc.setAttribute("d", `M ${from} ${height} C ${from} ${height - rise * 1.3}, ${to} ${height - rise * 1.3}, ${to} ${height}`);
-        arc.setAttribute("fill", "none");
-        arc.setAttribute("stroke", palette.accent);
-        arc.setAttribute("stroke-width", (1 + 3 * value).toFixed(2));
-        arc.setAttribute("opacity", (0.2 + 0.8 * (value / peak)).toFixed(2));
-        svg.append(arc);
-      });
-      const best = marks.map((_, column) => column).sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
-      const parts = best.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
-        const back = row - column;
-        const place = back === 0 ? "itself" : `'${data.tokens[column]}', ${Math.abs(back)} ${back > 0 ? "back" : "ahead"}`;
-        return `${percent(share(row, column))} at ${place}`;
-      });
-      told.replaceChildren(element("b", "", `'${data.tokens[row]}'`), document.createTextNode(` looks ${parts.join("; ")}.`));
-    }
-
-    function pin(row) {
-      pinned = Math.max(0, Math.min(data.tokens.length - 1, row));
-      draw(pinned);
-      const mark = letters.children[pinned];
-      if (mark.offsetLeft < box.scrollLeft || mark.offsetLeft + 20 > box.scrollLeft + box.clientWidth) {
-        box.scrollLeft = mark.offsetLeft - box.clientWidth / 2;
-      }
-    }
-
-    const rowOf = (event) => [...letters.children].indexOf(event.target.closest(".reader-letter"));
-    letters.addEventListener("pointerover", (event) => rowOf(event) >= 0 && draw(rowOf(event)));
-    letters.addEventListener("pointerleave", () => draw(pinned));
-    letters.addEventListener("click", (event) => rowOf(event) >= 0 && pin(rowOf(event)));
-    letters.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      pin(pinned + step);
-    });
-    const resized = new ResizeObserver(() => data && draw(shownRow));
-    resized.observe(box);
-
+    const reader = arcsReader(root);
     return {
-      update(next) {
-        const tokens = next.data.tokens.join("\n");
-        if (!data || data.tokens.join("\n") !== tokens) {
-          pinned = next.data.row;
-          letters.replaceChildren(...next.data.tokens.map((token) => element("span", "reader-letter", token)));
-          letters.setAttribute("aria-label", `${next.data.tokens.join("")}; the arrow keys move from letter to letter`);
-        }
-        data = next.data;
-        bytes = bytesOf(data.bytes);
-        pin(pinned);
-      },
-      destroy: () => resized.disconnect(),
+      update: ({ data }) => reader.show({ ...data, bytes: bytesOf(data.bytes), palette: currentPalette(root, data.palettes) }),
+      destroy: reader.destroy,
     };
   });
 }

@@ -1,9 +1,11 @@
 /* All heads of all layers as small heatmaps on one canvas. Shared by the board of a finished model and the live board.
 
-   headsBoard(root, { onPick(layer, head) }) -> { show(state), destroy() }
+   headsBoard(root, { onPick(layer, head), large }) -> { show(state), destroy() }
+   large: there is one head, drawn as large as there is room, with its tokens along both sides.
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
-            selected: [layer, head] | null, off: [[layer, head], ...], fade: milliseconds } */
-function headsBoard(root, { onPick = null } = {}) {
+            selected: [layer, head] | null, off: [[layer, head], ...], fade: milliseconds,
+            first: [layer, head] that the first square is, where it is another than 1.1 } */
+function headsBoard(root, { onPick = null, large = false } = {}) {
   const box = element("div", "heads");
   const scroller = element("div", "heads-scroll");
   const canvas = element("canvas", "heads-canvas");
@@ -28,6 +30,7 @@ function headsBoard(root, { onPick = null } = {}) {
   function layout() {
     const width = box.clientWidth;
     if (!width || !state) return false;
+    if (large) return layoutLarge(width);
     const narrow = width < 460;
     const label = narrow ? 24 : 60;
     const gap = narrow ? 6 : width / state.heads < 70 ? 5 : 12;
@@ -45,6 +48,22 @@ function headsBoard(root, { onPick = null } = {}) {
     grid = { label, size, across, down, top: narrow ? 2 : 20, narrow };
     const wide = Math.max(width, Math.ceil(label + across * (state.heads - 1) + size + 2));
     const high = Math.ceil(grid.top + down * (state.layers - 1) + size + 2);
+    return sizeCanvas(wide, high);
+  }
+
+  /* A square with room for the tokens beside and above it. */
+  function layoutLarge(width) {
+    const longest = Math.min(8, Math.max(...state.tokens.map((token) => token.length)));
+    const room = Math.min(560, width - 24, 24 * state.length + 30);
+    const font = Math.max(6, Math.min(14, (room / state.length) * 0.8));
+    const label = Math.ceil(longest * font * 0.62 + 8);
+    const size = Math.max(60, Math.min(room, width - label - 4));
+    grid = { label, size, across: size, down: size, top: longest > 1 ? label : font + 8, narrow: true, font };
+    return sizeCanvas(label + size + 3, Math.ceil(grid.top + size + 3));
+  }
+
+  function sizeCanvas(wide, high) {
+    const ratio = window.devicePixelRatio || 1;
     if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(high * ratio)) {
       canvas.width = Math.round(wide * ratio);
       canvas.height = Math.round(high * ratio);
@@ -93,7 +112,7 @@ function headsBoard(root, { onPick = null } = {}) {
       const [, top] = placeOf(layer, 0);
       context.fillStyle = palette.muted;
       context.textAlign = "left";
-      context.fillText(grid.narrow ? String(layer + 1) : `layer ${layer + 1}`, 1, top + grid.size / 2);
+      if (!large) context.fillText(grid.narrow ? String(layer + 1) : `layer ${layer + 1}`, 1, top + grid.size / 2);
       for (let head = 0; head < heads; head++) {
         const [left, y] = placeOf(layer, head);
         if (layer === 0 && !grid.narrow) {
@@ -116,6 +135,7 @@ function headsBoard(root, { onPick = null } = {}) {
         context.strokeStyle = picked || pointed || focused ? palette.accent : palette.grid;
         context.lineWidth = picked ? 2.5 : pointed || focused ? 1.5 : 1;
         context.stroke();
+        if (large) writeTokens(left, y);
         if (off.has(layer * heads + head)) {
           context.fillStyle = palette.muted;
           context.textAlign = "center";
@@ -123,6 +143,29 @@ function headsBoard(root, { onPick = null } = {}) {
         }
       }
     }
+  }
+
+  function writeTokens(left, top) {
+    const cell = grid.size / state.length;
+    const every = Math.ceil(8 / cell); // what would overlap is left out
+    const upright = Math.max(...state.tokens.map((token) => token.length)) > 1;
+    context.font = `${grid.font}px ${getComputedStyle(box).getPropertyValue("--st-code-font") || "monospace"}`;
+    state.tokens.forEach((token, index) => {
+      if (index % every) return;
+      const at = (index + 0.5) * cell;
+      const short = token.length > 8 ? token.slice(0, 7) + "…" : token;
+      context.fillStyle = hover && hover.row === index ? state.palette.accent : state.palette.text;
+      context.textAlign = "right";
+      context.fillText(short, left - 6, top + at);
+      context.fillStyle = hover && hover.column === index ? state.palette.accent : state.palette.text;
+      context.save();
+      context.translate(left + at, top - 5);
+      if (upright) context.rotate(-Math.PI / 2);
+      context.textAlign = upright ? "left" : "center";
+      context.textBaseline = upright ? "middle" : "bottom";
+      context.fillText(short, 0, 0);
+      context.restore();
+    });
   }
 
   function fade(start, length) {
@@ -152,7 +195,7 @@ function headsBoard(root, { onPick = null } = {}) {
     const canFade = state && !same && next.fade && !still && next.bytes.length <= 200000 && shown
       && shown.length === next.bytes.length && state.tokens.join("\n") === next.tokens.join("\n");
     from = canFade ? Uint8Array.from(shown) : null;
-    state = { off: [], selected: null, fade: 0, ...next, table, levels };
+    state = { off: [], selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     canvas.setAttribute("aria-label", `Attention of ${state.layers} layers with ${state.heads} heads each, on: ${state.tokens.join("")}`);
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);
@@ -184,7 +227,7 @@ function headsBoard(root, { onPick = null } = {}) {
     tip.hidden = !hover;
     if (!hover || !state) return;
     const { layer, head, row, column } = hover;
-    tip.replaceChildren(element("div", "heads-tip-title", `Layer ${layer + 1}, head ${head + 1}`));
+    tip.replaceChildren(element("div", "heads-tip-title", `Layer ${state.first[0] + layer + 1}, head ${state.first[1] + head + 1}`));
     tip.appendChild(element("div", "", attentionInWords(state, layer, head, row, column)));
     const width = box.clientWidth;
     tip.style.left = Math.max(0, Math.min(width - tip.offsetWidth, hover.x + 14)) + "px";
@@ -196,7 +239,7 @@ function headsBoard(root, { onPick = null } = {}) {
     const moved = (next && next.layer) !== (hover && hover.layer) || (next && next.head) !== (hover && hover.head);
     hover = next;
     canvas.style.cursor = hover && onPick ? "pointer" : "default";
-    if (moved) paint();
+    if (moved || large) paint();
     say();
   });
   canvas.addEventListener("pointerleave", () => {

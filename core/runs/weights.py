@@ -1,5 +1,6 @@
 """The weights that a run keeps: as of its last save, and along the way."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -16,6 +17,11 @@ def weights_step(path: Path) -> int:
         return -1
 
 
+@lru_cache(maxsize=1024)
+def _step_of(path: Path, _inode: int, _changed: int) -> int:
+    return weights_step(path)
+
+
 class RunWeights(RunPaths):
     """The part of a run's folder that a model is loaded from."""
 
@@ -26,6 +32,25 @@ class RunWeights(RunPaths):
         """The weights kept along the way, by step."""
         found = sorted(self.snapshots_folder.glob("step-*.safetensors"))
         return [(int(path.stem.removeprefix("step-")), path) for path in found]
+
+    def moments(self) -> list[int]:
+        """The steps at which the run can be looked into: its snapshots, and its last save where that is newer."""
+        steps = [step for step, _ in self.snapshots()]
+        last = self._last_saved()
+        return [*steps, last] if last > max(steps, default=-1) else steps
+
+    def weights_at(self, step: int) -> Path | None:
+        """The weights of a moment; None where there are none, or no longer."""
+        path = self.snapshot_path(step)
+        return path if path.exists() else self.weights_path if self._last_saved() == step else None
+
+    def _last_saved(self) -> int:
+        """The step of the weights saved last, read again only after a save: a stream asks several times a second."""
+        try:
+            found = self.weights_path.stat()
+        except OSError:
+            return -1
+        return _step_of(self.weights_path, found.st_ino, found.st_mtime_ns)
 
     @property
     def has_weights(self) -> bool:

@@ -9,7 +9,7 @@ from explorer.components._assets import component
 
 _reader = component(
     "attention_reader",
-    js=["mount.js", "tokens.js", "attention_reader.js"],
+    js=["mount.js", "tokens.js", "arcs_reader.js", "attention_reader.js"],
     css=["tokens.css", "attention_reader.css"],
 )
 

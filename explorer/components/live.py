@@ -36,7 +36,9 @@ _attention = component(
     css=["live.css", "heads.css", "live_attention.css"],
 )
 _embedding = component(
-    "live_embedding", js=["mount.js", "thin.js", "hub.js", "live_embedding.js"], css=["live.css", "live_embedding.css"]
+    "live_embedding",
+    js=["mount.js", "thin.js", "hub.js", "letter_map.js", "live_embedding.js"],
+    css=["live.css", "letter_map.css"],
 )
 _turns = component(
     "live_turns",

@@ -1,22 +1,45 @@
 """Where does each head look?"""
 
-import numpy as np
 import streamlit as st
 
 from core.inspection.attention import attention_patterns, to_bytes
 from explorer.charts.attention import attention_heatmap
-from explorer.charts.words import percent
 from explorer.components.attention_board import attention_board
 from explorer.components.attention_reader import attention_reader
+from explorer.components.time_machine import Clock
+from explorer.inside import moving
 from explorer.inside.predictions import next_card
 from explorer.inside.view import PLAIN, Inside, choose_head, head_on_view, open_head
+from explorer.inside.words import head_in_words
 from explorer.ui import card, current_palette
 
 MOST_GUESSES_BESIDE = 6
 
 
 def draw(inside: Inside) -> None:
-    """All heads of a GPT, and one of them large."""
+    """All heads of a GPT, and one of them large; what can move along the training does."""
+    if inside.clock:
+        _moving(inside, inside.clock)
+    else:
+        _still(inside)
+
+
+def _moving(inside: Inside, clock: Clock) -> None:
+    left, right = st.columns([9, 13])
+    with left:
+        moving.all_heads(inside, clock, heads_in_words(inside.config.causal))
+        moving.next_letters(clock)
+    with right:
+        moving.one_head(inside, clock)
+    moving.lens(clock)
+    left, right = st.columns(2)
+    with left:
+        moving.continuation(clock)
+    with right:
+        moving.letters(clock)
+
+
+def _still(inside: Inside) -> None:
     prompt, causal = inside.prompt, inside.config.causal
     patterns = attention_patterns(inside.model, prompt.ids)  # (L, H, T, T)
     bytes_ = to_bytes(patterns)
@@ -60,19 +83,4 @@ def heads_in_words(causal: bool) -> str:
         f"In every layer several **heads** look {'back ' if causal else ''}side by side. In a square, a row is a "
         "letter that looks, a column a letter looked at, and a stronger shade means more of its attention. "
         f"{hidden}A diagonal line means *look at the letter just before*, a column means *everyone looks at this one*."
-    )
-
-
-def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
-    """Where a head's looks (T, T) go, averaged over all letters that have a choice (the first has none)."""
-    length = len(pattern)
-    if length < 2:
-        return "A single letter can only look at itself. Type more to see more."
-    rows = np.arange(1, length)
-    itself, before, first = pattern[rows, rows].mean(), pattern[rows, rows - 1].mean(), pattern[rows, 0].mean()
-    distance = float((pattern[1:] * np.abs(rows[:, None] - np.arange(length)[None, :])).sum(axis=1).mean())
-    return (
-        f"Of its attention {percent(before)} goes to the letter before, {percent(itself)} to the letter itself and "
-        f"{percent(first)} to the very first one. On average it looks {distance:.1f} letters "
-        f"{'back' if causal else 'away'}."
     )

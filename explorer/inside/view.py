@@ -9,10 +9,10 @@ from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
 from core.text.tokenizer import Tokenizer
 from explorer import state
+from explorer.components.time_machine import Clock
 from explorer.prompt import Prompt
 from explorer.service import Opened
 
-MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 LAYER, HEAD = "inspect_layer", "inspect_head"
 PLAIN = {"displayModeBar": False}
 _LARGE = 20_000_000  # parameters
@@ -25,6 +25,7 @@ class Inside:
     folder: RunFolder
     opened: Opened
     prompt: Prompt
+    clock: Clock | None = None  # moves the views that can move; None: everything is drawn by the page
 
     @property
     def model(self) -> GPT | Bigram:
@@ -56,7 +57,14 @@ def choose_head(inside: Inside) -> tuple[int, int]:
 
 def head_on_view(inside: Inside) -> tuple[int, int]:
     """The layer and head chosen last, in any section, for a section that draws before its selects."""
-    return within(LAYER, inside.config.n_layer), within(HEAD, inside.config.n_head)
+    return head_of(inside.model)
+
+
+def head_of(model: GPT | Bigram) -> tuple[int, int]:
+    """The same before there is an `Inside`; a bigram has none."""
+    if not isinstance(model, GPT):
+        return 0, 0
+    return within(LAYER, model.config.n_layer), within(HEAD, model.config.n_head)
 
 
 def open_head(layer: int, head: int) -> None:

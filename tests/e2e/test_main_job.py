@@ -67,7 +67,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     page.locator(".st-key-inspect_head input").click()
     page.get_by_role("option", name="head 3").click()
     expect(page.get_by_role("heading", name=re.compile(r"^Head 1\.3"))).to_be_visible()
-    expect(page.locator(".st-key-inspect_heatmap .js-plotly-plot")).to_be_visible()
+    expect(page.locator(".st-key-inspect_heatmap canvas")).to_be_visible()
 
     walk_to(page, "Generate")
     page.locator(".st-key-generate_go button").click()

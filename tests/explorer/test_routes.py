@@ -61,7 +61,7 @@ def test_a_stream_goes_on_from_the_header_before_the_address(client, finished_ru
     assert [name for name, _, _ in events_of(both.text)] == ["end"]
 
 
-@pytest.mark.parametrize("what", ["stream", "download", "generate"])
+@pytest.mark.parametrize("what", ["stream", "download", "generate", "frames/20"])
 @pytest.mark.parametrize("id", NO_RUNS)
 def test_what_is_not_a_run_is_not_found(client, finished_run, what, id):
     response = client.get(f"/api/runs/{id}/{what}")
@@ -187,6 +187,19 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
 
     assert asyncio.run(come_and_leave()) == (3, 1)
     assert not writing._asked
+
+
+def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
+    address = f"/api/runs/{finished_run.id}/frames"
+    steps = finished_run.moments()
+    for step in steps:
+        response = client.get(f"{address}/{step}", params={"prompt": "To be", "anchor": steps[-1]})
+        assert response.status_code == 200 and response.json()["step"] == step
+    gone = client.get(f"{address}/13")
+    assert gone.status_code == 404 and "no weights of step 13" in gone.text
+    assert client.get(f"{address}/-1").status_code == client.get(f"{address}/x").status_code == 404
+    assert client.get(f"{address}/0", params={"prompt": "T" * (LONGEST_PROMPT + 1)}).status_code == 400
+    assert client.get(f"{address}/0", params={"anchor": "9" * 400}).status_code == 200
 
 
 def test_plotly_is_served_once_and_then_known(client):

@@ -1,0 +1,191 @@
+/* The time machine's bar: play, a slider over the moments of a run, and the loss curve along the same axis.
+   data: as time.js wants it, and { steps: of the whole run } */
+export default function (component) {
+  return mountOnce(component, (root, first) => {
+    const SVG = "http://www.w3.org/2000/svg";
+    const SPEEDS = [1, 2, 4, 0.5];
+    const PACE = 700; // milliseconds from moment to moment at speed 1
+    const REST = 450; // milliseconds without a move until the page follows
+    const time = timeOf(first.data.side);
+    let latest = first;
+    let leave = null;
+    let runId = null;
+    let rows = [];
+    let speed = 1;
+    let playing = 0; // a timer
+    let resting = 0; // a timer
+    let reportedLast = first.data.step;
+
+    const line = element("div", "time-line");
+    const play = element("button", "time-play");
+    const pace = element("button", "time-pace");
+    const told = element("div", "time-told");
+    const step = element("b");
+    const note = element("span", "time-note");
+    const loss = element("span", "time-loss");
+    const track = element("div", "time-track");
+    const curve = document.createElementNS(SVG, "svg");
+    const paths = {};
+    const spot = element("span", "time-spot");
+    const rail = element("div", "time-rail");
+    const dots = element("div", "time-dots");
+    const slider = element("input");
+    play.type = pace.type = "button";
+    pace.title = "How fast it plays";
+    slider.type = "range";
+    slider.min = 0;
+    slider.step = 1;
+    slider.setAttribute("aria-label", "Moment of the training");
+    curve.setAttribute("aria-hidden", "true");
+    curve.setAttribute("preserveAspectRatio", "none");
+    curve.setAttribute("viewBox", "0 0 1000 100");
+    for (const name of ["training", "validation"]) {
+      paths[name] = document.createElementNS(SVG, "path");
+      paths[name].setAttribute("class", `time-${name}`);
+      curve.append(paths[name]);
+    }
+    told.append(step, note);
+    line.append(play, told, loss, pace);
+    track.append(curve, spot, rail, dots, slider);
+    root.append(line, track);
+
+    /* Where a step lies on the slider, 0 to 1: moments are evenly spaced, and steps between two of them evenly too. */
+    function placeOf(at) {
+      const { moments } = time;
+      const after = moments.findIndex((moment) => moment >= at);
+      if (after <= 0) return after ? 1 : 0;
+      return (after - 1 + (at - moments[after - 1]) / (moments[after] - moments[after - 1])) / (moments.length - 1);
+    }
+
+    const known = (name) => rows.filter((row) => Number.isFinite(row[name]) && row.step <= time.moments.at(-1));
+
+    /* The loss near a step: on validation text where it was measured about then, else on the training text. */
+    function lossAt(at, trained, measured) {
+      const near = (all, share) => all.filter((row) => Math.abs(row.step - at) <= 1 + share * at);
+      const [closest] = near(measured, 0.04).sort((one, two) => Math.abs(one.step - at) - Math.abs(two.step - at));
+      if (closest) return ["validation", closest.val_loss];
+      const around = near(trained, 0.08);
+      return around.length ? ["training", around.reduce((sum, row) => sum + row.loss, 0) / around.length] : null;
+    }
+
+    function paint() {
+      const { moments } = time;
+      if (moments.length < 2) return;
+      const palette = currentPalette(root, latest.data.palettes);
+      for (const name of ["accent", "training", "validation"]) root.style.setProperty(`--${name}`, palette[name]);
+      const at = moments.indexOf(time.step);
+      slider.max = moments.length - 1;
+      slider.value = at;
+      const share = at / (moments.length - 1);
+      rail.style.setProperty("--share", share);
+      slider.setAttribute("aria-valuetext", `step ${time.step.toLocaleString("en")}`);
+      step.textContent = `Step ${time.step.toLocaleString("en")} of ${Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en")}`;
+      note.textContent = time.waiting ? " · looking …" : latest.data.note;
+      if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
+      const [trained, measured] = [known("loss"), known("val_loss")];
+      const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)];
+      const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+      const heightOf = (value) => 8 + 84 * (high > low ? (high - value) / (high - low) : 0.5); // percent
+      const lineOf = (all, name) => all.map((row, index) => `${index ? "L" : "M"}${(1000 * placeOf(row.step)).toFixed(1)} ${heightOf(row[name]).toFixed(1)}`).join("");
+      paths.training.setAttribute("d", lineOf(thinned(trained, "loss", 600), "loss"));
+      paths.validation.setAttribute("d", lineOf(measured, "val_loss"));
+      const here = lossAt(time.step, trained, measured);
+      spot.hidden = !here;
+      loss.textContent = here ? `${here[0]} loss ${here[1].toFixed(2)}` : "";
+      if (here) {
+        loss.title = `Like choosing among ${choicesInWords(Math.exp(here[1]))} letters`;
+        spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
+      }
+      play.textContent = playing ? "❚❚" : "▶";
+      play.setAttribute("aria-label", playing ? "Pause" : "Play the training");
+      pace.textContent = `${speed}×`.replace("0.5", "½");
+      pace.setAttribute("aria-label", `Speed ${speed}`);
+    }
+
+    /* The page follows once the slider rests: its other sections then show this moment too. */
+    function rest() {
+      clearTimeout(resting);
+      if (playing) return;
+      resting = setTimeout(() => {
+        if (time.step === reportedLast) return;
+        reportedLast = time.step;
+        time.report(time.step);
+        latest.setTriggerValue("step", { step: time.step, newest: time.step === time.moments.at(-1) });
+      }, REST);
+    }
+
+    function stop() {
+      clearTimeout(playing);
+      playing = 0;
+      paint();
+      rest();
+    }
+
+    function next() {
+      playing = setTimeout(() => {
+        if (time.waiting) return next(); // never ahead of what is drawn
+        const at = time.moments.indexOf(time.step);
+        if (at >= time.moments.length - 1) return stop();
+        time.go(time.moments[at + 1]);
+        next();
+      }, PACE / speed);
+    }
+
+    function toggle() {
+      if (playing) return stop();
+      clearTimeout(resting);
+      if (time.step === time.moments.at(-1)) time.go(time.moments[0]);
+      next();
+      paint();
+    }
+
+    play.addEventListener("click", toggle);
+    pace.addEventListener("click", () => {
+      speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
+      paint();
+    });
+    slider.addEventListener("input", () => {
+      if (playing) stop();
+      time.go(time.moments[Number(slider.value)]);
+      rest();
+    });
+    slider.addEventListener("keydown", (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      toggle();
+    });
+
+    const unsubscribe = time.subscribe(paint);
+    return {
+      update(next) {
+        latest = next;
+        time.look(next.data);
+        if (next.data.run !== runId) {
+          leave?.();
+          if (playing) stop();
+          runId = next.data.run;
+          rows = [];
+          reportedLast = next.data.step;
+          leave = liveRun(runId).subscribe({
+            metrics(all) {
+              rows = all;
+              paint();
+            },
+            status({ moments }) {
+              const newest = time.step;
+              time.grow(moments);
+              if (time.step !== newest) rest();
+            },
+          });
+        }
+        paint();
+      },
+      destroy() {
+        clearTimeout(playing);
+        clearTimeout(resting);
+        leave?.();
+        unsubscribe();
+      },
+    };
+  });
+}

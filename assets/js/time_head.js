@@ -1,0 +1,33 @@
+/* One head at the moment on view, large, and read letter by letter. */
+export default function (component) {
+  return movingView(component, (root, time) => {
+    const arcs = element("div", "moving-arcs");
+    const place = element("div");
+    root.append(arcs, place);
+    const reader = arcsReader(arcs);
+    const board = headsBoard(place, { large: true });
+    let shown = null; // the frame and head whose bytes were cut out last
+    let bytes = null;
+    const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
+    return {
+      words: ({ attention }) => attention?.words[placeIn(attention)],
+      draw({ attention }, palette) {
+        if (!attention || placeIn(attention) >= attention.words.length) return;
+        const at = placeIn(attention);
+        if (shown !== `${time.step} ${at}` || bytes.frame !== attention) {
+          shown = `${time.step} ${at}`;
+          const size = attention.length ** 2;
+          bytes = attention.bytes.slice(at * size, (at + 1) * size);
+          bytes.frame = attention;
+        }
+        const { tokens, length } = attention;
+        reader.show({ tokens, bytes, row: length - 1, palette });
+        board.show({ layers: 1, heads: 1, length, tokens, bytes, palette, first: time.head, fade: 250 });
+      },
+      destroy() {
+        reader.destroy();
+        board.destroy();
+      },
+    };
+  });
+}

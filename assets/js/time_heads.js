@@ -1,0 +1,15 @@
+/* All heads at the moment on view; a click opens one, in the browser at once and on the page a moment later. */
+export default function (component) {
+  return movingView(component, (root, time, report) => {
+    const pick = (layer, head) => {
+      time.pick([layer, head]);
+      report("head", [layer, head]);
+    };
+    const board = headsBoard(root, { onPick: pick });
+    return {
+      draw: ({ attention }, palette) =>
+        attention && board.show({ ...attention, selected: time.head, palette, fade: 250 }),
+      destroy: board.destroy,
+    };
+  });
+}

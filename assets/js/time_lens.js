@@ -1,0 +1,42 @@
+/* The logit lens at the moment on view: a row for each stage, a column for each of the last letters. */
+export default function (component) {
+  return movingView(component, (root) => {
+    const scroller = element("div", "lens-scroll");
+    const grid = element("div", "lens");
+    scroller.append(grid);
+    root.append(scroller);
+    let shape = "";
+    let cells = [];
+    function build({ tokens, truth, rows }) {
+      grid.style.gridTemplateColumns = `max-content repeat(${tokens.length}, minmax(25px, max-content))`;
+      const line = (name, texts, className) => [element("span", "lens-name", name), ...texts.map((text) => element("span", className, text))];
+      cells = rows.map((row) => row.map(() => element("span", "lens-cell")));
+      grid.replaceChildren(
+        ...line("", tokens, "lens-token"),
+        ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? `after ${stage}` : "embedding"), ...row]),
+        ...line("truth", [...truth, "?"], "lens-truth"),
+      );
+      scroller.scrollLeft = scroller.scrollWidth;
+    }
+    return {
+      words: (frame) => frame.lens?.words,
+      draw({ lens }, palette) {
+        grid.hidden = !lens;
+        if (!lens) return;
+        grid.style.setProperty("--truth", palette.validation);
+        const table = colorTable(palette.sequential);
+        const next = JSON.stringify([lens.tokens, lens.rows.length]);
+        if (next !== shape) build(lens);
+        shape = next;
+        lens.rows.forEach((row, stage) => row.forEach(([token, share], place) => {
+          const cell = cells[stage][place];
+          const level = Math.round(255 * share ** 0.6);
+          if (cell.textContent !== token) cell.textContent = token;
+          cell.style.background = `rgb(${table.slice(level * 3, level * 3 + 3).join(",")})`;
+          cell.style.color = level > 140 ? palette.sequential[0] : palette.text;
+          cell.title = `After '${lens.tokens[place]}', ${stage ? `block ${stage}` : "no block yet"}: '${token}' with ${percent(share)}`;
+        }));
+      },
+    };
+  });
+}

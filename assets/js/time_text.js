@@ -1,0 +1,20 @@
+/* How the model would go on at the moment on view, always taking the likeliest letter; shaded by how likely it was. */
+export default function (component) {
+  return movingView(component, (root) => {
+    const text = element("div", "moving-text");
+    root.append(text);
+    return {
+      draw({ prompt, written }, palette) {
+        const table = colorTable(palette.sequential);
+        const marks = (written || []).map(([token, share]) => {
+          const mark = element("span", "moving-letter", token === "\n" ? "⏎\n" : token);
+          const level = Math.round(share * 128) * 3;
+          mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
+          mark.title = percent(share);
+          return mark;
+        });
+        text.replaceChildren(element("span", "moving-prompt", prompt), ...marks);
+      },
+    };
+  });
+}

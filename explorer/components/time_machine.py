@@ -1,0 +1,109 @@
+"""The time machine: a bar that chooses a moment of a training, and the views that move with it, without reruns.
+
+All components of one side of the page share a clock in the browser (`assets/js/time.js`), which fetches frames
+(`explorer.frames`) ahead. A page has one side, "a", and "b" where it compares.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from explorer.charts.palette import both_palettes
+from explorer.components._assets import component
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What all components of one side are given alike.
+
+    Attributes:
+        side: "a" or "b".
+        run: the id.
+        prompt: as it was typed.
+        moments: the steps to choose from, rising.
+        step: the one on view.
+        anchor: the step whose embedding map decides on the directions of all.
+        head: the layer and head that is shown large, from 0.
+    """
+
+    side: str
+    run: str
+    prompt: str
+    moments: list[int]
+    step: int
+    anchor: int
+    head: tuple[int, int] = (0, 0)
+
+
+class Moved(NamedTuple):
+    """Where the bar was moved to."""
+
+    step: int
+    newest: bool  # whether that is the last there is, so that the page goes on with what comes
+
+
+def _view(name: str, parts: list[str], css: list[str]) -> Any:
+    return component(name, js=["mount.js", "time.js", *parts, f"{name}.js"], css=[*css, "moving.css"])
+
+
+_bar = component(
+    "time_bar", js=["mount.js", "thin.js", "hub.js", "numbers.js", "time.js", "time_bar.js"], css=["time_bar.css"]
+)
+_heads = _view("time_heads", ["heads.js"], ["heads.css"])
+_head = _view("time_head", ["heads.js", "tokens.js", "arcs_reader.js"], ["heads.css", "attention_reader.css"])
+_next = _view("time_next", ["tokens.js"], [])
+_lens = _view("time_lens", ["tokens.js"], [])
+_text = _view("time_text", ["tokens.js"], [])
+_map = _view("time_map", ["letter_map.js"], ["letter_map.css"])
+
+
+def time_bar(clock: Clock, *, steps: int, note: str, key: str) -> Moved | None:
+    """The slider over all moments, with play. Returns the moment at which it has just come to rest.
+
+    Args:
+        steps: of the whole run.
+        note: in words, behind the step.
+    """
+    moved = _bar(key=key, data=_data(clock) | {"steps": steps, "note": note}, on_step_change=_nothing).step
+    if not isinstance(moved, Mapping) or not isinstance(moved.get("step"), int):
+        return None
+    return Moved(moved["step"], bool(moved.get("newest")))
+
+
+def moving_heads(clock: Clock, *, key: str) -> tuple[int, int] | None:
+    """All heads. Returns the one clicked just now as (layer, head) from 0."""
+    clicked = _heads(key=key, data=_data(clock), on_head_change=_nothing).head
+    return (int(clicked[0]), int(clicked[1])) if clicked else None
+
+
+def moving_head(clock: Clock, *, key: str) -> None:
+    """One head, large, and read letter by letter."""
+    _head(key=key, data=_data(clock))
+
+
+def moving_next(clock: Clock, *, key: str) -> None:
+    """The likeliest next tokens."""
+    _next(key=key, data=_data(clock))
+
+
+def moving_lens(clock: Clock, *, key: str) -> None:
+    """What would be said after each block."""
+    _lens(key=key, data=_data(clock))
+
+
+def moving_text(clock: Clock, *, key: str) -> None:
+    """The greedy continuation."""
+    _text(key=key, data=_data(clock))
+
+
+def moving_map(clock: Clock, *, height: int, key: str) -> None:
+    """The map of the embeddings, with trails."""
+    _map(key=key, data=_data(clock) | {"height": height})
+
+
+def _data(clock: Clock) -> dict[str, Any]:
+    return asdict(clock) | {"palettes": both_palettes()}
+
+
+def _nothing() -> None:
+    """Streamlit reports a value only for events that have a callback."""

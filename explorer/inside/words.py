@@ -1,0 +1,47 @@
+"""One sentence on what is seen right now, for the views that move."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from explorer.charts.words import percent
+
+
+def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
+    """Where a head's looks (T, T) go, averaged over all letters that have a choice (the first has none)."""
+    length = len(pattern)
+    if length < 2:
+        return "A single letter can only look at itself. Type more to see more."
+    rows = np.arange(1, length)
+    itself, before, first = pattern[rows, rows].mean(), pattern[rows, rows - 1].mean(), pattern[rows, 0].mean()
+    distance = float((pattern[1:] * np.abs(rows[:, None] - np.arange(length)[None, :])).sum(axis=1).mean())
+    return (
+        f"Of its attention {percent(before)} goes to the letter before, {percent(itself)} to the letter itself and "
+        f"{percent(first)} to the very first one. On average it looks {distance:.1f} letters "
+        f"{'back' if causal else 'away'}."
+    )
+
+
+def next_in_words(guesses: Sequence[tuple[str, str, float]]) -> str:
+    """How sure the model is of what comes next. guesses: (shown, kind, probability), best first."""
+    (first, _, share), *others = guesses
+    if share >= 0.5:
+        return f"It is fairly sure of '{first}'."
+    return f"It leans to '{first}', but not strongly" + (f"; '{others[0][0]}' is its second guess." if others else ".")
+
+
+def lens_in_words(answer: str, settled: int, layers: int) -> str:
+    """Where the last letter's answer comes from. settled: the stage from which on it leads, 0 is before any block."""
+    if not layers:
+        return f"It says '{answer}' straight from its table."
+    if not settled:
+        return f"Its answer '{answer}' leads before any block has worked."
+    return f"Its answer '{answer}' leads from block {settled} of {layers} on."
+
+
+def map_in_words(points: np.ndarray, last: np.ndarray) -> str:
+    """How far the cloud of letters (V, 2) has unfolded, measured by its average radius."""
+    size, full = (float(np.linalg.norm(each - each.mean(axis=0), axis=1).mean()) for each in (points, last))
+    if full == 0 or np.array_equal(points, last):
+        return "Letters with similar numbers lie close together."
+    return f"The cloud is {percent(size / full)} as wide as on the newest map."

@@ -1,0 +1,115 @@
+"""A frame of the time machine says what core says about that snapshot, and is bounded whatever the model."""
+
+from base64 import b64decode
+
+import numpy as np
+import pytest
+
+from core.config import GenerationConfig, ModelConfig
+from core.errors import RunError
+from core.generation import generate
+from core.inspection.attention import attention_patterns
+from core.inspection.embeddings import align, token_embeddings
+from core.inspection.lens import logit_lens
+from core.inspection.prediction import next_token_probabilities
+from core.model import build_model
+from core.runs.models import load_model
+from core.text.display import visible
+from core.training.checkpoints import save_weights
+from explorer import frames
+from explorer.frames import MOST_CELLS, Asked, frame_now, longest_seen, make_frame
+
+PROMPT = "To be, or"
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    frames._kept.clear()
+
+
+@pytest.mark.parametrize("moment", [0, 1, -1])
+def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
+    step = finished_run.moments()[moment]
+    frame = make_frame(finished_run, Asked(step, PROMPT))
+    model, tokenizer, loaded_step = load_model(finished_run, finished_run.weights_at(step))
+    ids, tokens = tokenizer.encode(PROMPT), tokenizer.tokens
+    assert frame["step"] == loaded_step == step
+    assert "".join(frame["tokens"]) == "To·be,·or"
+
+    told = frame["attention"]
+    pattern = np.frombuffer(b64decode(told["bytes"]), np.uint8).reshape(2, 2, len(ids), len(ids)) / 255
+    assert (told["layers"], told["heads"], told["length"]) == (2, 2, len(ids))
+    assert np.abs(pattern - attention_patterns(model, ids)).max() <= 0.5 / 255 + 1e-6
+
+    probabilities = next_token_probabilities(model, ids)
+    for shown, _, share in frame["next"]["guesses"]:
+        assert share == pytest.approx(
+            max(p for p, t in zip(probabilities, tokens, strict=True) if visible(t) == shown), abs=1e-4
+        )
+    shares = [share for *_, share in frame["next"]["guesses"]]
+    assert shares == sorted(shares, reverse=True) and len(shares) + frame["next"]["others"] == len(tokens)
+
+    lens = logit_lens(model, ids)
+    assert [[cell[0] for cell in row] for row in frame["lens"]["rows"]] == [
+        [visible(tokens[id]) for id in row] for row in lens.ids[..., 0]
+    ]
+    assert np.allclose(
+        [[cell[1] for cell in row] for row in frame["lens"]["rows"]], lens.probabilities[..., 0], atol=1e-4
+    )
+    settled = int(lens.settled[-1])
+    assert (f"from block {settled} of 2" if settled else "before any block") in frame["lens"]["words"]
+
+    written = list(generate(model, ids, GenerationConfig(max_new_tokens=frames.CONTINUED, temperature=0)))
+    assert "".join(text for text, _ in frame["written"]) == tokenizer.decode([token.id for token in written])
+
+
+def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
+    first, *_, last = finished_run.moments()
+    maps = {step: np.array(make_frame(finished_run, Asked(step, PROMPT, last))["map"]["xy"]) for step in (first, last)}
+    tables = {
+        step: token_embeddings(load_model(finished_run, finished_run.weights_at(step)).model) for step in (first, last)
+    }
+    moved = np.linalg.norm(tables[first] - tables[last])
+    assert np.abs(maps[last]).max() <= 1.001
+    assert np.linalg.norm(maps[first] - maps[last]) > 0
+    # The directions are the same ones, so turning a map onto the other gains almost nothing.
+    turned = align(maps[first], maps[last])
+    assert np.linalg.norm(maps[first] - maps[last]) <= 1.5 * np.linalg.norm(turned - maps[last]) + 0.1 * moved
+
+
+def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch):
+    steps, made = finished_run.moments(), []
+    monkeypatch.setattr(frames, "make_frame", lambda folder, asked: made.append(asked) or {"step": asked.step})
+    for step in [*steps, *steps]:
+        frame_now(finished_run, Asked(step, PROMPT))
+    assert len(made) == len(steps)
+    monkeypatch.setattr(frames, "_KEPT_BYTES", 1)
+    frame_now(finished_run, Asked(steps[0], "other"))
+    assert len(frames._kept) == 1
+
+
+def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
+    with pytest.raises(RunError, match="no weights of step 13"):
+        frame_now(finished_run, Asked(13, PROMPT))
+
+
+def test_nothing_to_look_at_still_has_a_map(finished_run):
+    frame = make_frame(finished_run, Asked(finished_run.moments()[0], "😀"))
+    assert frame["map"]["xy"] and "attention" not in frame and "😀" in "".join(frame["notes"])
+
+
+def test_all_heads_of_a_large_model_fit_into_a_frame():
+    large = build_model(ModelConfig(n_layer=12, n_head=12, n_embd=24, block_size=256), 65)
+    length = longest_seen(large)
+    assert 50 <= length < 128 and 144 * length**2 <= MOST_CELLS
+    assert longest_seen(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
+
+
+def test_a_last_save_is_a_moment_until_the_next(finished_run):
+    model = load_model(finished_run).model
+    *_, last = finished_run.moments()
+    save_weights(finished_run.weights_path, model, last + 5)
+    assert finished_run.moments()[-1] == last + 5
+    assert finished_run.weights_at(last + 5) == finished_run.weights_path
+    save_weights(finished_run.weights_path, model, last + 7)
+    assert finished_run.weights_at(last + 5) is None and finished_run.moments()[-1] == last + 7
