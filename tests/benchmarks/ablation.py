@@ -19,13 +19,13 @@ ROUNDS, STEPS_A_ROUND = 20, 5
 # smaller steps than the embeddings alone do.
 PARTS: dict[str, dict[str, Any]] = {
     "rotary positions": {"model.position": "learned"},
+    "Muon": {"train.optimizer": "adamw", "train.learning_rate": 6e-3},
     "RMS norm": {"model.norm": "layer"},
     "squared ReLU": {"model.activation": "gelu"},
     "normalised queries and keys": {"model.qk_norm": False},
     "blocks that start at zero": {"model.zero_init": False},
     "start from counted pairs": {"model.bigram_start": False},
     "straight to zero": {"train.schedule": "cosine", "train.min_learning_rate": 1.5e-3},
-    "Muon": {"train.optimizer": "adamw", "train.learning_rate": 6e-3},
 }
 
 
