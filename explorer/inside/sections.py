@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.inside import attention, embeddings, heads, predictions, surgery, table
+from explorer.inside import attention, embeddings, heads, patching, predictions, surgery, table
 from explorer.inside.view import Inside
 
 
@@ -25,6 +25,7 @@ SECTIONS = (
     Section("Predictions", predictions.draw),
     Section("Embeddings", embeddings.draw, prompt=False),
     Section("Surgery", surgery.draw, bigram=False),
+    Section("Patching", patching.draw, bigram=False),
 )
 
 

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from core.inspection.lens import Lens
+from core.inspection.patching import Answers, PatchMap
 from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.charts.lens import lens_heatmap
 from explorer.charts.numbers import csv_of, matrix_columns
 from explorer.charts.palette import LIGHT
+from explorer.charts.patching import patch_heatmap
 from explorer.charts.words import cut, room_for
 from explorer.inside.lens import lens_columns, lens_in_words
+from explorer.inside.patching import map_in_words
 from explorer.ui import takeaway
 
 SAID = [[["a", "b"], ["<", "b"]], [["b", "a"], ["<", "a"]], [["b", "a"], ["c", "<"]]]  # (S, T, K)
@@ -89,3 +92,34 @@ def test_words_get_more_room_than_letters():
     assert room_for(["a", "··"], 30) is None
     assert room_for(["question"], 10) > 700
     assert cut("questionable") == "questio…" and cut("question") == "question"
+
+
+MOVED = np.array([[0.0, 1.0, np.nan], [0.1, 0.6, 0.3], [-0.2, 0.0, 1.0]], dtype=np.float32)
+ROWS = ["before block 1", "after block 1", "after block 2"]
+
+
+def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
+    figure = patch_heatmap(MOVED, ROWS, ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
+    (cells,) = figure.data
+    assert (cells.zmin, cells.zmax) == (-1, 1)
+    assert (
+        cells.hovertext[1][1] == "after block 1, at '&lt;' (place 2):<br>moves the answer 60 % of the way back to 'e'"
+    )
+    assert cells.hovertext[2][0].endswith("moves the answer further towards 'o', by 20 %")
+    assert cells.hovertext[2][1].endswith("does not move the answer")
+    assert cells.hovertext[0][2] == ""
+    assert list(figure.layout.xaxis.ticktext) == ["a", "<b>&lt;</b><br>b", "c"]
+    with pytest.raises(ValueError, match="does not fit 2 rows"):
+        patch_heatmap(MOVED, ROWS[:2], ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
+
+
+def test_a_map_of_swaps_in_a_sentence():
+    found = PatchMap(np.nan_to_num(MOVED), ROWS, Answers(0, 1, 2.0, -1.0))
+    assert map_in_words(found, "stream", list("abc"), list("axc")) == (
+        "The prompts differ at 'b' (place 2); most of what that means for the answer has reached the last letter, 'c', "
+        "after block 2."
+    )
+    assert "only in the last letter" in map_in_words(found, "stream", list("abc"), list("abx"))
+    assert "block 1 at 'b' (place 2) moves the answer most: 100 %" in map_in_words(
+        found, "mlp", list("abc"), list("axc")
+    )

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.config import ModelConfig
 from core.model import build_model
 from core.training.checkpoints import save_weights
+from explorer import jobs
 from explorer.state import ROOT
 
 
@@ -75,3 +76,51 @@ def test_a_bigram_has_nobody_to_ask(app, finished_run):
     rebuild(finished_run, kind="bigram", block_size=8)
     at(app, "Predictions")
     assert set(charts(app)) == {"next_token"}
+
+
+def mapped(app: AppTest) -> dict:
+    """The map of swaps, once its job has ended."""
+    while any(not job.ended for job in list(jobs._jobs.values())):
+        jobs._thread.submit(lambda: None).result()
+    app.run()
+    assert not app.exception
+    return charts(app)["patches"]["data"][0]
+
+
+def test_patching_proposes_a_second_prompt_and_maps_every_swap(app, finished_run):
+    at(app, "Patching")
+    other = app.text_input(key="inspect_prompt_2").value
+    assert len(other) == len("to be or not") and other != "to be or not"
+    assert [one == two for one, two in zip(other, "to be or not", strict=True)].count(False) == 1
+    assert len(mapped(app)["hovertext"]) == 3 and len(mapped(app)["hovertext"][0]) == len(other)
+    assert "The prompts differ at" in said(app)
+    app.segmented_control(key="patch_what").set_value("Attention").run()
+    assert len(mapped(app)["hovertext"]) == 2
+    assert "Of attention alone" in said(app)
+
+
+def test_the_proposal_follows_the_first_prompt_but_what_was_typed_stays(app, finished_run):
+    at(app, "Patching")
+    app.text_input(key="inspect_prompt").set_value("the question").run()
+    assert app.text_input(key="inspect_prompt_2").value.startswith("the quest")
+    app.text_input(key="inspect_prompt_2").set_value("the questiom").run()
+    app.text_input(key="inspect_prompt").set_value("the questiot").run()
+    assert app.text_input(key="inspect_prompt_2").value == "the questiom"
+
+
+@pytest.mark.parametrize(
+    "other, sentence",
+    [("to be", "must be equally long"), ("to be or not", "no difference to trace"), ("", "Two prompts")],
+)
+def test_prompts_that_cannot_be_compared_are_a_sentence(app, finished_run, other, sentence):
+    at(app, "Patching")
+    app.text_input(key="inspect_prompt_2").set_value(other).run()
+    assert not app.exception
+    assert sentence in said(app)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_patching_a_single_letter_and_a_model_without_residuals(app, finished_run, residual):
+    rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=residual)
+    at(app, "Patching", "t")
+    assert mapped(app)["hovertext"]
