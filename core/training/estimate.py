@@ -19,6 +19,7 @@ _FILE_SECONDS = 0.012  # written so that a power cut cannot hurt it
 _BYTE_SECONDS = 2e-9
 _OPENING_SECONDS = 0.35  # counting pairs and triples of the text, for the lines on the chart
 _LOOK_SECONDS = 0.004  # at the board's sentence, besides reading it
+_TAKEN_SECONDS = 4e-10  # a byte, the first time it is taken from the system
 _LOOKS_EVERY, _LOOKS_SHARE = 0.4, 0.05  # seconds; and of all time at most
 _BETWEEN_STEPS = 0.00003  # the loop around a step
 
@@ -46,6 +47,7 @@ def estimate(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision:
     Time: what `speed` has measured of this machine, applied to these settings.
     """
     work, train = work_per_token(config.model, vocab_size, precision), config.train
+    memory = memory_needed(config, vocab_size, precision)
     training = train.steps * (step_seconds(config, vocab_size, speed, precision) + _BETWEEN_STEPS)
     seconds = (
         training
@@ -53,8 +55,8 @@ def estimate(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision:
         + _sampling_seconds(config, vocab_size, speed)
         + _saving_seconds(config, work.parameters)
         + _OPENING_SECONDS
+        + memory * _TAKEN_SECONDS
     )
-    memory = memory_needed(config, vocab_size, precision)
     return Estimate(work.parameters, memory, seconds * _looking(config, speed), work.flops)
 
 

@@ -121,7 +121,7 @@ def _measure_prices(device: str, precision: str) -> Prices:
 
 
 def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
-    """A good step among a moment's, after a first that warms up: the slow ones shared the machine with others."""
+    """The middle one of a moment's steps, after a first that warms up."""
     ids = torch.arange(4096) % _VOCAB_SIZE
     trainer = Trainer(config, ids, ids, _VOCAB_SIZE, device, precision)
     if trainer.train_step().seconds < _SECONDS_EACH:
@@ -129,7 +129,7 @@ def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
     seconds, start = [], perf_counter()
     while len(seconds) < 2 or perf_counter() - start < _SECONDS_EACH:
         seconds.append(trainer.train_step().seconds)
-    return float(np.quantile(seconds, 0.25))
+    return float(np.median(seconds))
 
 
 def _drop_seconds(device: str) -> float:
