@@ -13,8 +13,8 @@ FLOAT_BYTES = 4
 _MUON_ROOM = 5  # times its matrices: looking ahead, put together by shape, and turned into a step
 WORKER_BYTES = 400 * 2**20  # Python with torch loaded, and room for the text
 _MEASURED_TOKENS = 2048  # at once, as the trainer does; more where a batch is larger
-# Seconds beside training, which count for a bigram only. Rows, files and looks come from one profile on one machine that
-# did much else; bytes, opening, first touch of memory and the loop are assumed from it, not measured each by itself.
+# Seconds beside training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
+# opening, the first touch of memory and the loop are assumed, not measured each by itself.
 _ROW_SECONDS = 0.0004  # of the curve, with the status beside it
 _FILE_SECONDS = 0.012  # written so that a power cut cannot hurt it
 _BYTE_SECONDS = 2e-9
