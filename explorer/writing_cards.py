@@ -44,8 +44,22 @@ def _inputs() -> dict:
     values = {}
     for path, known in fields_of(GenerationConfig):
         value = value_at(usual, path)
-        values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
+            if path == "seed":
+                st.button(
+                    "",
+                    icon=":material/casino:",
+                    key="new_dice",
+                    on_click=_roll,
+                    help="New dice: another seed, so another text.",
+                )
     return values
+
+
+def _roll() -> None:
+    """Another seed, short enough to be told to a neighbour."""
+    st.session_state[widget_key("seed")] = secrets.randbelow(1_000_000)
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:

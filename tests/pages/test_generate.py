@@ -66,6 +66,20 @@ def test_without_streams_the_script_writes(app, finished_run):
     assert written(app)["go"] != first["go"]
 
 
+def test_new_dice_are_another_seed_and_write_another_text(app, finished_run):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(40)
+    app.slider(key="set-temperature").set_value(2.0)
+    app.button(key="generate_go").click().run()
+    first, seed = written(app), app.number_input(key="set-seed").value
+    app.button(key="new_dice").click().run()
+    assert not app.exception
+    assert app.number_input(key="set-seed").value != seed
+    assert written(app) == first and "Written before you changed" in said(app)
+    app.button(key="generate_go").click().run()
+    assert written(app)["tokens"] != first["tokens"]
+
+
 def test_with_streams_the_component_opens_one(app, finished_run, live):
     app.run()
     app.text_area(key="generate_prompt").set_value("To be,\n& so?")
