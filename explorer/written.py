@@ -1,7 +1,9 @@
 """Tokens as they are written, in the form in which a browser draws them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
+
+import numpy as np
 
 from core.config import GenerationConfig
 from core.generation import generate
@@ -35,3 +37,27 @@ def written_tokens(
             "p": round(token.probability, 5),
             "alternatives": [(shown[id], round(probability, 5)) for id, probability in token.alternatives],
         }
+
+
+def foreseen_tokens(
+    ids: Sequence[int], logits: np.ndarray, tokenizer: Tokenizer, alternatives: int = 5
+) -> list[WrittenToken]:
+    """Tokens that were read, not written, with the probability each had before.
+
+    Args:
+        ids: T of them.
+        logits: (T, V), of the place before each.
+    """
+    beliefs = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    beliefs /= beliefs.sum(axis=1, keepdims=True)
+    best = np.argsort(-beliefs, axis=1, kind="stable")[:, :alternatives]
+    tokens = tokenizer.tokens
+    return [
+        {
+            "text": tokens[id],
+            "visible": visible(tokens[id]),
+            "p": round(float(belief[id]), 5),
+            "alternatives": [(visible(tokens[other]), round(float(belief[other]), 5)) for other in others],
+        }
+        for id, belief, others in zip(ids, beliefs, best, strict=True)
+    ]

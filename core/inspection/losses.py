@@ -67,13 +67,35 @@ def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if len(ids) < 2:
         raise PromptError("There is nothing to foresee yet: write at least two characters.")
-    size = model.block_size
-    if len(ids) <= size + 1:
-        return window_losses(model, ids[None])[0].numpy()
-    stride = max(1, size // 2)
-    starts = [*range(0, len(ids) - size - 1, stride), len(ids) - size - 1]  # the last ends at the end
+    size = min(model.block_size, len(ids) - 1)
+    starts = _starts(len(ids), size)
     losses = window_losses(model, torch.stack([ids[start : start + size + 1] for start in starts]))
-    joined = np.empty(len(ids) - 1, dtype=np.float32)
-    for start, row in zip(reversed(starts), reversed(losses.numpy()), strict=True):
-        joined[start : start + size] = row  # an earlier window has read more of what stands before
+    return _joined(losses.numpy(), starts, len(ids) - 1)
+
+
+def passage_logits(model: GPT | Bigram, ids: Ids) -> np.ndarray:
+    """What the model expects after every token of a passage but the last: logits (T - 1, V) float32.
+
+    A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
+    """
+    ids = torch.as_tensor(ids, dtype=torch.int64)
+    if len(ids) < 2:
+        raise PromptError("There is nothing to foresee yet: write at least two characters.")
+    size = min(model.block_size, len(ids) - 1)
+    starts = _starts(len(ids), size)
+    parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
+    logits = np.concatenate([read(model, part).float().cpu().numpy() for part in parts])  # (S, size, V)
+    return _joined(logits, starts, len(ids) - 1)
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Where windows of `size` + 1 tokens begin that overlap by half; the last ends at the end."""
+    return [*range(0, length - size - 1, max(1, size // 2)), length - size - 1]
+
+
+def _joined(rows: np.ndarray, starts: list[int], length: int) -> np.ndarray:
+    """(length, ...) from windows (S, size, ...): where they overlap, the earlier one has read more of what precedes."""
+    joined = np.empty((length, *rows.shape[2:]), dtype=np.float32)
+    for start, row in zip(reversed(starts), reversed(rows), strict=True):
+        joined[start : start + len(row)] = row
     return joined

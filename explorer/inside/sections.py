@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.inside import attention, embeddings, heads, patching, predictions, surgery, table
+from explorer.inside import attention, embeddings, heads, losses, patching, predictions, surgery, table
 from explorer.inside.view import Inside
 
 
@@ -26,6 +26,7 @@ SECTIONS = (
     Section("Embeddings", embeddings.draw, prompt=False),
     Section("Surgery", surgery.draw, bigram=False),
     Section("Patching", patching.draw, bigram=False),
+    Section("Losses", losses.draw, prompt=False),
 )
 
 

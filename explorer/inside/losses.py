@@ -1,0 +1,200 @@
+"""Where does the loss live?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import streamlit as st
+import torch
+from torch import Tensor
+
+from core.errors import TextError
+from core.inspection.losses import (
+    KindLoss,
+    loss_by_kind,
+    loss_by_position,
+    passage_logits,
+    window_losses,
+)
+from core.inspection.progress import Progress
+from core.inspection.recording import rows_at_once
+from core.model import parameter_count
+from core.text.display import visible
+from core.text.tokenizer import CharTokenizer
+from explorer import state
+from explorer.charts.losses import kind_bars, position_curve, smoothed
+from explorer.charts.words import percent
+from explorer.components.token_text import token_text
+from explorer.inside.kept import kept
+from explorer.inside.material import material, windows
+from explorer.inside.view import Inside
+from explorer.jobs import result_of
+from explorer.ui import card, chart, current_palette, literal, show_error
+from explorer.words import loss_in_words
+from explorer.written import foreseen_tokens
+
+LONGEST = 256  # tokens of a piece
+MOST_PIECES, FEWEST_PIECES = 512, 16
+_WORK = 2e10  # parameters times tokens: some seconds
+PASSAGE = 400  # tokens
+_PLURALS = {
+    "vowel": "vowels",
+    "consonant": "consonants",
+    "capital": "capitals",
+    "digit": "digits",
+    "punctuation": "punctuation marks",
+    "space": "spaces and line ends",
+    "other": "other signs",
+}
+
+
+def draw(inside: Inside) -> None:
+    """The loss along the context, by kind of token, and on a passage token by token."""
+    unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
+    try:
+        with st.spinner("Reading the text ..."):
+            pieces = _pieces(inside)
+    except TextError as error:
+        show_error(error)
+        return
+    losses = result_of(("losses", *inside.key), lambda: measured(inside, pieces), "Reading what it was not trained on")
+    if losses is not None:
+        left, right = st.columns(2)
+        with left:
+            _position_card(losses.numpy(), unit)
+        with right:
+            _kind_card(inside, losses.numpy(), pieces)
+    _passage_card(inside, unit)
+
+
+def measured(inside: Inside, pieces: Tensor) -> Iterator[Progress[Tensor]]:
+    """The losses (N, T) of all pieces (N, T + 1), a few rows at a time."""
+    found = []
+    for part in pieces.split(rows_at_once(inside.model, pieces.size(1) - 1)):
+        found.append(window_losses(inside.model, part))
+        yield Progress(sum(map(len, found)), len(pieces), torch.cat(found))
+
+
+def position_in_words(losses: np.ndarray, unit: str) -> str:
+    """What reading more is worth, from the losses (T,) at each place."""
+    line = smoothed(losses)
+    first, last = float(line[0]), float(line[-1])
+    one = unit.removesuffix("s")
+    told = f"Knowing one {one} its loss is {first:.2f}, {loss_in_words(first, unit)}"
+    if len(line) < 2:
+        return f"{told}."
+    gain = first - last
+    if gain < 0.05:
+        return f"{told}; knowing {len(line):,} it is {last:.2f}: what stands further back does not help it."
+    enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
+    return (
+        f"{told}; knowing {len(line):,} it is {last:.2f}, {loss_in_words(last, unit)}. Nine tenths of that gain are "
+        f"there after {enough:,}."
+    )
+
+
+def kinds_in_words(kinds: list[KindLoss], unit: str) -> str:
+    """Which kind is hardest, and which costs most."""
+    hardest, costly = max(kinds, key=lambda kind: kind.loss), max(kinds, key=lambda kind: kind.share)
+    told = f"Hardest to foresee are {_PLURALS[hardest.kind]} ({hardest.loss:.2f}, {loss_in_words(hardest.loss, unit)})"
+    if hardest.kind == costly.kind:
+        return f"{told}, and they make up most of the loss too: {percent(costly.share)}."
+    return f"{told}; most of the loss, {percent(costly.share)}, comes from {_PLURALS[costly.kind]}, as they are many."
+
+
+def _pieces(inside: Inside) -> Tensor:
+    length = min(inside.model.block_size, LONGEST // 2 if inside.large else LONGEST)
+    count = int(_WORK / (parameter_count(inside.model) * length))
+    return windows(inside, length, min(MOST_PIECES, max(FEWEST_PIECES, count)))
+
+
+def _position_card(losses: np.ndarray, unit: str) -> None:
+    curve = loss_by_position(losses)
+    with card(
+        "Does it help to have read more?",
+        more="The model reads pieces of text that it was not trained on. At the start of a piece it knows next to "
+        "nothing of what came before, further on it has read more. Each dot is the mean over "
+        f"{len(losses):,} pieces, the line their running mean. A line that goes on falling to its end says that a "
+        "longer context would help.",
+        key="card_loss_position",
+    ):
+        st.caption(position_in_words(curve, unit))
+        chart(
+            position_curve(curve, current_palette(), unit=unit),
+            key="loss_position",
+            numbers=lambda: {f"{unit} read": range(1, len(curve) + 1), "loss in nats": curve},
+            name="loss-by-position",
+        )
+
+
+def _kind_card(inside: Inside, losses: np.ndarray, pieces: Tensor) -> None:
+    kinds = loss_by_kind(losses, pieces[:, 1:], inside.tokenizer.tokens)
+    unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
+    with card(
+        "Which letters are hard to foresee?",
+        more="The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
+        "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
+        "several letters counts as its first one.",
+        key="card_loss_kind",
+    ):
+        st.caption(kinds_in_words(kinds, unit))
+        chart(
+            kind_bars(kinds, current_palette()),
+            key="loss_kind",
+            numbers=lambda: {
+                "kind": [kind.kind for kind in kinds],
+                "loss in nats": [kind.loss for kind in kinds],
+                "count": [kind.count for kind in kinds],
+                "share of the loss": [kind.share for kind in kinds],
+            },
+            name="loss-by-kind",
+        )
+
+
+def _passage_card(inside: Inside, unit: str) -> None:
+    turned = state.recall("loss_passage", 0)
+    ids = _passage(inside, turned)
+    with card(
+        "How does it fare on a passage that it never saw?",
+        more="A passage from the part of the text that was kept aside. Each letter is shaded by the probability that "
+        "the model gave it, having read what stands before it: point at one to see what else it considered there.",
+        key="card_loss_passage",
+    ):
+        logits = kept(inside.model, ("passage", *ids), lambda: passage_logits(inside.model, ids))
+        tokens = foreseen_tokens(ids[1:], logits, inside.tokenizer)
+        st.caption(literal(passage_in_words([token["p"] for token in tokens], [token["visible"] for token in tokens])))
+        token_text(
+            prompt=inside.tokenizer.tokens[ids[0]],
+            go=f"{inside.key} {turned}",
+            tokens=tokens,
+            key="loss_passage_text",
+        )
+        st.button(
+            "Another passage",
+            icon=":material/casino:",
+            key="loss_passage_next",
+            on_click=lambda: state.remember("loss_passage", turned + 1),
+        )
+
+
+def passage_in_words(probabilities: list[float], shown: list[str]) -> str:
+    """The loss on it, and the greatest surprise."""
+    loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
+    worst = int(np.argmin(probabilities))
+    before = "".join(shown[max(0, worst - 12) : worst])
+    after = f" after '{before}'" if before else ""
+    sure = sum(p >= 0.5 for p in probabilities) / len(probabilities)
+    return (
+        f"Here its loss is {loss:.2f}; of {percent(sure)} of the {len(shown)} it was more than half sure. Its greatest "
+        f"surprise is '{shown[worst]}'{after} ({percent(probabilities[worst])})."
+    )
+
+
+def _passage(inside: Inside, turned: int) -> list[int]:
+    """A stretch of the validation split that begins with a line; another one for each turn."""
+    validation = material(inside).validation
+    length = min(PASSAGE if not inside.large else PASSAGE // 4, len(validation) // 2 + 1)
+    start = turned * 7919 % (len(validation) - length + 1)
+    opening = validation[start : start + length].tolist()
+    ends = [place + 1 for place, id in enumerate(opening) if visible(inside.tokenizer.tokens[id]).endswith("⏎")]
+    start += ends[0] if ends and start + ends[0] + length <= len(validation) else 0
+    return validation[start : start + length].tolist()

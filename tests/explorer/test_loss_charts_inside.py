@@ -1,0 +1,46 @@
+"""Where the loss lives, drawn and said."""
+
+import numpy as np
+import pytest
+
+from core.inspection.losses import KindLoss
+from explorer.charts.losses import kind_bars, position_curve, smoothed
+from explorer.charts.palette import LIGHT
+from explorer.inside.losses import kinds_in_words, passage_in_words, position_in_words
+
+KINDS = [KindLoss("vowel", 1.5, 30, 0.55), KindLoss("capital", 3.0, 4, 0.2), KindLoss("space", 0.5, 20, 0.25)]
+
+
+def test_the_running_mean_is_the_mean_of_near_places():
+    losses = np.array([4.0, 3.0, 2.0, 1.0, 3.0, 1.0])
+    line = smoothed(losses)
+    assert line[0] == 4.0
+    assert line[3] == pytest.approx(np.mean(losses[3:5]))
+    assert np.allclose(smoothed(np.full(500, 1.5)), 1.5)
+    assert len(smoothed(np.ones(1))) == 1
+
+
+def test_the_curve_has_a_dot_for_every_place():
+    dots, line = position_curve(np.linspace(3, 1, 40), LIGHT).data
+    assert len(dots.x) == len(line.x) == 40 and line.x[0] == 1
+
+
+def test_the_hardest_kind_stands_on_top_and_tells_its_share():
+    (bars,) = kind_bars(KINDS).data
+    assert list(bars.y) == ["capital", "vowel", "space"]
+    assert bars.text[0] == "3.00, 20 % of all" and bars.marker.color[1] == LIGHT.kinds["vowel"]
+
+
+def test_what_is_seen_is_said():
+    falling = np.concatenate([[3.0, 2.0], np.full(30, 1.0)])
+    assert position_in_words(falling, "letters").startswith(
+        "Knowing one letter its loss is 3.00, like choosing among 20.1 letters; knowing 32 it is 1.00"
+    )
+    assert "does not help" in position_in_words(np.full(8, 2.0), "letters")
+    assert position_in_words(np.ones(1), "tokens").endswith("tokens.")
+    assert kinds_in_words(KINDS, "letters") == (
+        "Hardest to foresee are capitals (3.00, like choosing among 20.1 letters); most of the loss, 55 %, comes from "
+        "vowels, as they are many."
+    )
+    assert "they make up most of the loss too" in kinds_in_words(KINDS[:1], "letters")
+    assert passage_in_words([0.9, 0.01], ["a", "<"]).endswith("Its greatest surprise is '<' after 'a' (1.0 %).")

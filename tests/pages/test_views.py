@@ -1,0 +1,74 @@
+"""Sections of Look inside that measure a model on the text it learned from."""
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.text.own_text import delete_text
+from explorer import jobs
+from explorer.state import ROOT
+
+
+@pytest.fixture
+def open_section(explorer_home):
+    """Opens a section and waits for what it computes beside the page."""
+
+    def open_(name: str, run=None) -> AppTest:
+        app = AppTest.from_file(ROOT / "pages" / "look_inside.py", default_timeout=60)
+        app.query_params["view"] = name
+        if run:
+            app.query_params["run"] = run.id
+        app.run()
+        return settled(app)
+
+    return open_
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page once the job that it waits for has ended."""
+    assert not app.exception
+    jobs._thread.submit(lambda: None).result()
+    app.run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    told = "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
+    return told.replace("\\", "")
+
+
+def drawn(app: AppTest, field: str) -> list[dict]:
+    data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
+    return [one for one in data if field in one]
+
+
+def figures(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
+    app = open_section("Losses")
+    for title in ("Does it help to have read more?", "Which letters are hard", "a passage that it never saw"):
+        assert title in said(app)
+    assert "Knowing one letter its loss is" in said(app) and "Hardest to foresee are" in said(app)
+    curve, kinds = figures(app)
+    assert len(curve["data"]) == 2 and set(kinds["data"][0]["y"]) <= {
+        "vowel",
+        "consonant",
+        "capital",
+        "punctuation",
+        "space",
+    }
+    (passage,) = drawn(app, "go")
+    app.button(key="loss_passage_next").click().run()
+    (other,) = drawn(app, "go")
+    assert passage["tokens"] != other["tokens"] and passage["go"] != other["go"]
+
+
+@pytest.mark.parametrize("section", ["Losses"])
+def test_without_its_text_there_is_a_sentence(finished_run, open_section, explorer_home, section):
+    delete_text(finished_run.record().config.data.corpus, explorer_home)
+    app = open_section(section)
+    assert "cannot be read any more" in app.error[0].value
