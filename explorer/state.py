@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRST_PRESET = next(iter(PRESETS))
 
 _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
+_BESIDE, _BESIDE_STEP = "with", "with_step"
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
 
 
@@ -47,13 +48,27 @@ def view_run(run_id: str | None) -> None:
 
 def step_on_view() -> int | None:
     """The moment of its training that the address asks for; None for the newest."""
-    step = st.query_params.get(_STEP, "")
-    return int(step) if step.isascii() and step.isdigit() else None
+    return _step(_STEP)
 
 
 def view_step(step: int | None = None) -> None:
     """Put a moment into the address; None shows the newest, now and later."""
     _address({_STEP: None if step is None else str(step)})
+
+
+def run_beside() -> str | None:
+    """The id of the run that the one on view is compared with, as it stands in the address."""
+    return st.query_params.get(_BESIDE) or None
+
+
+def step_beside() -> int | None:
+    """The moment at which that run is shown; None leaves it to the page."""
+    return _step(_BESIDE_STEP)
+
+
+def view_beside(run_id: str | None, step: int | None = None) -> None:
+    """Put into the address what the run on view is compared with; None for nothing."""
+    _address({_BESIDE: run_id, _BESIDE_STEP: None if step is None else str(step)})
 
 
 def fork_asked() -> ForkFrom | None:
@@ -196,6 +211,11 @@ def _number(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _step(name: str) -> int | None:
+    step = st.query_params.get(name, "")
+    return int(step) if step.isascii() and step.isdigit() else None
 
 
 def _address(changes: Mapping[str, str | None]) -> None:

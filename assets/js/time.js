@@ -26,7 +26,7 @@ function openTime(forget) {
   let soon = 0;
 
   const time = {
-    run: null, prompt: "", moments: [], step: null, frame: null, head: [0, 0], problem: "", took: [],
+    run: null, prompt: "", moments: [], step: null, frame: null, head: [0, 0], problem: "",
     get frames() { return frames; },
     get waiting() { return !time.problem && time.step !== time.frame?.step; },
     look(data) {

@@ -8,11 +8,14 @@ export default function (component) {
     const board = headsBoard(place, { large: true });
     let shown = null; // the frame and head whose bytes were cut out last
     let bytes = null;
+    // A model that is compared with may have fewer heads.
+    const has = ({ layers, heads }) => time.head[0] < layers && time.head[1] < heads;
     const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
     return {
-      words: ({ attention }) => attention?.words[placeIn(attention)],
+      words: ({ attention }) => (attention && has(attention) ? attention.words[placeIn(attention)] : "This model has no such head."),
       draw({ attention }, palette) {
-        if (!attention || placeIn(attention) >= attention.words.length) return;
+        arcs.hidden = place.hidden = !attention || !has(attention);
+        if (arcs.hidden) return;
         const at = placeIn(attention);
         if (shown !== `${time.step} ${at}` || bytes.frame !== attention) {
           shown = `${time.step} ${at}`;

@@ -1,15 +1,17 @@
 """Which moment of a run's training is on view: chosen with one slider, and the same for all sections."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.errors import ExplorerError
-from core.runs.folder import RunFolder
+from core.runs.folder import RunFolder, list_runs
 from explorer import service, state
 from explorer.components.time_machine import Clock, time_bar
 from explorer.inside.view import head_of
 from explorer.run_choice import step_line
 from explorer.service import Opened
-from explorer.ui import show_error
+from explorer.ui import literal, show_error
 
 _NOTE = " · everything below is the model as it was then"
 
@@ -50,11 +52,46 @@ def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> Non
             on_change=lambda: _view(st.session_state["time_step"], moments),
         )
         return
+    note = " · on the left" if state.run_beside() else _NOTE
     with st.container(border=True, key="time_step"):
-        moved = time_bar(clock, steps=steps, note=_NOTE, key="time_bar")
+        moved = time_bar(clock, steps=steps, note=note, key="time_bar")
     if moved:
         state.view_step(None if moved.newest else moved.step)
         st.rerun()
+
+
+def choose_other(clock: Clock) -> Clock | None:
+    """The select of what stands beside the run on view, another moment of it or another run, and that one's slider."""
+    runs = {folder.id: folder for folder in list_runs(service.home()) if folder.has_weights}
+    st.session_state["compare_with"] = state.run_beside() if state.run_beside() in runs else None
+    chosen = st.selectbox(
+        "Compare with",
+        [clock.run, *(id for id in runs if id != clock.run)],
+        index=None,
+        key="compare_with",
+        format_func=lambda id: "another moment of this run" if id == clock.run else runs[id].name,
+        placeholder="Compare with …",
+        label_visibility="collapsed",
+        width=320,
+        on_change=lambda: state.view_beside(st.session_state["compare_with"]),
+    )
+    if chosen is None:
+        return None
+    folder = runs[chosen]
+    moments = folder.moments()
+    asked = state.step_beside()
+    step = asked if asked in moments else moments[0] if chosen == clock.run else moments[-1]
+    other = replace(clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments))
+    name = "the same run" if chosen == clock.run else folder.name
+    if len(moments) < 2:
+        st.caption(f"On the right: {literal(name)} at step {step:,}.")
+        return other
+    with st.container(border=True, key="time_step_beside"):
+        note = f" · on the right, {name}"
+        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside")
+    if moved:
+        state.view_beside(chosen, moved.step)
+    return other
 
 
 def _view(step: int, moments: list[int]) -> None:

@@ -12,6 +12,7 @@ from explorer.components.time_machine import (
     moving_text,
 )
 from explorer.inside.view import Inside, choose_head, open_head
+from explorer.inside.words import heads_in_words
 from explorer.ui import card
 
 MAP_HEIGHT = 380  # pixels
@@ -22,48 +23,74 @@ _LENS = (
 )
 
 
-def all_heads(inside: Inside, clock: Clock, more: str) -> None:
-    """Every head on one board; a click opens one."""
-    with card("All heads", "Each square is one head. Click one to open it.", more=more, key="card_heads"):
-        picked = moving_heads(clock, key="inspect_board")
-        if picked and picked != clock.head:
-            open_head(*picked)
+def draw(inside: Inside, clock: Clock) -> None:
+    """All views of one model, which move together."""
+    left, right = st.columns([9, 13])
+    with left:
+        _all_heads(inside, clock)
+        next_letters(clock)
+    with right:
+        _one_head(inside, clock)
+    _lens(clock)
+    left, right = st.columns(2)
+    with left:
+        _continuation(clock)
+    with right:
+        _letters(clock)
 
 
-def one_head(inside: Inside, clock: Clock) -> None:
-    """The head chosen, large."""
-    with st.container(border=True, key="card_head"):
-        title = st.empty()
-        with st.container(horizontal=True, vertical_alignment="center"):
-            layer, head = choose_head(inside)
-        which = "earlier letters" if inside.config.causal else "letters"
-        title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
-        moving_head(clock, key="inspect_heatmap")
+def draw_beside(inside: Inside, clock: Clock, other: Clock) -> None:
+    """The same views of two models, or of one at two moments, row by row side by side."""
+    for view in (_all_heads, _one_head, next_letters, _lens, _continuation, _letters):
+        for column, each in zip(st.columns(2), (clock, other), strict=True):
+            with column:
+                view(inside, each) if view in (_all_heads, _one_head) else view(each)
 
 
 def next_letters(clock: Clock) -> None:
     """The likeliest next letters."""
-    with card("What comes next?", key="card_next"):
-        moving_next(clock, key="next_token")
+    with card("What comes next?", key=_key("card_next", clock)):
+        moving_next(clock, key=_key("next_token", clock))
 
 
-def lens(clock: Clock) -> None:
-    """What would be said after each block."""
-    with card("What would it say after each block?", more=_LENS, key="card_lens"):
-        moving_lens(clock, key="inspect_lens")
+def _all_heads(inside: Inside, clock: Clock) -> None:
+    more = heads_in_words(inside.config.causal)
+    note = "Each square is one head. Click one to open it."
+    with card("All heads", note, more=more, key=_key("card_heads", clock)):
+        picked = moving_heads(clock, key=_key("inspect_board", clock))
+        layers, heads = inside.config.n_layer, inside.config.n_head
+        # A run beside it may have more heads; those are opened there alone, by the browser.
+        if picked and picked != clock.head and picked[0] < layers and picked[1] < heads:
+            open_head(*picked)
 
 
-def continuation(clock: Clock) -> None:
-    """How it would go on."""
-    with card(
-        "How would it go on?",
-        "Always with its likeliest letter, so that only training changes the text. Stronger is surer.",
-        key="card_written",
-    ):
-        moving_text(clock, key="inspect_written")
+def _one_head(inside: Inside, clock: Clock) -> None:
+    with st.container(border=True, key=_key("card_head", clock)):
+        title = st.empty()
+        layer, head = clock.head
+        if clock.side == "a":  # one choice for both
+            with st.container(horizontal=True, vertical_alignment="center"):
+                layer, head = choose_head(inside)
+        which = "earlier letters" if inside.config.causal else "letters"
+        title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
+        moving_head(clock, key=_key("inspect_heatmap", clock))
 
 
-def letters(clock: Clock) -> None:
-    """The map of the embeddings."""
-    with card("Which letters does it treat alike?", key="card_moving_map"):
-        moving_map(clock, height=MAP_HEIGHT, key="inspect_map")
+def _lens(clock: Clock) -> None:
+    with card("What would it say after each block?", more=_LENS, key=_key("card_moving_lens", clock)):
+        moving_lens(clock, key=_key("inspect_lens", clock))
+
+
+def _continuation(clock: Clock) -> None:
+    note = "Always with its likeliest letter, so that only training changes the text. Stronger is surer."
+    with card("How would it go on?", note, key=_key("card_written", clock)):
+        moving_text(clock, key=_key("inspect_written", clock))
+
+
+def _letters(clock: Clock) -> None:
+    with card("Which letters does it treat alike?", key=_key("card_moving_map", clock)):
+        moving_map(clock, height=MAP_HEIGHT, key=_key("inspect_map", clock))
+
+
+def _key(name: str, clock: Clock) -> str:
+    return name if clock.side == "a" else f"{name}_{clock.side}"

@@ -9,6 +9,7 @@ from core.text.display import kind_of, visible
 from explorer.charts.prediction import prediction_bars
 from explorer.components.token_text import token_text
 from explorer.inside import attribution, lens
+from explorer.inside.moving import next_letters
 from explorer.inside.view import PLAIN, Inside
 from explorer.ui import card, current_palette
 from explorer.written import WrittenToken
@@ -20,7 +21,10 @@ def draw(inside: Inside) -> None:
     """What comes next, how well each letter of the prompt was foreseen, and how the model comes to say so."""
     left, right = st.columns([4, 5])
     with left:
-        next_card(inside, MOST_GUESSES)
+        if inside.clock:
+            next_letters(inside.clock)
+        else:
+            next_card(inside, MOST_GUESSES)
     with right:
         foreseen_card(inside)
     lens.draw(inside)

@@ -7,6 +7,16 @@ import numpy as np
 from explorer.charts.words import percent
 
 
+def heads_in_words(causal: bool) -> str:
+    """How to read the squares; a model that is not causal sees what comes after a letter too."""
+    hidden = "The upper right half is empty because the future is hidden. " if causal else ""
+    return (
+        f"In every layer several **heads** look {'back ' if causal else ''}side by side. In a square, a row is a "
+        "letter that looks, a column a letter looked at, and a stronger shade means more of its attention. "
+        f"{hidden}A diagonal line means *look at the letter just before*, a column means *everyone looks at this one*."
+    )
+
+
 def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
     """Where a head's looks (T, T) go, averaged over all letters that have a choice (the first has none)."""
     length = len(pattern)
@@ -27,6 +37,8 @@ def next_in_words(guesses: Sequence[tuple[str, str, float]]) -> str:
     (first, _, share), *others = guesses
     if share >= 0.5:
         return f"It is fairly sure of '{first}'."
+    if share < 0.1:
+        return f"It has hardly an idea: its best guess, '{first}', has {percent(share)}."
     return f"It leans to '{first}', but not strongly" + (f"; '{others[0][0]}' is its second guess." if others else ".")
 
 

@@ -1,0 +1,79 @@
+"""The time machine, as a person uses it: one slider moves everything, it plays, and two moments stand side by side."""
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+
+pytestmark = pytest.mark.e2e
+
+SETTLED = "() => { const time = globalThis.__gptExplorerTimes?.get('a'); return time?.frame && !time.waiting; }"
+PICTURE = "canvas => canvas.toDataURL()"
+PLACES = "letters => letters.map(letter => letter.style.transform).join()"
+
+
+@pytest.fixture
+def run(server, trained_home) -> RunFolder:
+    """A run that has learned something, in the server's home."""
+    shutil.copytree(trained_home / "texts", server.home / "texts", dirs_exist_ok=True)
+    config = list_runs(trained_home)[0].record().config
+    folder = RunFolder.create(server.home, config.replace({"train.steps": 80, "train.learning_rate": 0.02}))
+    train_run(folder, server.home)
+    return folder
+
+
+def at_step(page: Page, step: int) -> None:
+    expect(page.locator(".st-key-time_step .time-told b")).to_have_text(re.compile(rf"^Step {step} of"))
+    page.wait_for_function(SETTLED)
+
+
+def seen(page: Page) -> dict[str, str]:
+    """What every view shows right now."""
+    return {
+        "heads": page.locator(".st-key-inspect_board canvas").evaluate(PICTURE),
+        "one head": page.locator(".st-key-inspect_heatmap canvas").evaluate(PICTURE),
+        "next": page.locator(".bars").inner_text(),
+        "lens": page.locator(".lens").inner_text(),
+        "text": page.locator(".moving-text").inner_text(),
+        "letters": page.locator(".st-key-inspect_map .stage text").evaluate_all(PLACES),
+        "place on the curve": page.locator(".st-key-time_step .time-spot").get_attribute("style"),
+    }
+
+
+def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
+    first, second, *_, last = run.moments()
+    page = open_page(reduced_motion="reduce")
+    page.goto(f"{server.url}/look_inside?run={run.id}")
+    expect(page.locator(".lens-cell").first).to_be_visible()
+    at_step(page, last)
+    before = seen(page)
+
+    slider = page.locator(".st-key-time_step input[type=range]")
+    slider.press("Home")
+    at_step(page, first)
+    after = seen(page)
+    assert [name for name in before if after[name] == before[name]] == []
+    expect(page).to_have_url(re.compile(rf"step={first}(&|$)"))  # the page has followed
+    slider.press("ArrowRight")
+    at_step(page, second)
+
+    page.locator(".st-key-time_step .time-pace").click()
+    page.locator(".st-key-time_step .time-play").click()
+    at_step(page, last)
+    expect(page.locator(".st-key-time_step .time-play")).to_have_attribute("aria-label", "Play the training")
+    expect(page).not_to_have_url(re.compile("step="))
+
+    page.locator(".st-key-compare_with input").click()
+    page.get_by_role("option", name="another moment of this run").click()
+    beside = page.locator(".st-key-time_step_beside .time-told b")
+    expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
+    expect(page.locator(".st-key-inspect_board_b canvas")).to_be_visible()
+    page.locator(".st-key-time_step_beside input[type=range]").press("ArrowRight")
+    expect(page).to_have_url(re.compile(rf"with_step={second}(&|$)"))
+    page.reload()
+    expect(beside).to_have_text(re.compile(rf"^Step {second} of"))
+    at_step(page, last)
