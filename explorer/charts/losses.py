@@ -42,9 +42,9 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
     ticks = [place for place in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if place <= len(losses)]
     figure.update_xaxes(
         type="log", range=[-0.03, max(last, 0.1) + 0.03], tickvals=ticks, ticktext=[f"{place:,}" for place in ticks],
-        title=f"{unit} read before", showgrid=False, fixedrange=True,
+        title_text=f"{unit} read before", showgrid=False, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title="loss, nats", fixedrange=True)
+    figure.update_yaxes(title_text="loss, nats", fixedrange=True)
     return figure
 
 

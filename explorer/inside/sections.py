@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.inside import attention, embeddings, heads, losses, patching, predictions, surgery, table
+from explorer.inside import attention, embeddings, heads, losses, neurons, patching, predictions, surgery, table, text
 from explorer.inside.view import Inside
 
 
@@ -26,7 +26,9 @@ SECTIONS = (
     Section("Embeddings", embeddings.draw, prompt=False),
     Section("Surgery", surgery.draw, bigram=False),
     Section("Patching", patching.draw, bigram=False),
+    Section("Neurons", neurons.draw, bigram=False),
     Section("Losses", losses.draw, prompt=False),
+    Section("Text", text.draw),
 )
 
 

@@ -67,7 +67,38 @@ def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
     assert passage["tokens"] != other["tokens"] and passage["go"] != other["go"]
 
 
-@pytest.mark.parametrize("section", ["Losses"])
+def test_what_was_copied_is_marked_and_told(finished_run, open_section):
+    app = open_section("Text")
+    assert "Copied or composed?" in said(app)
+    app.slider(key="copied_shortest_letters").set_value(2).run()
+    (text,) = drawn(app, "rows")
+    (row,) = text["rows"]
+    assert len(row["tokens"]) == len(row["shades"]) == 400
+    marked = [words for words, shade in zip(row["words"], row["shades"], strict=True) if shade]
+    assert marked and all("into the training text: …" in words for words in marked)
+    assert f"{round(len(marked) / 4)} % stand in spans of at least 2" in said(app)
+    app.button(key="copied_next").click().run()
+    app = settled(app)
+    assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]
+
+
+def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
+    app = open_section("Neurons")
+    texts, prompt = drawn(app, "rows")
+    leads = [float(row["lead"]) for row in texts["rows"]]
+    assert len(leads) == 8 and leads == sorted(leads, reverse=True)
+    assert texts["rows"][0]["shades"][texts["rows"][0]["strong"]] == 1
+    assert len(prompt["rows"][0]["tokens"]) <= 16
+    assert "Its strongest is" in said(app) and "When it fires it speaks for" in said(app)
+    app.selectbox(key="neuron_layer").set_value(1)
+    app.number_input(key="neuron").set_value(64).run()
+    app = settled(app)
+    assert drawn(app, "rows")[0] != texts
+    app.button(key="neuron_surprise").click().run()
+    assert not app.exception
+
+
+@pytest.mark.parametrize("section", ["Losses", "Text", "Neurons"])
 def test_without_its_text_there_is_a_sentence(finished_run, open_section, explorer_home, section):
     delete_text(finished_run.record().config.data.corpus, explorer_home)
     app = open_section(section)

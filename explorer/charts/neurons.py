@@ -1,0 +1,50 @@
+"""What a neuron says when it fires."""
+
+from collections.abc import Sequence
+
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.theme import MONO, style
+from explorer.charts.words import plain, quoted
+
+
+def writing_bars(
+    raised: Sequence[tuple[str, float]], lowered: Sequence[tuple[str, float]], palette: Palette = LIGHT
+) -> go.Figure:
+    """The tokens that a neuron makes likelier, the most on top, and below them those that it makes less likely.
+
+    Args:
+        raised, lowered: tokens as they are shown, with what is added to their logit.
+    """
+    rows = [*raised, *reversed(lowered)]
+    figure = go.Figure(
+        go.Bar(
+            x=[value for _, value in rows],
+            y=list(range(len(rows))),
+            orientation="h",
+            marker={
+                "color": [palette.diverging[-2] if value > 0 else palette.diverging[1] for _, value in rows],
+                "cornerradius": 3,
+            },
+            text=[f"{value:+.2f}" for _, value in rows],
+            textposition="outside",
+            textfont={"color": palette.text, "size": 12},
+            cliponaxis=False,
+            hovertext=[f"{quoted(token)}: its logit moves by {value:+.3f}" for token, value in rows],
+            hoverinfo="text",
+        )
+    )
+    style(figure, palette, height=34 + 23 * len(rows))
+    most = max([0.01, *(abs(value) for _, value in rows)])
+    figure.update_xaxes(visible=False, fixedrange=True, range=[-1.35 * most, 1.35 * most])
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=[f"{plain(token)} " for token, _ in rows],
+        tickfont={"family": MONO, "size": 13, "color": palette.text},
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+        fixedrange=True,
+    )
+    figure.update_layout(bargap=0.3)
+    return figure

@@ -1,0 +1,175 @@
+"""What excites a neuron, and what does it say?"""
+
+import random
+
+import numpy as np
+import streamlit as st
+from torch import Tensor
+
+from core.errors import TextError
+from core.inspection.neurons import Excitement, Writing, exciting_texts, neuron_writing
+from core.inspection.recording import PartError, record
+from core.model import parameter_count
+from core.text.batches import fixed_windows
+from core.text.display import visible
+from explorer.charts.neurons import writing_bars
+from explorer.components.marked_text import MarkedRow, marked_text
+from explorer.inside.kept import kept
+from explorer.inside.material import training_ids
+from explorer.inside.view import Inside, within
+from explorer.jobs import result_of
+from explorer.ui import card, chart, current_palette, literal, show_error
+
+LAYER, NEURON = "neuron_layer", "neuron"
+PIECE = 64  # tokens
+MOST_PIECES, FEWEST_PIECES = 2048, 48
+_WORK = 2e10  # parameters times tokens: some seconds
+_TEXTS = 8
+
+
+def draw(inside: Inside) -> None:
+    """One neuron: the texts that excite it, the prompt as it sees it, and what it writes."""
+    width = inside.model.transformer.h[0].mlp.c_proj.in_features
+    layers = inside.config.n_layer
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        within(LAYER, layers), within(NEURON, width + 1, default=1)
+        layer = st.selectbox(
+            "Layer", range(layers), key=LAYER, format_func=lambda layer: f"layer {layer + 1}", width=130
+        )
+        neuron = st.number_input(f"Neuron, 1 to {width:,}", 1, width, key=NEURON, width=170) - 1
+        st.button(
+            "Surprise me", icon=":material/casino:", key="neuron_surprise", on_click=_surprise, args=(layers, width)
+        )
+    left, right = st.columns([3, 2])
+    with left:
+        _texts_card(inside, layer, neuron)
+    with right:
+        _writing_card(inside, layer, neuron)
+    _prompt_card(inside, layer, neuron)
+
+
+def excitement_in_words(found: list[Excitement], shown: list[str]) -> str:
+    """On which letters it fires most.
+
+    Args:
+        shown: the token at each of the places found.
+    """
+    if not found or found[0].value <= 0:
+        return "Nothing in the texts that were read excites it: a dead neuron, or a very rare one."
+    most = max(dict.fromkeys(shown), key=shown.count)
+    times = shown.count(most)
+    told = f"Its strongest is {found[0].value:.2f}, on '{shown[0]}'"
+    if times * 2 <= len(shown):
+        return f"{told}; the {len(shown)} strongest are on different letters, so it waits for more than one letter."
+    return f"{told}; {times} of its {len(shown)} strongest are on '{most}'."
+
+
+def writing_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, float]]) -> str:
+    """What it speaks for and against."""
+    return (
+        f"When it fires it speaks for {', '.join(repr(token) for token, _ in raised[:3])} and against "
+        f"{', '.join(repr(token) for token, _ in lowered[:3])}."
+    )
+
+
+def _surprise(layers: int, width: int) -> None:
+    st.session_state[LAYER], st.session_state[NEURON] = random.randrange(layers), random.randint(1, width)
+
+
+def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
+    with card(
+        "What excites it?",
+        more="A **neuron** is one number in the wide middle of a feed-forward layer, computed for every letter; where "
+        "it is large, the neuron *fires*. These are the places in the training text at which this one fires most, with "
+        "the letter ringed; a darker shade is a stronger activation. (Geva 2021: feed-forward layers as memories.)",
+        key="card_neuron_texts",
+    ):
+        try:
+            with st.spinner("Reading the text ..."):
+                pieces = _pieces(inside)
+        except TextError as error:
+            show_error(error)
+            return
+        found = result_of(
+            ("neuron", *inside.key, layer, neuron),
+            lambda: exciting_texts(inside.model, pieces, layer, neuron, _TEXTS),
+            f"Reading {len(pieces):,} pieces of the text",
+        )
+        if found is None:
+            return
+        tokens = inside.tokenizer.tokens
+        at = [visible(tokens[int(pieces[place.window, place.position])]) for place in found]
+        st.caption(literal(excitement_in_words(found, at)))
+        most = max([1e-6, *(place.value for place in found)])
+        rows = [
+            _row(
+                [tokens[id] for id in pieces[place.window, :-1].tolist()],
+                place.values,
+                most,
+                f"{place.value:.2f}",
+                place.position,
+            )
+            for place in found
+        ]
+        marked_text(rows, note="Point at a letter to see the neuron's activation there.", key="neuron_texts")
+
+
+def _prompt_card(inside: Inside, layer: int, neuron: int) -> None:
+    ids = inside.prompt.ids
+    name = f"blocks.{layer}.mlp.hook_post"
+    with card("How does it see your prompt?", key="card_neuron_prompt"):
+        values = kept(inside.model, (name, *ids), lambda: record(inside.model, ids, [name])[name])[:, neuron]  # (T,)
+        strongest = int(values.argmax())
+        st.caption(
+            literal(
+                f"Over your prompt it goes from {values.min():.2f} to {values.max():.2f}, the most at "
+                f"'{inside.prompt.shown[strongest]}', letter {strongest + 1}."
+            )
+        )
+        marked_text(
+            [_row(inside.prompt.tokens, values, max(1e-6, float(values.max())), "", strongest)],
+            note="Point at a letter to see the neuron's activation there.",
+            key="neuron_prompt",
+        )
+
+
+def _writing_card(inside: Inside, layer: int, neuron: int) -> None:
+    with card(
+        "What does it say when it fires?",
+        more="When a neuron fires it adds its own direction to the residual stream. Read straight by the last layer, "
+        "that raises the logits of some letters and lowers those of others; what later blocks make of it is left out.",
+        key="card_neuron_writing",
+    ):
+        try:
+            found = kept(inside.model, ("writing", layer, neuron), lambda: neuron_writing(inside.model, layer, neuron))
+        except PartError as error:
+            st.info(literal(str(error)))
+            return
+        raised, lowered = _named(inside, found)
+        st.caption(literal(writing_in_words(raised, lowered)))
+        chart(
+            writing_bars(raised, lowered, current_palette()),
+            key="neuron_writing",
+            numbers=lambda: {"token": [visible(token) for token in inside.tokenizer.tokens], "logit": found.logits},
+            name=f"neuron-{layer + 1}-{neuron + 1}",
+        )
+
+
+def _named(inside: Inside, found: Writing) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    tokens = inside.tokenizer.tokens
+    raised, lowered = (
+        [(visible(tokens[id]), value) for id, value in side if sign * value > 0]
+        for side, sign in ((found.raised, 1), (found.lowered, -1))
+    )
+    return raised, lowered
+
+
+def _row(tokens: list[str], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
+    words = [f"'{visible(token)}': {value:.2f}" for token, value in zip(tokens, values, strict=True)]
+    return MarkedRow(tokens, np.maximum(0, values) / most, words, lead, strong)
+
+
+def _pieces(inside: Inside) -> Tensor:
+    length = min(PIECE, inside.model.block_size)
+    count = int(_WORK / (parameter_count(inside.model) * length))
+    return fixed_windows(training_ids(inside), length, min(MOST_PIECES, max(FEWEST_PIECES, count)))

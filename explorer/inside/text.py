@@ -1,0 +1,125 @@
+"""Copied or composed?"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from core.config import GenerationConfig
+from core.errors import TextError
+from core.generation import generate
+from core.inspection.copying import Matches, Span, copied_lengths, copied_spans, longest_matches
+from core.inspection.progress import Progress
+from core.text.display import visible
+from core.text.tokenizer import CharTokenizer
+from explorer import state
+from explorer.charts.words import percent
+from explorer.components.marked_text import MarkedRow, marked_text
+from explorer.inside.material import training_ids
+from explorer.inside.view import Inside
+from explorer.jobs import result_of
+from explorer.ui import card, literal, show_error
+
+LENGTH, FEWER = 400, 100  # tokens that are written; fewer by large models
+CHANCE, CHANCE_PIECES = 12, 4  # up to so many letters, or pieces of words, agree by chance
+LONGEST = 40  # of the slider
+AROUND = 24  # tokens shown around the place a span stands at
+_MORE = (
+    "The model writes on from your prompt, and every stretch of it is looked up in the text that it was trained on. "
+    "A **span** is a stretch that stands there word for word and cannot be made longer at either end; the darker, the "
+    "longer. Short spans mean nothing: any English text shares *the king of* with Shakespeare. From about twelve "
+    "letters on, chance ends and memory begins. A model that was trained for long on little text copies more."
+)
+
+
+class Written(NamedTuple):
+    """A text and where it stands in the training text."""
+
+    ids: list[int]
+    matches: Matches
+
+
+def draw(inside: Inside) -> None:
+    """A text by the model, with the spans that it has from the training text."""
+    by_letter = isinstance(inside.tokenizer, CharTokenizer)
+    unit = "letters" if by_letter else "tokens"
+    turned = state.recall("copied_text", 0)
+    with card("Copied or composed?", more=_MORE, key="card_copied"):
+        try:
+            with st.spinner("Reading the text ..."):
+                source = training_ids(inside).numpy()
+        except TextError as error:
+            show_error(error)
+            return
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            shortest = st.slider(
+                f"Mark spans of at least so many {unit}", 2, LONGEST, CHANCE if by_letter else CHANCE_PIECES,
+                key=f"copied_shortest_{unit}", width=420,
+            )  # fmt: skip
+            st.button(
+                "Write another",
+                icon=":material/casino:",
+                key="copied_next",
+                on_click=lambda: state.remember("copied_text", turned + 1),
+            )
+        ids = inside.prompt.ids
+        written = result_of(
+            ("copied", *inside.key, turned, *ids),
+            lambda: compare(inside, ids, source, turned),
+            "Writing, then searching",
+        )
+        if written is None:
+            return
+        spans = copied_spans(written.matches, shortest)
+        shown = [visible(inside.tokenizer.tokens[id]) for id in written.ids]
+        covered = copied_lengths(written.matches, shortest)
+        st.caption(literal(copied_in_words(covered, spans, shown, shortest, unit)))
+        words = [""] * len(written.ids)
+        for span in sorted(spans, key=lambda span: span.length):
+            words[span.start : span.start + span.length] = [_place(inside, span, source, unit)] * span.length
+        tokens = [inside.tokenizer.tokens[id] for id in written.ids]
+        marked_text(
+            [MarkedRow(tokens, np.minimum(1, 0.15 + covered / (3 * CHANCE)) * (covered > 0), words)],
+            note="Point at a marked letter to see where in the training text it stands.",
+            breaks=True,
+            key="copied",
+        )
+
+
+def compare(inside: Inside, prompt: list[int], source: np.ndarray, turned: int) -> Iterator[Progress[Written | None]]:
+    """Write on from the prompt, then look all of it up."""
+    total = FEWER if inside.large else LENGTH
+    settings = GenerationConfig(max_new_tokens=total, temperature=0.8, seed=1337 + turned)
+    ids = []
+    for token in generate(inside.model, prompt, settings):
+        ids.append(token.id)
+        yield Progress(len(ids), total + 1, None)
+    yield Progress(total + 1, total + 1, Written(ids, longest_matches(ids, source)))
+
+
+def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int, unit: str) -> str:
+    """How much of it is copied, and the longest span."""
+    if not spans:
+        return f"Composed: of its {len(covered):,} {unit} no stretch of {shortest} or more stands in the training text."
+    longest = max(spans, key=lambda span: span.length)
+    said = "".join(shown[longest.start : longest.start + longest.length])
+    return (
+        f"Of its {len(covered):,} {unit} {percent(float((covered > 0).mean()))} stand in spans of at least {shortest} "
+        f"that it has word for word from the training text; the longest has {longest.length}: '{said[:80]}'."
+    )
+
+
+def _place(inside: Inside, span: Span, source: np.ndarray, unit: str) -> str:
+    """Where a span stands in the training text, with what is around it there."""
+    end = span.place + span.length
+    before, itself, after = (
+        inside.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ")
+        for part in (
+            source[max(0, span.place - AROUND) : span.place],
+            source[span.place : end],
+            source[end : end + AROUND],
+        )
+    )
+    place = percent(span.place / len(source))
+    return f"{span.length} {unit}, {place} into the training text: …{before}【{itself}】{after}…"
