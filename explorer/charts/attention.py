@@ -15,7 +15,7 @@ SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 
 
 def attention_heatmap(
-    pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True
+    pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True, flow: bool = False
 ) -> go.Figure:
     """Rows are the tokens that look, columns those looked at; hovering says it in words.
 
@@ -23,20 +23,25 @@ def attention_heatmap(
         pattern: (T, T), each row sums to 1.
         tokens: T tokens, as they are.
         causal: the upper right half is the hidden future and stays blank.
+        flow: shares are of what has flowed from column to row, not of a look; hovering says so.
     """
     length = len(tokens)
     if pattern.shape != (length, length):
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
     hidden = np.triu(np.ones((length, length), dtype=bool), 1) if causal else np.zeros((length, length), dtype=bool)
     words = [
-        [
-            "" if hidden[row, column] else plain(describe(pattern[None, None], tokens, 0, 0, row, column))
-            for column in range(length)
-        ]
+        ["" if hidden[row, column] else _told(pattern, tokens, row, column, flow) for column in range(length)]
         for row in range(length)
     ]
     figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
     return _token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
+
+
+def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: bool) -> str:
+    if not flow:
+        return plain(describe(pattern[None, None], tokens, 0, 0, row, column))
+    of = "its own" if row == column else f"that of {quoted(visible(tokens[column]))}"
+    return f"of what {quoted(visible(tokens[row]))} holds, {percent(float(pattern[row, column]))} is {of}"
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:

@@ -6,7 +6,7 @@ from core.inspection.attention import attention_patterns, to_bytes
 from explorer.charts.attention import attention_heatmap
 from explorer.components.attention_board import attention_board
 from explorer.components.attention_reader import attention_reader
-from explorer.inside import moving
+from explorer.inside import arithmetic, moving
 from explorer.inside.moment import choose_other
 from explorer.inside.predictions import next_card
 from explorer.inside.view import PLAIN, Inside, choose_head, head_on_view, open_head
@@ -24,6 +24,7 @@ def draw(inside: Inside) -> None:
         moving.draw_beside(inside, inside.clock, other)
     else:
         moving.draw(inside, inside.clock)
+    arithmetic.draw(inside)
 
 
 def _still(inside: Inside) -> None:

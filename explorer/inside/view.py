@@ -76,9 +76,11 @@ def open_head(layer: int, head: int) -> None:
 def within(key: str, count: int, default: int = 0) -> int:
     """A widget's value, brought into range: another run may have fewer layers, heads or letters."""
     value = st.session_state.get(key, state.recall(key))  # Streamlit forgets what was not drawn for a moment
-    st.session_state[key] = default if value is None or value >= count else value
-    state.remember(key, st.session_state[key])
-    return st.session_state[key]
+    fitting = default if value is None or value >= count else value
+    if st.session_state.get(key) != fitting:  # once its widget is drawn, it fits and must not be written
+        st.session_state[key] = fitting
+    state.remember(key, fitting)
+    return fitting
 
 
 def _place(label: str, count: int, key: str) -> int:

@@ -7,9 +7,11 @@ from streamlit.testing.v1 import AppTest
 
 from core.config import ModelConfig
 from core.model import build_model
+from core.runs.exchange import import_model
 from core.training.checkpoints import save_weights
 from explorer import jobs
 from explorer.state import ROOT
+from tests.core.interop.conftest import bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -26,7 +28,9 @@ def at(app: AppTest, view: str, prompt: str = "to be or not") -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    return "\n".join(str(e.value) for kind in ("markdown", "caption", "info", "error") for e in app.get(kind))
+    """All sentences, without the signs that keep Markdown from reading anything into them."""
+    told = [str(e.value) for kind in ("markdown", "caption", "info", "error") for e in app.get(kind)]
+    return "\n".join(told).replace("\\", "")
 
 
 def charts(app: AppTest) -> dict[str, dict]:
@@ -60,7 +64,7 @@ def test_attribution_adds_up_for_any_token_and_rival(app, finished_run):
     token.select_index(3)
     rival.select_index(4).run()
     assert not app.exception
-    assert "a lead of" in said(app) and "over '" in said(app).replace("\\", "")
+    assert "a lead of" in said(app) and "over '" in said(app)
     app.selectbox(key="said_rival").select_index(1).run()
     assert "over the average letter" in said(app)
 
@@ -124,3 +128,45 @@ def test_patching_a_single_letter_and_a_model_without_residuals(app, finished_ru
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=residual)
     at(app, "Patching", "t")
     assert mapped(app)["hovertext"]
+
+
+def components(app: AppTest, field: str) -> list[dict]:
+    """The data of the page's components that have the field."""
+    data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
+    return [one for one in data if field in one]
+
+
+def test_arcs_show_one_head_all_heads_of_a_layer_and_what_has_flowed(app, finished_run):
+    at(app, "Attention")
+    (arcs,) = components(app, "nobody")
+    assert arcs["row"] == 11 and len(arcs["tokens"]) == 12
+    assert "In head 1.1, others look most at" in said(app)
+    for picture, words in (("Mean of its layer", "the mean over"), ("Rollout", "holds most of")):
+        app.segmented_control(key="inspect_over").set_value(picture).run()
+        assert not app.exception
+        assert words in said(app) and "inspect_over_map" in charts(app)
+
+
+def test_one_look_is_worked_out_for_the_letters_chosen(app, finished_run):
+    at(app, "Attention")
+    app.selectbox(key="cell_query").set_value(4)
+    app.selectbox(key="cell_key").set_value(2).run()
+    assert not app.exception
+    told = said(app)
+    assert "How does head 1.1 come to one look?" in told and "'e' (letter 5) looks" in told
+    (cell,) = components(app, "steps")
+    assert len(cell["steps"]) == 8
+    app.selectbox(key="cell_key").set_value(9).run()
+    assert "that is in its future" in said(app)
+    app.text_input(key="inspect_prompt").set_value("to").run()
+    assert not app.exception
+    assert app.selectbox(key="cell_query").value <= 1 and app.selectbox(key="cell_key").value <= 1
+
+
+@pytest.mark.parametrize("view", ["Attention", "Predictions", "Patching"])
+def test_a_model_of_word_pieces_opens(app, explorer_home, gpt2_folder, view):  # noqa: F811 - a fixture
+    run = import_model(explorer_home, gpt2_folder)
+    app.query_params["run"] = run.id
+    at(app, view, "To be, or not to be")
+    if view == "Patching":
+        assert mapped(app)["hovertext"]

@@ -1,0 +1,67 @@
+/* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together stand below each other and
+   light up together.
+   data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
+           of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }], palettes } */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const box = element("div", "strips");
+    root.append(box);
+
+    const written = (value, scale) => {
+      if (value === null) return "−∞";
+      if (scale === "share") return value < 0.0005 ? "0" : value.toFixed(value < 0.0995 ? 3 : 2);
+      const text = value.toFixed(Math.abs(value) < 9.995 ? 2 : 1);
+      return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+    };
+
+    function cell(value, index, strip, tables, palette) {
+      const made = element("div", "strips-cell");
+      const share = strip.scale === "share";
+      const level = value === null ? 0 : share ? Math.pow(Math.max(0, value), 0.6) : (Math.max(-1, Math.min(1, value / (strip.most || 1))) + 1) / 2;
+      if (value !== null) {
+        const at = Math.round(level * 255) * 3;
+        const color = (share ? tables.share : tables.signed).slice(at, at + 3);
+        made.style.background = `rgb(${color.join(",")})`;
+        made.style.color = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140 ? "#1d1d24" : "#ffffff";
+      } else {
+        made.classList.add("hidden-cell");
+        made.style.color = palette.muted;
+      }
+      if (strip.names) made.append(element("span", "strips-name", strip.names[index]));
+      made.append(element("span", "", written(value, strip.scale)));
+      made.dataset.of = `${strip.of}${index}`;
+      if (index === strip.marked) made.classList.add("marked");
+      return made;
+    }
+
+    const light = (of) => {
+      for (const made of box.querySelectorAll(".strips-cell")) made.classList.toggle("lit", of !== null && made.dataset.of === of);
+    };
+    box.addEventListener("pointerover", (event) => light(event.target.closest(".strips-cell")?.dataset.of ?? null));
+    box.addEventListener("pointerleave", () => light(null));
+
+    return {
+      update({ data }) {
+        const palette = currentPalette(root, data.palettes);
+        const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
+        box.replaceChildren(
+          ...data.steps.map((step, index) => {
+            const made = element("section", "strips-step");
+            const head = element("div", "strips-head");
+            head.append(element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape));
+            made.append(head);
+            if (step.says) made.append(element("div", "strips-says", step.says));
+            for (const strip of step.strips) {
+              const row = element("div", "strips-row");
+              row.append(element("div", "strips-label", strip.label));
+              row.append(...strip.values.map((value, place) => cell(value, place, strip, tables, palette)));
+              made.append(row);
+            }
+            return made;
+          }),
+        );
+      },
+      destroy() {},
+    };
+  });
+}

@@ -1,0 +1,94 @@
+"""One cell's arithmetic as it is told, and the pictures beside a single head."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.inspection.cell import arithmetic
+from core.model import build_model
+from explorer.charts.attention import attention_heatmap
+from explorer.components.attention_arcs import attention_arcs
+from explorer.inside.arithmetic import cell_in_words, cell_steps, picture_in_words
+
+SHOWN = list("hello")
+PATTERN = np.array([[1, 0, 0], [0.62, 0.38, 0], [0.5, 0.1, 0.4]], dtype=np.float32)
+
+
+def cell(query: int, key: int, **settings):
+    torch.manual_seed(3)
+    model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, **settings), 20)
+    return arithmetic(model, [3, 1, 4, 1, 5], 0, 1, query, key)
+
+
+def test_the_steps_follow_the_lecture_and_their_numbers_agree():
+    found = cell(3, 1)
+    steps = cell_steps(found, SHOWN, 3, 1)
+    assert [step.title.split(":")[0] for step in steps] == [
+        "The query",
+        "The key",
+        "Multiplied number by number, and added up",
+        "Scaled",
+        "Masked",
+        "Softmax",
+        "Values, each times its share",
+        "Added up",
+    ]
+    (q,), (k,), (products,) = (step.strips for step in steps[:3])
+    assert products.values == pytest.approx(np.multiply(q.values, k.values), abs=1e-4)
+    (scores,), (shares,) = steps[4].strips, steps[5].strips
+    assert scores.values[4] is None and scores.marked == 1
+    assert scores.values[1] == pytest.approx(sum(products.values) / 8**0.5, abs=1e-4)
+    assert sum(shares.values) == pytest.approx(1, abs=1e-4)
+    (z,) = steps[7].strips
+    assert np.sum([strip.values for strip in steps[6].strips], axis=0) == pytest.approx(z.values, abs=1e-4)
+
+
+def test_a_look_in_one_sentence():
+    found = cell(3, 1)
+    told = cell_in_words(found, SHOWN, 3, 1)
+    assert told.startswith("'l' (letter 4) looks ") and "of the 4 it may look at" in told
+    assert "at itself" in cell_in_words(cell(2, 2), SHOWN, 2, 2)
+    assert "that is in its future" in cell_in_words(cell(0, 4), SHOWN, 0, 4)
+
+
+def test_what_rotates_or_normalises_is_shown_before_and_after():
+    found = cell(3, 1, position="rope", qk_norm=True)
+    labels = [strip.label for strip in cell_steps(found, SHOWN, 3, 1)[0].strips]
+    assert labels == ["q at first", "q, normalised and rotated"]
+
+
+def test_without_mask_or_scale_nothing_is_said_of_them():
+    steps = cell_steps(cell(0, 4, causal=False, attention_scale=False), SHOWN, 0, 4)
+    assert steps[4].title == "All scores of this letter" and "does not scale" in steps[3].says
+
+
+def test_many_values_are_added_up():
+    torch.manual_seed(3)
+    model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=16), 20)
+    ids = list(range(12))
+    found = arithmetic(model, ids, 0, 0, 11, 2)
+    strips = cell_steps(found, [str(id) for id in ids], 11, 2)[6].strips
+    assert 5 <= len(strips) <= 6 and strips[-1].label.endswith("others")
+    assert np.sum([strip.values for strip in strips], axis=0) == pytest.approx(found.z, abs=1e-3)
+
+
+def test_pictures_in_words():
+    assert picture_in_words(PATTERN, list("abc"), "head 1.1", False) == (
+        "In head 1.1, others look most at 'a' (letter 1): on average with 56 % of their attention."
+    )
+    assert picture_in_words(PATTERN, list("abc"), "layer 2", True) == (
+        "After layer 2, the last letter 'c' holds most of 'a', 2 back: 50 %."
+    )
+    assert "single letter" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
+
+
+def test_what_has_flowed_is_not_called_a_look():
+    (cells,) = attention_heatmap(PATTERN, list("a<c"), flow=True).data
+    assert cells.text[2][1] == "of what 'c' holds, 10 % is that of '&lt;'"
+    assert cells.text[2][2] == "of what 'c' holds, 40 % is its own"
+
+
+def test_arcs_want_bytes_that_fit_their_tokens():
+    with pytest.raises(ValueError, match="for 2 tokens"):
+        attention_arcs(np.zeros((3, 3), dtype=np.uint8), ["a", "b"], row=0, key="arcs")
