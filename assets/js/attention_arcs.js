@@ -1,7 +1,8 @@
 /* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it looks at, arcs
    below come from those that look at it. Pointing at nothing shows all strong looks at once. A click picks the token.
    data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, verb: what a token does
-           to those it looks at, nobody: a sentence where no other looks at it, palettes } */
+           to those it looks at, nobody: a sentence where no other looks at it, hint: told
+           while nothing is pointed at, palettes } */
 export default function (component) {
   return mountOnce(component, (root, first) => {
     const SVG = "http://www.w3.org/2000/svg";
@@ -76,7 +77,7 @@ export default function (component) {
             if (value === peak || value >= STRONG) arc(above, row, column, value, palette.accent, 0.12 + 0.6 * value);
           }
         }
-        told.textContent = "Point at a letter: above, where it looks; below, who looks at it.";
+        told.textContent = latest.data.hint;
         return;
       }
       const looks = places().map((place) => [place, share(focus, place)]).sort((a, b) => b[1] - a[1]);

@@ -13,6 +13,17 @@ _arcs = component(
     css=["tokens.css", "attention_arcs.css"],
 )
 
+_LOOKS = {
+    "verb": "looks at",
+    "nobody": "Hardly any other looks at it.",
+    "hint": "Point at a letter: above, where it looks; below, who looks at it.",
+}
+_FLOWS = {
+    "verb": "holds",
+    "nobody": "Hardly any other holds some of it.",
+    "hint": "Point at a letter: above, whose share it holds; below, who holds a share of it.",
+}
+
 
 def attention_arcs(
     pattern: np.ndarray,
@@ -20,8 +31,7 @@ def attention_arcs(
     *,
     row: int,
     key: str,
-    verb: str = "looks at",
-    nobody: str = "Hardly anyone looks at it.",
+    flow: bool = False,
 ) -> int | None:
     """Draw a line of tokens with arcs for the one pointed at; returns the place of a token clicked just now.
 
@@ -29,8 +39,7 @@ def attention_arcs(
         pattern: (T, T) uint8, 255 for all of a row's attention (`core.inspection.attention.to_bytes`).
         tokens: T tokens as they are shown (`core.text.display.visible`).
         row: the token that is picked, marked by a frame.
-        verb: what a token does to those above it.
-        nobody: a sentence for a token that no other does it to.
+        flow: shares are of what has flowed from one token into another, and are told so.
     """
     if pattern.dtype != np.uint8 or pattern.shape != (len(tokens), len(tokens)):
         raise ValueError(f"attention_arcs wants uint8 (T, T) for {len(tokens)} tokens, not {pattern.shape}")
@@ -40,8 +49,7 @@ def attention_arcs(
             "tokens": tokens,
             "bytes": b64encode(np.ascontiguousarray(pattern).tobytes()).decode("ascii"),
             "row": row,
-            "verb": verb,
-            "nobody": nobody,
+            **(_FLOWS if flow else _LOOKS),
             "palettes": both_palettes(),
         },
         on_picked_change=lambda: None,

@@ -55,8 +55,7 @@ def draw(inside: Inside) -> None:
             prompt.shown,
             row=row,
             key="inspect_arcs",
-            verb="holds" if picture.flow else "looks at",
-            nobody="Hardly any other holds it." if picture.flow else "Hardly any other looks at it.",
+            flow=picture.flow,
         )
         if picked is not None and picked != row:
             st.session_state[QUERY], st.session_state[KEY] = picked, int(_pattern(inside)[picked].argmax())
