@@ -94,9 +94,12 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
 
 
 def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tokenizer: Tokenizer) -> dict[str, Any]:
-    limit = longest_seen(model)
-    prompt = read_prompt(asked.prompt, tokenizer, limit)
-    frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown, "notes": prompt.notes}
+    prompt = read_prompt(asked.prompt, tokenizer, min(model.block_size, MOST_SEEN))
+    count, limit = len(prompt.ids), longest_seen(model)
+    if count > limit:
+        prompt = read_prompt(asked.prompt, tokenizer, limit)
+    cut = f"So many heads are drawn for the last {limit} of your {count} letters." if count > limit else ""
+    frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown, "cut": cut}
     anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None
     frame["map"] = _map(folder, model, tokenizer, anchor or path)
     if prompt.ids:

@@ -64,6 +64,7 @@ function openTime(forget) {
       // A last save gives way to the next one: its frame stays for as long as it is on view.
       const kept = newest || moments.includes(time.step) ? moments : [...moments, time.step].sort((one, two) => one - two);
       time.moments = kept;
+      for (const step of frames.keys()) if (!kept.includes(step)) frames.delete(step);
       if (newest) time.step = moments.at(-1);
       change();
     },

@@ -95,7 +95,7 @@ def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
 
 def test_nothing_to_look_at_still_has_a_map(finished_run):
     frame = make_frame(finished_run, Asked(finished_run.moments()[0], "😀"))
-    assert frame["map"]["xy"] and "attention" not in frame and "😀" in "".join(frame["notes"])
+    assert frame["map"]["xy"] and "attention" not in frame
 
 
 def test_all_heads_of_a_large_model_fit_into_a_frame():
@@ -103,6 +103,13 @@ def test_all_heads_of_a_large_model_fit_into_a_frame():
     length = longest_seen(large)
     assert 50 <= length < 128 and 144 * length**2 <= MOST_CELLS
     assert longest_seen(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
+
+
+def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkeypatch):
+    monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
+    frame = make_frame(finished_run, Asked(finished_run.moments()[0], PROMPT))
+    assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
+    assert "last 5 of your 9 letters" in frame["cut"]
 
 
 def test_a_last_save_is_a_moment_until_the_next(finished_run):
