@@ -38,7 +38,7 @@ def draw_import() -> None:
         files, hub = st.tabs(["Its files", "Its name on the hub"])
         with files:
             st.file_uploader(
-                f"At most {MOST_MEGABYTES} MB",
+                f"config.json and model.safetensors, or ckpt.pt, {MOST_MEGABYTES} MB at most",
                 type=["json", "safetensors", "txt", "pt"],
                 accept_multiple_files=True,
                 max_upload_size=MOST_MEGABYTES,

@@ -9,7 +9,7 @@ from explorer.run_rows import read_rows
 from explorer.ui import empty_state, page_header, show_error
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
-    with st.container(gap=None):
+    with st.container():
         page_header("Runs", "Everything that was trained here. Tick runs to compare their curves.")
     draw_import()
 if notice := state.take_notice():

@@ -34,7 +34,7 @@ def attention_heatmap(
         for row in range(length)
     ]
     figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
-    return _token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
+    return token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
 
 
 def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: bool) -> str:
@@ -60,7 +60,7 @@ def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette
         for first, row in zip(shown, probabilities.tolist(), strict=True)
     ]
     figure = go.Figure(_heatmap(probabilities, words, palette))
-    return _token_axes(figure, tokens, palette, height=820)
+    return token_axes(figure, tokens, palette, height=820)
 
 
 def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go.Heatmap:
@@ -94,7 +94,7 @@ def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go
     )
 
 
-def _token_axes(figure: go.Figure, tokens: list[str], palette: Palette, *, height: int) -> go.Figure:
+def token_axes(figure: go.Figure, tokens: list[str], palette: Palette, *, height: int) -> go.Figure:
     """Tokens along both axes, the first row on top."""
     style(figure, palette, height=height)
     size = 13 if len(tokens) <= 36 else 11 if len(tokens) <= 56 else 9

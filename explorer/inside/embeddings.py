@@ -3,20 +3,24 @@
 import numpy as np
 import streamlit as st
 
-from core.inspection.embeddings import nearest, project, token_embeddings
+from core.inspection.embeddings import methods, nearest, project, token_embeddings
+from core.model import GPT
 from core.text.display import kind_of, visible
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
+from explorer.inside.spaces import axes_card, places_card, stream_card
 from explorer.inside.view import PLAIN, Inside, within
 from explorer.ui import card, current_palette
 
+_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
 NEIGHBOURS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
 _MAPS = (
     "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "
     "its broadest sides; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
-    "neighbours together and gives up on the rest, so only closeness means something in it."
+    "neighbours together and gives up on the rest, so only closeness means something in it. **UMAP** (McInnes 2018), "
+    "where it is installed, does likewise and keeps a little of the whole."
 )
 
 
@@ -41,7 +45,12 @@ def draw(inside: Inside) -> None:
     ):
         with st.container(horizontal=True, gap="medium"):
             method = st.segmented_control(
-                "Method", ["PCA", "t-SNE"], default="PCA", required=True, key="map_method", label_visibility="collapsed"
+                "Method",
+                [_NAMES[method] for method in methods()],
+                default="PCA",
+                required=True,
+                key="map_method",
+                label_visibility="collapsed",
             )
             dimensions = st.segmented_control(
                 "Dimensions", ["2D", "3D"], default="2D", required=True, key="map_dims", label_visibility="collapsed"
@@ -72,6 +81,13 @@ def draw(inside: Inside) -> None:
             config=PLAIN,
             key="neighbours",
         )
+    if isinstance(inside.model, GPT):
+        left, right = st.columns(2)
+        with left:
+            axes_card(inside, vectors)
+        with right:
+            stream_card(inside)
+            places_card(inside)
 
 
 def _choose_clicked() -> None:
@@ -83,4 +99,4 @@ def _choose_clicked() -> None:
 
 @st.cache_data(max_entries=16, show_spinner="Arranging the letters")
 def _project(vectors: np.ndarray, method: str, dimensions: int) -> np.ndarray:
-    return project(vectors, {"PCA": "pca", "t-SNE": "tsne"}[method], dimensions, seed=1337)
+    return project(vectors, {name: method for method, name in _NAMES.items()}[method], dimensions, seed=1337)

@@ -1,28 +1,76 @@
-"""What a bigram has in the place of attention."""
+"""What a bigram has in the place of attention, beside what counting gives."""
 
+import numpy as np
 import streamlit as st
 
+from core.errors import TextError
+from core.inspection.pairs import Tables, compare_tables
+from core.text.display import visible
 from explorer.charts.attention import table_heatmap
-from explorer.inside.view import PLAIN, Inside
-from explorer.ui import card, current_palette
+from explorer.charts.numbers import matrix_columns
+from explorer.charts.spaces import difference_heatmap
+from explorer.charts.words import percent
+from explorer.inside.kept import kept
+from explorer.inside.material import training_ids
+from explorer.inside.view import Inside
+from explorer.ui import card, chart, current_palette, literal
 
 MOST_ROWS = 96
+LEARNED, COUNTED, DIFFERENCE = "Learned", "Counted", "Difference"
+_MORE = (
+    "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column the one "
+    "that may follow. **Counted** is what the training text holds: how often each letter truly follows. Training with "
+    "gradients finds the same table, slowly; rows of rare letters are learned last."
+)
 
 
 def draw(inside: Inside) -> None:
-    """What a bigram has in the place of attention."""
-    tokens = inside.tokenizer.tokens[:MOST_ROWS]
-    probabilities = inside.model.table()[: len(tokens), : len(tokens)].numpy()
-    left_out = inside.tokenizer.vocab_size - len(tokens)
-    with card(
-        "What follows each letter?",
-        "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column "
-        "the one that may follow." + (f" The last {left_out:,} of its alphabet are left out." if left_out else ""),
-        key="card_table",
-    ):
-        st.plotly_chart(
-            table_heatmap(probabilities, tokens, current_palette()),
-            theme=None,
-            config=PLAIN,
-            key="inspect_table",
+    """The table that was learned, the one that counting gives, or how they differ."""
+    tokens = list(inside.tokenizer.tokens[:MOST_ROWS])
+    size, left_out = len(tokens), inside.tokenizer.vocab_size - len(tokens)
+    with card("What follows each letter?", more=_MORE, key="card_table"):
+        try:
+            with st.spinner("Counting ..."):
+                tables = kept(inside.model, "pairs", lambda: compare_tables(inside.model, training_ids(inside)))
+        except TextError as error:
+            tables = None
+            st.info(literal(str(error)))
+        choices = [LEARNED, COUNTED, DIFFERENCE] if tables else [LEARNED]
+        which = st.segmented_control(
+            "Table", choices, default=LEARNED, required=True, key="table_which", label_visibility="collapsed"
         )
+        cut = f" The last {left_out:,} of its alphabet are left out." if left_out else ""
+        learned = inside.model.table()[:size, :size].numpy()
+        if tables:
+            st.caption(literal(tables_in_words(tables, [visible(token) for token in inside.tokenizer.tokens]) + cut))
+        elif cut:
+            st.caption(cut)
+        values = {LEARNED: learned}
+        if tables:
+            values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
+        figure = (
+            difference_heatmap(learned, values[COUNTED], tokens, current_palette())
+            if which == DIFFERENCE
+            else table_heatmap(values[which], tokens, current_palette())
+        )
+        shown = [visible(token) for token in tokens]
+        chart(
+            figure,
+            key="inspect_table",
+            numbers=lambda: matrix_columns(values[which], shown, shown, ("letter", "next letter", which.lower())),
+            name=f"table-{which.lower()}",
+        )
+
+
+def tables_in_words(tables: Tables, shown: list[str]) -> str:
+    """How far the learned table is from the counted one, in the text's own proportions, and where most."""
+    share = tables.seen / max(1, tables.seen.sum())
+    moved = np.abs(tables.difference).sum(axis=1) / 2  # of each row's belief, what lies elsewhere
+    seen = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
+    row = int(seen.argmax())
+    column = int(np.abs(tables.difference[row]).argmax())
+    return (
+        f"Of what the learned table expects, {percent(float(share @ moved))} lies elsewhere than counting says. Among "
+        f"letters seen often, they differ most on '{shown[column]}' after '{shown[row]}': "
+        f"{percent(float(tables.learned[row, column]))} learned, {percent(float(tables.counted[row, column]))} counted."
+    )

@@ -122,4 +122,4 @@ def _place(inside: Inside, span: Span, source: np.ndarray, unit: str) -> str:
         )
     )
     place = percent(span.place / len(source))
-    return f"{span.length} {unit}, {place} into the training text: …{before}【{itself}】{after}…"
+    return f"{span.length} {unit}, {place} into the training text: …{before}“{itself}”{after}…"

@@ -102,7 +102,7 @@ def test_embeddings_in_every_way(app, finished_run, method, dimensions):
     app.segmented_control(key="map_method").set_value(method)
     app.segmented_control(key="map_dims").set_value(dimensions).run()
     assert not app.exception
-    map_, neighbours = figures(app)
+    map_, neighbours = figures(app)[:2]
     assert {trace["type"] for trace in map_["data"]} == {"scatter" if dimensions == "2D" else "scatter3d"}
     assert len(neighbours["data"][0]["hovertext"]) == 8
 
@@ -126,7 +126,13 @@ def test_a_bigram_shows_its_table(app, finished_run):
     save_weights(finished_run.weights_path, build_model(config.model, vocab_size), 20)
     app.run()
     assert not app.exception
-    assert "What follows each letter?" in said(app)
+    assert "What follows each letter?" in said(app) and "lies elsewhere than counting says" in said(app)
+    tables = []
+    for which in ("Learned", "Counted", "Difference"):
+        app.segmented_control(key="table_which").set_value(which).run()
+        assert not app.exception
+        tables.append(figures(app)[0]["data"][0]["text"][0][1])
+    assert "learned" in tables[2] and len(set(tables)) == 3
     for view in ("Predictions", "Embeddings"):
         app.segmented_control(key="inspect_view").set_value(view).run()
         assert not app.exception

@@ -98,6 +98,20 @@ def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
     assert not app.exception
 
 
+def test_axes_of_ones_own_the_prompt_on_its_way_up_and_places(finished_run, open_section):
+    app = open_section("Embeddings")
+    for words in ("between two groups of your choice", "The first axis", "has a cosine of", "Neighbouring places have"):
+        assert words in said(app)
+    assert len(figures(app)) == 5
+    app.text_input(key="axis_across_from").set_value("T⏎Ж").run()
+    assert not app.exception and "has no such letters here: Ж" in said(app)
+    app.text_input(key="axis_across_from").set_value("").run()
+    assert not app.exception and "needs letters that the model knows at both ends" in said(app)
+    before = figures(app)
+    app.select_slider(key="stream_stage").set_value(2).run()
+    assert not app.exception and figures(app) != before
+
+
 @pytest.mark.parametrize("section", ["Losses", "Text", "Neurons"])
 def test_without_its_text_there_is_a_sentence(finished_run, open_section, explorer_home, section):
     delete_text(finished_run.record().config.data.corpus, explorer_home)

@@ -1,0 +1,152 @@
+"""What else lies in the model's vectors: directions of one's own, the prompt on its way up, and places."""
+
+import numpy as np
+import streamlit as st
+
+from core.inspection.embeddings import cosines, own_axes, position_embeddings, project
+from core.inspection.recording import PartError
+from core.inspection.stream import residual_stream
+from core.text.display import kind_of, visible
+from explorer.charts.embeddings import embedding_map
+from explorer.charts.lens import stage_words
+from explorer.charts.numbers import matrix_columns
+from explorer.charts.spaces import axes_map, cosine_heatmap
+from explorer.inside.kept import kept
+from explorer.inside.view import Inside, within
+from explorer.prompt import NEWLINE_SIGN
+from explorer.ui import card, chart, current_palette, literal
+
+MOST_PLACES = 128
+_AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+_STAGE = "stream_stage"
+
+
+def axes_card(inside: Inside, vectors: np.ndarray) -> None:
+    """Letters between groups of one's own choice.
+
+    Args:
+        vectors: (V, C), of the first V tokens.
+    """
+    tokens = inside.tokenizer.tokens[: len(vectors)]
+    with card(
+        "Where do letters lie between two groups of your choice?",
+        more="A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
+        "group, 1 the mean of the second, and all other letters fall where they fall. If small letters and their "
+        "capitals differ in one direction only, all capitals lie near 1.",
+        key="card_axes",
+    ):
+        groups, strange = [], ""
+        for name, pair in zip(("Across", "Up"), _AXES, strict=True):
+            for column, end, default in zip(st.columns(2), ("from", "to"), pair, strict=True):
+                with column:
+                    typed = st.text_input(f"{name}, {end}", default, key=f"axis_{name}_{end}".lower(), max_chars=80)
+                letters = list(dict.fromkeys(typed.replace(NEWLINE_SIGN, "\n")))
+                groups.append([tokens.index(letter) for letter in letters if letter in tokens])
+                strange += "".join(letter for letter in letters if letter not in tokens)
+        ends = [(groups[0], groups[1]), (groups[2], groups[3])]
+        try:
+            points = own_axes(vectors, ends)
+        except ValueError:
+            st.info("Each axis needs letters that the model knows at both ends, and other ones at either end.")
+            return
+        shown = [visible(token) for token in tokens]
+        left_out = f" Left out, as the model has no such letters here: {strange}." if strange else ""
+        st.caption(literal(axis_in_words(points[:, 0], ends[0], shown) + left_out))
+        names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
+        chart(
+            axes_map(points, shown, [kind_of(token) for token in tokens], names, current_palette()),
+            key="axes_map",
+            numbers=lambda: {"token": shown, "across": points[:, 0], "up": points[:, 1]},
+            name="own-axes",
+        )
+
+
+def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: list[str]) -> str:
+    """Whether the first axis keeps its two groups apart, and who of the others lies furthest along it."""
+    start, end = places[ends[0]], places[ends[1]]
+    apart = "keeps its two groups apart" if start.max() < end.min() else "does not keep its two groups quite apart"
+    others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
+    if not others:
+        return f"The first axis {apart}."
+    furthest = max(others, key=lambda index: places[index])
+    return (
+        f"The first axis {apart}; of all other letters '{shown[furthest]}' lies furthest along it "
+        f"({places[furthest]:.2f})."
+    )
+
+
+def stream_card(inside: Inside) -> None:
+    """The prompt's letters as the model holds them after each block."""
+    ids = inside.prompt.ids
+    if len(ids) < 3:
+        return
+    with card(
+        "What becomes of your prompt's letters on their way up?",
+        more="After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
+        "only what it is and where it stands, later what the model makes of it. The same letter at two places begins "
+        "at nearly one point, and moves apart as it takes in what stands before it. Drawn by PCA, at each stage anew.",
+        key="card_stream",
+    ):
+        stream = kept(inside.model, ("stream", *ids), lambda: residual_stream(inside.model, ids))  # (L + 1, T, C)
+        words = stage_words(len(stream))
+        within(_STAGE, len(stream))
+        stage = st.select_slider("Stage", range(len(stream)), key=_STAGE, format_func=words.__getitem__)
+        shown = inside.prompt.shown
+        st.caption(literal(stream_in_words(stream, stage, ids)))
+        points = project(stream[stage], "pca", 2)
+        chart(
+            embedding_map(points, shown, inside.prompt.kinds, current_palette()),
+            key="stream_map",
+            numbers=lambda: {"token": shown, "x": points[:, 0], "y": points[:, 1]},
+            name=f"stream-{stage}",
+        )
+
+
+def stream_in_words(stream: np.ndarray, stage: int, ids: list[int]) -> str:
+    """How alike the same letter at different places still is, against letters in general."""
+    alike = cosines(stream[stage] - stream[stage].mean(axis=0))
+    same = np.equal.outer(ids, ids) & ~np.eye(len(ids), dtype=bool)
+    other = ~np.equal.outer(ids, ids)
+    if not same.any() or not other.any():
+        return "No letter stands in your prompt twice; type one that repeats, to see equal letters move apart."
+    return (
+        f"Here the same letter at two places has a cosine of {alike[same].mean():.2f} on average, different letters "
+        f"{alike[other].mean():.2f}."
+    )
+
+
+def places_card(inside: Inside) -> None:
+    """How alike the places of the context are to the model."""
+    with card(
+        "Which places of the context are alike?",
+        more="A model with a table of places adds one list of numbers for *where* a letter stands. This is the cosine "
+        "of any two: a bright band along the diagonal says that neighbouring places are alike, so the model can tell "
+        "*near* from *far*. It is learned, place by place, from nothing.",
+        key="card_places",
+    ):
+        try:
+            vectors = position_embeddings(inside.model)
+        except PartError as error:
+            st.info(literal(str(error)))
+            return
+        stride = -(-len(vectors) // MOST_PLACES)
+        places = list(range(1, len(vectors) + 1, stride))
+        alike = cosines(vectors[::stride])
+        thinned = f" Every {stride}th place is drawn." if stride > 1 else ""
+        st.caption(literal(places_in_words(cosines(vectors)) + thinned))
+        names = [str(place) for place in places]
+        chart(
+            cosine_heatmap(alike, places, current_palette()),
+            key="places_map",
+            numbers=lambda: matrix_columns(alike, names, names, ("place", "other place", "cosine")),
+            name="places",
+        )
+
+
+def places_in_words(alike: np.ndarray) -> str:
+    """How fast likeness falls with distance, from cosines (N, N)."""
+    near, far = float(np.diagonal(alike, 1).mean()), len(alike) // 2
+    return (
+        f"Neighbouring places have a cosine of {near:.2f} on average, places {far:,} apart "
+        f"{float(np.diagonal(alike, far).mean()):.2f}."
+    )

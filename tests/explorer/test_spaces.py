@@ -1,0 +1,52 @@
+"""Directions of one's own, the prompt on its way up, places, and the bigram's table beside the counted one."""
+
+import numpy as np
+import pytest
+
+from core.inspection.pairs import Tables
+from explorer.charts.palette import LIGHT
+from explorer.charts.spaces import axes_map, cosine_heatmap, difference_heatmap
+from explorer.inside.spaces import axis_in_words, places_in_words, stream_in_words
+from explorer.inside.table import tables_in_words
+
+LEARNED = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], dtype=np.float32)
+COUNTED = np.array([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0, 1, 0]], dtype=np.float32)
+
+
+def test_the_ends_of_own_axes_are_named():
+    points = np.array([[0, 0], [1, 1], [2, 0.5]], dtype=np.float32)
+    layout = axes_map(points, ["a", "B", "<"], ["vowel", "capital", "punctuation"], [("a", "B"), ("<", "a")]).layout
+    assert layout.xaxis.ticktext == ("a", "B") and layout.yaxis.ticktext == ("&lt;", "a")
+    assert layout.xaxis.tickvals == (0, 1) and layout.yaxis.scaleanchor is None
+
+
+def test_places_on_both_axes_and_one_scale():
+    (map_,) = cosine_heatmap(np.eye(3), [1, 5, 9]).data
+    assert list(map_.x) == [1, 5, 9] and (map_.zmin, map_.zmax) == (-1, 1)
+
+
+def test_a_difference_says_both_numbers():
+    (map_,) = difference_heatmap(LEARNED, COUNTED, ["a", "<", "c"], LIGHT).data
+    assert map_.text[0][1] == "after 'a' comes '&lt;': learned 30 %, counted 40 %"
+    assert map_.z[0][1] == pytest.approx(-0.1) and map_.zmin == -map_.zmax
+
+
+def test_what_is_seen_is_said():
+    shown = ["a", "b", "c"]
+    assert axis_in_words(np.array([0.1, 0.9, 2.0]), ([0], [1]), shown) == (
+        "The first axis keeps its two groups apart; of all other letters 'c' lies furthest along it (2.00)."
+    )
+    assert axis_in_words(np.array([1.0, 0.9]), ([0], [1]), shown).endswith("does not keep its two groups quite apart.")
+    stream = np.array([[[1.0, 0], [1.0, 0], [-2.0, 0]]])
+    assert stream_in_words(stream, 0, [4, 4, 7]) == (
+        "Here the same letter at two places has a cosine of 1.00 on average, different letters -1.00."
+    )
+    assert "No letter stands in your prompt twice" in stream_in_words(stream, 0, [4, 5, 7])
+    assert places_in_words(np.array([[1, 0.5], [0.5, 1]])).startswith("Neighbouring places have a cosine of 0.50")
+
+
+def test_tables_in_words():
+    tables = Tables(LEARNED, COUNTED, LEARNED - COUNTED, np.array([300, 100, 0]))
+    told = tables_in_words(tables, ["a", "b", "c"])
+    assert told.startswith("Of what the learned table expects, 22 % lies elsewhere than counting says.")
+    assert told.endswith("they differ most on 'c' after 'a': 50 % learned, 20 % counted.")
