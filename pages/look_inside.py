@@ -26,9 +26,8 @@ clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
 choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
 state.follow_address("inspect_view", "view", list(sections))
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    typed = st.text_input("Prompt", key="inspect_prompt", placeholder="Type ⏎ for a new line")
-    name = st.segmented_control("View", list(sections), required=True, key="inspect_view", label_visibility="collapsed")
+name = st.segmented_control("View", list(sections), required=True, key="inspect_view", label_visibility="collapsed")
+typed = st.text_input("Prompt", key="inspect_prompt", placeholder="Type ⏎ for a new line")
 state.write_address("view", name)
 
 section = sections[name]

@@ -25,7 +25,7 @@ _LENS = (
 
 def draw(inside: Inside, clock: Clock) -> None:
     """All views of one model, which move together."""
-    left, right = st.columns([9, 13])
+    left, right = st.columns([9, 13] if inside.config.n_head <= 8 else 2)  # so that all heads of a row are in sight
     with left:
         _all_heads(inside, clock)
         next_letters(clock)
