@@ -60,6 +60,12 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
         what `st.plotly_chart` does.
     """
     drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
+    numbers_button(numbers, key=key, name=name)
+    return drawn
+
+
+def numbers_button(numbers: Callable[[], Columns], *, key: str, name: str) -> None:
+    """A quiet button that saves numbers as CSV; `chart` has one, others place it below what they draw."""
     with st.container(horizontal=True, horizontal_alignment="right", key=f"{key}_take"):
         st.download_button(
             "CSV",
@@ -72,7 +78,6 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
             type="tertiary",
             icon=":material/download:",
         )
-    return drawn
 
 
 def takeaway(name: str) -> dict[str, Any]:

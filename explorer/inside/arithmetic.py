@@ -9,13 +9,13 @@ import streamlit as st
 from core.inspection.attention import attention_patterns, over_heads, rollout, to_bytes
 from core.inspection.cell import Cell, arithmetic
 from explorer.charts.attention import attention_heatmap
-from explorer.charts.numbers import matrix_columns
+from explorer.charts.numbers import Columns, matrix_columns
 from explorer.charts.words import cut, percent, room_for
 from explorer.components.attention_arcs import attention_arcs
 from explorer.components.number_strips import Step, Strip, number_strips
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside, head_on_view, within
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, literal, numbers_button
 
 PICTURE, QUERY, KEY = "inspect_over", "cell_query", "cell_key"
 PICTURES = ("This head", "Mean of its layer", "Maximum of its layer", "Rollout")
@@ -60,19 +60,26 @@ def draw(inside: Inside) -> None:
         if picked is not None and picked != row:
             st.session_state[QUERY], st.session_state[KEY] = picked, int(_pattern(inside)[picked].argmax())
             st.rerun()
-        if name != PICTURES[0]:
-            chart(
-                attention_heatmap(
-                    picture.pattern, prompt.tokens, current_palette(), causal=inside.config.causal, flow=picture.flow
-                ),
-                key="inspect_over_map",
-                numbers=lambda: matrix_columns(
-                    picture.pattern, prompt.shown, prompt.shown, ("looking", "looked at", "share")
-                ),
-                name=name.lower().replace(" ", "-"),
-                width=room_for(prompt.shown, len(prompt.ids)) or "stretch",
-            )
+        _as_map(inside, picture, name)
     _cell(inside, row)
+
+
+def _as_map(inside: Inside, picture: _Picture, name: str) -> None:
+    """The same as a square of cells, where the page does not show it above; its numbers to take along."""
+    prompt = inside.prompt
+
+    def numbers() -> Columns:
+        return matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("looking", "looked at", "share"))
+
+    file = name.lower().replace(" ", "-")
+    if name == PICTURES[0]:
+        numbers_button(numbers, key="inspect_over_head", name=file)
+        return
+    figure = attention_heatmap(
+        picture.pattern, prompt.tokens, current_palette(), causal=inside.config.causal, flow=picture.flow
+    )
+    width = room_for(prompt.shown, len(prompt.ids)) or "stretch"
+    chart(figure, key="inspect_over_map", numbers=numbers, name=file, width=width)
 
 
 def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:
@@ -189,6 +196,17 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
     ]
 
 
+def strip_columns(steps: list[Step]) -> Columns:
+    """A line for each number that is drawn; -inf where the mask hides a letter."""
+    lines = [
+        (place + 1, step.title, strip.label, index + 1, float("-inf") if value is None else value)
+        for place, step in enumerate(steps)
+        for strip in step.strips
+        for index, value in enumerate(strip.values)
+    ]
+    return dict(zip(("step", "title", "strip", "no.", "value"), zip(*lines, strict=True), strict=True))
+
+
 def _cell(inside: Inside, row: int) -> None:
     shown = inside.prompt.shown
     layer, head = head_on_view(inside)
@@ -204,7 +222,9 @@ def _cell(inside: Inside, row: int) -> None:
             model, ("cell", layer, head, row, column, *ids), lambda: arithmetic(model, ids, layer, head, row, column)
         )
         st.caption(literal(cell_in_words(cell, shown, row, column)))
-        number_strips(cell_steps(cell, shown, row, column), key="cell_steps")
+        steps = cell_steps(cell, shown, row, column)
+        number_strips(steps, key="cell_steps")
+        numbers_button(lambda: strip_columns(steps), key="cell_numbers", name="one-look")
 
 
 def _choose(label: str, key: str, shown: list[str]) -> int:

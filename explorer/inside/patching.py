@@ -17,7 +17,7 @@ from explorer.frames import MOST_SEEN
 from explorer.inside.kept import kept
 from explorer.inside.tokens import choose_token, likeliest
 from explorer.inside.view import Inside
-from explorer.jobs import result_of
+from explorer.jobs import known, result_of
 from explorer.prompt import NEWLINE_SIGN, Prompt, read_prompt
 from explorer.ui import card, chart, current_palette, literal, show_error
 
@@ -63,6 +63,8 @@ def _map(inside: Inside, other: Prompt, what: str, answer: int, rival: int) -> N
         return patch_map(model, clean.ids, corrupted.ids, what, answer, rival)
 
     key = ("patching", *inside.key, tuple(clean.ids), tuple(corrupted.ids), what, answer, rival)
+    if inside.large and known(key) is None and not st.button("Swap every place (takes minutes)", key="patch_go"):
+        return
     found = result_of(key, work, "Swapping one place after another")
     if found is None:
         return

@@ -10,8 +10,8 @@ from explorer.charts.prediction import prediction_bars
 from explorer.components.token_text import token_text
 from explorer.inside import attribution, lens
 from explorer.inside.moving import next_letters
-from explorer.inside.view import PLAIN, Inside
-from explorer.ui import card, current_palette
+from explorer.inside.view import Inside
+from explorer.ui import card, chart, current_palette
 from explorer.written import WrittenToken
 
 MOST_GUESSES = 12
@@ -54,14 +54,14 @@ def next_card(inside: Inside, count: int) -> None:
     """The likeliest next tokens, as bars."""
     tokens = inside.tokenizer.tokens
     with card("What comes next?", "The model's belief about the letter after your prompt.", key="card_next"):
-        figure = prediction_bars(
-            next_token_probabilities(inside.model, inside.prompt.ids),
-            [visible(token) for token in tokens],
-            [kind_of(token) for token in tokens],
-            current_palette(),
-            count=count,
+        shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
+        probabilities = next_token_probabilities(inside.model, inside.prompt.ids)
+        chart(
+            prediction_bars(probabilities, shown, kinds, current_palette(), count=count),
+            key="next_token",
+            numbers=lambda: {"token": shown, "probability": probabilities},
+            name="next-token",
         )
-        st.plotly_chart(figure, theme=None, config=PLAIN, key="next_token")
 
 
 def foreseen(inside: Inside, alternatives: int = 5) -> list[WrittenToken]:
