@@ -68,7 +68,7 @@ def patch_heatmap(
                 "thickness": 8,
                 "outlinewidth": 0,
                 "tickvals": [-1, 0, 1],
-                "ticktext": ["away", "no move", "all the way back"],
+                "ticktext": ["away", "no move", "back"],
                 "tickfont": {"color": palette.muted, "size": 11},
                 "ticks": "",
             },
