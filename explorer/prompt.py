@@ -5,6 +5,7 @@ from typing import NamedTuple
 from core.text.display import kind_of, visible
 from core.text.tokenizer import CharTokenizer, Tokenizer
 
+_FEW = 12  # letters of an alphabet that has none of Romeo's
 NEWLINE_SIGN = "⏎"  # one line of input can ask for a new line with it
 
 
@@ -53,8 +54,11 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """A prompt to begin with: Romeo's, where the model can read it, else the run's own probe sentence."""
+    """A prompt to begin with: Romeo's, where the model can read it, else the run's probe sentence, else some letters."""
     romeo = "ROMEO:\nBut soft, what light"
     by_letter = isinstance(tokenizer, CharTokenizer)
-    text = romeo if not by_letter or set(romeo) <= set(tokenizer.tokens) else "".join(sentence)
+    known = set(tokenizer.tokens)
+    text = romeo if not by_letter or set(romeo) <= known else "".join(sentence)
+    # A model that was imported has no probe sentence.
+    text = text or "".join(letter for letter in romeo if letter in known) or "".join(tokenizer.tokens[:_FEW])
     return text if by_letter and NEWLINE_SIGN in tokenizer.tokens else text.replace("\n", NEWLINE_SIGN)

@@ -126,3 +126,5 @@ def test_a_long_prompt_is_cut_at_its_front():
 def test_the_first_prompt_is_one_the_model_can_read():
     assert example_prompt(CharTokenizer.from_text("ROMEO:\nBut soft, what light"), ["x"]).startswith("ROMEO:⏎")
     assert example_prompt(CharTokenizer("\nxy"), ["x", "\n", "y"]) == "x⏎y"
+    assert example_prompt(CharTokenizer.from_text("what"), []) == "ttwhatht"
+    assert example_prompt(CharTokenizer.from_text("жизнь"), []) == "жзинь"

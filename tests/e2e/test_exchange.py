@@ -1,0 +1,59 @@
+"""A model travels: it leaves one run for nanoGPT and for transformers, and comes back as another, in a real browser."""
+
+import re
+import zipfile
+
+import pytest
+from playwright.sync_api import expect
+
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+from core.text.own_text import save_text
+
+pytestmark = pytest.mark.e2e
+
+TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 30
+
+
+def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
+    for name in ("runs", "texts", "downloads"):
+        (server.home / name).mkdir(exist_ok=True)
+    corpus = save_text(TEXT, "Two lines of Hamlet", server.home)
+    config = RunConfig(
+        model=ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=16),
+        data=DataConfig(corpus=corpus.name),
+        train=TrainConfig(steps=2, batch_size=2, eval_windows=2, sample_length=4, device="cpu", precision="float32"),
+    )
+    run = RunFolder.create(server.home, config, name="traveller")
+    train_run(run, server.home)
+
+    page = open_page()
+    page.goto(f"{server.url}/train?run={run.id}")
+    page.get_by_role("button", name="Take it elsewhere").click()
+    for label, file_name in (
+        ("For nanoGPT (ckpt.pt)", "traveller-ckpt.pt"),
+        ("For transformers (zip)", "traveller-transformers.zip"),
+    ):
+        link = page.get_by_role("link", name=label)
+        response = page.request.get(f"{server.url}/{link.get_attribute('href').removeprefix(f'{server.url}/')}")
+        assert response.ok and file_name in response.headers["content-disposition"]
+        (tmp_path / file_name).write_bytes(response.body())
+    assert "model.safetensors" in zipfile.ZipFile(tmp_path / "traveller-transformers.zip").namelist()
+
+    page.goto(f"{server.url}/runs")
+    page.get_by_role("button", name="Open somebody's model").click()
+    page.get_by_role("button", name="Open these files").click()
+    expect(page.get_by_text("Choose the files first")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(tmp_path / "traveller-ckpt.pt")
+    expect(page.get_by_text("traveller-ckpt.pt")).to_be_visible()
+    page.locator(".st-key-import_corpus input").click()
+    page.get_by_role("option", name="Two lines of Hamlet").click()
+    page.locator(".st-key-import_name_0 input").fill("<b>back</b> again")
+    page.locator(".st-key-import_name_0 input").press("Tab")
+    page.get_by_role("button", name="Open these files").click()
+    page.wait_for_url(re.compile(r"/look_inside\?.*run="))
+    expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
+    back = list_runs(server.home)[0]
+    assert back.name == "<b>back</b> again" and back.id != run.id
+    assert not list((server.home / "downloads").iterdir())
