@@ -56,9 +56,9 @@ def _still(inside: Inside) -> None:
         title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
         st.caption(head_in_words(pattern, causal))
         attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
-        st.plotly_chart(
+        chart(
             attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal),
-            theme=None,
-            config=PLAIN,
             key="inspect_heatmap",
+            numbers=lambda: matrix_columns(pattern, prompt.tokens, prompt.tokens, ("looking", "looked at", "attention")),
+            name=f"attention-{layer + 1}-{head + 1}",
         )

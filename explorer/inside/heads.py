@@ -10,11 +10,12 @@ from core.inspection.heads import ROLES, HeadScores, births, name_heads, score_h
 from core.inspection.progress import Progress, finish
 from core.runs.models import load_model
 from explorer.charts.heads import births_figure, role_bars, roles_board
+from explorer.charts.numbers import Columns
 from explorer.curves import curve_rows
 from explorer.inside.material import windows
-from explorer.inside.view import PLAIN, Inside, choose_head, head_on_view
+from explorer.inside.view import Inside, choose_head, head_on_view
 from explorer.jobs import result_of
-from explorer.ui import card, current_palette
+from explorer.ui import card, chart, current_palette
 
 MOST_SNAPSHOTS = 24
 PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer along a training and for large models
@@ -32,7 +33,12 @@ def draw(inside: Inside) -> None:
     names = name_heads(scores)
     left, right = st.columns([3, 2])
     with left, card("What is each head for?", roles_in_words(names), more=_ROLES, key="card_roles"):
-        st.plotly_chart(roles_board(names, current_palette()), theme=None, config=PLAIN, key="roles_board")
+        chart(
+            roles_board(names, current_palette()),
+            key="roles_board",
+            numbers=lambda: _score_columns(scores),
+            name="head-roles",
+        )
     layer, head = head_on_view(inside)
     with right, card(f"What is head {layer + 1}.{head + 1}?", key="card_role"):
         with st.container(horizontal=True):
@@ -44,8 +50,19 @@ def draw(inside: Inside) -> None:
             f"{'It is' if named else 'It has no clear habit; it is most'} a {ROLES[best]} head: {own[best]:.0%} of the "
             "attention that it could give this way goes there."
         )
-        st.plotly_chart(role_bars(own, current_palette()), theme=None, config=PLAIN, key="role_bars")
+        chart(
+            role_bars(own, current_palette()),
+            key="role_bars",
+            numbers=lambda: {"role": list(own), "score": list(own.values())},
+            name=f"head-{layer + 1}-{head + 1}",
+        )
     _births_card(inside, pieces)
+
+
+def _score_columns(scores: HeadScores) -> Columns:
+    places = list(np.ndindex(*scores.induction.shape))
+    named = {"layer": [layer + 1 for layer, _ in places], "head": [head + 1 for _, head in places]}
+    return named | {role: getattr(scores, role).flatten() for role in ROLES}
 
 
 def roles_in_words(names: list[list]) -> str:
@@ -88,7 +105,14 @@ def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
         st.caption(births_in_words(born, ROLES[role]))
         figure = births_figure(steps, over_time, born, losses, role, current_palette())
-        st.plotly_chart(figure, theme=None, config=PLAIN, key="births")
+        heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*born.shape)]
+        chart(
+            figure,
+            key="births",
+            numbers=lambda: {"step": steps}
+            | dict(zip(heads, over_time.reshape(len(steps), -1).T, strict=True)),
+            name=f"births-{role}",
+        )
 
 
 def births_in_words(born: np.ndarray, role: str) -> str:

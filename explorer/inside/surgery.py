@@ -12,9 +12,9 @@ from core.text.display import kind_of, visible
 from explorer.charts.heads import costs_figure
 from explorer.charts.prediction import prediction_bars
 from explorer.inside.material import windows
-from explorer.inside.view import PLAIN, Inside
+from explorer.inside.view import Inside
 from explorer.jobs import at_once, known, result_of
-from explorer.ui import card, current_palette
+from explorer.ui import card, chart, current_palette
 
 HEADS, HALVES, HOW = "surgery_heads", "surgery_parts", "surgery_how"
 WRITTEN, WRITTEN_LARGE = 160, 12  # tokens of text, before and after
@@ -95,7 +95,12 @@ def _outcome(
             current_palette(),
             count=GUESSES,
         )
-        st.plotly_chart(figure, theme=None, config=PLAIN, key=f"surgery_next_{key}")
+        chart(
+            figure,
+            key=f"surgery_next_{key}",
+            numbers=lambda: {"token": tokens, "probability": told["next"]},
+            name=f"next-{key}",
+        )
         st.code(told["text"], language=None, wrap_lines=True)
 
 
@@ -135,7 +140,16 @@ def _ranking_card(inside: Inside, pieces: torch.Tensor, means: Means | None, sil
         for cost in found:
             costs[cost.layer, cost.head] = cost.increase
         st.caption(costs_in_words(costs))
-        st.plotly_chart(costs_figure(costs, current_palette()), theme=None, config=PLAIN, key="costs")
+        chart(
+            costs_figure(costs, current_palette()),
+            key="costs",
+            numbers=lambda: {
+                "layer": [cost.layer + 1 for cost in found],
+                "head": [cost.head + 1 for cost in found],
+                "loss without it is higher by": [cost.increase for cost in found],
+            },
+            name="head-costs",
+        )
 
 
 def costs_in_words(costs: np.ndarray) -> str:

