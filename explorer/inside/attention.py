@@ -4,14 +4,15 @@ import streamlit as st
 
 from core.inspection.attention import attention_patterns, to_bytes
 from explorer.charts.attention import attention_heatmap
+from explorer.charts.numbers import matrix_columns
 from explorer.components.attention_board import attention_board
 from explorer.components.attention_reader import attention_reader
 from explorer.inside import arithmetic, moving
 from explorer.inside.moment import choose_other
 from explorer.inside.predictions import next_card
-from explorer.inside.view import PLAIN, Inside, choose_head, head_on_view, open_head
+from explorer.inside.view import Inside, choose_head, head_on_view, open_head
 from explorer.inside.words import head_in_words, heads_in_words
-from explorer.ui import card, current_palette
+from explorer.ui import card, chart, current_palette
 
 MOST_GUESSES_BESIDE = 6
 
@@ -59,6 +60,8 @@ def _still(inside: Inside) -> None:
         chart(
             attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal),
             key="inspect_heatmap",
-            numbers=lambda: matrix_columns(pattern, prompt.tokens, prompt.tokens, ("looking", "looked at", "attention")),
+            numbers=lambda: matrix_columns(
+                pattern, prompt.tokens, prompt.tokens, ("looking", "looked at", "attention")
+            ),
             name=f"attention-{layer + 1}-{head + 1}",
         )

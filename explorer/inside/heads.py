@@ -109,8 +109,7 @@ def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
         chart(
             figure,
             key="births",
-            numbers=lambda: {"step": steps}
-            | dict(zip(heads, over_time.reshape(len(steps), -1).T, strict=True)),
+            numbers=lambda: {"step": steps} | dict(zip(heads, over_time.reshape(len(steps), -1).T, strict=True)),
             name=f"births-{role}",
         )
 
