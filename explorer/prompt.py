@@ -54,7 +54,7 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """A prompt to begin with: Romeo's, where the model can read it, else the run's probe sentence, else some letters."""
+    """A prompt to begin with: Romeo's if the model can read it, else the run's probe sentence, else some letters."""
     romeo = "ROMEO:\nBut soft, what light"
     by_letter = isinstance(tokenizer, CharTokenizer)
     known = set(tokenizer.tokens)
