@@ -51,7 +51,7 @@ def draw_fork(folder: RunFolder) -> None:
         )
         if st.button("Choose its settings", key="fork_go", icon=":material/tune:", width="stretch"):
             try:
-                open_fork(folder.id, step, fork_config(folder))
+                open_fork(folder.id, step, fork_config(folder, step))
             except ExplorerError as error:
                 show_error(error)
 
@@ -82,7 +82,7 @@ def parent_asked() -> Parent | None:
     step = steps[-1] if asked.step is None and steps else asked.step
     if step not in steps:
         raise RunError(f"The run {folder.name!r} keeps no weights of step {step}. This begins from scratch instead.")
-    return Parent(folder, step, fork_config(folder))
+    return Parent(folder, step, fork_config(folder, step))
 
 
 def draw_beginning(parent: Parent) -> None:

@@ -195,6 +195,7 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
     const canFade = state && !same && next.fade && !still && next.bytes.length <= 200000 && shown
       && shown.length === next.bytes.length && state.tokens.join("\n") === next.tokens.join("\n");
     from = canFade ? Uint8Array.from(shown) : null;
+    if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
     state = { off: [], selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     canvas.setAttribute("aria-label", `Attention of ${state.layers} layers with ${state.heads} heads each, on: ${state.tokens.join("")}`);
     cancelAnimationFrame(frame);

@@ -69,6 +69,7 @@ function openTime(forget) {
       change();
     },
     go(step) {
+      refused.delete(step); // what could not be had a while ago may be there now
       time.step = step;
       time.problem = "";
       change();

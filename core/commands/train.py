@@ -97,7 +97,7 @@ def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, 
     if not (at and step.isdecimal()):
         wanted, step = options.parent, None
     folder = find_run(wanted, home())
-    return folder, step and int(step), fork_config(folder)
+    return folder, step and int(step), fork_config(folder, step and int(step))
 
 
 def _move_end(folder: RunFolder, steps: str) -> None:

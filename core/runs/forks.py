@@ -16,12 +16,13 @@ from core.text.tokenizer import load_tokenizer
 _DECAY = "train.decay_steps"
 
 
-def fork_config(folder: RunFolder) -> RunConfig:
-    """The settings to fork a run with, for a start: its own with all knobs as they are turned now.
+def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
+    """The settings to fork a run with, for a start: its own with all knobs as they were turned at a step, or are now.
 
     Only the schedule is that of a whole run again, also where the parent was continued.
     """
-    return folder.config_now().replace({_DECAY: folder.record().config.train.decay_steps})
+    config = folder.config_now() if step is None else folder.config_at(step)
+    return config.replace({_DECAY: folder.record().config.train.decay_steps})
 
 
 def fork(

@@ -5,6 +5,7 @@ with the step it took effect on. So what a run's settings were at any step can b
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from core.config import RunConfig
@@ -45,10 +46,21 @@ class RunTurns(RunIdentity, RunRows, RunMailbox):
 
         Raises RunError where the record or a turn cannot be used.
         """
+        config = self._turned(self.turns())
+        for knob, value in self.turns_asked():
+            with suppress(ConfigError):  # the worker passes it over too
+                config = turned(config, knob, value)
+        return config
+
+    def config_at(self, step: int) -> RunConfig:
+        """The settings as they were when so many steps were done. Raises RunError as `config_now`."""
+        return self._turned([turn for turn in self.turns() if turn.step <= step])
+
+    def _turned(self, turns: list[Turn]) -> RunConfig:
         config = self.record().config
         try:
-            for knob, value in [(turn.knob, turn.value) for turn in self.turns()] + self.turns_asked():
-                config = turned(config, knob, value)
+            for turn in turns:
+                config = turned(config, turn.knob, turn.value)
         except ConfigError as error:
             raise RunError(f"A setting turned in run {self.id} cannot be used: {error}") from None
         return config

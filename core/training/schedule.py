@@ -16,7 +16,7 @@ def fraction_at(step: int, config: TrainConfig) -> float:
         return (step + 1) / (config.warmup_steps + 1)
     if config.schedule == "constant":
         return 1.0
-    lowest = config.min_learning_rate / config.learning_rate
+    lowest = min(1.0, config.min_learning_rate / config.learning_rate)  # it never rises
     end = config.decay_steps or config.steps
     if step >= end:
         return lowest

@@ -77,3 +77,23 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     page.reload()
     expect(beside).to_have_text(re.compile(rf"^Step {second} of"))
     at_step(page, last)
+
+
+def test_what_was_played_through_is_still_true_when_it_is_looked_at_again(server, open_page, run):
+    page = open_page()  # with pictures that fade into each other
+    page.goto(f"{server.url}/look_inside?run={run.id}")
+    at_step(page, run.moments()[-1])
+    heads = page.locator(".st-key-inspect_board canvas")
+    expect(heads).to_be_visible()
+    end = heads.evaluate(PICTURE)
+    page.locator(".st-key-time_step .time-pace").click()
+    page.locator(".st-key-time_step .time-play").click()
+    expect(page.locator(".st-key-time_step .time-play")).to_have_attribute("aria-label", "Pause")
+    expect(page.locator(".st-key-time_step .time-play")).to_have_attribute("aria-label", "Play the training")
+    slider = page.locator(".st-key-time_step input[type=range]")
+    for key in ("Home", "End"):
+        slider.press(key)
+        at_step(page, run.moments()[0 if key == "Home" else -1])
+    page.wait_for_function(
+        "end => document.querySelector('.st-key-inspect_board canvas')?.toDataURL() === end", arg=end
+    )

@@ -49,3 +49,9 @@ def test_without_warm_up_the_first_step_is_the_largest():
 def test_no_step_is_zero_or_beyond_the_highest(steps, warmup, at):
     config = CONFIG.replace({"steps": steps, "warmup_steps": warmup})
     assert 0 < learning_rate_at(at, config) <= config.learning_rate
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_final_rate_above_the_highest_never_lets_the_rate_rise(schedule):
+    config = TrainConfig(steps=50, warmup_steps=0, learning_rate=1e-3, min_learning_rate=6e-3, schedule=schedule)
+    assert {learning_rate_at(step, config) for step in range(60)} == {1e-3}
