@@ -34,7 +34,7 @@ class Job:
         self._make, self._stop = make, threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
-        self.ended = False
+        self.ended = self._complete = False
 
     @property
     def result(self) -> Any:
@@ -48,7 +48,7 @@ class Job:
 
     @property
     def stopped(self) -> bool:
-        return self._stop.is_set()
+        return self._stop.is_set() and not self._complete
 
     def stop(self) -> None:
         """End after the piece under way; what was found so far stays."""
@@ -59,7 +59,8 @@ class Job:
             for progress in self._make():
                 self.progress = progress
                 if self.stopped:
-                    break
+                    return
+            self._complete = True
         except ExplorerError as error:
             self.problem = str(error)
         except Exception:
@@ -97,11 +98,11 @@ def result_of(key: Hashable, make: Callable[[], Iterator[Progress[Any]]], what: 
         what: is being done, for the bar ("Switching off one head after another").
     """
     found = known(key) or job(key, make)
-    if found.problem:
-        show_error(found.problem)
-        return None
-    if found.ended and found.stopped:
-        st.caption("Stopped before it was done.")
+    if found.problem or (found.ended and found.stopped):
+        if found.problem:
+            show_error(found.problem)
+        else:
+            st.caption("Stopped before it was done.")
         if st.button("Begin again", key=f"again_{hash(key)}"):
             job(key, make)
             st.rerun()

@@ -91,7 +91,10 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
         raise RunError(f"The run {folder.name!r} keeps no weights of step {step:,}. Choose another moment.")
     if path is None:
         raise RunError(f"The run {folder.name!r} has saved no weights yet. Its first are saved when training begins.")
-    key = (path, path.stat().st_mtime_ns)
+    try:
+        key = (path, path.stat().st_mtime_ns)
+    except FileNotFoundError:  # a run that trains makes room for later moments
+        raise RunError("This moment is no longer kept. Choose another one.") from None
     with _opening:
         if key not in _models:
             loaded = load_model(folder, path)

@@ -9,6 +9,7 @@ from core.errors import ExplorerError
 from core.knobs import KNOBS
 from core.runs.folder import RunFolder
 from core.runs.records import Status
+from core.runs.steering import NO_TRAINING_OF_ITS_OWN
 from core.settings import fields_of, value_at
 from explorer import service
 from explorer.components.live import live_turns
@@ -38,6 +39,9 @@ def draw_knobs(folder: RunFolder) -> None:
     status = folder.status()
     ended = status.ended
     with card("Train it further?" if ended else "Turn while it trains", key="knobs"):
+        if folder.record().origin:
+            st.caption(NO_TRAINING_OF_ITS_OWN)
+            return
         if not ended:
             st.caption(_NOTE, help=_HELP)
         try:
@@ -132,7 +136,7 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
         return
     left = status.steps - status.step
     usual = min(most, left if left > 0 else max(100, round(status.step / 2, -2)))
-    st.session_state.setdefault("continue_steps", usual)
+    st.session_state["continue_steps"] = min(most, st.session_state.get("continue_steps", usual))
     more = st.number_input("Steps more", 1, most, step=min(100, most), key="continue_steps")
     if st.button("Continue", key="train_continue", icon=":material/fast_forward:", width="stretch"):
         try:

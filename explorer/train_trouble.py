@@ -68,7 +68,7 @@ def _offer_slower(folder: RunFolder) -> None:
 
 def _offer_smaller(folder: RunFolder) -> None:
     st.markdown(_MEMORY)
-    config = folder.record().config
+    config = folder.config_now()
     half = config.train.batch_size // 2
     if half and st.button(
         f"Open the settings with a batch of {half}", key="trouble_smaller", type="primary", icon=":material/tune:"

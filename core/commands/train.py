@@ -152,7 +152,7 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
         yield
     finally:
         with suppress(RunError):
-            Queue(home()).remove(folder.id)
+            Queue(home()).leave_to_others(folder.id)
 
 
 @contextmanager

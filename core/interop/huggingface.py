@@ -125,11 +125,11 @@ def _our_config(settings: dict[str, Any]) -> tuple[ModelConfig, int]:
         raise ForeignModelError(
             f"Its feed-forward layers are {str(inner)[:40]} wide; only four times n_embd is known here."
         )
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ForeignModelError(f"Its activation {str(activation)[:40]!r} is not known here.")
     if settings.get("scale_attn_by_inverse_layer_idx"):
         raise ForeignModelError("It scales attention by the layer's number, which is not known here.")
-    if abs(float(settings.get("layer_norm_epsilon", 1e-5)) - 1e-5) > 1e-12:
+    if settings.get("layer_norm_epsilon", 1e-5) != 1e-5:
         raise ForeignModelError("Its layer norms use another epsilon than GPT-2's 1e-5.")
     try:
         config = ModelConfig.parse(

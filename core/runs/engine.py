@@ -29,7 +29,7 @@ from core.runs.memory_kills import memory_kills
 from core.runs.probes import probe_sentence
 from core.runs.processes import this_process
 from core.runs.records import Command, Status, Turn
-from core.runs.steering import STEPS
+from core.runs.steering import NO_TRAINING_OF_ITS_OWN, STEPS
 from core.runs.turns import TURN
 from core.settings import value_at
 from core.text.batches import split_ids
@@ -87,6 +87,8 @@ def train_run(
         ExplorerError: the run failed for a reason that a sentence explains; the status says so too.
         Exception: it failed for another reason; the status has its type and message.
     """
+    if folder.record().origin:  # its weights are all there is of it, and training would begin with others
+        raise RunError(NO_TRAINING_OF_ITS_OWN)
     with folder.hold():
         if afresh:  # only now that no other process trains it: one that does still needs its commands
             folder.take_commands(but=(TURN,))

@@ -66,12 +66,16 @@ class Queue:
             return first[0]
 
     def take_from_shell(self, id: str) -> None:
-        """Let a run hold a slot that this very process trains, be one free or not."""
-        me = this_process()
+        """Let a run hold a slot that this very process trains, be one free or not; another's claim stays its own."""
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
-            shell = f"shell:{me.pid}:{me.started}"
-            database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (shell, time.time(), id))
+            taken = "UPDATE runs SET owner = ?, claimed = ? WHERE id = ? AND owner IS NULL"
+            database.execute(taken, (_shell(), time.time(), id))
+
+    def leave_to_others(self, id: str) -> None:
+        """Give up what `take_from_shell` took."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM runs WHERE id = ? AND owner = ?", (id, _shell()))
 
     def release(self, id: str) -> None:
         """Give a claim back: the run waits again, at the place it had."""
@@ -110,3 +114,8 @@ class Queue:
                 f"The queue of runs in {self._path} cannot be used ({error}). If the file is damaged, delete it: "
                 "runs themselves are kept elsewhere, and can be resumed."
             ) from None
+
+
+def _shell() -> str:
+    me = this_process()
+    return f"shell:{me.pid}:{me.started}"

@@ -11,6 +11,10 @@ from core.runs.turns import TURN
 from core.settings import value_at
 
 STEPS = "train.steps"
+NO_TRAINING_OF_ITS_OWN = (
+    "An imported model has no training of its own to go on with. Try from here with other settings: that starts a new "
+    "run with its weights."
+)
 
 
 def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:
@@ -28,6 +32,8 @@ def turn_all(folder: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig
         ConfigError: no such knob, or no value for it.
         RunError: the run is damaged, or was deleted.
     """
+    if folder.record().origin:
+        raise RunError(NO_TRAINING_OF_ITS_OWN)
     status, config = folder.status(), folder.config_now()
     asked = []
     for knob, value in changes:
@@ -57,4 +63,4 @@ def extend(folder: RunFolder, more_steps: int) -> RunConfig:
 
 def has_steps_left(folder: RunFolder) -> bool:
     """Whether a worker would find something to do: a finished run has steps left once its end was turned."""
-    return folder.status().step < folder.config_now().train.steps
+    return not folder.record().origin and folder.status().step < folder.config_now().train.steps

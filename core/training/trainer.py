@@ -240,7 +240,10 @@ class Trainer:
             parameter.copy_(state[f"model.{name}"])
         self._load_optimizer(state)
         self._batch_dice.set_state(state["dice.batch"].cpu())
-        self._dropout_state = state["dice.dropout"].cpu().clone()
+        dropout = state["dice.dropout"].cpu().clone()
+        if dropout.shape != self._dropout_state.shape:  # another kind of device has other dice: the course is another
+            dropout = torch.Generator(self.device).manual_seed(self.config.train.seed + int(state["step"])).get_state()
+        self._dropout_state = dropout
         self.step = int(state["step"])
 
     def _load_optimizer(self, state: dict[str, Tensor]) -> None:

@@ -132,6 +132,8 @@ def scores_over_time(inside: Inside, pieces: torch.Tensor) -> Iterator[Progress[
         snapshots = [snapshots[place] for place in places]
     steps, scores = [], []
     for done, (step, path) in enumerate(snapshots, start=1):
+        if not path.exists():  # thinned out meanwhile by the run that trains
+            continue
         loaded = load_model(inside.folder, path)
         scores.append(finish(score_heads(loaded.model, pieces, loaded.tokenizer.tokens)))
         steps.append(step)

@@ -57,6 +57,25 @@ def test_errors_become_sentences_and_the_next_job_still_runs():
     assert ended(jobs.job("after", count(1))).result == 10
 
 
+def test_a_stop_that_comes_after_the_end_throws_nothing_away():
+    job = ended(jobs.job("late stop", count(2)))
+    job.stop()
+    assert not job.stopped and jobs.job("late stop", count(9)) is job and job.result == 20
+
+
+def test_what_failed_may_begin_again():
+    attempts = []
+
+    def fails_once():
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ExplorerError("Not now.")
+        yield Progress(1, 1, "found")
+
+    assert ended(jobs.job("fails once", fails_once)).problem == "Not now."
+    assert ended(jobs.job("fails once", fails_once)).result == "found"
+
+
 def test_only_so_many_are_kept():
     for number in range(jobs.MOST_KEPT + 5):
         last = jobs.job(("kept", number), count(1))

@@ -10,6 +10,7 @@ from core.runs.exchange import export_hugging_face, export_nanogpt, import_model
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.runs.models import load_model
+from core.runs.supervisor import Supervisor
 from core.text.own_text import save_text
 from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
@@ -86,3 +87,19 @@ def test_what_does_not_belong_together_leaves_no_run_behind(run, gpt2_folder, tm
     with pytest.raises(ExplorerError, match="no file or folder"):
         import_model(tmp_path, tmp_path / "nothing", other)
     assert sorted((tmp_path / "runs").iterdir()) == before
+
+
+def test_an_imported_model_is_never_trained_over(gpt2_folder, tmp_path):  # noqa: F811
+    imported = import_model(tmp_path, gpt2_folder, save_text(TEXT * 40, "To be", tmp_path).name)
+    before = imported.weights_path.read_bytes()
+    supervisor = Supervisor(tmp_path, slots=1)
+    for ask in (
+        lambda: supervisor.resume(imported),
+        lambda: supervisor.continue_for(imported, 10),
+        lambda: supervisor.turn(imported, "train.batch_size", 3),
+        lambda: train_run(imported, tmp_path),
+    ):
+        with pytest.raises(ExplorerError):
+            ask()
+    supervisor.close()
+    assert imported.weights_path.read_bytes() == before
