@@ -24,7 +24,7 @@ SHAPES = (  # with the numbers of tokens: as many as fit the context, and many m
     (ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64), ((60, 4), (1000, 3))),
     (ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256), ((250, 10), (600, 3))),
 )
-ROUNDS = 7
+ROUNDS = 3
 
 
 def measure(checkout: Path, rounds: int = ROUNDS) -> None:
