@@ -14,6 +14,7 @@ export default function (component) {
     let speed = 1;
     let playing = 0; // a timer
     let resting = 0; // a timer
+    let leftUntil = 0; // somebody walks to another page: a report on the way would call them back to this one
     let reportedLast = first.data.step;
 
     const line = element("div", "time-line");
@@ -107,7 +108,7 @@ export default function (component) {
       clearTimeout(resting);
       if (playing) return;
       resting = setTimeout(() => {
-        if (time.step === reportedLast) return;
+        if (time.step === reportedLast || performance.now() < leftUntil) return;
         reportedLast = time.step;
         time.report(time.step);
         latest.setTriggerValue("step", { step: time.step, newest: time.step === time.moments.at(-1) });
@@ -139,6 +140,10 @@ export default function (component) {
       paint();
     }
 
+    const walksAway = (event) => {
+      if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
+    };
+    document.addEventListener("click", walksAway, true);
     play.addEventListener("click", toggle);
     pace.addEventListener("click", () => {
       speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
@@ -183,6 +188,7 @@ export default function (component) {
       destroy() {
         clearTimeout(playing);
         clearTimeout(resting);
+        document.removeEventListener("click", walksAway, true);
         leave?.();
         unsubscribe();
       },
