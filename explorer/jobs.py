@@ -17,14 +17,12 @@ from core.inspection.progress import Progress
 from explorer.ui import show_error
 
 MOST_KEPT = 64  # jobs with their results
-MOST_MOMENTS = 32  # results of a moment
 _TICK = 0.4  # seconds between two looks of a page at a job
 
 _log = logging.getLogger(__name__)
 _thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")
 _jobs: OrderedDict[Hashable, "Job"] = OrderedDict()
 _asking = threading.Lock()
-_moments: OrderedDict[Hashable, Any] = OrderedDict()
 
 
 class Job:
@@ -111,20 +109,6 @@ def result_of(key: Hashable, make: Callable[[], Iterator[Progress[Any]]], what: 
         return found.result
     _watch(found, what, f"stop_{hash(key)}")
     return None
-
-
-def at_once(key: Hashable, compute: Callable[[], Any]) -> Any:
-    """What takes a moment only: computed here and now, and remembered for all sessions."""
-    with _asking:
-        if key in _moments:
-            _moments.move_to_end(key)
-            return _moments[key]
-    found = compute()
-    with _asking:
-        _moments[key] = found
-        while len(_moments) > MOST_MOMENTS:
-            _moments.popitem(last=False)
-    return found
 
 
 @st.fragment(run_every=_TICK)

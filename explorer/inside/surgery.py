@@ -11,9 +11,10 @@ from core.inspection.recording import read
 from core.text.display import kind_of, visible
 from explorer.charts.heads import costs_figure
 from explorer.charts.prediction import prediction_bars
+from explorer.inside.kept import kept
 from explorer.inside.material import windows
 from explorer.inside.view import Inside
-from explorer.jobs import at_once, known, result_of
+from explorer.jobs import known, result_of
 from explorer.ui import card, chart, current_palette
 
 HEADS, HALVES, HOW = "surgery_heads", "surgery_parts", "surgery_how"
@@ -117,11 +118,11 @@ def _operate(inside: Inside, parts: tuple[Part, ...], means: Means | None, piece
             "text": inside.prompt.text + inside.tokenizer.decode(written),
         }
 
-    return at_once(("surgery", *inside.key, inside.prompt.text, parts, means is not None), compute)
+    return kept(inside.model, ("surgery", inside.prompt.text, parts, means is not None), compute)
 
 
 def _means(inside: Inside, pieces: torch.Tensor) -> Means:
-    return at_once(("means", *inside.key), lambda: mean_activations(inside.model, pieces))
+    return kept(inside.model, "means", lambda: mean_activations(inside.model, pieces))
 
 
 def _ranking_card(inside: Inside, pieces: torch.Tensor, means: Means | None, silent: str) -> None:
