@@ -43,6 +43,7 @@ class Opened(NamedTuple):
     tokenizer: Tokenizer
     record: RunRecord
     step: int
+    saved: int  # when these weights were, nanoseconds since 1970: a run that was set back saves a step once more
 
 
 # One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
@@ -100,7 +101,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
             loaded = load_model(folder, path)
             for old in [known for known in _models if known[0] == path]:
                 del _models[old]
-            _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step)
+            _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step, key[1])
             while len(_models) > MOST_MODELS:
                 _models.popitem(last=False)
         _models.move_to_end(key)

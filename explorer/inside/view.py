@@ -45,9 +45,9 @@ class Inside:
         return parameter_count(self.model) > _LARGE
 
     @property
-    def key(self) -> tuple[str, int]:
-        """What tells this model at this step from all others, for caches."""
-        return self.opened.record.id, self.opened.step
+    def key(self) -> tuple[str, int, int]:
+        """What tells these weights from all others, for caches."""
+        return self.opened.record.id, self.opened.step, self.opened.saved
 
 
 def choose_head(inside: Inside) -> tuple[int, int]:
