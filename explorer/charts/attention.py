@@ -6,7 +6,7 @@ from plotly import graph_objects as go
 from core.inspection.attention import describe
 from core.text.display import visible
 from explorer.charts.palette import LIGHT, Palette, colorscale
-from explorer.charts.theme import MONO, style
+from explorer.charts.theme import MONO, key_below, style
 from explorer.charts.words import percent, plain, quoted
 
 # Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
@@ -74,23 +74,11 @@ def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go
         colorscale=colorscale(palette.sequential),
         xgap=0.5,
         ygap=0.5,
-        colorbar={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yanchor": "top",
-            "ypad": 12,
-            "len": 220,
-            "lenmode": "pixels",
-            "thickness": 8,
-            "tickvals": [share**LIGHTNESS_POWER for share in SHARES],
-            "ticktext": [f"{share * 100:.0f} %" for share in SHARES],
-            "tickfont": {"color": palette.muted, "size": 11},
-            "tickangle": 0,
-            "outlinewidth": 0,
-            "ticks": "",
-        },
+        colorbar=key_below(
+            palette,
+            tickvals=[share**LIGHTNESS_POWER for share in SHARES],
+            ticktext=[f"{share * 100:.0f} %" for share in SHARES],
+        ),
     )
 
 

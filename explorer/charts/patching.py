@@ -6,7 +6,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette, colorscale
-from explorer.charts.theme import MONO, style
+from explorer.charts.theme import MONO, key_below, style
 from explorer.charts.words import cut, plain, quoted
 
 ROW = 30  # pixels
@@ -56,22 +56,12 @@ def patch_heatmap(
             colorscale=colorscale(palette.diverging),
             xgap=1,
             ygap=1,
-            colorbar={
-                "orientation": "h",
-                "x": 0,
-                "xanchor": "left",
-                "y": 0,
-                "yanchor": "top",
-                "ypad": 46,  # clear of two lines of tokens
-                "len": 220,
-                "lenmode": "pixels",
-                "thickness": 8,
-                "outlinewidth": 0,
-                "tickvals": [-1, 0, 1],
-                "ticktext": ["away", "no move", "back"],
-                "tickfont": {"color": palette.muted, "size": 11},
-                "ticks": "",
-            },
+            colorbar=key_below(
+                palette,
+                ypad=46,  # clear of two lines of tokens
+                tickvals=[-1, 0, 1],
+                ticktext=["away", "no move", "back"],
+            ),
         )
     )
     style(figure, palette, height=110 + ROW * len(rows))

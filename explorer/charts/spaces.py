@@ -9,7 +9,7 @@ from core.text.display import visible
 from explorer.charts.attention import token_axes
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.palette import LIGHT, Palette, colorscale
-from explorer.charts.theme import style
+from explorer.charts.theme import key_below, style
 from explorer.charts.words import percent, plain, quoted
 
 
@@ -83,11 +83,7 @@ def difference_heatmap(
             colorscale=colorscale(palette.diverging),
             xgap=0.5,
             ygap=0.5,
-            colorbar={
-                "orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "ypad": 12, "len": 220,
-                "lenmode": "pixels", "thickness": 8, "tickformat": "+.0%", "nticks": 5, "outlinewidth": 0,
-                "tickfont": {"color": palette.muted, "size": 11},
-            },
+            colorbar=key_below(palette, tickformat="+.0%", nticks=5),
         )
     )  # fmt: skip
     return token_axes(figure, list(tokens), palette, height=820)

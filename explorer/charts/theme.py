@@ -1,5 +1,7 @@
 """The common look of every figure: quiet grid, no frame, our colours."""
 
+from typing import Any
+
 from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette
@@ -38,3 +40,22 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> 
         yaxis=axis,
     )
     return figure
+
+
+def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
+    """A heatmap's colour key: a thin bar below its left edge. `ticks` are plotly's settings of what stands on it."""
+    return {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": 0,
+        "yanchor": "top",
+        "ypad": 12,
+        "len": 220,
+        "lenmode": "pixels",
+        "thickness": 8,
+        "tickfont": {"color": palette.muted, "size": 11},
+        "tickangle": 0,
+        "outlinewidth": 0,
+        "ticks": "",
+    } | ticks
