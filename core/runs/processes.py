@@ -4,28 +4,39 @@ import os
 import signal
 import time
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-_CLOCK_TOLERANCE = 2.0  # seconds; the start time is counted from boot, and clocks are corrected now and then
+Started = float | str  # see `ProcessId`
+_CLOCK_TOLERANCE = 2.0  # seconds; a time of day is corrected now and then
 
 
 class ProcessId(NamedTuple):
-    """A pid with the time its process began: unlike the pid alone, never reused."""
+    """A pid with when its process began: unlike the pid alone, never reused.
+
+    When: as "BOOT:TICKS", the id that Linux gives each start of the machine and the clock ticks from then on, which
+    nobody who sets the clock can move. Where a system tells no such thing, and in folders of older versions: seconds
+    since 1970.
+    """
 
     pid: int
-    started: float  # seconds since 1970
+    started: Started
 
 
 def this_process() -> ProcessId:
-    return ProcessId(os.getpid(), psutil.Process().create_time())
+    me = identify(os.getpid())
+    assert me is not None  # it is asking
+    return me
 
 
 def identify(pid: int) -> ProcessId | None:
     """The identity of a running process; None where there is none of that pid."""
     try:
-        return ProcessId(pid, psutil.Process(pid).create_time())
+        ticks = _ticks(pid)
+        return ProcessId(pid, psutil.Process(pid).create_time() if ticks is None else f"{_boot()}:{ticks}")
     except psutil.NoSuchProcess:
         return None
 
@@ -33,11 +44,39 @@ def identify(pid: int) -> ProcessId | None:
 def is_alive(process: ProcessId) -> bool:
     """Whether that very process still runs. A zombie, dead but not yet reaped, does not."""
     try:
-        found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.started) < _CLOCK_TOLERANCE
-        return same and found.status() != psutil.STATUS_ZOMBIE
+        return _has_pid(process) and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _has_pid(process: ProcessId) -> bool:
+    """Whether the one of that pid now, running or a zombie, is that very process."""
+    if isinstance(process.started, str):
+        return identify(process.pid) == process
+    try:
+        return abs(psutil.Process(process.pid).create_time() - process.started) < _CLOCK_TOLERANCE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@cache
+def _boot() -> str:
+    """The id of this start of the machine; empty where the system tells none."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _ticks(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine started; None where the system does not say."""
+    if not _boot():
+        return None
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    # The second field is the program's name in parentheses, and may hold anything; the start is the 22nd (proc(5)).
+    return int(said.rpartition(")")[2].split()[19])
 
 
 def send_signal(process: ProcessId, how: signal.Signals) -> None:
@@ -64,12 +103,18 @@ def kill(process: ProcessId, seconds: float = 10.0) -> None:
 
 def end_orphans(process: ProcessId) -> None:
     """End what is left of the session that a dead process led."""
-    if process.started < psutil.boot_time() or (identify(process.pid) or process) != process:
+    if _was_before_this_boot(process) or (identify(process.pid) is not None and not _has_pid(process)):
         return  # the number is somebody else's by now, and so may the session be
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
             if pid != process.pid and os.getsid(pid) == process.pid:
                 os.kill(pid, signal.SIGKILL)
+
+
+def _was_before_this_boot(process: ProcessId) -> bool:
+    if isinstance(process.started, str):
+        return process.started.partition(":")[0] != _boot()
+    return process.started < psutil.boot_time()
 
 
 def _descendants(process: ProcessId) -> list[ProcessId]:

@@ -29,8 +29,11 @@ class Claim(NamedTuple):
 
 def is_held_by_a_shell(claim: Claim) -> bool:
     """Whether it is a shell's own process, alive, that trains the run, or will in a moment."""
-    found = re.fullmatch(r"shell:(\d+):([\d.]+)", claim.owner)
-    return found is not None and is_alive(ProcessId(int(found[1]), float(found[2])))
+    found = re.fullmatch(r"shell:(\d+):(.+)", claim.owner)
+    if found is None:
+        return False
+    started = found[2] if ":" in found[2] else float(found[2])
+    return is_alive(ProcessId(int(found[1]), started))
 
 
 class Queue:

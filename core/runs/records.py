@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.config import RunConfig
 from core.errors import Problem
+from core.runs.processes import Started
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -45,7 +46,7 @@ class Status(BaseModel):
     step: int = 0  # steps done
     steps: int = 0  # steps asked for
     pid: int | None = None  # the worker's, while there is one
-    pid_started: float | None = None  # when that process began, seconds since 1970: a pid alone may be reused
+    pid_started: Started | None = None  # when that process began (`ProcessId`): a pid alone may be reused
     attempt: int = 0  # how often a worker has begun on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
     notice: str = ""  # sentences for the page to show while it goes on: what happened to it, or what it waits for
