@@ -1,13 +1,16 @@
 """What may be turned while a run trains, and what turning it means."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from core.config import RunConfig
 from core.errors import ConfigError
-from core.settings import value_at
+from core.settings import fields_of, value_at
 
+RATE = "train.learning_rate"
 KNOBS = (
-    "train.learning_rate",
+    RATE,
     "model.dropout",
     "train.batch_size",
     "train.sample_temperature",
@@ -29,10 +32,36 @@ def turned(config: RunConfig, knob: str, value: Any) -> RunConfig:
     if knob not in KNOBS:
         raise ConfigError(f"{knob!r} cannot be turned while a run trains. These can: {', '.join(KNOBS)}.")
     changed = config.replace({knob: value})
-    if knob == "train.learning_rate":
-        ratio = changed.train.learning_rate / config.train.learning_rate
-        along = ["train.min_learning_rate"] + ["train.muon_learning_rate"] * (config.train.optimizer == "muon")
-        return changed.replace({path: value_at(config, path) * ratio for path in along})
+    if knob == RATE:
+        return _with_all_rates(config, changed)
     if knob == "train.steps" and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
     return changed
+
+
+def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
+    """What moves along with the learning rate, moved; raises ConfigError where one of them would leave its bounds."""
+    settings = dict(fields_of(RunConfig))
+    now, wanted = value_at(config, RATE), value_at(changed, RATE)
+    moved = {}
+    for path in ["train.min_learning_rate"] + ["train.muon_learning_rate"] * (config.train.optimizer == "muon"):
+        along, value = settings[path], value_at(config, path)
+        lowest, highest = (now * along.low / value, now * along.high / value) if value else (0.0, math.inf)
+        if not lowest <= wanted <= highest:
+            where = (
+                f"at most {_short(highest, math.floor)}"
+                if wanted > highest
+                else f"at least {_short(lowest, math.ceil)}"
+            )
+            raise ConfigError(
+                f"{RATE} cannot be {wanted:g} in this run: it can be {where}, because {along.label} ({value:g} now) "
+                f"moves along with it, and that goes from {along.low:g} to {along.high:g}."
+            )
+        moved[path] = min(along.high, max(along.low, value * (wanted / now)))  # however the product is rounded
+    return changed.replace(moved)
+
+
+def _short(number: float, to_whole: Callable[[float], int]) -> str:
+    """A positive number with three digits, never rounded past the bound that it is."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 2)
+    return f"{to_whole(number / unit + 1e-9 * (1 if to_whole is math.floor else -1)) * unit:.3g}"

@@ -25,6 +25,23 @@ def test_muons_rate_moves_along_where_muon_is_at_work():
     assert turned(CONFIG, "train.learning_rate", 0.5).train.muon_learning_rate == CONFIG.train.muon_learning_rate
 
 
+@pytest.mark.parametrize(
+    ("muons", "wanted", "sentence"),
+    [
+        (0.02, 0.1, "train.learning_rate cannot be 0.1 in this run: it can be at most 0.05, because Muon's"),
+        (0.03, 0.1, "it can be at most 0.0333, because Muon's learning rate \\(0.03 now\\) moves along"),
+        (3e-5, 1e-5, "train.learning_rate cannot be 1e-05 in this run: it can be at least 3.34e-05, because Muon's"),
+    ],
+)
+def test_a_rate_that_would_push_muons_out_of_bounds_is_named_with_how_far_it_can_go(muons, wanted, sentence):
+    muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": muons})
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        turned(muon, "train.learning_rate", wanted)
+    bound = float(str(refused.value).partition(" at ")[2].split()[1].rstrip(","))
+    along = turned(muon, "train.learning_rate", bound).train.muon_learning_rate  # what it says it can be, it can be
+    assert along == pytest.approx(1.0 if wanted > bound else 1e-6, rel=0.01)
+
+
 @pytest.mark.parametrize("steps", [50, 300])
 def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
     other = turned(CONFIG, "train.steps", steps)
