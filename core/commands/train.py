@@ -57,6 +57,7 @@ def begin(options: argparse.Namespace) -> int:
     from core.runs.forks import fork
     from core.text.corpora import load_corpus
     from core.text.own_text import check_trainable, read_text, save_text
+    from core.text.tokenizer import load_tokenizer
 
     parent, step, config = _origin(options)
     changes = dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
@@ -73,7 +74,7 @@ def begin(options: argparse.Namespace) -> int:
     else:
         text = load_corpus(config.data.corpus, home())
         check_trainable(text, config.model.block_size, config.data.val_fraction)
-    _check_fits(config, len(set(text)))
+    _check_fits(config, load_tokenizer(parent.tokenizer_path).vocab_size if parent else len(set(text)))
     inside = options.out and options.out.absolute()
     if parent:
         return _train(fork(home(), parent, step, config, options.name, inside=inside))

@@ -1,13 +1,19 @@
 """`turn`, `train --from` and `resume --steps`."""
 
+import json
+
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.commands import main
+from core.runs.exchange import import_model
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import this_process
+from core.text.own_text import save_text
+from tests.core.interop.conftest import TEXT, bpe_folder
 from tests.core.test_command_line import SMALL, home, refused, text_file
 
-__all__ = ["home", "text_file"]
+__all__ = ["bpe_folder", "home", "text_file"]
 
 
 @pytest.fixture
@@ -91,3 +97,20 @@ def test_a_fork_is_trained_from_a_runs_weights(home, finished, capsys):
     (second,) = [run for run in list_runs(home) if run.name == "second"]
     assert second.record().parent_step == 12
     assert second.read_metrics()[0]["val_loss"] == finished.read_metrics()[-1]["val_loss"]
+
+
+def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_letters(
+    home, bpe_folder, tmp_path, capsys
+):
+    vocabulary = json.loads((bpe_folder / "vocab.json").read_text())
+    many = dict(vocabulary) | {f"piece{number}": number for number in range(len(vocabulary), 50_257)}
+    shape = {"vocab_size": len(many), "n_positions": 2048, "n_embd": 8, "n_layer": 1, "n_head": 1}
+    source = tmp_path / "many-pieces"
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=None, eos_token_id=None)).save_pretrained(source)
+    (source / "vocab.json").write_text(json.dumps(many))
+    (source / "merges.txt").write_bytes((bpe_folder / "merges.txt").read_bytes())
+    import_model(home, source, save_text(TEXT * 400, "To be", home).name, "many")
+    # The scores of all pieces take 200 GB; those of two dozen letters a thousandth of it.
+    said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1")
+    assert "These settings need about" in said
+    assert len(list_runs(home)) == 1
