@@ -4,42 +4,72 @@ import re
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-from requests import RequestException
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RepositoryNotFoundError,
+)
 
 from core.interop.foreign import ForeignModelError
+from core.interop.huggingface import CONFIG, WEIGHTS
 from core.words import memory_in_words
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_FILES = ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]  # nothing that could run
+_FILES = [CONFIG, WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]  # nothing that could run
+_FAILURES = (HTTPError, OSError, HFValidationError, ValueError)  # HTTPError: all that may befall a connection
+_REFUSED = (401, 403, 404)  # to strangers the hub does not tell whether a model exists
 
 
-def download(name: str, home: Path, most_bytes: int | None = None) -> Path:
+def download(name: str, home: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
     """The folder of a model by its name (`gpt2`, `distilgpt2`, `owner/model`), fetched once and then kept.
+
+    Without a network a model that was fetched before is still found.
 
     Args:
         most_bytes: a model whose files are larger together is refused before anything is fetched.
+        endpoint: the address of another hub; that of `HF_ENDPOINT` in the environment, or the hub's own, unless given.
 
-    Raises ForeignModelError, in a sentence, where there is no such model, or no network.
+    Raises ForeignModelError, in a sentence, where there is no such model, it has no safetensors, or no network.
     """
     if not HUB_NAME.fullmatch(name):
         raise ForeignModelError(f"{name[:80]!r} is no name of a model. Names look like gpt2 or owner/model.")
     try:
         if most_bytes is not None:
-            _check_size(name, most_bytes)
-        folder = snapshot_download(name, allow_patterns=_FILES, cache_dir=home / "downloads" / "models")
-    except RepositoryNotFoundError:
-        raise ForeignModelError(f"The hub has no model called {name!r} that everybody may read.") from None
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RequestException, OSError) as error:
-        raise ForeignModelError(
-            f"The model {name!r} cannot be fetched ({type(error).__name__}). Is this machine online? Without a "
-            "network, give a folder with config.json and model.safetensors."
-        ) from None
-    return Path(folder)
+            _check_size(name, most_bytes, endpoint)
+        kept = home / "downloads" / "models"
+        folder = Path(snapshot_download(name, allow_patterns=_FILES, cache_dir=kept, endpoint=endpoint))
+    except _FAILURES as error:
+        raise ForeignModelError(_what_failed(name, error)) from None
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).exists():
+            raise ForeignModelError(
+                f"The hub's {name!r} has no {file}. Pickled weights (pytorch_model.bin) can hide programs, so they are "
+                "not even fetched, and neither are weights split over several files."
+            )
+    return folder
 
 
-def _check_size(name: str, most: int) -> None:
-    told = HfApi().model_info(name, files_metadata=True, timeout=20).siblings or []
+def _what_failed(name: str, error: Exception) -> str:
+    answered = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, RepositoryNotFoundError) or answered in _REFUSED:
+        return f"The hub has no model called {name!r} that everybody may read."
+    if answered is not None:
+        return f"The hub cannot give {name!r} just now: it answers with error {answered}. Try again later."
+    return (
+        f"The model {name!r} cannot be fetched ({type(error).__name__}). Is this machine online? Without a network, "
+        "give a folder with config.json and model.safetensors."
+    )
+
+
+def _check_size(name: str, most: int, endpoint: str | None) -> None:
+    """Where the hub cannot be asked nothing is checked: then nothing can be fetched either."""
+    try:
+        told = HfApi(endpoint=endpoint).model_info(name, files_metadata=True, timeout=20).siblings or []
+    except HfHubHTTPError:
+        raise
+    except (HTTPError, OSError):
+        return
     size = sum(file.size or 0 for file in told if file.rfilename in _FILES)
     if size > most:
         raise ForeignModelError(
