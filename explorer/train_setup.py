@@ -16,6 +16,7 @@ from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
 from core.training.estimate import Estimate, check_fits, estimate
+from core.training.hardware import memory_in_turn
 from core.words import memory_in_words
 from explorer import service
 from explorer.components.live import get_ready
@@ -170,7 +171,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
         figures = estimate(config, known, speed, choice.precision)
         _draw_estimate(figures)
-        check_fits(figures.memory_bytes, hardware)
+        check_fits(figures.memory_bytes, hardware, memory_in_turn(hardware))
         st.caption(f"{hardware.sentence} It computes in {choice.sentence}")
     except ExplorerError as error:
         show_error(error)

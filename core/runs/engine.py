@@ -341,8 +341,9 @@ def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precis
     needed, until = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
     while True:
         try:
-            # Torch, for one, this process holds already.
-            return check_fits(needed, hardware, free_memory(hardware) + WORKER_BYTES)
+            # Torch, for one, this process holds already; on a GPU's memory it does not count.
+            held = WORKER_BYTES if hardware.device != "cuda" else 0
+            return check_fits(needed, hardware, free_memory(hardware) + held)
         except OutOfMemoryEstimate:
             if time.monotonic() >= until:
                 raise

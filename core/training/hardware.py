@@ -14,6 +14,7 @@ import safetensors
 import torch
 
 from core.errors import ExplorerError
+from core.training.limits import allowed_memory, memory_left
 from core.words import memory_in_words
 
 
@@ -76,10 +77,21 @@ def knows_bfloat16(device: str) -> bool:
 
 
 def free_memory(hardware: Hardware) -> int:
-    """Bytes that are free for one more run right now: on a GPU, which trains one at a time, all of them."""
+    """Bytes that this process could take right now.
+
+    On an NVIDIA GPU that is what no process has taken, and what this one has taken and has no use for; asking takes
+    some hundred megabytes of it for as long as the process lives.
+    """
     if hardware.device == "cuda":
-        return hardware.memory_bytes
-    return min(hardware.memory_bytes, psutil.virtual_memory().available)
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + kept
+    free, left = psutil.virtual_memory().available, memory_left()
+    return min(hardware.memory_bytes, free if left is None else min(free, left))
+
+
+def memory_in_turn(hardware: Hardware) -> int:
+    """Bytes for a run when its turn comes: a GPU trains one at a time, so all that it has; else what is free now."""
+    return hardware.memory_bytes if hardware.device == "cuda" else free_memory(hardware)
 
 
 def _versions() -> dict[str, str]:
@@ -107,8 +119,8 @@ def _cores() -> int:
 def _memory() -> int:
     """Bytes of memory this process may use: less than the machine has, in a container."""
     total = psutil.virtual_memory().total
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    return min(total, int(limit)) if limit.isdigit() else total
+    allowed = allowed_memory()
+    return total if allowed is None else min(total, allowed)
 
 
 def _processor() -> str:

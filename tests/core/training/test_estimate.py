@@ -9,7 +9,7 @@ from core.errors import OutOfMemoryEstimate
 from core.model import GPT, Bigram, build_model, parameter_count
 from core.presets import PRESETS, preset
 from core.training.estimate import check_fits, estimate, memory_needed
-from core.training.hardware import Hardware
+from core.training.hardware import Hardware, memory_in_turn
 from core.training.optimizer import build_optimizer
 from core.training.speed import MachineSpeed, Prices
 from core.training.work import exact_parameters, work_per_token
@@ -143,9 +143,10 @@ def test_the_presets_for_a_processor_fit_a_small_laptop(name):
 def test_what_fits_exactly_is_not_refused():
     expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     card = dataclasses.replace(LAPTOP, device="cuda", memory_bytes=expected.memory_bytes)
-    check_fits(expected.memory_bytes, card)
+    check_fits(expected.memory_bytes, card, memory_in_turn(card))
+    smaller = dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1)
     with pytest.raises(OutOfMemoryEstimate):
-        check_fits(expected.memory_bytes, dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1))
+        check_fits(expected.memory_bytes, smaller, memory_in_turn(smaller))
 
 
 def test_what_others_use_is_not_counted_as_room():
