@@ -12,6 +12,7 @@ from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_figure
 from explorer.exchange_cards import draw_exports
+from explorer.lineage import before
 from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
 from explorer.ui import card, current_palette, literal
@@ -88,7 +89,9 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         colors = colors_of([row.id for row in rows], service.home(), palette)
         curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
-        figure = comparison_figure(curves, names, colors, palette, over=over or "step")
+        past = {row.id: found for row in shown if (found := before(service.home(), row.record))}
+        begins = {id: found.seconds if over == "seconds" else found.step for id, found in past.items()}
+        figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
         st.plotly_chart(figure, key="comparison", config={"displaylogo": False})
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption("These runs learn from different texts, so a lower curve may just have the easier text.")

@@ -19,6 +19,7 @@ from explorer.components.live import (
     live_samples,
     live_status,
 )
+from explorer.lineage import before
 from explorer.state import notify, open_page, take_notice
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
@@ -60,7 +61,7 @@ def draw_board(run_id: str) -> None:
             "Lower is better; dotted lines are what plain counting reaches on the same text.",
             key="live_loss",
         ):
-            live_loss(run_id, steps)
+            live_loss(run_id, steps, before=before(service.home(), record))
         with card(
             "What does it write?", "The same prompt and the same dice every time.", key="live_samples", height="stretch"
         ):

@@ -3,12 +3,14 @@
 import streamlit as st
 
 from core.text.display import visible
+from explorer import service
 from explorer.charts.loss import loss_figure
 from explorer.charts.marks import Mark
 from explorer.closeup import read_closeup
 from explorer.components.attention_board import attention_board
 from explorer.components.live import live_closeup
 from explorer.curves import curve_rows
+from explorer.lineage import before
 from explorer.train_board import draw_table, draw_title, look_title, open_on_view
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
@@ -51,7 +53,12 @@ def draw_still_board(run_id: str) -> None:
                 if row.get("kind") == "turn"
             ]
             figure = loss_figure(
-                curve_rows(folder), folder.read_baselines(), status.steps, current_palette(), marks=marks
+                curve_rows(folder),
+                folder.read_baselines(),
+                status.steps,
+                current_palette(),
+                marks=marks,
+                before=before(service.home(), record),
             )
             st.plotly_chart(figure, theme=None, key="loss", config={"displayModeBar": False})
         with card("What does it write?", key="live_samples"):

@@ -1,5 +1,6 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels. */
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels,
+   6 its parent's validation, which stays as Python sent it. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // more cannot be told apart on a screen
@@ -24,7 +25,8 @@ export default function (component) {
     const legend = element("span", "loss-legend");
     const trainingKey = element("span", "loss-key", "training");
     const validationKey = element("span", "loss-key", "validation");
-    legend.append(trainingKey, validationKey);
+    const parentKey = element("span", "loss-key loss-parent", "its parent's validation");
+    legend.append(trainingKey, validationKey, parentKey);
     const smoothing = element("input");
     Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
     const smoothingLabel = element("label", "loss-control", "Smoothing");
@@ -108,31 +110,37 @@ export default function (component) {
       const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
       const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
       const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
-      const stepOf = (row) => (choice.logSteps ? Math.max(1, row.step) : row.step);
+      const stepOf = (row) => (choice.logSteps ? Math.max(1, begins() + row.step) : begins() + row.step);
       const steps = trained.map(stepOf);
       const end = measured.slice(-1);
       const traces = {
         x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
         y: [trained.map((row) => row.loss), exponentialAverage(trained, share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
         text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
+        customdata: [null, trained.map((row) => row.step), measured.map((row) => row.step)],
       };
       const axes = view();
       const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
-      const last = end.length && (choice.logSteps ? Math.log10(stepOf(end[0])) : end[0].step);
+      const onAxis = (row) => (choice.logSteps ? Math.log10(stepOf(row)) : stepOf(row));
+      const last = end.length && onAxis(end[0]);
       // Near the right edge the number would cover the labels of the lines.
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
-      const placeOf = (step) => ((choice.logSteps ? Math.log10(Math.max(1, step)) : step) - left) / (right - left);
-      const marks = turnMarks(turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
+      const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
+      const { fork } = latest.data;
+      const marks = turnMarks(fork ? [{ step: 0, label: fork.mark }, ...turns] : turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
       marks.forEach((filled, index) => {
-        for (const [name, values] of Object.entries(filled)) (traces[name] ||= Array(6).fill(null))[4 + index] = values;
+        for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
       });
-      plot.update(chart, traces, axes);
+      const filled = [0, 1, 2, 3, 4, 5];
+      for (const name of Object.keys(traces)) traces[name] = filled.map((index) => traces[name][index] ?? null);
+      plot.update(chart, traces, axes, filled);
       rest = Math.max(200, 4 * (performance.now() - begun));
     }
 
     /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
     function view() {
-      const made = figure().layout;
+      const whole = figure();
+      const made = whole.layout;
       const narrow = chart.clientWidth < 560;
       const layout = { "margin.r": narrow ? 10 : made.margin.r };
       const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
@@ -140,7 +148,7 @@ export default function (component) {
         // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
         if (chart._fullLayout[axis].type !== type) layout[axis + ".type"] = type;
       }
-      if (!zoomed) Object.assign(layout, wholeRange(made));
+      if (!zoomed) Object.assign(layout, wholeRange(whole));
       const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
       const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
       let above = Infinity; // the place of the label before
@@ -161,19 +169,37 @@ export default function (component) {
       return layout;
     }
 
+    const begins = () => latest.data.fork?.begins || 0;
+
+    /* All steps, and of a fork as many before them; as `step_axis` in explorer/charts/forks.py. */
+    function stepRange() {
+      const steps = Math.max(asked || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+      const [left, right] = [Math.max(0, begins() - steps), begins() + steps];
+      return choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right];
+    }
+
+    /* Of a fork: its own curve, and its parent's about and past the branch; as `fork_range` in explorer/charts/forks.py. */
+    function forkRange(made, values) {
+      const { x, y } = made.data.at(-1);
+      const known = [...values, ...y.filter((value, index) => x[index] >= begins() / 2)];
+      if (!known.length) return made.layout.yaxis.range;
+      const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+      return [Math.floor((low - 0.06) * 10) / 10, Math.ceil((high + 0.12) * 10) / 10];
+    }
+
     /* All steps, all curves and lines; as `loss_range` in explorer/charts/loss.py. */
     function wholeRange(made) {
-      const steps = Math.max(asked || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
       const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
-      for (const { name } of made.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
-      let [low, high] = made.yaxis.range;
-      if (values.length) {
+      if (!latest.data.fork) for (const { name } of made.layout.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
+      let [low, high] = made.layout.yaxis.range;
+      if (latest.data.fork) [low, high] = forkRange(made, values);
+      else if (values.length) {
         low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
         const top = values.reduce((one, two) => Math.max(one, two));
         high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
       }
       return {
-        "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(steps, 2))] : [0, steps],
+        "xaxis.range": stepRange(),
         "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
       };
     }
@@ -187,6 +213,8 @@ export default function (component) {
         const palette = currentPalette(root, data.palettes);
         trainingKey.style.setProperty("--key", palette.training);
         validationKey.style.setProperty("--key", palette.validation);
+        parentKey.style.setProperty("--key", palette.validation);
+        parentKey.hidden = !data.fork;
         if (data.run !== runId) {
           leave?.();
           runId = data.run;

@@ -1,6 +1,7 @@
 """Many runs' loss curves in one chart, one colour a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from plotly import graph_objects as go
@@ -8,6 +9,11 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.charts.words import plain
+
+_LABELS = 124  # pixels, beside the chart
+_LINE = 17  # pixels, of a label
+_AROUND = 60  # pixels above and below the curves: margins, numbers and title of the step axis
+_FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
 
 AXES = {"step": "step", "seconds": "seconds of training"}
 
@@ -19,50 +25,114 @@ def comparison_figure(
     palette: Palette = LIGHT,
     *,
     over: str = "step",
+    begins: Mapping[str, float] | None = None,
     height: int = 400,
 ) -> go.Figure:
-    """Validation loss of each run, its name at its end.
+    """Validation loss of each run, its name beside the chart, in the order of what they reached.
 
     Args:
         rows: of metrics.jsonl by run id; rows without a validation loss are passed over.
         names, colors: of the runs by id.
         over: a column of the rows, the horizontal axis (see `AXES`).
+        begins: of forks, where they branched off, by run id; their curves begin there.
     """
-    figure = go.Figure()
-    for id, run_rows in rows.items():
-        measured = [row for row in run_rows if row.get("val_loss") is not None and row.get(over) is not None]
-        x, y = [row[over] for row in measured], [row["val_loss"] for row in measured]
-        name = plain(names[id])
+    figure, begins = go.Figure(), begins or {}
+    curves = {
+        id: [
+            (begins.get(id, 0) + row[over], row["val_loss"])
+            for row in run_rows
+            if row.get("val_loss") is not None and row.get(over) is not None
+        ]
+        for id, run_rows in rows.items()
+    }
+    for id, points in curves.items():
+        x, y = [place for place, _ in points], [loss for _, loss in points]
         figure.add_scatter(
             x=x,
             y=y,
-            name=name,
+            name=plain(names[id]),
             mode="lines",
             line={"color": colors[id], "width": 2.4},
             hovertemplate="%{y:.3f}",
         )
+        ends = [*points[:1], *points[-1:]] if id in begins else points[-1:]
         figure.add_scatter(
-            x=x[-1:],
-            y=y[-1:],
-            text=[f" {plain(_short(names[id]))}" for _ in y[-1:]],
-            mode="markers+text",
-            textposition="middle right",
-            textfont={"color": colors[id], "size": 13},
-            marker={"color": colors[id], "size": 7},
+            x=[place for place, _ in ends],
+            y=[loss for _, loss in ends],
+            mode="markers",
+            marker={
+                "color": [palette.surface, colors[id]][-len(ends) :],  # hollow where it branched off
+                "line": {"color": colors[id], "width": 2},
+                "size": 8,
+            },
             showlegend=False,
             hoverinfo="skip",
             cliponaxis=False,
         )
+    right = max((points[-1][0] for points in curves.values() if points), default=1) or 1
+    low, high = _range(curves.values(), right)
     style(figure, palette, height=height)
     figure.update_layout(
         hovermode="x unified",
         uirevision=over,
         showlegend=False,
-        margin={"l": 8, "r": 118, "t": 14, "b": 8},
-        xaxis={"title": {"text": AXES[over]}, "showgrid": False, "rangemode": "tozero", "tickformat": ",d"},
-        yaxis={"title": {"text": "validation loss, nats a letter"}},
+        margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
+        xaxis={"title": {"text": _axis_title(over, begins)}, "showgrid": False, "tickformat": ",d"},
+        yaxis={"title": {"text": "validation loss, nats a letter"}, "range": [low, high]},
     )
+    figure.update_xaxes(range=[0, 1.01 * right])
+    per_pixel = (high - low) / (height - _AROUND)
+    ends = {id: points[-1] for id, points in curves.items() if points}
+    for id, place in spread({id: min(loss, high) for id, (_, loss) in ends.items()}, _LINE * per_pixel, low).items():
+        x, y = ends[id]
+        figure.add_scatter(  # from the end of the curve to its name
+            x=[x, 1.01 * right],
+            y=[y, place],
+            mode="lines",
+            line={"color": colors[id], "width": 1, "dash": "dot"},
+            opacity=0.6,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        figure.add_annotation(
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=4,
+            y=place,
+            yanchor="middle",
+            text=plain(_short(names[id])),
+            showarrow=False,
+            font={"color": colors[id], "size": 12.5},
+        )
     return figure
+
+
+def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, float]:
+    """The places moved apart, as little as can be, so that all lie at least `gap` apart and none below `low`."""
+    found: dict[str, float] = {}
+    above = inf
+    for name, place in sorted(places.items(), key=lambda item: -item[1]):
+        found[name] = above = min(place, above - gap)
+    least = low + gap / 2
+    for name in reversed(found):  # what was pushed out below comes back up, and pushes the others
+        found[name] = least = max(found[name], least)
+        least += gap
+    return found
+
+
+def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tuple[float, float]:
+    """Fitted to what the runs came down to: their first steps fall from far above and leave at the top."""
+    curves = [points for points in curves if points]
+    values = [loss for points in curves for _, loss in points] or [0.0, 4.5]
+    later = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
+    later += [points[-1][1] for points in curves]  # a run that has only begun
+    room = 0.06 * (max(later) - min(later)) or 0.1
+    return min(later) - room, max(later) + room
+
+
+def _axis_title(over: str, begins: Mapping[str, float]) -> str:
+    return AXES[over] + (", a fork's counted on from where it branched off" if begins else "")
 
 
 def _short(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from plotly import graph_objects as go
 
+from explorer.charts.forks import Before, fork_range, parent_trace, step_axis
 from explorer.charts.marks import TURN_AXIS, Mark, turn_traces
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
@@ -27,6 +28,7 @@ def loss_figure(
     palette: Palette = LIGHT,
     *,
     marks: Iterable[Mark] = (),
+    before: Before | None = None,
     smoothing: float = SMOOTHING,
     height: int = 360,
 ) -> go.Figure:
@@ -34,14 +36,17 @@ def loss_figure(
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/js/live_loss.js`: training as measured, training smoothed,
-    validation, its last point, lines where something was turned, labels beside them; a line and a label by every name
-    in `COUNTED`, hidden while its value is not known.
+    validation, its last point, lines where something was turned, labels beside them, the validation of its ancestors;
+    a line and a label by every name in `COUNTED`, hidden while its value is not known.
+
+    A fork is drawn from the step at which it branched off, over what it had learned by then and how its parent went on.
 
     Args:
         rows: of metrics.jsonl, in the order of their steps.
         baselines: nats a token by the names in `COUNTED`; None while they are not counted.
         steps: where the step axis ends.
         marks: what was turned while it trained.
+        before: of a fork, what it began with; its own steps are then counted on from there.
         smoothing: share of the past in the smoothed line, 0 for none.
     """
     trained = [row for row in rows if row.get("loss") is not None]
@@ -49,11 +54,13 @@ def loss_figure(
     training = [row["loss"] for row in trained]
     validation = [row["val_loss"] for row in measured]
     last = validation[-1:]
-    line = {"mode": "lines", "hovertemplate": "%{y:.3f}"}
+    begins = before.step if before else 0
+    marks = [mark._replace(step=begins + mark.step) for mark in [*([before.mark] if before else []), *marks]]
+    line = {"mode": "lines", "hovertemplate": "%{y:.3f}" + (" at its own step %{customdata:,d}" if before else "")}
     figure = go.Figure(
         [
             go.Scatter(
-                x=[row["step"] for row in trained],
+                x=[begins + row["step"] for row in trained],
                 y=training,
                 name="training, each batch",
                 line={"color": palette.training, "width": 1},
@@ -63,21 +70,23 @@ def loss_figure(
                 hoverinfo="skip",
             ),
             go.Scatter(
-                x=[row["step"] for row in trained],
+                x=[begins + row["step"] for row in trained],
                 y=smoothed(training, smoothing),
+                customdata=[row["step"] for row in trained],
                 name="training",
                 line={"color": palette.training, "width": 2.2},
                 **line,
             ),
             go.Scatter(
-                x=[row["step"] for row in measured],
+                x=[begins + row["step"] for row in measured],
                 y=validation,
+                customdata=[row["step"] for row in measured],
                 name="validation",
                 line={"color": palette.validation, "width": 2.4},
                 **line,
             ),
             go.Scatter(
-                x=[row["step"] for row in measured][-1:],
+                x=[begins + row["step"] for row in measured][-1:],
                 y=last,
                 text=[f"{value:.2f}" for value in last],
                 mode="markers+text",
@@ -88,9 +97,12 @@ def loss_figure(
                 hoverinfo="skip",
                 cliponaxis=False,
             ),
-            *turn_traces(marks, steps, palette),
+            *turn_traces(marks, begins + steps, palette),
+            parent_trace(before, palette),
         ]
     )
+    values = [*training, *validation]
+    shown = fork_range(values, before) if before else loss_range(values, baselines)
     style(figure, palette, height=height)
     figure.update_layout(
         hovermode="x unified",
@@ -98,8 +110,8 @@ def loss_figure(
         uirevision="kept",  # zoom survives new data
         showlegend=False,  # the page names the two colours above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
-        xaxis={"title": {"text": "step"}, "range": [0, steps], "showgrid": False, "nticks": 6, "tickformat": ",d"},
-        yaxis={"title": {"text": "loss, nats a letter"}, "range": loss_range([*training, *validation], baselines)},
+        xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
+        yaxis={"title": {"text": "loss, nats a letter"}, "range": shown},
         yaxis2=TURN_AXIS,
     )
     shifts = label_shifts(baselines or {})

@@ -5,6 +5,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
+from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
 from explorer.components._assets import component
@@ -60,13 +61,18 @@ def get_ready() -> None:
         _ready(key="get_ready", height=1)
 
 
-def live_loss(run_id: str, steps: int, *, height: int = 360) -> None:
-    """The loss chart, with smoothing, log axes and a zoom that is kept while it streams."""
+def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: int = 360) -> None:
+    """The loss chart, with smoothing, log axes and a zoom that is kept while it streams.
+
+    Args:
+        before: of a fork, what it began with.
+    """
     figures = {
-        name: _plain(loss_figure([], None, steps, palette, height=height))
+        name: _plain(loss_figure([], None, steps, palette, before=before, height=height))
         for name, palette in (("light", LIGHT), ("dark", DARK))
     }
-    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": height}
+    fork = before and {"begins": before.step, "mark": before.mark.label}
+    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": height, "fork": fork}
     _loss(key="live_loss_view", data=data | _palettes())
 
 

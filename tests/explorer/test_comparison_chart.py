@@ -1,6 +1,12 @@
-"""Many runs in one chart: their own colours, their names as they are."""
+"""Many runs in one chart: their own colours, their names as they are and none over another."""
 
-from explorer.charts.comparison import comparison_figure
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.charts.comparison import comparison_figure, spread
 
 ROWS = [
     {"step": 0, "val_loss": 4.2, "seconds": 0.1},
@@ -9,14 +15,17 @@ ROWS = [
 ]
 
 
-def test_each_run_is_a_curve_in_its_colour_with_its_name_at_the_end():
+def test_each_run_is_a_curve_in_its_colour_with_its_name_beside_it():
     names, colors = {"a": "one", "b": "<b>two</b>"}, {"a": "#111111", "b": "#222222"}
     figure = comparison_figure({"a": ROWS, "b": ROWS[:1]}, names, colors)
-    curves, ends = figure.data[::2], figure.data[1::2]
+    curves, ends = figure.data[:4:2], figure.data[1:4:2]
     assert [tuple(curve.x) for curve in curves] == [(0, 10), (0,)]
     assert [tuple(end.y) for end in ends] == [(2.5,), (4.2,)]
     assert [curve.line.color for curve in curves] == ["#111111", "#222222"]
-    assert ends[1].text[0].strip() == "&lt;b&gt;two&lt;/b&gt;"
+    assert {note.text: note.font.color for note in figure.layout.annotations} == {
+        "one": "#111111",
+        "&lt;b&gt;two&lt;/b&gt;": "#222222",
+    }
 
 
 def test_time_may_be_the_axis_and_a_run_may_have_nothing_yet():
@@ -25,3 +34,29 @@ def test_time_may_be_the_axis_and_a_run_may_have_nothing_yet():
     )
     assert tuple(figure.data[0].x) == (0.1, 2.0)
     assert tuple(figure.data[2].x) == ()
+    assert [note.text for note in figure.layout.annotations] == ["one"]
+
+
+def test_a_fork_begins_where_it_branched_off():
+    figure = comparison_figure({"a": ROWS}, {"a": "one"}, {"a": "#111111"}, begins={"a": 400})
+    assert tuple(figure.data[0].x) == tuple(figure.data[1].x) == (400, 410)
+    assert "branched off" in figure.layout.xaxis.title.text
+
+
+def test_the_first_fall_leaves_at_the_top():
+    rows = [{"step": step, "val_loss": loss} for step, loss in ((0, 4.2), (10, 2.6), (100, 2.0), (1000, 1.8))]
+    low, high = comparison_figure({"a": rows}, {"a": "one"}, {"a": "#111111"}).layout.yaxis.range
+    assert low < 1.8 and 2.0 < high < 2.6
+
+
+@given(st.dictionaries(st.text(), st.floats(1, 4), max_size=20))
+def test_names_never_cover_each_other(places):
+    found = spread(places, 0.2, 0.5)
+    heights = sorted(found.values())
+    assert found.keys() == places.keys()
+    assert all(below + 0.2 <= above + 1e-9 for below, above in pairwise(heights))
+    assert not heights or heights[0] >= 0.6 - 1e-9
+
+
+def test_names_with_room_stay_where_their_curves_end():
+    assert spread({"a": 2.0, "b": 1.5}, 0.1, 1.0) == pytest.approx({"a": 2.0, "b": 1.5})

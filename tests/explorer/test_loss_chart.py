@@ -2,7 +2,9 @@
 
 import pytest
 
+from explorer.charts.forks import Before
 from explorer.charts.loss import COUNTED, label_shifts, loss_figure, loss_range, smoothed
+from explorer.charts.marks import Mark
 
 ROWS = [
     {"step": 0, "train_loss": 4.2, "val_loss": 4.2},
@@ -53,3 +55,20 @@ def test_smoothing_starts_at_the_first_value():
 def test_close_labels_move_apart():
     assert label_shifts(BASELINES) == dict.fromkeys(BASELINES, 0)
     assert label_shifts({"bigram": 2.10, "trigram": 2.05}) == {"bigram": 0, "trigram": -9}
+
+
+def test_a_fork_is_drawn_from_where_it_branched_off_over_its_parent():
+    past = [{"step": step, "val_loss": loss} for step, loss in ((0, 4.2), (200, 2.2), (400, 2.0), (900, 1.8))]
+    before = Before(400, 9.0, "<b>parent</b>", 400, past)
+    own = [{"step": 0, "val_loss": 2.0}, {"step": 7, "loss": 1.95}, {"step": 50, "val_loss": 1.9}]
+    figure = loss_figure(own, BASELINES, 600, marks=[Mark(20, "batch 12 → 24")], before=before)
+    assert list(figure.data[2].x) == [400, 450] and list(figure.data[2].customdata) == [0, 50]
+    assert figure.data[4].x[:4] == (400, 400, None, 420) and "step 400 of &lt;b&gt;" in figure.data[5].text[0]
+    assert list(figure.data[6].x) == [0, 200, 400, 900] and figure.data[6].opacity < 0.5
+    assert tuple(figure.layout.xaxis.range) == (0, 1000)
+    low, high = figure.layout.yaxis.range
+    assert low < 1.8 and 2.2 < high < 2.5
+
+
+def test_a_run_from_scratch_has_no_parent_to_draw():
+    assert not loss_figure(ROWS, BASELINES, 100).data[6].x
