@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-import numpy as np
-
 from core.config import GenerationConfig
 from core.generation import generate
+from core.inspection.losses import Foresight
 from core.model import GPT, Bigram
 from core.text.display import visible
 from core.text.tokenizer import Tokenizer
@@ -39,25 +38,17 @@ def written_tokens(
         }
 
 
-def foreseen_tokens(
-    ids: Sequence[int], logits: np.ndarray, tokenizer: Tokenizer, alternatives: int = 5
-) -> list[WrittenToken]:
-    """Tokens that were read, not written, with the probability each had before.
-
-    Args:
-        ids: T of them.
-        logits: (T, V), of the place before each.
-    """
-    beliefs = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    beliefs /= beliefs.sum(axis=1, keepdims=True)
-    best = np.argsort(-beliefs, axis=1, kind="stable")[:, :alternatives]
+def foreseen_tokens(ids: Sequence[int], found: Foresight, tokenizer: Tokenizer) -> list[WrittenToken]:
+    """Tokens that were read, not written: T ids, with the probability each had before."""
     tokens = tokenizer.tokens
     return [
         {
             "text": tokens[id],
             "visible": visible(tokens[id]),
-            "p": round(float(belief[id]), 5),
-            "alternatives": [(visible(tokens[other]), round(float(belief[other]), 5)) for other in others],
+            "p": round(float(p), 5),
+            "alternatives": [
+                (visible(tokens[other]), round(float(share), 5)) for other, share in zip(others, shares, strict=True)
+            ],
         }
-        for id, belief, others in zip(ids, beliefs, best, strict=True)
+        for id, p, others, shares in zip(ids, *found, strict=True)
     ]

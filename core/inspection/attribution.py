@@ -89,15 +89,17 @@ def attribute(
     recorded = record(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])
     at = {name: torch.from_numpy(array[position]).double() for name, array in recorded.items()}
 
-    unembedding = model.lm_head.weight.detach().cpu().double()  # (V, C)
+    unembedding = model.lm_head.weight.detach().cpu()  # (V, C); only the rows in question are needed in float64
     pairs = at.get("hook_bigram", torch.zeros(model.vocab_size, dtype=torch.float64))
-    logits = (unembedding @ at["ln_final.hook_normalized"] + pairs).numpy()
-    token = int(logits.argmax()) if token is None else token
-    wanted = unembedding[token]
+    read = at["ln_final.hook_normalized"]
+    if token is None:
+        token = int((unembedding @ read.to(unembedding) + pairs).argmax())
+    wanted = unembedding[token].double()
     if against == "mean":
-        wanted = wanted - unembedding.mean(dim=0)
+        wanted = wanted - unembedding.mean(dim=0, dtype=torch.float64)
     elif against != "zero":
-        wanted = wanted - unembedding[against]
+        wanted = wanted - unembedding[against].double()
+    pair = float(pairs[token]) - _reference(pairs.numpy(), against)
     direction, constant = _through_norm(model.transformer.ln_f, wanted, at[last])
 
     heads = np.zeros((model.config.n_layer, model.config.n_head))
@@ -108,13 +110,13 @@ def attribute(
             constant += float(block.attn.c_proj.bias.detach().cpu().double() @ direction)
     return Attribution(
         token=token,
-        logit=float(logits[token] - _reference(logits, against)),
+        logit=float(wanted @ read) + pair,
         embedding=float(at["hook_embed"] @ direction),
         position=float(at["hook_pos_embed"] @ direction) if "hook_pos_embed" in at else 0.0,
         heads=heads,
         mlps=np.array([float(at[f"blocks.{i}.hook_mlp_out"] @ direction) for i in range(model.config.n_layer)]),
         biases=constant,
-        pairs=float(pairs[token] - _reference(pairs.numpy(), against)),
+        pairs=pair,
     )
 
 

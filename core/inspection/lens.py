@@ -4,15 +4,15 @@ The stream after each block goes straight through the last norm and the scores o
 follow added nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.inspection.recording import Ids, device_of, record
-from core.inspection.stream import stage_names, unembed
+from core.inspection.recording import Ids, device_of
+from core.inspection.stream import places_at_once, residual_stream, unembed
 from core.model import GPT, Bigram
 
 
@@ -38,24 +38,27 @@ class Lens:
 
 
 def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
-    """The lens over a whole prompt (T,). Logits are held for one stage at a time, so long prompts fit into memory.
+    """The lens over a whole prompt (T,). Logits are held for one stage and a few places at a time, so that long prompts
+    fit into memory.
 
     Raises PromptError for no tokens, or more than the context holds.
     """
-    best, belief = [], []
-    for logits in _stages(model, ids, backwards=True):  # the last stage first: it tells the answer
-        stage = logits.softmax(dim=-1)
-        best.append(stage.topk(min(alternatives, model.vocab_size)))
-        answer = best[0].indices[:, 0]
-        belief.append(stage.gather(-1, answer[:, None])[:, 0])
-    tokens = torch.stack([found.indices for found in reversed(best)])  # (L + 1, T, K)
+    row = torch.as_tensor(ids, dtype=torch.int64)
+    streams = torch.from_numpy(residual_stream(model, ids))  # (L + 1, T, C)
+    size = places_at_once(model)
+    pieces = [
+        _lens_at(model, *piece, min(alternatives, model.vocab_size))
+        for piece in zip(streams.split(size, dim=1), row.split(size), strict=True)
+    ]
+    tokens, probabilities, belief = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
+    answer = tokens[-1, :, 0]  # (T,)
     leads = tokens[..., 0] == answer  # (L + 1, T)
     stays = leads.flip(0).cummin(dim=0).values.flip(0)
     return Lens(
         ids=tokens.numpy(),
-        probabilities=torch.stack([found.values for found in reversed(best)]).numpy(),
+        probabilities=probabilities.numpy(),
         answer=answer.numpy(),
-        answer_probability=torch.stack(belief[::-1]).numpy(),
+        answer_probability=belief.numpy(),
         first=leads.int().argmax(dim=0).numpy(),
         settled=stays.int().argmax(dim=0).numpy(),
     )
@@ -66,18 +69,30 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None =
 
     For GPT-2's vocabulary all of 1,024 positions would be 2.7 GB: ask for the few that are drawn.
     """
-    return np.stack([logits.numpy() for logits in _stages(model, ids, positions)])
-
-
-def _stages(
-    model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None = None, backwards: bool = False
-) -> Iterator[Tensor]:
-    """Logits (P, V) on the processor, stage by stage."""
-    names = stage_names(model)
-    recorded = record(model, ids, names)
     row = torch.as_tensor(ids, dtype=torch.int64)
     chosen = torch.arange(len(row)) if positions is None else torch.as_tensor(positions, dtype=torch.int64)
+    streams = torch.from_numpy(residual_stream(model, ids))[:, chosen]
+    return np.stack([_scored(model, stream, row[chosen]).numpy() for stream in streams])
+
+
+def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The likeliest tokens and their probabilities (S, P, K), and the belief in the final answer (S, P), for some of
+    the places: streams (S, P, C) and the tokens read there (P,). Logits are held for one stage at a time."""
+    best, belief = [], []
+    for stream in streams.flip(0):  # the last stage first: it tells the answer
+        beliefs = _scored(model, stream, ids).softmax(dim=-1)
+        best.append(beliefs.topk(count))
+        answer = best[0].indices[:, :1]
+        belief.append(beliefs.gather(-1, answer)[:, 0])
+    best, belief = best[::-1], belief[::-1]
+    return (
+        torch.stack([found.indices for found in best]),
+        torch.stack([found.values for found in best]),
+        torch.stack(belief),
+    )
+
+
+def _scored(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
+    """Logits (P, V) on the processor, of one stage's stream (P, C)."""
     device = device_of(model)
-    for name in reversed(names) if backwards else names:
-        stream = torch.from_numpy(recorded[name])[chosen].to(device)
-        yield unembed(model, stream, row[chosen].to(device)).float().cpu()
+    return unembed(model, stream.to(device), ids.to(device)).float().cpu()

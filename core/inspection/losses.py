@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.inspection.recording import Ids, PromptError, read, rows_at_once
+from core.inspection.stream import last_stream, scores_in_pieces
 from core.model import GPT, Bigram, Tap
 from core.text.display import KINDS, kind_of
 
@@ -22,10 +23,27 @@ class KindLoss(NamedTuple):
     share: float  # of the whole loss, from 0 to 1
 
 
+class Foresight(NamedTuple):
+    """What a model held for likely at each place of a passage but the first: T places, K alternatives."""
+
+    probabilities: np.ndarray  # (T,) float32, of the token that came
+    alternatives: np.ndarray  # (T, K) int64, the likeliest tokens, best first
+    shares: np.ndarray  # (T, K) float32, their probabilities
+
+
 def window_losses(model: GPT | Bigram, windows: Tensor, tap: Tap | None = None) -> Tensor:
-    """The loss of every token foreseen, (N, T) float32 nats, for windows (N, T + 1); the tap may change the model."""
+    """The loss of every token foreseen, (N, T) float32 nats, for windows (N, T + 1); the tap may change the model.
+
+    Without a tap, logits are held for a few places at a time, however large the vocabulary is.
+    """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
-    return torch.cat([next_token_losses(read(model, part[:, :-1], tap), part[:, 1:]) for part in parts])
+    if tap is not None:
+        return torch.cat([next_token_losses(read(model, part[:, :-1], tap), part[:, 1:]) for part in parts])
+    found = []
+    for part in parts:
+        streams = last_stream(model, part[:, :-1]).flatten(0, 1)
+        found.append(_losses(model, streams, part[:, :-1].flatten(), part[:, 1:].flatten()).view(len(part), -1))
+    return torch.cat(found)
 
 
 def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -64,28 +82,50 @@ def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     A passage longer than the context is read in windows that overlap by half, so that every token is foreseen from at
     least half a context, or from all that stands before it. Raises PromptError for fewer than two tokens.
     """
-    ids = torch.as_tensor(ids, dtype=torch.int64)
-    if len(ids) < 2:
-        raise PromptError("There is nothing to foresee yet: write at least two characters.")
-    size = min(model.block_size, len(ids) - 1)
-    starts = _starts(len(ids), size)
-    losses = window_losses(model, torch.stack([ids[start : start + size + 1] for start in starts]))
-    return _joined(losses.numpy(), starts, len(ids) - 1)
+    ids = _passage(ids)
+    return _losses(model, _passage_stream(model, ids), ids[:-1], ids[1:]).numpy()
 
 
-def passage_logits(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """What the model expects after every token of a passage but the last: logits (T - 1, V) float32.
+def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight:
+    """How likely the model held every token of a passage (T,) but the first, and what else it considered there.
 
     A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
     """
+    ids = _passage(ids)
+    came, best, shares, start = [], [], [], 0
+    for logits in scores_in_pieces(model, _passage_stream(model, ids), ids[:-1]):
+        beliefs = logits.float().softmax(dim=-1).cpu()
+        targets = ids[start + 1 : start + 1 + len(beliefs)]
+        found = beliefs.topk(min(alternatives, model.vocab_size))
+        came.append(beliefs.gather(-1, targets[:, None])[:, 0])
+        best.append(found.indices)
+        shares.append(found.values)
+        start += len(beliefs)
+    return Foresight(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
+
+
+def _passage(ids: Ids) -> Tensor:
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if len(ids) < 2:
         raise PromptError("There is nothing to foresee yet: write at least two characters.")
+    return ids
+
+
+def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
+    """The last stream at every place of a passage (T,) but the last: (T - 1, C), as read in overlapping windows."""
     size = min(model.block_size, len(ids) - 1)
     starts = _starts(len(ids), size)
     parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
-    logits = np.concatenate([read(model, part).float().cpu().numpy() for part in parts])  # (S, size, V)
-    return _joined(logits, starts, len(ids) - 1)
+    return _joined(torch.cat([last_stream(model, part) for part in parts]), starts, len(ids) - 1)
+
+
+def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
+    """Nats (N,), on the processor, of targets (N,) after the last stream (N, C) of tokens read, ids (N,)."""
+    found, start = [], 0
+    for logits in scores_in_pieces(model, stream, ids):
+        found.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
+        start += len(logits)
+    return torch.cat(found)
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -93,9 +133,9 @@ def _starts(length: int, size: int) -> list[int]:
     return [*range(0, length - size - 1, max(1, size // 2)), length - size - 1]
 
 
-def _joined(rows: np.ndarray, starts: list[int], length: int) -> np.ndarray:
-    """(length, ...) from windows (S, size, ...): where they overlap, the earlier one has read more of what precedes."""
-    joined = np.empty((length, *rows.shape[2:]), dtype=np.float32)
-    for start, row in zip(reversed(starts), reversed(rows), strict=True):
+def _joined(rows: Tensor, starts: list[int], length: int) -> Tensor:
+    """(length, C) from windows (S, size, C): where they overlap, the earlier one has read more of what precedes."""
+    joined = rows.new_empty((length, *rows.shape[2:]))
+    for start, row in zip(reversed(starts), rows.flip(0), strict=True):
         joined[start : start + len(row)] = row
     return joined

@@ -43,7 +43,7 @@ def record(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) 
         PromptError: no tokens, or more than the context holds.
         ValueError: the model does not have a named point.
     """
-    recorded = record_batch(model, _as_row(model, ids), names)
+    recorded = record_batch(model, as_row(model, ids), names)
     return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
 
 
@@ -92,7 +92,7 @@ def run_with(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = N
         met[name] = True
         return _edited(name, tensor, edits[name])
 
-    logits = read(model, _as_row(model, ids), tap if edits else None)[0]
+    logits = read(model, as_row(model, ids), tap if edits else None)[0]
     _check_all_met(set(edits), met)
     return logits.float().cpu().numpy()
 
@@ -121,7 +121,7 @@ class _Enough(Exception):
     """All that was asked for has passed: the rest of the forward pass need not be computed."""
 
 
-def _as_row(model: GPT | Bigram, ids: Ids) -> Tensor:
+def as_row(model: GPT | Bigram, ids: Ids) -> Tensor:
     """(1, T), or a sentence why not."""
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if ids.ndim != 1:

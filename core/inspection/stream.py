@@ -3,6 +3,8 @@
 A stage counts the blocks already passed: stage 0 is what enters the first block, stage L what leaves the last one.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from core.inspection.recording import Ids, record, record_batch
 from core.model import GPT, Bigram, Tap, evaluating, parameter_count
 from core.model.tap import within
 from core.threads import threads_for
+
+_MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 places
 
 
 def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
@@ -64,3 +68,23 @@ def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
         return stream
     with evaluating(model), threads_for(stream.numel() * model.vocab_size):
         return model.unembed(stream, ids)
+
+
+def last_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
+    """The stream behind the last block for pieces of text (B, T), on the fast path: (B, T, C), or (B, T, V)."""
+    return read_on(model, stream_at(model, ids, 0), 0)
+
+
+def places_at_once(model: GPT | Bigram) -> int:
+    """How many places to score together, so that their logits stay small however large the vocabulary is.
+
+    The scores of 1,024 places are 200 MB with GPT-2's vocabulary, and every step with them takes as much again.
+    """
+    return max(1, _MOST_SCORES_AT_ONCE // model.vocab_size)
+
+
+def scores_in_pieces(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
+    """`unembed` for many places, stream (N, C) and ids (N,), a few at a time and in order: logits (P, V) each."""
+    size = places_at_once(model)
+    for piece, read in zip(stream.split(size), ids.to(stream.device).split(size), strict=True):
+        yield unembed(model, piece, read)

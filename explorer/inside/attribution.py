@@ -5,7 +5,8 @@ from typing import Literal
 import streamlit as st
 
 from core.inspection.attribution import Attribution, attribute
-from core.inspection.recording import PartError, run_with
+from core.inspection.prediction import next_token_logits
+from core.inspection.recording import PartError
 from core.model import GPT
 from core.text.display import visible
 from explorer.charts.attribution import attribution_bars, signed, strongest
@@ -31,7 +32,7 @@ def draw(inside: Inside) -> None:
         return
     with card("Who said that?", more=_MORE, key="card_said"):
         model, ids = inside.model, inside.prompt.ids
-        offered = kept(model, ("next", *ids), lambda: likeliest(run_with(model, ids)[-1]))
+        offered = kept(model, ("next", *ids), lambda: likeliest(next_token_logits(model, ids)))
         left, right = st.columns(2)
         with left:
             token = choose_token("The next letter", TOKEN, offered, inside.tokenizer, default=offered[0])

@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from core.errors import TextError
-from core.inspection.losses import (
-    KindLoss,
-    loss_by_kind,
-    loss_by_position,
-    passage_logits,
-    window_losses,
-)
+from core.inspection.losses import KindLoss, foresight, loss_by_kind, loss_by_position, window_losses
 from core.inspection.progress import Progress
 from core.inspection.recording import rows_at_once
 from core.model import parameter_count
@@ -159,8 +153,8 @@ def _passage_card(inside: Inside, unit: str) -> None:
         "the model gave it, having read what stands before it: point at one to see what else it considered there.",
         key="card_loss_passage",
     ):
-        logits = kept(inside.model, ("passage", *ids), lambda: passage_logits(inside.model, ids))
-        tokens = foreseen_tokens(ids[1:], logits, inside.tokenizer)
+        found = kept(inside.model, ("foreseen", *ids), lambda: foresight(inside.model, ids))
+        tokens = foreseen_tokens(ids[1:], found, inside.tokenizer)
         st.caption(literal(passage_in_words([token["p"] for token in tokens], [token["visible"] for token in tokens])))
         token_text(
             prompt=inside.tokenizer.tokens[ids[0]],

@@ -6,8 +6,9 @@ import numpy as np
 import streamlit as st
 
 from core.inspection.patching import PatchMap, answers, patch_map
+from core.inspection.prediction import next_token_logits
 from core.inspection.progress import Progress
-from core.inspection.recording import PromptError, run_with
+from core.inspection.recording import PromptError
 from core.text.display import kind_of, visible
 from explorer import state
 from explorer.charts.numbers import matrix_columns
@@ -116,7 +117,8 @@ def _choose_answers(inside: Inside, other: Prompt) -> tuple[int, int]:
     key = ("answers", tuple(ids), tuple(other.ids))
     found = kept(model, key, lambda: answers(model, ids, other.ids))
     offered = [
-        kept(model, ("next", *row), lambda row=row: likeliest(run_with(model, row)[-1])) for row in (ids, other.ids)
+        kept(model, ("next", *row), lambda row=row: likeliest(next_token_logits(model, row)))
+        for row in (ids, other.ids)
     ]
     left, right = st.columns(2)
     with left:
@@ -154,7 +156,7 @@ def other_prompt(inside: Inside) -> str:
     kind. As it is typed, with ⏎ for a new line."""
     prompt, tokenizer = inside.prompt, inside.tokenizer
     place = max(0, len(prompt.ids) - _BACK)
-    logits = run_with(inside.model, prompt.ids)[max(0, place - 1)]
+    logits = next_token_logits(inside.model, prompt.ids[: max(1, place)])
     others = [id for id in likeliest(logits) if id != prompt.ids[place]]
     alike = [id for id in others if kind_of(tokenizer.tokens[id]) == prompt.kinds[place]]
     for id in (alike + others)[:_TRIED]:

@@ -1,18 +1,18 @@
 """What comes next, and what was foreseen?"""
 
-import numpy as np
 import streamlit as st
 
+from core.inspection.losses import foresight
 from core.inspection.prediction import next_token_probabilities
-from core.inspection.recording import run_with
 from core.text.display import kind_of, visible
 from explorer.charts.prediction import prediction_bars
 from explorer.components.token_text import token_text
 from explorer.inside import attribution, lens
+from explorer.inside.kept import kept
 from explorer.inside.moving import next_letters
 from explorer.inside.view import Inside
 from explorer.ui import card, chart, current_palette
-from explorer.written import WrittenToken
+from explorer.written import WrittenToken, foreseen_tokens
 
 MOST_GUESSES = 12
 
@@ -64,20 +64,8 @@ def next_card(inside: Inside, count: int) -> None:
         )
 
 
-def foreseen(inside: Inside, alternatives: int = 5) -> list[WrittenToken]:
+def foreseen(inside: Inside) -> list[WrittenToken]:
     """Every token of the prompt but the first, with the probability it had and what else was likely there."""
-    prompt = inside.prompt
-    logits = run_with(inside.model, prompt.ids)[:-1].astype(np.float64)  # (T - 1, V)
-    beliefs = np.exp(logits - logits.max(axis=1, keepdims=True))
-    beliefs /= beliefs.sum(axis=1, keepdims=True)
-    best = np.argsort(-beliefs, axis=1, kind="stable")[:, :alternatives]
-    shown = [visible(token) for token in inside.tokenizer.tokens]
-    return [
-        {
-            "text": token,
-            "visible": shown[id],
-            "p": float(belief[id]),
-            "alternatives": [(shown[other], float(belief[other])) for other in others],
-        }
-        for token, id, belief, others in zip(prompt.tokens[1:], prompt.ids[1:], beliefs, best, strict=True)
-    ]
+    model, ids = inside.model, inside.prompt.ids
+    found = kept(model, ("foreseen", *ids), lambda: foresight(model, ids))
+    return foreseen_tokens(ids[1:], found, inside.tokenizer)

@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.inspection.losses import loss_by_kind, loss_by_position, passage_losses, window_losses
+from core.config import ModelConfig
+from core.inspection.lens import logit_lens
+from core.inspection.losses import foresight, loss_by_kind, loss_by_position, passage_losses, window_losses
 from core.inspection.recording import PromptError
+from core.model import build_model
 from core.training.evaluation import mean_loss
 from tests.core.inspection.conftest import VOCAB_SIZE
 
@@ -71,3 +75,46 @@ def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
 def test_one_token_foresees_nothing(model):
     with pytest.raises(PromptError, match="write at least two characters"):
         passage_losses(model, [3])
+
+
+@pytest.mark.parametrize("length", [2, 12, 30])
+def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(model, length):
+    passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    found = foresight(model, passage, alternatives=3)
+    np.testing.assert_allclose(-np.log(found.probabilities), passage_losses(model, passage), rtol=1e-4, atol=1e-4)
+    assert found.alternatives.shape == found.shares.shape == (length - 1, 3)
+    for target in range(1, min(length, 12)):
+        beliefs = model(torch.tensor([passage[:target]]))[0][0, -1].detach().softmax(dim=-1).numpy()
+        assert found.alternatives[target - 1].tolist() == np.argsort(-beliefs)[:3].tolist()
+        np.testing.assert_allclose(found.shares[target - 1], np.sort(beliefs)[::-1][:3], rtol=1e-3)
+
+
+def test_one_token_gives_no_foresight(model):
+    with pytest.raises(PromptError, match="write at least two characters"):
+        foresight(model, [3])
+
+
+def test_logits_of_a_large_vocabulary_are_never_held_at_once():
+    """Scored place by place or all together, a loss is the same; a table of all of them would be 200 MB here."""
+    torch.manual_seed(0)
+    large = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=1024), 50_257).eval()
+    windows = torch.randint(50_257, (1, 1025))
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            nonlocal largest
+            made = function(*arguments, **(named or {}))
+            if isinstance(made, torch.Tensor):
+                largest = max(largest, made.numel())
+            return made
+
+    with Watch():
+        losses = window_losses(large, windows)
+        found = foresight(large, windows[0].tolist())
+        logit_lens(large, windows[0, :-1].tolist())
+    assert largest <= 2**23
+    for place in (0, 165, 166, 1023):
+        expected = surprise(large, windows[0, : place + 1].tolist(), int(windows[0, place + 1]))
+        assert float(losses[0, place]) == pytest.approx(expected, abs=1e-4)
+        assert -np.log(found.probabilities[place]) == pytest.approx(expected, abs=1e-4)
