@@ -103,20 +103,22 @@ def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, 
 
 def _move_end(folder: RunFolder, steps: str) -> None:
     """`4000` or `+500`."""
+    from core.runs.order import beside_supervisors
     from core.runs.steering import STEPS, extend, turn
 
     if not steps.removeprefix("+").isdecimal():
         raise ConfigError(
             f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
         )
-    if folder.status().pid is not None:
-        raise RunError(
-            f"The run {folder.name!r} is being trained. Turn its end: python -m core turn {folder.id} steps=4000"
-        )
-    if steps.startswith("+"):
-        extend(folder, int(steps))
-    else:
-        turn(folder, STEPS, int(steps))
+    with beside_supervisors(folder.path.parent):
+        if folder.status().pid is not None:
+            raise RunError(
+                f"The run {folder.name!r} is being trained. Turn its end: python -m core turn {folder.id} steps=4000"
+            )
+        if steps.startswith("+"):
+            extend(folder, int(steps))
+        else:
+            turn(folder, STEPS, int(steps))
 
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:

@@ -29,12 +29,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from core.runs.order import beside_supervisors
     from core.runs.steering import turn_all
 
     folder = find_run(options.wanted, home())
     changes = [_change(text) for text in options.settings]
-    before = folder.config_now()
-    now = turn_all(folder, changes)
+    with beside_supervisors(folder.path.parent):
+        before = folder.config_now()
+        now = turn_all(folder, changes)
     for name, knob in _SHORT.items():
         was, is_now = value_at(before, knob), value_at(now, knob)
         if was != is_now:

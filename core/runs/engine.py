@@ -26,6 +26,7 @@ from core.runs.exactness import settle
 from core.runs.folder import RunFolder
 from core.runs.journal import Journal
 from core.runs.memory_kills import memory_kills
+from core.runs.order import beside_supervisors
 from core.runs.probes import probe_sentence
 from core.runs.processes import this_process
 from core.runs.records import Command, Status, Turn
@@ -210,7 +211,6 @@ class _Session:
                 break
             if self._allowed <= 0:
                 if not self._wait_paused():
-                    journal.leave_paused()
                     return journal.status
                 continue
             watched = self._allowed < math.inf
@@ -309,18 +309,29 @@ class _Session:
             raise _GivenUp
 
     def _wait_paused(self) -> bool:
-        """Save, say that the run is paused, and wait; False if nobody has asked for anything for long."""
+        """Save, say that the run is paused, and wait; False if it has left, as nobody asked for anything for long."""
         self.journal.save()
         self.journal.set_state("paused")
         until = time.monotonic() + PAUSED_EXIT_SECONDS
-        while time.monotonic() < until:
+        while True:
             self._obey()
             if self._stop_asked or self._allowed > 0:
                 if self._allowed == math.inf and not self._stop_asked:
                     self.journal.set_state("running")
                 return True
+            if time.monotonic() >= until and self._leave():
+                return False
             time.sleep(PAUSED_POLL_SECONDS)
-        return False
+
+    def _leave(self) -> bool:
+        """Leave a paused run, unless something was asked of it at the last moment.
+
+        Supervisors send commands by what the status says. While none of them is at it, either the command is there
+        already, or the next one to look will see that there is no process to send it to.
+        """
+        with beside_supervisors(self.folder.path.parent):
+            asked = self._stop_request.reason or self.folder.waiting_commands()
+            return not asked and self.journal.leave_paused()
 
 
 def _write_end(folder: RunFolder, state: str, reason: str, problem: Problem = "") -> None:

@@ -139,10 +139,15 @@ class Journal:
             for row in self._events_kept_waiting:
                 self.folder.append_event(row)
 
-    def leave_paused(self) -> None:
-        """Say that the run stays paused without a process."""
-        self.status = self.status.model_copy(update={"pid": None, "pid_started": None})
-        self._write_status(durable=True)
+    def leave_paused(self) -> bool:
+        """Say that the run stays paused without a process; False where the disk has no room for that."""
+        try:
+            self.status = self.folder.write_status(self.status.model_copy(update={"pid": None, "pid_started": None}))
+        except DiskFullError:
+            return False
+        if self._on_status:
+            self._on_status(self.status)
+        return True
 
     def looked(self) -> None:
         """Someone has looked for commands; how long that took at most decides how long a stop is waited for."""

@@ -25,6 +25,8 @@ def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:
 def turn_all(folder: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig:
     """Ask for knobs to be turned, all or none: taken between two steps where the run trains, else when it goes on.
 
+    It writes the status of a run that nobody trains, so supervisors must not be at it meanwhile (`core.runs.order`).
+
     Returns:
         The settings as they will be then.
 

@@ -1,6 +1,5 @@
 """Starts workers, watches them and tells them what users want."""
 
-import fcntl
 import logging
 import signal
 import threading
@@ -15,6 +14,7 @@ from core.files import sweep
 from core.runs.capacity import slots as slots_of_this_machine
 from core.runs.crew import Crew
 from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.order import one_at_a_time
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell
 from core.runs.records import State, Status
@@ -66,7 +66,6 @@ class Supervisor:
         self.queue = Queue(home)
         self._crew = Crew(home)
         self._me = this_process()
-        self._lock_path = home / "runs" / "supervisor.lock"
         self._threads_turn = threading.Lock()
         self._told: dict[str, Told] = {}  # by run id
         self._closing = threading.Event()
@@ -100,12 +99,14 @@ class Supervisor:
         """Pause after the step under way; a run that still waits leaves the queue."""
         with self._turn():
             status = folder.status()
-            if status.state == "queued":
-                self.queue.remove(folder.id)
-                folder.write_status(status.model_copy(update={"state": "paused"}))
-            elif status.ended:
+            if status.ended:
                 raise RunError(f"The run {folder.name!r} has ended, so it cannot be paused.")
-            else:
+            if status.state == "queued" or (status.state == "paused" and status.problem != "disk"):
+                self.queue.remove(folder.id)  # or it would go on when a slot is free
+            if status.state == "queued":
+                folder.take_commands(but=(TURN,))
+                folder.write_status(status.model_copy(update={"state": "paused"}))
+            elif status.pid is not None:
                 folder.send("pause")
 
     def resume(self, folder: RunFolder) -> None:
@@ -217,6 +218,10 @@ class Supervisor:
             # died, or it was resumed so soon after its end that its old claim still stood.
             self.queue.release(claim.id)
             return
+        if _is_to_go_on(folder, status) and not is_held_by_a_shell(claim):
+            folder.write_status(status.model_copy(update={"state": "queued"}))  # the next worker takes the command up
+            self.queue.release(claim.id)
+            return
         has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
         has_paused &= status.problem != "disk"  # else it goes on by itself
         if status.ended or has_paused:
@@ -238,6 +243,9 @@ class Supervisor:
                     continue
                 # A young one may be about to be submitted, or to be trained from a shell.
                 if status.state == "queued" and (not waited or age > LOST_SECONDS):
+                    self.queue.put(folder.id)
+                elif _is_to_go_on(folder, status):
+                    folder.write_status(status.model_copy(update={"state": "queued"}))
                     self.queue.put(folder.id)
 
     def _press(self) -> None:
@@ -296,7 +304,9 @@ class Supervisor:
             status = folder.status()
             if status.state == "paused" and status.pid is not None:
                 folder.send("resume")
-            elif status.state == "queued":
+            elif status.state in ("queued", "paused"):
+                if status.state == "paused":  # its worker has left while the resume waited for a slot
+                    folder.take_commands(but=(TURN,))
                 notice = status.notice.replace(WAITS_FOR_ROOM, "").strip()
                 try:
                     self._crew.hand_over(folder, status.model_copy(update={"notice": notice}))
@@ -333,14 +343,12 @@ class Supervisor:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One at a time, among the threads of this process and among processes."""
-        with self._threads_turn:
-            try:
-                file = self._lock_path.open("ab")
-            except OSError as error:
-                raise RunError(
-                    f"The runs in {self._lock_path.parent} cannot be looked after ({error.strerror}). "
-                    "Check that the folder is there and can be written to."
-                ) from None
-            with file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
+        with self._threads_turn, one_at_a_time(self.home / "runs"):
+            yield
+
+
+def _is_to_go_on(folder: RunFolder, status: Status) -> bool:
+    """Whether a paused run has lost its process with a word in its ear that it was to go on."""
+    if status.state != "paused" or status.pid is not None:
+        return False
+    return any(command.name in ("resume", "step") for command in folder.waiting_commands())

@@ -1,6 +1,8 @@
 """`turn`, `train --from` and `resume --steps`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -8,10 +10,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from core.commands import main
 from core.runs.exchange import import_model
 from core.runs.folder import RunFolder, list_runs
+from core.runs.order import one_at_a_time
 from core.runs.processes import this_process
 from core.text.own_text import save_text
 from tests.core.interop.conftest import TEXT, bpe_folder
-from tests.core.test_command_line import SMALL, home, refused, text_file
+from tests.core.test_command_line import ROOT, SMALL, home, refused, text_file
 
 __all__ = ["bpe_folder", "home", "text_file"]
 
@@ -114,3 +117,25 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
     said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1")
     assert "These settings need about" in said
     assert len(list_runs(home)) == 1
+
+
+TURNS = """
+import sys
+from core.commands import main
+for steps in range(20, 60):
+    assert main(["turn", "first", f"steps={steps}"]) == 0
+"""
+
+
+def test_a_shell_that_turns_never_undoes_what_a_supervisor_writes_meanwhile(home, finished):
+    runs, written = home / "runs", finished.status().attempt
+    with one_at_a_time(runs):  # from now on there is a supervisor
+        shell = subprocess.Popen([sys.executable, "-c", TURNS], cwd=ROOT, stdout=subprocess.DEVNULL)
+    with shell:
+        while shell.poll() is None:
+            with one_at_a_time(runs):
+                status = finished.status()
+                finished.write_status(status.model_copy(update={"attempt": status.attempt + 1}), durable=False)
+                written += 1
+    assert shell.returncode == 0
+    assert (finished.status().attempt, finished.status().steps) == (written, 59)

@@ -5,18 +5,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 from core.errors import ConfigError, RunError
 from core.runs.folder import RunFolder, list_runs
-from core.runs.processes import ProcessId, identify, is_alive, kill
+from core.runs.order import one_at_a_time
+from core.runs.processes import ProcessId, identify, is_alive, kill, this_process
 from core.runs.queue import Queue
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
 from tests.core.runs.conftest import wait_for
 
+ROOT = Path(__file__).parents[3]
 ENDLESS = {
     "train.steps": 1_000_000,
     "train.checkpoint_interval": 20,
@@ -224,6 +227,63 @@ def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, home
     assert idle.waiting() == [other.id]
     idle.resume(run)
     assert idle.waiting() == [other.id, run.id]
+
+
+LEAVES_AT_ONCE = """
+import sys
+from pathlib import Path
+import torch
+from core.runs import engine
+from core.runs.folder import list_runs
+torch.set_num_threads(1)
+engine.PAUSED_EXIT_SECONDS = 0.0
+print(engine.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
+"""
+
+
+def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(home, run):
+    script = [sys.executable, "-c", LEAVES_AT_ONCE, str(home)]
+    run.send("pause")
+    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        with one_at_a_time(home / "runs"):  # as a supervisor is while it sends what it has seen to be right
+            wait_for(lambda: run.status().state in ("paused", "failed"), "the pause")
+            assert run.status().pid == worker.pid
+            run.send("resume")
+        assert worker.stdout.read() == "finished\n"
+    assert (run.status().state, run.status().attempt) == ("finished", 1)
+
+
+@pytest.mark.parametrize("command", ["resume", "step"])
+def test_what_was_asked_of_a_paused_worker_that_has_died_another_does(supervisor, run, command):
+    run.write_status(Status(state="paused", step=0, steps=12))
+    run.send(command)
+    supervisor.queue.put(run.id)
+    supervisor.queue.claim("a supervisor", 1)
+    status = wait_for_state(run, "finished" if command == "resume" else "paused")
+    wait_for(lambda: not run.waiting_commands(), "the command to be taken")
+    assert wait_for_state(run, status.state).attempt == 1
+
+
+def test_a_resume_that_waits_for_a_slot_outlasts_its_worker(idle, supervisor, run):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
+        pid, started = identify(worker.pid)
+        run.write_status(Status(state="paused", steps=12, pid=pid, pid_started=started))
+        idle.resume(run)
+        worker.kill()
+    wait_for_state(run, "finished")
+
+
+def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
+    run.write_status(Status(state="paused", step=3, steps=12))
+    idle.step(run)
+    assert idle.waiting() == [run.id]
+    idle.pause(run)
+    assert (run.status().state, idle.waiting(), run.waiting_commands()) == ("paused", [], [])
+    run.write_status(Status(state="paused", step=3, steps=12, pid=os.getpid(), pid_started=this_process().started))
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    idle.pause(run)
+    assert idle.waiting() == []
 
 
 def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
