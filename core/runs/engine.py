@@ -182,6 +182,7 @@ class _Session:
         self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status, self._while_full)
         self._count = lambda: asdict(count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size))
         self._allowed = math.inf  # steps to take before pausing
+        self._pauses: dict[str, Command] = {}  # taken, and not done yet, by id
         self._stop_asked = False
         self._stop_reason = ""
         self._poll_due = 0.0
@@ -282,10 +283,11 @@ class _Session:
             self._stop_asked, self._stop_reason = True, self._stop_request.reason
             self.journal.event("stop")
         for command in self.folder.waiting_commands():
-            if command.name == TURN and not turns:
+            if command.id in self._pauses or (command.name == TURN and not turns):
                 continue
             if command.name == "pause":
                 self._allowed = 0
+                self._pauses[command.id] = command
             elif command.name == "resume":
                 self._allowed = math.inf
             elif command.name == "step":
@@ -298,9 +300,17 @@ class _Session:
                 log.warning("unknown command %r", command.name)
             if command.name in ("pause", "resume", "step", "stop"):
                 self.journal.event(command.name)
-            self.folder.done(command)
+            if command.name in ("resume", "stop"):
+                self._forget_pauses()
+            if command.id not in self._pauses:
+                self.folder.done(command)
         self.journal.looked()
         self._poll_due = time.monotonic() + POLL_SECONDS
+
+    def _forget_pauses(self) -> None:
+        """Only once the status says so is a pause done; until then another worker, should this one die, needs it."""
+        while self._pauses:
+            self.folder.done(self._pauses.popitem()[1])
 
     def _while_full(self) -> None:
         """In the middle of a write that has to wait; a stop ends it."""
@@ -314,6 +324,7 @@ class _Session:
         self.journal.set_state("paused")
         until = time.monotonic() + PAUSED_EXIT_SECONDS
         while True:
+            self._forget_pauses()
             self._obey()
             if self._stop_asked or self._allowed > 0:
                 if self._allowed == math.inf and not self._stop_asked:

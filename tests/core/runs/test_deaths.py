@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -111,6 +112,26 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(home, config, s
     starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
     assert starts == sorted(starts)
     assert starts[-1] >= 48
+
+
+def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(home, config, supervisor):
+    never = {"train.checkpoint_interval": 100_000, "train.snapshots": 0, "model.n_embd": 128}
+    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000} | never))
+    supervisor.submit(run)
+    wait_for(lambda: run.status().step >= 3, "a few steps")
+    # The system lets it write its rows, and not its save, which takes 2 MB.
+    resource.prlimit(run.status().pid, resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
+    supervisor.pause(run)
+    wait_for(lambda: run.status().problem == "disk", "the save to be refused")
+    assert "pause" in [row["kind"] for row in run.read_events()]
+    os.kill(run.status().pid, signal.SIGKILL)
+    wait_for(lambda: run.status().attempt == 2 and run.status().state in ("paused", "failed"), "the pause")
+    wait_for(lambda: not run.waiting_commands(), "the pause to be done")
+    assert (run.status().state, run.status().problem, run.status().step) == ("paused", "", 0)  # nothing had been saved
+    supervisor.resume(run)
+    wait_for(lambda: run.status().step >= 3, "it to go on")
+    supervisor.stop(run)
+    assert wait_until_it_ends(run).state == "stopped"
 
 
 def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
