@@ -10,12 +10,12 @@ from pandas.io.formats.style import Styler
 from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from explorer import service, state
-from explorer.charts.comparison import AXES, comparison_figure
+from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.exchange_cards import draw_exports
 from explorer.lineage import before
 from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
-from explorer.ui import card, current_palette, literal
+from explorer.ui import card, chart, current_palette, literal
 from explorer.words import state_in_words, when_in_words
 
 _COMPARED = 5  # curves shown as long as none are picked
@@ -92,7 +92,12 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         past = {row.id: found for row in shown if (found := before(service.home(), row.record))}
         begins = {id: found.seconds if over == "seconds" else found.step for id, found in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
-        st.plotly_chart(figure, key="comparison", config={"displaylogo": False})
+        chart(
+            figure,
+            key="comparison",
+            numbers=lambda: comparison_columns(curves, names),
+            name="comparison",
+        )
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption("These runs learn from different texts, so a lower curve may just have the easier text.")
 

@@ -20,7 +20,7 @@ from core.text.tokenizer import CharTokenizer
 from explorer import service, state
 from explorer.charts.text import character_bars
 from explorer.components.token_strip import token_pairs, token_strip
-from explorer.ui import card, current_palette, show_error
+from explorer.ui import card, chart, current_palette, show_error
 
 BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
 OPENING = 150  # characters shown as tokens
@@ -150,7 +150,7 @@ def character_card(facts: Facts) -> None:
     rest = len(facts.counts) - len(most)
     note = f"The {len(most)} most frequent of {len(facts.counts):,}." if rest else f"All {len(most)} of them."
     with card("Which characters does it use most?", note, key="card_characters"):
-        st.plotly_chart(
+        chart(
             character_bars(
                 [visible(character) for character, _ in most],
                 [kind_of(character) for character, _ in most],
@@ -158,9 +158,12 @@ def character_card(facts: Facts) -> None:
                 len(facts.ids),
                 current_palette(),
             ),
-            theme=None,
-            config={"displayModeBar": False},
             key="characters",
+            numbers=lambda: {
+                "character": [visible(character) for character, _ in facts.counts],
+                "count": [count for _, count in facts.counts],
+            },
+            name="characters",
         )
 
 

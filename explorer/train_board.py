@@ -10,6 +10,7 @@ from core.text.display import visible
 from core.text.tokenizer import load_tokenizer
 from explorer import service
 from explorer.charts.attention import table_heatmap
+from explorer.charts.numbers import matrix_columns
 from explorer.components.live import (
     live_attention,
     live_closeup,
@@ -24,7 +25,7 @@ from explorer.state import notify, open_page, take_notice
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
 from explorer.train_trouble import draw_trouble
-from explorer.ui import card, current_palette, literal, page_style, show_error
+from explorer.ui import card, chart, current_palette, literal, page_style, show_error
 from explorer.words import STATE_COLORS, look_in_words, state_in_words
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
@@ -188,7 +189,13 @@ def _draw_table(folder: RunFolder) -> None:
     shares /= shares.sum(axis=1, keepdims=True)
     shares = shares[: len(tokens), : len(tokens)]
     figure = table_heatmap(shares, [visible(token) for token in tokens], current_palette())
-    st.plotly_chart(figure, theme=None, key="table", config={"displayModeBar": False})
+    shown = [visible(token) for token in tokens]
+    chart(
+        figure,
+        key="table",
+        numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "expected")),
+        name="table",
+    )
 
 
 def look_title(record: RunRecord) -> str:

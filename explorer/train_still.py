@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.text.display import visible
 from explorer import service
-from explorer.charts.loss import loss_figure
+from explorer.charts.loss import loss_columns, loss_figure
 from explorer.charts.marks import Mark
 from explorer.closeup import read_closeup
 from explorer.components.attention_board import attention_board
@@ -14,7 +14,7 @@ from explorer.lineage import before
 from explorer.train_board import draw_table, draw_title, look_title, open_on_view
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
-from explorer.ui import card, current_palette
+from explorer.ui import card, chart, current_palette
 from explorer.words import duration_in_words, loss_in_words, turn_in_words
 
 
@@ -60,7 +60,7 @@ def draw_still_board(run_id: str) -> None:
                 marks=marks,
                 before=before(service.home(), record),
             )
-            st.plotly_chart(figure, theme=None, key="loss", config={"displayModeBar": False})
+            chart(figure, key="loss", numbers=lambda: loss_columns(curve_rows(folder)), name="loss")
         with card("What does it write?", key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):
                 st.caption(f"step {row['step']:,}")

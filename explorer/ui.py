@@ -11,6 +11,7 @@ from core.errors import ExplorerError
 from explorer.charts.numbers import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components._assets import ASSETS
+from explorer.components.save_drawing import save_drawing
 
 
 def page_header(title: str, caption: str = "") -> None:
@@ -47,7 +48,7 @@ def card(
 
 
 def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
-    """A plotly chart that can be taken along: as SVG by the button in its corner, its numbers as CSV by the one below.
+    """A plotly chart that can be taken along: by two quiet buttons below it: as SVG, and its numbers as CSV.
 
     Args:
         figure: already in the app's look (`explorer.charts.theme.style`).
@@ -60,15 +61,10 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
         what `st.plotly_chart` does.
     """
     drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
-    numbers_button(numbers, key=key, name=name)
-    return drawn
-
-
-def numbers_button(numbers: Callable[[], Columns], *, key: str, name: str) -> None:
-    """A quiet button that saves numbers as CSV; `chart` has one, others place it below what they draw."""
-    with st.container(horizontal=True, horizontal_alignment="right", key=f"{key}_take"):
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
+        save_drawing(key)
         st.download_button(
-            "CSV",
+            "↓ CSV",
             lambda: csv_of(numbers()),
             file_name=f"{name}.csv",
             mime="text/csv",
@@ -76,12 +72,12 @@ def numbers_button(numbers: Callable[[], Columns], *, key: str, name: str) -> No
             help="The numbers of this chart, for a spreadsheet.",
             on_click="ignore",
             type="tertiary",
-            icon=":material/download:",
         )
+    return drawn
 
 
 def takeaway(name: str) -> dict[str, Any]:
-    """Plotly's settings by which the one button of a chart saves it as a drawing (SVG) of that name."""
+    """Plotly's settings that save a chart as a drawing (SVG) of that name; the button below it presses its one."""
     return {
         "displayModeBar": "hover",
         "displaylogo": False,

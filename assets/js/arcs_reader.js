@@ -7,7 +7,7 @@ function arcsReader(root) {
   const line = element("div", "reader-line");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const letters = element("div", "reader-letters");
-  const told = element("div", "reader-told");
+  const told = element("div", "reader-told aside");
   svg.setAttribute("aria-hidden", "true");
   svg.classList.add("reader-arcs");
   told.setAttribute("aria-live", "polite");

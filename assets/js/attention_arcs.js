@@ -19,7 +19,7 @@ export default function (component) {
     const above = document.createElementNS(SVG, "svg");
     const below = document.createElementNS(SVG, "svg");
     const letters = element("div", "arcs-letters");
-    const told = element("div", "arcs-told");
+    const told = element("div", "arcs-told aside");
     for (const side of [above, below]) {
       side.setAttribute("aria-hidden", "true");
       side.setAttribute("height", HEIGHT);
@@ -30,6 +30,20 @@ export default function (component) {
     line.append(above, letters, below);
     box.append(line);
     root.append(box, told);
+    takeaway(root, {
+      name: () => latest.data.name,
+      drawn: box,
+      columns: () => {
+        const pairs = places().flatMap((row) => places().map((column) => [row, column])).filter(([row, column]) => share(row, column));
+        return {
+          looking: pairs.map(([row]) => tokens()[row]),
+          "looking no.": pairs.map(([row]) => row + 1),
+          "looked at": pairs.map(([, column]) => tokens()[column]),
+          "looked at no.": pairs.map(([, column]) => column + 1),
+          share: pairs.map(([row, column]) => share(row, column)),
+        };
+      },
+    });
 
     const tokens = () => latest.data.tokens;
     const share = (row, column) => bytes[row * tokens().length + column] / 255;

@@ -3,7 +3,10 @@ export default function (component) {
     let latest = first;
     let encoded = null;
     let bytes = null;
-    const board = headsBoard(root, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+    const place = element("div");
+    root.append(place);
+    takeaway(root, { name: () => "attention", drawn: place, columns: () => bytes && lookColumns({ ...latest.data, bytes, causal: false }) });
+    const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
     return {
       update(next) {
         latest = next;

@@ -9,13 +9,14 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
   const box = element("div", "heads");
   const scroller = element("div", "heads-scroll");
   const canvas = element("canvas", "heads-canvas");
-  const tip = element("div", "heads-tip");
+  const tip = element("div", "heads-tip aside");
   tip.hidden = true;
   canvas.setAttribute("role", "img");
   if (onPick) canvas.tabIndex = 0;
   scroller.appendChild(canvas);
   box.append(scroller, tip);
   root.appendChild(box);
+  canvas.redraw = paintOn;
 
   const context = canvas.getContext("2d");
   const sheet = document.createElement("canvas"); // every head at one pixel a cell, scaled up when drawn
@@ -101,7 +102,10 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
   }
 
   function paint() {
-    if (!state || !layout()) return;
+    if (state && layout()) paintOn(context);
+  }
+
+  function paintOn(context) {
     const { layers, heads, length, palette } = state;
     const off = new Set(state.off.map(([layer, head]) => layer * heads + head));
     context.clearRect(0, 0, canvas.width, canvas.height);
@@ -135,7 +139,7 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
         context.strokeStyle = picked || pointed || focused ? palette.accent : palette.grid;
         context.lineWidth = picked ? 2.5 : pointed || focused ? 1.5 : 1;
         context.stroke();
-        if (large) writeTokens(left, y);
+        if (large) writeTokens(context, left, y);
         if (off.has(layer * heads + head)) {
           context.fillStyle = palette.muted;
           context.textAlign = "center";
@@ -145,7 +149,7 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
     }
   }
 
-  function writeTokens(left, top) {
+  function writeTokens(context, left, top) {
     const cell = grid.size / state.length;
     const every = Math.ceil(8 / cell); // what would overlap is left out
     const upright = Math.max(...state.tokens.map((token) => token.length)) > 1;
@@ -299,4 +303,16 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   const where = back === 0 ? "itself" : back > 0 ? `${back} back` : `${-back} ahead`;
   if (back < 0 && share === 0) return `'${tokens[row]}' cannot look ahead at '${tokens[column]}'`;
   return `'${tokens[row]}' looks ${percent} % at '${tokens[column]}', ${where}`;
+}
+
+/* A line for every look of every head, as `takeaway` wants it. first: the layer and head that the first one is. */
+function lookColumns({ layers, heads, length, tokens, bytes, first = [0, 0], causal = true }) {
+  const columns = { layer: [], head: [], looking: [], "looking no.": [], "looked at": [], "looked at no.": [], attention: [] };
+  let index = 0;
+  for (let layer = 0; layer < layers; layer++) for (let head = 0; head < heads; head++) for (let row = 0; row < length; row++) for (let column = 0; column < length; column++, index++) {
+    if (causal && column > row) continue;
+    const line = [first[0] + layer + 1, first[1] + head + 1, tokens[row], row + 1, tokens[column], column + 1, bytes[index] / 255];
+    Object.values(columns).forEach((values, at) => values.push(line[at]));
+  }
+  return columns;
 }

@@ -7,7 +7,7 @@ function letterMap(stage, legend) {
   const SVG = "http://www.w3.org/2000/svg";
   const map = document.createElementNS(SVG, "svg");
   const lines = document.createElementNS(SVG, "g");
-  const tip = element("div", "map-tip");
+  const tip = element("div", "map-tip aside");
   let palette = null;
   let shown = null;
   let trails = [];
@@ -98,3 +98,7 @@ function letterMap(stage, legend) {
 const KIND_NAMES = {
   vowel: "vowels", consonant: "consonants", capital: "capitals", digit: "digits", punctuation: "marks", space: "spaces", other: "others",
 };
+
+function mapColumns({ tokens, kinds, xy }) {
+  return { token: tokens, kind: kinds, x: xy.map(([x]) => x), y: xy.map(([, y]) => y) };
+}

@@ -9,6 +9,7 @@ export default function (component) {
     const waiting = element("div", "waiting", "The first picture arrives with the first steps.");
     const place = element("div");
     root.append(caption, place, waiting);
+    takeaway(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && lookColumns({ ...shown, causal: false }) });
     const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
 
     function draw() {

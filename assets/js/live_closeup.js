@@ -20,6 +20,10 @@ export default function (component) {
     const bars = element("div", "closeup-bars");
     push.append(element("div", "closeup-title", "Which part is pushed hardest?"), element("div", "closeup-note", "The length of each part's gradient in this step."), bars);
     root.append(batch, push);
+    takeaway(push, {
+      name: () => `gradients-step-${shown.step}`,
+      columns: () => shown && { part: shown.parts.map((part) => part.name), gradient: shown.parts.map((part) => part.gradient), weights: shown.parts.map((part) => part.weight) },
+    });
 
     pieces.addEventListener("pointerover", ({ target }) => {
       const letter = target.closest(".closeup-letter");

@@ -33,10 +33,15 @@ export default function (component) {
         });
         return curve;
       });
+      const names = Object.fromEntries(latest.data.curves.map(({ column, label }) => [label, column]));
+      takeaway(root, {
+        name: () => "curves",
+        columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
+      });
     }
 
-    function paint({ spec, value, canvas, hover }) {
-      const palette = currentPalette(root, latest.data.palettes);
+    function paint(curve) {
+      const { canvas } = curve;
       const ratio = window.devicePixelRatio || 1;
       const width = canvas.clientWidth;
       const height = canvas.clientHeight;
@@ -45,6 +50,12 @@ export default function (component) {
       if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
       const context = canvas.getContext("2d");
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      canvas.redraw = (paper) => paintOn(paper, curve, width, height);
+      paintOn(context, curve, width, height);
+    }
+
+    function paintOn(context, { spec, value, hover }, width, height) {
+      const palette = currentPalette(root, latest.data.palettes);
       context.clearRect(0, 0, width, height);
       const points = rows.filter((row) => Number.isFinite(row[spec.column]));
       if (!points.length) {

@@ -11,6 +11,7 @@ export default function (component) {
     stage.append(waiting);
     root.append(legend, stage);
     const map = letterMap(stage, legend);
+    takeaway(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
 
     function draw() {
       if (shown) map.show(shown, currentPalette(root, latest.data.palettes));

@@ -54,6 +54,11 @@ export default function (component) {
     });
     controls.append(legend, smoothingLabel, toggle("log steps", "logSteps"), toggle("log loss", "logLoss"), reset);
     root.append(controls, chart, waiting);
+    takeaway(root, {
+      name: () => "loss",
+      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+      svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
+    });
     smoothing.addEventListener("input", () => {
       choice.smoothing = Number(smoothing.value);
       fill();

@@ -6,6 +6,15 @@ export default function (component) {
   return mountOnce(component, (root) => {
     const box = element("div", "strips");
     root.append(box);
+    let steps = [];
+    takeaway(root, {
+      name: () => "one-look",
+      drawn: box,
+      columns: () => {
+        const lines = steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
+        return Object.fromEntries(["step", "title", "strip", "no.", "value"].map((name, at) => [name, lines.map((line) => line[at])]));
+      },
+    });
 
     const written = (value, scale) => {
       if (value === null) return "−∞";
@@ -42,6 +51,7 @@ export default function (component) {
 
     return {
       update({ data }) {
+        steps = data.steps;
         const palette = currentPalette(root, data.palettes);
         const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
         box.replaceChildren(

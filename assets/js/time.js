@@ -161,14 +161,18 @@ function opened(frame) {
 }
 
 /* A view that moves: made once, drawn for every frame, quiet about what is the same.
-   make(root, time) -> { draw(time, palette), destroy() } */
+   make(root, time) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
 function movingView(component, make) {
   return mountOnce(component, (root, first) => {
     const time = timeOf(first.data.side);
     let latest = first;
-    const told = element("div", "moving-told");
+    const told = element("div", "moving-told aside");
     const view = make(root, time, (name, value) => latest.setTriggerValue(name, value));
     root.append(told);
+    if (view.columns) {
+      const drawn = view.drawn || root;
+      takeaway(root, { name: () => `${view.name()}-step-${time.frame.step}`, drawn, columns: () => time.frame && view.columns(time.frame) });
+    }
     const leave = time.subscribe(draw);
     function draw() {
       const { frame } = time;

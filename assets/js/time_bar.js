@@ -49,6 +49,12 @@ export default function (component) {
     line.append(play, told, loss, pace);
     track.append(curve, spot, rail, dots, slider);
     root.append(line, track);
+    const take = takeaway(root, {
+      name: () => "loss",
+      drawn: track,
+      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+    });
+    line.append(take);
 
     /* Where a step lies on the slider, 0 to 1: moments are evenly spaced, and steps between two of them evenly too. */
     function placeOf(at) {

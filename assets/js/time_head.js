@@ -27,6 +27,8 @@ export default function (component) {
         reader.show({ tokens, bytes, row: length - 1, palette });
         board.show({ layers: 1, heads: 1, length, tokens, bytes, palette, first: time.head, fade: 250 });
       },
+      name: () => `attention-${time.head[0] + 1}-${time.head[1] + 1}`,
+      columns: ({ attention }) => attention && has(attention) && lookColumns({ ...attention, layers: 1, heads: 1, bytes, first: time.head }),
       destroy() {
         reader.destroy();
         board.destroy();

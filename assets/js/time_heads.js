@@ -10,6 +10,8 @@ export default function (component) {
       words: (frame) => frame.cut,
       draw: ({ attention }, palette) =>
         attention && board.show({ ...attention, selected: time.head, palette, fade: 250 }),
+      name: () => "attention",
+      columns: ({ attention }) => attention && lookColumns(attention),
       destroy: board.destroy,
     };
   });

@@ -20,6 +20,12 @@ export default function (component) {
     }
     return {
       words: (frame) => frame.lens?.words,
+      name: () => "logit-lens",
+      columns({ lens }) {
+        if (!lens) return null;
+        const cells = lens.rows.flatMap((row, stage) => row.map(([token, share], place) => [stage ? `after block ${stage}` : "embedding", place + 1, lens.tokens[place], token, share, lens.truth[place] ?? ""]));
+        return Object.fromEntries(["stage", "place", "read", "says", "probability", "what came"].map((name, at) => [name, cells.map((cell) => cell[at])]));
+      },
       draw({ lens }, palette) {
         grid.hidden = !lens;
         if (!lens) return;

@@ -8,6 +8,8 @@ export default function (component) {
     const map = letterMap(stage, legend);
     return {
       words: (frame) => frame.map?.words,
+      name: () => "letters",
+      columns: ({ map }) => map && mapColumns(map),
       draw(frame, palette, data) {
         stage.style.height = `${data.height}px`;
         if (!frame.map) return;

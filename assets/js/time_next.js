@@ -14,6 +14,8 @@ export default function (component) {
     }
     return {
       words: (frame) => frame.next?.words,
+      name: () => "next",
+      columns: ({ next }) => next && { token: next.guesses.map(([token]) => token), probability: next.guesses.map(([, , share]) => share) },
       draw({ next }, palette) {
         box.hidden = !next;
         if (!next) return;

@@ -4,6 +4,8 @@ export default function (component) {
     const text = element("div", "moving-text");
     root.append(text);
     return {
+      name: () => "continuation",
+      columns: ({ written }) => written && { token: written.map(([token]) => token), probability: written.map(([, share]) => share) },
       draw({ prompt, written }, palette) {
         const table = colorTable(palette.sequential);
         const marks = (written || []).map(([token, share]) => {

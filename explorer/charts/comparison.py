@@ -6,6 +6,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
+from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.charts.words import plain
@@ -133,6 +134,15 @@ def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tup
 
 def _axis_title(over: str, begins: Mapping[str, float]) -> str:
     return AXES[over] + (", a fork's counted on from where it branched off" if begins else "")
+
+
+def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
+    """A line for each loss that was measured, of all runs below each other."""
+    lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
+    columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss"}
+    return {"run": [name for name, _ in lines]} | {
+        name: [row.get(column, float("nan")) for _, row in lines] for name, column in columns.items()
+    }
 
 
 def _short(name: str) -> str:

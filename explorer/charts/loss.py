@@ -9,6 +9,7 @@ from plotly import graph_objects as go
 
 from explorer.charts.forks import Before, fork_range, parent_trace, step_axis
 from explorer.charts.marks import TURN_AXIS, Mark, turn_traces
+from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 
@@ -170,3 +171,9 @@ def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
         shifts[name] = -9 if above - value < 0.12 else 0
         above = value
     return shifts
+
+
+def loss_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """The rows of metrics as a table; what was not measured at a step stays empty."""
+    names = {"step": "step", "training loss": "loss", "validation loss": "val_loss"}
+    return {name: [row.get(column, float("nan")) for row in rows] for name, column in names.items()}

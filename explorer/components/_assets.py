@@ -7,6 +7,9 @@ from streamlit.components.v2.types import ComponentRenderer
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
+TAKEAWAY = ("svg_context.js", "takeaway.js")  # of a component whose drawing can be taken along
+TAKEAWAY_CSS = "takeaway.css"
+
 
 def component(name: str, *, js: list[str], css: list[str] | None = None, isolate: bool = True) -> ComponentRenderer:
     """Register a component made of files; call this once, when its module is imported.

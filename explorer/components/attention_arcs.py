@@ -5,12 +5,12 @@ from base64 import b64encode
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 
 _arcs = component(
     "attention_arcs",
-    js=["mount.js", "tokens.js", "attention_arcs.js"],
-    css=["tokens.css", "attention_arcs.css"],
+    js=["mount.js", "tokens.js", *TAKEAWAY, "attention_arcs.js"],
+    css=["tokens.css", "attention_arcs.css", TAKEAWAY_CSS],
 )
 
 _LOOKS = {
@@ -32,6 +32,7 @@ def attention_arcs(
     row: int,
     key: str,
     flow: bool = False,
+    name: str = "arcs",
 ) -> int | None:
     """Draw a line of tokens with arcs for the one pointed at; returns the place of a token clicked just now.
 
@@ -40,6 +41,7 @@ def attention_arcs(
         tokens: T tokens as they are shown (`core.text.display.visible`).
         row: the token that is picked, marked by a frame.
         flow: shares are of what has flowed from one token into another, and are told so.
+        name: of the files that it is saved as.
     """
     if pattern.dtype != np.uint8 or pattern.shape != (len(tokens), len(tokens)):
         raise ValueError(f"attention_arcs wants uint8 (T, T) for {len(tokens)} tokens, not {pattern.shape}")
@@ -49,6 +51,7 @@ def attention_arcs(
             "tokens": tokens,
             "bytes": b64encode(np.ascontiguousarray(pattern).tobytes()).decode("ascii"),
             "row": row,
+            "name": name,
             **(_FLOWS if flow else _LOOKS),
             "palettes": both_palettes(),
         },

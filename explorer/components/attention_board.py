@@ -6,9 +6,13 @@ from collections.abc import Collection
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 
-_board = component("attention_board", js=["mount.js", "heads.js", "attention_board.js"], css=["heads.css"])
+_board = component(
+    "attention_board",
+    js=["mount.js", "heads.js", *TAKEAWAY, "attention_board.js"],
+    css=["heads.css", TAKEAWAY_CSS],
+)
 
 
 def attention_board(

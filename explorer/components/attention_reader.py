@@ -5,12 +5,12 @@ from base64 import b64encode
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 
 _reader = component(
     "attention_reader",
-    js=["mount.js", "tokens.js", "arcs_reader.js", "attention_reader.js"],
-    css=["tokens.css", "attention_reader.css"],
+    js=["mount.js", "tokens.js", "arcs_reader.js", *TAKEAWAY, "attention_reader.js"],
+    css=["tokens.css", "attention_reader.css", TAKEAWAY_CSS],
 )
 
 

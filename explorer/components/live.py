@@ -8,13 +8,13 @@ from plotly import graph_objects as go
 from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 from explorer.service import live_streams
 
 _loss = component(
     "live_loss",
-    js=["mount.js", "thin.js", "hub.js", "plotly.js", "turn_marks.js", "live_loss.js"],
-    css=["live_loss.css"],
+    js=["mount.js", "thin.js", "hub.js", "plotly.js", "turn_marks.js", *TAKEAWAY, "live_loss.js"],
+    css=["live_loss.css", TAKEAWAY_CSS],
     isolate=False,
 )
 _ready = component("get_ready", js=["plotly.js", "get_ready.js"])
@@ -25,21 +25,21 @@ _status = component(
 )
 _curves = component(
     "live_curves",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_curves.js"],
-    css=["live.css", "live_curves.css"],
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", *TAKEAWAY, "live_curves.js"],
+    css=["live.css", "live_curves.css", TAKEAWAY_CSS],
 )
 _samples = component(
     "live_samples", js=["mount.js", "thin.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"]
 )
 _attention = component(
     "live_attention",
-    js=["mount.js", "thin.js", "hub.js", "heads.js", "live_attention.js"],
-    css=["live.css", "heads.css", "live_attention.css"],
+    js=["mount.js", "thin.js", "hub.js", "heads.js", *TAKEAWAY, "live_attention.js"],
+    css=["live.css", "heads.css", "live_attention.css", TAKEAWAY_CSS],
 )
 _embedding = component(
     "live_embedding",
-    js=["mount.js", "thin.js", "hub.js", "letter_map.js", "live_embedding.js"],
-    css=["live.css", "letter_map.css"],
+    js=["mount.js", "thin.js", "hub.js", "letter_map.js", *TAKEAWAY, "live_embedding.js"],
+    css=["live.css", "letter_map.css", TAKEAWAY_CSS],
 )
 _turns = component(
     "live_turns",
@@ -49,8 +49,8 @@ _turns = component(
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/css/app.css).
 _closeup = component(
     "live_closeup",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "tokens.js", "live_closeup.js"],
-    css=["live_closeup.css"],
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "tokens.js", *TAKEAWAY, "live_closeup.js"],
+    css=["live_closeup.css", TAKEAWAY_CSS],
     isolate=False,
 )
 

@@ -5,9 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 
-_strips = component("number_strips", js=["mount.js", "number_strips.js"], css=["tokens.css", "number_strips.css"])
+_strips = component(
+    "number_strips",
+    js=["mount.js", *TAKEAWAY, "number_strips.js"],
+    css=["tokens.css", "number_strips.css", TAKEAWAY_CSS],
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,14 @@ class Moved(NamedTuple):
 
 
 def _view(name: str, parts: list[str], css: list[str]) -> Any:
-    return component(name, js=["mount.js", "time.js", *parts, f"{name}.js"], css=[*css, "moving.css"])
+    js = ["mount.js", "time.js", *TAKEAWAY, *parts, f"{name}.js"]
+    return component(name, js=js, css=[*css, "moving.css", TAKEAWAY_CSS])
 
 
 _bar = component(
-    "time_bar", js=["mount.js", "thin.js", "hub.js", "numbers.js", "time.js", "time_bar.js"], css=["time_bar.css"]
+    "time_bar",
+    js=["mount.js", "thin.js", "hub.js", "numbers.js", "time.js", *TAKEAWAY, "time_bar.js"],
+    css=["time_bar.css", TAKEAWAY_CSS],
 )
 _heads = _view("time_heads", ["heads.js"], ["heads.css"])
 _head = _view("time_head", ["heads.js", "tokens.js", "arcs_reader.js"], ["heads.css", "attention_reader.css"])

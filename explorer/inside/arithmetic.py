@@ -15,7 +15,7 @@ from explorer.components.attention_arcs import attention_arcs
 from explorer.components.number_strips import Step, Strip, number_strips
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside, head_on_view, within
-from explorer.ui import card, chart, current_palette, literal, numbers_button
+from explorer.ui import card, chart, current_palette, literal
 
 PICTURE, QUERY, KEY = "inspect_over", "cell_query", "cell_key"
 PICTURES = ("This head", "Mean of its layer", "Maximum of its layer", "Rollout")
@@ -56,30 +56,32 @@ def draw(inside: Inside) -> None:
             row=row,
             key="inspect_arcs",
             flow=picture.flow,
+            name=_file(name),
         )
         if picked is not None and picked != row:
             st.session_state[QUERY], st.session_state[KEY] = picked, int(_pattern(inside)[picked].argmax())
             st.rerun()
-        _as_map(inside, picture, name)
+        if name != PICTURES[0]:
+            _as_map(inside, picture, name)
     _cell(inside, row)
 
 
 def _as_map(inside: Inside, picture: _Picture, name: str) -> None:
-    """The same as a square of cells, where the page does not show it above; its numbers to take along."""
+    """The same as a square of cells, where the page does not show it above."""
     prompt = inside.prompt
 
     def numbers() -> Columns:
         return matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("looking", "looked at", "share"))
 
-    file = name.lower().replace(" ", "-")
-    if name == PICTURES[0]:
-        numbers_button(numbers, key="inspect_over_head", name=file)
-        return
     figure = attention_heatmap(
         picture.pattern, prompt.tokens, current_palette(), causal=inside.config.causal, flow=picture.flow
     )
     width = room_for(prompt.shown, len(prompt.ids)) or "stretch"
-    chart(figure, key="inspect_over_map", numbers=numbers, name=file, width=width)
+    chart(figure, key="inspect_over_map", numbers=numbers, name=_file(name), width=width)
+
+
+def _file(name: str) -> str:
+    return name.lower().replace(" ", "-")
 
 
 def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:
@@ -196,17 +198,6 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
     ]
 
 
-def strip_columns(steps: list[Step]) -> Columns:
-    """A line for each number that is drawn; -inf where the mask hides a letter."""
-    lines = [
-        (place + 1, step.title, strip.label, index + 1, float("-inf") if value is None else value)
-        for place, step in enumerate(steps)
-        for strip in step.strips
-        for index, value in enumerate(strip.values)
-    ]
-    return dict(zip(("step", "title", "strip", "no.", "value"), zip(*lines, strict=True), strict=True))
-
-
 def _cell(inside: Inside, row: int) -> None:
     shown = inside.prompt.shown
     layer, head = head_on_view(inside)
@@ -224,7 +215,6 @@ def _cell(inside: Inside, row: int) -> None:
         st.caption(literal(cell_in_words(cell, shown, row, column)))
         steps = cell_steps(cell, shown, row, column)
         number_strips(steps, key="cell_steps")
-        numbers_button(lambda: strip_columns(steps), key="cell_numbers", name="one-look")
 
 
 def _choose(label: str, key: str, shown: list[str]) -> int:

@@ -9,8 +9,8 @@ from core.text.display import kind_of, visible
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
 from explorer.inside.spaces import axes_card, places_card, stream_card
-from explorer.inside.view import PLAIN, Inside, within
-from explorer.ui import card, current_palette
+from explorer.inside.view import Inside, within
+from explorer.ui import card, chart, current_palette
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
@@ -58,18 +58,18 @@ def draw(inside: Inside) -> None:
         points = _project(vectors, method, int(dimensions[0]))
         flat = dimensions == "2D"
         clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
-        st.plotly_chart(
+        chart(
             embedding_map(
                 points, shown, kinds, current_palette(), chosen=chosen, neighbours=[index for index, _ in close]
             ),
-            theme=None,
-            config={"displayModeBar": False, "scrollZoom": flat},
             key=MAP if flat else f"{MAP}_space",
+            numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=False)),
+            name=f"map-{method.lower()}",
             **clickable,
         )
     with right, card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"):
         st.selectbox("Letter", range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
-        st.plotly_chart(
+        chart(
             neighbour_bars(
                 [shown[index] for index, _ in close],
                 [kinds[index] for index, _ in close],
@@ -77,9 +77,9 @@ def draw(inside: Inside) -> None:
                 shown[chosen],
                 current_palette(),
             ),
-            theme=None,
-            config=PLAIN,
             key="neighbours",
+            numbers=lambda: {"token": [shown[index] for index, _ in close], "cosine": [cosine for _, cosine in close]},
+            name="neighbours",
         )
     if isinstance(inside.model, GPT):
         left, right = st.columns(2)

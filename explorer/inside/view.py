@@ -14,7 +14,6 @@ from explorer.prompt import Prompt
 from explorer.service import Opened
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
-PLAIN = {"displayModeBar": False}
 _LARGE = 20_000_000  # parameters
 
 

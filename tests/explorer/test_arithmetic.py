@@ -9,7 +9,7 @@ from core.inspection.cell import arithmetic
 from core.model import build_model
 from explorer.charts.attention import attention_heatmap
 from explorer.components.attention_arcs import attention_arcs
-from explorer.inside.arithmetic import cell_in_words, cell_steps, picture_in_words, strip_columns
+from explorer.inside.arithmetic import cell_in_words, cell_steps, picture_in_words
 
 SHOWN = list("hello")
 PATTERN = np.array([[1, 0, 0], [0.62, 0.38, 0], [0.5, 0.1, 0.4]], dtype=np.float32)
@@ -92,10 +92,3 @@ def test_what_has_flowed_is_not_called_a_look():
 def test_arcs_want_bytes_that_fit_their_tokens():
     with pytest.raises(ValueError, match="for 2 tokens"):
         attention_arcs(np.zeros((3, 3), dtype=np.uint8), ["a", "b"], row=0, key="arcs")
-
-
-def test_every_number_of_the_arithmetic_can_be_taken_along():
-    columns = strip_columns(cell_steps(cell(3, 1), SHOWN, 3, 1))
-    assert len(columns["value"]) == 3 * 8 + 2 * 5 + 5 * 8
-    assert columns["value"].count(float("-inf")) == 1
-    assert columns["strip"][-1] == "z" and columns["step"][-1] == 8

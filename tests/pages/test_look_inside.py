@@ -158,10 +158,11 @@ def test_a_damaged_run_is_a_sentence(app, damaged_run):
 def press(app: AppTest, view: str) -> AppTest:
     """Open a section, and wait until what it computes is there."""
     app.query_params["view"] = view
-    app.run()
-    while any(job for job in jobs._jobs.values() if not job.ended):
-        jobs._thread.submit(lambda: None).result()
+    before = None
+    while before != list(jobs._jobs):  # what is found may let the next computation begin
+        before = list(jobs._jobs)
         app.run()
+        jobs._thread.submit(lambda: None).result()
     return app.run()
 
 

@@ -1,0 +1,69 @@
+"""Look inside, as a person uses it: what is drawn can be taken along, and a head clicked off is missed."""
+
+import csv
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def page(server, open_page, trained_home) -> Page:
+    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    return open_page()
+
+
+def saved(page: Page, button: Locator) -> str:
+    with page.expect_download() as download:
+        button.click()
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str, str]]]:
+    """What the two buttons of a drawing save."""
+    svg = page.locator(f".st-key-{key}").get_by_role("button", name="SVG")
+    expect(svg).to_be_visible()
+    table = page.locator(f".st-key-{key}").get_by_role("button", name="CSV")
+    return ElementTree.fromstring(saved(page, svg)), list(csv.DictReader(saved(page, table).splitlines()))
+
+
+def test_what_is_drawn_can_be_taken_along(page, server):
+    page.goto(f"{server.url}/look_inside?view=Attention")
+    expect(page.locator(".arcs-letter").first).to_be_visible()
+    tokens = len(page.locator(".arcs-letter").all())
+    heads, looks = take_along(page, "inspect_board")
+    assert len(looks) == len({(row["layer"], row["head"]) for row in looks}) * tokens * (tokens + 1) / 2
+    assert heads.findall(".//{*}path")  # drawn as vectors, not as an image
+    assert not heads.findall(".//{*}image")
+    arcs, _ = take_along(page, "inspect_arcs")
+    written = "".join(text.text for text in arcs.findall(".//{*}text"))
+    assert written == "".join(page.locator(".arcs-letter").all_inner_texts())
+    strips, numbers = take_along(page, "cell_steps")
+    assert len(strips.findall(".//{*}text")) > len(numbers) > tokens
+
+    page.goto(f"{server.url}/look_inside?view=Embeddings")
+    expect(page.locator(".st-key-neighbours .js-plotly-plot")).to_be_visible()
+    bars, neighbours = take_along(page, "neighbours_take")
+    assert bars.tag.endswith("svg")
+    assert [float(row["cosine"]) for row in neighbours] == sorted(
+        (float(row["cosine"]) for row in neighbours), reverse=True
+    )
+
+
+def test_a_head_that_is_clicked_off_is_missed(page, server):
+    page.goto(f"{server.url}/look_inside?view=Surgery")
+    whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
+    expect(cut).to_contain_text("Nothing is silent yet")
+    loss = whole.locator("[data-testid=stMetricValue]").inner_text()
+    page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1").click()
+    expect(cut).to_contain_text("Without head 1.1")
+    expect(cut.locator("[data-testid=stMetricDelta]")).to_be_visible()
+    expect(cut.locator("[data-testid=stMetricValue]")).not_to_have_text(loss)
+    assert whole.locator("[data-testid=stMetricValue]").inner_text() == loss
+    expect(cut.locator("[data-testid=stCode]")).not_to_have_text(whole.locator("[data-testid=stCode]").inner_text())
+    page.locator(".st-key-surgery_undo button").click()
+    expect(cut).to_contain_text("Nothing is silent yet")
