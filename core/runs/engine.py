@@ -1,56 +1,29 @@
-"""The training of one run from its folder: begin or go on, obey commands, end well. No screen, no process handling."""
+"""The training of one run from its folder: step by step, obeying commands, to a good end. No screen."""
 
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from core.config import RunConfig
-from core.errors import (
-    ConfigError,
-    DiskFullError,
-    ExplorerError,
-    OutOfMemory,
-    OutOfMemoryEstimate,
-    Problem,
-    RunError,
-)
-from core.files import FULL
+from core.errors import ConfigError, RunError
 from core.knobs import turned
 from core.runs.deaths import taken_up
-from core.runs.exactness import settle
+from core.runs.failures import explain, write_end
 from core.runs.folder import RunFolder
 from core.runs.journal import Journal
 from core.runs.memory_kills import memory_kills
 from core.runs.order import beside_supervisors
-from core.runs.probes import probe_sentence
 from core.runs.processes import this_process
 from core.runs.records import Command, Status, Turn
+from core.runs.session import prepare, take_again
 from core.runs.steering import NO_TRAINING_OF_ITS_OWN, STEPS
 from core.runs.turns import TURN
 from core.settings import value_at
-from core.text.batches import split_ids
-from core.text.corpora import load_corpus, text_hash
-from core.text.ngrams import count_baselines
-from core.text.own_text import check_trainable
-from core.text.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
-from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
-from core.training.estimate import WORKER_BYTES, check_fits, memory_needed
-from core.training.hardware import Hardware, find_hardware, free_memory
-from core.training.trainer import Trainer
 
 POLL_SECONDS = 0.02  # between two looks for commands while training
 PAUSED_POLL_SECONDS = 0.05
-MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
 PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
-
-_DAMAGED = "The newest save was damaged; the one before it was used."
-# How torch says it on a processor, and on Apple's GPU.
-_OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 
 log = logging.getLogger(__name__)
 
@@ -112,14 +85,14 @@ def train_run(
         )
         folder.write_status(begun, durable=False)
         try:
-            return _Session(folder, home, begun, device, threads, on_status, stop_request or StopRequest()).run()
+            return _Attempt(folder, home, begun, device, threads, on_status, stop_request or StopRequest()).run()
         except KeyboardInterrupt:
-            _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
+            write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise
         except Exception as error:
-            explained = _explain(error)
+            explained = explain(error)
             reason = str(explained) if explained else f"{type(error).__name__}: {error}"
-            _write_end(folder, "failed", reason, explained.problem if explained else "")
+            write_end(folder, "failed", reason, explained.problem if explained else "")
             if explained and explained is not error:
                 raise explained from error
             raise
@@ -129,8 +102,8 @@ class _GivenUp(Exception):
     """Stopped by hand while there was no room to save."""
 
 
-class _Session:
-    """One attempt at a run: everything loaded, then the loop."""
+class _Attempt:
+    """One attempt at a run: step by step, with a look for commands in between."""
 
     def __init__(
         self,
@@ -142,45 +115,15 @@ class _Session:
         on_status: Callable[[Status], None] | None,
         stop_request: StopRequest,
     ):
-        self.folder, self._stop_request = folder, stop_request
-        record = folder.record()
-        config = record.config
-        hardware = find_hardware(device or config.train.device)
-        log.info("attempt %d at run %s. %s", status.attempt, folder.id, hardware.sentence)
-
-        text = load_corpus(config.data.corpus, home)
-        digest = text_hash(text)
-        if record.corpus_hash and record.corpus_hash != digest:
-            raise RunError(
-                f"The text {config.data.corpus!r} is no longer the one this run began with, so it cannot go on. "
-                "Start a new run on the new text."
-            )
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
-        checkpoint = latest_checkpoint(folder.checkpoints)
-        how = settle(record, hardware, threads or hardware.cores, home, begun=checkpoint is not None)
-        torch.set_num_threads(how.threads)
-        folder.update_record(corpus_hash=digest, **how.changes)
-        if how.notice and how.notice not in status.notice:
-            status = status.model_copy(update={"notice": f"{status.notice} {how.notice}".strip()})
-        tokenizer = self._tokenizer(text)
-        _check_memory(folder.config_now(), tokenizer.vocab_size, hardware, how.precision)
-        ids = torch.from_numpy(tokenizer.encode_array(text))
-        train_ids, val_ids = split_ids(ids, config.data.val_fraction)
-
-        self.trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision)
-        self._ahead = folder.turns()
-        if checkpoint:
-            load_checkpoint(checkpoint, self.trainer)
-            self._replay()
-        elif record.parent_step is not None:
-            load_weights(folder.start_path, self.trainer.model)
-        folder.cut_after(self.trainer.step if checkpoint else -1)
-        if damaged := newer_checkpoints(folder.checkpoints, checkpoint) if checkpoint else 0:
-            log.warning("%d save(s) newer than that of step %d are damaged", damaged, self.trainer.step)
-            status = status.model_copy(update={"notice": f"{status.notice} {_DAMAGED}".strip()})
-        sentence = probe_sentence(val_ids, tokenizer, config.model.block_size)
-        self.journal = Journal(folder, self.trainer, tokenizer, sentence, status, on_status, self._while_full)
-        self._count = lambda: asdict(count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size))
+        log.info("attempt %d", status.attempt)
+        session = prepare(folder, home, device, threads)
+        new = [notice for notice in session.notices if notice not in status.notice]
+        status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
+        self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
+        self.journal = Journal(
+            folder, session.trainer, session.tokenizer, session.probe_text, status, on_status, self._while_full
+        )
+        self._count, self._ahead = session.baselines, session.ahead
         self._allowed = math.inf  # steps to take before pausing
         self._pauses: dict[str, Command] = {}  # taken, and not done yet, by id
         self._stop_asked = False
@@ -227,30 +170,14 @@ class _Session:
             journal.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
         return journal.status
 
-    def _tokenizer(self, text: str) -> Tokenizer:
-        """The one this run began with; made from the text the first time."""
-        if self.folder.tokenizer_path.exists():
-            return load_tokenizer(self.folder.tokenizer_path)
-        if self.folder.record().config.data.tokenizer != "char":
-            raise RunError(
-                "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the "
-                "tokenizer to char."
-            )
-        tokenizer = CharTokenizer.from_text(text)
-        tokenizer.save(self.folder.tokenizer_path)
-        return tokenizer
-
     @property
     def _at_the_end(self) -> bool:
         return self.trainer.step >= self.trainer.config.train.steps
 
     def _replay(self) -> bool:
-        """Take the turns again that an earlier attempt took at this step, or on the way to it. True if there are."""
-        due = [turn for turn in self._ahead if turn.step <= self.trainer.step]
-        self._ahead = self._ahead[len(due) :]
-        for turn in due:
-            self.trainer.turn(turn.knob, turn.value)
-        return bool(due)
+        """Take the turns again that are due at this step. True if there are."""
+        before, self._ahead = self._ahead, take_again(self._ahead, self.trainer)
+        return len(self._ahead) < len(before)
 
     def _turn(self, command: Command) -> None:
         """Turn a knob, and write it down with the step it was turned at."""
@@ -343,56 +270,3 @@ class _Session:
         with beside_supervisors(self.folder.path.parent):
             asked = self._stop_request.reason or self.folder.waiting_commands()
             return not asked and self.journal.leave_paused()
-
-
-def _write_end(folder: RunFolder, state: str, reason: str, problem: Problem = "") -> None:
-    """Write how it ended; where even that cannot be written (disk full, run deleted), the log has to do."""
-    changes = {"state": state, "reason": reason, "problem": problem}
-    changes |= {"pid": None, "pid_started": None, "seconds_left": None, "notice": ""}
-    try:
-        folder.write_status(folder.status().model_copy(update=changes))
-    except RunError as error:
-        log.error("%s", error)
-
-
-def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precision: str) -> None:
-    """The machine may have filled up since the run was submitted; another run that has just ended may still hold some.
-
-    Raises OutOfMemoryEstimate.
-    """
-    needed, until = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
-    while True:
-        try:
-            # Torch, for one, this process holds already; on a GPU's memory it does not count.
-            held = WORKER_BYTES if hardware.device != "cuda" else 0
-            return check_fits(needed, hardware, free_memory(hardware) + held)
-        except OutOfMemoryEstimate:
-            if time.monotonic() >= until:
-                raise
-        time.sleep(PAUSED_POLL_SECONDS)
-
-
-def _was_out_of_memory(error: Exception) -> bool:
-    """torch has a type of its own for a GPU's memory only."""
-    if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-        return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def _explain(error: Exception) -> ExplorerError | None:
-    """The error in a sentence, where it is one that a user can do something about."""
-    if isinstance(error, ExplorerError):
-        return error
-    if _was_out_of_memory(error):
-        return OutOfMemory(
-            "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or end other "
-            "programs. The last save is kept."
-        )
-    if isinstance(error, OSError) and error.errno in FULL:
-        return DiskFullError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
-    if isinstance(error, OSError):
-        return RunError(
-            f"The system refused what training needs ({error.strerror or type(error).__name__}). "
-            "Check the disk and the permissions of the run's folder, then resume this run."
-        )
-    return None
