@@ -33,6 +33,7 @@ from explorer import service
 from explorer.inside.words import head_in_words, lens_in_words, map_in_words, next_in_words
 from explorer.prompt import read_prompt
 from explorer.run_reader import MOST_TOKENS, on_the_map
+from explorer.units import speaking_of, worded
 
 MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 MOST_CELLS = 2**19  # of attention in one frame, a byte each
@@ -87,10 +88,12 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
     path = _weights_at(folder, asked.step)
     if path.stat().st_size > _LIGHT_FILE:
         opened = service.open_model(folder.id, asked.step)
-        return _drawn(folder, asked, path, opened.model, opened.tokenizer)
+        with speaking_of(opened.tokenizer):
+            return _drawn(folder, asked, path, opened.model, opened.tokenizer)
     with one_thread():
         model, tokenizer, _ = load_model(folder, path)
-        return _drawn(folder, asked, path, model, tokenizer)
+        with speaking_of(tokenizer):
+            return _drawn(folder, asked, path, model, tokenizer)
 
 
 def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tok
     count, limit = len(prompt.ids), longest_seen(model)
     if count > limit:
         prompt = read_prompt(asked.prompt, tokenizer, limit)
-    cut = f"So many heads are drawn for the last {limit} of your {count} letters." if count > limit else ""
+    cut = worded(f"So many heads are drawn for the last {limit} of your {count} letters.") if count > limit else ""
     frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown, "cut": cut}
     anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None
     frame["map"] = _map(folder, model, tokenizer, anchor or path)
@@ -136,7 +139,7 @@ def _attention(model: GPT | Bigram, ids: list[int]) -> dict[str, Any] | None:
         "heads": heads,
         "length": len(ids),
         "bytes": b64encode(to_bytes(patterns).tobytes()).decode("ascii"),
-        "words": [head_in_words(pattern, causal) for layer in patterns for pattern in layer],
+        "words": [worded(head_in_words(pattern, causal)) for layer in patterns for pattern in layer],
     }
 
 
@@ -157,7 +160,11 @@ def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) ->
     ]
     others = np.flatnonzero(best[:, -1] != best[-1, -1])  # stages that would answer otherwise
     return {
-        "next": {"guesses": guesses, "others": tokenizer.vocab_size - len(guesses), "words": next_in_words(guesses)},
+        "next": {
+            "guesses": guesses,
+            "others": tokenizer.vocab_size - len(guesses),
+            "words": worded(next_in_words(guesses)),
+        },
         "lens": {
             "tokens": [visible(tokens[ids[place]]) for place in places],
             "truth": [visible(tokens[id]) for id in ids[places[0] + 1 :]],
@@ -187,7 +194,7 @@ def _map(folder: RunFolder, model: GPT | Bigram, tokenizer: Tokenizer, anchor: P
         "tokens": [visible(token) for token in tokens],
         "kinds": [kind_of(token) for token in tokens],
         "xy": np.round(on_the_map(points, fixed), 4).tolist(),
-        "words": map_in_words(points, fixed),
+        "words": worded(map_in_words(points, fixed)),
     }
 
 

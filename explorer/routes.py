@@ -127,7 +127,7 @@ async def frame(request: Request) -> Response:
         return folder
     prompt, anchor = request.query_params.get("prompt", ""), request.query_params.get("anchor", "")
     if len(prompt) > LONGEST_PROMPT:
-        return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} letters.", status_code=400)
+        return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} characters.", status_code=400)
     asked = Asked(request.path_params["step"], prompt, int(anchor) if re.fullmatch("[0-9]{1,9}", anchor) else None)
     try:
         made = await frame_bytes(folder, asked)

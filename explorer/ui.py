@@ -12,6 +12,7 @@ from explorer.charts.numbers import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components._assets import ASSETS
 from explorer.components.save_drawing import save_drawing
+from explorer.units import worded
 
 
 def page_header(title: str, caption: str = "") -> None:
@@ -41,9 +42,9 @@ def card(
         height: "content", or "stretch" to be as high as what stands beside it.
     """
     with st.container(border=True, key=key, height=height):
-        st.markdown(f"##### {title}", help=more or None)
+        st.markdown(f"##### {worded(title)}", help=worded(more) or None)
         if note:
-            st.caption(note)
+            st.caption(worded(note))
         yield
 
 
@@ -99,6 +100,11 @@ def show_error(error: ExplorerError | str) -> None:
 def literal(text: str) -> str:
     """Text as Markdown that shows exactly this text: no formatting, no links, no images."""
     return "".join("\\" + letter if letter in "\\`*_{}[]()<>#+-.!|$~:&^=" else letter for letter in text)
+
+
+def sentence(text: str) -> str:
+    """A sentence of ours, which may quote tokens: exactly as it is, but for the word for what the model reads."""
+    return literal(worded(text))
 
 
 def empty_state(text: str, page: str, label: str, *, query: dict[str, str] | None = None) -> None:

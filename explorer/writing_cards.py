@@ -14,6 +14,7 @@ from explorer.components.token_text import token_text
 from explorer.forms import setting_input, widget_key
 from explorer.prompt import Prompt, read_prompt
 from explorer.ui import card, literal, show_error
+from explorer.units import unit, worded
 from explorer.written import written_tokens
 
 LONGEST_PROMPT = 2000  # characters; it travels in an address
@@ -78,7 +79,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     ):
         asked = state.recall("writing")
         if not asked or asked["run"] != folder.id:
-            st.caption("Press **Write**, and the text appears here letter by letter.")
+            st.caption(worded("Press **Write**, and the text appears here letter by letter."))
             return
         try:
             if (asked["typed"], asked["settings"]) != (typed, settings):
@@ -116,7 +117,7 @@ def _in_one_piece(opened: service.Opened, prompt: Prompt, asked: dict) -> None:
         for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
             tokens.append(token)
             if len(tokens) % 10 == 0:
-                bar.progress(len(tokens) / total, f"Writing … {len(tokens)} of {total} letters")
+                bar.progress(len(tokens) / total, f"Writing … {len(tokens)} of {total} {unit()}")
         bar.empty()
         written = (asked["go"], tokens)
         state.remember("written", written)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer import state, writing_cards
 from explorer.run_choice import open_chosen
+from explorer.units import speaking_of
 
 folder, opened = open_chosen(
     "Generate",
@@ -18,5 +19,5 @@ if "generate_prompt" not in st.session_state:
 left, right = st.columns([4, 10])
 with left:
     typed, settings = writing_cards.ask(folder)
-with right:
+with right, speaking_of(opened.tokenizer):
     writing_cards.written_card(folder, typed, settings)

@@ -11,6 +11,7 @@ from explorer.inside.view import Inside
 from explorer.prompt import example_prompt, read_prompt
 from explorer.run_choice import choose_run
 from explorer.ui import literal, show_error
+from explorer.units import speaking_of
 
 folder = choose_run(
     "Look inside",
@@ -38,6 +39,7 @@ if section.prompt and not prompt.ids:
     st.info("Type a few letters that the model knows, and you see what it makes of them.")
 else:
     try:
-        section.draw(Inside(folder, opened, prompt, clock))
+        with speaking_of(opened.tokenizer):
+            section.draw(Inside(folder, opened, prompt, clock))
     except ExplorerError as error:  # the run's text is gone, say
         show_error(error)

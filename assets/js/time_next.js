@@ -27,7 +27,7 @@ export default function (component) {
           now.set(token, row);
           row.style.transform = `translateY(${HEIGHT * index}px)`;
           row.querySelector(".bars-fill").style.cssText = `width: ${Math.max(0.4, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted}`;
-          row.lastChild.textContent = percent(share);
+          row.lastChild.textContent = percent(share, "< 0.1 %");
         });
         for (const [token, row] of rows) if (!now.has(token)) row.remove();
         rows = now;

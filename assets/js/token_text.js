@@ -67,10 +67,10 @@ export default function (component) {
       const count = tokens.length;
       if (source) {
         const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
-        told.textContent = count ? `${count} of ${data.total} letters, ${Math.round(rate)} a second` : "The model starts to write …";
+        told.textContent = count ? `${count} of ${data.total} ${data.unit}, ${Math.round(rate)} a second` : "The model starts to write …";
       } else if (count) {
         const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
-        told.textContent = `${count} letters, each on average like choosing among ${Math.exp(surprise).toFixed(1)}`;
+        told.textContent = `${count} ${data.unit}, each on average like choosing among ${Math.exp(surprise).toFixed(1)}`;
       }
       stop.hidden = !source;
       copy.hidden = !count;
@@ -96,7 +96,7 @@ export default function (component) {
       pinned = shown = -1;
       told.classList.remove("problem");
       text.replaceChildren(element("span", "prompt", data.prompt));
-      panel.replaceChildren(element("div", "hint", "Point at a letter to see what else the model considered there."));
+      panel.replaceChildren(element("div", "hint", `Point at a ${data.unit.slice(0, -1)} to see what else the model considered there.`));
       data.tokens.forEach(add);
       if (tokens.length) explain(0);
       if (!data.url) return tell();
@@ -141,6 +141,7 @@ export default function (component) {
       panel.replaceChildren(head);
       for (const row of rows) {
         const line = element("div", row === own ? "panel-row own" : "panel-row");
+        line.classList.toggle("pieces", data.unit === "tokens"); // longer than letters are
         const track = element("span", "panel-track");
         const fill = element("span", "panel-fill");
         fill.style.width = `${Math.max(1, row.p * 100)}%`;

@@ -6,6 +6,7 @@ import numpy as np
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.units import worded
 
 _arcs = component(
     "attention_arcs",
@@ -52,7 +53,7 @@ def attention_arcs(
             "bytes": b64encode(np.ascontiguousarray(pattern).tobytes()).decode("ascii"),
             "row": row,
             "name": name,
-            **(_FLOWS if flow else _LOOKS),
+            **{word: worded(text) for word, text in (_FLOWS if flow else _LOOKS).items()},
             "palettes": both_palettes(),
         },
         on_picked_change=lambda: None,

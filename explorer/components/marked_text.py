@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
+from explorer.units import worded
 
 _marked = component("marked_text", js=["mount.js", "marked_text.js"], css=["tokens.css", "marked_text.css"])
 
@@ -39,7 +40,7 @@ def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool 
                 }
                 for row in rows
             ],
-            "note": note,
+            "note": worded(note),
             "breaks": breaks,
             "palettes": both_palettes(),
         },

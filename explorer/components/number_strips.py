@@ -6,6 +6,7 @@ from typing import Literal
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.units import worded
 
 _strips = component(
     "number_strips",
@@ -49,4 +50,10 @@ class Step:
 
 def number_strips(steps: Sequence[Step], *, key: str) -> None:
     """Draw the steps in their order."""
-    _strips(key=key, data={"steps": [asdict(step) for step in steps], "palettes": both_palettes()})
+    _strips(
+        key=key,
+        data={
+            "steps": [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps],
+            "palettes": both_palettes(),
+        },
+    )

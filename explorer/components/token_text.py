@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
+from explorer.units import unit
 from explorer.written import WrittenToken
 
 _text = component("token_text", js=["mount.js", "tokens.js", "token_text.js"], css=["tokens.css", "token_text.css"])
@@ -35,6 +36,7 @@ def token_text(
             "url": url,
             "tokens": list(tokens),
             "total": total,
+            "unit": unit(),
             "palettes": both_palettes(),
         },
     )

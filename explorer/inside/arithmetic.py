@@ -15,7 +15,8 @@ from explorer.components.attention_arcs import attention_arcs
 from explorer.components.number_strips import Step, Strip, number_strips
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside, head_on_view, within
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, sentence
+from explorer.units import worded
 
 PICTURE, QUERY, KEY = "inspect_over", "cell_query", "cell_key"
 PICTURES = ("This head", "Mean of its layer", "Maximum of its layer", "Rollout")
@@ -49,7 +50,7 @@ def draw(inside: Inside) -> None:
             "Picture", PICTURES, default=PICTURES[0], required=True, key=PICTURE, label_visibility="collapsed"
         )
         picture = _picture(inside, name)
-        st.caption(literal(picture_in_words(picture.pattern, prompt.shown, picture.words, picture.flow)))
+        st.caption(sentence(picture_in_words(picture.pattern, prompt.shown, picture.words, picture.flow)))
         picked = attention_arcs(
             to_bytes(picture.pattern),
             prompt.shown,
@@ -212,13 +213,15 @@ def _cell(inside: Inside, row: int) -> None:
         cell = kept(
             model, ("cell", layer, head, row, column, *ids), lambda: arithmetic(model, ids, layer, head, row, column)
         )
-        st.caption(literal(cell_in_words(cell, shown, row, column)))
+        st.caption(sentence(cell_in_words(cell, shown, row, column)))
         steps = cell_steps(cell, shown, row, column)
         number_strips(steps, key="cell_steps")
 
 
 def _choose(label: str, key: str, shown: list[str]) -> int:
-    return st.selectbox(label, range(len(shown)), key=key, format_func=lambda place: f"{place + 1}: '{shown[place]}'")
+    return st.selectbox(
+        worded(label), range(len(shown)), key=key, format_func=lambda place: f"{place + 1}: '{shown[place]}'"
+    )
 
 
 def _patterns(inside: Inside) -> np.ndarray:

@@ -13,6 +13,7 @@ from explorer.inside.predictions import next_card
 from explorer.inside.view import Inside, choose_head, head_on_view, open_head
 from explorer.inside.words import head_in_words, heads_in_words
 from explorer.ui import card, chart, current_palette
+from explorer.units import worded
 
 MOST_GUESSES_BESIDE = 6
 
@@ -54,7 +55,7 @@ def _still(inside: Inside) -> None:
             layer, head = choose_head(inside)
         pattern = patterns[layer, head]
         which = "earlier letters" if causal else "letters"
-        title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
+        title.markdown(worded(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"))
         st.caption(head_in_words(pattern, causal))
         attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
         chart(

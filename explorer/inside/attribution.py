@@ -13,7 +13,8 @@ from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.inside.kept import kept
 from explorer.inside.tokens import MOST_OFFERED, choose_token, likeliest
 from explorer.inside.view import Inside
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, literal, sentence
+from explorer.units import worded
 
 TOKEN, RIVAL = "said_token", "said_rival"
 _NOBODY, _AVERAGE = -1, -2  # among the rivals, beside tokens
@@ -44,7 +45,7 @@ def draw(inside: Inside) -> None:
             st.info(literal(str(error)))
             return
         said = attribution_in_words(found, inside, against)
-        st.caption(literal(said))
+        st.caption(sentence(said))
         shares = found.shares()
         chart(
             attribution_bars(strongest(_felt(shares)), current_palette()),
@@ -79,7 +80,10 @@ def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Liter
     choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
     if st.session_state.get(RIVAL) not in choices:
         st.session_state[RIVAL] = _NOBODY
-    tokens, own = inside.tokenizer.tokens, {_NOBODY: "nothing (the score itself)", _AVERAGE: "the average letter"}
+    tokens, own = (
+        inside.tokenizer.tokens,
+        {_NOBODY: "nothing (the score itself)", _AVERAGE: worded("the average letter")},
+    )
     rival = st.selectbox(
         "Compared with", choices, key=RIVAL, format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'"
     )

@@ -11,6 +11,7 @@ from explorer.charts.prediction import neighbour_bars
 from explorer.inside.spaces import axes_card, places_card, stream_card
 from explorer.inside.view import Inside, within
 from explorer.ui import card, chart, current_palette
+from explorer.units import worded
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
@@ -68,7 +69,7 @@ def draw(inside: Inside) -> None:
             **clickable,
         )
     with right, card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"):
-        st.selectbox("Letter", range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
+        st.selectbox(worded("Letter"), range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
         chart(
             neighbour_bars(
                 [shown[index] for index, _ in close],

@@ -10,7 +10,7 @@ from explorer.charts.numbers import Columns
 from explorer.charts.words import percent, room_for
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, sentence
 
 _MORE = (
     "The **logit lens** (nostalgebraist 2020): the model is stopped after each block, and what it has so far goes "
@@ -30,7 +30,7 @@ def draw(inside: Inside) -> None:
     read = inside.prompt.shown
     written = [*read, *(cell[0] for row in shown for cell in row)]
     with card("What would it say after each block?", more=_MORE, key="card_lens"):
-        st.caption(literal(lens_in_words(lens, shown, read)))
+        st.caption(sentence(lens_in_words(lens, shown, read)))
         chart(
             lens_heatmap(shown, lens.probabilities, lens.settled, read, current_palette()),
             key="lens",

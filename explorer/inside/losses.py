@@ -22,7 +22,7 @@ from explorer.inside.kept import kept
 from explorer.inside.material import material, windows
 from explorer.inside.view import Inside
 from explorer.jobs import result_of
-from explorer.ui import card, chart, current_palette, literal, show_error
+from explorer.ui import card, chart, current_palette, sentence, show_error
 from explorer.words import loss_in_words
 from explorer.written import foreseen_tokens
 
@@ -127,7 +127,7 @@ def _kind_card(inside: Inside, losses: np.ndarray, pieces: Tensor) -> None:
         "Which letters are hard to foresee?",
         more="The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
         "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
-        "several letters counts as its first one.",
+        "several characters counts as its first one.",
         key="card_loss_kind",
     ):
         st.caption(kinds_in_words(kinds, unit))
@@ -155,7 +155,7 @@ def _passage_card(inside: Inside, unit: str) -> None:
     ):
         found = kept(inside.model, ("foreseen", *ids), lambda: foresight(inside.model, ids))
         tokens = foreseen_tokens(ids[1:], found, inside.tokenizer)
-        st.caption(literal(passage_in_words([token["p"] for token in tokens], [token["visible"] for token in tokens])))
+        st.caption(sentence(passage_in_words([token["p"] for token in tokens], [token["visible"] for token in tokens])))
         token_text(
             prompt=inside.tokenizer.tokens[ids[0]],
             go=f"{inside.key} {turned}",

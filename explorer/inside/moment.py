@@ -12,6 +12,7 @@ from explorer.inside.view import head_of
 from explorer.run_choice import step_line
 from explorer.service import Opened
 from explorer.ui import literal, show_error
+from explorer.writing import LONGEST_PROMPT
 
 _NOTE = " · everything below is the model as it was then"
 
@@ -32,6 +33,7 @@ def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock | None:
     if not service.live_streams():
         return None
     moments = folder.moments() or [opened.step]
+    prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
     return Clock("a", folder.id, prompt, moments, opened.step, _anchor(folder, moments), head_of(opened.model))
 
 

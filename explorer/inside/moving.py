@@ -14,6 +14,7 @@ from explorer.components.time_machine import (
 from explorer.inside.view import Inside, choose_head, open_head
 from explorer.inside.words import heads_in_words
 from explorer.ui import card
+from explorer.units import worded
 
 MAP_HEIGHT = 380  # pixels
 _LENS = (
@@ -72,7 +73,7 @@ def _one_head(inside: Inside, clock: Clock) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inside)
         which = "earlier letters" if inside.config.causal else "letters"
-        title.markdown(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?")
+        title.markdown(worded(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"))
         moving_head(clock, key=_key("inspect_heatmap", clock))
 
 

@@ -18,7 +18,7 @@ from explorer.inside.kept import kept
 from explorer.inside.material import training_ids
 from explorer.inside.view import Inside, within
 from explorer.jobs import result_of
-from explorer.ui import card, chart, current_palette, literal, show_error
+from explorer.ui import card, chart, current_palette, literal, sentence, show_error
 
 LAYER, NEURON = "neuron_layer", "neuron"
 PIECE = 64  # tokens
@@ -99,7 +99,7 @@ def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
             return
         tokens = inside.tokenizer.tokens
         at = [visible(tokens[int(pieces[place.window, place.position])]) for place in found]
-        st.caption(literal(excitement_in_words(found, at)))
+        st.caption(sentence(excitement_in_words(found, at)))
         most = max([1e-6, *(place.value for place in found)])
         rows = [
             _row(
@@ -121,7 +121,7 @@ def _prompt_card(inside: Inside, layer: int, neuron: int) -> None:
         values = kept(inside.model, (name, *ids), lambda: record(inside.model, ids, [name])[name])[:, neuron]  # (T,)
         strongest = int(values.argmax())
         st.caption(
-            literal(
+            sentence(
                 f"Over your prompt it goes from {values.min():.2f} to {values.max():.2f}, the most at "
                 f"'{inside.prompt.shown[strongest]}', letter {strongest + 1}."
             )
@@ -146,7 +146,7 @@ def _writing_card(inside: Inside, layer: int, neuron: int) -> None:
             st.info(literal(str(error)))
             return
         raised, lowered = _named(inside, found)
-        st.caption(literal(writing_in_words(raised, lowered)))
+        st.caption(sentence(writing_in_words(raised, lowered)))
         chart(
             writing_bars(raised, lowered, current_palette()),
             key="neuron_writing",

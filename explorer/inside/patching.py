@@ -20,7 +20,7 @@ from explorer.inside.tokens import choose_token, likeliest
 from explorer.inside.view import Inside
 from explorer.jobs import known, result_of
 from explorer.prompt import NEWLINE_SIGN, Prompt, read_prompt
-from explorer.ui import card, chart, current_palette, literal, show_error
+from explorer.ui import card, chart, current_palette, literal, sentence, show_error
 
 OTHER = "inspect_prompt_2"
 WHAT, ANSWER, RIVAL = "patch_what", "patch_answer", "patch_rival"
@@ -69,7 +69,7 @@ def _map(inside: Inside, other: Prompt, what: str, answer: int, rival: int) -> N
     found = result_of(key, work, "Swapping one place after another")
     if found is None:
         return
-    st.caption(literal(map_in_words(found, what, clean.shown, corrupted.shown)))
+    st.caption(sentence(map_in_words(found, what, clean.shown, corrupted.shown)))
     tokens = inside.tokenizer.tokens
     chart(
         patch_heatmap(

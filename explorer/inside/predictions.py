@@ -12,6 +12,7 @@ from explorer.inside.kept import kept
 from explorer.inside.moving import next_letters
 from explorer.inside.view import Inside
 from explorer.ui import card, chart, current_palette
+from explorer.units import worded
 from explorer.written import WrittenToken, foreseen_tokens
 
 MOST_GUESSES = 12
@@ -40,7 +41,7 @@ def foreseen_card(inside: Inside) -> None:
         key="card_foreseen",
     ):
         if len(prompt.ids) < 2:
-            st.caption("Type at least two letters.")
+            st.caption(worded("Type at least two letters."))
             return
         token_text(
             prompt=prompt.tokens[0],

@@ -14,7 +14,7 @@ from explorer.charts.spaces import axes_map, cosine_heatmap
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside, within
 from explorer.prompt import NEWLINE_SIGN
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, literal, sentence
 
 MOST_PLACES = 128
 _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
@@ -51,7 +51,7 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
             return
         shown = [visible(token) for token in tokens]
         left_out = f" Left out, as the model has no such letters here: {strange}." if strange else ""
-        st.caption(literal(axis_in_words(points[:, 0], ends[0], shown) + left_out))
+        st.caption(sentence(axis_in_words(points[:, 0], ends[0], shown) + left_out))
         names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
         chart(
             axes_map(points, shown, [kind_of(token) for token in tokens], names, current_palette()),
@@ -92,7 +92,7 @@ def stream_card(inside: Inside) -> None:
         within(_STAGE, len(stream))
         stage = st.select_slider("Stage", range(len(stream)), key=_STAGE, format_func=words.__getitem__)
         shown = inside.prompt.shown
-        st.caption(literal(stream_in_words(stream, stage, ids)))
+        st.caption(sentence(stream_in_words(stream, stage, ids)))
         points = project(stream[stage], "pca", 2)
         chart(
             embedding_map(points, shown, inside.prompt.kinds, current_palette()),
@@ -133,7 +133,7 @@ def places_card(inside: Inside) -> None:
         places = list(range(1, len(vectors) + 1, stride))
         alike = cosines(vectors[::stride])
         thinned = f" Every {stride}th place is drawn." if stride > 1 else ""
-        st.caption(literal(places_in_words(cosines(vectors)) + thinned))
+        st.caption(sentence(places_in_words(cosines(vectors)) + thinned))
         names = [str(place) for place in places]
         chart(
             cosine_heatmap(alike, places, current_palette()),

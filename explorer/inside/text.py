@@ -19,7 +19,7 @@ from explorer.components.marked_text import MarkedRow, marked_text
 from explorer.inside.material import training_ids
 from explorer.inside.view import Inside
 from explorer.jobs import result_of
-from explorer.ui import card, literal, show_error
+from explorer.ui import card, sentence, show_error
 
 LENGTH, FEWER = 400, 100  # tokens that are written; fewer by large models
 CHANCE, CHANCE_PIECES = 12, 4  # up to so many letters, or pieces of words, agree by chance
@@ -29,7 +29,7 @@ _MORE = (
     "The model writes on from your prompt, and every stretch of it is looked up in the text that it was trained on. "
     "A **span** is a stretch that stands there word for word and cannot be made longer at either end; the darker, the "
     "longer. Short spans mean nothing: any English text shares *the king of* with Shakespeare. From about twelve "
-    "letters on, chance ends and memory begins. A model that was trained for long on little text copies more."
+    "characters on, chance ends and memory begins. A model that was trained for long on little text copies more."
 )
 
 
@@ -74,7 +74,7 @@ def draw(inside: Inside) -> None:
         spans = copied_spans(written.matches, shortest)
         shown = [visible(inside.tokenizer.tokens[id]) for id in written.ids]
         covered = copied_lengths(written.matches, shortest)
-        st.caption(literal(copied_in_words(covered, spans, shown, shortest, unit)))
+        st.caption(sentence(copied_in_words(covered, spans, shown, shortest, unit)))
         words = [""] * len(written.ids)
         for span in sorted(spans, key=lambda span: span.length):
             words[span.start : span.start + span.length] = [_place(inside, span, source, unit)] * span.length

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.text.display import visible
 from core.text.tokenizer import Tokenizer
+from explorer.units import worded
 
 MOST_OFFERED = 100  # a select of 50,257 tokens would be megabytes
 
@@ -22,4 +23,6 @@ def choose_token(
     """A select of tokens; what was chosen before stays only while it is still offered."""
     if st.session_state.get(key) not in offered:
         st.session_state[key] = default
-    return st.selectbox(label, offered, key=key, format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'", help=help)
+    return st.selectbox(
+        worded(label), offered, key=key, format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'", help=help
+    )

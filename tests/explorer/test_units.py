@@ -1,0 +1,30 @@
+import pytest
+
+from core.text.bpe import BPETokenizer
+from core.text.tokenizer import CharTokenizer
+from explorer.units import speaking_of, unit, worded
+from tests.core.interop.conftest import bpe_folder  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def pieces(bpe_folder):  # noqa: F811
+    return BPETokenizer.from_folder(bpe_folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("Which earlier letters does each letter look at?", "Which earlier tokens does each token look at?"),
+        ("Letter", "Token"),
+        ("'·letter' (letter 2) looks 3 % at 'letters', 1 back.", "'·letter' (token 2) looks 3 % at 'letters', 1 back."),
+        ("What becomes of your prompt's letters?", "What becomes of your prompt's tokens?"),
+        ("a place in the text: …“a love letter”…", "a place in the text: …“a love letter”…"),
+        ("newsletters", "newsletters"),
+    ],
+)
+def test_sentences_speak_of_what_the_model_reads(pieces, written, told):
+    with speaking_of(pieces):
+        assert worded(written) == told and unit() == "tokens"
+        with speaking_of(CharTokenizer.from_text("ab")):
+            assert worded(written) == written
+    assert worded(written) == written and unit() == "letters"
