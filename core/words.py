@@ -10,3 +10,19 @@ def memory_in_words(bytes: int) -> str:
         size, unit = size / 2**10, larger
     decimals = 1 if unit in ("GB", "TB") and size < 9.95 else 0
     return f"{size:,.{decimals}f} {unit}"
+
+
+def duration_in_words(seconds: float) -> str:
+    """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 600 and seconds % 60:
+        return f"{seconds // 60} min {seconds % 60} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    if seconds < 2 * 365 * 86_400:
+        return f"{seconds // 86_400:,} days"
+    return f"{seconds // (365 * 86_400):,} years"

@@ -5,10 +5,11 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.presets import preset
 from core.runs.folder import RunFolder
+from core.words import duration_in_words
 from explorer import service, state
 from explorer.run_rows import RunRow, corpus_titles, draw_state, read_rows
 from explorer.ui import card, literal, show_error
-from explorer.words import duration_in_words, loss_in_words, model_in_words, when_in_words
+from explorer.words import loss_in_words, model_in_words, when_in_words
 
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains

@@ -20,6 +20,7 @@ from explorer import service
 from explorer.routes import api_routes
 from explorer.state import ROOT
 from explorer.streams import Feeds
+from explorer.trials import end_trial
 
 _COLLECT_EVERY = 60.0  # seconds
 
@@ -62,6 +63,7 @@ def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) 
             yield {}
         collecting.cancel()
         service.serve_live_streams(False)
+        await asyncio.to_thread(end_trial)
         await asyncio.to_thread(service.close)
 
     return st.App(ROOT / "explorer" / "app.py", lifespan=lifespan, routes=api_routes(feeds, base_path))

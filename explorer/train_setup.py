@@ -15,9 +15,9 @@ from core.settings import Setting, fields_of
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
-from core.training.estimate import Estimate, check_fits, estimate
+from core.training.estimate import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
-from core.words import memory_in_words
+from core.words import duration_in_words, memory_in_words
 from explorer import service
 from explorer.components.live import get_ready
 from explorer.fork_cards import Parent, draw_beginning, parent_asked
@@ -32,10 +32,11 @@ from explorer.state import (
     view_run,
     write_draft,
 )
+from explorer.trials import end_trial, tried
 from explorer.ui import card, page_header, show_error
-from explorer.words import duration_in_words
 
 _ACROSS = 3  # settings side by side
+_LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
 _OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
 
 
@@ -167,11 +168,9 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
             text = load_corpus(config.data.corpus, service.home())
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         hardware = service.hardware(config.train.device)
-        choice, speed = service.run_precision(config), service.run_speed(config)
+        choice = service.run_precision(config)
         known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
-        figures = estimate(config, known, speed, choice.precision)
-        _draw_estimate(figures)
-        check_fits(figures.memory_bytes, hardware, memory_in_turn(hardware))
+        check_fits(_draw_estimate(config, known).memory_bytes, hardware, memory_in_turn(hardware))
         st.caption(f"{hardware.sentence} It computes in {choice.sentence}")
     except ExplorerError as error:
         show_error(error)
@@ -188,12 +187,30 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     )
 
 
-def _draw_estimate(figures: Estimate) -> None:
+def _draw_estimate(config: RunConfig, vocab_size: int) -> Estimate:
+    """What it will take, as reckoned; and as tried out, as soon as that is known."""
+    correction, under_way = tried(config, vocab_size)
+    reckoned = service.run_speed(config), service.run_precision(config).precision
+    figures = estimate(config, vocab_size, *reckoned, correction or Correction())
     st.markdown(
         f"**{figures.parameters:,}** parameters  \n"
-        f"**{memory_in_words(figures.memory_bytes)}** while it trains  \n"
+        f"**{memory_in_words(figures.memory_bytes)}** to train it, {memory_in_words(WORKER_BYTES)} for PyTorch  \n"
         f"about **{duration_in_words(figures.seconds)}** on this machine"
     )
+    if correction:
+        st.caption("Tried out: a few real steps of this very model, on this machine.")
+    elif under_way:
+        st.caption("Reckoned from this machine's speed; a few real steps of this very model are being tried ...")
+        st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
+    else:
+        st.caption("Reckoned from this machine's speed.")
+    return figures
+
+
+def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
+    """Draws the page anew once the trial is over."""
+    if not tried(config, vocab_size).under_way:
+        st.rerun()
 
 
 def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
@@ -205,6 +222,7 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
             folder = fork(service.home(), parent.folder, parent.step, config)
         else:
             folder = RunFolder.create(service.home(), config)
+        end_trial()
         service.supervisor().submit(folder)
     except ExplorerError as error:
         notify(str(error))

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.text.display import visible
+from core.words import duration_in_words
 from explorer import service
 from explorer.charts.loss import loss_columns, loss_figure
 from explorer.charts.marks import Mark
@@ -15,7 +16,7 @@ from explorer.train_board import draw_table, draw_title, look_title, open_on_vie
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
 from explorer.ui import card, chart, current_palette
-from explorer.words import duration_in_words, loss_in_words, turn_in_words
+from explorer.words import loss_in_words, turn_in_words
 
 
 def draw_still_board(run_id: str) -> None:

@@ -8,16 +8,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.commands import exchange, generate, lists, train, turn, work
+from core.commands import estimate, exchange, generate, lists, train, turn, work
 from core.errors import ExplorerError
 
-_COMMANDS = (train, turn, generate, lists, exchange, work)
+_COMMANDS = (train, turn, estimate, generate, lists, exchange, work)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
     parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
-    names = "{train,resume,turn,generate,runs,corpora,presets,import,export}"
+    names = "{train,resume,turn,estimate,generate,runs,corpora,presets,import,export}"
     commands = parser.add_subparsers(required=True, metavar=names)
     for module in _COMMANDS:
         module.add_to(commands)

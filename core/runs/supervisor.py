@@ -187,6 +187,11 @@ class Supervisor:
         """The ids of the runs that wait, the next one first."""
         return self.queue.waiting()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything trains here, or is about to; also from somebody's shell."""
+        return bool(self.queue.active() or self.queue.waiting())
+
     def check(self) -> None:
         """One look at everything: who has died, who has ended, who may begin."""
         with self._turn():

@@ -1,9 +1,12 @@
 """What a run will cost, told before it starts: parameters, memory, time."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from core.config import RunConfig
+from core.config import GenerationConfig, RunConfig
 from core.errors import OutOfMemoryEstimate
+from core.generation import first_seen
+from core.settings import Config
 from core.training.hardware import Hardware, free_memory
 from core.training.speed import MachineSpeed, step_seconds
 from core.training.work import work_per_token
@@ -11,7 +14,7 @@ from core.words import memory_in_words
 
 FLOAT_BYTES = 4
 _MUON_ROOM = 5  # times its matrices: looking ahead, put together by shape, and turned into a step
-WORKER_BYTES = 400 * 2**20  # Python with torch loaded, and room for the text
+WORKER_BYTES = 480 * 2**20  # Python with torch loaded, and room for the text
 _MEASURED_TOKENS = 2048  # at once, as the trainer does; more where a batch is larger
 # Seconds beside training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
 # opening, the first touch of memory and the loop are assumed, not measured each by itself.
@@ -23,6 +26,8 @@ _LOOK_SECONDS = 0.004  # at the board's sentence, besides reading it
 _TAKEN_SECONDS = 4e-10  # a byte, the first time it is taken from the system
 _LOOKS_EVERY, _LOOKS_SHARE = 0.4, 0.05  # seconds; and of all time at most
 _BETWEEN_STEPS = 0.00003  # the loop around a step
+_STREAMED = 3  # numbers that are only read, one after the other, in the time of one that is read here and written there
+_FORGET = GenerationConfig().forget
 
 
 @dataclass(frozen=True)
@@ -42,18 +47,33 @@ class Estimate:
     flops_per_token: float
 
 
-def estimate(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Estimate:
+class Correction(Config):
+    """How many times as long as reckoned it really takes, as `core.training.trial` finds out; 1 where it was right."""
+
+    step: float = 1.0
+    measuring: float = 1.0
+    writing: float = 1.0
+
+
+def estimate(
+    config: RunConfig,
+    vocab_size: int,
+    speed: MachineSpeed,
+    precision: str,
+    correction: Correction = Correction(),  # noqa: B008 - frozen
+) -> Estimate:
     """Count the parameters and estimate memory and time, without building the model.
 
-    Time: what `speed` has measured of this machine, applied to these settings.
+    Time: what `speed` has measured of this machine, applied to these settings, times what a trial of them has shown.
     """
     work, train = work_per_token(config.model, vocab_size, precision), config.train
     memory = memory_needed(config, vocab_size, precision)
-    training = train.steps * (step_seconds(config, vocab_size, speed, precision) + _BETWEEN_STEPS)
+    step = step_seconds(config, vocab_size, speed, precision) * correction.step
+    measurements, texts = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
-        training
-        + _measuring_seconds(config, vocab_size, speed, precision)
-        + _sampling_seconds(config, vocab_size, speed)
+        train.steps * (step + _BETWEEN_STEPS)
+        + measurements * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
+        + texts * writing_seconds(config, vocab_size, speed) * correction.writing
         + _saving_seconds(config, work.parameters)
         + _OPENING_SECONDS
         + memory * _TAKEN_SECONDS
@@ -99,27 +119,28 @@ def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -
         )
 
 
-def _measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """Losses on both splits: forward passes only, a third of a step's work each, without its update."""
+def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
+    """The losses on both splits, once: forward passes only, a third of a step's work each, without its update."""
     train, block_size = config.train, config.model.block_size
-    measurements = 1 + -(-train.steps // train.eval_interval)
     at_once = max(train.batch_size, _MEASURED_TOKENS // block_size)
     passes = 2 * -(-train.eval_windows // at_once)
     per_token = _forward_seconds(config, vocab_size, speed, precision)
-    fixed = _call_seconds(config, speed, precision)
-    return measurements * (passes * fixed + 2 * train.eval_windows * block_size * per_token)
+    return passes * _call_seconds(config, speed, precision) + 2 * train.eval_windows * block_size * per_token
 
 
-def _sampling_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
-    """Texts written on the way: one token at a time while the context has room, then the whole context each time."""
-    train, block_size = config.train, config.model.block_size
+def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
+    """One text on the way: token by token, and all that can be seen read anew whenever the oldest are forgotten."""
+    length, block_size = config.train.sample_length, config.model.block_size
     work = work_per_token(config.model, vocab_size)
-    texts = 1 + train.steps // train.sample_interval
-    read = work.parameters * speed.float32.number_seconds  # every weight, for each token
-    alone = speed.token_seconds + work.layers * speed.token_layer_seconds + read
-    past = max(0, train.sample_length - block_size) if config.model.kind == "gpt" else 0
-    anew = block_size * _forward_seconds(config, vocab_size, speed, "float32")
-    return texts * (train.sample_length * alone + past * anew)
+    weights = work.parameters * speed.float32.number_seconds / _STREAMED  # each is read for each token
+    alone = speed.token_seconds + work.layers * speed.token_layer_seconds + weights
+    anew = 0
+    if config.model.kind == "gpt":
+        firsts = [first_seen(written, block_size, _FORGET) for written in range(1, length + 1)]
+        anew = sum(
+            written - first for written, (before, first) in enumerate(pairwise(firsts), start=2) if first != before
+        )
+    return length * alone + anew * _forward_seconds(config, vocab_size, speed, "float32")
 
 
 def _saving_seconds(config: RunConfig, parameters: int) -> float:

@@ -232,3 +232,13 @@ def read(terminal: int) -> bytes:
             break
         said += piece
     return said
+
+
+def test_what_a_run_would_take_is_told_and_known_from_then_on(home, text_file, capsys):
+    name = save_text(text_file.read_text(), "bottles", home).name
+    assert main(["estimate", "--corpus", name, *SMALL]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^[\d,]+ parameters$", told, re.MULTILINE)
+    assert re.search(r"^about .* for [\d,]+ steps$", told, re.MULTILINE)
+    assert (home / "trials.json").exists()
+    assert "n_layer" in refused(capsys, "estimate", "--set", "model.n_layer=-1")

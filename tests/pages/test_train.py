@@ -55,7 +55,7 @@ def test_a_first_visit_can_start_at_once_and_knows_what_it_takes(app):
     assert app.session_state["preset"] == "gpt-quick"
     assert primary_buttons(app) == ["train_start"]
     assert not app.button(key="train_start").disabled
-    assert "parameters" in words_of(app) and "while it trains" in words_of(app)
+    assert "parameters" in words_of(app) and "to train it" in words_of(app)
     assert "What you will see" in words_of(app)
 
 

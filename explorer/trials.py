@@ -1,0 +1,69 @@
+"""Trials of settings for the page Train: one at a time, in a process of its own, and never beside training."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import core
+from core.config import RunConfig
+from core.runs.capacity import threads, threads_for
+from core.runs.trials import kept_correction
+from core.training.estimate import Correction
+from explorer import service
+
+
+class Tried(NamedTuple):
+    """What is known of some settings."""
+
+    correction: Correction | None  # None before a trial
+    under_way: bool  # it will be known soon
+
+
+_lock = threading.Lock()
+_trial: subprocess.Popen | None = None
+_asked: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
+
+
+def tried(config: RunConfig, vocab_size: int) -> Tried:
+    """What a trial of these settings has shown; begins one where there was none and nothing trains."""
+    global _trial
+    count = threads_for(config, threads())
+    known = kept_correction(config, vocab_size, service.hardware(config.train.device), count, service.home())
+    if known:
+        return Tried(known, under_way=False)
+    asked = (config.to_json(), vocab_size)
+    with _lock:
+        if _trial and _trial.poll() is None:
+            return Tried(None, under_way=True)
+        if asked in _asked or service.supervisor().busy:
+            return Tried(None, under_way=False)
+        _asked.add(asked)
+        _trial = _begin(*asked)
+        return Tried(None, under_way=True)
+
+
+def end_trial() -> None:
+    """Somebody wants to train: the cores are theirs."""
+    with _lock:
+        if _trial and _trial.poll() is None:
+            _trial.kill()
+            _trial.wait()
+            _asked.clear()  # it was not its fault
+
+
+def _begin(settings: str, vocab_size: int) -> subprocess.Popen:
+    root = str(Path(core.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core", "estimate", "--settings", "--tokens", str(vocab_size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(service.home())},
+    )
+    with process.stdin as said:
+        said.write(settings.encode())
+    return process

@@ -1,0 +1,54 @@
+"""What a trial of settings has shown is kept, for this machine and for settings whose steps are the same."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.config import RunConfig
+from core.runs.machine import machine_speed
+from core.runs.trials import kept_correction, run_trial
+from core.training.hardware import find_hardware
+
+HARDWARE = find_hardware("cpu")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured")
+    machine_speed(folder, HARDWARE, 1)
+    return folder / "machine.json"
+
+
+@pytest.fixture(autouse=True)
+def measured_once(home, measured) -> None:
+    shutil.copy(measured, home)
+
+
+@pytest.fixture
+def settings(config: RunConfig) -> RunConfig:
+    return config.replace({"train.precision": "float32", "train.device": "cpu"})
+
+
+def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(home, settings):
+    assert kept_correction(settings, 30, HARDWARE, 1, home) is None
+    found = run_trial(settings, 30, HARDWARE, 1, home)
+    assert found.step > 0
+    longer = settings.replace({"train.steps": settings.train.steps + 7})
+    assert kept_correction(longer, 30, HARDWARE, 1, home) == found
+    for other in ({"model.n_embd": 2 * settings.model.n_embd}, {"train.batch_size": 7}, {"train.optimizer": "muon"}):
+        assert kept_correction(settings.replace(other), 30, HARDWARE, 1, home) is None
+    assert kept_correction(settings, 31, HARDWARE, 1, home) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:20], lambda text: "[]", lambda text: text.replace('"step"', '"stop"')]
+)
+def test_what_is_damaged_is_as_if_it_were_not_there(home, settings, damage):
+    run_trial(settings, 30, HARDWARE, 1, home)
+    path = home / "trials.json"
+    path.write_text(damage(path.read_text()))
+    assert kept_correction(settings, 30, HARDWARE, 1, home) is None
+    run_trial(settings, 30, HARDWARE, 1, home)
+    assert len(json.loads(path.read_text())["trials"]) == 1
