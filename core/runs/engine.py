@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.errors import ConfigError, RunError
 from core.knobs import turned
+from core.runs.beginning import Beginning
 from core.runs.deaths import taken_up
 from core.runs.failures import explain, write_end
 from core.runs.folder import RunFolder
@@ -16,7 +17,8 @@ from core.runs.memory_kills import memory_kills
 from core.runs.order import beside_supervisors
 from core.runs.processes import this_process
 from core.runs.records import Command, Status, Turn
-from core.runs.session import prepare, take_again
+from core.runs.room import GivenUp
+from core.runs.session import Session, prepare, take_again
 from core.runs.steering import NO_TRAINING_OF_ITS_OWN, STEPS
 from core.runs.turns import TURN
 from core.settings import value_at
@@ -83,9 +85,17 @@ def train_run(
             deaths=0 if afresh else before.deaths,
             oom_kills=memory_kills(),
         )
-        folder.write_status(begun, durable=False)
+        stop = stop_request or StopRequest()
+        beginning = Beginning(folder, begun, on_status, lambda: stop.reason or _is_told_to_stop(folder))
         try:
-            return _Attempt(folder, home, begun, device, threads, on_status, stop_request or StopRequest()).run()
+            beginning.begin()
+            session = prepare(folder, home, device, threads, beginning.room)
+            return _Attempt(folder, session, begun, on_status, stop).run()
+        except GivenUp:
+            folder.take_commands(but=(TURN,))
+            reason = "Stopped before it began, while the disk was full. Make room, then resume it."
+            write_end(folder, "stopped", reason, "disk")
+            return folder.status()
         except KeyboardInterrupt:
             write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise
@@ -96,10 +106,12 @@ def train_run(
             if explained and explained is not error:
                 raise explained from error
             raise
+        finally:
+            beginning.room.drop_spare()
 
 
-class _GivenUp(Exception):
-    """Stopped by hand while there was no room to save."""
+def _is_told_to_stop(folder: RunFolder) -> bool:
+    return any(command.name == "stop" for command in folder.waiting_commands())
 
 
 class _Attempt:
@@ -108,15 +120,11 @@ class _Attempt:
     def __init__(
         self,
         folder: RunFolder,
-        home: Path,
+        session: Session,
         status: Status,
-        device: str | None,
-        threads: int | None,
         on_status: Callable[[Status], None] | None,
         stop_request: StopRequest,
     ):
-        log.info("attempt %d", status.attempt)
-        session = prepare(folder, home, device, threads)
         new = [notice for notice in session.notices if notice not in status.notice]
         status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
         self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
@@ -133,7 +141,7 @@ class _Attempt:
     def run(self) -> Status:
         try:
             return self._run()
-        except _GivenUp:
+        except GivenUp:
             self.journal.give_up(
                 f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
                 "Make room, then resume it."
@@ -243,7 +251,7 @@ class _Attempt:
         """In the middle of a write that has to wait; a stop ends it."""
         self._obey(at_once=True, turns=False)
         if self._stop_asked:
-            raise _GivenUp
+            raise GivenUp
 
     def _wait_paused(self) -> bool:
         """Save, say that the run is paused, and wait; False if it has left, as nobody asked for anything for long."""

@@ -15,7 +15,7 @@ from core.runs.folder import RunFolder
 from core.runs.memory_kills import memory_kills
 from core.runs.probes import write_probe
 from core.runs.records import Closeup, State, Status
-from core.runs.room import Room
+from core.runs.room import Room, waits_for_room
 from core.runs.snapshots import Snapshots
 from core.text.tokenizer import Tokenizer
 from core.training.checkpoints import save_checkpoint, save_weights
@@ -232,10 +232,8 @@ class Journal:
         if self._before_waiting is None:
             self._before_waiting = self.status
             self._clock.halt()
-            notice = f"Paused: {why}; it goes on by itself when there is room."
-            log.warning("%s", notice)
-            waits = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
-            self.status = self.status.model_copy(update=waits | self._process)
+            self.status = waits_for_room(self.status, why).model_copy(update=self._process)
+            log.warning("%s", self.status.notice)
             self._told = False
         self._told = self._told or self._tell(self.status)
         self._patience()

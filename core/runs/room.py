@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.errors import DiskFullError
 from core.files import FULL
+from core.runs.records import Status
 from core.words import memory_in_words
 
 RESERVE_BYTES = 64 * 2**20  # to be left free on a disk, or a twentieth of a small one: for commands, logs and others
@@ -17,6 +18,17 @@ SPARE_BYTES = 64 * 2**10  # of the run's own, given back so that even on a full 
 LOOK_SECONDS = 0.25  # between two looks whether there is room
 
 log = logging.getLogger(__name__)
+
+
+class GivenUp(Exception):
+    """Stopped by hand while there was no room to write what has to be written."""
+
+
+def waits_for_room(status: Status, why: str) -> Status:
+    """How a run fares that waits for room."""
+    notice = f"Paused: {why}; it goes on by itself when there is room."
+    waits = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
+    return status.model_copy(update=waits)
 
 
 def shortage(folder: Path, needed: int = 0) -> str:

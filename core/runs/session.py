@@ -15,6 +15,7 @@ from core.runs.exactness import settle
 from core.runs.folder import RunFolder
 from core.runs.probes import probe_sentence
 from core.runs.records import RunRecord, Turn
+from core.runs.room import Room
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.ngrams import count_baselines
@@ -52,10 +53,12 @@ class Session:
     notices: list[str]
 
 
-def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | None) -> Session:
+def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | None, room: Room) -> Session:
     """Load a run's text and model from its folder, and settle in its record how it is computed.
 
-    Args: see `core.runs.engine.train_run`.
+    Args:
+        home, device, threads: see `core.runs.engine.train_run`.
+        room: for what is written.
 
     Raises:
         ExplorerError: the text, the device, the memory or the last save is not what the run needs.
@@ -68,8 +71,8 @@ def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | No
     checkpoint = latest_checkpoint(folder.checkpoints)
     how = settle(record, hardware, threads or hardware.cores, home, begun=checkpoint is not None)
     torch.set_num_threads(how.threads)
-    folder.update_record(corpus_hash=digest, **how.changes)
-    tokenizer = _tokenizer(folder, config, text)
+    room.write(lambda: folder.update_record(corpus_hash=digest, **how.changes))
+    tokenizer = _tokenizer(folder, config, text, room)
     _check_memory(folder.config_now(), tokenizer.vocab_size, hardware, how.precision)
     train_ids, val_ids = split_ids(torch.from_numpy(tokenizer.encode_array(text)), config.data.val_fraction)
 
@@ -117,7 +120,7 @@ def _text(record: RunRecord, home: Path) -> tuple[str, str]:
     return text, digest
 
 
-def _tokenizer(folder: RunFolder, config: RunConfig, text: str) -> Tokenizer:
+def _tokenizer(folder: RunFolder, config: RunConfig, text: str, room: Room) -> Tokenizer:
     """The one this run began with; made from the text the first time."""
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
@@ -127,7 +130,7 @@ def _tokenizer(folder: RunFolder, config: RunConfig, text: str) -> Tokenizer:
             "tokenizer to char."
         )
     tokenizer = CharTokenizer.from_text(text)
-    tokenizer.save(folder.tokenizer_path)
+    room.write(lambda: tokenizer.save(folder.tokenizer_path))
     return tokenizer
 
 

@@ -1,4 +1,3 @@
-import errno
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from core.errors import DiskFullError, NotFiniteError, RunError
+from core.errors import NotFiniteError, RunError
 from core.model import build_model
 from core.runs import engine
 from core.runs.engine import train_run
@@ -263,16 +262,6 @@ def test_a_second_trainer_is_refused_and_leaves_the_status_alone(home, run):
         with pytest.raises(RunError, match="Another process is training"):
             train_run(run, home)
         assert run.status() == before
-
-
-def test_a_disk_that_is_full_before_the_first_row_is_named_in_a_sentence(home, run, monkeypatch):
-    def full(self, path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("core.text.tokenizer.CharTokenizer.save", full)
-    with pytest.raises(DiskFullError, match="The disk is full"):
-        train_run(run, home)
-    assert run.status().problem == "disk"
 
 
 def test_any_refusal_of_the_system_is_told_in_a_sentence(home, run):

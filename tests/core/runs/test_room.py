@@ -104,6 +104,52 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(home, confi
     assert not list(run.path.rglob(".spare"))
 
 
+FULL_FROM_THE_START = """
+import resource, sys
+from pathlib import Path
+import torch
+from core.runs.engine import train_run
+from core.runs.folder import list_runs
+torch.set_num_threads(1)
+home, (run,) = Path(sys.argv[1]), list_runs(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+print(train_run(run, home, threads=1).state)
+"""
+
+
+def begin_on_a_full_disk(home: Path, most: int) -> subprocess.Popen:
+    """A worker none of whose files may have more bytes; what it logs tells when it has found out."""
+    script = [sys.executable, "-c", FULL_FROM_THE_START, str(home), str(most)]
+    return subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("most", [10, 1100])  # not even its status can be written; its status, but not its record
+def test_a_disk_that_is_full_before_the_first_row_is_waited_for(home, run, most):
+    with begin_on_a_full_disk(home, most) as worker:
+        while "it goes on by itself when there is room" not in worker.stderr.readline():
+            assert worker.poll() is None
+        if most > 10:
+            wait_for(lambda: run.status().problem == "disk", "the status to say so")
+            assert (run.status().state, run.status().pid) == ("paused", worker.pid)
+        Limit(worker.pid).make_room()
+        assert worker.stdout.read() == "finished\n"
+    status = run.status()
+    assert (status.state, status.step, status.attempt, status.problem, status.notice) == ("finished", 12, 1, "", "")
+    assert run.record().corpus_hash
+    assert not list(run.path.rglob(".spare"))
+
+
+def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(home, run):
+    with begin_on_a_full_disk(home, 1100) as worker:
+        wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
+        run.send("stop")
+        assert worker.stdout.read() == "stopped\n"
+    assert (run.status().state, run.status().problem, run.status().pid) == ("stopped", "disk", None)
+    assert "before it began" in run.status().reason
+    assert run.waiting_commands() == []
+    assert train_run(run, home, threads=1).state == "finished"
+
+
 IN_A_SMALL_HOUSE = """
 import sys
 from pathlib import Path
@@ -159,7 +205,7 @@ def test_a_file_system_filled_to_the_last_byte(home, config, tmp_path):
             assert done.returncode == 0, done.stderr
             said = done.stdout.splitlines()
             assert said[0] == "No space left on device"
-            assert said[1].startswith("Paused: the disk is nearly full (")
+            assert said[1].startswith(("Paused: the disk is nearly full (", "Paused: the disk is full;"))  # in a write
             assert said[2] == WAITS_FOR_ROOM
             assert said[3] == "stopped 1 finished"
             break
