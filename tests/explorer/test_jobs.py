@@ -1,5 +1,8 @@
 import threading
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
 from core.errors import ExplorerError
 from core.inspection.progress import Progress
 from explorer import jobs
@@ -81,3 +84,108 @@ def test_only_so_many_are_kept():
         last = jobs.job(("kept", number), count(1))
     ended(last)
     assert jobs.known(("kept", 0)) is None and jobs.known(("kept", number)) is last
+
+
+class Slowly:
+    """A computation that takes its second piece when it is let; the page below asks for it."""
+
+    def __init__(self, key):
+        self.key, self.begun, self.go_on, self.problem = key, threading.Event(), threading.Event(), ""
+
+    def __call__(self):
+        yield Progress(1, 4, "a quarter")
+        self.begun.set()
+        assert self.go_on.wait(60)
+        if self.problem:
+            raise ExplorerError(self.problem)
+        yield Progress(2, 4, "half")
+        yield Progress(4, 4, "all")
+
+
+asked: Slowly
+
+
+def page_with_a_job():
+    import streamlit as st
+
+    from explorer import jobs
+    from tests.explorer import test_jobs
+
+    st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
+    st.write(f"found: {jobs.result_of(test_jobs.asked.key, test_jobs.asked, 'Counting')}")
+
+
+def page_whose_job_ends_before_it_looks():
+    import streamlit as st
+
+    from explorer import jobs
+    from tests.explorer import test_jobs
+
+    st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
+    if st.session_state["drawn"] == 1:
+        jobs._watch(jobs.known(test_jobs.asked.key), "Counting", "stop")
+
+
+@pytest.fixture
+def slowly(request):
+    global asked
+    asked = Slowly(request.node.name)
+    yield asked
+    asked.go_on.set()
+    jobs.known(asked.key).stop()
+    ended(jobs.known(asked.key))
+
+
+def found_on(app: AppTest) -> str:
+    assert not app.exception
+    return app.markdown[-1].value
+
+
+def test_a_page_shows_how_far_a_job_is_and_then_what_it_found(slowly):
+    app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
+    assert slowly.begun.wait(30)
+    app.run()
+    assert found_on(app) == "found: None"
+    (bar,) = app.get("progress")
+    assert (bar.proto.text, bar.proto.value) == ("Counting (25%)", 25)
+    assert [button.label for button in app.button] == ["Stop"]
+    slowly.go_on.set()
+    ended(jobs.known(slowly.key))
+    assert found_on(app.run()) == "found: all"
+    assert not app.get("progress") and not app.button
+
+
+def test_a_job_stopped_on_its_page_says_so_and_begins_again_when_asked(slowly):
+    app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
+    assert slowly.begun.wait(30)
+    app.run().button[0].click().run()
+    slowly.go_on.set()
+    first = ended(jobs.known(slowly.key))
+    assert first.stopped and first.result == "half"
+    assert found_on(app.run()) == "found: None"
+    assert app.caption[0].value == "Stopped before it was done."
+    assert [button.label for button in app.button] == ["Begin again"]
+    app.button[0].click().run()
+    assert ended(jobs.known(slowly.key)) is not first
+    assert found_on(app.run()) == "found: all"
+
+
+def test_a_job_that_fails_says_why_on_its_page_and_may_begin_again(slowly):
+    slowly.problem = "The prompt is too long."
+    slowly.go_on.set()
+    app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
+    ended(jobs.known(slowly.key))
+    assert found_on(app.run()) == "found: None"
+    assert app.error[0].value.replace("\\", "") == "The prompt is too long."
+    slowly.problem = ""
+    app.button[0].click().run()
+    ended(jobs.known(slowly.key))
+    assert found_on(app.run()) == "found: all" and not app.error
+
+
+def test_a_page_is_drawn_anew_when_its_job_has_ended(slowly):
+    slowly.go_on.set()
+    ended(jobs.job(slowly.key, slowly))
+    app = AppTest.from_function(page_whose_job_ends_before_it_looks, default_timeout=30).run()
+    assert not app.exception and app.session_state["drawn"] == 2
+    assert not app.get("progress")
