@@ -1,5 +1,7 @@
 """Somebody's GPT-2, with its pieces of words, on every page: brought in, looked at, written with, trained further."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -7,8 +9,11 @@ from core.runs.engine import train_run
 from core.runs.exchange import import_model
 from core.runs.folder import list_runs
 from core.runs.forks import fork, fork_config
+from core.text.display import visible
 from core.text.own_text import save_text
+from core.text.tokenizer import Tokenizer, load_tokenizer
 from explorer.inside.sections import SECTIONS
+from explorer.jobs import _thread
 from explorer.state import ROOT
 from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
@@ -52,27 +57,73 @@ def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
     assert app.text_input(key="import_hub_0").value == "../../etc"
 
 
+def drawn(app: AppTest) -> list[str]:
+    """What the charts and components of a page were given, as JSON."""
+    components = [element.proto for element in app.get("bidi_component")]
+    charts = [element.proto.spec for element in app.get("plotly_chart")]
+    return charts + [proto.json for proto in components if not proto.component_name.endswith("fold_sidebar")]
+
+
+def pieces_in(text: str, tokenizer: Tokenizer) -> set[str]:
+    """Pieces of more than one letter that stand somewhere as a token of their own."""
+    pieces = {visible(token) for token in tokenizer.tokens if len(token) > 1}
+    return {piece for piece in pieces if f'"{piece}"' in text or f"'{piece}'" in text}
+
+
 @pytest.mark.parametrize("section", [section.name for section in SECTIONS if section.gpt])
-def test_it_opens_in_every_section(imported, section):
+def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, section):
     app = page("look_inside")
     app.query_params["view"] = section
     app.run()
-    assert not app.exception and not app.error
+    _thread.submit(lambda: None).result()  # what takes a while has been computed by then
+    app.run()
+    assert not app.exception and not app.error and not app.get("progress")
+    assert app.title[0].value == "Look inside"
+    headings = [element.value for element in app.markdown if element.value.startswith("#####")]
+    assert headings and drawn(app)
+    if section == "Heads":  # which is about heads, and shows all of them
+        assert all(name in "".join(drawn(app)) for name in ("1.1", "3.4"))
+    else:
+        said = "".join(element.value for element in app.caption)
+        assert pieces_in("".join(drawn(app)) + said, load_tokenizer(imported.tokenizer_path))
 
 
-@pytest.mark.parametrize("name", ["home", "generate", "runs", "train", "data"])
-def test_it_opens_on_every_page(imported, name):
+@pytest.mark.parametrize(
+    ("name", "title", "sentence"),
+    [
+        ("home", "Watch a language model learn", "An imported model"),
+        ("generate", "Generate", "As it was at step 0 of 0. The run is finished."),
+        ("runs", "Runs", "A GPT-2 of any size"),
+        ("train", "Train", "An imported model has no training of its own to go on with."),
+        ("data", "Data", "Distinct characters"),
+    ],
+)
+def test_it_opens_on_every_page(imported, name, title, sentence):
     app = page(name)
     app.query_params["run"] = imported.id
     app.run()
     assert not app.exception and not app.error
+    assert app.title[0].value == title
+    assert sentence in " ".join(element.value for element in app.caption).replace("\\", "")
+    if name == "generate":
+        assert app.selectbox(key="inspect_run").value == imported.id
+    if name == "train":
+        assert "their-gpt2" in " ".join(element.value for element in app.markdown).replace("\\", "")
 
 
 def test_it_writes(imported):
     app = page("generate").run()
+    app.select_slider(key="set-max_new_tokens").set_value(8)
     app.text_area(key="generate_prompt").set_value("To be, or — 😀")
     app.button(key="generate_go").click().run()
     assert not app.exception and not app.error
+    (written,) = [json.loads(text) for text in drawn(app)]
+    tokenizer = load_tokenizer(imported.tokenizer_path)
+    assert written["prompt"] == "To be, or — 😀" and len(written["tokens"]) == 8
+    for token in written["tokens"]:
+        assert token["text"] in tokenizer.tokens and 0 < token["p"] < 1
+        assert [p for _, p in token["alternatives"]] == sorted((p for _, p in token["alternatives"]), reverse=True)
+    assert pieces_in(json.dumps(written, ensure_ascii=False), tokenizer)
 
 
 def test_it_is_trained_further_and_opens_again(imported, explorer_home):
@@ -84,6 +135,8 @@ def test_it_is_trained_further_and_opens_again(imported, explorer_home):
     changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
     further = fork(explorer_home, imported, None, fork_config(imported).replace(changes))
     assert train_run(further, explorer_home).state == "finished"
+    assert [row["step"] for row in further.read_samples()] == [0, 2]
+    assert load_tokenizer(further.tokenizer_path).tokens == load_tokenizer(imported.tokenizer_path).tokens
     for name in ("train", "look_inside"):
         app = page(name)
         app.query_params["run"] = further.id
