@@ -394,61 +394,6 @@ class TrainConfig(Config):
     )
 
 
-class GenerationConfig(Config):
-    """How a trained model writes: how much, and how it chooses each next token."""
-
-    max_new_tokens: int = setting(
-        300,
-        "How many tokens to write.",
-        label="Length",
-        low=1,
-        high=5000,
-        unit="tokens",
-    )
-    temperature: float = setting(
-        0.8,
-        "How freely to choose: near 0 always the likeliest token, 1 as the model believes, above 1 wilder.",
-        label="Temperature",
-        low=0.0,
-        high=2.0,
-        step=0.05,
-    )
-    top_k: int = setting(
-        0,
-        "Choose among the k likeliest tokens only (Fan 2018). 0 leaves all in.",
-        label="Top k",
-        low=0,
-        high=200,
-        unit="tokens",
-    )
-    top_p: float = setting(
-        1.0,
-        "Choose among the likeliest tokens that together hold this share of belief (Holtzman 2019). 1 leaves all in.",
-        label="Top p",
-        low=0.01,
-        high=1.0,
-        step=0.01,
-    )
-    forget: float = setting(
-        0.25,
-        "Share of the context that is forgotten at once when it is full: the oldest tokens go, and the rest is read "
-        "again in one go. 0 forgets one token for each one written, which is exact sliding and many times slower.",
-        label="Forget at once",
-        low=0.0,
-        high=0.75,
-        step=0.05,
-        advanced=True,
-    )
-    seed: int = setting(
-        1337,
-        "The number the dice are rolled from: the same seed writes the same text.",
-        label="Seed",
-        low=0,
-        high=2**31 - 1,
-        advanced=True,
-    )
-
-
 class RunConfig(Config):
     """One whole run: the model, the text, the training. `core.presets` has functions that return these."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.config import GenerationConfig
+from core.generation_config import GenerationConfig
 from core.model import GPT, Bigram, Decoder, Tap, evaluating, parameter_count
 from core.threads import one_thread, threads_for
 

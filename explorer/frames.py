@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import GenerationConfig
 from core.errors import RunError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection.attention import attention_patterns, to_bytes
 from core.inspection.embeddings import project_along, token_embeddings
 from core.inspection.lens import lens_logits

@@ -7,8 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from core.config import GenerationConfig
 from core.errors import ExplorerError, RunError
+from core.generation_config import GenerationConfig
 from explorer import service
 from explorer.run_reader import event
 from explorer.written import written_tokens

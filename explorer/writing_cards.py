@@ -5,8 +5,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from core.config import GenerationConfig
 from core.errors import ExplorerError
+from core.generation_config import GenerationConfig
 from core.runs.folder import RunFolder
 from core.settings import fields_of, value_at
 from explorer import service, state

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-from core.config import GenerationConfig
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection.losses import Foresight
 from core.model import GPT, Bigram
 from core.text.display import visible

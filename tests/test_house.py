@@ -12,6 +12,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.errors",
         "core.settings",
         "core.config",
+        "core.generation_config",
         "core.knobs",
         "core.presets",
         "core.home",

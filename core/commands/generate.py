@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from core.commands.find import find_run
-from core.config import GenerationConfig
 from core.errors import ExplorerError
+from core.generation_config import GenerationConfig
 from core.home import home
 from core.settings import fields_of
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from torch import Tensor
 
-from core.config import GenerationConfig
 from core.errors import DiskFullError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.runs.folder import RunFolder
 from core.runs.memory_kills import memory_kills
 from core.runs.probes import write_probe

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from core.config import GenerationConfig, RunConfig
+from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
 from core.generation import first_seen
+from core.generation_config import GenerationConfig
 from core.settings import Config
 from core.training.hardware import Hardware, free_memory
 from core.training.speed import MachineSpeed, step_seconds

@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.config import ModelConfig, RunConfig, TrainConfig
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.model import build_model
 from core.model.layers import Dropout
 from core.settings import Config

@@ -4,8 +4,8 @@ import numpy as np
 import streamlit as st
 import torch
 
-from core.config import GenerationConfig
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
 from core.inspection.recording import read
 from core.text.display import kind_of, visible

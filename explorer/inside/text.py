@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from core.config import GenerationConfig
 from core.errors import TextError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection.copying import Matches, Span, copied_lengths, copied_spans, longest_matches
 from core.inspection.progress import Progress
 from core.text.display import visible

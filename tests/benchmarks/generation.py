@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from core.config import GenerationConfig, ModelConfig
+from core.config import ModelConfig
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.model import build_model
 from tests.benchmarks.report import report
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import DataConfig, GenerationConfig, ModelConfig, RunConfig, TrainConfig, differences
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig, differences
 from core.errors import ConfigError
+from core.generation_config import GenerationConfig
 from core.presets import PRESETS, preset
 from core.settings import fields_of, value_at
 

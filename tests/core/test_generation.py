@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import GenerationConfig, ModelConfig
+from core.config import ModelConfig
 from core.generation import choose, first_seen, generate
+from core.generation_config import GenerationConfig
 from core.inspection.ablation import Part, ablating
 from core.model import build_model
 

@@ -5,9 +5,10 @@ from base64 import b64decode
 import numpy as np
 import pytest
 
-from core.config import GenerationConfig, ModelConfig
+from core.config import ModelConfig
 from core.errors import RunError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection.attention import attention_patterns
 from core.inspection.embeddings import align, token_embeddings
 from core.inspection.lens import logit_lens

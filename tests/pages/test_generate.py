@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.config import GenerationConfig
+from core.generation_config import GenerationConfig
 from core.settings import fields_of
 from explorer import service
 from explorer.forms import widget_key

@@ -2,9 +2,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.runs.engine import train_run
 from core.runs.exchange import export_hugging_face, export_nanogpt, import_model
 from core.runs.folder import RunFolder

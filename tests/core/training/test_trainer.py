@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn.utils import get_total_norm
 
-from core.config import GenerationConfig, ModelConfig, RunConfig, TrainConfig
+from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import TextError, TrainingError
 from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.settings import value_at
 from core.training.schedule import learning_rate_at
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
