@@ -1,7 +1,8 @@
 """One moment of a training as the time machine draws it: all that moves, of one snapshot and one prompt.
 
-Frames are bounded whatever the model: of a long prompt only the last tokens are read, of a large vocabulary only the
-first are mapped, and a large model continues for fewer tokens. They are computed once and kept, for all who look.
+Frames are bounded whatever the model: of a long prompt only the last tokens are read, and fewer drawn where heads are
+many; of a large vocabulary only the first are mapped, and a large model continues for fewer tokens. They are computed
+once and kept, for all who look.
 """
 
 import asyncio
@@ -99,15 +100,13 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
 def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tokenizer: Tokenizer) -> dict[str, Any]:
     prompt = read_prompt(asked.prompt, tokenizer, min(model.block_size, MOST_SEEN))
     count, limit = len(prompt.ids), longest_seen(model)
-    if count > limit:
-        prompt = read_prompt(asked.prompt, tokenizer, limit)
-    cut = worded(f"So many heads are drawn for the last {limit} of your {count} letters.") if count > limit else ""
-    frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown, "cut": cut}
+    cut = worded(f"So many heads are drawn for the last {limit} of the {count} letters read.") if count > limit else ""
+    frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:], "cut": cut}
     anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None
     frame["map"] = _map(folder, model, tokenizer, anchor or path)
     if prompt.ids:
         frame |= {
-            "attention": _attention(model, prompt.ids),
+            "attention": _attention(model, prompt.ids, limit),
             **_lens_and_next(model, tokenizer, prompt.ids),
             "written": _written(model, tokenizer, prompt.ids),
         }
@@ -128,7 +127,8 @@ def _weights_at(folder: RunFolder, step: int) -> Path:
     return path
 
 
-def _attention(model: GPT | Bigram, ids: list[int]) -> dict[str, Any] | None:
+def _attention(model: GPT | Bigram, ids: list[int], limit: int) -> dict[str, Any] | None:
+    """All heads, having read everything, among the last tokens."""
     patterns = attention_patterns(model, ids)  # (L, H, T, T)
     layers, heads = patterns.shape[:2]
     if not layers:
@@ -137,8 +137,8 @@ def _attention(model: GPT | Bigram, ids: list[int]) -> dict[str, Any] | None:
     return {
         "layers": layers,
         "heads": heads,
-        "length": len(ids),
-        "bytes": b64encode(to_bytes(patterns).tobytes()).decode("ascii"),
+        "length": min(len(ids), limit),
+        "bytes": b64encode(to_bytes(patterns[..., -limit:, -limit:]).tobytes()).decode("ascii"),
         "words": [worded(head_in_words(pattern, causal)) for layer in patterns for pattern in layer],
     }
 

@@ -18,6 +18,7 @@ class Prompt(NamedTuple):
     shown: list[str]  # as they are shown
     kinds: list[str]
     notes: list[str]  # sentences, for the person who typed
+    whole: list[int]  # `ids` before the cut to what is looked at
 
 
 def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> Prompt:
@@ -35,7 +36,7 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
             f"has no number for {'them' if several else 'it'}. Your prompt stays as you typed it; the model reads it "
             f"without {'them' if several else 'it'}."
         )
-    ids = tokenizer.encode(text)
+    ids = whole = tokenizer.encode(text)
     if limit is not None and len(ids) > limit:
         notes.append(
             f"Your prompt has {len(ids):,} {'letters' if by_letter else 'tokens'}, and at most {limit:,} can be looked "
@@ -50,6 +51,7 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
         shown=[visible(token) for token in tokens],
         kinds=[kind_of(token) for token in tokens],
         notes=notes,
+        whole=whole,
     )
 
 

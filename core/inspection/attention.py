@@ -1,11 +1,14 @@
 """Which earlier tokens each token looks at. L layers, H heads, T tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
-from core.inspection.recording import Ids, record
+from core.inspection.progress import Progress
+from core.inspection.recording import Ids, as_row, record
+from core.inspection.stream import read_on, stream_at
 from core.model import GPT, Bigram
 from core.text.display import visible
 
@@ -21,6 +24,40 @@ def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
     recorded = record(model, ids, names)
     return np.stack([recorded[name] for name in names])
+
+
+def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.ndarray]]:
+    """The patterns of a long prompt in squares of `size` by `size` tokens, layer by layer: (L, H, G, G) float32.
+
+    A square holds how much of their attention the tokens of its row give, on average, to all tokens of its column; so
+    every row sums to 1 still. Only one layer's full patterns are held at a time. Layers not done yet are nan.
+
+    Raises PromptError for no tokens, or more than the context holds.
+    """
+    row, layers = as_row(model, ids), model.config.n_layer
+    groups = -(-row.size(1) // size)
+    found = np.full((layers, model.config.n_head, groups, groups), np.nan, dtype=np.float32)
+    stream = stream_at(model, row, 0)
+    for layer in range(layers):
+
+        def tap(name: str, tensor: Tensor, layer: int = layer) -> None:
+            if name == f"blocks.{layer}.attn.hook_pattern":
+                found[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
+
+        stream = read_on(model, stream, layer, tap, until=layer + 1)
+        yield Progress(layer + 1, layers, found.copy())
+
+
+def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
+    """Patterns (..., T, T) in squares of `size` by `size`: the mean over tokens that look, of the sum over those
+    looked at.
+
+    Where T is no multiple of `size`, the last row and column stand for fewer tokens.
+    """
+    starts = np.arange(0, patterns.shape[-1], size)
+    counts = np.diff([*starts, patterns.shape[-1]])
+    summed = np.add.reduceat(np.add.reduceat(patterns, starts, axis=-1), starts, axis=-2)
+    return summed / counts[:, None].astype(patterns.dtype)
 
 
 def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np.ndarray:

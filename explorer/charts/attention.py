@@ -37,6 +37,36 @@ def attention_heatmap(
     return token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
 
 
+def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:
+    """One head on a prompt too long to draw every token of it.
+
+    Args:
+        pattern: (G, G), as `core.inspection.attention.coarse_patterns` gives it; nobody looks ahead.
+        size: how many tokens a row or column stands for.
+        length: of the prompt, in tokens.
+    """
+    names = coarse_names(size, length)
+    hidden = np.triu(np.ones(pattern.shape, dtype=bool), 1)
+    words = [
+        [
+            "" if hidden[row, column] else f"tokens {names[row]} give {percent(float(share))} to tokens {names[column]}"
+            for column, share in enumerate(line)
+        ]
+        for row, line in enumerate(pattern)
+    ]
+    figure = go.Figure(_heatmap(np.where(hidden, np.nan, pattern), words, palette))
+    token_axes(figure, names, palette, height=520)
+    marked = list(range(0, len(names), max(1, len(names) // 8)))
+    ticks = {"tickvals": marked, "ticktext": [f"{place * size + 1:,} " for place in marked]}
+    ticks["tickfont"] = {"size": 11, "color": palette.text}
+    return figure.update_xaxes(ticks).update_yaxes(ticks)
+
+
+def coarse_names(size: int, length: int) -> list[str]:
+    """Which tokens a row or column stands for, counted from 1."""
+    return [f"{start + 1}–{min(start + size, length)}" for start in range(0, length, size)]
+
+
 def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: bool) -> str:
     if not flow:
         return plain(describe(pattern[None, None], tokens, 0, 0, row, column))

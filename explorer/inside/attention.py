@@ -7,7 +7,7 @@ from explorer.charts.attention import attention_heatmap
 from explorer.charts.numbers import matrix_columns
 from explorer.components.attention_board import attention_board
 from explorer.components.attention_reader import attention_reader
-from explorer.inside import arithmetic, moving
+from explorer.inside import arithmetic, moving, whole
 from explorer.inside.moment import choose_other
 from explorer.inside.predictions import next_card
 from explorer.inside.view import Inside, choose_head, head_on_view, open_head
@@ -20,6 +20,7 @@ MOST_GUESSES_BESIDE = 6
 
 def draw(inside: Inside) -> None:
     """All heads of a GPT, and one of them large; what can move along the training does."""
+    whole.draw(inside)
     if not inside.clock:
         _still(inside)
     elif other := choose_other(inside.clock):

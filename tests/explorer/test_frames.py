@@ -110,7 +110,14 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
     monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
     frame = make_frame(finished_run, Asked(finished_run.moments()[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
-    assert "last 5 of your 9 letters" in frame["cut"]
+    assert "last 5 of the 9 letters read" in frame["cut"]
+    # They are drawn as they are after all that was read, which everything else in the frame has read too.
+    model, tokenizer, _ = load_model(finished_run, finished_run.weights_at(frame["step"]))
+    pattern = attention_patterns(model, tokenizer.encode(PROMPT))[..., -5:, -5:]
+    drawn = np.frombuffer(b64decode(frame["attention"]["bytes"]), np.uint8).reshape(pattern.shape) / 255
+    assert np.abs(drawn - pattern).max() <= 0.5 / 255 + 1e-6
+    monkeypatch.undo()
+    assert frame["next"] == make_frame(finished_run, Asked(frame["step"], PROMPT))["next"]
 
 
 def test_a_last_save_is_a_moment_until_the_next(finished_run):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.text.tokenizer import CharTokenizer
-from explorer.charts.attention import LIGHTNESS_POWER, attention_heatmap, table_heatmap
+from explorer.charts.attention import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.palette import DARK, LIGHT
 from explorer.charts.prediction import neighbour_bars, prediction_bars
@@ -128,3 +128,13 @@ def test_the_first_prompt_is_one_the_model_can_read():
     assert example_prompt(CharTokenizer("\nxy"), ["x", "\n", "y"]) == "x⏎y"
     assert example_prompt(CharTokenizer.from_text("what"), []) == "ttwhatht"
     assert example_prompt(CharTokenizer.from_text("жизнь"), []) == "жзинь"
+
+
+def test_a_long_prompt_is_told_by_the_tokens_that_a_square_stands_for():
+    pattern = np.array([[1, 0, 0], [0.25, 0.75, 0], [0.5, 0.25, 0.25]], dtype=np.float32)
+    figure = coarse_heatmap(pattern, 16, 40)
+    (heatmap,) = figure.data
+    assert heatmap.text[1][0] == "tokens 17–32 give 25 % to tokens 1–16"
+    assert heatmap.text[2][2] == "tokens 33–40 give 25 % to tokens 33–40"
+    assert np.isnan(heatmap.z[0][1]) and heatmap.text[0][1] == ""
+    assert figure.layout.xaxis.ticktext == ("1 ", "17 ", "33 ")

@@ -12,6 +12,7 @@ from core.runs.forks import fork, fork_config
 from core.text.display import visible
 from core.text.own_text import save_text
 from core.text.tokenizer import Tokenizer, load_tokenizer
+from explorer import frames
 from explorer.inside.sections import SECTIONS
 from explorer.jobs import _thread
 from explorer.state import ROOT
@@ -142,3 +143,19 @@ def test_it_is_trained_further_and_opens_again(imported, explorer_home):
         app.query_params["run"] = further.id
         app.run()
         assert not app.exception and not app.error
+
+
+def test_a_prompt_that_is_too_long_to_draw_is_seen_whole_in_squares(imported, monkeypatch):
+    monkeypatch.setattr(frames, "MOST_SEEN", 12)
+    app = page("look_inside")
+    app.query_params["view"] = "Attention"
+    app.run()
+    app.text_input(key="inspect_prompt").set_value("To be, or not to be: that is the question. " * 3).run()
+    for _ in range(200):  # the squares come from a job beside the page
+        told = [caption.value for caption in app.caption if "are read, and drawn" in caption.value]
+        if told:
+            break
+        app.run()
+    assert not app.exception and not app.error
+    (told,) = told
+    assert "The last 32 of your" in told and "tokens" in told and "letters" not in told

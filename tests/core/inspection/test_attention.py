@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.inspection.attention import attention_patterns, describe, over_heads, rollout, to_bytes
+from core.inspection.attention import attention_patterns, coarse_patterns, describe, over_heads, rollout, to_bytes
 from tests.core.inspection.conftest import make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -78,3 +78,19 @@ def test_a_bigram_model_has_nothing_to_put_together(bigram):
     patterns = attention_patterns(bigram, IDS)
     for together in (over_heads(patterns), over_heads(patterns, "max"), rollout(patterns)):
         assert together.shape == (0, 6, 6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6, 9])
+def test_a_long_prompt_in_squares(gpt, size):
+    """Each square from the definition: the mean over its rows of the sum over its columns."""
+    patterns = attention_patterns(gpt, IDS)
+    steps = list(coarse_patterns(gpt, IDS, size))
+    assert [step.done for step in steps] == [1, 2] and np.isnan(steps[0].result[1]).all()
+    coarse = steps[-1].result
+    places = [range(start, min(start + size, 6)) for start in range(0, 6, size)]
+    assert coarse.shape == (2, 2, len(places), len(places)) and coarse.dtype == np.float32
+    for row, looking in enumerate(places):
+        for column, looked_at in enumerate(places):
+            expected = np.mean([patterns[:, :, q, list(looked_at)].sum(axis=-1) for q in looking], axis=0)
+            np.testing.assert_allclose(coarse[:, :, row, column], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coarse.sum(axis=-1), 1, rtol=1e-5)
