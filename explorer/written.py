@@ -9,6 +9,7 @@ from core.inspection.losses import Foresight
 from core.model import GPT, Bigram
 from core.text.display import visible
 from core.text.tokenizer import Tokenizer
+from explorer import service
 
 
 class WrittenToken(TypedDict):
@@ -29,7 +30,7 @@ def written_tokens(
     """
     shown = [visible(token) for token in tokenizer.tokens]
     ids = tokenizer.encode(prompt) or [tokenizer.tokens.index("\n") if "\n" in tokenizer.tokens else 0]
-    for token in generate(model, ids, settings):
+    for token in generate(model, ids, settings, spread=not service.supervisor().busy):
         yield {
             "text": tokenizer.tokens[token.id],
             "visible": shown[token.id],

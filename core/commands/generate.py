@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     ids = tokenizer.encode(options.prompt)
     stop = tokenizer.encode(options.stop.replace(r"\n", "\n"))
     sys.stdout.write(options.prompt.lstrip("\n"))
-    for token in generate(model, ids, settings, stop=stop, alternatives=0):
+    for token in generate(model, ids, settings, stop=stop, alternatives=0, spread=True):
         sys.stdout.write(tokenizer.decode([token.id]))
         sys.stdout.flush()
     sys.stdout.write("\n")

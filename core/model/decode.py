@@ -15,12 +15,17 @@ from core.model.cache import KVCache
 from core.model.gpt import GPT, Block
 from core.model.layers import activate, rotate
 
+# A matrix of so many numbers is read from memory for every token. In oneDNN's own order that takes half as long, and
+# all threads can share it; torch's product of one row with a matrix uses one.
+_LARGE = 100_000
+_CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
 
 class Decoder:
     """A causal model and the keys and values of what it has read so far, at most `block_size` tokens.
 
-    It reads the model's own parameters, so weights that change in place are seen by the next step (though not by
-    what is remembered already).
+    Made anew for each text, since it copies large matrices as they are now. Of all else it reads the model's own
+    parameters, so weights that change in place are seen by the next step (though not by what is remembered already).
     """
 
     def __init__(self, model: GPT):
@@ -40,6 +45,8 @@ class Decoder:
     def read(self, ids: list[int]) -> Tensor:
         """Forget everything, read these tokens in one go, and return the logits (V,) of what may follow."""
         self.cache.length = 0
+        if len(ids) == 1:
+            return self.step(ids[0])
         logits, _ = self.model(torch.tensor([ids], device=self.model.lm_head.weight.device), cache=self.cache)
         return logits[0, -1]
 
@@ -65,10 +72,8 @@ class Decoder:
                 qkv = torch.cat((rotate(qkv[:2], cos, sin), qkv[2:]))
             keys, values = self.cache.put(layer, qkv[1:])
             z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
-            attended = hand_over(z.view(1, -1))
-            x = x + attended if config.residual else attended
-            computed = narrow(activate(config, widen(norm_2(x))))
-            x = x + computed if config.residual else computed
+            x = hand_over(x, z.view(1, -1))
+            x = narrow(x, activate(config, widen(norm_2(x))))
         self.cache.advance(1)
         logits = self.score(self.norm(x))[0]
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
@@ -78,8 +83,8 @@ def _parts(block: Block) -> tuple:
     """What a step needs of one block, looked up once."""
     attn, mlp = block.attn, block.mlp
     return (
-        _norm(block.ln_1), _product(attn.c_attn), _product(attn.c_proj),
-        _norm(block.ln_2), _product(mlp.c_fc), _product(mlp.c_proj),
+        _norm(block.ln_1), _product(attn.c_attn), _joined(attn.c_proj, block.residual),
+        _norm(block.ln_2), _product(mlp.c_fc), _joined(mlp.c_proj, block.residual),
         attn,
     )  # fmt: skip
 
@@ -92,9 +97,26 @@ def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
     return norm.forward
 
 
+def _joined(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """What a linear layer makes of its input, added to the stream if that runs past it: (stream, input) -> stream."""
+    if residual and linear.bias is None and not _is_packed(linear.weight):
+        columns = linear.weight.t()
+        return lambda stream, x: torch.addmm(stream, x, columns)
+    product = _product(linear)
+    return (lambda stream, x: stream + product(x)) if residual else (lambda stream, x: product(x))
+
+
 def _product(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
     """A linear layer (1, in) -> (1, out) as the one call that it comes down to."""
-    columns, bias = linear.weight.t(), linear.bias
+    weight, bias = linear.weight, linear.bias
+    if _is_packed(weight):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    columns = weight.t()
     if bias is None:
         return partial(torch.mm, mat2=columns)
     return lambda x: torch.addmm(bias, x, columns)
+
+
+def _is_packed(weight: Tensor) -> bool:
+    return _CAN_PACK and weight.numel() >= _LARGE and weight.device.type == "cpu" and weight.dtype == torch.float32

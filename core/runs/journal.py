@@ -187,7 +187,9 @@ class Journal:
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
-        text = tokenizer.decode([token.id for token in generate(self.trainer.model, prompt, how)])
+        text = tokenizer.decode(
+            [token.id for token in generate(self.trainer.model, prompt, how, alternatives=0, spread=True)]
+        )
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.room.write(lambda: self.folder.append_sample(row))
 

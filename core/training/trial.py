@@ -34,7 +34,7 @@ def try_out(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: 
     step = _each(trainer.train_step, warm=2)
     measuring = _each(trainer.evaluate, warm=1)
     how = GenerationConfig(max_new_tokens=config.train.sample_length)
-    writing = _each(lambda: list(generate(trainer.model, [0], how)), warm=1)
+    writing = _each(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), warm=1)
     return Correction(
         step=_times(step, step_seconds(config, vocab_size, speed, precision)),
         measuring=_times(measuring, measuring_seconds(config, vocab_size, speed, precision)),

@@ -40,6 +40,16 @@ def test_weights_that_have_changed_in_place_are_the_ones_used():
     torch.testing.assert_close(decoder.step(int(ids[0, 4])), model(ids[:, :5])[0][0, -1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_large_matrices_in_their_own_order_give_the_same(bias):
+    model = small_gpt(n_embd=192, n_head=2, bias=bias)
+    assert model.transformer.h[0].mlp.c_fc.weight.numel() > 100_000
+    ids = some_ids(batch=1)
+    decoder = Decoder(model)
+    steps = torch.stack([decoder.step(id) for id in ids[0].tolist()])
+    torch.testing.assert_close(steps, model(ids)[0][0], rtol=1e-4, atol=1e-4)
+
+
 def test_dropout_has_no_say_in_a_step():
     model, ids = small_gpt(dropout=0.5), some_ids(batch=1)
     expected = model(ids)[0][0]
