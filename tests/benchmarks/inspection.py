@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.generation import generate
+from core.generation_config import GenerationConfig
 from core.inspection import ablation, attention, attribution, embeddings, heads, lens, losses, neurons, patching, stream
 from core.inspection.cell import arithmetic
 from core.inspection.copying import copied_spans, longest_matches
+from core.inspection.pairs import compare_tables
 from core.inspection.prediction import next_token_probabilities
 from core.inspection.progress import Progress
 from core.model import GPT, build_model
@@ -24,8 +27,9 @@ from core.text.corpora import load_corpus
 from core.text.tokenizer import CharTokenizer
 from tests.benchmarks.report import report
 
-PATIENCE = 10.0  # seconds
+PATIENCE = 4.0  # seconds
 PROMPT, REPEATS = 64, 3
+LONG = 1024  # tokens, where the context has room for them
 SHAPES = {"gpt-tiny": None, "gpt2": 50_257}  # vocabulary; of the text's characters unless given
 MAP_POINTS = 600  # tokens of a map, as many as the page draws
 
@@ -45,6 +49,10 @@ def measure() -> None:
     rows = [{"view": view} | {f"{name}, s": columns[name][view] for name in names} for view in columns[names[0]]]
     report("Looking inside: seconds a view", rows)
 
+    table = build_model(preset("bigram").model, tokenizer.vocab_size)
+    rows = [{"view": "the bigram's table, learned and counted", "s": seconds(lambda: compare_tables(table, ids))}]
+    report("Looking into a bigram: seconds", rows)
+
     source = np.resize(tokenizer.encode_array(text), 5_000_000)
     source = np.where(np.random.default_rng(0).random(len(source)) < 0.1, 1, source)  # no text by heart
     rows = [
@@ -57,31 +65,52 @@ def measure() -> None:
 def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], object]]:
     """Every view with what it shows of a prompt of 64 tokens, or of that many pieces of text."""
     prompt, other = ids[:PROMPT], ids[PROMPT : 2 * PROMPT]
-    windows = ids[: 5120 * 65].view(-1, 65)[:, : PROMPT + 1]
+    long = ids[: min(LONG, model.block_size)]
+    windows = ids[: 2048 * 65].view(-1, 65)[:, : PROMPT + 1]
     patterns = attention.attention_patterns(model, prompt)
     table = embeddings.token_embeddings(model)[:MAP_POINTS]
     last = model.config.n_layer - 1
-    silent = [ablation.Part("head", 0, 0)]
+    silent, means = [ablation.Part("head", 0, 0)], ablation.mean_activations(model, windows[:4])
+    measured = losses.window_losses(model, windows[:4])
+    groups = ([0, 1], [2, 3])
     return {
         "next token": lambda: next_token_probabilities(model, prompt),
         "attention of all heads": lambda: attention.attention_patterns(model, prompt),
         "attention rollout": lambda: attention.rollout(patterns),
+        "attention in squares, the whole context": lambda: attention.coarse_patterns(model, long, -(-len(long) // 64)),
         "one cell's arithmetic": lambda: arithmetic(model, prompt, last, 0, 40, 20),
         "logit lens": lambda: lens.logit_lens(model, prompt),
+        "logit lens, the whole context": lambda: lens.logit_lens(model, long),
+        "was the prompt foreseen": lambda: losses.foresight(model, prompt),
         "who said that": lambda: attribution.attribute(model, prompt),
         "residual stream": lambda: stream.residual_stream(model, prompt),
+        "map by axes of one's own": lambda: embeddings.own_axes(table, [groups, groups]),
+        "neighbours": lambda: embeddings.nearest(table, 0, 8),
         "map by PCA, 8 moments": lambda: embeddings.project_along([table] * 8),
         "map by t-SNE": lambda: embeddings.project(table, "tsne"),
         "cosines of positions": lambda: embeddings.cosines(embeddings.position_embeddings(model)),
         "loss on a passage of 64": lambda: losses.passage_losses(model, prompt),
+        "loss by place and kind": lambda: by_place_and_kind(measured, windows[:4], tokens),
         "loss on 64 pieces": lambda: losses.window_losses(model, windows[:64]),
         "loss without a head, 64 pieces": lambda: ablation.loss_without(model, windows[:64], silent),
+        "80 tokens without a head": lambda: written_without(model, prompt, silent, means),
         "what a neuron writes": lambda: neurons.neuron_writing(model, last, 0),
         "names of all heads, 64 pieces": lambda: heads.score_heads(model, windows[:64], tokens),
         "ranking of all heads, 16 pieces": lambda: ablation.rank_heads(model, windows[:16]),
         "patching, stream, 64 tokens": lambda: patching.patch_map(model, prompt, other),
-        "texts that excite a neuron, 5120 pieces": lambda: neurons.exciting_texts(model, windows, last, 0),
+        "patching, attention, 64 tokens": lambda: patching.patch_map(model, prompt, other, "attention"),
+        "patching, feed-forward, 64 tokens": lambda: patching.patch_map(model, prompt, other, "mlp"),
+        "texts that excite a neuron, 2048 pieces": lambda: neurons.exciting_texts(model, windows[:2048], last, 0),
     }
+
+
+def by_place_and_kind(measured: Tensor, windows: Tensor, tokens: list[str]) -> object:
+    return losses.loss_by_position(measured), losses.loss_by_kind(measured, windows[:, 1:], tokens)
+
+
+def written_without(model: GPT, prompt: Tensor, silent: list[ablation.Part], means: ablation.Means) -> object:
+    tap = ablation.ablating(model, silent, means)
+    return list(generate(model, prompt.tolist(), GenerationConfig(max_new_tokens=80, seed=1), tap=tap))
 
 
 def copied(source: np.ndarray, length: int) -> object:
@@ -89,9 +118,9 @@ def copied(source: np.ndarray, length: int) -> object:
 
 
 def seconds(look: Callable[[], object]) -> str:
-    """The median of some repeats, or, for what reports progress, one go."""
+    """The median of some repeats, or one go for what takes its time or reports progress."""
     times = []
-    for _ in range(REPEATS):
+    while len(times) < REPEATS and sum(times) < PATIENCE / 4:
         started = perf_counter()
         result = look()
         if isinstance(result, Iterator):
