@@ -1,5 +1,8 @@
 """What becomes of the model when parts of it fall silent?"""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import streamlit as st
 import torch
@@ -7,6 +10,7 @@ import torch
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.inspection.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
+from core.inspection.progress import Progress, finish
 from core.inspection.recording import read
 from core.text.display import kind_of, visible
 from explorer.charts.heads import costs_figure
@@ -30,12 +34,15 @@ def draw(inside: Inside) -> None:
     means = _means(inside, pieces) if silent == "mean" else None
     left, right = st.columns(2)
     with left:
-        _outcome(inside, [], None, pieces, "As it is", "whole")
+        whole = _operate(inside, (), None, pieces)
+        if whole:
+            _outcome(inside, whole, None, pieces, "As it is", "whole")
     with right:
-        if parts:
+        cut = _operate(inside, tuple(parts), means, pieces) if parts and whole else None
+        if cut:
             title = f"Without {', '.join(map(str, parts[:4]))}{' …' if len(parts) > 4 else ''}"
-            _outcome(inside, parts, means, pieces, title, "cut")
-        else:
+            _outcome(inside, cut, whole, pieces, title, "cut")
+        elif not parts:
             with card("Without …", height="stretch", key="card_cut"):
                 st.caption("Nothing is silent yet. Click a head above, and here stands what is left of the model.")
     _ranking_card(inside, pieces, means, silent)
@@ -74,17 +81,14 @@ def _bring_back() -> None:
 
 
 def _outcome(
-    inside: Inside, parts: list[Part], means: Means | None, pieces: torch.Tensor, title: str, key: str
+    inside: Inside, told: dict[str, Any], whole: dict[str, Any] | None, pieces: torch.Tensor, title: str, key: str
 ) -> None:
-    """Loss, next token and text under surgery."""
-    told = _operate(inside, tuple(parts), means, pieces)
-    whole = _operate(inside, (), None, pieces)
+    """Loss, next token and text under surgery, and beside what the whole model says where it is not the whole one."""
     with card(title, height="stretch", key=f"card_{key}"):
-        change = told["loss"] - whole["loss"]
         st.metric(
             "Validation loss, nats a token",
             f"{told['loss']:.3f}",
-            f"{change:+.3f}" if parts else None,
+            f"{told['loss'] - whole['loss']:+.3f}" if whole else None,
             delta_color="inverse",
             help=f"On {len(pieces)} pieces of text that it was not trained on, always the same ones.",
         )
@@ -105,20 +109,35 @@ def _outcome(
         st.code(told["text"], language=None, wrap_lines=True)
 
 
-def _operate(inside: Inside, parts: tuple[Part, ...], means: Means | None, pieces: torch.Tensor) -> dict:
-    """Loss on the pieces, next-token probabilities (V,) and a text, with some parts silent; remembered."""
+def _operate(
+    inside: Inside, parts: tuple[Part, ...], means: Means | None, pieces: torch.Tensor
+) -> dict[str, Any] | None:
+    """Loss on the pieces, next-token probabilities (V,) and a text, with some parts silent; remembered.
 
-    def compute() -> dict:
-        tap = ablating(inside.model, parts, means) if parts else None
-        how = GenerationConfig(max_new_tokens=WRITTEN_LARGE if inside.large else WRITTEN)
-        written = [token.id for token in generate(inside.model, inside.prompt.ids, how, tap=tap, alternatives=0)]
-        return {
-            "loss": loss_without(inside.model, pieces, parts, means),
-            "next": read(inside.model, torch.tensor([inside.prompt.ids]), tap)[0, -1].softmax(-1).numpy(),
-            "text": inside.prompt.text + inside.tokenizer.decode(written),
-        }
+    A large model takes seconds, so it works beside the page, with a bar in this place: None meanwhile.
+    """
+    key = ("surgery", inside.prompt.text, parts, means is not None)
+    if inside.large:
+        what = "Writing without them" if parts else "Writing with all parts"
+        return result_of((*key, *inside.key), lambda: _operating(inside, parts, means, pieces), what)
+    return kept(inside.model, key, lambda: finish(_operating(inside, parts, means, pieces)))
 
-    return kept(inside.model, ("surgery", inside.prompt.text, parts, means is not None), compute)
+
+def _operating(
+    inside: Inside, parts: tuple[Part, ...], means: Means | None, pieces: torch.Tensor
+) -> Iterator[Progress[dict[str, Any] | None]]:
+    tap = ablating(inside.model, parts, means) if parts else None
+    how = GenerationConfig(max_new_tokens=WRITTEN_LARGE if inside.large else WRITTEN)
+    written, total = [], how.max_new_tokens + 2
+    for token in generate(inside.model, inside.prompt.ids, how, tap=tap, alternatives=0):
+        written.append(token.id)
+        yield Progress(len(written), total, None)
+    found = {
+        "next": read(inside.model, torch.tensor([inside.prompt.ids]), tap)[0, -1].softmax(-1).numpy(),
+        "text": inside.prompt.text + inside.tokenizer.decode(written),
+    }
+    yield Progress(total - 1, total, None)
+    yield Progress(total, total, found | {"loss": loss_without(inside.model, pieces, parts, means)})
 
 
 def _means(inside: Inside, pieces: torch.Tensor) -> Means:
