@@ -18,12 +18,15 @@ def closeup_data(closeup: Closeup, tokens: Sequence[str]) -> dict[str, Any]:
         tokens: all tokens of the run's tokenizer; the closeup's ids count into it.
 
     Returns:
-        `pieces`, each with its T + 1 `tokens` and the T `losses` (nats) of all but the first; `parts` with the length
-        of their `gradient` and `weight`, in the order of the model.
+        `loss` in nats a token, and without dropout `before` and `after` the step; `pieces`, each with its T + 1
+        `tokens` and the T `losses` (nats) of all but the first; `parts` with the length of their `gradient` and
+        `weight`, in the order of the model.
     """
     return {
         "step": closeup.step,
         "loss": closeup.loss,
+        "before": closeup.before,
+        "after": closeup.after,
         "batch_size": closeup.batch_size,
         "pieces": [
             {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}

@@ -1,16 +1,21 @@
 """Forks: where a run begins with another one's weights, from the one's board to the other's."""
 
-from typing import NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, open_run
 from core.runs.forks import fork_config
-from core.runs.records import RunRecord
+from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
+from core.settings import fields_of
 from explorer import service
+from explorer.curves import curve_rows
 from explorer.forms import forget_inputs
 from explorer.state import fork_asked, leave_fork, open_fork, page_file, query_for, recall, remember
 from explorer.ui import literal, show_error
@@ -32,28 +37,95 @@ def fork_steps(folder: RunFolder) -> list[int]:
     return sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
 
 
+@st.fragment
 def draw_fork(folder: RunFolder) -> None:
-    """Another run that begins where this one was."""
-    with st.popover("Try from here with other settings", icon=":material/fork_right:", key="fork"):
+    """Another run that begins where this one was: from which step, and for how long."""
+    with st.popover("Try from here", icon=":material/fork_right:", key="fork", on_change="rerun", help=_FORK):
+        if not folder.status().ended:
+            st.caption("This run trains on meanwhile.")
         steps = fork_steps(folder)
-        st.caption(_FORK)
         if not steps:
             st.caption("It has kept no weights yet; its first are saved as it begins.")
             return
         chosen = recall(f"fork_step-{folder.id}")  # until then the newest, which moves on while it trains
-        st.session_state["fork_step"] = chosen if chosen in steps else steps[-1]
-        step = st.selectbox(
-            "Begin with the weights of step",
+        st.session_state["fork_step"] = step = chosen if chosen in steps else steps[-1]
+        losses = losses_about(curve_rows(folder), steps)
+        st.selectbox(
+            "Begin with the weights of",
             steps,
             key="fork_step",
-            format_func=lambda step: f"{step:,}",
-            on_change=lambda: remember(f"fork_step-{folder.id}", st.session_state["fork_step"]),
+            format_func=lambda step: f"step {step:,}" + (f" · loss {losses[step]:.2f}" if step in losses else ""),
+            accept_new_options=True,  # a step typed that is not kept: `_choose` takes the nearest
+            filter_mode="contains",
+            on_change=_choose,
+            args=(folder, steps),
         )
-        if st.button("Choose its settings", key="fork_go", icon=":material/tune:", width="stretch"):
-            try:
-                open_fork(folder.id, step, fork_config(folder, step))
-            except ExplorerError as error:
-                show_error(error)
+        if sentence := recall(f"fork_told-{folder.id}"):
+            st.caption(sentence)
+        config = _settings(folder, step)
+        if config and st.button("Choose its settings", key="fork_go", icon=":material/tune:", width="stretch"):
+            open_fork(folder.id, step, config)
+
+
+def _settings(folder: RunFolder, step: int) -> RunConfig | None:
+    """What the new run begins with, asking for how long; None, and a sentence, where that cannot be had."""
+    setting = dict(fields_of(RunConfig))["train.steps"]
+    st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
+    steps = st.number_input(
+        "Train it for so many steps",
+        setting.low,
+        setting.high,
+        step=100,
+        key="fork_steps",
+        on_change=lambda: remember(f"fork_steps-{folder.id}-{step}", st.session_state["fork_steps"]),
+    )
+    try:
+        return fork_config(folder, step).replace({"train.steps": steps})
+    except ExplorerError as error:
+        show_error(error)
+        return None
+
+
+def usual_steps(status: Status, step: int) -> int:
+    """As many as the parent took from there on, so that both curves end together; from its end, half of them."""
+    left = max(status.step, status.steps) - step
+    return left if left > 0 else max(100, round(step / 2, -2))
+
+
+def _choose(folder: RunFolder, steps: list[int]) -> None:
+    """Take the step that was picked or typed."""
+    picked, told = st.session_state["fork_step"], ""
+    if isinstance(picked, str):
+        picked, told = nearest_kept(picked, steps)
+    remember(f"fork_step-{folder.id}", picked)
+    remember(f"fork_told-{folder.id}", told)
+
+
+def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
+    """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
+    digits = re.sub(r"[^0-9]", "", typed)[:9]
+    if not digits:
+        return steps[-1], "A step is a whole number; this is the newest."
+    wanted = int(digits)
+    nearest = min(steps, key=lambda step: abs(step - wanted))
+    if nearest == wanted:
+        return nearest, ""
+    return nearest, f"No weights are kept of step {wanted:,}; those of step {nearest:,} are the nearest."
+
+
+def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
+    """The loss at each step: on validation text where it was measured about then, else on the batches around it."""
+    found = {}
+    for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the later one counts
+        known = [row for row in rows if row.get(column) is not None]
+        at = np.array([row["step"] for row in known])
+        values = np.array([row[column] for row in known])
+        for step in steps:
+            near = np.abs(at - step) <= 1 + share * step
+            if near.any():
+                closest = np.abs(at - step)[near].argmin()
+                found[step] = float(values[near].mean() if column == "loss" else values[near][closest])
+    return found
 
 
 def draw_parent(record: RunRecord) -> None:

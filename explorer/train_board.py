@@ -1,5 +1,7 @@
 """The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -20,6 +22,7 @@ from explorer.components.live import (
     live_samples,
     live_status,
 )
+from explorer.fork_cards import draw_fork
 from explorer.lineage import before
 from explorer.state import notify, open_page, take_notice
 from explorer.train_details import draw_settings
@@ -48,9 +51,6 @@ def draw_board(run_id: str) -> None:
     _draw_header(folder, record)
     status, gpt = folder.status(), record.config.model.kind == "gpt"
     steps = status.steps
-    if not status.ended:
-        with st.container(border=True, key="live_closeup"):
-            live_closeup(run_id)
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch", key="beside"):
         draw_knobs(folder)
@@ -61,8 +61,12 @@ def draw_board(run_id: str) -> None:
             "How surprised is it by text it has not seen?",
             "Lower is better; dotted lines are what plain counting reaches on the same text.",
             key="live_loss",
+            corner=partial(draw_fork, folder),
         ):
             live_loss(run_id, steps, before=before(service.home(), record))
+        if not status.ended:
+            with st.container(border=True, key="live_closeup"):
+                live_closeup(run_id)  # below the chart, which then stays where it is
         with card(
             "What does it write?", "The same prompt and the same dice every time.", key="live_samples", height="stretch"
         ):

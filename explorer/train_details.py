@@ -11,7 +11,7 @@ from core.runs.records import RunRecord
 from core.settings import value_at
 from explorer import service
 from explorer.exchange_cards import draw_exports
-from explorer.fork_cards import draw_fork, draw_parent
+from explorer.fork_cards import draw_parent
 from explorer.run_rows import corpus_titles
 from explorer.state import open_page
 from explorer.train_setup import settings_that_matter
@@ -45,7 +45,6 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         with st.container(horizontal=True, gap="small"):
             if st.button("Train again", key="train_again", icon=":material/tune:", help=_AGAIN):
                 open_page("train", config=config)
-            draw_fork(folder)
             draw_exports(folder)
 
 

@@ -12,14 +12,14 @@ from core.runs.records import Status
 from core.runs.steering import NO_TRAINING_OF_ITS_OWN
 from core.settings import fields_of, value_at
 from explorer import service
-from explorer.components.live import live_turns
+from explorer.components.live import live_rate, live_turns
 from explorer.forms import setting_input
 from explorer.state import notify, recall, remember
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, literal, show_error
-from explorer.words import asked_in_words, turn_in_words
+from explorer.words import asked_in_words, number, turn_in_words
 
-_STEPS = "train.steps"
+_STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
 _NOTE = "Felt from the next step on, and marked on the curve."
 _HELP = (
@@ -86,6 +86,17 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
         return
     before = value_at(first, knob)
     setting_input(knob, setting, value, before, named="at first", key=key, on_change=change)
+    if knob == _RATE:
+        _draw_rate(folder, value)
+
+
+def _draw_rate(folder: RunFolder, peak: float) -> None:
+    """The knob sets the peak; the schedule says what share of it is at work now."""
+    if service.live_streams():
+        live_rate(folder.id, peak=peak)
+        return
+    now = (folder.last_metrics() or {}).get("lr")
+    st.caption(f"peak {number(peak)}" + ("" if now is None else f" · now {now:.1e} by the schedule"))
 
 
 def _draw_told(folder: RunFolder, status: Status) -> None:
@@ -93,7 +104,9 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
     waiting = _waiting(folder)
     turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
     if service.live_streams():
-        told = live_turns(folder.id, known=len(turns), waiting=waiting, going=status.pid is not None)
+        told = live_turns(
+            folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
+        )
         if told:
             _turn(folder, *told)
         return
@@ -102,7 +115,7 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
     for row in reversed(turns[-3:]):
         words = turn_in_words(row["knob"], row.get("before"), row["value"])
         st.caption(literal(f"{words}, from step {row['step'] + 1:,} on"))
-    if turns and not waiting:
+    if turns and not waiting and not status.ended:
         last = turns[-1]
         st.button("Put back", key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
 

@@ -1,5 +1,7 @@
 """The board where the server has no live streams (`streamlit run`): the same questions, answered when asked again."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.text.display import visible
@@ -11,6 +13,7 @@ from explorer.closeup import read_closeup
 from explorer.components.attention_board import attention_board
 from explorer.components.live import live_closeup
 from explorer.curves import curve_rows
+from explorer.fork_cards import draw_fork
 from explorer.lineage import before
 from explorer.train_board import draw_table, draw_title, look_title, open_on_view
 from explorer.train_details import draw_settings
@@ -40,14 +43,12 @@ def draw_still_board(run_id: str) -> None:
     step = f"{status.step:,} of {status.steps:,}"
     numbers[2].metric("Step", step, left, delta_color="off", delta_arrow="off", border=True)
     closeup = read_closeup(folder) if status.state == "paused" else None
-    if closeup and closeup["step"] == status.step:
-        with st.container(border=True, key="live_closeup"):
-            live_closeup(None, closeup)
     side, main = st.columns([1, 2.9], gap="small")
     with side:
         draw_knobs(folder)
     with main:
-        with card("How surprised is it by text it has not seen?", key="live_loss"):
+        corner = partial(draw_fork, folder)
+        with card("How surprised is it by text it has not seen?", key="live_loss", corner=corner):
             marks = [
                 Mark(row["step"], turn_in_words(row["knob"], row.get("before"), row["value"]))
                 for row in folder.read_events()
@@ -62,6 +63,9 @@ def draw_still_board(run_id: str) -> None:
                 before=before(service.home(), record),
             )
             chart(figure, key="loss", numbers=lambda: loss_columns(curve_rows(folder)), name="loss")
+        if closeup and closeup["step"] == status.step:
+            with st.container(border=True, key="live_closeup"):
+                live_closeup(None, closeup)
         with card("What does it write?", key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):
                 st.caption(f"step {row['step']:,}")

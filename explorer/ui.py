@@ -30,7 +30,13 @@ def page_style() -> None:
 
 @contextmanager
 def card(
-    title: str, note: str = "", *, more: str = "", key: str | None = None, height: str = "content"
+    title: str,
+    note: str = "",
+    *,
+    more: str = "",
+    key: str | None = None,
+    height: str = "content",
+    corner: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """A bordered panel that answers the one question which is its title.
 
@@ -40,9 +46,16 @@ def card(
         more: a longer explanation (Markdown), behind a question mark.
         key: names the panel as `.st-key-<key>`.
         height: "content", or "stretch" to be as high as what stands beside it.
+        corner: draws what stands at the other end of the title's line.
     """
     with st.container(border=True, key=key, height=height):
-        st.markdown(f"##### {worded(title)}", help=worded(more) or None)
+        if corner:
+            with st.container(horizontal=True, horizontal_alignment="distribute"):
+                st.markdown(f"##### {worded(title)}", help=worded(more) or None, width="content")
+                with st.container(width="content"):
+                    corner()
+        else:
+            st.markdown(f"##### {worded(title)}", help=worded(more) or None)
         if note:
             st.caption(worded(note))
         yield

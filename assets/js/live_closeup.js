@@ -15,7 +15,8 @@ export default function (component) {
     const hint = element("div", "closeup-hint");
     const legend = element("div", "closeup-legend");
     legend.append(element("span", "", "expected"), element("span", "closeup-scale"), element("span", "", "surprising"));
-    batch.append(element("div", "closeup-title", "What happened in this one step?"), told, pieces, hint, legend);
+    const change = element("div", "closeup-change");
+    batch.append(element("div", "closeup-title", "What happened in this one step?"), change, told, pieces, hint, legend);
     const push = element("div", "closeup-push");
     const bars = element("div", "closeup-bars");
     push.append(element("div", "closeup-title", "Which part is pushed hardest?"), element("div", "closeup-note", "The length of each part's gradient in this step."), bars);
@@ -53,6 +54,13 @@ export default function (component) {
       if (loss !== null) {
         told.append(". Its loss is ", element("b", "", loss.toFixed(2)), ": at each letter like choosing among ", element("b", "", choicesInWords(Math.exp(loss))), " letters.");
       } else told.append(", and its loss is no finite number.");
+      change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
+      if (!change.hidden) {
+        const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
+        const verdict = before === after ? "no change to be seen" : after < before ? "the step helped" : "here the step did harm: too long, or pulled elsewhere";
+        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? " Both without dropout." : "";
+        change.replaceChildren("Loss on this batch ", element("b", "", before), " before, ", element("b", "closeup-after", after), ` after: ${verdict}.${note}`);
+      }
       if (shown.pieces.length < shown.batch_size) told.append(` Here are ${shown.pieces.length} of them.`);
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;

@@ -25,7 +25,7 @@ export default function (component) {
     const legend = element("span", "loss-legend");
     const trainingKey = element("span", "loss-key", "training");
     const validationKey = element("span", "loss-key", "validation");
-    const parentKey = element("span", "loss-key loss-parent", "its parent's validation");
+    const parentKey = element("span", "loss-key loss-parent", "its parent");
     legend.append(trainingKey, validationKey, parentKey);
     const smoothing = element("input");
     Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
@@ -86,7 +86,7 @@ export default function (component) {
       }
       const fresh = !old;
       await plotly.react(chart, structuredClone(made.data), layout, {
-        displaylogo: false, responsive: true, displayModeBar: false, doubleClick: false, scrollZoom: false,
+        displaylogo: false, displayModeBar: false, doubleClick: false, scrollZoom: false,
       });
       if (gone) return;
       plot = plotly;
@@ -209,6 +209,15 @@ export default function (component) {
       };
     }
 
+    // Labels and margins go by the width; plotly itself hears only of the window's.
+    let width = 0;
+    const resizes = new ResizeObserver(() => {
+      if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
+      width = chart.clientWidth;
+      plot.Plots.resize(chart).then(fillSoon);
+    });
+    resizes.observe(chart);
+
     return {
       update(next) {
         latest = next;
@@ -252,6 +261,7 @@ export default function (component) {
       },
       destroy() {
         gone = true;
+        resizes.disconnect();
         clearTimeout(timer);
         leave?.();
         globalThis.Plotly?.purge(chart);

@@ -1,5 +1,5 @@
 /* What was turned while the run trains, as it takes effect, and the way back.
-   data: { run, waiting: [label of what no worker has taken yet], known: how many turns Python knows of, going: it trains }
+   data: { run, waiting: [label of what no worker has taken yet], known: how many turns Python knows of, going: it trains, ended: nothing can be put back }
    Tells Python `turned` when there are others, and `back` when one shall be put back. */
 export default function (component) {
   return mountOnce(component, (root) => {
@@ -9,10 +9,9 @@ export default function (component) {
     let runId = null;
     let turns = [];
     let told = -1;
-    const rate = element("div", "rate quiet");
     const list = element("div", "turns");
     list.setAttribute("role", "status");
-    root.append(rate, list);
+    root.append(list);
 
     const line = (when, label) => {
       const box = element("div", "turn");
@@ -21,11 +20,11 @@ export default function (component) {
     };
 
     function draw() {
-      const { waiting, going } = latest.data;
+      const { waiting, going, ended } = latest.data;
       const lines = waiting.map((label) => line(going ? "on its way …" : "when it goes on", label));
       turns.slice(-MOST).toReversed().forEach((turn, index) => {
         const box = line(`from step ${(turn.step + 1).toLocaleString("en")} on`, turn.label);
-        if (!index && !waiting.length && turn.before !== undefined) {
+        if (!ended && !index && !waiting.length && turn.before !== undefined) {
           const button = element("button", "turn-back", "Put back");
           button.type = "button";
           button.addEventListener("click", () => {
@@ -47,12 +46,7 @@ export default function (component) {
           runId = next.data.run;
           turns = [];
           told = -1;
-          rate.textContent = "";
           leave = liveRun(runId).subscribe({
-            metrics(rows) {
-              const row = rows.findLast((one) => Number.isFinite(one.lr));
-              if (row) rate.textContent = `Rate at step ${row.step.toLocaleString("en")}: ${rateInWords(row.lr)}`;
-            },
             events(rows) {
               turns = rows.filter((row) => row.kind === "turn");
               draw();

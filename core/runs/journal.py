@@ -221,6 +221,8 @@ class Journal:
             losses=[[round(loss, 3) for loss in piece] for piece in _shown(seen.losses).tolist()],
             gradient_norms=seen.gradient_norms,
             weight_norms=seen.weight_norms,
+            before=seen.before,
+            after=seen.after,
         )
         self.room.write(lambda: self.folder.write_closeup(closeup))
 

@@ -96,6 +96,8 @@ class Closeup(BaseModel):
     losses: list[list[float | None]]  # nats, of the same tokens
     gradient_norms: dict[str, float | None]  # by part of the model (`wte`, `h.0.attn`, ...), before clipping
     weight_norms: dict[str, float | None]  # before the step
+    before: float | None = None  # nats a token over the whole batch, without dropout, before the step; None: not known
+    after: float | None = None  # the same behind it
 
 
 class Probe(NamedTuple):

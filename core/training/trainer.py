@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
 from core.knobs import turned
-from core.model import build_model, set_dropout
+from core.model import build_model, evaluating, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss
 from core.training.finite import all_finite
@@ -48,6 +48,8 @@ class Closeup(NamedTuple):
     losses: Tensor  # (B, T) nats
     gradient_norms: dict[str, float]  # length of the gradient of each part (`wte`, `h.0.attn`, ...), before clipping
     weight_norms: dict[str, float]  # length of the same part's weights, before the step
+    before: float  # nats a token on this batch as the weights were before the step, without dropout
+    after: float  # the same, as the step left them
 
 
 class EvaluationEvent(NamedTuple):
@@ -167,6 +169,8 @@ class Trainer:
         set_learning_rates(self.optimizer, config, fraction_at(self.step, config))
         self.optimizer.step()
         self.step += 1
+        if closely:
+            self.closeup = self.closeup._replace(after=self._loss_on(x, y))
         return StepEvent(
             self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
         )
@@ -270,7 +274,15 @@ class Trainer:
             losses.cpu(),
             {part: gradient for part, (gradient, _) in norms.items()},
             {part: weights for part, (_, weights) in norms.items()},
+            before=self._loss_on(x, y),
+            after=math.nan,  # known when the step is taken
         )
+
+    @torch.no_grad()
+    def _loss_on(self, x: Tensor, y: Tensor) -> float:
+        """Mean loss of a batch in nats a token, without dropout: no random number is drawn."""
+        with evaluating(self.model), self._mixed_precision():
+            return self.model(x, y)[1].item()
 
     def _mixed_precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

@@ -46,6 +46,9 @@ _turns = component(
     js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_turns.js"],
     css=["live.css", "live_turns.css"],
 )
+_rate = component(
+    "live_rate", js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_rate.js"], css=["live.css", "live_rate.css"]
+)
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/css/app.css).
 _closeup = component(
     "live_closeup",
@@ -98,18 +101,24 @@ def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
     _curves(key="live_curves_view", data=data | _palettes(), height="stretch")
 
 
-def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool) -> tuple[str, Any] | None:
-    """What was turned while the run trains, with a way back, and the rate of learning.
+def live_rate(run_id: str, *, peak: float) -> None:
+    """Beside the knob of the learning rate, which sets the peak: where the schedule has brought it."""
+    _rate(key="live_rate_view", data={"run": run_id, "peak": peak})
+
+
+def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool) -> tuple[str, Any] | None:
+    """What was turned while the run trains, with a way back.
 
     Args:
         known: how many turns the page knows of; when there are others, the page is drawn again.
         waiting: in words, what was turned and no worker has taken yet.
         going: whether a worker will take it at once.
+        ended: whether the run has ended, so that there is nothing to put back.
 
     Returns:
         A knob that shall be put back, and the value, if that was asked just now.
     """
-    data = {"run": run_id, "known": known, "waiting": waiting, "going": going}
+    data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
     back = _turns(key="live_turns_view", data=data, on_turned_change=_nothing, on_back_change=_nothing).back
     asked = isinstance(back, Mapping) and isinstance(back.get("knob"), str)
     return (back["knob"], back.get("value")) if asked else None

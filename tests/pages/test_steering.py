@@ -1,5 +1,6 @@
 """Steering from the page: knobs, continuing, forks, single steps, and what to do after trouble."""
 
+import re
 import time
 
 import pytest
@@ -7,10 +8,11 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
-from core.runs.records import Closeup, Turn
+from core.runs.records import Closeup, Status, Turn
 from core.text.tokenizer import load_tokenizer
 from explorer import service
 from explorer.closeup import read_closeup
+from explorer.fork_cards import losses_about, nearest_kept, usual_steps
 from explorer.state import ROOT, address_of
 from explorer.words import look_in_words, part_in_words
 
@@ -129,6 +131,36 @@ def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, expl
     assert record.config.train.learning_rate == 0.0005 and record.config.model == finished_run.record().config.model
     assert "fork" not in setup.query_params and "step" not in setup.query_params
     assert "began with the weights of step" in words_of(board_of(app, new))
+
+
+def test_a_step_typed_that_is_not_kept_becomes_the_nearest():
+    for typed in ("1,000", "1000", "step 1 000"):
+        told = "No weights are kept of step 1,000; those of step 869 are the nearest."
+        assert nearest_kept(typed, [0, 456, 869, 1200]) == (869, told)
+    assert nearest_kept("1,200", [0, 456, 869, 1200]) == (1200, "")
+    assert nearest_kept("the last", [0, 456])[0] == 456
+
+
+def test_a_fork_goes_as_far_as_its_parent_or_half_as_long_from_its_end(app, finished_run):
+    step = [step for step, _ in finished_run.snapshots()][1]
+    assert board_of(app, finished_run).number_input(key="fork_steps").value == 100
+    app.selectbox(key="fork_step").set_value(step).run()
+    assert app.number_input(key="fork_steps").value == 20 - step
+    assert usual_steps(Status(state="finished", step=1200, steps=1200), 1200) == 600
+
+
+def test_the_steps_to_begin_with_tell_their_loss():
+    rows = [{"step": 0, "val_loss": 4.0}, {"step": 9, "loss": 3.0}, {"step": 50, "loss": 2.4, "val_loss": 2.5}]
+    assert losses_about(rows, [0, 10, 30, 51]) == {0: 4.0, 10: 3.0, 51: 2.5}
+
+
+def test_a_finished_run_has_nothing_to_put_back(app, finished_run):
+    finished_run.write_turn(Turn(10, "model.dropout", 0.2), 0.0, "someone")
+    assert "knob_back" not in keys_of(board_of(app, finished_run))
+
+
+def test_beside_the_knob_stands_where_the_schedule_has_brought_the_rate(app, running_run):
+    assert re.search(r"peak 1e-3 · now \d\.\de-0\d by the schedule", words_of(board_of(app, running_run)))
 
 
 def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):

@@ -216,6 +216,7 @@ def test_single_steps_leave_a_closeup_and_the_course_alone(home, config):
         losses = [loss for piece in closeup.losses for loss in piece]
         assert sum(losses) / len(losses) == pytest.approx(closeup.loss, abs=1e-3)
         assert closeup.loss == rows[closeup.step]["loss"]
+        assert closeup.before is not None and closeup.after is not None and closeup.before != closeup.after
         assert {"wte", "h.0.attn", "h.0.mlp"} <= closeup.gradient_norms.keys() == closeup.weight_norms.keys()
     same = {row[0]: row for row in course(straight)}
     assert all(row == same.get(row[0], row) for row in course(stepped))

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -231,7 +232,30 @@ def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_traine
         assert math.hypot(*seen.gradient_norms.values()) == pytest.approx(event.grad_norm, rel=1e-5)
         assert {"wte", "wpe", "h.0.attn", "h.0.mlp", "h.1.attn", "ln_f"} <= seen.gradient_norms.keys()
         assert seen.weight_norms.keys() == seen.gradient_norms.keys()
+        assert math.isfinite(seen.before) and seen.after != seen.before
     assert equal(weights(trainer), end)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_closeup_measures_its_batch_before_and_after_the_step(small, make_trainer, dropout):
+    trainer = make_trainer(small.replace({"model.dropout": dropout}))
+    for _ in range(3):
+        before = copy.deepcopy(trainer.model).eval()
+        event = trainer.train_step(closely=True)
+        seen = trainer.closeup
+        after = copy.deepcopy(trainer.model).eval()
+        for model, told in ((before, seen.before), (after, seen.after)):
+            assert told == pytest.approx(model(seen.inputs, seen.targets)[1].item(), rel=1e-5)
+        assert (seen.before == pytest.approx(event.loss, rel=1e-5)) == (not dropout)
+        assert trainer.model.training
+
+
+def test_seeing_closely_never_throws_the_dice_of_dropout(small, make_trainer):
+    config = small.replace({"model.dropout": 0.5})
+    plain, closely = make_trainer(config), make_trainer(config)
+    for _ in range(4):
+        assert plain.train_step().loss == closely.train_step(closely=True).loss
+    assert equal(plain.state_dict(), closely.state_dict())
 
 
 def test_bfloat16_learns_the_same_with_fewer_digits(small, make_trainer):

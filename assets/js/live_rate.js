@@ -1,0 +1,36 @@
+/* Where the schedule has brought the learning rate, beside its knob: the knob sets the peak that the schedule scales.
+   data: { run, peak } */
+export default function (component) {
+  return mountOnce(component, (root) => {
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let now = null;
+    const line = element("div", "quiet");
+    root.append(line);
+
+    function draw() {
+      const peak = `peak ${rateInWords(latest.data.peak)}`;
+      line.textContent = now === null ? peak : `${peak} · now ${rateInWords(now)} by the schedule`;
+    }
+
+    return {
+      update(next) {
+        latest = next;
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          now = null;
+          leave = liveRun(runId).subscribe({
+            metrics(rows) {
+              now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? null;
+              draw();
+            },
+          });
+        }
+        draw();
+      },
+      destroy: () => leave?.(),
+    };
+  });
+}

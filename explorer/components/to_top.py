@@ -1,0 +1,14 @@
+"""Begins a page at its top when what it shows is another thing."""
+
+from explorer.components._assets import component
+
+_to_top = component("to_top", js=["to_top.js"])
+
+
+def to_top(shown: str) -> None:
+    """Put this at the end of a page that may turn into another one without being left.
+
+    Args:
+        shown: what it shows now; when that changes, the page is scrolled to its top.
+    """
+    _to_top(key="to_top", data={"shown": shown}, height=1)
