@@ -22,7 +22,8 @@ from explorer.row_files import Mark, Piece, holds, last_mark, read_pieces
 MOST_EVENTS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
-_CROWD = 0.85  # share of the letters that the map is drawn for
+_CROWD = 0.95  # share of the letters whose place decides on the scale of the map, from either end
+_STRETCH = 2.0
 ROWS = ("metrics", "samples", "events")
 
 
@@ -223,16 +224,19 @@ def _as_json(piece: Piece, *, reset: bool = False) -> str:
 
 
 def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Points (V, 2) in [-1, 1], with room for the crowd: a few rare letters far out are drawn at the rim instead.
+    """Points (V, 2) in the square from -1 to 1, filled by the crowd; a few rare letters far out are drawn at its rim.
+
+    The flatter direction is stretched so that the whole square is of use, by `_STRETCH` at most: it stays the lesser.
 
     Args:
         like: points that decide on the middle and the scale instead, so that several maps can be compared.
     """
     like = (points if like is None else like).astype(np.float64)
-    middle = np.median(like, axis=0)
-    rim = max(1.2 * float(np.quantile(np.linalg.norm(like - middle, axis=1), _CROWD)), 1e-9)
-    points = points.astype(np.float64) - middle
-    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), rim)
+    low, high = np.quantile(like, [1 - _CROWD, _CROWD], axis=0)
+    half = np.maximum(1.15 * (high - low) / 2, 1e-9)
+    half = np.maximum(half, half.max() / _STRETCH)
+    points = (points.astype(np.float64) - (low + high) / 2) / half
+    return points / np.maximum(np.abs(points).max(axis=1, keepdims=True), 1.0)
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:

@@ -29,9 +29,10 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         typed = st.text_area(
             "Prompt", key="generate_prompt", height=96, max_chars=LONGEST_PROMPT, placeholder="It begins by itself."
         )
+        button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
         st.caption("The same seed, prompt and settings write the same text again.")
-        if st.button("Write", type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+        if button.button("Write", type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
             state.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )

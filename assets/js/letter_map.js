@@ -34,19 +34,47 @@ function letterMap(stage, legend) {
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!shown || !width) return;
-    const side = Math.min(width, height) / 2 - 16;
-    const stretch = Math.min(1.25, (width / 2 - 16) / side);
-    const on = ([x, y]) => [(width / 2 + x * side * stretch).toFixed(1), (height / 2 - y * side).toFixed(1)];
-    shown.xy.forEach((point, index) => {
-      const [x, y] = on(point);
-      letters[index].style.transform = `translate(${x}px, ${y}px)`;
+    const half = [width / 2 - 16, height / 2 - 16]; // the whole panel, also where it is wider than high
+    const on = ([x, y]) => [width / 2 + x * half[0], height / 2 - y * half[1]];
+    const places = shown.xy.map(on);
+    apart(places).forEach(([x, y], index) => {
+      letters[index].style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
     });
     lines.replaceChildren(...(trails.length ? shown.xy.map((point, index) => {
       const trail = document.createElementNS(SVG, "polyline");
-      trail.setAttribute("points", [...trails.map((before) => before[index]), point].map((at) => on(at).join(",")).join(" "));
+      const way = [...trails.map((before) => on(before[index])), places[index]];
+      trail.setAttribute("points", way.map((at) => at.map((value) => value.toFixed(1)).join(",")).join(" "));
       trail.setAttribute("stroke", colorOf(index));
       return trail;
     }) : []));
+  }
+
+  /* The places with letters that would lie over each other nudged apart, none further than a letter or two. Always the same for
+     the same places, so that letters glide as their vectors do. */
+  function apart(places) {
+    const [wide, high, most] = [11, 14, 26]; // pixels: of a letter, and of the longest nudge
+    const moved = places.map(([x, y], index) => [x + 0.01 * Math.cos(index), y + 0.01 * Math.sin(index)]);
+    if (places.length > 160) return moved; // nothing can be told apart there anyway
+    for (let round = 0; round < 24; round++) {
+      for (let one = 1; one < moved.length; one++) {
+        for (let two = 0; two < one; two++) {
+          const across = (moved[one][0] - moved[two][0]) / wide;
+          const down = (moved[one][1] - moved[two][1]) / high;
+          const far = Math.hypot(across, down);
+          if (far >= 1) continue;
+          const push = (0.5 * (1 - far)) / far;
+          moved[one][0] += across * push * wide;
+          moved[one][1] += down * push * high;
+          moved[two][0] -= across * push * wide;
+          moved[two][1] -= down * push * high;
+        }
+      }
+    }
+    return moved.map(([x, y], index) => {
+      const [fromX, fromY] = places[index];
+      const share = Math.min(1, most / Math.hypot(x - fromX, y - fromY, 1e-9));
+      return [fromX + share * (x - fromX), fromY + share * (y - fromY)];
+    });
   }
 
   function hover(index) {

@@ -9,6 +9,9 @@ from core.inspection.heads import NAMED_FROM, ROLES, HeadName
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
 
+# One head has a figure on the prompt too, and another one here: each says what it was counted on.
+MEASURED = "on pieces of text it did not train on"
+
 
 def role_colors(palette: Palette) -> dict[str, str]:
     """One colour a role, the same in every chart."""
@@ -43,8 +46,14 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         hovertext=[f"head {layer + 1}.{head + 1}: {name.words}, {name.score:.2f}" for layer, head, name in flat],
         hoverinfo="text",
     )
-    style(figure, palette, height=40 + 74 * len(names))
-    figure.update_xaxes(visible=False, range=[-0.5, len(names[0]) - 0.5], fixedrange=True)
+    style(figure, palette, height=62 + 74 * len(names))
+    figure.update_xaxes(
+        showgrid=False,
+        showticklabels=False,
+        title_text=f"scores {MEASURED}",
+        range=[-0.5, len(names[0]) - 0.5],
+        fixedrange=True,
+    )
     figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5], fixedrange=True)
     return figure
 
@@ -65,8 +74,9 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
         )
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
-    style(figure, palette, height=40 + 34 * len(scores))
-    figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, fixedrange=True)
+    style(figure, palette, height=62 + 34 * len(scores))
+    title = f"score {MEASURED}"
+    figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, title_text=title, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
     return figure
 
@@ -120,7 +130,7 @@ def births_figure(
     figure.update_layout(
         showlegend=False,
         xaxis={"title": {"text": "step"}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": ROLES[role]}, "range": [0, 1.08]},
+        yaxis={"title": {"text": f"{ROLES[role]}, on fewer such pieces"}, "range": [0, 1.08]},
         yaxis2={
             "title": {"text": "validation loss", "font": {"color": palette.validation, "size": 12}},
             "overlaying": "y",
