@@ -40,7 +40,8 @@ def fork_steps(folder: RunFolder) -> list[int]:
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
     """Another run that begins where this one was: from which step, and for how long."""
-    with st.popover("Try from here", icon=":material/fork_right:", key="fork", on_change="rerun", help=_FORK):
+    with st.popover("Try from here", icon=":material/fork_right:", key="fork", on_change="rerun"):
+        st.caption(_FORK)
         if not folder.status().ended:
             st.caption("This run trains on meanwhile.")
         steps = fork_steps(folder)

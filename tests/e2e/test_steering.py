@@ -70,7 +70,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     page.locator(".st-key-train_look button").wait_for()
     assert page.evaluate(f"{CHART}.data[2].x.at(-1)") == run.status().step == stopped_at + 40
 
-    page.locator(".st-key-live_loss .st-key-fork button").click()
+    page.locator(".st-key-fork button").first.click()
     page.locator(".st-key-fork_go button").click()
     page.wait_for_url(re.compile(rf"fork={run.id}"))
     page.reload()  # the address says it all
