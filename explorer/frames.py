@@ -31,14 +31,22 @@ from core.text.display import kind_of, visible
 from core.text.tokenizer import Tokenizer
 from core.threads import one_thread
 from explorer import service
-from explorer.inside.words import head_in_words, lens_in_words, map_in_words, next_in_words
+from explorer.inside.words import (
+    answers_in_words,
+    head_in_words,
+    heads_seen_in_words,
+    lens_in_words,
+    map_in_words,
+    next_in_words,
+)
 from explorer.prompt import read_prompt
 from explorer.run_reader import MOST_TOKENS, on_the_map
 from explorer.units import speaking_of, worded
 
 MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 MOST_CELLS = 2**19  # of attention in one frame, a byte each
-LENS_PLACES = 24  # of the prompt's last tokens
+LENS_CELLS = 2**18  # scores of the logit lens a stage: of so many last tokens of the prompt, times the vocabulary
+LENS_LEAST = 20  # of the prompt's last tokens
 GUESSES = 8
 CONTINUED = 60  # tokens
 _LARGE = 20_000_000  # parameters; such a model writes a token in tens of milliseconds
@@ -140,12 +148,13 @@ def _attention(model: GPT | Bigram, ids: list[int], limit: int) -> dict[str, Any
         "length": min(len(ids), limit),
         "bytes": b64encode(to_bytes(patterns[..., -limit:, -limit:]).tobytes()).decode("ascii"),
         "words": [worded(head_in_words(pattern, causal)) for layer in patterns for pattern in layer],
+        "all": worded(heads_seen_in_words(patterns)),
     }
 
 
 def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) -> dict[str, Any]:
     """What would be said after each block at the last places, and the likeliest tokens after the prompt."""
-    places = list(range(max(0, len(ids) - LENS_PLACES), len(ids)))
+    places = list(range(max(0, len(ids) - max(LENS_LEAST, LENS_CELLS // tokenizer.vocab_size)), len(ids)))
     logits = lens_logits(model, ids, places).astype(np.float32)  # (L + 1, P, V)
     best = logits.argmax(axis=-1)  # (L + 1, P)
     logits -= logits.max(axis=-1, keepdims=True)
@@ -158,7 +167,9 @@ def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) ->
         [[visible(tokens[token]), round(float(share), 4)] for token, share in zip(*row, strict=True)]
         for row in zip(best, belief, strict=True)
     ]
-    others = np.flatnonzero(best[:, -1] != best[-1, -1])  # stages that would answer otherwise
+    # From which stage on the last one's answer leads: one above the last that would answer otherwise.
+    otherwise = (best != best[-1]) * np.arange(1, len(best) + 1)[:, None]  # (L + 1, P)
+    settled = otherwise.max(axis=0)  # (P,)
     return {
         "next": {
             "guesses": guesses,
@@ -169,7 +180,9 @@ def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) ->
             "tokens": [visible(tokens[ids[place]]) for place in places],
             "truth": [visible(tokens[id]) for id in ids[places[0] + 1 :]],
             "rows": rows,
-            "words": lens_in_words(rows[-1][-1][0], int(others[-1]) + 1 if len(others) else 0, len(rows) - 1),
+            "settled": settled.tolist(),
+            "words": lens_in_words(rows[-1][-1][0], int(settled[-1]), len(rows) - 1),
+            "all": worded(answers_in_words(settled, len(rows) - 1)),
         },
     }
 
@@ -194,7 +207,7 @@ def _map(folder: RunFolder, model: GPT | Bigram, tokenizer: Tokenizer, anchor: P
         "tokens": [visible(token) for token in tokens],
         "kinds": [kind_of(token) for token in tokens],
         "xy": np.round(on_the_map(points, fixed), 4).tolist(),
-        "words": worded(map_in_words(points, fixed)),
+        "words": worded(map_in_words(points, fixed, table, [visible(token) for token in tokens])),
     }
 
 

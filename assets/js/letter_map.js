@@ -1,9 +1,10 @@
 /* The map of the token embeddings: letters that glide to where training takes them. Shared by the live board and the time
    machine.
 
-   letterMap(stage, legend) -> { show(value, palette, trails), destroy() }
-   value: { tokens, kinds, xy: [[x, y] from -1 to 1] }; trails: where every token was before, oldest first: [xy, ...] */
-function letterMap(stage, legend) {
+   letterMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
+   value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
+            chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
+function letterMap(stage, legend, { onPick = null } = {}) {
   const SVG = "http://www.w3.org/2000/svg";
   const map = document.createElementNS(SVG, "svg");
   const lines = document.createElementNS(SVG, "g");
@@ -22,6 +23,7 @@ function letterMap(stage, legend) {
 
   function paint() {
     const order = Object.keys(palette.kinds).filter((kind) => shown.kinds.includes(kind));
+    legend.hidden = order.length < 2;
     legend.replaceChildren(...order.map((kind) => {
       const entry = element("span", "kind", KIND_NAMES[kind] || kind);
       entry.style.color = palette.kinds[kind];
@@ -40,7 +42,21 @@ function letterMap(stage, legend) {
     apart(places).forEach(([x, y], index) => {
       letters[index].style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
     });
-    lines.replaceChildren(...(trails.length ? shown.xy.map((point, index) => {
+    const made = (name, attributes, text) => {
+      const part = document.createElementNS(SVG, name);
+      for (const [attribute, value] of Object.entries(attributes)) part.setAttribute(attribute, value);
+      if (text) part.textContent = text;
+      return part;
+    };
+    const axes = ["across", "up"].flatMap((way) => (shown.axes?.[way] || []).flatMap(([at, name]) => {
+      const [x, y] = on(way === "across" ? [at, 0] : [0, at]);
+      const line = way === "across" ? `${x},0 ${x},${height - 18}` : `0,${y} ${width},${y}`;
+      const label = way === "across" ? { x, y: height - 6 } : { x: 2, y: y - 8 };
+      return [made("polyline", { points: line, stroke: palette.lines }), made("text", { class: "axis", fill: palette.muted, ...label, style: way === "up" ? "text-anchor: start" : "" }, name)];
+    }));
+    const links = (shown.near || []).map((other) => made("polyline", { class: "link", points: `${on(shown.xy[shown.chosen])} ${on(shown.xy[other])}`, stroke: palette.accent }));
+    letters.forEach((letter, index) => letter.classList.toggle("chosen", index === shown.chosen));
+    lines.replaceChildren(...axes, ...links, ...(trails.length ? shown.xy.map((point, index) => {
       const trail = document.createElementNS(SVG, "polyline");
       const way = [...trails.map((before) => on(before[index])), places[index]];
       trail.setAttribute("points", way.map((at) => at.map((value) => value.toFixed(1)).join(",")).join(" "));
@@ -106,6 +122,8 @@ function letterMap(stage, legend) {
           letter.textContent = token;
           letter.addEventListener("pointerenter", () => hover(index));
           letter.addEventListener("pointerleave", () => hover(null));
+          if (onPick) letter.addEventListener("click", () => onPick(index));
+          if (onPick) letter.style.cursor = "pointer";
           return letter;
         });
         map.append(...letters);

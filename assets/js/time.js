@@ -68,6 +68,21 @@ function openTime(forget) {
       if (newest) time.step = moments.at(-1);
       change();
     },
+    /* Both sides, as one hand moves them: two moments of one run keep their distance, two runs go to the same step. */
+    together: null, // null, "distance" or "step", as side b says
+    goWith(step) {
+      const times = globalThis.__gptExplorerTimes;
+      const [one, other] = [times.get("a"), times.get("b")];
+      const from = time.moments.indexOf(time.step);
+      time.go(step);
+      if (!other?.together || !one) return;
+      const partner = time === one ? other : one;
+      const { moments } = partner;
+      const near = (all) => all.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best));
+      const moved = moments.indexOf(partner.step) + time.moments.indexOf(step) - from;
+      partner.go(other.together === "step" ? near(moments) : moments[Math.max(0, Math.min(moments.length - 1, moved))]);
+      partner.follow?.();
+    },
     go(step) {
       refused.delete(step); // what could not be had a while ago may be there now
       time.step = step;
@@ -177,7 +192,7 @@ function movingView(component, make) {
     function draw() {
       const { frame } = time;
       root.classList.toggle("moving-waits", time.waiting);
-      told.textContent = time.problem || (frame ? view.words?.(frame) || "" : "Looking …");
+      told.textContent = time.problem || (frame ? view.words?.(frame, latest.data) || "" : "Looking …");
       if (frame) view.draw(frame, currentPalette(root, latest.data.palettes), latest.data);
     }
     return {

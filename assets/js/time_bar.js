@@ -1,5 +1,5 @@
 /* The time machine's bar: play, a slider over the moments of a run, and the loss curve along the same axis.
-   data: as time.js wants it, and { steps: of the whole run } */
+   data: as time.js wants it, and { steps: of the whole run, births: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 export default function (component) {
   return mountOnce(component, (root, first) => {
     const SVG = "http://www.w3.org/2000/svg";
@@ -55,6 +55,15 @@ export default function (component) {
       columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
     });
     line.append(take);
+    const births = element("div", "time-births");
+    track.append(births);
+    const both = element("label", "time-both");
+    const bothBox = element("input");
+    bothBox.type = "checkbox";
+    both.append(bothBox, "move both");
+    both.title = "Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.";
+    if (first.data.side === "b") line.insertBefore(both, loss);
+    bothBox.addEventListener("change", () => (time.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
 
     /* Where a step lies on the slider, 0 to 1: moments are evenly spaced, and steps between two of them evenly too. */
     function placeOf(at) {
@@ -87,7 +96,10 @@ export default function (component) {
       rail.style.setProperty("--share", share);
       slider.setAttribute("aria-valuetext", `step ${time.step.toLocaleString("en")}`);
       step.textContent = `Step ${time.step.toLocaleString("en")} of ${Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en")}`;
-      note.textContent = time.waiting ? " · looking …" : latest.data.note;
+      const born = latest.data.births.filter((birth) => birth.step === time.step);
+      const bornHere = born.length > 3 ? `${born.length} heads are born here` : `born here: ${born.map(inWords).join(", ")}`;
+      note.textContent = time.waiting ? " · looking …" : born.length ? ` · ${bornHere}` : latest.data.note;
+      paintBirths(palette);
       if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
       const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)];
@@ -100,7 +112,7 @@ export default function (component) {
       spot.hidden = !here;
       loss.textContent = here ? `${here[0]} loss ${here[1].toFixed(2)}` : "";
       if (here) {
-        loss.title = `Like choosing among ${choicesInWords(Math.exp(here[1]))} letters`;
+        loss.title = `Like choosing among ${choicesInWords(Math.exp(here[1]))} ${latest.data.unit}`;
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
       }
       play.textContent = playing ? "❚❚" : "▶";
@@ -108,6 +120,35 @@ export default function (component) {
       pace.textContent = `${speed}×`.replace("0.5", "½");
       pace.setAttribute("aria-label", `Speed ${speed}`);
     }
+
+    const inWords = ({ layer, head, words }) => `head ${layer + 1}.${head + 1}, ${words}`;
+
+    /* A mark on the curve wherever heads took up their habits; a click goes there. */
+    function paintBirths(palette) {
+      const key = JSON.stringify([latest.data.births, time.moments, palette.accent]);
+      if (key === births.dataset.key) return;
+      births.dataset.key = key;
+      const steps = [...new Set(latest.data.births.map(({ step }) => step))].filter((at) => at <= time.moments.at(-1));
+      births.replaceChildren(...steps.map((at) => {
+        const mark = element("button", "time-birth");
+        const here = latest.data.births.filter(({ step }) => step === at);
+        mark.type = "button";
+        mark.tabIndex = -1;
+        mark.title = `Born at step ${at.toLocaleString("en")}: ${here.map(inWords).join("; ")}`;
+        mark.setAttribute("aria-label", mark.title);
+        mark.style.left = `${100 * placeOf(at)}%`;
+        mark.style.setProperty("--many", Math.min(3, here.length));
+        mark.addEventListener("click", () => {
+          if (playing) stop();
+          const { moments } = time;
+          time.goWith(moments.reduce((best, each) => (Math.abs(each - at) < Math.abs(best - at) ? each : best)));
+          rest();
+        });
+        return mark;
+      }));
+    }
+
+    time.follow = () => rest();
 
     /* The page follows once the slider rests: its other sections then show this moment too. */
     function rest() {
@@ -133,7 +174,7 @@ export default function (component) {
         if (time.waiting) return next(); // never ahead of what is drawn
         const at = time.moments.indexOf(time.step);
         if (at >= time.moments.length - 1) return stop();
-        time.go(time.moments[at + 1]);
+        time.goWith(time.moments[at + 1]);
         next();
       }, PACE / speed);
     }
@@ -141,7 +182,7 @@ export default function (component) {
     function toggle() {
       if (playing) return stop();
       clearTimeout(resting);
-      if (time.step === time.moments.at(-1)) time.go(time.moments[0]);
+      if (time.step === time.moments.at(-1)) time.goWith(time.moments[0]);
       next();
       paint();
     }
@@ -157,7 +198,7 @@ export default function (component) {
     });
     slider.addEventListener("input", () => {
       if (playing) stop();
-      time.go(time.moments[Number(slider.value)]);
+      time.goWith(time.moments[Number(slider.value)]);
       rest();
     });
     slider.addEventListener("keydown", (event) => {
@@ -170,6 +211,8 @@ export default function (component) {
     return {
       update(next) {
         latest = next;
+        bothBox.checked = Boolean(time.together);
+        if (time.together) time.together = next.data.same ? "distance" : "step";
         time.look(next.data);
         if (next.data.run !== runId) {
           leave?.();

@@ -7,7 +7,7 @@ export default function (component) {
     };
     const board = headsBoard(root, { onPick: pick });
     return {
-      words: (frame) => frame.cut,
+      words: ({ cut, attention }) => cut || attention?.all,
       draw: ({ attention }, palette) =>
         attention && board.show({ ...attention, selected: time.head, palette, fade: 250 }),
       name: () => "attention",

@@ -19,7 +19,7 @@ export default function (component) {
       scroller.scrollLeft = scroller.scrollWidth;
     }
     return {
-      words: (frame) => frame.lens?.words,
+      words: (frame) => frame.lens?.all,
       name: () => "logit-lens",
       columns({ lens }) {
         if (!lens) return null;
@@ -36,6 +36,7 @@ export default function (component) {
         shape = next;
         lens.rows.forEach((row, stage) => row.forEach(([token, share], place) => {
           const cell = cells[stage][place];
+          cell.classList.toggle("lens-settled", stage === lens.settled[place]);
           const level = Math.round(255 * share ** 0.6);
           if (cell.textContent !== token) cell.textContent = token;
           cell.style.background = `rgb(${table.slice(level * 3, level * 3 + 3).join(",")})`;

@@ -1,9 +1,15 @@
 /* How the model would go on at the moment on view, always taking the likeliest letter; shaded by how likely it was. */
 export default function (component) {
   return movingView(component, (root) => {
+    const { unit } = component.data;
     const text = element("div", "moving-text");
     root.append(text);
     return {
+      words({ written }) {
+        if (!written?.length) return "";
+        const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
+        return `It holds what it writes for ${percent(sure)} likely on average, and writes ${new Set(written.map(([token]) => token)).size} different ${unit}.`;
+      },
       name: () => "continuation",
       columns: ({ written }) => written && { token: written.map(([token]) => token), probability: written.map(([, share]) => share) },
       draw({ prompt, written }, palette) {

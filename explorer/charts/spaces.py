@@ -27,7 +27,7 @@ def axes_map(
         names: of the groups at either end, for the horizontal and for the vertical axis.
     """
     figure = embedding_map(points, tokens, kinds, palette)
-    (left, right), (bottom, top) = [[plain(_short(name)) for name in pair] for pair in names]
+    (left, right), (bottom, top) = [[plain(short(name)) for name in pair] for pair in names]
     common = {"showticklabels": True, "tickvals": [0, 1], "showgrid": True, "constrain": None}
     figure.update_xaxes(common, ticktext=[left, right], gridcolor=palette.lines)
     figure.update_yaxes(common, ticktext=[bottom, top], gridcolor=palette.lines, scaleanchor=None)
@@ -89,6 +89,6 @@ def difference_heatmap(
     return token_axes(figure, list(tokens), palette, height=820)
 
 
-def _short(letters: str) -> str:
+def short(letters: str) -> str:
     """The letters of a group, or where they are many, the first few and the last."""
     return letters if len(letters) <= 9 else f"{letters[:5]}…{letters[-1]}"

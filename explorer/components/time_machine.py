@@ -4,12 +4,22 @@ All components of one side of the page share a clock in the browser (`assets/js/
 (`explorer.frames`) ahead. A page has one side, "a", and "b" where it compares.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.units import unit
+
+
+class Birth(NamedTuple):
+    """A head that took up a habit for good."""
+
+    step: int
+    layer: int  # from 0
+    head: int
+    words: str  # of the habit, as "previous token"
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Clock:
         step: the one on view.
         anchor: the step whose embedding map decides on the directions of all.
         head: the layer and head that is shown large, from 0.
+        births: of its heads, where they are known.
     """
 
     side: str
@@ -33,6 +44,7 @@ class Clock:
     step: int
     anchor: int
     head: tuple[int, int] = (0, 0)
+    births: Sequence[Birth] = ()
 
 
 class Moved(NamedTuple):
@@ -56,18 +68,21 @@ _heads = _view("time_heads", ["heads.js"], ["heads.css"])
 _head = _view("time_head", ["heads.js", "tokens.js", "arcs_reader.js"], ["heads.css", "attention_reader.css"])
 _next = _view("time_next", ["tokens.js"], [])
 _lens = _view("time_lens", ["tokens.js"], [])
+_mind = _view("time_mind", ["tokens.js"], [])
 _text = _view("time_text", ["tokens.js"], [])
 _map = _view("time_map", ["letter_map.js"], ["letter_map.css"])
 
 
-def time_bar(clock: Clock, *, steps: int, note: str, key: str) -> Moved | None:
+def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = False) -> Moved | None:
     """The slider over all moments, with play. Returns the moment at which it has just come to rest.
 
     Args:
         steps: of the whole run.
         note: in words, behind the step.
+        same: on side "b", whether it is the same run as on side "a": moved together, they then keep their distance.
     """
-    moved = _bar(key=key, data=_data(clock) | {"steps": steps, "note": note}, on_step_change=_nothing).step
+    data = view_data(clock) | {"steps": steps, "note": note, "same": same}
+    moved = _bar(key=key, data=data, on_step_change=_nothing).step
     if not isinstance(moved, Mapping) or not isinstance(moved.get("step"), int):
         return None
     return Moved(moved["step"], bool(moved.get("newest")))
@@ -75,37 +90,44 @@ def time_bar(clock: Clock, *, steps: int, note: str, key: str) -> Moved | None:
 
 def moving_heads(clock: Clock, *, key: str) -> tuple[int, int] | None:
     """All heads. Returns the one clicked just now as (layer, head) from 0."""
-    clicked = _heads(key=key, data=_data(clock), on_head_change=_nothing).head
+    clicked = _heads(key=key, data=view_data(clock), on_head_change=_nothing).head
     return (int(clicked[0]), int(clicked[1])) if clicked else None
 
 
 def moving_head(clock: Clock, *, key: str) -> None:
     """One head, large, and read letter by letter."""
-    _head(key=key, data=_data(clock))
+    _head(key=key, data=view_data(clock))
 
 
 def moving_next(clock: Clock, *, key: str) -> None:
     """The likeliest next tokens."""
-    _next(key=key, data=_data(clock))
+    _next(key=key, data=view_data(clock))
 
 
 def moving_lens(clock: Clock, *, key: str) -> None:
     """What would be said after each block."""
-    _lens(key=key, data=_data(clock))
+    _lens(key=key, data=view_data(clock))
+
+
+def moving_mind(clock: Clock, *, key: str) -> None:
+    """What would be said next after each block, at the end of the prompt."""
+    _mind(key=key, data=view_data(clock))
 
 
 def moving_text(clock: Clock, *, key: str) -> None:
     """The greedy continuation."""
-    _text(key=key, data=_data(clock))
+    _text(key=key, data=view_data(clock))
 
 
 def moving_map(clock: Clock, *, height: int, key: str) -> None:
     """The map of the embeddings, with trails."""
-    _map(key=key, data=_data(clock) | {"height": height})
+    _map(key=key, data=view_data(clock) | {"height": height})
 
 
-def _data(clock: Clock) -> dict[str, Any]:
-    return asdict(clock) | {"palettes": both_palettes()}
+def view_data(clock: Clock) -> dict[str, Any]:
+    """What every component of a side is given."""
+    births = [birth._asdict() for birth in clock.births]
+    return asdict(clock) | {"births": births, "unit": unit(), "palettes": both_palettes()}
 
 
 def _nothing() -> None:

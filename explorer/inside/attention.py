@@ -11,8 +11,8 @@ from explorer.inside import arithmetic, moving, whole
 from explorer.inside.moment import choose_other
 from explorer.inside.predictions import next_card
 from explorer.inside.view import Inside, choose_head, head_on_view, open_head
-from explorer.inside.words import head_in_words, heads_in_words
-from explorer.ui import card, chart, current_palette
+from explorer.inside.words import head_in_words, heads_in_words, heads_seen_in_words
+from explorer.ui import card, chart, current_palette, sentence
 from explorer.units import worded
 
 MOST_GUESSES_BESIDE = 6
@@ -45,6 +45,7 @@ def _still(inside: Inside) -> None:
             key="card_heads",
         ),
     ):
+        st.caption(sentence(heads_seen_in_words(patterns)))
         picked = attention_board(bytes_, prompt.shown, selected=(layer, head), key="inspect_board")
         if picked and picked != (layer, head):
             open_head(*picked)
@@ -57,7 +58,7 @@ def _still(inside: Inside) -> None:
         pattern = patterns[layer, head]
         which = "earlier letters" if causal else "letters"
         title.markdown(worded(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"))
-        st.caption(head_in_words(pattern, causal))
+        st.caption(sentence(head_in_words(pattern, causal)))
         attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
         chart(
             attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal),

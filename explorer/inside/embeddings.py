@@ -8,12 +8,19 @@ from core.model import GPT
 from core.text.display import kind_of, visible
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
+from explorer.components.time_machine import Clock
+from explorer.components.time_space import moving_space
+from explorer.inside.maps import held_over_time, laid_out, turned_alike
 from explorer.inside.spaces import axes_card, places_card, stream_card
 from explorer.inside.view import Inside, within
-from explorer.ui import card, chart, current_palette
+from explorer.inside.words import alike_in_words
+from explorer.jobs import result_of
+from explorer.ui import card, chart, current_palette, sentence
 from explorer.units import worded
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+_METHODS = {name: method for method, name in _NAMES.items()}
+MAP_HEIGHT = 500  # pixels
 MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
 NEIGHBOURS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
@@ -56,20 +63,20 @@ def draw(inside: Inside) -> None:
             dimensions = st.segmented_control(
                 "Dimensions", ["2D", "3D"], default="2D", required=True, key="map_dims", label_visibility="collapsed"
             )
-        points = _project(vectors, method, int(dimensions[0]))
+        if "umap" not in methods():
+            st.caption("UMAP, a third way to draw the map, is offered after `pip install umap-learn`.")
         flat = dimensions == "2D"
-        clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
-        chart(
-            embedding_map(
-                points, shown, kinds, current_palette(), chosen=chosen, neighbours=[index for index, _ in close]
-            ),
-            key=MAP if flat else f"{MAP}_space",
-            numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=False)),
-            name=f"map-{method.lower()}",
-            **clickable,
-        )
-    with right, card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"):
+        near = [index for index, _ in close]
+        if flat and inside.clock:
+            _moving_map(inside, inside.clock, method, shown, kinds, chosen, near)
+        else:
+            _still_map(vectors, method, flat, shown, kinds, chosen, near)
+    with (
+        right,
+        card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"),
+    ):
         st.selectbox(worded("Letter"), range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
+        st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
         chart(
             neighbour_bars(
                 [shown[index] for index, _ in close],
@@ -91,6 +98,66 @@ def draw(inside: Inside) -> None:
             places_card(inside)
 
 
+def _moving_map(
+    inside: Inside, clock: Clock, method: str, shown: list[str], kinds: list[str], chosen: int, near: list[int]
+) -> None:
+    def words(table: np.ndarray) -> str:
+        return alike_in_words(table, shown)
+
+    if method == "PCA":
+        steps, held = held_over_time(inside)
+        moving = turned_alike(steps, [each.tokens for each in held], words)
+    else:
+        how = _METHODS[method]
+        moving = result_of(
+            ("map", inside.folder.id, *inside.folder.moments()[-1:], how),
+            lambda: laid_out(inside, how, words),
+            worded(f"{method} arranges the letters, moment by moment"),
+        )
+        if moving is None:
+            return
+    picked = moving_space(
+        clock,
+        moving,
+        shown,
+        kinds,
+        key=MAP,
+        name=f"map-{method.lower()}",
+        height=MAP_HEIGHT,
+        trail=5 if method == "PCA" else 1,  # a map that is laid out anew moves a lot
+        chosen=chosen,
+        near=near,
+    )
+    if picked is not None and picked != chosen:
+        st.session_state[TOKEN] = picked
+        st.rerun()
+
+
+def _still_map(
+    vectors: np.ndarray, method: str, flat: bool, shown: list[str], kinds: list[str], chosen: int, near: list[int]
+) -> None:
+    points = _project(vectors, method, 2 if flat else 3)
+    clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
+    chart(
+        embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbours=near),
+        key=MAP if flat else f"{MAP}_space",
+        numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=False)),
+        name=f"map-{method.lower()}",
+        **clickable,
+    )
+
+
+def neighbours_in_words(token: str, close: list[tuple[str, float]]) -> str:
+    """What is nearest to a token right now, and whether it stands out."""
+    (first, cosine), *others = close
+    if cosine < 0.2:
+        return f"Nothing is really near '{token}' yet: '{first}' comes closest, with {cosine:.2f}."
+    told = f"Nearest to '{token}' is '{first}' ({cosine:.2f})"
+    if not others:
+        return f"{told}."
+    return f"{told}, {'clearly before' if cosine - others[0][1] > 0.1 else 'then'} '{others[0][0]}'."
+
+
 def _choose_clicked() -> None:
     points = st.session_state[MAP].selection.points
     if points and points[0].get("customdata") is not None:
@@ -100,4 +167,4 @@ def _choose_clicked() -> None:
 
 @st.cache_data(max_entries=16, show_spinner="Arranging the letters")
 def _project(vectors: np.ndarray, method: str, dimensions: int) -> np.ndarray:
-    return project(vectors, {name: method for method, name in _NAMES.items()}[method], dimensions, seed=1337)
+    return project(vectors, _METHODS[method], dimensions, seed=1337)

@@ -1,24 +1,19 @@
 """What is each head for, and when did it learn it?"""
 
-from collections.abc import Iterator
-
 import numpy as np
 import streamlit as st
-import torch
 
 from core.inspection.heads import ROLES, HeadScores, births, name_heads, score_heads
-from core.inspection.progress import Progress, finish
-from core.runs.models import load_model
 from explorer.charts.heads import births_figure, role_bars, roles_board
 from explorer.charts.numbers import Columns
 from explorer.curves import curve_rows
+from explorer.inside.births import births_key, scores_over_time
 from explorer.inside.material import windows
 from explorer.inside.view import Inside, choose_head, head_on_view
 from explorer.jobs import result_of
-from explorer.ui import card, chart, current_palette
+from explorer.ui import card, chart, current_palette, sentence
 
-MOST_SNAPSHOTS = 24
-PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer along a training and for large models
+PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer for large models
 
 
 def draw(inside: Inside) -> None:
@@ -56,7 +51,7 @@ def draw(inside: Inside) -> None:
             numbers=lambda: {"role": list(own), "score": list(own.values())},
             name=f"head-{layer + 1}-{head + 1}",
         )
-    _births_card(inside, pieces)
+    _births_card(inside)
 
 
 def _score_columns(scores: HeadScores) -> Columns:
@@ -78,9 +73,8 @@ def roles_in_words(names: list[list]) -> str:
     )
 
 
-def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
-    snapshots = inside.folder.snapshots()
-    if len(snapshots) < 3:
+def _births_card(inside: Inside) -> None:
+    if len(inside.folder.snapshots()) < 3:
         return
     with card(
         "When was each head born?",
@@ -92,8 +86,8 @@ def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
             format_func=ROLES.__getitem__, label_visibility="collapsed",
         )  # fmt: skip
         found = result_of(
-            ("births", inside.folder.id, snapshots[-1][0]),
-            lambda: scores_over_time(inside, pieces[:FEWER_PIECES]),
+            births_key(inside),
+            lambda: scores_over_time(inside),
             "Watching all heads at every step that was kept",
         )
         if found is None:
@@ -103,7 +97,7 @@ def _births_card(inside: Inside, pieces: torch.Tensor) -> None:
         born = births(steps, over_time)
         measured = [row for row in curve_rows(inside.folder) if row.get("val_loss") is not None]
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
-        st.caption(births_in_words(born, ROLES[role]))
+        st.caption(sentence(births_in_words(born, ROLES[role])))
         figure = births_figure(steps, over_time, born, losses, role, current_palette())
         heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*born.shape)]
         chart(
@@ -122,22 +116,6 @@ def births_in_words(born: np.ndarray, role: str) -> str:
     layer, head = min(alive.tolist(), key=lambda place: born[tuple(place)])
     others = f" {len(alive)} heads keep it to the end." if len(alive) > 1 else ""
     return f"The first {role} head is {layer + 1}.{head + 1}, born at step {born[layer, head]:,}.{others}"
-
-
-def scores_over_time(inside: Inside, pieces: torch.Tensor) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
-    """Scores of all heads at the kept steps, oldest first."""
-    snapshots = inside.folder.snapshots()
-    if len(snapshots) > MOST_SNAPSHOTS:
-        places = np.linspace(0, len(snapshots) - 1, MOST_SNAPSHOTS).round().astype(int)
-        snapshots = [snapshots[place] for place in places]
-    steps, scores = [], []
-    for done, (step, path) in enumerate(snapshots, start=1):
-        if not path.exists():  # thinned out meanwhile by the run that trains
-            continue
-        loaded = load_model(inside.folder, path)
-        scores.append(finish(score_heads(loaded.model, pieces, loaded.tokenizer.tokens)))
-        steps.append(step)
-        yield Progress(done, len(snapshots), (steps, scores))
 
 
 _ROLES = (

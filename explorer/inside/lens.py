@@ -8,6 +8,7 @@ from core.text.display import visible
 from explorer.charts.lens import lens_heatmap, stage_words
 from explorer.charts.numbers import Columns
 from explorer.charts.words import percent, room_for
+from explorer.inside import moving
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside
 from explorer.ui import card, chart, current_palette, sentence
@@ -23,6 +24,9 @@ _MORE = (
 def draw(inside: Inside) -> None:
     """The lens over the whole prompt. A bigram has no blocks to stop after."""
     if not isinstance(inside.model, GPT):
+        return
+    if inside.clock:
+        moving.lens(inside.clock)
         return
     ids = inside.prompt.ids
     lens = kept(inside.model, ("lens", *ids), lambda: logit_lens(inside.model, ids))

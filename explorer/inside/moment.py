@@ -8,7 +8,9 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder, list_runs
 from explorer import service, state
 from explorer.components.time_machine import Clock, time_bar
-from explorer.inside.view import head_of
+from explorer.inside.births import with_births
+from explorer.inside.view import Inside, head_of
+from explorer.prompt import read_prompt
 from explorer.run_choice import step_line
 from explorer.service import Opened
 from explorer.ui import literal, show_error
@@ -34,7 +36,16 @@ def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock | None:
         return None
     moments = folder.moments() or [opened.step]
     prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
-    return Clock("a", folder.id, prompt, moments, opened.step, _anchor(folder, moments), head_of(opened.model))
+    clock = Clock(
+        "a",
+        folder.id,
+        prompt,
+        moments,
+        opened.step,
+        _anchor(folder, moments),
+        head_of(opened.model),
+    )
+    return with_births(clock, Inside(folder, opened, read_prompt("", opened.tokenizer)))
 
 
 def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> None:
@@ -83,14 +94,15 @@ def choose_other(clock: Clock) -> Clock | None:
     moments = folder.moments()
     asked = state.step_beside()
     step = asked if asked in moments else moments[0] if chosen == clock.run else moments[-1]
-    other = replace(clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments))
+    other = replace(clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments), births=())
     name = "the same run" if chosen == clock.run else folder.name
     if len(moments) < 2:
         st.caption(f"On the right: {literal(name)} at step {step:,}.")
         return other
     with st.container(border=True, key="time_step_beside"):
         note = f" · on the right, {name}"
-        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside")
+        same = chosen == clock.run
+        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside", same=same)
     if moved:
         state.view_beside(chosen, moved.step)
     return other

@@ -1,5 +1,7 @@
 """The views that move with the time machine: drawn in the browser from frames, without reruns of the page."""
 
+from contextlib import AbstractContextManager
+
 import streamlit as st
 
 from explorer.components.time_machine import (
@@ -8,6 +10,7 @@ from explorer.components.time_machine import (
     moving_heads,
     moving_lens,
     moving_map,
+    moving_mind,
     moving_next,
     moving_text,
 )
@@ -20,7 +23,7 @@ MAP_HEIGHT = 380  # pixels
 _LENS = (
     "The **logit lens** (nostalgebraist 2020) asks the model to stop early: what stands in its stream after each block "
     "goes straight to the scores of the letters. Each column is a letter of the prompt, each row a stage, and a cell "
-    "the letter that would be said next. A stronger shade is surer."
+    "the letter that would be said next. A stronger shade is surer; a ring marks from where on the final answer leads."
 )
 
 
@@ -32,9 +35,9 @@ def draw(inside: Inside, clock: Clock) -> None:
         next_letters(clock)
     with right:
         _one_head(inside, clock)
-    _lens(clock)
     left, right = st.columns(2)
     with left:
+        _mind(clock)
         _continuation(clock)
     with right:
         _letters(clock)
@@ -42,7 +45,7 @@ def draw(inside: Inside, clock: Clock) -> None:
 
 def draw_beside(inside: Inside, clock: Clock, other: Clock) -> None:
     """The same views of two models, or of one at two moments, row by row side by side."""
-    for view in (_all_heads, _one_head, next_letters, _lens, _continuation, _letters):
+    for view in (_all_heads, _one_head, next_letters, _mind, _continuation, _letters):
         for column, each in zip(st.columns(2), (clock, other), strict=True):
             with column:
                 view(inside, each) if view in (_all_heads, _one_head) else view(each)
@@ -50,14 +53,14 @@ def draw_beside(inside: Inside, clock: Clock, other: Clock) -> None:
 
 def next_letters(clock: Clock) -> None:
     """The likeliest next letters."""
-    with card("What comes next?", key=_key("card_next", clock)):
+    with _card(clock, "What comes next?", key="card_next"):
         moving_next(clock, key=_key("next_token", clock))
 
 
 def _all_heads(inside: Inside, clock: Clock) -> None:
     more = heads_in_words(inside.config.causal)
     note = "Each square is one head. Click one to open it."
-    with card("All heads", note, more=more, key=_key("card_heads", clock)):
+    with _card(clock, "All heads", note, more=more, key="card_heads"):
         picked = moving_heads(clock, key=_key("inspect_board", clock))
         layers, heads = inside.config.n_layer, inside.config.n_head
         # A run beside it may have more heads; those are opened there alone, by the browser.
@@ -73,24 +76,36 @@ def _one_head(inside: Inside, clock: Clock) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inside)
         which = "earlier letters" if inside.config.causal else "letters"
-        title.markdown(worded(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"))
+        question = f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"
+        title.markdown(worded(question))
         moving_head(clock, key=_key("inspect_heatmap", clock))
 
 
-def _lens(clock: Clock) -> None:
-    with card("What would it say after each block?", more=_LENS, key=_key("card_moving_lens", clock)):
+def lens(clock: Clock) -> None:
+    """What would be said after each block, at all places of the prompt."""
+    with _card(clock, "What would it say after each block?", more=_LENS, key="card_lens"):
         moving_lens(clock, key=_key("inspect_lens", clock))
+
+
+def _mind(clock: Clock) -> None:
+    note = "The next letter as each block would have it; Predictions shows the same for every letter of the prompt."
+    with _card(clock, "When does it make up its mind?", note, more=_LENS, key="card_mind"):
+        moving_mind(clock, key=_key("inspect_mind", clock))
 
 
 def _continuation(clock: Clock) -> None:
     note = "Always with its likeliest letter, so that only training changes the text. Stronger is surer."
-    with card("How would it go on?", note, key=_key("card_written", clock)):
+    with _card(clock, "How would it go on?", note, key="card_written"):
         moving_text(clock, key=_key("inspect_written", clock))
 
 
 def _letters(clock: Clock) -> None:
-    with card("Which letters does it treat alike?", key=_key("card_moving_map", clock)):
+    with _card(clock, "Which letters does it treat alike?", key="card_moving_map"):
         moving_map(clock, height=MAP_HEIGHT, key=_key("inspect_map", clock))
+
+
+def _card(clock: Clock, title: str, note: str = "", *, more: str = "", key: str) -> AbstractContextManager[None]:
+    return card(title, note, more=more, key=_key(key, clock))
 
 
 def _key(name: str, clock: Clock) -> str:

@@ -1,18 +1,20 @@
 """What comes next, and what was foreseen?"""
 
+import numpy as np
 import streamlit as st
 
 from core.inspection.losses import foresight
 from core.inspection.prediction import next_token_probabilities
 from core.text.display import kind_of, visible
 from explorer.charts.prediction import prediction_bars
+from explorer.charts.words import percent
 from explorer.components.token_text import token_text
 from explorer.inside import attribution, lens
 from explorer.inside.kept import kept
 from explorer.inside.moving import next_letters
 from explorer.inside.view import Inside
-from explorer.ui import card, chart, current_palette
-from explorer.units import worded
+from explorer.inside.words import next_in_words
+from explorer.ui import card, chart, current_palette, sentence
 from explorer.written import WrittenToken, foreseen_tokens
 
 MOST_GUESSES = 12
@@ -41,22 +43,36 @@ def foreseen_card(inside: Inside) -> None:
         key="card_foreseen",
     ):
         if len(prompt.ids) < 2:
-            st.caption(worded("Type at least two letters."))
+            st.caption(sentence("Type at least two letters."))
             return
+        tokens = foreseen(inside)
+        st.caption(sentence(foreseen_in_words([token["p"] for token in tokens], prompt.shown[1:])))
         token_text(
             prompt=prompt.tokens[0],
             go=f"{inside.key} {prompt.text}",
-            tokens=foreseen(inside),
+            tokens=tokens,
             key="foreseen",
         )
+
+
+def foreseen_in_words(probabilities: list[float], shown: list[str]) -> str:
+    """How well the letters were foreseen, and which surprised most."""
+    worst = int(np.argmin(probabilities))
+    right = sum(p >= 0.5 for p in probabilities)
+    return (
+        f"It was more than half sure of {right} of {len(shown)}; '{shown[worst]}' surprised it most, with "
+        f"{percent(probabilities[worst])}."
+    )
 
 
 def next_card(inside: Inside, count: int) -> None:
     """The likeliest next tokens, as bars."""
     tokens = inside.tokenizer.tokens
-    with card("What comes next?", "The model's belief about the letter after your prompt.", key="card_next"):
+    with card("What comes next?", key="card_next"):
         shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
         probabilities = next_token_probabilities(inside.model, inside.prompt.ids)
+        best = np.argsort(-probabilities, kind="stable")[:2]
+        st.caption(sentence(next_in_words([(shown[id], kinds[id], float(probabilities[id])) for id in best])))
         chart(
             prediction_bars(probabilities, shown, kinds, current_palette(), count=count),
             key="next_token",

@@ -10,13 +10,16 @@ from core.text.display import kind_of, visible
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.lens import stage_words
 from explorer.charts.numbers import matrix_columns
-from explorer.charts.spaces import axes_map, cosine_heatmap
+from explorer.charts.spaces import axes_map, cosine_heatmap, short
+from explorer.components.time_space import moving_space
 from explorer.inside.kept import kept
+from explorer.inside.maps import along_axes, held_over_time, turned_alike
 from explorer.inside.view import Inside, within
-from explorer.prompt import NEWLINE_SIGN
 from explorer.ui import card, chart, current_palette, literal, sentence
+from explorer.units import unit
 
 MOST_PLACES = 128
+MAP_HEIGHT = 400  # pixels
 _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 _STAGE = "stream_stage"
 
@@ -28,6 +31,7 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
         vectors: (V, C), of the first V tokens.
     """
     tokens = inside.tokenizer.tokens[: len(vectors)]
+    numbers = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     with card(
         "Where do letters lie between two groups of your choice?",
         more="A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
@@ -39,10 +43,11 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
         for name, pair in zip(("Across", "Up"), _AXES, strict=True):
             for column, end, default in zip(st.columns(2), ("from", "to"), pair, strict=True):
                 with column:
-                    typed = st.text_input(f"{name}, {end}", default, key=f"axis_{name}_{end}".lower(), max_chars=80)
-                letters = list(dict.fromkeys(typed.replace(NEWLINE_SIGN, "\n")))
-                groups.append([tokens.index(letter) for letter in letters if letter in tokens])
-                strange += "".join(letter for letter in letters if letter not in tokens)
+                    begin = " ".join(default) if unit() == "tokens" else default
+                    typed = st.text_input(f"{name}, {end}", begin, key=f"axis_{name}_{end}".lower(), max_chars=80)
+                letters = list(dict.fromkeys(typed.split() if unit() == "tokens" else typed))
+                groups.append([numbers[letter] for letter in letters if letter in numbers])
+                strange += "".join(letter for letter in letters if letter not in numbers)
         ends = [(groups[0], groups[1]), (groups[2], groups[3])]
         try:
             points = own_axes(vectors, ends)
@@ -50,11 +55,24 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
             st.info("Each axis needs letters that the model knows at both ends, and other ones at either end.")
             return
         shown = [visible(token) for token in tokens]
-        left_out = f" Left out, as the model has no such letters here: {strange}." if strange else ""
-        st.caption(sentence(axis_in_words(points[:, 0], ends[0], shown) + left_out))
+        left_out = f"Left out, as the model has no such letters here: {strange}." if strange else ""
         names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
+        kinds = [kind_of(token) for token in tokens]
+        if left_out:
+            st.caption(sentence(left_out))
+        if inside.clock:
+            steps, held = held_over_time(inside)
+            moving = along_axes(
+                steps,
+                [own_axes(each.tokens, ends) for each in held],
+                [tuple(map(short, pair)) for pair in names],
+                lambda points: axis_in_words(points[:, 0], ends[0], shown),
+            )
+            moving_space(inside.clock, moving, shown, kinds, key="axes_map", name="own-axes", height=MAP_HEIGHT)
+            return
+        st.caption(sentence(axis_in_words(points[:, 0], ends[0], shown)))
         chart(
-            axes_map(points, shown, [kind_of(token) for token in tokens], names, current_palette()),
+            axes_map(points, shown, kinds, names, current_palette()),
             key="axes_map",
             numbers=lambda: {"token": shown, "across": points[:, 0], "up": points[:, 1]},
             name="own-axes",
@@ -84,7 +102,8 @@ def stream_card(inside: Inside) -> None:
         "What becomes of your prompt's letters on their way up?",
         more="After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
         "only what it is and where it stands, later what the model makes of it. The same letter at two places begins "
-        "at nearly one point, and moves apart as it takes in what stands before it. Drawn by PCA, at each stage anew.",
+        "at nearly one point, and moves apart as it takes in what stands before it. "
+        "Drawn by PCA, at each stage anew; along the training, in the directions of the last step.",
         key="card_stream",
     ):
         stream = kept(inside.model, ("stream", *ids), lambda: residual_stream(inside.model, ids))  # (L + 1, T, C)
@@ -92,6 +111,16 @@ def stream_card(inside: Inside) -> None:
         within(_STAGE, len(stream))
         stage = st.select_slider("Stage", range(len(stream)), key=_STAGE, format_func=words.__getitem__)
         shown = inside.prompt.shown
+        if inside.clock:
+            steps, held = held_over_time(inside)
+            moving = turned_alike(
+                steps,
+                [each.stream[stage] for each in held],
+                lambda vectors: stream_in_words(vectors[None], 0, ids),
+            )
+            kinds, name = inside.prompt.kinds, f"stream-{stage}"
+            moving_space(inside.clock, moving, shown, kinds, key="stream_map", name=name, height=MAP_HEIGHT)
+            return
         st.caption(sentence(stream_in_words(stream, stage, ids)))
         points = project(stream[stage], "pca", 2)
         chart(
@@ -129,12 +158,19 @@ def places_card(inside: Inside) -> None:
         except PartError as error:
             st.info(literal(str(error)))
             return
+        how = st.segmented_control(
+            "Drawn as", ["Likeness", "Map"], default="Likeness", required=True, key="places_how",
+            label_visibility="collapsed",
+        )  # fmt: skip
         stride = -(-len(vectors) // MOST_PLACES)
         places = list(range(1, len(vectors) + 1, stride))
         alike = cosines(vectors[::stride])
         thinned = f" Every {stride}th place is drawn." if stride > 1 else ""
-        st.caption(sentence(places_in_words(cosines(vectors)) + thinned))
         names = [str(place) for place in places]
+        if how == "Map":
+            _places_map(inside, vectors[::stride], stride, names)
+            return
+        st.caption(sentence(places_in_words(cosines(vectors)) + thinned))
         chart(
             cosine_heatmap(alike, places, current_palette()),
             key="places_map",
@@ -143,10 +179,29 @@ def places_card(inside: Inside) -> None:
         )
 
 
-def places_in_words(alike: np.ndarray) -> str:
+def _places_map(inside: Inside, vectors: np.ndarray, stride: int, names: list[str]) -> None:
+    kinds = ["digit"] * len(names)
+    if inside.clock:
+        steps, held = held_over_time(inside)
+        tables = [each.places[::stride] for each in held]
+        moving = turned_alike(steps, tables, lambda table: places_in_words(cosines(table), stride))
+        moving_space(inside.clock, moving, names, kinds, key="places_points", name="places-map", height=MAP_HEIGHT)
+        return
+    points = project(vectors, "pca", 2)
+    st.caption(sentence(places_in_words(cosines(vectors), stride)))
+    chart(
+        embedding_map(points, names, kinds, current_palette()),
+        key="places_points",
+        numbers=lambda: {"place": names, "x": points[:, 0], "y": points[:, 1]},
+        name="places-map",
+    )
+
+
+def places_in_words(alike: np.ndarray, stride: int = 1) -> str:
     """How fast likeness falls with distance, from cosines (N, N)."""
     near, far = float(np.diagonal(alike, 1).mean()), len(alike) // 2
+    which = "Neighbouring places" if stride == 1 else f"Places {stride} apart"
     return (
-        f"Neighbouring places have a cosine of {near:.2f} on average, places {far:,} apart "
+        f"{which} have a cosine of {near:.2f} on average, places {far * stride:,} apart "
         f"{float(np.diagonal(alike, far).mean()):.2f}."
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.inspection.embeddings import cosines
 from explorer.charts.words import percent
 
 
@@ -51,9 +52,51 @@ def lens_in_words(answer: str, settled: int, layers: int) -> str:
     return f"Its answer '{answer}' leads from block {settled} of {layers} on."
 
 
-def map_in_words(points: np.ndarray, last: np.ndarray) -> str:
-    """How far the cloud of letters (V, 2) has unfolded, measured by its average radius."""
+def heads_seen_in_words(patterns: np.ndarray) -> str:
+    """What most heads do, and which does it most, from all patterns (L, H, T, T)."""
+    layers, heads, length, _ = patterns.shape
+    if length < 3:
+        return "Type more to see how the heads differ."
+    rows = np.arange(2, length)  # the second letter's first and last are one
+    shares = {
+        "the letter just before": patterns[:, :, rows, rows - 1].mean(axis=-1),
+        "the letter itself": patterns[:, :, rows, rows].mean(axis=-1),
+        "the very first letter": patterns[:, :, rows, 0].mean(axis=-1),
+    }
+    where, most = max(shares.items(), key=lambda entry: entry[1].max())  # (L, H)
+    layer, head = np.unravel_index(int(most.argmax()), most.shape)
+    half = sum(int((share >= 0.5).sum()) for share in shares.values())
+    return (
+        f"The clearest is head {layer + 1}.{head + 1}: {percent(float(most.max()))} of its attention goes to {where}. "
+        f"{half or 'None'} of {layers * heads} {'gives' if half <= 1 else 'give'} more than half to one such place."
+    )
+
+
+def answers_in_words(settled: np.ndarray, layers: int) -> str:
+    """How many answers stand early. settled (P,): the stage from which on each place's answer leads."""
+    if not layers:
+        return "There is only one stage: its table."
+    early = int((settled < layers).sum())
+    return (
+        f"Of these {len(settled)} answers {early} stood before the last block; the ring marks where each first leads."
+    )
+
+
+def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) -> str:
+    """Which letters are nearest to each other right now, by the cosine of their vectors (V, C)."""
+    alike = np.triu(cosines(vectors), 1)
+    places = np.argsort(-alike, axis=None, kind="stable")[:pairs]
+    told = [
+        f"'{shown[one]}' and '{shown[other]}' ({alike[one, other]:.2f})"
+        for one, other in zip(*np.unravel_index(places, alike.shape), strict=True)
+    ]
+    return f"Most alike right now, by cosine: {', then '.join(told)}."
+
+
+def map_in_words(points: np.ndarray, last: np.ndarray, vectors: np.ndarray, shown: Sequence[str]) -> str:
+    """Who is nearest to whom, and how far the cloud of letters (V, 2) has unfolded, by its average radius."""
     size, full = (float(np.linalg.norm(each - each.mean(axis=0), axis=1).mean()) for each in (points, last))
+    nearest = alike_in_words(vectors, shown)
     if full == 0 or np.array_equal(points, last):
-        return "Letters with similar numbers lie close together."
-    return f"The cloud is {percent(size / full)} as wide as on the newest map."
+        return nearest
+    return f"{nearest} The cloud is {percent(size / full)} as wide as on the newest map."

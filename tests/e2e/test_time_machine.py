@@ -37,7 +37,7 @@ def seen(page: Page) -> dict[str, str]:
         "heads": page.locator(".st-key-inspect_board canvas").evaluate(PICTURE),
         "one head": page.locator(".st-key-inspect_heatmap canvas").evaluate(PICTURE),
         "next": page.locator(".bars").inner_text(),
-        "lens": page.locator(".lens").inner_text(),
+        "by block": page.locator(".mind").inner_text(),
         "text": page.locator(".moving-text").inner_text(),
         "letters": page.locator(".st-key-inspect_map .stage text").evaluate_all(PLACES),
         "place on the curve": page.locator(".st-key-time_step .time-spot").get_attribute("style"),
@@ -48,7 +48,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     first, second, *_, last = run.moments()
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}")
-    expect(page.locator(".lens-cell").first).to_be_visible()
+    expect(page.locator(".mind-row").first).to_be_visible()
     at_step(page, last)
     before = seen(page)
 
@@ -77,6 +77,9 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     page.reload()
     expect(beside).to_have_text(re.compile(rf"^Step {second} of"))
     at_step(page, last)
+    page.locator(".time-both input").check()
+    slider.press("ArrowLeft")  # two moments of one run keep their distance
+    expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
 
 
 def test_playing_leaves_every_moment_as_it_was(server, open_page, run):

@@ -6,6 +6,7 @@ import pytest
 from core.inspection.pairs import Tables
 from explorer.charts.palette import LIGHT
 from explorer.charts.spaces import axes_map, cosine_heatmap, difference_heatmap
+from explorer.inside.maps import along_axes, turned_alike
 from explorer.inside.spaces import axis_in_words, places_in_words, stream_in_words
 from explorer.inside.table import tables_in_words
 
@@ -50,3 +51,23 @@ def test_tables_in_words():
     told = tables_in_words(tables, ["a", "b", "c"])
     assert told.startswith("Of what the learned table expects, 18 % lies elsewhere than counting says.")
     assert told.endswith("they differ most on 'c' after 'a': 50 % learned, 20 % counted.")
+
+
+def test_maps_of_all_moments_keep_the_directions_and_the_scale_of_the_last():
+    rng = np.random.default_rng(0)
+    last = rng.normal(size=(30, 8))
+    moving = turned_alike([0, 10], [0.5 * last, last], lambda table: f"{np.abs(table).max():.1f}")
+    assert moving.steps == [0, 10] and moving.xy.shape == (2, 30, 2) and len(moving.words) == 2
+    assert np.abs(moving.xy).max() <= 1.001
+    inner = np.linalg.norm(moving.xy[1], axis=1) < 0.9  # not drawn at the rim
+    middle = np.median(moving.xy[1][inner], axis=0)
+    assert np.abs((moving.xy[0] - 0.5 * moving.xy[1])[inner]).max() < 0.2 + np.abs(middle).max()
+
+
+def test_own_axes_keep_their_frame_from_moment_to_moment():
+    points = [np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 1.0], [2.0, 0.0]])]
+    moving = along_axes([0, 5], points, [("a", "b"), ("c", "d")], lambda _: "")
+    (left, _), (right, _) = moving.axes["across"]
+    (bottom, _), (top, _) = moving.axes["up"]
+    assert moving.xy[0].tolist() == [[left, bottom], [right, top]]
+    assert moving.xy[1][0].tolist() == [left, top]

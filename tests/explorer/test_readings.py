@@ -1,0 +1,30 @@
+"""What is seen right now in one sentence, and when heads were born."""
+
+import numpy as np
+
+from core.inspection.heads import ROLES, HeadScores
+from explorer.inside.births import born_heads
+from explorer.inside.words import alike_in_words, heads_seen_in_words
+
+
+def test_who_is_most_alike_is_told_once_a_pair():
+    vectors = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], dtype=np.float32)
+    assert alike_in_words(vectors, "abcd", 1) == "Most alike right now, by cosine: 'a' and 'b' (1.00)."
+
+
+def test_the_clearest_head_is_named():
+    before = np.eye(6, k=-1, dtype=np.float32)
+    before[0, 0] = 1
+    even = np.tril(np.ones((6, 6), np.float32)) / np.arange(1, 7)[:, None]
+    told = heads_seen_in_words(np.stack([even, before])[None])
+    assert "head 1.2: 100 % of its attention goes to the letter just before" in told and "1 of 2 gives" in told
+
+
+def test_a_head_is_born_when_it_takes_up_its_last_habit():
+    def scores(previous: float):
+        own = {role: np.array([[0.05, 0.05]]) for role in ROLES}
+        return HeadScores(**(own | {"previous_token": np.array([[previous, 0.05]])}))
+
+    (birth,) = born_heads([0, 10, 20, 40], [scores(share) for share in (0.1, 0.5, 0.6, 0.9)])
+    assert (birth.step, birth.layer, birth.head, birth.words) == (10, 0, 0, "previous token")
+    assert born_heads([0, 10], [scores(0.1), scores(0.1)]) == []
