@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     ablation,
+    board,
     estimates,
     generation,
     growth,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "throughput": lambda given: throughput.measure(given.nanogpt),
     "estimates": lambda given: estimates.measure(),
     "growth": lambda given: growth.measure(),
+    "board": lambda given: _figures("All heads of GPT-2 in a browser", board.measure()),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "long-run": lambda given: long_run.measure(),
 }
