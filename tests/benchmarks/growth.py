@@ -1,4 +1,7 @@
-"""What a step costs as context, width, depth and batch grow, and which share of the machine's best it reaches."""
+"""What a step costs as context, width, depth and batch grow, and which share of the machine's best it reaches.
+
+With as many threads as a run of those settings takes; the best is that of one large product on so many.
+"""
 
 import statistics
 from time import perf_counter
@@ -8,6 +11,7 @@ import torch
 
 from core.config import RunConfig
 from core.presets import preset
+from core.runs.capacity import threads, threads_for
 from core.training.hardware import knows_bfloat16
 from core.training.memory import keep_freed_memory
 from core.training.trainer import Trainer
@@ -28,22 +32,27 @@ SECONDS = 1.0  # for each row and precision, and at least three steps
 def measure() -> None:
     keep_freed_memory()
     precisions = ("float32", "bfloat16") if knows_bfloat16("cpu") else ("float32",)
-    best = {precision: _best(getattr(torch, precision)) for precision in precisions}
+    best = {}
+    for count in {1, threads()}:
+        torch.set_num_threads(count)
+        best[count] = {precision: _best(getattr(torch, precision)) for precision in precisions}
     rows = [_row(path, value, best) for path, values in GROWTH.items() for value in values]
     rows.append(_row("train.batch_size", 12, best, "gpt-lecture"))
     report("Growth", rows)
 
 
-def _row(path: str, value: int, best: dict[str, float], name: str = "gpt-tiny") -> dict[str, Any]:
+def _row(path: str, value: int, best: dict[int, dict[str, float]], name: str = "gpt-tiny") -> dict[str, Any]:
     config = preset(name).replace({path: value, "train.eval_windows": 1})
+    count = threads_for(config, threads())
+    torch.set_num_threads(count)
     tokens = config.train.batch_size * config.model.block_size
     flops = tokens * work_per_token(config.model, VOCAB).flops
-    row: dict[str, Any] = {"preset": name, "with": f"{path.split('.')[1]} = {value}", "tokens a step": tokens}
-    for precision, peak in best.items():
+    row: dict[str, Any] = {"preset": name, "with": f"{path.split('.')[1]} = {value}", "threads": count}
+    for precision, peak in best[count].items():
         seconds = _step_seconds(config, precision)
         row[f"{precision}: ms a step"] = f"{1000 * seconds:.1f}"
-        row[f"{precision}: microseconds a token"] = f"{1e6 * seconds / tokens:.1f}"
-        row[f"{precision}: share of the best"] = f"{100 * flops / seconds / peak:.0f} %"
+        row["microseconds a token" if precision == "float32" else "the same"] = f"{1e6 * seconds / tokens:.1f}"
+        row[f"of the best in {precision}"] = f"{100 * flops / seconds / peak:.0f} %"
     return row
 
 

@@ -10,6 +10,7 @@ from core.text.batches import split_ids
 from core.text.own_text import read_text
 from core.text.tokenizer import CharTokenizer
 from core.training.evaluation import whole_split_loss
+from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 
 
@@ -20,13 +21,16 @@ def measure(text_path: Path) -> dict[str, str]:
     figures = {}
     for name, target in (("bigram", 2.50), ("gpt-tiny", 1.90), ("gpt-quick", None)):
         config = preset(name)
+        half = config.model.kind == "gpt" and knows_bfloat16("cpu")  # in bfloat16, where that is what a run would take
         train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), config.data.val_fraction)
-        trainer = Trainer(config, train, val, tokenizer.vocab_size, "cpu")
-        started = perf_counter()
-        for _ in range(config.train.steps):
-            trainer.train_step()
-        seconds = perf_counter() - started
-        loss = whole_split_loss(trainer.model, val)
-        figures[f"{name}: validation loss"] = f"{loss:.4f}" + (f" (target: at most {target:.2f})" if target else "")
-        figures[f"{name}: seconds to train"] = f"{seconds:.0f}"
+        for precision in ("float32", "bfloat16") if half else ("float32",):
+            trainer = Trainer(config, train, val, tokenizer.vocab_size, "cpu", precision)
+            started = perf_counter()
+            for _ in range(config.train.steps):
+                trainer.train_step()
+            seconds = perf_counter() - started
+            loss = whole_split_loss(trainer.model, val)
+            aim = f" (target: at most {target:.2f})" if target else ""
+            figures[f"{name} in {precision}: validation loss"] = f"{loss:.4f}{aim}"
+            figures[f"{name} in {precision}: seconds to train"] = f"{seconds:.0f}"
     return figures
