@@ -40,12 +40,7 @@ NEEDS = {
     "time-to-quality": ("text", "nanogpt"),
     "ablation": ("text",),
     "generation": ("nanogpt",),
-    "inspection": (),
     "throughput": ("nanogpt",),
-    "estimates": (),
-    "growth": (),
-    "live": (),
-    "long-run": (),
 }
 
 
@@ -58,7 +53,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     given = parser.parse_args()
-    missing = {name: [f"--{need}" for need in NEEDS[name] if not getattr(given, need)] for name in BENCHMARKS}
+    missing = {name: [f"--{need}" for need in NEEDS.get(name, ()) if not getattr(given, need)] for name in BENCHMARKS}
     for name in given.only or ():
         if missing[name]:
             parser.error(f"{name} needs {' and '.join(missing[name])}")
