@@ -7,6 +7,7 @@ from core.training.speed import MachineSpeed, Precision, step_seconds
 
 _SOME_VOCABULARY = 80
 _WORTH_IT = 1.15  # times as fast; for less, three times the digits are the better bargain
+_BELIEVABLE = 30  # times as fast; more shows only that something else ran while the machine was measured
 
 
 class Choice(NamedTuple):
@@ -23,5 +24,7 @@ def choose_precision(config: RunConfig, speed: MachineSpeed) -> Choice:
     exact, rounded = (step_seconds(config, _SOME_VOCABULARY, speed, precision) for precision in ("float32", "bfloat16"))
     if exact < _WORTH_IT * rounded:
         return Choice("float32", "float32: bfloat16 would hardly be faster here for a model of this shape.")
+    if exact > _BELIEVABLE * rounded:
+        return Choice("float32", "float32: this machine was too busy to find out whether bfloat16 is faster.")
     times = f"{exact / rounded:.1f} times as fast here for a model of this shape"
     return Choice("bfloat16", f"bfloat16: measured to be {times}.")

@@ -30,6 +30,7 @@ def machine(times: float | None) -> MachineSpeed:
         (1.94, "bfloat16", "bfloat16: measured to be 1.9 times as fast here for a model of this shape."),
         (1.05, "float32", "hardly be faster"),
         (0.5, "float32", "hardly be faster"),
+        (800, "float32", "too busy"),
         (None, "float32", "no instructions"),
     ],
 )
