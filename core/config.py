@@ -79,6 +79,14 @@ class ModelConfig(Config):
         label="Scale attention",
         advanced=True,
     )
+    softmax_over: Literal["keys", "queries"] = setting(
+        "keys",
+        "Over which side of the square of attention the softmax runs. keys: each token shares its own attention out "
+        "among those that it may look at. queries: a well-known slip, in which tokens compete for being looked at and "
+        "the sum already contains the future.",
+        label="Softmax over",
+        advanced=True,
+    )
     residual: bool = setting(
         True,
         "Add each sublayer's result to its input instead of replacing it, so gradients reach the bottom (He 2015).",
@@ -120,6 +128,16 @@ class ModelConfig(Config):
         label="Start blocks at zero",
         advanced=True,
     )
+    init_std: float = setting(
+        0.02,
+        "How far from zero the weights begin, as the spread of a normal distribution. At GPT-2's 0.02 every next token "
+        "is nearly equally likely at first; far larger, the model begins sure of nonsense (Glorot 2010).",
+        label="Spread of first weights",
+        low=1e-4,
+        high=2.0,
+        log=True,
+        advanced=True,
+    )
     bigram_start: bool = setting(
         False,
         "Start from counting: a table of which token follows which in the training text is added to the scores, and "
@@ -127,6 +145,11 @@ class ModelConfig(Config):
         label="Start from counted pairs",
         advanced=True,
     )
+
+    @property
+    def sees_ahead(self) -> bool:
+        """Whether what a GPT computes at one token changes when more follows, so that nothing can be remembered."""
+        return not self.causal or self.softmax_over == "queries"
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -60,7 +60,8 @@ def generate(
         raise ValueError("a prompt needs at least one token to start from")
     dice = random.Random(settings.seed)
     context = list(prompt)
-    decoder = Decoder(model) if tap is None and use_cache and isinstance(model, GPT) and model.config.causal else None
+    remembers = tap is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead
+    decoder = Decoder(model) if remembers else None
     alone = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
     remembered = -1  # the first token whose keys and values are held
     for _ in range(settings.max_new_tokens):

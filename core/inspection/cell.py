@@ -55,8 +55,14 @@ class Cell:
 def arithmetic(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> Cell:
     """How `head` of `layer` decides how much the token at `query` looks at the one at `key`; all counted from 0.
 
-    Raises PromptError for no tokens, more than the context holds, or a query or key that the prompt does not have.
+    Raises PromptError for no tokens, more than the context holds, a query or key that the prompt does not have, or a
+    model whose softmax runs over queries: its weights do not come from a row.
     """
+    if model.config.softmax_over == "queries":
+        raise PromptError(
+            "This model takes its softmax over the queries, so a weight depends on its whole column, later letters "
+            "included. Step by step, only the softmax over keys is shown here."
+        )
     attention = f"blocks.{layer}.attn."
     steps = ("normalised",) * model.config.qk_norm + ("rotated",) * (model.config.position == "rope")
     recorded = record(

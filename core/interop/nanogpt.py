@@ -99,7 +99,8 @@ def check_writable(config: ModelConfig) -> None:
         block_size=config.block_size,
         dropout=config.dropout,
         bias=config.bias,
-        zero_init=config.zero_init,  # only how it began
+        zero_init=config.zero_init,  # only how it began, as the next one
+        init_std=config.init_std,
         activation="gelu_tanh" if config.activation == "gelu_tanh" else "gelu",  # nearly the same
     )
     if config != plain:

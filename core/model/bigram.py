@@ -19,7 +19,7 @@ class Bigram(nn.Module):
         self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, vocab_size)
         # Near zero, every next token is equally likely, so the first loss is ln V: guessing at random.
-        nn.init.normal_(self.token_embedding_table.weight, std=0.02)
+        nn.init.normal_(self.token_embedding_table.weight, std=config.init_std)
 
     def forward(
         self, ids: Tensor, targets: Tensor | None = None, *, cache: None = None, tap: Tap | None = None

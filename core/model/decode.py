@@ -30,7 +30,7 @@ class Decoder:
 
     def __init__(self, model: GPT):
         config = model.config
-        assert config.causal, "a token that sees later ones cannot be remembered"
+        assert not config.sees_ahead, "a token that sees later ones cannot be remembered"
         self.model, self.config = model, config
         self.cache = KVCache(config, device=model.lm_head.weight.device)
         self.layers = [_parts(block) for block in model.transformer.h]

@@ -62,7 +62,7 @@ class CausalSelfAttention(nn.Module):
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
-        fused = tap is None and not self._kernel_is_slow(q)
+        fused = tap is None and self.config.softmax_over == "keys" and not self._kernel_is_slow(q)
         z = self._fused(q, k, v) if fused else self._spelled_out(q, k, v, tap)
         z = touch(tap, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
@@ -93,7 +93,8 @@ class CausalSelfAttention(nn.Module):
             allowed = self._mask(q.size(2), k.size(2), q.device)
             scores += torch.zeros_like(allowed, dtype=scores.dtype).masked_fill(~allowed, float("-inf"))
         scores = touch(tap, "hook_attn_scores", scores)
-        pattern = touch(tap, "hook_pattern", scores.softmax(dim=-1))
+        axis = -1 if self.config.softmax_over == "keys" else -2
+        pattern = touch(tap, "hook_pattern", scores.softmax(dim=axis))
         return self.attn_dropout(pattern) @ v
 
     @staticmethod
@@ -157,7 +158,8 @@ class GPT(nn.Module):
         if config.bigram_start:
             self.bigram = nn.Embedding(vocab_size, vocab_size)
         if config.position == "sinusoidal":
-            self.register_buffer("waves", sinusoidal_positions(config.block_size, config.n_embd), persistent=False)
+            waves = sinusoidal_positions(config.block_size, config.n_embd, config.init_std)
+            self.register_buffer("waves", waves, persistent=False)
         self.apply(self._initialise)
         if config.bigram_start:
             nn.init.zeros_(self.bigram.weight)  # until `start_from_counts` knows better
@@ -165,11 +167,11 @@ class GPT(nn.Module):
     def _initialise(self, module: nn.Module) -> None:
         """GPT-2's: small normal weights; those that write to the residual stream smaller the more of them there are."""
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=self.config.init_std)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if isinstance(module, CausalSelfAttention | MLP):
-            spread = 0.0 if self.config.zero_init else 0.02 / math.sqrt(2 * self.config.n_layer)
+            spread = 0.0 if self.config.zero_init else self.config.init_std / math.sqrt(2 * self.config.n_layer)
             nn.init.normal_(module.c_proj.weight, std=spread)
 
     @torch.no_grad()

@@ -34,17 +34,17 @@ class Dropout(nn.Dropout):
         return x * ((bits >= blanked - 2**15).to(x.dtype) * (2**16 / (2**16 - blanked)))
 
 
-def sinusoidal_positions(block_size: int, n_embd: int) -> Tensor:
+def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Tensor:
     """Fixed waves of growing length, (block_size, n_embd) (Vaswani 2017, section 3.5).
 
-    Scaled to the size at which token embeddings start, so that neither drowns the other.
+    Their height is the size at which token embeddings start, so that neither drowns the other.
     """
     position = torch.arange(block_size).unsqueeze(1)
     frequency = torch.exp(torch.arange(0, n_embd, 2) * (-math.log(10_000.0) / n_embd))
     waves = torch.zeros(block_size, n_embd)
     waves[:, 0::2] = torch.sin(position * frequency)
     waves[:, 1::2] = torch.cos(position * frequency)
-    return 0.02 * waves
+    return height * waves
 
 
 def rotary_angles(block_size: int, head_size: int) -> tuple[Tensor, Tensor]:

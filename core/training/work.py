@@ -62,7 +62,8 @@ def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float
     qk_norm, bigram = config.qk_norm, config.bigram_start
     half = precision == "bfloat16"
     size = 0.5 if half else 1.0  # of a number that a matrix product reads or writes, in float32 numbers
-    pattern = H * T if dropout or (half and T <= LONG) else 0  # where attention spells its weights out
+    spelled_out = dropout or (half and T <= LONG) or config.softmax_over == "queries"
+    pattern = H * T if spelled_out else 0  # where attention spells its weights out
 
     inside = L * (4 * C * C + (3 if gated else 2) * C * wide)
     matrices = inside + vocab_size * C  # weights a token is multiplied with

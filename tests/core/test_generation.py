@@ -60,6 +60,7 @@ MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "rel
         *({"position": p} for p in ("learned", "sinusoidal", "rope", "none")),
         MODERN,
         {"causal": False},
+        {"softmax_over": "queries"},
         {"kind": "bigram"},
     ],
     ids=str,

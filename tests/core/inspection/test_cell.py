@@ -70,6 +70,11 @@ def test_normalising_gives_query_and_key_the_same_length():
     assert arithmetic(make(qk_norm=True, position="rope"), IDS, 0, 0, 3, 2).steps == ("normalised", "rotated")
 
 
+def test_a_weight_that_does_not_come_from_its_row_is_not_explained_as_if_it_did():
+    with pytest.raises(PromptError, match="depends on its whole column"):
+        arithmetic(make(softmax_over="queries"), IDS, 0, 0, 3, 2)
+
+
 @pytest.mark.parametrize(("query", "key"), [(6, 0), (0, 6), (-1, 0)])
 def test_a_cell_that_is_not_there_is_a_sentence(gpt, query, key):
     with pytest.raises(PromptError, match=f"6 tokens; there is no cell in row {query + 1}, column {key + 1}"):

@@ -62,6 +62,7 @@ def test_our_model_gives_the_same_logits_there(changes, tmp_path):
         ({"position": "rope"}, "the positions 'rope'"),
         ({"activation": "swiglu"}, "the activation 'swiglu'"),
         ({"causal": False}, "no causal mask"),
+        ({"softmax_over": "queries"}, "its softmax over queries"),
         ({"residual": False}, "no residual connections"),
         ({"qk_norm": True, "bigram_start": True}, "normalised queries and keys and counted pairs"),
     ],

@@ -3,11 +3,14 @@
 import pytest
 import torch
 
+from core.config import ModelConfig
 from core.model import Decoder
 from tests.core.model.test_gpt import MODERN, SMALL, SWITCHES, small_gpt, some_ids
 
 LENGTH = SMALL["block_size"]
-CAUSAL = [switch for switch in [*SWITCHES, MODERN, {"bias": True, "norm": "rms"}] if switch.get("causal", True)]
+CAUSAL = [
+    switch for switch in [*SWITCHES, MODERN, {"bias": True, "norm": "rms"}] if not ModelConfig(**switch).sees_ahead
+]
 
 
 @pytest.mark.parametrize("switch", CAUSAL, ids=str)

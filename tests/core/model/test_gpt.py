@@ -34,6 +34,7 @@ SWITCHES = [
     {"tie_weights": False},
     {"causal": False},
     {"attention_scale": False},
+    {"softmax_over": "queries"},
     {"residual": False},
     *({"norm": norm} for norm in ("rms", "none")),
     *({"position": position} for position in ("sinusoidal", "rope", "none")),
@@ -80,6 +81,28 @@ def test_without_the_mask_a_later_token_is_seen():
     changed = ids.clone()
     changed[0, -1] = (changed[0, -1] + 1) % VOCAB
     assert not torch.allclose(model(ids)[0][:, 0], model(changed)[0][:, 0])
+
+
+def test_softmax_over_queries_lets_the_future_in_through_the_sum():
+    model = small_gpt(softmax_over="queries")
+    ids, patterns = some_ids(batch=1), {}
+    model(ids, tap=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
+    pattern = patterns["blocks.0.attn.hook_pattern"]  # (B, H, T, T)
+    torch.testing.assert_close(pattern.sum(dim=-2), torch.ones(1, 2, 12))
+    assert not pattern.triu(1).any()  # the mask hides later keys still
+    changed = ids.clone()
+    changed[0, -1] = (changed[0, -1] + 1) % VOCAB
+    assert not torch.allclose(model(ids)[0][:, 0], model(changed)[0][:, 0])
+
+
+def test_weights_begin_as_far_from_zero_as_asked():
+    torch.manual_seed(0)
+    for kind in ("gpt", "bigram"):
+        small, large = (build_model(ModelConfig(kind=kind, init_std=spread), 65) for spread in (0.02, 0.2))
+        for name, parameter in large.named_parameters():
+            if parameter.ndim > 1:
+                expected = 10 * small.get_parameter(name).std().item()
+                assert parameter.std().item() == pytest.approx(expected, rel=0.05), name
 
 
 def test_without_positions_the_order_of_the_past_is_invisible():

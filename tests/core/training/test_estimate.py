@@ -39,6 +39,7 @@ SWITCHES = [
     {"qk_norm": True},
     {"qk_norm": True, "position": "rope", "norm": "rms"},
     {"zero_init": True, "bigram_start": True},
+    {"softmax_over": "queries"},
     {"residual": False, "attention_scale": False, "causal": False},
 ]
 
