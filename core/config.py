@@ -93,6 +93,13 @@ class ModelConfig(Config):
         label="Residual connections",
         advanced=True,
     )
+    feed_forward: bool = setting(
+        True,
+        "Let each token think about what it has gathered, by itself, after every round of talk. Without it a block "
+        "only attends.",
+        label="Feed-forward",
+        advanced=True,
+    )
     norm: Literal["layer", "rms", "none"] = setting(
         "layer",
         "Rescale each token's numbers before every sublayer. layer: GPT-2's. rms: without the mean (Zhang 2019).",

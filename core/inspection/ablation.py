@@ -63,7 +63,7 @@ def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) ->
         if part.kind in ("attention", "block"):
             whole.add(f"{block}.hook_attn_out")
         if part.kind in ("mlp", "block"):
-            whole.add(f"{block}.hook_mlp_out")
+            whole.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
 
     def tap(name: str, tensor: Tensor) -> Tensor | None:
         if name in heads:
@@ -82,7 +82,7 @@ def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
     names = [
         f"blocks.{layer}.{name}"
         for layer in range(model.config.n_layer)
-        for name in ("attn.hook_z", "hook_attn_out", "hook_mlp_out")
+        for name in ("attn.hook_z", "hook_attn_out", *["hook_mlp_out"] * model.config.feed_forward)
     ]
     sums: dict[str, Tensor] = {}
     read = windows[:, :-1]

@@ -108,13 +108,14 @@ def attribute(
         heads[layer] = torch.einsum("chd,hd,c->h", writes, at[f"blocks.{layer}.attn.hook_z"], direction).numpy()
         if block.attn.c_proj.bias is not None:
             constant += float(block.attn.c_proj.bias.detach().cpu().double() @ direction)
+    mlps = [at.get(f"blocks.{i}.hook_mlp_out", torch.zeros_like(direction)) for i in range(model.config.n_layer)]
     return Attribution(
         token=token,
         logit=float(wanted @ read) + pair,
         embedding=float(at["hook_embed"] @ direction),
         position=float(at["hook_pos_embed"] @ direction) if "hook_pos_embed" in at else 0.0,
         heads=heads,
-        mlps=np.array([float(at[f"blocks.{i}.hook_mlp_out"] @ direction) for i in range(model.config.n_layer)]),
+        mlps=np.array([float(said @ direction) for said in mlps]),
         biases=constant,
         pairs=pair,
     )
@@ -143,5 +144,5 @@ def _sources(model: GPT) -> list[str]:
     """The points at which something is written to the stream, or to the logits directly."""
     names = ["hook_embed"] + ["hook_pos_embed"] * (model.config.position in ("learned", "sinusoidal"))
     for layer in range(model.config.n_layer):
-        names += [f"blocks.{layer}.attn.hook_z", f"blocks.{layer}.hook_mlp_out"]
+        names += [f"blocks.{layer}.attn.hook_z"] + [f"blocks.{layer}.hook_mlp_out"] * model.config.feed_forward
     return names + ["hook_bigram"] * model.config.bigram_start

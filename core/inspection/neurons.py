@@ -107,6 +107,8 @@ def neuron_writing(model: GPT, layer: int, neuron: int, count: int = 10) -> Writ
 
 
 def _check(model: GPT, layer: int, neuron: int) -> None:
+    if not model.config.feed_forward:
+        raise PartError("The neurons of a GPT are the middles of its feed-forward layers, and this one has none.")
     width = model.transformer.h[0].mlp.c_proj.in_features
     if not (0 <= layer < model.config.n_layer and 0 <= neuron < width):
         raise ValueError(f"this model has no neuron {neuron + 1} in layer {layer + 1}")

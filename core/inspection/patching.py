@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.inspection.progress import Progress
-from core.inspection.recording import Ids, PromptError, device_of, read, record_batch, rows_at_once
+from core.inspection.recording import Ids, PartError, PromptError, device_of, read, record_batch, rows_at_once
 from core.inspection.stream import read_on, stage_names, unembed
 from core.model import GPT, Bigram
 
@@ -82,8 +82,11 @@ def patch_map(
         answer, rival: see `answers`.
 
     Raises:
+        PartError: the blocks have no such half.
         PromptError: see `answers`.
     """
+    if what == "mlp" and not model.config.feed_forward:
+        raise PartError("The blocks of this model have no feed-forward half to swap: they only attend.")
     goal = answers(model, clean, corrupted, answer, rival)
     pair = _pair(model, clean, corrupted)
     T, layers = pair.size(1), model.config.n_layer

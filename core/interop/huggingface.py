@@ -98,6 +98,7 @@ def check_writable(config: ModelConfig) -> None:
         "no causal mask": not config.causal,
         "its softmax over queries": config.softmax_over != "keys",
         "no residual connections": not config.residual,
+        "no feed-forward layers": not config.feed_forward,
         "normalised queries and keys": config.qk_norm,
         "counted pairs to start from": config.bigram_start,
     }

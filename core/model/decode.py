@@ -73,7 +73,8 @@ class Decoder:
             keys, values = self.cache.put(layer, qkv[1:])
             z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
             x = hand_over(x, z.view(1, -1))
-            x = narrow(x, activate(config, widen(norm_2(x))))
+            if config.feed_forward:
+                x = narrow(x, activate(config, widen(norm_2(x))))
         self.cache.advance(1)
         logits = self.score(self.norm(x))[0]
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
@@ -82,11 +83,10 @@ class Decoder:
 def _parts(block: Block) -> tuple:
     """What a step needs of one block, looked up once."""
     attn, mlp = block.attn, block.mlp
-    return (
-        _norm(block.ln_1), _product(attn.c_attn), _joined(attn.c_proj, block.residual),
-        _norm(block.ln_2), _product(mlp.c_fc), _joined(mlp.c_proj, block.residual),
-        attn,
-    )  # fmt: skip
+    talk = _norm(block.ln_1), _product(attn.c_attn), _joined(attn.c_proj, block.residual)
+    if mlp is None:
+        return (*talk, None, None, None, attn)
+    return (*talk, _norm(block.ln_2), _product(mlp.c_fc), _joined(mlp.c_proj, block.residual), attn)
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:

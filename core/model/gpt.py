@@ -128,13 +128,17 @@ class Block(nn.Module):
         self.residual = config.residual
         self.ln_1 = make_norm(config)
         self.attn = CausalSelfAttention(config, layer)
-        self.ln_2 = make_norm(config)
-        self.mlp = MLP(config)
+        self.mlp = None
+        if config.feed_forward:
+            self.ln_2 = make_norm(config)
+            self.mlp = MLP(config)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, tap: Tap | None = None) -> Tensor:
         x = touch(tap, "hook_resid_pre", x)
         attended = touch(tap, "hook_attn_out", self.attn(self.ln_1(x), cache, within(tap, "attn")))
         x = touch(tap, "hook_resid_mid", x + attended if self.residual else attended)
+        if self.mlp is None:
+            return touch(tap, "hook_resid_post", x)
         computed = touch(tap, "hook_mlp_out", self.mlp(self.ln_2(x), within(tap, "mlp")))
         return touch(tap, "hook_resid_post", x + computed if self.residual else computed)
 

@@ -45,7 +45,10 @@ def draw(inside: Inside) -> None:
         with left:
             typed = st.text_input("Second prompt, equally long", key=OTHER, placeholder="Type ⏎ for a new line")
         with right:
-            chosen = st.segmented_control("Swap", list(_PARTS), default="Stream", required=True, key=WHAT)
+            parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
+            if st.session_state.get(WHAT) not in parts:
+                st.session_state[WHAT] = parts[0]
+            chosen = st.segmented_control("Swap", parts, required=True, key=WHAT)
         other = read_prompt(typed, inside.tokenizer, min(inside.model.block_size, MOST_SEEN))
         if other.notes:
             st.info(literal(" ".join(other.notes)))

@@ -34,4 +34,6 @@ SECTIONS = (
 
 def sections_of(model: GPT | Bigram) -> dict[str, Section]:
     """The sections that a model has, by name."""
-    return {s.name: s for s in SECTIONS if (s.bigram if isinstance(model, Bigram) else s.gpt)}
+    if isinstance(model, Bigram):
+        return {s.name: s for s in SECTIONS if s.bigram}
+    return {s.name: s for s in SECTIONS if s.gpt and (model.config.feed_forward or s.name != "Neurons")}

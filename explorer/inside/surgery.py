@@ -57,7 +57,8 @@ def _switches(inside: Inside) -> tuple[list[Part], str]:
         key="card_switches",
     ):
         heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
-        halves = [Part(kind, layer) for kind in ("mlp", "block") for layer in range(config.n_layer)]
+        kinds = ("mlp", "block") if config.feed_forward else ("block",)
+        halves = [Part(kind, layer) for kind in kinds for layer in range(config.n_layer)]
         off = [*_pills("Heads", heads, HEADS), *_pills("MLPs and blocks", halves, HALVES)]
         with st.container(horizontal=True, vertical_alignment="center"):
             silent = st.segmented_control(

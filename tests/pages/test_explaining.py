@@ -76,6 +76,16 @@ def test_without_residual_connections_the_question_is_answered_with_a_sentence(a
     assert "lens" in charts(app) and "said" not in charts(app)
 
 
+@pytest.mark.parametrize(
+    ("view", "offered", "not_offered"),
+    [("Surgery", "block 1", "MLP 1"), ("Patching", "Attention", "Feed-forward"), ("Predictions", "Text", "Neurons")],
+)
+def test_blocks_that_only_attend_are_seen_without_feed_forward(app, finished_run, view, offered, not_offered):
+    rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, feed_forward=False)
+    choices = "".join(str(group.proto) for group in at(app, view).get("button_group"))
+    assert offered in choices and not_offered not in choices
+
+
 def test_a_bigram_has_nobody_to_ask(app, finished_run):
     rebuild(finished_run, kind="bigram", block_size=8)
     at(app, "Predictions")

@@ -12,6 +12,7 @@ SWITCHES = [  # every switch that changes what the model computes, but for `resi
     {"tie_weights": False},
     {"causal": False},
     {"attention_scale": False},
+    {"feed_forward": False},
     {"qk_norm": True},
     {"bigram_start": True},
     {"zero_init": True},

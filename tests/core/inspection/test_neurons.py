@@ -37,6 +37,10 @@ def test_a_long_text_is_scanned_part_by_part(gpt, monkeypatch):
 def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     """One neuron of the last layer is made to fire by one more; with the norm's scale as it was, the logits move so."""
     model = make(**switch)
+    if not model.config.feed_forward:
+        with pytest.raises(PartError, match="this one has none"):
+            neuron_writing(model, 1, 5)
+        return
     recorded = record(model, IDS)
     before, stream = recorded["blocks.1.mlp.hook_post"], recorded["blocks.1.hook_resid_post"][-1].astype(np.float64)
     after = before.copy()

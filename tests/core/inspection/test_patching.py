@@ -4,7 +4,7 @@ import torch
 
 from core.inspection.patching import answers, patch_map
 from core.inspection.progress import finish
-from core.inspection.recording import PromptError, record, run_with
+from core.inspection.recording import PartError, PromptError, record, run_with
 from tests.core.inspection.conftest import SWITCHES, make
 
 CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
@@ -37,6 +37,10 @@ def one_by_one(model, what, answer, rival):
 @pytest.mark.parametrize("what", ["stream", "attention", "mlp"])
 def test_every_cell_is_a_run_with_one_activation_swapped(switch, what):
     model = make(**switch)
+    if what == "mlp" and not model.config.feed_forward:
+        with pytest.raises(PartError, match="no feed-forward half"):
+            finish(patch_map(model, CLEAN, CORRUPTED, what))
+        return
     found = finish(patch_map(model, CLEAN, CORRUPTED, what, answer=0, rival=8))
     expected = one_by_one(model, what, 0, 8)
     assert found.moved.dtype == np.float32 and len(found.rows) == len(found.moved)

@@ -64,6 +64,7 @@ def test_our_model_gives_the_same_logits_there(changes, tmp_path):
         ({"causal": False}, "no causal mask"),
         ({"softmax_over": "queries"}, "its softmax over queries"),
         ({"residual": False}, "no residual connections"),
+        ({"feed_forward": False}, "no feed-forward layers"),
         ({"qk_norm": True, "bigram_start": True}, "normalised queries and keys and counted pairs"),
     ],
 )

@@ -36,6 +36,7 @@ SWITCHES = [
     {"attention_scale": False},
     {"softmax_over": "queries"},
     {"residual": False},
+    {"feed_forward": False},
     *({"norm": norm} for norm in ("rms", "none")),
     *({"position": position} for position in ("sinusoidal", "rope", "none")),
     *({"activation": activation} for activation in ("relu", "swiglu", "relu2")),

@@ -40,6 +40,7 @@ SWITCHES = [
     {"qk_norm": True, "position": "rope", "norm": "rms"},
     {"zero_init": True, "bigram_start": True},
     {"softmax_over": "queries"},
+    {"feed_forward": False, "bias": True, "dropout": 0.1},
     {"residual": False, "attention_scale": False, "causal": False},
 ]
 
