@@ -16,6 +16,7 @@ GROUPS = {
     "": {"home": "Home"},
     "Build": {"data": "Data", "train": "Train", "generate": "Generate"},
     "Understand": {"look_inside": "Look inside"},
+    "Learn": {"learn": "Lessons"},
     "Keep": {"runs": "Runs"},
 }
 

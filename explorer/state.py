@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote, unquote, urlencode
 
 import streamlit as st
 
@@ -25,6 +26,7 @@ FIRST_PRESET = next(iter(PRESETS))
 
 _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
 _BESIDE, _BESIDE_STEP = "with", "with_step"
+_LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
 
 
@@ -163,6 +165,43 @@ def write_address(name: str, value: str) -> None:
     """Put something that a page shows into the address, to be shared or come back to."""
     if st.query_params.get(name) != value:
         st.query_params[name] = value
+
+
+def lesson_on_view() -> tuple[str | None, str | None]:
+    """The lesson and the step of it that the address asks for, as they stand there."""
+    return st.query_params.get(_LESSON) or None, st.query_params.get(_LESSON_STEP) or None
+
+
+def view_lesson(lesson: str | None, step: str | None = None) -> None:
+    """Put a lesson's step into the address, or take it out. What a teacher chose for another step goes with it."""
+    if lesson_on_view() != (lesson, step):
+        _address({_LESSON: lesson, _LESSON_STEP: step, _SET: None, _HIDE: None})
+
+
+def lesson_values() -> dict[str, str]:
+    """What a teacher's link sets, by the name of the control; checked by whoever draws it."""
+    parts = (st.query_params.get(_SET) or "").split(";") if st.query_params.get(_LESSON) else []
+    return {name: unquote(value) for name, colon, value in (part.partition(":") for part in parts) if colon}
+
+
+def hidden_controls() -> set[str]:
+    """The names of the controls that a teacher's link hides."""
+    return set(filter(None, (st.query_params.get(_HIDE) or "").split(";")))
+
+
+def lesson_query(
+    lesson: str, step: str | None = None, values: Mapping[str, Any] | None = None, hide: Sequence[str] = ()
+) -> str:
+    """The address of a step, relative to the app's pages, with chosen values and controls hidden."""
+    query = {_LESSON: lesson, _LESSON_STEP: step, _LANGUAGE: st.query_params.get(_LANGUAGE)}
+    query[_SET] = ";".join(f"{name}:{quote(str(value), safe='')}" for name, value in (values or {}).items())
+    query[_HIDE] = ";".join(hide)
+    return "learn?" + urlencode({name: value for name, value in query.items() if value}, safe=":;")
+
+
+def language_on_view() -> str | None:
+    """The language of the lessons that the address asks for, as it stands there."""
+    return st.query_params.get(_LANGUAGE)
 
 
 def ticket(purpose: str) -> str:

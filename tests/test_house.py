@@ -21,7 +21,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.words",
     },
     {"core.text", "core.model"},
-    {"core.training", "core.generation", "core.inspection", "core.interop"},
+    {"core.training", "core.generation", "core.inspection", "core.interop", "core.lessons"},
     {"core.runs"},
     {"core.__main__", "core.commands"},
     {"explorer"},

@@ -1,0 +1,7 @@
+"""The order of the lessons and of their steps: pages, notebooks and tests all read it here."""
+
+LESSONS: dict[str, tuple[str, ...]] = {
+    "bigram": ("text",),
+    "gpt": (),
+    "break": (),
+}

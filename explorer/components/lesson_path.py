@@ -1,0 +1,50 @@
+"""The steps of a lesson as a way that remembers, in the browser's own store, how far a visitor has come."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from explorer.charts.palette import both_palettes
+from explorer.components._assets import component
+
+_path = component("lesson_path", js=["mount.js", "lesson_path.js"], css=["lesson_path.css"])
+
+
+class PathStep(NamedTuple):
+    """One step: its name, its title, and its address relative to the app's pages."""
+
+    name: str
+    title: str
+    url: str
+
+
+def lesson_path(
+    lesson: str, steps: Sequence[PathStep], *, here: str | None, right: Collection[str], label: str, key: str,
+    listed: bool = False,
+) -> str | None:  # fmt: skip
+    """Draw the way and return the step clicked just now.
+
+    Args:
+        here: the step on view, which is remembered as the last; None leaves the memory alone, and marks the step
+            where this browser was last.
+        right: steps whose question was answered right in this session; they are remembered too.
+        label: of the whole, for a screen reader.
+        listed: draw a list of titles, not a row of dots.
+    """
+    clicked = _path(
+        key=key,
+        data={
+            "lesson": lesson,
+            "steps": [list(step) for step in steps],
+            "here": here,
+            "right": sorted(right),
+            "label": label,
+            "listed": listed,
+            "palettes": both_palettes(),
+        },
+        on_step_change=_nothing,
+    ).step
+    return str(clicked) if clicked in {step.name for step in steps} else None
+
+
+def _nothing() -> None:
+    """Streamlit reports a value only for events that have a callback."""

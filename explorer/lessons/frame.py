@@ -1,0 +1,112 @@
+"""How every step of every lesson is laid out."""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.lessons.prose import load_prose
+from explorer import state
+from explorer.components.lesson_path import PathStep, lesson_path
+from explorer.components.to_top import to_top
+from explorer.lessons.lab import Lab
+from explorer.lessons.links import class_link
+from explorer.lessons.questions import draw_question
+from explorer.lessons.step import Step
+from explorer.ui import card, worded
+
+
+def draw_step(lab: Lab, steps: dict[str, Step]) -> None:
+    """One step: where it stands, its idea, its result, the code, the question, and the way on."""
+    step, names = steps[lab.step], list(steps)
+    lab.numbers.update(step.numbers(lab))
+    head = st.container()
+    st.markdown(lab.say("idea"), width=820)
+    step.draw(lab)
+    if step.code:
+        with st.expander(lab.word("code"), icon=":material/code:"):
+            st.code(source_of(*step.code), language="python")
+    if step.question:
+        with card(lab.word("question"), key="lesson_question"):
+            if draw_question(step.question, lab):
+                answered(lab.lesson).add(lab.step)
+    _notes(lab)
+    _way_on(lab, names)
+    with head:  # last, because only now it is known what has been answered and which values stand
+        _draw_head(lab, names)
+    to_top(f"{lab.lesson}/{lab.step}")
+
+
+def answered(lesson: str) -> set[str]:
+    """The steps whose question this visitor has answered right."""
+    found = state.recall(f"answered-{lesson}")
+    if found is None:
+        found = set()
+        state.remember(f"answered-{lesson}", found)
+    return found
+
+
+def path_of(lesson: str, names: list[str], language: str) -> list[PathStep]:
+    """The steps of a lesson, with their titles and addresses."""
+    return [
+        PathStep(name, load_prose(lesson, name, language).title, state.lesson_query(lesson, name)) for name in names
+    ]
+
+
+def source_of(*functions: Callable) -> str:
+    """The functions' own source, one below the other."""
+    return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
+
+
+def _draw_head(lab: Lab, names: list[str]) -> None:
+    place = names.index(lab.step)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
+        title = load_prose(lab.lesson, "lesson", lab.language).title
+        st.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}", width="content")
+        with st.container(horizontal=True, width="content", gap="small"):
+            if st.button(lab.word("all_lessons"), type="tertiary", key="lesson_all"):
+                state.view_lesson(None)
+                st.rerun()
+            class_link(lab)
+    clicked = lesson_path(
+        lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),
+        label=title, key="lesson_path",
+    )  # fmt: skip
+    if clicked and clicked != lab.step:
+        state.view_lesson(lab.lesson, clicked)
+        st.rerun()
+    st.header(worded(lab.prose.title), anchor=False)
+
+
+def _notes(lab: Lab) -> None:
+    """What to try and where to read on, side by side where there is room."""
+    parts = [part for part in ("try", "read on") if lab.say(part)]
+    if parts:
+        for column, part in zip(st.columns(len(parts)), parts, strict=True):
+            with column:
+                st.markdown(f"**{lab.word(part)}**")
+                st.markdown(lab.say(part))
+
+
+def _way_on(lab: Lab, names: list[str]) -> None:
+    place = names.index(lab.step)
+    with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
+        if place:
+            st.button(
+                lab.word("back"), icon=":material/arrow_back:", key="lesson_back", shortcut="b",
+                on_click=state.view_lesson, args=(lab.lesson, names[place - 1]),
+            )  # fmt: skip
+        else:
+            st.container(width="content")
+        if place + 1 < len(names):
+            st.button(
+                lab.word("next"), icon=":material/arrow_forward:", icon_position="right", type="primary",
+                key="lesson_next", shortcut="n", on_click=state.view_lesson, args=(lab.lesson, names[place + 1]),
+            )  # fmt: skip
+        else:
+            with st.container(horizontal=True, width="content", vertical_alignment="center"):
+                st.caption(lab.word("finished"))
+                st.button(
+                    lab.word("all_lessons"), type="primary", key="lesson_end", on_click=state.view_lesson, args=(None,)
+                )

@@ -1,0 +1,48 @@
+"""What is shown where no step is: all lessons, and the glossary."""
+
+import streamlit as st
+
+from core.lessons.prose import glossary, links, load_prose, word
+from explorer import state
+from explorer.components.lesson_path import lesson_path
+from explorer.lessons.frame import answered, path_of
+from explorer.lessons.shelf import lessons, steps_of
+from explorer.ui import page_header
+
+
+def draw_overview(language: str) -> None:
+    """Every lesson with its steps; the one where this browser was last is marked."""
+    page_header(word("lessons", language))
+    st.markdown(word("lessons_idea", language), width=820)
+    for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
+        with column, st.container(border=True, height="stretch"):
+            prose, names = load_prose(lesson, "lesson", language), list(steps_of(lesson))
+            st.markdown(f"##### {prose.title}")
+            st.caption(prose.parts["idea"])
+            clicked = lesson_path(
+                lesson, path_of(lesson, names, language), here=None, right=answered(lesson), label=prose.title,
+                key=f"path-{lesson}", listed=True,
+            )  # fmt: skip
+            if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
+                         key=f"begin-{lesson}"):  # fmt: skip
+                clicked = names[0]
+            if clicked:
+                state.view_lesson(lesson, clicked)
+                st.rerun()
+    if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
+        state.view_lesson("glossary")
+        st.rerun()
+
+
+def draw_glossary(language: str, asked: str | None) -> None:
+    """Every term; the one that was asked for stands first."""
+    page_header(word("glossary", language))
+    if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
+        state.view_lesson(None)
+        st.rerun()
+    terms = glossary(language)
+    order = sorted(terms, key=lambda term: term != asked)
+    for term in order:
+        text = links(terms[term], lambda other: state.lesson_query("glossary", other), language)
+        with st.container(border=term == asked):
+            st.markdown(f"##### {term}\n\n{text}", width=820)

@@ -1,0 +1,88 @@
+"""Questions whose answer is computed, at the moment it is checked, from what the step works with."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from explorer import state
+from explorer.lessons.lab import Lab
+
+
+class Question(NamedTuple):
+    """One question. Its words are the parts "question", "right" and "wrong" of the step.
+
+    `{answer}` in them is the right answer, `{given}` the learner's. The parts of options that are words and not
+    tokens have the option's name.
+    """
+
+    answer: Callable[[Lab], Any]  # what is true on this text and this model
+    show: Callable[[Lab, Any], None] | None = None  # the picture that explains it, for (lab, given)
+    options: Callable[[Lab], Sequence[str]] | None = None  # to choose from; None asks for a number
+    tolerance: float = 0.0  # how far a number may be off
+    more: Callable[[Lab], dict[str, Any]] | None = None  # further numbers for "right" and "wrong"
+
+
+def check(question: Question, lab: Lab, given: Any) -> bool:
+    """Whether an answer is right."""
+    truth = question.answer(lab)
+    return given == truth if question.options else abs(given - truth) <= question.tolerance + 1e-9
+
+
+def draw_question(question: Question, lab: Lab) -> bool:
+    """The question, a place for the answer, and after the check the sentence and the picture. Whether it was right."""
+    kept = f"answer-{lab.lesson}-{lab.step}"
+    st.markdown(lab.say("question"))
+    key = f"question-{lab.lesson}-{lab.step}-{lab.material.name}"
+    with st.form(key, border=False, enter_to_submit=True):
+        if question.options:
+            given = st.radio(
+                lab.word("your_answer"), list(question.options(lab)), index=None, key=f"{key}-given",
+                format_func=lambda option: lab.plain(option) if option in lab.prose.parts else option,
+                label_visibility="collapsed",
+            )  # fmt: skip
+        else:
+            typed = st.text_input(lab.word("your_answer"), key=f"{key}-given", width=220, max_chars=40)
+            given = _number(typed)
+        if st.form_submit_button(lab.word("check"), key=f"{key}-check"):
+            state.remember(kept, (lab.key, given))
+            if given is None and not question.options:
+                st.caption(lab.word("no_number"))
+    checked = state.recall(kept)
+    if not checked or checked[0] != lab.key or checked[1] is None:
+        return False
+    return _told(question, lab, checked[1])
+
+
+def _told(question: Question, lab: Lab, given: Any) -> bool:
+    truth = question.answer(lab)
+    right = check(question, lab, given)
+    more = question.more(lab) if question.more else {}
+    said = {"answer": _shown(truth, question, lab), "given": _shown(given, question, lab)}
+    words = lab.say("right" if right else "wrong", **more, **said)
+    if right:
+        st.success(f"**{lab.word('right')}** {words}", icon=":material/check:")
+    else:
+        st.warning(f"**{lab.word('wrong')}** {words}", icon=":material/search:")
+        if question.show:
+            question.show(lab, given)
+    return right
+
+
+def _shown(value: Any, question: Question, lab: Lab) -> str:
+    if question.options:
+        return lab.plain(value) if value in lab.prose.parts else str(value)
+    return f"{value:,.2f}" if question.tolerance else f"{value:,.0f}"
+
+
+def _number(typed: str) -> float | None:
+    """A number as people type it: 4.17, 4,17 or 1,204; None for anything else."""
+    text = typed.strip().replace(" ", "")
+    whole, comma, rest = text.rpartition(",")
+    if comma:
+        text = whole.replace(",", "") + (rest if len(rest) == 3 and "." not in whole else "." + rest)
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < 1e18 else None

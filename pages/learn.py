@@ -1,0 +1,29 @@
+"""Learn: the lecture's ladder as lessons that run."""
+
+from core.errors import ExplorerError
+from core.lessons.prose import languages
+from explorer import service, state
+from explorer.lessons.choose_text import choose_text
+from explorer.lessons.frame import draw_step
+from explorer.lessons.lab import Lab, material
+from explorer.lessons.overview import draw_glossary, draw_overview
+from explorer.lessons.shelf import lessons, steps_of
+from explorer.ui import page_style, show_error
+
+page_style()
+lesson, asked = state.lesson_on_view()
+language = state.language_on_view()
+language = language if language in languages() else languages()[0]
+
+if lesson == "glossary":
+    draw_glossary(language, asked)
+elif lesson not in lessons():
+    draw_overview(language)
+else:
+    steps = steps_of(lesson)
+    step = asked if asked in steps else next(iter(steps))
+    try:
+        corpus = choose_text(language)
+        draw_step(Lab(lesson, step, corpus, material(corpus.name, service.home()), language), steps)
+    except ExplorerError as error:
+        show_error(error)
