@@ -46,8 +46,8 @@ export default function (component) {
       const step = status ? status.step : 0;
       const steps = (status && status.steps) || data.steps;
       const done = status && status.state === "finished" && status.seconds;
-      time.name.textContent = `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`;
-      time.value.textContent = lost ? "reconnecting …" : (done ? "done in " : "") + timeInWords(status, data);
+      time.name.textContent = done ? `${steps.toLocaleString("en")} steps, done in` : `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`;
+      time.value.textContent = lost ? "reconnecting …" : timeInWords(status, data);
       const share = Math.min(1, step / steps);
       bar.firstChild.style.width = 100 * share + "%";
       bar.setAttribute("aria-valuenow", Math.round(100 * share));
