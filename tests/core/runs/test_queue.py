@@ -117,7 +117,7 @@ def test_two_apps_on_one_folder_never_start_a_run_twice(home, config, monkeypatc
     for run in runs:
         assert (run.status().state, run.status().attempt) == ("finished", 1), run.status().reason
         assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
-        assert run.log_path.read_text().count("attempt 1 at run") == 1
+        assert run.log_path.read_text().count(f"run {run.id}. ") == 1
 
 
 def test_a_run_from_a_shell_holds_a_slot(home):
