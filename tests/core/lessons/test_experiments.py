@@ -1,0 +1,135 @@
+"""Twins are twins but for the one thing, and what is measured on them is what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import TextError
+from core.inspection.progress import finish
+from core.lessons.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    make_twins,
+    only_the_beginning,
+    with_planted,
+    without_letter,
+)
+from core.lessons.twins import (
+    Course,
+    kind_of_sample,
+    longest_copy,
+    loss_on_letter,
+    recitation,
+    share_of_words,
+    shuffled,
+    train_twins,
+)
+from core.text.corpora import load_corpus
+from tests.conftest import TEXT as TWO_LINES
+
+TEXT = 2 * TWO_LINES
+NAMES = list(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_same(name):
+    twins = make_twins(EXPERIMENTS[name], TEXT, steps=2)
+    healthy, broken = twins.healthy, twins.broken
+    assert healthy.config.train.seed == broken.config.train.seed
+    torch.testing.assert_close(healthy.val_windows, broken.val_windows)
+    if name != "start":
+        for own, other in zip(healthy.model.parameters(), broken.model.parameters(), strict=False):
+            if own.shape == other.shape:
+                torch.testing.assert_close(own, other)
+    if EXPERIMENTS[name].spoil is None:
+        for trainer in (healthy, broken):
+            trainer.train_step(closely=True)
+        assert torch.equal(healthy.closeup.inputs, broken.closeup.inputs)
+        assert twins.healthy_text == twins.broken_text
+    else:
+        assert healthy.config == broken.config
+        assert twins.healthy_text != twins.broken_text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_runs_to_its_end_and_measures_both(name):
+    seen = list(train_twins(make_twins(EXPERIMENTS[name], TEXT, steps=6)))
+    outcome = seen[-1].result
+    assert outcome.complete and seen[-1].done == seen[-1].total
+    for course in (outcome.healthy, outcome.broken):
+        assert course.steps[0] == 0 and len(course.steps) == len(course.val) == len(course.train)
+        assert course.by_place.shape == (32,) and np.isfinite(course.by_place).all()
+        assert course.sample and course.writes_at == pytest.approx(course.by_place[-1])
+        assert 0 < course.sharpness[0] <= 1 and course.gradient > 0
+    assert all(len(values) == 2 for values in outcome.extra.values())
+    assert bool(outcome.extra) == (name in ("planted", "letter"))
+
+
+def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
+    text = load_corpus("shakespeare", Path())[:40_000]
+    outcome = finish(train_twins(make_twins(EXPERIMENTS["mask"], text, steps=250)))
+    assert outcome.broken.val[-1] < 0.75 * outcome.healthy.val[-1]
+    assert outcome.broken.writes_at > outcome.healthy.writes_at + 0.2
+    assert outcome.broken.writes_at > outcome.broken.by_place[:-1].max() + 0.5
+
+
+def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
+    twins = make_twins(Experiment("mask"), TEXT, steps=4)
+    with torch.no_grad():
+        twins.broken.model.transformer.wte.weight.fill_(float("inf"))
+    outcome = finish(train_twins(twins))
+    assert "no longer a finite number" in outcome.broken.stopped and not outcome.healthy.stopped
+    assert outcome.healthy.steps[-1] == 4 and outcome.healthy.sample and not outcome.broken.sample
+
+
+def test_what_changes_nothing_is_refused():
+    with pytest.raises(TextError, match="the twins would be the same"):
+        make_twins(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
+    with pytest.raises(TextError, match="takes 3,000 at least"):
+        make_twins(EXPERIMENTS["mask"], TEXT[:1000])
+
+
+def test_texts_are_spoiled_as_said():
+    assert only_the_beginning("abcdef", 2) == "ab"
+    assert without_letter("Every eel", "e") == "vry l"
+    planted = with_planted("one\ntwo\nthree", "XX", 5)
+    assert planted.count("XX") == 5 and planted.replace("XX\n", "").replace("\nXX", "") == "one\ntwo\nthree"
+
+
+def test_shuffling_leaves_the_last_two_where_they_are():
+    windows = torch.arange(20).view(2, 10)
+    moved = shuffled(windows)
+    assert torch.equal(moved[:, -2:], windows[:, -2:]) and not torch.equal(moved, windows)
+    assert torch.equal(moved.sort(dim=1).values, windows)
+
+
+def test_samples_are_told_apart():
+    healthy = Course(sample="to be or not", words=0.6, copied=12)
+    assert kind_of_sample(Course(sample="eeeeeeeeea"), healthy) == "stuck"
+    assert kind_of_sample(Course(sample="to be or not", words=1.0, copied=80), healthy) == "copied"
+    assert kind_of_sample(Course(sample="to be or not", words=0.5, copied=10), healthy) == "words"
+    assert kind_of_sample(Course(sample="xq zpt fgh", words=0.0, copied=2), healthy) == "rubbish"
+
+
+def test_words_and_copies_are_counted():
+    assert share_of_words("The nobler qwert is", "the Nobler mind") == pytest.approx(2 / 3)
+    assert share_of_words("a b", "a b") == 0.0
+    assert longest_copy("xx that is yy", "say that is it") == len(" that is ")
+
+
+def test_a_phrase_learned_by_heart_is_recited():
+    twins = make_twins(EXPERIMENTS["planted"], TEXT, steps=150, choices={"phrase": "Marmalade.", "times": 400})
+    finish(train_twins(twins))
+    healthy, broken = (recitation(t.model, twins.tokenizer, "Marmalade.") for t in (twins.healthy, twins.broken))
+    assert broken["phrase"] < healthy["phrase"] and broken["likely"] > healthy["likely"]
+    assert "\nMarmalade.".endswith(broken["goes_on"])
+
+
+def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
+    twins = make_twins(EXPERIMENTS["letter"], TEXT, steps=2)
+    model, ids = twins.healthy.model, twins.val_ids
+    found = loss_on_letter(model, twins.tokenizer, ids, "e")
+    assert found["on_letter"] > 0 and found["on_others"] > 0
+    assert found["expected"] == pytest.approx(1 / twins.tokenizer.vocab_size, rel=0.5)  # nothing learned yet
