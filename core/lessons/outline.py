@@ -1,7 +1,18 @@
 """The order of the lessons and of their steps: pages, notebooks and tests all read it here."""
 
 LESSONS: dict[str, tuple[str, ...]] = {
-    "bigram": ("text",),
+    "bigram": (
+        "text",
+        "numbers",
+        "split",
+        "batch",
+        "table",
+        "loss",
+        "gradient",
+        "training",
+        "writing",
+        "context",
+    ),
     "gpt": (),
     "break": (),
 }

@@ -23,11 +23,11 @@ def draw_step(lab: Lab, steps: dict[str, Step]) -> None:
     lab.numbers.update(step.numbers(lab))
     head = st.container()
     st.markdown(lab.say("idea"), width=820)
-    step.draw(lab)
+    ready = step.draw(lab) is not False
     if step.code:
         with st.expander(lab.word("code"), icon=":material/code:"):
             st.code(source_of(*step.code), language="python")
-    if step.question:
+    if step.question and ready:
         with card(lab.word("question"), key="lesson_question"):
             if draw_question(step.question, lab):
                 answered(lab.lesson).add(lab.step)

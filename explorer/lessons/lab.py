@@ -49,6 +49,7 @@ class Lab:
         lesson, step, language: which words are shown.
         key: names the text and the seed: begin the keys of jobs and caches with it.
         numbers: what the step has computed for its own words; strings of a user's text need no care.
+        found: what the step has computed while it was drawn, for its question to be checked from.
         controls: the values of the controls drawn so far, by name; what a teacher's link carries.
     """
 
@@ -60,6 +61,7 @@ class Lab:
         self.ids, self.train_ids, self.val_ids = material.ids, material.train_ids, material.val_ids
         self.key = ("lesson", material.name, len(material.text), hash(material.text), seed)
         self.numbers: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}
         self.controls: dict[str, Any] = {"text": material.name}
 
     @cached_property

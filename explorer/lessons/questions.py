@@ -20,7 +20,7 @@ class Question(NamedTuple):
     show: Callable[[Lab, Any], None] | None = None  # the picture that explains it, for (lab, given)
     options: Callable[[Lab], Sequence[str]] | None = None  # to choose from; None asks for a number
     tolerance: float = 0.0  # how far a number may be off
-    more: Callable[[Lab], dict[str, Any]] | None = None  # further numbers for "right" and "wrong"
+    more: Callable[[Lab], dict[str, Any]] | None = None  # further numbers for its words, known once the step is drawn
 
 
 def check(question: Question, lab: Lab, given: Any) -> bool:
@@ -32,7 +32,8 @@ def check(question: Question, lab: Lab, given: Any) -> bool:
 def draw_question(question: Question, lab: Lab) -> bool:
     """The question, a place for the answer, and after the check the sentence and the picture. Whether it was right."""
     kept = f"answer-{lab.lesson}-{lab.step}"
-    st.markdown(lab.say("question"))
+    more = question.more(lab) if question.more else {}
+    st.markdown(lab.say("question", **more))
     key = f"question-{lab.lesson}-{lab.step}-{lab.material.name}"
     with st.form(key, border=False, enter_to_submit=True):
         if question.options:

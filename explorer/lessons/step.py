@@ -15,7 +15,7 @@ class Step(NamedTuple):
     """One idea. Its words lie in `assets/lessons/<language>/<lesson>/<name>.md`, its arithmetic in `core.lessons`."""
 
     name: str
-    draw: Callable[[Lab], None]  # the result, and what can be turned
+    draw: Callable[[Lab], bool | None]  # the result, and what can be turned; False while it is being computed
     code: tuple[Callable, ...] = ()  # the functions that computed it, shown as they are
     question: Question | None = None
     numbers: Callable[[Lab], Mapping[str, Any]] = _none  # what fills the placeholders of its words
