@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.inspection.recording import record
+from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, room_to_learn, what_heads_read
+from core.model import build_model
+
+IDS = [3, 1, 4, 1, 5, 9, 2, 6]
+
+
+@pytest.mark.parametrize(("layer", "head"), [(0, 0), (0, 1), (1, 1)])
+def test_by_hand_is_what_the_model_computes(layer, head):
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, init_std=0.3), 11).eval()
+    hand = attend(what_heads_read(model, IDS, layer), *matrices_of(model, layer, head))
+    seen = record(model, IDS)
+    points = {"q": hand.queries, "k": hand.keys, "v": hand.values, "z": hand.out}
+    for name, ours in points.items():
+        theirs = torch.from_numpy(seen[f"blocks.{layer}.attn.hook_{name}"][:, head])
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        hand.weights, torch.from_numpy(seen[f"blocks.{layer}.attn.hook_pattern"][head]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_scores_spread_as_the_root_of_the_head_size_unless_divided():
+    for size in (4, 64, 1024):
+        assert float(random_scores(size, divide=False).std()) == pytest.approx(size**0.5, rel=0.15)
+        assert float(random_scores(size, divide=True).std()) == pytest.approx(1, rel=0.15)
+
+
+def test_wide_heads_saturate_unless_divided():
+    narrow, wide, divided = random_scores(4, False), random_scores(1024, False), random_scores(1024, True)
+    assert favourite_share(narrow) < 0.6 and favourite_share(wide) > 0.95 and favourite_share(divided) < 0.2
+    assert room_to_learn(wide) < 0.05 < room_to_learn(divided)

@@ -1,0 +1,63 @@
+"""What the GPT lesson trains: the ladder, the mask taken off, positions. On Shakespeare, as the page does."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.inspection.progress import finish
+from core.lessons.brief import small_gpt, train_briefly
+from core.lessons.ladder import RUNGS, TOLERANCE, climb, rung_configs
+from core.lessons.seeing import after_shuffling, look_ahead, loss_by_place
+from core.model import build_model
+from core.text.batches import split_ids
+from core.text.corpora import load_corpus
+from core.text.tokenizer import CharTokenizer
+
+
+@pytest.fixture(scope="module")
+def shakespeare():
+    text = load_corpus("shakespeare", Path())[:200_000]
+    tokenizer = CharTokenizer.from_text(text)
+    return *split_ids(torch.tensor(tokenizer.encode_array(text)), 0.1), tokenizer.vocab_size
+
+
+def test_every_rung_of_the_ladder_is_at_least_as_good_as_the_one_below(shakespeare):
+    progress = list(climb(*shakespeare))
+    assert [step.done for step in progress] == sorted(step.done for step in progress)
+    assert progress[-1].done == progress[-1].total
+    reached = progress[-1].result
+    assert [rung.name for rung in reached] == ["uniform", "unigram", "bigram", *(rung.name for rung in RUNGS)]
+    ladder = [rung for rung in reached if not rung.beside]
+    for below, above in pairwise(ladder):
+        assert above.loss <= below.loss + TOLERANCE, f"{above.name} after {below.name}"
+    assert ladder[-1].loss < ladder[2].loss - 0.3
+
+
+def test_all_rungs_see_the_same_batches_and_differ_in_what_they_say():
+    configs = list(rung_configs().values())
+    assert len({(c.train.seed, c.train.batch_size, c.model.block_size, c.train.steps) for c in configs}) == 1
+    one_head, several = configs[0].model, configs[1].model
+    assert one_head.model_copy(update={"n_head": 4}) == several
+
+
+def test_without_the_mask_it_looks_the_answer_up_and_has_nothing_where_none_stands(shakespeare):
+    val_ids = shakespeare[1]
+    configs = {name: small_gpt(causal=name == "masked") for name in ("masked", "open")}
+    courses = finish(train_briefly(configs, *shakespeare))
+    assert courses["open"].train[-1] < courses["masked"].train[-1] - 0.5
+    by_place = {name: loss_by_place(course.model, val_ids) for name, course in courses.items()}
+    assert by_place["open"][-1] > by_place["open"][:-1].mean() + 1
+    assert by_place["open"][-1] > by_place["masked"][-1] + 0.3
+    assert look_ahead(courses["open"].model, val_ids) > 0.5 and look_ahead(courses["masked"].model, val_ids) == 0
+
+
+def test_one_layer_without_positions_cannot_tell_the_order():
+    ids = [1, 2, 3, 4, 5, 6]
+    for position in ("none", "learned", "rope", "sinusoidal"):
+        torch.manual_seed(0)
+        model = build_model(small_gpt(n_layer=1, position=position).model, 11).eval()
+        shuffled, before, after = after_shuffling(model, ids)
+        assert shuffled != ids and sorted(shuffled) == ids and shuffled[-1] == ids[-1]
+        assert torch.allclose(before, after, atol=1e-6) == (position == "none")

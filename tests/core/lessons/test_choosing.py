@@ -1,0 +1,47 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.generation import choose
+from core.generation_config import GenerationConfig
+from core.lessons.choosing import keep_top_k, keep_top_p, share_of_repeats, shares_drawn_from, warm, write
+from core.model import build_model
+from core.text.tokenizer import CharTokenizer
+
+LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+ROLLS = 4000
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 1.7])
+@pytest.mark.parametrize(("k", "p"), [(0, 1.0), (3, 1.0), (0, 0.8), (4, 0.6), (1, 0.05)])
+def test_by_hand_is_what_the_lab_draws_from(temperature, k, p):
+    settings = GenerationConfig(temperature=temperature, top_k=k, top_p=p)
+    drawn = Counter(choose(LOGITS, settings, (roll + 0.5) / ROLLS) for roll in range(ROLLS))
+    shares = torch.tensor([drawn[id] / ROLLS for id in range(len(LOGITS))])
+    torch.testing.assert_close(shares_drawn_from(LOGITS, temperature, k, p), shares, rtol=0, atol=2 / ROLLS)
+
+
+def test_what_stays_is_shared_out():
+    probabilities = warm(LOGITS, 1.0)
+    torch.testing.assert_close(probabilities, LOGITS.softmax(dim=0))
+    assert (keep_top_k(probabilities, 2) > 0).sum() == 2
+    assert (keep_top_p(probabilities, 1e-6) > 0).tolist() == [True] + [False] * 5
+    for kept in (keep_top_k(probabilities, 2), keep_top_p(probabilities, 0.7)):
+        assert float(kept.sum()) == pytest.approx(1)
+
+
+def test_always_the_likeliest_needs_no_dice():
+    tokenizer = CharTokenizer.from_text("abcdef")
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=8, init_std=0.3), 6).eval()
+    once, held = write(model, tokenizer, "a", 40, temperature=0, seed=1)
+    assert write(model, tokenizer, "a", 40, temperature=0, seed=2)[0] == once and len(held) == len(once) == 40
+    assert write(model, tokenizer, "a", 40, 1.0, seed=1)[0] != write(model, tokenizer, "a", 40, 1.0, seed=2)[0]
+
+
+def test_repeats_are_counted():
+    assert share_of_repeats("abcdefghijklmnop") == 0
+    assert share_of_repeats("abc" * 20, length=3) == pytest.approx(55 / 58)
+    assert share_of_repeats("ab", length=12) == 0
