@@ -1,5 +1,8 @@
 """Numbers in words, the same ones in every sentence, on every page and in the shell."""
 
+import math
+from typing import Any
+
 
 def memory_in_words(bytes: int) -> str:
     """`23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes, as systems count memory; one decimal below ten."""
@@ -26,3 +29,23 @@ def duration_in_words(seconds: float) -> str:
     if seconds < 2 * 365 * 86_400:
         return f"{seconds // 86_400:,} days"
     return f"{seconds // (365 * 86_400):,} years"
+
+
+def loss_in_words(loss: float, unit: str = "letters") -> str:
+    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
+    choices = math.exp(min(loss, 700.0))
+    return f"like choosing among {choices:,.1f} {unit}" if choices < 1e6 else f"hopelessly lost among {unit}"
+
+
+def number(value: Any) -> str:
+    """A value as it is written beside its slider."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value and abs(value) < 0.01:
+            mantissa, power = f"{value:.3e}".split("e")
+            return f"{float(mantissa):g}e{int(power)}"
+        return f"{value:g}"
+    return str(value)

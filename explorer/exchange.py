@@ -1,4 +1,4 @@
-"""Models that come and go through a browser: uploads become runs, runs become files for other programs."""
+"""Models that come and go through a browser: uploads become runs, runs become files for other programs and people."""
 
 import shutil
 import tempfile
@@ -12,7 +12,8 @@ from core.errors import ExplorerError
 from core.files import TEMPORARY
 from core.interop.foreign import ForeignModelError
 from core.interop.hub import download
-from core.runs.exchange import import_model
+from core.runs.documents import DOCUMENTS, why_no_document
+from core.runs.exchange import import_model, pack, why_not
 from core.runs.folder import RunFolder
 from core.words import memory_in_words
 
@@ -23,7 +24,7 @@ KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than t
 
 
 class Export(NamedTuple):
-    """A form in which a model can be taken elsewhere."""
+    """A form in which a run can be taken elsewhere."""
 
     label: str
     ending: str  # of its file
@@ -33,9 +34,27 @@ class Export(NamedTuple):
 
 
 EXPORTS = {
+    "report": Export("Report to read or hand in (HTML)", "report.html"),
+    "notebook": Export("Notebook that trains it again", "retrain.ipynb"),
+    "script": Export("Script that trains it again", "retrain.py"),
     "huggingface": Export("For transformers (zip)", "transformers.zip"),
     "nanogpt": Export("For nanoGPT (ckpt.pt)", "ckpt.pt"),
 }
+
+
+def write_export(home: Path, run: RunFolder, kind: str, file: BinaryIO) -> None:
+    """Write one of EXPORTS into a file. Raises ExplorerError, in a sentence, where the run cannot be taken there."""
+    if kind in DOCUMENTS:
+        file.write(DOCUMENTS[kind](run, home).encode())
+    else:
+        pack(run, kind, file)
+
+
+def why_no_export(home: Path, run: RunFolder, kind: str) -> str:
+    """A sentence on why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
+    if kind in DOCUMENTS:
+        return why_no_document(run, kind, home)
+    return why_not(run, kind) if run.has_weights else "It has kept no weights yet; its first are saved as it begins."
 
 
 class Upload(NamedTuple):

@@ -1,15 +1,22 @@
-"""The ways in and out: somebody's model becomes a run, and a run's model leaves for other programs."""
+"""The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
 
 import io
 
 import streamlit as st
 
 from core.errors import ExplorerError
-from core.runs.exchange import pack, why_not
 from core.runs.folder import RunFolder
 from core.text.corpora import catalogue
 from explorer import service, state
-from explorer.exchange import EXPORTS, MOST_MEGABYTES, Upload, import_from_hub, import_uploads
+from explorer.exchange import (
+    EXPORTS,
+    MOST_MEGABYTES,
+    Upload,
+    import_from_hub,
+    import_uploads,
+    why_no_export,
+    write_export,
+)
 from explorer.ui import literal, show_error
 
 _WHAT = (
@@ -56,14 +63,11 @@ def draw_import() -> None:
 
 
 def draw_exports(folder: RunFolder) -> None:
-    """A run's model as other programs read it; where it has parts that they have not, the sentence why not."""
+    """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
     with st.popover("Take it elsewhere", icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
-            if not folder.has_weights:
-                st.caption("It has kept no weights yet; its first are saved as it begins.")
-                return
             for kind, export in EXPORTS.items():
-                if obstacle := why_not(folder, kind):
+                if obstacle := why_no_export(service.home(), folder, kind):
                     st.caption(f"{export.label}: {literal(obstacle)}")
                 elif service.live_streams():
                     address = f"api/runs/{folder.id}/download?for={kind}"
@@ -91,7 +95,7 @@ def _button(folder: RunFolder, kind: str) -> None:
 
     def written() -> bytes:
         file = io.BytesIO()
-        pack(folder, kind, file)
+        write_export(service.home(), folder, kind, file)
         return file.getvalue()
 
     st.download_button(

@@ -20,9 +20,8 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError
 from core.home import home
-from core.runs.exchange import pack, why_not
 from core.runs.folder import RunFolder, open_run
-from explorer.exchange import EXPORTS
+from explorer.exchange import EXPORTS, why_no_export, write_export
 from explorer.frames import Asked, frame_bytes
 from explorer.streams import Feeds
 from explorer.writing import LONGEST_PROMPT, write
@@ -53,7 +52,7 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
 
 
 async def download(request: Request, places: asyncio.Semaphore) -> Response:
-    """The run's folder as a zip, named after the run; with `?for=` its model in another program's form.
+    """The run's folder as a zip, named after the run; with `?for=` one of EXPORTS.
 
     A HEAD request makes none.
     """
@@ -65,11 +64,11 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
     if kind is None:
         archive = _Archive(folder.zip_to, f"{name}-{folder.id}.zip", places)
     elif kind not in EXPORTS:
-        return PlainTextResponse(f"A model can be taken {' or '.join(EXPORTS)}, and nowhere else.", status_code=404)
-    elif obstacle := why_not(folder, kind):
+        return PlainTextResponse(f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.", status_code=404)
+    elif obstacle := why_no_export(home(), folder, kind):
         return PlainTextResponse(obstacle, status_code=409)
     else:
-        archive = _Archive(partial(pack, folder, kind), EXPORTS[kind].file_name(name), places)
+        archive = _Archive(partial(write_export, home(), folder, kind), EXPORTS[kind].file_name(name), places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 

@@ -1,6 +1,5 @@
 """Runs and numbers in words, the same on every page."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from core.config import ModelConfig, RunConfig
 from core.runs.records import Status
 from core.settings import fields_of
+from core.words import loss_in_words as loss_in_words  # told on every page
+from core.words import number
 
 _STATES = {
     "queued": "waiting",
@@ -63,26 +64,6 @@ def part_in_words(part: str) -> str:
     if block:
         return f"layer {int(block[1]) + 1}, {_PARTS.get(block[2], block[2])}"
     return _PARTS.get(part, part)
-
-
-def loss_in_words(loss: float, unit: str = "letters") -> str:
-    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
-    choices = math.exp(min(loss, 700.0))
-    return f"like choosing among {choices:,.1f} {unit}" if choices < 1e6 else f"hopelessly lost among {unit}"
-
-
-def number(value: Any) -> str:
-    """A value as it is written beside its slider."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if value and abs(value) < 0.01:
-            mantissa, power = f"{value:.3e}".split("e")
-            return f"{float(mantissa):g}e{int(power)}"
-        return f"{value:g}"
-    return str(value)
 
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:

@@ -16,6 +16,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.knobs",
         "core.presets",
         "core.home",
+        "core.palette",
         "core.files",
         "core.threads",
         "core.words",

@@ -6,7 +6,8 @@ from pathlib import Path
 from core.commands.find import find_run
 from core.home import home
 
-_KINDS = ("huggingface", "nanogpt")
+_MODELS = ("huggingface", "nanogpt")
+_DOCUMENTS = ("script", "notebook", "report")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -18,10 +19,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (shakespeare)")
     parser.add_argument("--name", help="a label for the run it becomes")
     parser.set_defaults(run=bring_in)
-    about = "write a run's model for others: for transformers (a folder) or nanoGPT (a ckpt.pt)"
+    about = (
+        "write a run's model for others, for transformers (a folder) or nanoGPT (a ckpt.pt); or what trains it again, "
+        "as a script or a notebook; or a report of it, as one page of HTML"
+    )
     parser = commands.add_parser("export", help=about, description=about)
     parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
-    parser.add_argument("kind", choices=_KINDS)
+    parser.add_argument("kind", choices=_MODELS + _DOCUMENTS)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.set_defaults(run=send_out)
 
@@ -39,9 +43,13 @@ def bring_in(options: argparse.Namespace) -> int:
 
 
 def send_out(options: argparse.Namespace) -> int:
+    from core.runs.documents import write_document
     from core.runs.exchange import export_hugging_face, export_nanogpt
 
     run = find_run(options.wanted, home())
-    (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
+    if options.kind in _DOCUMENTS:
+        write_document(run, options.kind, options.out.absolute(), home())
+    else:
+        (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
     print(f"{run.name} is written to {options.out}.")
     return 0

@@ -245,3 +245,15 @@ def test_a_model_with_parts_that_others_lack_stays_and_says_why(client, finished
     response = client.get(address, params={"for": "huggingface"})
     assert response.status_code == 409 and "GPT-2 has no such part" in response.text
     assert client.get(address, params={"for": "../x"}).status_code == 404
+
+
+def test_a_run_leaves_as_a_report_a_notebook_and_a_script(client, finished_run):
+    address = f"/api/runs/{finished_run.id}/download"
+    begin = {"report": b"<!doctype html>", "notebook": b"{", "script": b'"""'}
+    for kind, first in begin.items():
+        response = client.get(address, params={"for": kind})
+        assert response.status_code == 200 and response.content.startswith(first)
+        assert "attachment" in response.headers["content-disposition"]  # shown by nobody under our own address
+    finished_run.update_record(origin="imported from x")
+    assert client.get(address, params={"for": "script"}).status_code == 409
+    assert client.get(address, params={"for": "pickle"}).status_code == 404

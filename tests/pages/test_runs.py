@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.home import home
 from core.runs.folder import list_runs
 from explorer import service
+from explorer.exchange import EXPORTS
 from explorer.run_rows import differing_settings, read_rows
 from explorer.run_table import table_key
 from explorer.state import ROOT
@@ -117,7 +118,7 @@ def test_opening_a_run_leads_to_its_board(page, finished_run):
 def test_without_our_routes_the_download_is_streamlits(page, finished_run):
     pick(page, 0)
     keys = {button.key for button in page.get("download_button")}
-    assert keys == {"run_download", "export_huggingface", "export_nanogpt", "comparison_csv"}
+    assert keys == {"run_download", "comparison_csv"} | {f"export_{kind}" for kind in EXPORTS}
 
 
 def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch):
@@ -125,4 +126,5 @@ def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch)
     pick(page, 0)
     address = f"api/runs/{finished_run.id}/download"
     links = [link.proto.url for link in page.get("link_button")]
-    assert links == [address, f"{address}?for=huggingface", f"{address}?for=nanogpt"]
+    assert links == [address, *(f"{address}?for={kind}" for kind in EXPORTS)]
+    assert {"report", "notebook", "script", "huggingface", "nanogpt"} == {*EXPORTS}

@@ -1,0 +1,119 @@
+"""Every colour of the lab, here only: the same thing has the same colour on every page and in every report.
+
+Training is blue and validation orange (a pair that all common kinds of colour-blindness tell apart); amounts use one
+sequential scale whose lightness runs one way only; signed values use a diverging one centred on zero.
+"""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one theme, each a CSS hex string.
+
+    Attributes:
+        text, muted, grid, surface: of charts; surface is what lies behind them.
+        training, validation: of the two loss curves, and of every number that belongs to one.
+        accent: for what is selected.
+        lines: dashed reference lines, such as what counting letters reaches.
+        good, warning, bad: states; never the only carrier of a message.
+        sequential: stops of an amount from nothing to all.
+        diverging: stops of a signed value from the lowest through zero to the highest.
+        kinds: a token's colour by its kind (`core.text.display.KINDS`).
+        runs: colours for curves of different runs; `run_places` hands them out.
+    """
+
+    text: str
+    muted: str
+    grid: str
+    surface: str
+    training: str
+    validation: str
+    accent: str
+    lines: str
+    good: str
+    warning: str
+    bad: str
+    sequential: tuple[str, ...]
+    diverging: tuple[str, ...]
+    kinds: dict[str, str]
+    runs: tuple[str, ...]
+
+    def to_dict(self) -> dict:
+        """Plain values for a browser component's `data`."""
+        return asdict(self)
+
+
+LIGHT = Palette(
+    text="#1d1d24",
+    muted="#6b6d78",
+    grid="#ececf0",
+    surface="#ffffff",
+    training="#2f6fc4",
+    validation="#e07b2c",
+    accent="#4f46d8",
+    lines="#9a9ca8",
+    good="#1d7f5f",
+    warning="#a86400",
+    bad="#b3261e",
+    sequential=("#fbfbfe", "#e4e3f2", "#c3c1e0", "#9996c8", "#6d69ac", "#46418f", "#262470"),
+    diverging=("#2a5d9f", "#6f9bcf", "#bcd3ea", "#f7f7f8", "#f5cfae", "#e3955a", "#b4561a"),
+    kinds={
+        "vowel": "#e07b2c",
+        "consonant": "#2f6fc4",
+        "capital": "#1f3f8f",
+        "digit": "#1d7f5f",
+        "punctuation": "#7a7c88",
+        "space": "#a3489a",
+        "other": "#8a6d3b",
+    },
+    runs=(
+        "#4f46d8",
+        "#d55e00",
+        "#0b8a6f",
+        "#b5408f",
+        "#2f8fd0",
+        "#9a7400",
+        "#7a4fa3",
+        "#c23b3b",
+        "#3f7f2f",
+        "#5f6b7a",
+    ),
+)
+
+DARK = Palette(
+    text="#ececf1",
+    muted="#9b9daa",
+    grid="#2a2b34",
+    surface="#14151a",
+    training="#6aa6f5",
+    validation="#f2a25c",
+    accent="#8f88ff",
+    lines="#767885",
+    good="#58c9a3",
+    warning="#e0ae55",
+    bad="#ff8a80",
+    sequential=("#17181e", "#282842", "#3d3b69", "#595694", "#7f7bbf", "#aeabe2", "#e6e4ff"),
+    diverging=("#8fbdf2", "#5586c2", "#2f4a6b", "#1d1e25", "#6b4426", "#c27a3c", "#ffb877"),
+    kinds={
+        "vowel": "#f2a25c",
+        "consonant": "#6aa6f5",
+        "capital": "#b9c6ff",
+        "digit": "#58c9a3",
+        "punctuation": "#9b9daa",
+        "space": "#e08fd6",
+        "other": "#cdb27a",
+    },
+    runs=(
+        "#8f88ff",
+        "#ff9a57",
+        "#4fcbaa",
+        "#e78ac6",
+        "#6cc0f5",
+        "#dcb94a",
+        "#bf9bea",
+        "#ff8a80",
+        "#8fcf7a",
+        "#a9b3c1",
+    ),
+)

@@ -1,0 +1,128 @@
+"""A run's report: well-formed, alone, true, and showing what anybody wrote as nothing but text."""
+
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from core.config import RunConfig
+from core.interop.report.markup import escaped, tag
+from core.interop.report.pictures import sharpest
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder
+from core.runs.forks import fork
+from core.runs.reports import facts_of, report_of
+from core.text.own_text import save_text
+
+NASTY = "<script>alert(1)</script>"
+VOID = {"meta", "img", "source", "br"}
+
+
+class Reader(html.parser.HTMLParser):
+    """Reads a page as a browser would, and fails where a tag is left open."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.tags, self.text, self.addresses = [], [], "", []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.addresses += [
+            value for key, value in attributes if key in ("src", "href", "srcset", "xlink:href", "action")
+        ]
+        assert not any(key.startswith("on") for key, _ in attributes)
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture
+def trained(home, config) -> RunFolder:
+    run = RunFolder.create(home, config, name=f"owl {NASTY}")
+    train_run(run, home, threads=1)
+    return run
+
+
+def test_a_report_stands_alone(trained, home):
+    page = report_of(trained, home)
+    read = Reader(page)
+    assert page.startswith("<!doctype html>") and "script" not in read.tags
+    assert read.addresses and all(address.startswith("data:image/png;base64,") for address in read.addresses)
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert "default-src 'none'" in page.replace("&#x27;", "'")
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_names_titles_and_samples_are_shown_as_they_are(home, config):
+    text = f"{NASTY} & so on & on\n" * 60
+    corpus = save_text(text, f'"{NASTY}', home).name
+    run = RunFolder.create(home, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
+    train_run(run, home, threads=1)
+    run.append_sample({"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
+    read = Reader(report_of(run, home))
+    assert f"owl {NASTY}" in read.text and f"ROMEO:\n{NASTY}��" in read.text and f'"{NASTY}' in read.text
+    assert "script" not in read.tags
+
+
+def test_it_tells_the_runs_own_numbers(trained, home):
+    read, status = Reader(report_of(trained, home)), trained.status()
+    assert f"{status.val_loss:.4f} nats" in read.text
+    assert "12 of 12 steps" in read.text and "How did it learn?" in read.text
+    assert facts_of(trained, home).parameters == sum(
+        tensor.numel()
+        for tensor in __import__("core.runs.models", fromlist=["x"]).load_model(trained).model.parameters()
+    )
+    assert read.tags.count("svg") == 3  # curves for a wide page and a narrow one, and the attention of one head
+    assert read.tags.count("img") == 2  # both heads
+
+
+def test_a_fork_is_compared_with_its_parent(trained, home):
+    further = fork(home, trained, None, trained.record().config.replace({"train.learning_rate": 5e-4}), name="fork")
+    train_run(further, home, threads=1)
+    read = Reader(report_of(further, home))
+    assert f"What becomes of owl {NASTY}, trained on from its step 12, with learning rate 1e-3 → 5e-4?" in read.text
+    assert "this one is" in read.text or "no difference to speak of" in read.text
+    trained.delete()
+    assert "What is different from the usual settings?" in Reader(report_of(further, home)).text
+
+
+@pytest.mark.parametrize("state", ["fresh", "bigram"])
+def test_a_run_without_attention_or_numbers_has_a_report_too(home, config, state):
+    changes = {"model.kind": "bigram"} if state == "bigram" else {}
+    run = RunFolder.create(home, config.replace(changes))
+    if state == "bigram":
+        train_run(run, home, threads=1)
+        assert "What does it expect after each letter?" in Reader(report_of(run, home)).text
+    else:
+        assert "It has not trained yet" in Reader(report_of(run, home)).text
+
+
+def test_only_what_tag_made_is_markup():
+    assert (
+        tag("p", "a < b", [tag("b", "&"), "\0"], class_='"x"') == '<p class="&quot;x&quot;">a &lt; b<b>&amp;</b>�</p>'
+    )
+    assert tag("p", tag("i", "x") + "<script>") == "<p>&lt;i&gt;x&lt;/i&gt;&lt;script&gt;</p>"  # a sum is text again
+    assert escaped("\ud800") == "�"
+
+
+def test_the_sharpest_head_looks_at_one_other_letter():
+    attention = np.full((2, 3, 6, 6), 40, np.uint8)
+    attention[0, 0] = np.eye(6, dtype=np.uint8) * 255  # at itself: says nothing
+    attention[1, 2] = np.eye(6, k=-1, dtype=np.uint8) * 255
+    assert sharpest(attention) == (1, 2)
+
+
+def test_every_setting_of_a_default_run_is_told(home):
+    run = RunFolder.create(home, RunConfig().replace({"data.corpus": "shakespeare"}))
+    read = Reader(report_of(run, home))
+    assert "Learning rate" in read.text and "python -m core train" in read.text
