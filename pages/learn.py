@@ -4,7 +4,7 @@ from core.errors import ExplorerError
 from core.lessons.prose import languages
 from explorer import service, state
 from explorer.lessons.choose_text import choose_text
-from explorer.lessons.frame import draw_step
+from explorer.lessons.frame import draw_step, lesson_head
 from explorer.lessons.lab import Lab, material
 from explorer.lessons.overview import draw_glossary, draw_overview
 from explorer.lessons.shelf import lessons, steps_of
@@ -23,7 +23,9 @@ else:
     steps = steps_of(lesson)
     step = asked if asked in steps else next(iter(steps))
     try:
-        corpus = choose_text(language)
-        draw_step(Lab(lesson, step, corpus, material(corpus.name, service.home()), language), steps)
+        head = lesson_head()
+        with head.text:
+            corpus = choose_text(language)
+        draw_step(Lab(lesson, step, corpus, material(corpus.name, service.home()), language), steps, head)
     except ExplorerError as error:
         show_error(error)

@@ -1,6 +1,6 @@
 /* The steps of a lesson as links. How far this browser has come is kept in its own store, under STORE:
    { lesson: { last: step, right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
-   data: { lesson, steps: [[name, title, url]], here, right, label, listed, palettes } */
+   data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume, palettes } */
 const STORE = "gpt-explorer-lessons";
 
 function progressOf(lesson) {
@@ -63,6 +63,7 @@ export default function (component) {
           const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
           dot.setAttribute("aria-hidden", "true");
           link.append(dot, element("span", "path-title", title));
+          if (index === place && data.resume) link.append(element("span", "path-resume", data.resume));
           item.append(link);
           list.append(item);
         });

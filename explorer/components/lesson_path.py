@@ -19,7 +19,7 @@ class PathStep(NamedTuple):
 
 def lesson_path(
     lesson: str, steps: Sequence[PathStep], *, here: str | None, right: Collection[str], label: str, key: str,
-    listed: bool = False,
+    listed: bool = False, resume: str = "",
 ) -> str | None:  # fmt: skip
     """Draw the way and return the step clicked just now.
 
@@ -29,6 +29,7 @@ def lesson_path(
         right: steps whose question was answered right in this session; they are remembered too.
         label: of the whole, for a screen reader.
         listed: draw a list of titles, not a row of dots.
+        resume: a few words beside the step where this browser was last.
     """
     clicked = _path(
         key=key,
@@ -39,6 +40,7 @@ def lesson_path(
             "right": sorted(right),
             "label": label,
             "listed": listed,
+            "resume": resume,
             "palettes": both_palettes(),
         },
         on_step_change=_nothing,

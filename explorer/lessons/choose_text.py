@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from core.lessons.prose import fill, word
+from core.lessons.prose import word
 from core.text.corpora import Corpus, catalogue
 from explorer import service, state
-from explorer.lessons.lab import MOST_CHARACTERS
 
 _KEY = "lesson-text"
 
@@ -17,10 +16,9 @@ def choose_text(language: str) -> Corpus:
     chosen = chosen if chosen in corpora else next(iter(corpora))
     if "text" not in state.hidden_controls():
         st.session_state[_KEY] = chosen
-        with st.container(key="lesson_text"):
-            chosen = st.selectbox(
-                word("text", language), list(corpora), key=_KEY, format_func=lambda name: corpora[name].title,
-                help=fill(word("cut", language), characters=f"{MOST_CHARACTERS:,}"), width=340,
-            )  # fmt: skip
+        chosen = st.selectbox(
+            word("text", language), list(corpora), key=_KEY, format_func=lambda name: corpora[name].title,
+            label_visibility="collapsed", width=230,
+        )  # fmt: skip
     state.remember(_KEY, chosen)
     return corpora[chosen]

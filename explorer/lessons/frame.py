@@ -3,8 +3,10 @@
 import inspect
 import textwrap
 from collections.abc import Callable
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.lessons.prose import load_prose
 from explorer import state
@@ -17,11 +19,30 @@ from explorer.lessons.step import Step
 from explorer.ui import card, worded
 
 
-def draw_step(lab: Lab, steps: dict[str, Step]) -> None:
+class Head(NamedTuple):
+    """The places at the top of a step, which are filled when the rest of it is known."""
+
+    title: DeltaGenerator
+    text: DeltaGenerator
+    links: DeltaGenerator
+    path: DeltaGenerator
+
+
+def lesson_head() -> Head:
+    """The title of the lesson on the left, the text and the links on the right, the way below."""
+    row = st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small", key="lesson_head"
+    )
+    title = row.container(width="content")
+    right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
+    return Head(title, right.container(width="content"), right.container(horizontal=True, width="content"),
+                st.container())  # fmt: skip
+
+
+def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
     """One step: where it stands, its idea, its result, the code, the question, and the way on."""
     step, names = steps[lab.step], list(steps)
     lab.numbers.update(step.numbers(lab))
-    head = st.container()
     st.markdown(lab.say("idea"), width=820)
     ready = step.draw(lab) is not False
     if step.code:
@@ -33,8 +54,7 @@ def draw_step(lab: Lab, steps: dict[str, Step]) -> None:
                 answered(lab.lesson).add(lab.step)
     _notes(lab)
     _way_on(lab, names)
-    with head:  # last, because only now it is known what has been answered and which values stand
-        _draw_head(lab, names)
+    _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
     to_top(f"{lab.lesson}/{lab.step}")
 
 
@@ -59,24 +79,21 @@ def source_of(*functions: Callable) -> str:
     return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
 
 
-def _draw_head(lab: Lab, names: list[str]) -> None:
-    place = names.index(lab.step)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
-        title = load_prose(lab.lesson, "lesson", lab.language).title
-        st.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}", width="content")
-        with st.container(horizontal=True, width="content", gap="small"):
-            if st.button(lab.word("all_lessons"), type="tertiary", key="lesson_all"):
-                state.view_lesson(None)
-                st.rerun()
-            class_link(lab)
-    clicked = lesson_path(
-        lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),
-        label=title, key="lesson_path",
-    )  # fmt: skip
-    if clicked and clicked != lab.step:
-        state.view_lesson(lab.lesson, clicked)
-        st.rerun()
-    st.header(worded(lab.prose.title), anchor=False)
+def _fill_head(lab: Lab, names: list[str], head: Head) -> None:
+    place, title = names.index(lab.step), load_prose(lab.lesson, "lesson", lab.language).title
+    head.title.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}")
+    with head.links:
+        st.button(lab.word("all_lessons"), type="tertiary", key="lesson_all", on_click=state.view_lesson, args=(None,))
+        class_link(lab)
+    with head.path:
+        clicked = lesson_path(
+            lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),
+            label=title, key="lesson_path",
+        )  # fmt: skip
+        if clicked and clicked != lab.step:
+            state.view_lesson(lab.lesson, clicked)
+            st.rerun()
+        st.header(worded(lab.prose.title), anchor=False)
 
 
 def _notes(lab: Lab) -> None:

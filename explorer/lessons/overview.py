@@ -21,7 +21,7 @@ def draw_overview(language: str) -> None:
             st.caption(prose.parts["idea"])
             clicked = lesson_path(
                 lesson, path_of(lesson, names, language), here=None, right=answered(lesson), label=prose.title,
-                key=f"path-{lesson}", listed=True,
+                key=f"path-{lesson}", listed=True, resume=word("go_on", language),
             )  # fmt: skip
             if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
                          key=f"begin-{lesson}"):  # fmt: skip

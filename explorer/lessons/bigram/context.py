@@ -1,5 +1,6 @@
 """Why one character of context is not enough."""
 
+from collections import Counter
 from functools import lru_cache
 
 import streamlit as st
@@ -22,9 +23,9 @@ _BARS = 5
 
 def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel"), key="lesson_result"):
-        pair = telling_pair(lab.material)
-        typed = lab.value("context", pair[0], st.text_input, lab.plain("control"), max_chars=20, width=260)
-        typed = "".join(letter for letter in typed if letter in lab.tokens) or pair[0]
+        begin = frequent_stretch(lab.text)
+        typed = lab.value("context", begin, st.text_input, lab.plain("control"), max_chars=20, width=260)
+        typed = "".join(letter for letter in typed if letter in lab.tokens) or begin
         ends = [typed[-length:] for length in range(1, min(_READ, len(typed)) + 1)]
         for column, end in zip(st.columns(_READ), ends, strict=False):
             with column:
@@ -46,7 +47,7 @@ def _draw(lab: Lab) -> bool:
         if found is None:
             return False
         st.table(_rows(lab, [on_val for _, on_val in losses]))
-        st.markdown(lab.say("rows", most=f"{rows_needed(lab.vocab_size, 8):.1e}"))
+        st.markdown(lab.say("rows", most=f"{rows_needed(lab.vocab_size, 8):,}"))
     return True
 
 
@@ -64,6 +65,13 @@ def _rows(lab: Lab, losses: list[float]) -> dict[str, list[str]]:
 @lru_cache(maxsize=32)
 def _stretches(text: str, letters: int) -> int:
     return len({text[start : start + letters] for start in range(len(text) - letters)})
+
+
+@lru_cache(maxsize=8)
+def frequent_stretch(text: str) -> str:
+    """The most frequent stretch of three characters, of letters alone if there is one: where the panel begins."""
+    counts = Counter(text[start : start + _READ] for start in range(len(text) - _READ + 1)).most_common()
+    return next((stretch for stretch, _ in counts if stretch.isalpha()), counts[0][0])
 
 
 @lru_cache(maxsize=8)

@@ -38,7 +38,7 @@ def _draw(lab: Lab) -> None:
         token_pairs(x.tolist(), y.tolist(), lab.tokens, key="lesson_pairs")
         taken = state.recall(_TAKEN, 0)
         with st.container(horizontal=True, gap="small"):
-            st.button(lab.word("take_step"), icon=":material/south_east:", key="lesson_take", on_click=_turn, args=(1,),
+            st.button(lab.word("take_step"), icon=":material/south_east:", key="lesson_down", on_click=_turn, args=(1,),
                       disabled=taken >= _MOST)  # fmt: skip
             st.button(lab.word("undo"), icon=":material/undo:", key="lesson_undo", on_click=_turn, args=(-1,),
                       disabled=not taken)  # fmt: skip

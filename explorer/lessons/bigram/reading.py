@@ -125,7 +125,7 @@ def _draw_split(lab: Lab) -> bool:
                 st.caption(f"{name}: {len(text):,}")
                 st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
         letters = lab.value("letters", 2, st.slider, lab.plain("control"), 0, LONGEST)
-        with st.container(height=190, border=False):
+        with st.container(height=175, border=False):
             losses = result_of(
                 (*lab.key, "memory"),
                 lambda: memory_losses(train, val, lab.vocab_size, LONGEST),

@@ -94,13 +94,20 @@ def _letter(lab: Lab) -> dict:
     return {"letter": visible(lab.tokens[surest_letter(lab)]), "share": percent(float(_row(lab).max()))}
 
 
+def _options(lab: Lab) -> list[str]:
+    """The right one among characters that are frequent anywhere, in the order of the alphabet."""
+    right = lab.tokens[int(_row(lab).argmax())]
+    letters = [letter for letter, _ in most_frequent(lab.text) if letter != right and letter.isalpha()][:3]
+    return [visible(letter) for letter in sorted([right, *letters])]
+
+
 STEP = Step(
     "table",
     _draw,
     code=(count_pairs, as_probabilities, train_bigram, distance),
     question=Question(
         answer=lambda lab: visible(lab.tokens[int(_row(lab).argmax())]),
-        options=lambda lab: sorted(visible(lab.tokens[id]) for id in np.argsort(-_row(lab), kind="stable")[:4]),
+        options=_options,
         show=_show_row,
         more=_letter,
     ),

@@ -28,7 +28,7 @@ def _draw(lab: Lab) -> bool:
             )
         with right:
             batch = lab.value("batch", BATCH_SIZE, st.select_slider, lab.plain("control batch"), _BATCHES)
-        with st.container(height=470, border=False):
+        with st.container(height=445, border=False):
             found = learned(lab, rate, batch)
             if found is None:
                 return False

@@ -1,0 +1,158 @@
+"""What the bigram lesson computes is what the lab computes, and what a hand calculation gives."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from core.inspection.pairs import compare_tables
+from core.inspection.progress import finish
+from core.lessons.learning import gradient_step, look_closely, new_bigram, train_bigram
+from core.lessons.memory import memory_loss, memory_losses, rows_needed, what_follows
+from core.lessons.pairs import as_probabilities, count_pairs, distance, examples
+from core.lessons.reading import alphabet, decode, encode, most_frequent, numbers_of
+from core.lessons.surprise import surprise
+from core.lessons.writing import circle, write, write_likeliest
+from core.text.batches import random_batch
+from core.text.ngrams import count_baselines
+from core.text.tokenizer import CharTokenizer
+from core.training.evaluation import whole_split_loss
+
+TEXT = "the cat sat on the mat; the rat ate the hat.\n" * 60
+TOKENIZER = CharTokenizer.from_text(TEXT)
+IDS = torch.tensor(TOKENIZER.encode(TEXT))
+V = TOKENIZER.vocab_size
+
+
+@given(st.text(max_size=60))
+def test_numbers_are_those_of_the_labs_tokenizer(text):
+    number_of = numbers_of(alphabet(text))
+    assert encode(text, number_of) == CharTokenizer.from_text(text).encode(text)
+    assert decode(encode(text, number_of), alphabet(text)) == text
+
+
+def test_what_has_no_number_is_left_out():
+    assert encode("axb", {"a": 0, "b": 1}) == [0, 1]
+
+
+def test_the_most_frequent_character_comes_first():
+    assert most_frequent("abbccc") == [("c", 3), ("b", 2), ("a", 1)]
+
+
+def test_a_piece_hides_an_example_at_each_place():
+    assert examples([5, 6, 7], [6, 7, 8]) == [([5], 6), ([5, 6], 7), ([5, 6, 7], 8)]
+
+
+def test_counted_pairs_are_those_of_the_lab():
+    model = new_bigram(V)
+    tables = compare_tables(model, IDS.numpy())
+    counts = count_pairs(IDS, V)
+    counted = as_probabilities(counts)
+    assert counts.sum() == len(IDS) - 1
+    assert torch.allclose(counted, torch.from_numpy(tables.counted), atol=1e-6)
+    share = tables.seen / tables.seen.sum()
+    assert distance(model.table(), counted, counts) == pytest.approx(
+        float(share @ abs(tables.difference).sum(axis=1) / 2), abs=1e-5
+    )
+
+
+def test_a_character_that_nothing_follows_has_an_even_row():
+    assert as_probabilities(torch.tensor([[3.0, 1.0], [0.0, 0.0]])).tolist() == [[0.75, 0.25], [0.5, 0.5]]
+
+
+@given(st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=9), st.integers(0, 8))
+def test_surprise_by_hand_is_cross_entropy(scores, target):
+    logits, target = torch.tensor(scores), target % len(scores)
+    worked = surprise(logits, target)
+    assert worked.loss == pytest.approx(F.cross_entropy(logits[None], torch.tensor([target])).item(), abs=1e-4)
+    assert worked.probability == pytest.approx(worked.power / worked.total)
+
+
+def test_a_model_that_knows_nothing_loses_ln_v():
+    assert whole_split_loss(new_bigram(V), IDS) == pytest.approx(math.log(V), abs=0.01)
+
+
+def test_a_gradient_step_is_what_calculus_says():
+    model, rate = new_bigram(V), 7.0
+    x, y = random_batch(IDS, 2, 8, torch.Generator().manual_seed(1))
+    scores, table = model.token_embedding_table.weight.detach().clone(), model.table()
+    gradient = torch.zeros(V, V)
+    for read, came in zip(x.flatten().tolist(), y.flatten().tolist(), strict=True):
+        gradient[read] += table[read] / x.numel()  # what was expected, minus what came
+        gradient[read, came] -= 1 / x.numel()
+    before = F.cross_entropy(scores[x].flatten(0, 1), y.flatten()).item()
+    assert gradient_step(model, x, y, rate) == pytest.approx(before)
+    assert torch.allclose(model.token_embedding_table.weight, scores - rate * gradient, atol=1e-6)
+
+
+def test_under_the_microscope_only_rows_that_were_read_move_and_undo_is_exact():
+    x, y = random_batch(IDS, 2, 8, torch.Generator().manual_seed(1))
+    untouched, one, two = (look_closely(V, x, y, 5.0, steps, seed=3) for steps in (0, 1, 2))
+    assert untouched.moved.sum() == 0 and torch.equal(untouched.before, untouched.after)
+    assert one.moved.nonzero().flatten().tolist() == sorted(set(x.flatten().tolist()))
+    assert torch.equal(one.before, untouched.before)
+    assert untouched.losses == one.losses[:1] and one.losses == two.losses[:2]
+    assert two.losses[2] < two.losses[1] < two.losses[0]
+
+
+def test_training_closes_in_on_the_counted_table_and_repeats_itself():
+    def trained():
+        model = new_bigram(V, seed=5)
+        return model, list(train_bigram(model, IDS, steps=400, batch_size=32, learning_rate=0.05, seed=5))
+
+    model, steps = trained()
+    assert [step for step, _ in steps] == list(range(1, 401))
+    assert trained()[1] == steps
+    assert steps[0][1] == pytest.approx(math.log(V), abs=0.05)
+    counts = count_pairs(IDS, V)
+    assert distance(model.table(), as_probabilities(counts), counts) < 0.05
+    assert whole_split_loss(model, IDS) < count_baselines(IDS, IDS, V).bigram + 0.1
+
+
+def test_writing_repeats_with_the_seed_and_goes_in_a_circle_without_dice():
+    model = new_bigram(V)
+    for _ in train_bigram(model, IDS, steps=200, batch_size=32, learning_rate=0.05, seed=1):
+        pass
+    start = IDS[:3]
+    written = write(model, start, 50, seed=4)
+    assert len(written) == 53 and written[:3].tolist() == start.tolist()
+    assert written.tolist() == write(model, start, 50, seed=4).tolist() != write(model, start, 50, seed=5).tolist()
+    likeliest = write_likeliest(model, start, 3 * V)
+    table = model.table()
+    assert all(table[a].argmax() == b for a, b in zip(likeliest[2:-1].tolist(), likeliest[3:].tolist(), strict=True))
+    assert circle(likeliest)
+
+
+def test_the_circle_is_the_shortest_one():
+    assert circle(torch.tensor([9, 1, 2, 1, 2])) == [1, 2]
+    assert circle(torch.tensor([3, 3, 3])) == [3]
+    assert circle(torch.tensor([1, 2, 3])) == []
+
+
+def test_a_memory_of_nothing_is_the_frequency_of_letters():
+    # Seen: a twice, b once, and one more sighting shared by both.
+    expected = -(2 * math.log((2 + 0.5) / 4) + math.log((1 + 0.5) / 4)) / 3
+    assert memory_loss("aab", "aba", 0, 2) == pytest.approx(expected)
+
+
+def test_a_stretch_never_seen_leaves_guessing_at_random():
+    assert memory_loss("aaaa", "xy", 1, 4) == pytest.approx(math.log(4))
+
+
+def test_a_longer_memory_always_helps_on_what_it_has_learned():
+    cut = len(TEXT) * 9 // 10
+    losses = finish(memory_losses(TEXT[:cut], TEXT[cut:], V, 4))
+    on_train = [both[0] for both in losses]
+    assert len(losses) == 5 and on_train == sorted(on_train, reverse=True)
+    assert losses[2] == (
+        memory_loss(TEXT[:cut], TEXT[: len(TEXT) - cut], 2, V), memory_loss(TEXT[:cut], TEXT[cut:], 2, V)
+    )  # fmt: skip
+
+
+def test_what_follows_is_counted_everywhere_also_where_stretches_overlap():
+    assert what_follows("aaab aac", "aa") == {"a": 1, "b": 1, "c": 1}
+    assert what_follows("abc", "c") == {} == what_follows("abc", "xyz")
+    assert rows_needed(65, 3) == 274_625

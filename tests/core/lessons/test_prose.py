@@ -1,0 +1,89 @@
+"""The words of the lessons hold together: every step has them, every term is explained, every placeholder is known."""
+
+import pytest
+
+from core.errors import ExplorerError
+from core.lessons.outline import LESSONS
+from core.lessons.prose import (
+    fill,
+    glossary,
+    languages,
+    links,
+    load_prose,
+    parse_prose,
+    placeholders,
+    terms_in,
+    word,
+)
+
+STEPS = [(lesson, step) for lesson, steps in LESSONS.items() for step in (*steps, *(["lesson"] if steps else []))]
+
+
+def test_english_comes_first():
+    assert languages()[0] == "en"
+
+
+@pytest.mark.parametrize(("lesson", "step"), STEPS)
+@pytest.mark.parametrize("language", languages())
+def test_every_step_has_words_and_every_term_in_them_is_explained(lesson, step, language):
+    prose = load_prose(lesson, step, language)
+    assert prose.title and prose.parts["idea"]
+    if step != "lesson":
+        assert prose.parts.keys() >= {"try", "read on"}
+    known = glossary(language)
+    for name, part in prose.parts.items():
+        assert part, f"{name} is empty"
+        assert set(terms_in(part)) <= known.keys(), name
+
+
+@pytest.mark.parametrize("language", languages())
+def test_the_glossary_explains_its_own_terms(language):
+    known = glossary(language)
+    assert list(known) == sorted(known, key=str.lower)
+    for term, meaning in known.items():
+        assert meaning and set(terms_in(meaning)) <= known.keys(), term
+
+
+@pytest.mark.parametrize(("lesson", "step"), STEPS)
+def test_a_translation_asks_for_no_other_numbers(lesson, step):
+    english = load_prose(lesson, step).parts
+    for language in languages():
+        for name, part in load_prose(lesson, step, language).parts.items():
+            assert placeholders(part) <= placeholders(english[name])
+
+
+def test_a_file_is_a_title_an_idea_and_named_parts():
+    prose = parse_prose("# How?\n\nLike this.\n\nAnd that.\n\n## read on\nA book.\n")
+    assert prose == ("How?", {"idea": "Like this.\n\nAnd that.", "read on": "A book."})
+
+
+def test_placeholders_are_filled_and_braces_kept():
+    assert fill("{{{a}}} and {b}", a=1, b="{a}") == "{1} and {a}"
+    assert placeholders("{{a}} {b} {c}") == {"b", "c"}
+
+
+def test_an_unknown_placeholder_is_an_error_that_names_it():
+    with pytest.raises(ExplorerError, match=r"\{loss\}.*a, b"):
+        fill("{loss}", a=1, b=2)
+
+
+def test_a_term_becomes_a_link_with_its_meaning():
+    linked = links("A [[batch|batches]] and [[loss]].", lambda term: f"?term={term}")
+    assert linked.startswith('A [batches](?term=batch "A few pieces of text')
+    assert "[loss](?term=loss" in linked and "[[" not in linked
+
+
+def test_an_unknown_term_is_an_error_that_names_it():
+    with pytest.raises(ExplorerError, match="'frobnication'"):
+        links("[[frobnication]]", str)
+
+
+def test_a_language_without_a_folder_is_english():
+    assert word("next", "xx") == "Next" and load_prose("bigram", "text", "xx") == load_prose("bigram", "text")
+
+
+def test_what_there_is_not_is_said():
+    with pytest.raises(ExplorerError, match="no word called 'hello'"):
+        word("hello")
+    with pytest.raises(ExplorerError, match=r"bigram/nowhere\.md"):
+        load_prose("bigram", "nowhere")

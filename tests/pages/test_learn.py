@@ -1,0 +1,192 @@
+"""Lessons: every step runs, its question is checked from what was computed, and a teacher's link sets and hides."""
+
+import json
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from core.lessons.outline import LESSONS
+from core.lessons.prose import glossary, load_prose
+from core.text.corpora import catalogue
+from core.text.own_text import save_text
+from explorer import jobs
+from explorer.lessons.bigram.reading import words_of
+from explorer.lessons.lab import Lab, material
+from explorer.lessons.shelf import lessons, steps_of
+from explorer.state import ROOT
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
+
+
+@pytest.fixture
+def open_step(explorer_home):
+    """Opens a step of the bigram lesson and waits for what it computes beside the page."""
+
+    def open_(step: str | None, lesson: str = "bigram", **query: str) -> AppTest:
+        app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
+        app.query_params.update({"lesson": lesson, **({"step": step} if step else {}), **query})
+        return settled(app.run())
+
+    return open_
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page once the jobs that it waits for have ended: one may begin when another has."""
+    for _ in range(3):
+        assert not app.exception
+        jobs._thread.submit(lambda: None).result()
+        app.run()
+    assert not app.exception and not app.get("progress")
+    return app
+
+
+def said(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "success", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def components(app: AppTest) -> list[dict]:
+    return [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
+
+
+def answer(app: AppTest, given: str) -> AppTest:
+    if app.radio:
+        app.radio[0].set_value(given)
+    else:
+        next(box for box in app.text_input if box.key.startswith("question")).set_value(given)
+    return next(button for button in app.button if button.label == "Check").click().run()
+
+
+def test_the_outline_and_what_is_drawn_agree():
+    assert "bigram" in lessons()
+    for lesson in lessons():
+        assert tuple(steps_of(lesson)) == LESSONS[lesson]
+        for name, step in steps_of(lesson).items():
+            parts = load_prose(lesson, name).parts
+            assert step.question is None or parts.keys() >= {"question", "right", "wrong"}
+
+
+def test_without_a_step_all_lessons_are_offered(explorer_home):
+    app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60).run()
+    assert not app.exception
+    paths = [data for data in components(app) if data.get("listed")]
+    assert [path["lesson"] for path in paths] == lessons()
+    assert [step[0] for step in paths[0]["steps"]] == list(LESSONS["bigram"])
+    app.button(key="begin-bigram").click().run()
+    assert app.query_params == {"lesson": "bigram", "step": "text"}
+
+
+@pytest.mark.parametrize("step", LESSONS["bigram"])
+def test_a_step_runs_and_a_wrong_answer_gets_its_picture(open_step, step):
+    app = open_step(step)
+    assert load_prose("bigram", step).title in "".join(header.value for header in app.header)
+    assert app.code and app.get("expander")
+    before = len(app.get("plotly_chart")) + len(app.get("bidi_component")) + len(app.code) + len(app.markdown)
+    wrong = answer(app, _wrong(app, step))
+    assert not wrong.exception and len(wrong.warning) == 1 and not wrong.success
+    after = len(app.get("plotly_chart")) + len(app.get("bidi_component")) + len(app.code) + len(app.markdown)
+    assert after > before
+
+
+def _wrong(app: AppTest, step: str) -> str:
+    """An answer that is wrong on Shakespeare's plays with the values that a step begins with."""
+    if not app.radio:
+        return "999"
+    options = app.radio[0].options
+    right = {"text": "·", "table": "u", "training": options[1], "writing": options[1], "context": options[0]}
+    right["numbers"] = words_of(_lab("shakespeare"))[0]
+    return next(option for option in options if option != right[step])
+
+
+def _lab(name: str) -> Lab:
+    corpus = catalogue(ROOT)[0]
+    return Lab("bigram", "text", corpus, material(name, ROOT), "en")
+
+
+RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "u", "loss": "4.14"}
+
+
+@pytest.mark.parametrize("step", RIGHT)
+def test_a_right_answer_is_said_to_be_right_and_ticked_off(open_step, step):
+    app = answer(open_step(step), RIGHT[step])
+    assert len(app.success) == 1 and not app.warning
+    (path,) = [data for data in components(app) if "steps" in data]
+    assert path["here"] == step and path["right"] == [step]
+
+
+def test_a_number_is_read_as_people_type_it(open_step):
+    app = open_step("loss")
+    assert answer(app, "4,14").success
+    assert answer(app, "ln 63").success == [] and "not a number yet" in said(app)
+
+
+def test_the_answer_follows_what_is_turned(open_step):
+    app = open_step("batch", set="pieces:2;block:5")
+    assert answer(app, "10").success
+    app.slider[0].set_value(3).run()
+    assert answer(app, "10").warning and "There are 15" in said(app)
+
+
+def test_a_teachers_link_sets_and_hides(open_step):
+    app = open_step("batch", set="pieces:2;block:99;strange:1", hide="pieces;text")
+    assert [slider.label for slider in app.slider] == ["Characters in a piece"]
+    assert app.slider[0].value == 12  # brought within its bounds
+    assert not app.selectbox
+    (pairs,) = [data for data in components(app) if "x" in data]
+    assert (len(pairs["x"]), len(pairs["x"][0])) == (2, 12)
+
+
+def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
+    app = open_step("numbers")
+    app.text_input[0].set_value("Zoë; & co?").run()
+    link = next(code.value for code in app.code if "learn?" in code.value)
+    query = dict(parse_qsl(urlsplit(link).query))
+    assert query["lesson"] == "bigram" and query["step"] == "numbers"
+    again = open_step("numbers", set=query["set"])
+    assert again.text_input[0].value == "Zoë; & co?"
+
+
+def test_the_way_on_and_back_leaves_the_teachers_values_behind(open_step):
+    app = open_step("batch", set="pieces:2", hide="block")
+    app.button(key="lesson_next").click().run()
+    assert app.query_params == {"lesson": "bigram", "step": "table"}
+    app.button(key="lesson_back").click().run()
+    assert app.query_params == {"lesson": "bigram", "step": "batch"}
+    assert not app.exception
+
+
+def test_one_step_under_the_microscope_and_undone(open_step):
+    app = open_step("gradient")
+    assert app.button(key="lesson_undo").disabled and "nothing has been learned yet" in said(app)
+    charts = len(app.get("plotly_chart"))
+    app.button(key="lesson_down").click().run()
+    assert (
+        not app.exception and len(app.get("plotly_chart")) == charts + 2 and "Steps taken on this batch: 1" in said(app)
+    )
+    (pairs,) = [data for data in components(app) if "x" in data]
+    rows = len(set(torch.tensor(pairs["x"]).flatten().tolist()))
+    assert f"**{rows}** rows of the table have moved" in said(app)
+    assert answer(app, str(rows)).success
+    app.button(key="lesson_undo").click().run()
+    assert "nothing has been learned yet" in said(app)
+
+
+@pytest.mark.parametrize("step", LESSONS["bigram"])
+def test_every_step_runs_on_a_short_text_of_ones_own(open_step, explorer_home, step):
+    corpus = save_text(POEM, "<b>Fog</b> [[loss]] {length}", explorer_home)
+    app = open_step(step, set=f"text:{corpus.name}")
+    assert not app.error
+    assert app.selectbox(key="lesson-text").value == corpus.name
+
+
+def test_a_step_that_does_not_exist_is_the_first(open_step):
+    app = open_step("no-such-step")
+    assert load_prose("bigram", LESSONS["bigram"][0]).title in app.header[0].value
+
+
+def test_the_glossary_begins_with_what_was_asked_for(open_step):
+    app = open_step("loss", lesson="glossary")
+    told = [text.value for text in app.markdown]
+    assert told[0].startswith("##### loss") and len(told) >= len(glossary())
