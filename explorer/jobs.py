@@ -29,7 +29,8 @@ class Job:
     """One computation, waiting, at work or ended."""
 
     def __init__(self, make: Callable[[], Iterator[Progress[Any]]]):
-        self._make, self._stop = make, threading.Event()
+        self._make: Callable[[], Iterator[Progress[Any]]] | None = make
+        self._stop = threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
         self.ended = self._complete = False
@@ -53,8 +54,9 @@ class Job:
         self._stop.set()
 
     def run(self) -> None:
+        make, self._make = self._make, None  # it may hold a whole model, and the result is kept for long
         try:
-            for progress in self._make():
+            for progress in make():
                 self.progress = progress
                 if self.stopped:
                     return

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from core.errors import ExplorerError
+from core.errors import ExplorerError, RunError
 from core.home import home
 from core.runs.folder import RunFolder, open_run
 from explorer.exchange import EXPORTS, why_no_export, write_export
@@ -65,9 +65,13 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
         archive = _Archive(folder.zip_to, f"{name}-{folder.id}.zip", places)
     elif kind not in EXPORTS:
         return PlainTextResponse(f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.", status_code=404)
-    elif obstacle := why_no_export(home(), folder, kind):
-        return PlainTextResponse(obstacle, status_code=409)
     else:
+        try:
+            obstacle = why_no_export(home(), folder, kind)
+        except RunError as error:
+            obstacle = str(error)
+        if obstacle:
+            return PlainTextResponse(obstacle, status_code=409)
         archive = _Archive(partial(write_export, home(), folder, kind), EXPORTS[kind].file_name(name), places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 

@@ -8,6 +8,7 @@ from core.runs.folder import RunFolder
 from core.words import duration_in_words
 from explorer import service, state
 from explorer.run_rows import RunRow, corpus_titles, draw_state, read_rows
+from explorer.trials import train
 from explorer.ui import card, literal, show_error
 from explorer.words import loss_in_words, model_in_words, when_in_words
 
@@ -29,7 +30,7 @@ def start_first_run(number: str) -> None:
     try:
         if state.use_ticket("start_quick", number):
             folder = RunFolder.create(service.home(), preset("gpt-quick"))
-            service.supervisor().submit(folder)
+            train(folder)
             state.remember("first_run", folder.id)
     except ExplorerError as error:
         state.remember("first_run_problem", str(error))

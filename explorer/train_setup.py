@@ -32,7 +32,7 @@ from explorer.state import (
     view_run,
     write_draft,
 )
-from explorer.trials import end_trial, tried
+from explorer.trials import train, tried
 from explorer.ui import card, page_header, show_error
 
 _ACROSS = 3  # settings side by side
@@ -222,8 +222,7 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
             folder = fork(service.home(), parent.folder, parent.step, config)
         else:
             folder = RunFolder.create(service.home(), config)
-        end_trial()
-        service.supervisor().submit(folder)
+        train(folder)
     except ExplorerError as error:
         notify(str(error))
         return

@@ -11,6 +11,7 @@ from core.runs.records import Status
 from core.runs.weights import weights_step
 from explorer import service
 from explorer.state import notify, open_page, ticket, use_ticket, view_run
+from explorer.trials import train
 from explorer.ui import literal
 from explorer.words import number
 
@@ -82,7 +83,7 @@ def _fork(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
         return
     try:
         new = fork(service.home(), folder, step, config)
-        service.supervisor().submit(new)
+        train(new)
     except ExplorerError as error:
         notify(str(error))
         return

@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 import core
 from core.config import RunConfig
+from core.errors import OutOfMemoryEstimate
 from core.runs.capacity import threads, threads_for
+from core.runs.folder import RunFolder
 from core.runs.trials import kept_correction
-from core.training.estimate import Correction
+from core.training.estimate import Correction, check_fits, memory_needed
+from core.training.hardware import memory_in_turn
 from explorer import service
 
 
@@ -38,20 +41,36 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     with _lock:
         if _trial and _trial.poll() is None:
             return Tried(None, under_way=True)
-        if asked in _asked or service.supervisor().busy:
+        if asked in _asked or service.supervisor().busy or not _fits(config, vocab_size):
             return Tried(None, under_way=False)
         _asked.add(asked)
         _trial = _begin(*asked)
         return Tried(None, under_way=True)
 
 
+def train(folder: RunFolder) -> None:
+    """Hand a run to the supervisor; the cores are its own. Raises RunError where it cannot be queued."""
+    end_trial()
+    service.supervisor().submit(folder)
+
+
 def end_trial() -> None:
-    """Somebody wants to train: the cores are theirs."""
+    """End what is being tried out; it is tried again when somebody asks."""
     with _lock:
         if _trial and _trial.poll() is None:
             _trial.kill()
             _trial.wait()
             _asked.clear()  # it was not its fault
+
+
+def _fits(config: RunConfig, vocab_size: int) -> bool:
+    hardware = service.hardware(config.train.device)
+    needed = memory_needed(config, vocab_size, service.run_precision(config).precision)
+    try:
+        check_fits(needed, hardware, memory_in_turn(hardware))
+    except OutOfMemoryEstimate:
+        return False
+    return True
 
 
 def _begin(settings: str, vocab_size: int) -> subprocess.Popen:

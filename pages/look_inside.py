@@ -7,7 +7,7 @@ from explorer import state
 from explorer.frames import MOST_SEEN
 from explorer.inside.moment import choose_moment, clock_of, open_moment
 from explorer.inside.sections import sections_of
-from explorer.inside.view import Inside
+from explorer.inside.view import Inside, warn_of_columns
 from explorer.prompt import example_prompt, read_prompt
 from explorer.run_choice import choose_run
 from explorer.ui import literal, show_error
@@ -33,6 +33,8 @@ state.write_address("view", name)
 
 section = sections[name]
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
+if section.shares:
+    warn_of_columns(opened.model)
 if section.prompt and prompt.notes:
     st.info(literal(" ".join(prompt.notes)))
 if section.prompt and not prompt.ids:

@@ -35,10 +35,13 @@ def download(name: str, home: Path, most_bytes: int | None = None, endpoint: str
     if not HUB_NAME.fullmatch(name):
         raise ForeignModelError(f"{name[:80]!r} is no name of a model. Names look like gpt2 or owner/model.")
     try:
-        if most_bytes is not None:
-            _check_size(name, most_bytes, endpoint)
+        known = most_bytes is None or _check_size(name, most_bytes, endpoint)
         kept = home / "downloads" / "models"
-        folder = Path(snapshot_download(name, allow_patterns=_FILES, cache_dir=kept, endpoint=endpoint))
+        # No token: whoever asks may be a visitor, to whom the owner's private models are no business.
+        found = snapshot_download(
+            name, allow_patterns=_FILES, cache_dir=kept, endpoint=endpoint, token=False, local_files_only=not known
+        )
+        folder = Path(found)
     except _FAILURES as error:
         raise ForeignModelError(_what_failed(name, error)) from None
     for file in (CONFIG, WEIGHTS):
@@ -62,17 +65,18 @@ def _what_failed(name: str, error: Exception) -> str:
     )
 
 
-def _check_size(name: str, most: int, endpoint: str | None) -> None:
-    """Where the hub cannot be asked nothing is checked: then nothing can be fetched either."""
+def _check_size(name: str, most: int, endpoint: str | None) -> bool:
+    """Whether it is known to be small enough: not where the hub cannot be asked, and then nothing is to be fetched."""
     try:
-        told = HfApi(endpoint=endpoint).model_info(name, files_metadata=True, timeout=20).siblings or []
+        told = HfApi(endpoint=endpoint, token=False).model_info(name, files_metadata=True, timeout=20).siblings or []
     except HfHubHTTPError:
         raise
     except (HTTPError, OSError):
-        return
+        return False
     size = sum(file.size or 0 for file in told if file.rfilename in _FILES)
     if size > most:
         raise ForeignModelError(
             f"The model {name!r} has {memory_in_words(size)}, and at most {memory_in_words(most)} are fetched here. In "
             f"a shell it is: python -m core import {name}"
         )
+    return True

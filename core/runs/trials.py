@@ -10,6 +10,7 @@ from core.config import RunConfig
 from core.errors import ConfigError
 from core.files import write_json
 from core.runs.machine import machine_speed, run_precision
+from core.runs.queue import Queue
 from core.training.estimate import Correction
 from core.training.hardware import Hardware
 from core.training.trial import try_out
@@ -39,6 +40,8 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
     precision = run_precision(config, hardware, threads, home).precision
     torch.set_num_threads(threads)
     found = try_out(config, vocab_size, speed, precision)
+    if Queue(home).active():  # somebody has begun to train meanwhile: that is no fair trial
+        return found
     kept = _kept(home, hardware)
     kept.pop(key := _key(config, vocab_size, hardware, threads, home), None)
     newest = [*kept.items(), (key, found.model_dump())][-_MOST_KEPT:]

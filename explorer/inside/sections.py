@@ -16,11 +16,12 @@ class Section(NamedTuple):
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
     prompt: bool = True  # whether it needs at least one token of a prompt
+    shares: bool = False  # whether it speaks of shares of a letter's attention
 
 
 SECTIONS = (
-    Section("Attention", attention.draw, bigram=False),
-    Section("Heads", heads.draw, bigram=False, prompt=False),
+    Section("Attention", attention.draw, bigram=False, shares=True),
+    Section("Heads", heads.draw, bigram=False, prompt=False, shares=True),
     Section("Table", table.draw, gpt=False, prompt=False),
     Section("Predictions", predictions.draw),
     Section("Embeddings", embeddings.draw, prompt=False),

@@ -49,6 +49,16 @@ class Inside:
         return self.opened.record.id, self.opened.step, self.opened.saved
 
 
+def warn_of_columns(model: GPT | Bigram) -> None:
+    """Where the softmax ran over the wrong axis, what is said of a letter's attention is not a share of a whole."""
+    if model.config.softmax_over == "queries":
+        st.warning(
+            "This model takes its softmax over the queries, so its attention adds up to 100 % down each column, not "
+            "along each row. The percentages below are its weights as they are, not shares of one letter's attention.",
+            icon=":material/warning:",
+        )
+
+
 def choose_head(inside: Inside) -> tuple[int, int]:
     """Two selects, layer and head, which a person counts from 1; all sections share the choice. Counted from 0."""
     return _place("Layer", inside.config.n_layer, LAYER), _place("Head", inside.config.n_head, HEAD)

@@ -1,0 +1,53 @@
+"""Settings are tried out once, one at a time, and never beside training."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from core.config import RunConfig
+from core.runs.folder import RunFolder
+from explorer import service, trials
+from explorer.trials import end_trial, train, tried
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path))
+    trials._asked.clear()
+    yield
+    end_trial()
+    service.close()
+
+
+@pytest.fixture
+def settings() -> RunConfig:
+    small = {"model.n_layer": 1, "model.n_head": 1, "model.n_embd": 8, "model.block_size": 8, "train.batch_size": 2}
+    return RunConfig().replace(small | {"train.precision": "float32", "train.device": "cpu", "train.sample_length": 8})
+
+
+def test_what_is_asked_for_is_tried_out_and_then_known(settings):
+    assert tried(settings, 20) == (None, True)
+    deadline = time.monotonic() + 120
+    while tried(settings, 20).under_way:
+        assert time.monotonic() < deadline
+    assert tried(settings, 20).correction.step > 0
+
+
+def test_nothing_is_tried_beside_training(settings):
+    folder = RunFolder.create(service.home(), settings.replace({"train.steps": 100_000}))
+    assert tried(settings, 20).under_way
+    train(folder)
+    assert tried(settings, 20) == (None, False)
+    service.supervisor().stop(folder)
+
+
+def test_what_the_machine_cannot_hold_is_not_tried(settings):
+    huge = settings.replace({"train.batch_size": 512, "model.n_embd": 1024, "model.block_size": 2048, "model.n_layer": 24})
+    assert tried(huge, 20) == (None, False)
+
+
+def test_a_trial_that_was_ended_is_tried_again(settings):
+    assert tried(settings, 20).under_way
+    end_trial()
+    assert tried(settings, 20).under_way
