@@ -156,16 +156,17 @@ def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.F
         x=list(marks.values()),
         y=[-math.log(share) for share in marks.values()],
         mode="markers+text",
-        text=[f"  {plain(label)}" for label in marks],
-        textposition="middle right",
+        text=[plain(label) for label in marks],
+        textposition="top right",
         textfont={"color": palette.text, "size": 13},
         marker={"color": palette.validation, "size": 9},
         hoverinfo="skip",
+        cliponaxis=False,
     )
     style(figure, palette, height=260)
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title_text="probability of what came", fixedrange=True, range=[-0.02, 1.02], showgrid=False)
-    figure.update_yaxes(title_text="surprise, nats", fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title_text="probability of what came", fixedrange=True, range=[-0.02, 1.1], showgrid=False)
+    figure.update_yaxes(title_text="surprise, nats", fixedrange=True, range=[0, 5.8])
     return figure
 
 

@@ -1,0 +1,85 @@
+"""The bigram lesson as a newcomer walks it, from the first step to the last."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.lessons.outline import LESSONS
+from core.lessons.prose import load_prose
+
+pytestmark = pytest.mark.e2e
+
+STEPS = LESSONS["bigram"]
+# What a newcomer might answer on Shakespeare's plays; the first and last rightly, the third not.
+ANSWERS = {"text": "·", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
+
+
+def see(page: Page, step: str) -> None:
+    """The step is drawn to its end, with whatever it computes."""
+    expect(page.get_by_role("heading", name=load_prose("bigram", step).title, exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile(rf"lesson=bigram&step={step}(&|$)"))
+    expect(page.locator(".st-key-lesson_question")).to_be_visible()  # drawn once nothing is being computed
+    expect(page.locator(".stException, .stAlertContainer[kind=error]")).to_have_count(0)
+
+
+def answer(page: Page, given: str) -> None:
+    question = page.locator(".st-key-lesson_question")
+    if question.get_by_role("radio").count():
+        question.get_by_text(given, exact=True).click()
+        question.get_by_role("button", name="Check").click()
+    else:
+        question.get_by_role("textbox").fill(given)
+        question.get_by_role("textbox").press("Enter")
+
+
+def walk(page: Page, server) -> None:
+    """Every step by its button alone."""
+    page.goto(f"{server.url}/learn?lesson=bigram&step={STEPS[0]}")
+    for step, following in zip(STEPS, [*STEPS[1:], None], strict=True):
+        see(page, step)
+        overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
+        assert overflow <= 0, step
+        if following:
+            page.locator(".st-key-lesson_next button").click()
+
+
+def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/learn")
+    page.locator(".st-key-begin-bigram button").click()
+    for step in STEPS:
+        see(page, step)
+        if step == "numbers":  # letters that are typed are no shortcuts
+            name = page.locator(".st-key-lesson_result input")
+            name.fill("")
+            name.press_sequentially("benny")
+            name.press("Enter")
+            expect(page.locator(".st-key-lesson_typed .chip")).to_have_count(5)
+            name.blur()
+        if step == "gradient":
+            page.locator(".st-key-lesson_down button").click()
+            expect(page.get_by_text("Steps taken on this batch: 1")).to_be_visible()
+            page.locator(".st-key-lesson_undo button").click()
+            expect(page.get_by_text("nothing has been learned yet")).to_be_visible()
+        if step in ANSWERS:
+            answer(page, ANSWERS[step])
+            told = "Not quite." if step == "split" else "Right."
+            expect(page.locator(".st-key-lesson_question .stAlert")).to_contain_text(told)
+            if step == "split":
+                expect(page.locator(".st-key-lesson_memory .js-plotly-plot")).to_be_visible()
+        if step == "numbers":
+            page.keyboard.press("n")  # the next step, by the keyboard
+        elif step != STEPS[-1]:
+            page.locator(".st-key-lesson_next button").click()
+    page.locator(".st-key-lesson_end button").click()
+    kept = page.locator(".st-key-path-bigram")
+    expect(kept.locator(".path-right")).to_have_count(4)
+    page.goto(f"{server.url}/learn")  # another session: only the browser's own store remembers
+    expect(kept.locator(".path-right")).to_have_count(4)
+    expect(kept.locator(".path-here")).to_contain_text("go on here")
+    kept.locator(".path-here").click()
+    see(page, STEPS[-1])
+
+    walk(open_page(color_scheme="dark"), server)
+    walk(open_page(width=390, height=844), server)
