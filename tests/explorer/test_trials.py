@@ -43,7 +43,8 @@ def test_nothing_is_tried_beside_training(settings):
 
 
 def test_what_the_machine_cannot_hold_is_not_tried(settings):
-    huge = settings.replace({"train.batch_size": 512, "model.n_embd": 1024, "model.block_size": 2048, "model.n_layer": 24})
+    most = {"model.n_layer": 24, "model.n_embd": 1024, "model.block_size": 2048, "train.batch_size": 512}
+    huge = settings.replace(most)
     assert tried(huge, 20) == (None, False)
 
 
