@@ -204,6 +204,11 @@ def language_on_view() -> str | None:
     return st.query_params.get(_LANGUAGE)
 
 
+def view_language(language: str) -> None:
+    """Put the language of the lessons into the address."""
+    _address({_LANGUAGE: language})
+
+
 def ticket(purpose: str) -> str:
     """A number drawn for one click on one button; pass it to the button's callback as an argument.
 

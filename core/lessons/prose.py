@@ -2,7 +2,7 @@
 
 A step's file begins with `# Title`. What stands before the first `## name` is the part "idea"; each `## name` begins
 another part. `{name}` is filled with a number that the step has computed, and `[[term]]`, or `[[term|as it is
-written]]`, leads to the glossary. A language that lacks a file, or one of its words, has the English one.
+written]]`, leads to the glossary. A language that lacks a file, a part or a word has the English one.
 """
 
 import re
@@ -34,7 +34,8 @@ def languages() -> list[str]:
 
 def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
     """The words of one step. Raises ExplorerError where no language has them."""
-    return _read(f"{lesson}/{step}.md", language)
+    own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
+    return Prose(own.title, {**english.parts, **own.parts})
 
 
 def fill(part: str, **numbers: object) -> str:

@@ -51,6 +51,7 @@ class Lab:
         numbers: what the step has computed for its own words; strings of a user's text need no care.
         found: what the step has computed while it was drawn, for its question to be checked from.
         controls: the values of the controls drawn so far, by name; what a teacher's link carries.
+        labels: what is written beside those controls.
     """
 
     def __init__(self, lesson: str, step: str, corpus: Corpus, material: Material, language: str, seed: int = 1337):
@@ -63,6 +64,7 @@ class Lab:
         self.numbers: dict[str, Any] = {}
         self.found: dict[str, Any] = {}
         self.controls: dict[str, Any] = {"text": material.name}
+        self.labels: dict[str, str] = {"text": self.word("text")}
 
     @cached_property
     def prose(self) -> Prose:
@@ -97,6 +99,7 @@ class Lab:
             widget: of Streamlit, called as `widget(label, *args, key=..., **options)`.
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
+        self.labels[name] = label
         value = st.session_state[key] if key in st.session_state else state.recall(key)
         if value is None or not _possible(value, widget, args, options):
             value = _read(state.lesson_values().get(name), default)

@@ -1,12 +1,14 @@
 """Lessons: every step runs, its question is checked from what was computed, and a teacher's link sets and hides."""
 
 import json
+import shutil
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from core.lessons import prose
 from core.lessons.outline import LESSONS
 from core.lessons.prose import glossary, load_prose
 from core.text.corpora import catalogue
@@ -190,3 +192,28 @@ def test_the_glossary_begins_with_what_was_asked_for(open_step):
     app = open_step("loss", lesson="glossary")
     told = [text.value for text in app.markdown]
     assert told[0].startswith("##### loss") and len(told) >= len(glossary())
+
+
+def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
+    folder = tmp_path / "lessons"
+    shutil.copytree(ROOT / "assets" / "lessons", folder)
+    (folder / "de" / "bigram").mkdir(parents=True)
+    (folder / "de" / "words.md").write_text("# Worte\n\n## language\nDeutsch\n\n## next\nWeiter\n", encoding="utf-8")
+    german = "# Was liest ein Modell?\n\nText, [[loss|nichts als Text]].\n\n## question\nWelches Zeichen?\n"
+    (folder / "de" / "bigram" / "text.md").write_text(german, encoding="utf-8")
+    monkeypatch.setattr(prose, "_FOLDER", folder)
+    prose._read.cache_clear()
+    try:
+        app = open_step("text", language="de")
+        assert app.header[0].value == "Was liest ein Modell?" and app.button(key="lesson_next").label == "Weiter"
+        assert "nichts als Text" in said(app) and "Welches Zeichen?" in said(app)
+        assert answer(app, "·").success  # told in English as long as it is not translated
+        app.button(key="lesson_next").click().run()
+        assert app.query_params == {"lesson": "bigram", "step": "numbers", "language": "de"}
+        assert load_prose("bigram", "numbers").title == app.header[0].value  # not translated yet
+        app.button(key="lesson_all").click().run()
+        assert not app.exception
+        app.button_group(key="lesson_language").set_value("en").run()
+        assert app.query_params == {"language": "en"}
+    finally:
+        prose._read.cache_clear()
