@@ -14,5 +14,17 @@ LESSONS: dict[str, tuple[str, ...]] = {
         "context",
     ),
     "gpt": (),
-    "break": (),
+    "break": (
+        "mask",
+        "axis",
+        "scaling",
+        "residual",
+        "norm",
+        "positions",
+        "start",
+        "rate",
+        "tiny",
+        "planted",
+        "letter",
+    ),
 }

@@ -1,0 +1,293 @@
+"""The bench: predict, break one thing, train both twins side by side, and read what the numbers show."""
+
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from math import exp, isfinite, log
+from typing import Any
+
+import streamlit as st
+
+from core.lessons.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    make_twins,
+    only_the_beginning,
+    with_planted,
+    without_letter,
+)
+from core.lessons.prose import fill, load_prose
+from core.lessons.twins import Outcome, kind_of_sample, train_twins
+from core.model.gpt import GPT, Block, CausalSelfAttention
+from core.model.layers import rotate
+from core.text.ngrams import count_baselines
+from core.training.schedule import fraction_at, learning_rate_at
+from explorer import state
+from explorer.charts.twins import by_place_figure, course_columns, courses_figure
+from explorer.charts.words import percent
+from explorer.jobs import Job, job, known
+from explorer.lessons.lab import Lab
+from explorer.lessons.step import Step
+from explorer.ui import card, chart, current_palette, show_error
+
+STEPS_OF_TRAINING = (50, 200, 400, 800)
+SAME = 0.05  # nats: closer than that, two curves end at the same height
+CURVES = ("healthy_lower", "broken_lower", "same_height")
+KINDS = ("words", "rubbish", "stuck", "copied")
+_LEAKS = ("mask", "axis")  # where it matters at which place of the window a character stands
+_SIZES = (300, 500, 1000, 3000, 10_000, 30_000)
+_TIMES = (1, 10, 30, 100, 300, 1000)
+_TICK = 0.7  # seconds between two looks at a run
+
+
+def _draw(experiment: Experiment, lab: Lab) -> None:
+    steps, choices = _controls(experiment, lab)
+    key = ("break", experiment.name, *lab.key, steps, *sorted(choices.items()))
+    if state.recall(_slot(experiment), (None,))[0] != key:
+        _predict(experiment, lab, key)
+        return
+    twins = partial(make_twins, experiment, lab.text, steps=steps, seed=lab.seed, choices=choices)
+    found = known(key) or job(key, lambda: train_twins(twins()))
+    if not found.ended:
+        with card(shared(lab, "running"), key="lesson_result"):
+            _watch(found, lab)
+        return
+    if found.problem:
+        show_error(found.problem)
+        return
+    if found.stopped:
+        _stopped(found, lab, key, lambda: train_twins(twins()))
+        return
+    _tell(experiment, found.result, lab, numbers_of(found.result, lab) | choices)
+
+
+def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
+    """What the experimenter may choose: how long both train, and what is done to the text."""
+    row = {"horizontal": True, "vertical_alignment": "bottom", "gap": "medium"}
+    with card(lab.plain("panel"), key="lesson_controls"), st.container(**row):
+        choices = {name: _choice(name, default, lab) for name, default in experiment.choices.items()}
+        steps = lab.value("steps", 400, st.segmented_control, shared(lab, "steps"), STEPS_OF_TRAINING)
+    return steps, choices
+
+
+def _choice(name: str, default: Any, lab: Lab) -> Any:
+    label = shared(lab, name)
+    if name == "phrase":
+        typed = lab.value(name, default, st.text_input, label, max_chars=60, width=360)
+        return typed.strip() or default
+    if name == "letter":
+        counts = sorted({letter.lower() for letter in lab.text if letter.isalpha()}) or sorted(set(lab.text))
+        default = default if default in counts else counts[0]
+        return lab.value(name, default, st.selectbox, label, counts, width=160)
+    options = _SIZES if name == "size" else _TIMES
+    return lab.value(name, default, st.select_slider, label, options, width=320)
+
+
+def _predict(experiment: Experiment, lab: Lab, key: Hashable) -> None:
+    """Two questions before anything is known: a prediction that can fail is what makes it an experiment."""
+    with card(shared(lab, "predict"), shared(lab, "predict_why"), key="lesson_predict"):
+        with st.form(f"predict-{experiment.name}", border=False):
+            left, right = st.columns(2)
+            name = experiment.name
+            with left:
+                curve = st.radio(
+                    shared(lab, "ask_curve"), CURVES, index=None, key=f"predict-curve-{name}",
+                    format_func=partial(shared, lab),
+                )  # fmt: skip
+            with right:
+                kind = st.radio(
+                    shared(lab, "ask_sample"), KINDS, index=None, key=f"predict-kind-{name}",
+                    format_func=partial(shared, lab),
+                )  # fmt: skip
+            gone = st.form_submit_button(
+                shared(lab, "run"), type="primary", icon=":material/play_arrow:", key="break_run"
+            )
+        if gone and None in (curve, kind):
+            st.caption(shared(lab, "predict_first"))
+        elif gone:
+            state.remember(_slot(experiment), (key, curve, kind))
+            st.rerun()
+
+
+@st.fragment(run_every=_TICK)
+def _watch(found: Job, lab: Lab) -> None:
+    """The bar, the way to stop, and both curves as far as they are."""
+    if found.ended:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        outcome = found.result or Outcome(1)
+        done = found.progress.done if found.progress else 0
+        st.progress(found.share, text=shared(lab, "training", step=f"{min(done, outcome.steps):,}"))
+        st.button(shared(lab, "stop"), key="break_stop", on_click=found.stop)
+    _curves(outcome, lab, "break_live")
+
+
+def _stopped(found: Job, lab: Lab, key: Hashable, make: Callable) -> None:
+    with card(shared(lab, "stopped"), key="lesson_result"):
+        if found.result:
+            _curves(found.result, lab, "break_curves")
+        if st.button(shared(lab, "again"), type="primary", key="break_again"):
+            job(key, make)
+            st.rerun()
+
+
+def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[str, Any]) -> None:
+    """Both curves, what each writes, whether the prediction held, and what the numbers show."""
+    told = verdict(outcome)
+    with card(shared(lab, "result"), shared(lab, "lines"), key="lesson_result"):
+        _curves(outcome, lab, "break_curves")
+    with card(shared(lab, "samples"), key="lesson_samples"):
+        for column, course, name in zip(st.columns(2), (outcome.healthy, outcome.broken), _names(lab), strict=True):
+            with column:
+                st.markdown(f"**{name}**")
+                st.code(course.sample or shared(lab, "silent"), language=None, wrap_lines=True, height=200)
+    with card(shared(lab, "held"), key="lesson_held"):
+        _compare(experiment, outcome, told, lab)
+    with card(shared(lab, "explained"), key="lesson_explained"):
+        if outcome.broken.stopped:
+            st.markdown(shared(lab, "broke_off", steps=outcome.broken.steps[-1]))
+        part = next((part for part in (told, "always") if part in lab.prose.parts), "")
+        st.markdown(lab.say(part, **numbers) if part else shared(lab, f"{told}_otherwise", **numbers), width=820)
+        if experiment.name in _LEAKS:
+            chart(
+                by_place_figure(outcome.healthy.by_place, outcome.broken.by_place, _names(lab), current_palette()),
+                key="break_places",
+                numbers=lambda: {
+                    "place": list(range(1, len(outcome.healthy.by_place) + 1)),
+                    "healthy": outcome.healthy.by_place,
+                    "broken": outcome.broken.by_place,
+                },
+                name="loss-by-place",
+            )
+        st.markdown(_table(outcome, lab))
+    if st.button(shared(lab, "predict_again"), icon=":material/replay:", key="break_predict"):
+        state.remember(_slot(experiment), (None,))
+        st.rerun()
+
+
+def verdict(outcome: Outcome) -> str:
+    """How the broken twin ended beside the healthy one, on text kept aside.
+
+    "higher" and "same" are what they say; "lower" is a better model; "cheat" is one whose loss is lower, but not where
+    it writes, with nothing behind it to be read off.
+    """
+    healthy, broken = outcome.healthy, outcome.broken
+    apart = broken.val[-1] - healthy.val[-1]
+    if not isfinite(apart) or apart > SAME:
+        return "higher"
+    if apart > -SAME:
+        return "same"
+    return "cheat" if broken.writes_at > healthy.writes_at - SAME else "lower"
+
+
+def numbers_of(outcome: Outcome, lab: Lab) -> dict[str, Any]:
+    """Everything measured, as it is written in a sentence."""
+    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+    found: dict[str, Any] = {
+        "steps": f"{outcome.steps:,}",
+        "guess": f"{log(lab.vocab_size):.2f}",
+        "counting_letters": f"{counted.unigram:.2f}",
+        "counting_pairs": f"{counted.bigram:.2f}",
+    }
+    for name, course in (("healthy", outcome.healthy), ("broken", outcome.broken)):
+        best = min(range(len(course.val)), key=lambda index: course.val[index])
+        found |= {
+            f"{name}_first": f"{course.val[0]:.2f}",
+            f"{name}_val": f"{course.val[-1]:.2f}",
+            f"{name}_train": f"{course.train[-1]:.2f}",
+            f"{name}_choices": f"{exp(min(course.val[-1], 50)):,.1f}",
+            f"{name}_writes": f"{course.writes_at:.2f}",
+            f"{name}_writes_choices": f"{exp(min(course.writes_at, 50)):,.1f}",
+            f"{name}_words": percent(course.words),
+            f"{name}_copied": f"{course.copied:,}",
+            f"{name}_gradient": f"{course.gradient:.2g}",
+            f"{name}_sharp": percent(course.sharpness[0]),
+            f"{name}_sharp_end": percent(course.sharpness[1]),
+            f"{name}_shuffled": f"{course.shuffled:.2f}",
+            f"{name}_shuffling": f"{course.shuffled - course.writes_at:.2f}",
+            f"{name}_best": f"{course.val[best]:.2f}",
+            f"{name}_best_step": f"{course.steps[best]:,}",
+        }
+    for name, values in outcome.extra.items():
+        for whose, value in zip(("healthy", "broken"), values, strict=False):
+            found[f"{whose}_{name}"] = _shown(name, value)
+    return found
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("\n", "⏎")
+    if name in ("likely", "expected"):
+        return percent(value)
+    return f"{value:.2f}"
+
+
+def _compare(experiment: Experiment, outcome: Outcome, told: str, lab: Lab) -> None:
+    """The prediction beside what came."""
+    _, curve, kind = state.recall(_slot(experiment))
+    came = {"higher": "healthy_lower", "same": "same_height"}.get(told, "broken_lower")
+    wrote = kind_of_sample(outcome.broken, outcome.healthy)
+    for asked, given, truth in (("ask_curve", curve, came), ("ask_sample", kind, wrote)):
+        right = given == truth
+        said = shared(lab, "held_right" if right else "held_wrong", given=shared(lab, given), came=shared(lab, truth))
+        draw, icon = (st.success, ":material/check:") if right else (st.warning, ":material/search:")
+        draw(f"{shared(lab, asked)} {said}", icon=icon)
+
+
+def _table(outcome: Outcome, lab: Lab) -> str:
+    """The numbers of both beside each other, as Markdown."""
+    rows = [
+        ("row_val", "{:.2f}", lambda course: course.val[-1]),
+        ("row_train", "{:.2f}", lambda course: course.train[-1]),
+        ("row_writes", "{:.2f}", lambda course: course.writes_at),
+        ("row_words", "{:.0%}", lambda course: course.words),
+        ("row_copied", "{:,}", lambda course: course.copied),
+    ]
+    healthy, broken = _names(lab)
+    lines = [f"| {shared(lab, 'row_measured')} | {healthy} | {broken} |", "|---|---:|---:|"]
+    for name, form, value in rows:
+        cells = [form.format(value(course)) for course in (outcome.healthy, outcome.broken)]
+        lines.append(f"| {shared(lab, name)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _curves(outcome: Outcome, lab: Lab, key: str) -> None:
+    figure = courses_figure(outcome, _names(lab), shared(lab, "guessing"), lab.vocab_size, current_palette())
+    chart(figure, key=key, numbers=lambda: course_columns(outcome), name=f"twins-{lab.step}")
+
+
+def _names(lab: Lab) -> tuple[str, str]:
+    return shared(lab, "healthy"), lab.plain("broken")
+
+
+def _slot(experiment: Experiment) -> str:
+    return f"predicted-{experiment.name}"
+
+
+def shared(lab: Lab, part: str, **numbers: Any) -> str:
+    """A part of the words that all experiments share."""
+    return fill(load_prose(lab.lesson, "lesson", lab.language).parts[part], **numbers)
+
+
+_CODE: Mapping[str, tuple[Callable, ...]] = {
+    "mask": (CausalSelfAttention._spelled_out,),
+    "axis": (CausalSelfAttention._spelled_out,),
+    "scaling": (CausalSelfAttention._spelled_out,),
+    "residual": (Block.forward,),
+    "norm": (Block.forward,),
+    "positions": (rotate,),
+    "start": (GPT._initialise,),
+    "rate": (fraction_at, learning_rate_at),
+    "tiny": (only_the_beginning,),
+    "planted": (with_planted,),
+    "letter": (without_letter,),
+}
+
+STEPS = tuple(
+    Step(
+        name,
+        partial(_draw, experiment),
+        code=(*_CODE[name], train_twins),
+        numbers=lambda lab: {"guess": f"{log(lab.vocab_size):.2f}"},
+    )
+    for name, experiment in EXPERIMENTS.items()
+)

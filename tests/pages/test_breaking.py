@@ -1,0 +1,116 @@
+"""The bench: each experiment is predicted, run and explained from its own numbers."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.inspection.progress import finish
+from core.lessons.experiments import EXPERIMENTS, make_twins
+from core.lessons.prose import load_prose, placeholders
+from core.lessons.twins import Course, Outcome, train_twins
+from core.text.own_text import save_text
+from explorer.lessons.breaking import numbers_of, verdict
+from explorer.lessons.lab import Lab, material
+from explorer.state import page_file
+from tests.conftest import TEXT
+
+PARTS = ("cheat", "lower", "same", "higher", "always")
+
+
+@pytest.fixture
+def corpus(explorer_home):
+    return save_text(TEXT * 2, "Hamlet", explorer_home)
+
+
+def bench(corpus, step: str, asked: str = "") -> AppTest:
+    at = AppTest.from_file(page_file("learn"), default_timeout=60)
+    at.query_params["lesson"], at.query_params["step"] = "break", step
+    at.query_params["set"] = f"text:{corpus.name};steps:50" + asked
+    return at.run()
+
+
+def predict(at: AppTest, step: str, curve: str = "healthy_lower", kind: str = "words") -> AppTest:
+    at.radio(f"predict-curve-{step}").set_value(curve)
+    at.radio(f"predict-kind-{step}").set_value(kind)
+    return at.button("break_run").click().run()
+
+
+def until_done(at: AppTest) -> AppTest:
+    deadline = time.monotonic() + 60
+    while not any(button.key == "break_predict" for button in at.button):
+        assert time.monotonic() < deadline, [error.value for error in at.error]
+        time.sleep(0.1)
+        at.run()
+    return at
+
+
+def text_of(at: AppTest) -> str:
+    return "\n".join(element.value for kind in (at.markdown, at.caption, at.success, at.warning) for element in kind)
+
+
+@pytest.mark.parametrize("step", EXPERIMENTS)
+def test_an_experiment_from_prediction_to_explanation(corpus, step):
+    at = bench(corpus, step)
+    assert not at.exception and not at.error
+    assert not [button for button in at.button if button.key == "break_predict"]  # no result before a prediction
+    at = until_done(predict(at, step))
+    assert not at.exception and not at.error
+    told = text_of(at)
+    assert "Did it come as you expected?" in told and "What do the numbers show?" in told
+    assert len(at.success) + len(at.warning) == 2  # both predictions are judged
+    assert "| healthy twin |" in told and "{" not in told
+    assert len(at.code) >= 3  # two samples and the source
+
+
+def test_a_prediction_has_two_parts(corpus):
+    at = bench(corpus, "mask")
+    at.button("break_run").click().run()
+    assert "Choose an answer to both questions first" in text_of(at)
+    assert not [button for button in at.button if button.key == "break_stop"]
+
+
+def test_after_the_end_one_can_predict_again(corpus):
+    at = until_done(predict(bench(corpus, "rate"), "rate"))
+    at.button("break_predict").click().run()
+    assert [button for button in at.button if button.key == "break_run"]
+
+
+def test_what_a_link_chooses_is_what_runs_and_a_change_asks_for_a_new_prediction(corpus):
+    at = until_done(predict(bench(corpus, "letter", ";letter:t"), "letter"))
+    assert "Where **t** came next" in text_of(at)
+    at.selectbox("lesson-break-letter-letter").set_value("b").run()
+    assert [button for button in at.button if button.key == "break_run"]
+
+
+def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
+    at = bench(corpus, "tiny", ";size:30000")
+    predict(at, "tiny")
+    deadline = time.monotonic() + 30
+    while not at.error:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        at.run()
+    assert "twins would be the same" in at.error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize("step", EXPERIMENTS)
+def test_every_text_finds_its_numbers(corpus, explorer_home, step):
+    lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
+    outcome = finish(train_twins(make_twins(EXPERIMENTS[step], lab.text, steps=2)))
+    numbers = numbers_of(outcome, lab) | dict(EXPERIMENTS[step].choices)
+    prose = load_prose("break", step)
+    assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
+    for part in PARTS:
+        lab.say(part, **numbers)
+        shared = load_prose("break", "lesson").parts.get(f"{part}_otherwise", "")
+        assert placeholders(shared) <= set(numbers)
+
+
+@pytest.mark.parametrize(
+    ("val", "writes_at", "told"),
+    [(2.5, 2.5, "higher"), (2.02, 2.02, "same"), (1.5, 1.5, "lower"), (0.1, 2.9, "cheat"), (float("nan"), 0, "higher")],
+)
+def test_a_lower_loss_counts_only_where_it_had_to_guess(val, writes_at, told):
+    healthy, broken = Course([0], [2.0], [2.0], writes_at=2.0), Course([0], [val], [val], writes_at=writes_at)
+    assert verdict(Outcome(1, healthy, broken)) == told
