@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from core.errors import ExplorerError
-from core.runs.folder import open_run
+from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from explorer.charts.forks import Before
 from explorer.run_rows import validation_of
 
+_TIED = 0.005  # nats a token: less is luck
 _MOST = 32  # generations; a record that somebody has edited may name itself
 
 
@@ -29,3 +30,19 @@ def before(home: Path, record: RunRecord, *, generations: int = _MOST) -> Before
         rows = [row for row in earlier.rows if row["step"] <= begun]
     rows += [{"step": begun + row["step"], "val_loss": row["val_loss"]} for row in measured]
     return Before(begun + step, seconds, parent.name, step, rows)
+
+
+def verdict(home: Path, folder: RunFolder, record: RunRecord) -> str:
+    """Whether a fork was worth trying: its own losses, beside where its parent has got to. "" for any other run."""
+    if record.parent is None:
+        return ""
+    own = [row["val_loss"] for row in validation_of(folder)]
+    try:
+        parent = [row["val_loss"] for row in validation_of(open_run(home, record.parent))]
+    except ExplorerError:
+        return ""
+    if len(own) < 2 or not parent:
+        return ""
+    less = parent[-1] - own[-1]
+    outcome = "practically the same" if abs(less) < _TIED else f"{abs(less):.3f} {'better' if less > 0 else 'worse'}"
+    return f"From {own[0]:.3f} it came to {own[-1]:.3f}; its parent ended at {parent[-1]:.3f}: {outcome}."

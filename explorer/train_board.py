@@ -23,7 +23,7 @@ from explorer.components.live import (
     live_status,
 )
 from explorer.fork_cards import draw_fork
-from explorer.lineage import before
+from explorer.lineage import before, verdict
 from explorer.state import notify, open_page, take_notice
 from explorer.train_details import draw_settings
 from explorer.train_knobs import draw_knobs
@@ -64,6 +64,8 @@ def draw_board(run_id: str) -> None:
             corner=partial(draw_fork, folder),
         ):
             live_loss(run_id, steps, before=before(service.home(), record))
+            if status.ended and (told := verdict(service.home(), folder, record)):
+                st.caption(told)
         if not status.ended:
             with st.container(border=True, key="live_closeup"):
                 live_closeup(run_id)  # below the chart, which then stays where it is

@@ -68,6 +68,9 @@ def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> Non
     note = " · on the left" if state.run_beside() else _NOTE
     with st.container(border=True, key="time_step"):
         moved = time_bar(clock, steps=steps, note=note, key="time_bar")
+    asked = state.step_on_view()
+    if asked is not None and asked != opened.step:
+        st.caption(f"The weights of step {asked:,} were not kept: this is step {opened.step:,}, the nearest before it.")
     if moved:
         state.view_step(None if moved.newest else moved.step)
         st.rerun()

@@ -1,7 +1,8 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
 from core.runs.forks import fork, fork_config
-from explorer.lineage import before
+from explorer.lineage import before, verdict
+from explorer.run_rows import validation_of
 
 
 def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):
@@ -27,3 +28,15 @@ def test_of_a_deleted_parent_its_step_is_still_known(explorer_home, finished_run
     record = child.record().model_copy(update={"parent": "20250101-000000-aaaaaaaaaaaa"})
     past = before(explorer_home, record)
     assert (past.step, past.rows, past.mark.label) == (20, (), "from step 20 of a deleted run")
+
+
+def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finished_run):
+    ended = validation_of(finished_run)[-1]["val_loss"]
+    assert verdict(explorer_home, finished_run, finished_run.record()) == ""
+    child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
+    assert verdict(explorer_home, child, child.record()) == ""
+    child.append_metrics({"step": 0, "val_loss": ended, "seconds": 0.5})
+    child.append_metrics({"step": 4, "val_loss": ended - 0.25, "seconds": 1.5})
+    assert verdict(explorer_home, child, child.record()).endswith("0.250 better.")
+    child.append_metrics({"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
+    assert verdict(explorer_home, child, child.record()).endswith("practically the same.")

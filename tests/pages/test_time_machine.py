@@ -105,3 +105,13 @@ def test_the_anchor_of_a_run_that_trains_stays_for_a_while(live, running_run):
     live.query_params["run"] = running_run.id
     live.run()
     assert {clock["anchor"] for clock in clocks(live)} == {running_run.moments()[-1]}
+
+
+def test_a_moment_that_was_not_kept_is_said_to_be_another(live, finished_run):
+    kept = finished_run.moments()
+    between = next(step for step in range(kept[0], kept[-1]) if step not in kept)
+    live.query_params.update({"run": finished_run.id, "step": str(between)})
+    live.run()
+    nearest = max(step for step in kept if step < between)
+    said = f"The weights of step {between} were not kept: this is step {nearest}, the nearest before it."
+    assert said in [caption.value for caption in live.caption]
