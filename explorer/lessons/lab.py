@@ -9,6 +9,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from core.errors import TextError
 from core.lessons.prose import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
 from core.text.corpora import Corpus, load_corpus
@@ -17,6 +18,7 @@ from explorer import state
 from explorer.ui import literal
 
 MOST_CHARACTERS = 200_000  # of a text: enough to learn from, and every step stays quick
+MOST_TOKENS = 512  # of an alphabet: a lesson's table has its square
 VAL_FRACTION = 0.1
 _CONTROL = "lesson-"  # in front of the keys of a step's controls
 _CHOOSERS = (st.selectbox, st.segmented_control, st.radio, st.select_slider, st.pills)
@@ -35,9 +37,14 @@ class Material(NamedTuple):
 
 @lru_cache(maxsize=4)
 def material(name: str, home: Path) -> Material:
-    """A corpus, cut to what lessons read. Raises TextError where it cannot be loaded."""
+    """A corpus, cut to what lessons read. Raises TextError where it cannot be loaded, or is not fit for them."""
     text = load_corpus(name, home)[:MOST_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
+    if tokenizer.vocab_size > MOST_TOKENS:
+        raise TextError(
+            f"This text has {tokenizer.vocab_size:,} different characters. The tables of the lessons are drawn for "
+            f"alphabets of up to {MOST_TOKENS}: choose another text for them. Training works with this one, too."
+        )
     ids = torch.from_numpy(tokenizer.encode_array(text).copy())
     return Material(name, text, tokenizer, ids, *split_ids(ids, VAL_FRACTION))
 

@@ -183,6 +183,12 @@ def test_every_step_runs_on_a_short_text_of_ones_own(open_step, explorer_home, s
     assert app.selectbox(key="lesson-text").value == corpus.name
 
 
+def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, explorer_home):
+    corpus = save_text("".join(map(chr, range(0x4E00, 0x4E00 + 600))) * 3, "Characters", explorer_home)
+    app = open_step("table", set=f"text:{corpus.name}")
+    assert "600 different characters" in said(app) and app.selectbox(key="lesson-text").options
+
+
 def test_a_step_that_does_not_exist_is_the_first(open_step):
     app = open_step("no-such-step")
     assert load_prose("bigram", LESSONS["bigram"][0]).title in app.header[0].value
