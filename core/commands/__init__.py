@@ -17,7 +17,7 @@ _COMMANDS = (train, turn, estimate, generate, lists, exchange, work)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
     parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
-    names = "{train,resume,turn,estimate,generate,runs,corpora,presets,import,export}"
+    names = "{train,resume,turn,estimate,generate,runs,corpora,presets,import,export,notebooks}"
     commands = parser.add_subparsers(required=True, metavar=names)
     for module in _COMMANDS:
         module.add_to(commands)

@@ -1,4 +1,4 @@
-"""`import` and `export`: models from elsewhere, and for elsewhere."""
+"""`import`, `export` and `notebooks`: models from elsewhere, and for elsewhere; runs and lessons to take along."""
 
 import argparse
 from pathlib import Path
@@ -28,6 +28,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("kind", choices=_MODELS + _DOCUMENTS)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.set_defaults(run=send_out)
+    about = "write the lessons as Jupyter notebooks, which run next to core"
+    parser = commands.add_parser("notebooks", help=about, description=about)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write them into")
+    parser.set_defaults(run=write_lessons)
 
 
 def bring_in(options: argparse.Namespace) -> int:
@@ -52,4 +56,12 @@ def send_out(options: argparse.Namespace) -> int:
     else:
         (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
     print(f"{run.name} is written to {options.out}.")
+    return 0
+
+
+def write_lessons(options: argparse.Namespace) -> int:
+    from core.interop.lessons import write_notebooks
+
+    for path in write_notebooks(options.out.absolute()):
+        print(f"{path.name} is written to {options.out}.")
     return 0

@@ -1,7 +1,10 @@
 """What is shown where no step is: all lessons, and the glossary."""
 
+from functools import partial
+
 import streamlit as st
 
+from core.interop.lessons import NOTEBOOKS, lesson_notebook
 from core.lessons.prose import glossary, languages, links, load_prose, word
 from explorer import state
 from explorer.components.lesson_path import lesson_path
@@ -31,15 +34,26 @@ def draw_overview(language: str) -> None:
                 lesson, path_of(lesson, names, language), here=None, right=answered(lesson), label=prose.title,
                 key=f"path-{lesson}", listed=True, resume=word("go_on", language),
             )  # fmt: skip
-            if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
-                         key=f"begin-{lesson}"):  # fmt: skip
-                clicked = names[0]
+            with st.container(horizontal=True, gap="small"):
+                if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
+                             key=f"begin-{lesson}"):  # fmt: skip
+                    clicked = names[0]
+                if lesson in NOTEBOOKS:
+                    st.download_button(
+                        word("notebook", language), partial(_notebook, lesson, language), NOTEBOOKS[lesson],
+                        "application/x-ipynb+json", on_click="ignore", icon=":material/download:",
+                        help=word("notebook_idea", language), key=f"notebook-{lesson}",
+                    )  # fmt: skip
             if clicked:
                 state.view_lesson(lesson, clicked)
                 st.rerun()
     if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
         state.view_lesson("glossary")
         st.rerun()
+
+
+def _notebook(lesson: str, language: str) -> bytes:
+    return lesson_notebook(lesson, language).encode()
 
 
 def draw_glossary(language: str, asked: str | None) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from core.interop.lessons import NOTEBOOKS
 from core.lessons import prose
 from core.lessons.outline import LESSONS
 from core.lessons.prose import glossary, load_prose
@@ -223,3 +224,9 @@ def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
         assert app.query_params == {"language": "en"}
     finally:
         prose._read.cache_clear()
+
+
+def test_every_lesson_of_the_lecture_can_be_taken_along_as_a_notebook(explorer_home):
+    app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60).run()
+    offered = {button.key for button in app.get("download_button")}
+    assert offered == {f"notebook-{lesson}" for lesson in lessons() if lesson in NOTEBOOKS}
