@@ -40,7 +40,11 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
     figure.add_scatter(
         x=[head for _, head, _ in flat],
         y=[layer for layer, _, _ in flat],
-        mode="text",
+        mode="markers+text",  # the markers, unseen, are what is clicked
+        marker={"symbol": "square", "size": 64 if few else 40, "opacity": 0},
+        customdata=[[layer, head] for layer, head, _ in flat],
+        selected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
+        unselected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
         text=[_words(layer, head, name, few) for layer, head, name in flat],
         textfont={"color": palette.text, "size": 12 if few else 10},
         hovertext=[f"head {layer + 1}.{head + 1}: {name.words}, {name.score:.2f}" for layer, head, name in flat],

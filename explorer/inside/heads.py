@@ -9,7 +9,7 @@ from explorer.charts.numbers import Columns
 from explorer.curves import curve_rows
 from explorer.inside.births import births_key, scores_over_time
 from explorer.inside.material import windows
-from explorer.inside.view import Inside, choose_head, head_on_view
+from explorer.inside.view import HEAD, LAYER, Inside, choose_head, head_on_view
 from explorer.jobs import result_of
 from explorer.ui import card, chart, current_palette, sentence
 
@@ -28,11 +28,14 @@ def draw(inside: Inside) -> None:
     names = name_heads(scores)
     left, right = st.columns([3, 2])
     with left, card("What is each head for?", roles_in_words(names), more=_ROLES, key="card_roles"):
+        st.caption("Click a head to see all its scores.")
         chart(
             roles_board(names, current_palette()),
             key="roles_board",
             numbers=lambda: _score_columns(scores),
             name="head-roles",
+            on_select=_open_clicked,
+            selection_mode="points",
         )
     layer, head = head_on_view(inside)
     with right, card(f"What is head {layer + 1}.{head + 1}?", key="card_role"):
@@ -52,6 +55,12 @@ def draw(inside: Inside) -> None:
             name=f"head-{layer + 1}-{head + 1}",
         )
     _births_card(inside)
+
+
+def _open_clicked() -> None:
+    """Runs before the page is drawn, so that every section shows the head that was clicked."""
+    if points := st.session_state["roles_board"].selection.points:
+        st.session_state[LAYER], st.session_state[HEAD] = points[0]["customdata"]
 
 
 def _score_columns(scores: HeadScores) -> Columns:
