@@ -62,7 +62,7 @@ def loss_curves(facts: Facts, width: int, height: int) -> Markup | None:
         (_thinned(training), "training", "each batch"),
         (validation, "validation", "validation"),
     ):
-        if points:
+        if len(points) > 1:
             parts.append(_line(points, x, y, kind))
             labels.append(_Label(y(points[-1][1]), f"{word} {points[-1][1]:.2f}", kind))
     parts += [

@@ -14,6 +14,7 @@ from core.text.display import visible
 
 _MOST_HEADS = 160
 _MOST_LETTERS = 100  # of a table that is drawn
+_LONGEST = 10  # characters of a token beside the map
 _CELL = 15  # pixels of the large map
 
 
@@ -28,7 +29,10 @@ def attention_picture(facts: Facts) -> Markup | None:
         for row in range(len(facts.tokens))
     ]
     shown = [visible(token) for token in facts.tokens]
-    parts = [tag("h3", f"Layer {layer + 1}, head {head + 1}: the sharpest"), _map(weights[layer, head], shown, rows)]
+    parts = [
+        tag("h3", f"Layer {layer + 1}, head {head + 1}: the sharpest"),
+        token_map(weights[layer, head], shown, rows),
+    ]
     layers, heads = facts.attention.shape[:2]
     if 1 < layers * heads <= _MOST_HEADS:
         small = [
@@ -42,7 +46,7 @@ def attention_picture(facts: Facts) -> Markup | None:
         ]
         parts += [
             tag("h3", "All of them, layer.head"),
-            tag("div", small, class_="heads", style=f"--heads: {min(heads, 8)}"),
+            tag("div", small, class_="heads", style=f"--heads: {min(heads, 12)}"),
         ]
     return joined(parts)
 
@@ -56,7 +60,7 @@ def table_picture(facts: Facts) -> Markup | None:
         [f"after '{row}' comes '{column}' in {share:.0%} of cases" for column, share in zip(shown, shares, strict=True)]
         for row, shares in zip(shown, facts.table, strict=True)
     ]
-    return _map(np.sqrt(facts.table), shown, rows, least=0.1)  # of shares as small as these the eye sees little
+    return token_map(np.sqrt(facts.table), shown, rows, least=0.1)  # of shares as small as these the eye sees little
 
 
 def sharpest(attention: np.ndarray) -> tuple[int, int]:
@@ -69,9 +73,11 @@ def sharpest(attention: np.ndarray) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def _map(weights: np.ndarray, tokens: list[str], words: list[list[str]], least: float = 0.02) -> Markup:
+def token_map(weights: np.ndarray, tokens: list[str], words: list[list[str]], least: float = 0.02) -> Markup:
     """A square for every cell worth seeing, which says in words what it is; tokens along both axes."""
-    size, edge = len(tokens), 26
+    size, shown = len(tokens), [token if len(token) <= _LONGEST else token[: _LONGEST - 1] + "…" for token in tokens]
+    longest = max(map(len, shown))
+    edge = 26 if longest < 3 else 12 + 7 * longest  # pieces of words stand upright above their columns
     width = edge + size * _CELL + 2
     cells = [
         tag(
@@ -87,15 +93,15 @@ def _map(weights: np.ndarray, tokens: list[str], words: list[list[str]], least: 
         for column in range(size)
         if weights[row, column] >= least
     ]
-    middle = _CELL / 2
-    across = [
-        tag("text", token, x=edge + at * _CELL + middle, y=edge - 8, text_anchor="middle")
-        for at, token in enumerate(tokens)
-    ]
-    down = [
-        tag("text", token, x=edge - 8, y=edge + at * _CELL + middle + 4, text_anchor="end")
-        for at, token in enumerate(tokens)
-    ]
+    places = [edge + at * _CELL + _CELL / 2 for at in range(size)]
+    down = [tag("text", t, x=edge - 8, y=at + 4, text_anchor="end") for t, at in zip(shown, places, strict=True)]
+    if longest < 3:
+        across = [tag("text", t, x=at, y=edge - 8, text_anchor="middle") for t, at in zip(shown, places, strict=True)]
+    else:
+        across = [
+            tag("text", t, transform=f"translate({at + 4} {edge - 8}) rotate(-90)")
+            for t, at in zip(shown, places, strict=True)
+        ]
     frame = tag("rect", x=edge, y=edge, width=size * _CELL, height=size * _CELL, class_="frame")
     drawn = [frame, *across, *down, tag("g", cells, class_="ink")]
     drawing = tag("svg", *drawn, viewBox=f"0 0 {width} {width}", width=width, height=width, class_="map", role="img")

@@ -16,6 +16,10 @@ COUNTED = {
     "trigram": "counting triples",
 }
 _NO_DIFFERENCE = ("preset", "train.device", "train.precision", "train.compile")  # to what is learned
+_NO_QUESTION = (  # how long it learns, and how closely that is watched: of no interest alone
+    "steps", "decay_steps", "eval_interval", "eval_windows", "log_interval", "sample_interval", "sample_length",
+    "sample_temperature", "checkpoint_interval", "snapshots",
+)  # fmt: skip
 _SETTINGS = dict(fields_of(RunConfig))
 _OVERFITTED = 0.15  # nats between the splits that are worth a sentence
 
@@ -74,7 +78,9 @@ def text_in_words(facts: Facts) -> str:
 def question(facts: Facts) -> str:
     """What this run was made to find out, as far as its settings tell."""
     text = text_in_words(facts)
-    different = [change for change in changes(facts) if change[0] != label("train.steps")]  # alone that is no question
+    different = [
+        change for change in changes(facts) if change[0] not in {label(f"train.{name}") for name in _NO_QUESTION}
+    ]
     told = _listed([f"{name.lower()} {there} → {here}" for name, there, here in different])
     if facts.origin:
         return f"What can a model do that was trained elsewhere, looked at with {text}?"

@@ -8,7 +8,7 @@ import pytest
 
 from core.config import RunConfig
 from core.interop.report.markup import escaped, tag
-from core.interop.report.pictures import sharpest
+from core.interop.report.pictures import sharpest, token_map
 from core.runs.engine import train_run
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
@@ -126,3 +126,16 @@ def test_every_setting_of_a_default_run_is_told(home):
     run = RunFolder.create(home, RunConfig().replace({"data.corpus": "shakespeare"}))
     read = Reader(report_of(run, home))
     assert "Learning rate" in read.text and "python -m core train" in read.text
+
+
+def test_how_long_and_how_closely_is_no_question(trained, home):
+    config = trained.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
+    further = fork(home, trained, None, config)
+    assert "trained on from its step 12, learn still more?" in Reader(report_of(further, home)).text
+
+
+def test_pieces_of_words_stand_upright_and_are_cut():
+    weights = np.tril(np.ones((3, 3))) / 3
+    drawn = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
+    assert drawn.count("rotate(-90)") == 3 and "·Andronic…" in drawn
+    assert "rotate" not in token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)
