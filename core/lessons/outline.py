@@ -13,7 +13,17 @@ LESSONS: dict[str, tuple[str, ...]] = {
         "writing",
         "context",
     ),
-    "gpt": (),
+    "gpt": (
+        "averaging",
+        "attention",
+        "scaling",
+        "mask",
+        "ladder",
+        "positions",
+        "today",
+        "choosing",
+        "likeliest",
+    ),
     "break": (
         "mask",
         "axis",

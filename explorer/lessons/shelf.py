@@ -1,10 +1,10 @@
 """Which steps draw which lesson, in the order of `core.lessons.outline`."""
 
 from core.lessons.outline import LESSONS
-from explorer.lessons import bigram, breaking
+from explorer.lessons import bigram, breaking, gpt
 from explorer.lessons.step import Step
 
-_DRAWN: dict[str, tuple[Step, ...]] = {"bigram": bigram.STEPS, "break": breaking.STEPS}
+_DRAWN: dict[str, tuple[Step, ...]] = {"bigram": bigram.STEPS, "gpt": gpt.STEPS, "break": breaking.STEPS}
 
 
 def lessons() -> list[str]:

@@ -1,0 +1,144 @@
+"""The charts of the GPT lesson."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.theme import MONO, style
+from explorer.charts.words import percent, plain, quoted
+
+
+def ladder_chart(
+    names: Sequence[str],
+    losses: Sequence[float],
+    counted: Sequence[bool],
+    beside: Sequence[bool],
+    expected: Sequence[str] = (),
+    palette: Palette = LIGHT,
+) -> go.Figure:
+    """Every rung's loss as a dot, and a bar for how far it lies below the rung that it stands on.
+
+    Args:
+        names, losses: of the rungs reached, from the top; losses in nats a letter.
+        counted: whether the rung was counted instead of trained.
+        beside: whether it was tried out beside the ladder: drawn hollow, and the next one stands on the one before.
+        expected: names of the rungs still to come, which have their place already.
+    """
+    figure = go.Figure()
+    standing = losses[0]
+    for place, (name, loss) in enumerate(zip(names, losses, strict=True)):
+        color = palette.lines if counted[place] else palette.validation
+        drop = loss - standing
+        change = f" ({drop:+.2f})".replace("-", "−") if place else ""
+        words = f"{plain(name)}: {loss:.3f} nats, like choosing among {math.exp(loss):.1f} letters"
+        figure.add_bar(
+            x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
+            marker={"color": color, "opacity": 0.35 if not beside[place] else 0.15, "cornerradius": 2},
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[loss], y=[place], mode="markers", hovertext=[words], hoverinfo="text", cliponaxis=False,
+            marker={
+                "color": palette.surface if beside[place] else color, "size": 11,
+                "line": {"color": color, "width": 2},
+            },
+        )  # fmt: skip
+        figure.add_annotation(
+            x=max(loss, standing), y=place, xanchor="left", xshift=10, showarrow=False,
+            text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
+        )  # fmt: skip
+        if not beside[place]:
+            standing = loss
+    labels = [*names, *expected]
+    style(figure, palette, height=60 + 34 * len(labels))
+    low = math.floor((min(losses) - 0.1) * 4) / 4 if len(losses) > 3 else 1.75
+    figure.update_layout(showlegend=False, barmode="overlay", margin={"l": 8, "r": 12, "t": 8, "b": 8})
+    figure.update_xaxes(title_text="loss on text kept aside, nats a letter", range=[low, losses[0] + 0.75],
+                        fixedrange=True)  # fmt: skip
+    figure.update_yaxes(
+        tickvals=list(range(len(labels))), ticktext=[f"{plain(label)}  " for label in labels], fixedrange=True,
+        range=[len(labels) - 0.4, -0.6], showgrid=False, tickfont={"color": palette.text, "size": 13},
+    )  # fmt: skip
+    return figure
+
+
+def curves(
+    named: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    colors: Mapping[str, str],
+    titles: tuple[str, str],
+    palette: Palette = LIGHT,
+    *,
+    height: int = 280,
+) -> go.Figure:
+    """Several curves, each with its name in a line above them.
+
+    Args:
+        named: what stands along both axes, by the curve's name.
+        colors: by the curve's name.
+        titles: of the two axes.
+    """
+    figure = go.Figure()
+    for name, (x, y) in named.items():
+        figure.add_scatter(
+            x=list(x), y=list(y), name=plain(name), mode="lines", hovertemplate="%{y:.2f}",
+            line={"color": colors[name], "width": 2.4},
+        )  # fmt: skip
+    style(figure, palette, height=height)
+    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    figure.update_xaxes(title_text=titles[0], showgrid=False, fixedrange=True)
+    figure.update_yaxes(title_text=titles[1], fixedrange=True, rangemode="tozero")
+    return figure
+
+
+def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figure:
+    """What each number of a query, times its partner in the key, adds to their score; orange for, blue against."""
+    places = list(range(1, len(products) + 1))
+    figure = go.Figure(
+        go.Bar(
+            x=places, y=list(products), hoverinfo="text",
+            hovertext=[f"number {place}: {value:+.2f}" for place, value in zip(places, products, strict=True)],
+            marker={
+                "color": [palette.validation if value >= 0 else palette.training for value in products],
+                "cornerradius": 3,
+            },
+        )
+    )  # fmt: skip
+    style(figure, palette, height=190)
+    figure.update_xaxes(title_text="number of the query, times the same number of the key", dtick=1, showgrid=False,
+                        fixedrange=True)  # fmt: skip
+    figure.update_yaxes(fixedrange=True, zeroline=True, zerolinecolor=palette.lines, nticks=5)
+    figure.update_layout(bargap=0.25)
+    return figure
+
+
+def share_pairs(
+    tokens: Sequence[str],
+    named: Mapping[str, Sequence[float]],
+    colors: Mapping[str, str],
+    palette: Palette = LIGHT,
+    *,
+    height: int = 260,
+) -> go.Figure:
+    """Shares of the same tokens side by side under several rules, each rule with a colour of its own.
+
+    Args:
+        tokens: as they are shown, T of them; the same one may stand twice.
+        named: T shares by the rule's name.
+    """
+    places = list(range(len(tokens)))
+    figure = go.Figure()
+    for name, shares in named.items():
+        figure.add_bar(
+            x=places, y=list(shares), name=plain(name), marker={"color": colors[name], "cornerradius": 3},
+            hoverinfo="text",
+            hovertext=[f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, shares, strict=True)],
+        )  # fmt: skip
+    style(figure, palette, height=height)
+    figure.update_layout(bargap=0.25, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    figure.update_xaxes(
+        tickvals=places, ticktext=[plain(token) for token in tokens], showgrid=False, tickangle=0, fixedrange=True,
+        tickfont={"family": MONO, "size": 14, "color": palette.text},
+    )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", fixedrange=True, nticks=5, rangemode="tozero")
+    return figure

@@ -1,0 +1,126 @@
+"""The GPT lesson: every step runs on the page, and its question is checked from what was computed."""
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lessons.outline import LESSONS
+from core.lessons.prose import load_prose
+from core.text.own_text import save_text
+from explorer import jobs
+from explorer.state import ROOT
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
+RIGHT = {  # where the text does not decide
+    "averaging": "0.2",
+    "scaling": "16",
+    "positions": "yes",
+    "today": "1,536",
+    "likeliest": "likeliest",
+}
+
+
+@pytest.fixture
+def open_step(explorer_home):
+    """Opens a step on a short text, so that its models are trained quickly, and waits for them."""
+
+    def open_(step: str, **query: str) -> AppTest:
+        corpus = save_text(POEM, "Fog", explorer_home)
+        app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
+        values = ";".join(filter(None, (f"text:{corpus.name}", query.pop("set", ""))))
+        app.query_params.update({"lesson": "gpt", "step": step, "set": values, **query})
+        return settled(app.run())
+
+    return open_
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page once the jobs that it waits for have ended: the next one begins when one has."""
+    for _ in range(6):
+        assert not app.exception and not app.error
+        jobs._thread.submit(lambda: None).result()
+        app.run()
+    assert not app.exception and not app.get("progress")
+    return app
+
+
+def said(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "success", "warning")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def charts(app: AppTest) -> dict[str, dict]:
+    return {chart.proto.id.rsplit("-", 1)[-1]: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+
+
+def answer(app: AppTest, given: str) -> AppTest:
+    if app.radio:
+        app.radio[0].set_value(given)
+    else:
+        next(box for box in app.text_input if box.key.startswith("question")).set_value(given)
+    return next(button for button in app.button if button.label == "Check").click().run()
+
+
+@pytest.mark.parametrize("step", LESSONS["gpt"])
+def test_a_step_runs_and_its_question_knows_right_from_wrong(open_step, step):
+    app = open_step(step)
+    assert load_prose("gpt", step).title in "".join(header.value for header in app.header)
+    assert app.code and app.get("plotly_chart") and "{" not in said(app)
+    shown = len(app.get("plotly_chart")) + len(app.markdown) + len(app.dataframe)
+    options = [*app.radio[0].options] if app.radio else ["999"]
+    outcomes = []
+    for given in options:
+        answer(app, given)
+        assert not app.exception and len(app.success) + len(app.warning) == 1
+        outcomes.append(bool(app.success))
+        if app.warning:
+            assert len(app.get("plotly_chart")) + len(app.markdown) + len(app.dataframe) > shown
+    assert sum(outcomes) == bool(app.radio)
+    if RIGHT.get(step):
+        assert answer(app, load_prose("gpt", step).parts.get(RIGHT[step], RIGHT[step])).success
+
+
+def test_the_three_means_agree_and_a_score_moves_the_third(open_step):
+    app = open_step("averaging", set="word:cat")
+    table = app.dataframe[0].value
+    assert (table.iloc[:, 2] == table.iloc[:, 3]).all() and (table.iloc[:, 3] == table.iloc[:, 4]).all()
+    app.slider[0].set_value(4.0).run()
+    assert "Now the last place takes 96 %" in said(app)  # e^4 / (e^4 + 2)
+
+
+def test_the_cell_adds_up_to_the_weight_on_the_map(open_step):
+    app = open_step("attention", set="sentence:on little cat")
+    drawn = charts(app)
+    products, weights = drawn["lesson_products"]["data"][0]["y"], drawn["lesson_row"]["data"][0]["y"]
+    assert f"Together {sum(products):.2f}" in said(app) and sum(weights) == pytest.approx(1)
+    assert f"a score of **{sum(products) / len(products) ** 0.5:.2f}**" in said(app)
+
+
+def test_the_ladder_has_every_rung_and_says_what_each_took_off(open_step):
+    app = open_step("ladder")
+    (ladder,) = charts(app).values()
+    assert ladder["layout"]["yaxis"]["ticktext"][0].strip() == "guessing"
+    assert len(ladder["layout"]["yaxis"]["ticktext"]) == len(ladder["data"]) / 2 == 11
+    assert said(app).count("parameters):") == 8
+
+
+def test_without_positions_a_shuffled_past_is_the_same_and_with_them_it_is_not(open_step):
+    app = open_step("positions", set="text:little")
+    assert "exactly the same, to the last digit" in said(app)
+    app = open_step("positions", set="text:little;kind:rope")
+    assert "percentage points" in said(app)
+
+
+def test_switches_train_another_model(open_step):
+    app = open_step("today", set="position:learned;activation:relu;norm:layer")
+    table = app.dataframe[0].value
+    assert table.iloc[2, 1] == table.iloc[0, 1]  # nothing but the lecture's parts: the same model
+    assert len(set(table.iloc[:, 2])) == 2
+
+
+def test_top_k_of_one_leaves_one_letter(open_step):
+    app = open_step("choosing", set="k:1")
+    assert "**1** letters" in said(app) or "1 letter" in said(app)
+    app = open_step("choosing", set="p:0.05;temperature:0.5")
+    assert "is now at 100 %" in said(app)
