@@ -23,6 +23,8 @@ try:
     rows = read_rows(service.home(), RECENT)
     draw_start(rows)
     st.caption(service.hardware().sentence)
+    if st.button("Or learn how it works, step by step", icon=":material/school:", type="tertiary", key="home_learn"):
+        state.open_page("learn")
 except ExplorerError as error:
     show_error(error)
     st.stop()
