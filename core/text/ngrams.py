@@ -57,6 +57,17 @@ def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -
     return Baselines(math.log(vocab_size), *losses)
 
 
+def pair_beliefs(train_ids: ArrayLike, before: ArrayLike, vocab_size: int) -> np.ndarray:
+    """What counted pairs expect after each token of `before` (R,): probabilities (R, V), every row sums to 1."""
+    train, before = _as_ids(train_ids), _as_ids(before)
+    tokens = np.tile(np.arange(vocab_size), len(before))
+    histories = np.zeros(len(tokens), dtype=np.int64), np.repeat(before, vocab_size)
+    probability = np.full(len(tokens), 1 / vocab_size)
+    for order, history in enumerate(histories, start=1):
+        probability = _interpolate(train, history, tokens, vocab_size, order, probability)
+    return probability.reshape(len(before), vocab_size)
+
+
 def _interpolate(
     train: np.ndarray,
     histories: np.ndarray,

@@ -1,0 +1,112 @@
+"""The game's rules, Shannon's bounds, and models that play as they predict."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import ModelConfig
+from core.errors import TextError
+from core.inspection.losses import window_losses
+from core.inspection.progress import finish
+from core.lessons.shannon import (
+    Game,
+    Passage,
+    bits_from_guesses,
+    choose_passage,
+    judged,
+    play_by_counting,
+    play_by_model,
+)
+from core.model import build_model
+from core.text.corpora import load_corpus
+from core.text.split import split_point
+
+GAME = Game(Passage(7, "He is ", "to be"), frozenset("abeot \n"))
+
+
+def played(letters: str) -> Game:
+    game = GAME
+    for letter in letters:
+        game = game.guess(letter)
+    return game
+
+
+def test_a_letter_takes_as_many_guesses_as_were_made():
+    game = played("at" + "o" + "eb ")
+    assert game.guesses == (2, 1, 3) and game.found == "to " and not game.done
+    assert played("to be").done and played("to be").guesses == (1, 1, 1, 1, 1)
+
+
+def test_a_guess_made_twice_or_of_no_character_of_the_text_does_not_count():
+    assert played("aa").wrong == ("a",) and played("az").wrong == ("a",) and played("aat").guesses == (2,)
+
+
+def test_a_letter_given_up_counts_as_sought_blindly():
+    game = played("ab").give_up_letter()
+    assert game.found == "t" and game.given_up == {0}
+    assert game.guesses == (2 + (5 + 1) / 2,)  # the mean place among the five characters left
+
+
+def test_stopping_keeps_what_was_guessed():
+    game = played("to").stop()
+    assert game.done and game.passage.hidden == "to" and game.guess("x") is game and game.give_up_letter() is game
+
+
+def test_bounds_of_known_cases():
+    assert bits_from_guesses([1] * 20) == (0, 0)
+    assert bits_from_guesses([1, 2, 3, 4]) == pytest.approx((2, 2))  # four equally likely ranks
+    lower, upper = bits_from_guesses([1, 1, 1, 2])
+    assert upper == pytest.approx(0.75 * math.log2(4 / 3) + 0.25 * 2) and lower == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="nothing was guessed"):
+        bits_from_guesses([])
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=200))
+def test_the_lower_bound_is_never_above_the_upper(guesses):
+    lower, upper = bits_from_guesses(guesses)
+    assert -1e-9 <= lower <= upper <= math.log2(len(guesses)) + 1e-9
+
+
+@given(st.integers(0, 10**6), st.integers(10, 60))
+def test_a_passage_is_the_same_for_everybody_and_was_kept_aside(number, length):
+    text = load_corpus("shakespeare", Path())[:20_000]
+    passage = choose_passage(text, number, length)
+    assert passage == choose_passage(text, number, length)
+    assert split_point(len(text), 0.1) <= passage.start and len(passage.hidden) == length
+    assert text[passage.start :].startswith(passage.hidden) and text[: passage.start].endswith(passage.before)
+
+
+def test_a_text_too_short_is_refused():
+    with pytest.raises(TextError, match="too short for this game"):
+        choose_passage("abc" * 100, 1, 30)
+
+
+def test_beliefs_are_judged_by_bits_and_by_rank():
+    play = judged([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], [1, 2])
+    assert play.bits == pytest.approx([2, math.log2(1.25)]) and play.guesses.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"kind": "bigram"}, {"causal": False}, {"position": "rope"}], ids=str)
+def test_a_model_plays_on_what_stands_before_and_nothing_else(changes):
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(**{"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8} | changes), 5).eval()
+    ids = torch.randint(5, (60,), generator=torch.Generator().manual_seed(1))
+    play = finish(play_by_model(model, ids, 30, 11))
+    assert play.bits.shape == play.guesses.shape == (11,)
+    expected = [float(window_losses(model, ids[None, p - 8 : p + 1])[0, -1]) / math.log(2) for p in range(30, 41)]
+    np.testing.assert_allclose(play.bits, expected, rtol=1e-4)
+    changed = ids.clone()
+    changed[41:] = 0
+    np.testing.assert_allclose(finish(play_by_model(model, changed, 30, 11)).bits, play.bits)
+
+
+def test_counting_plays_with_the_pairs_of_the_part_that_runs_learn_from():
+    ids = np.array([0, 1] * 100)
+    assert play_by_counting(ids, 190, 6, 3).bits.max() < 0.1
+    surprised = play_by_counting(np.array([0, 1] * 95 + [2] * 10), 192, 4, 3)
+    assert surprised.bits.min() > 3 and (surprised.guesses == 3).all()
