@@ -16,7 +16,7 @@ GROUPS = {
     "": {"home": "Home"},
     "Build": {"data": "Data", "train": "Train", "generate": "Generate"},
     "Understand": {"look_inside": "Look inside"},
-    "Learn": {"learn": "Lessons"},
+    "Learn": {"learn": "Lessons", "play": "Play"},
     "Keep": {"runs": "Runs"},
 }
 

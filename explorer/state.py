@@ -27,7 +27,16 @@ FIRST_PRESET = next(iter(PRESETS))
 _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
 _BESIDE, _BESIDE_STEP = "with", "with_step"
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
+_TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
+
+
+class PassageAsked(NamedTuple):
+    """The passage to be guessed that the address asks for, as it stands there."""
+
+    text: str | None
+    number: int | None
+    letters: int | None
 
 
 class ForkFrom(NamedTuple):
@@ -165,6 +174,16 @@ def write_address(name: str, value: str) -> None:
     """Put something that a page shows into the address, to be shared or come back to."""
     if st.query_params.get(name) != value:
         st.query_params[name] = value
+
+
+def passage_asked() -> PassageAsked:
+    """Which passage a link wants played; None for what it does not say."""
+    return PassageAsked(st.query_params.get(_TEXT), _step(_PASSAGE), _step(_LETTERS))
+
+
+def view_passage(text: str, number: int, letters: int) -> None:
+    """Put the passage into the address, so that a class can play the same one."""
+    _address({_TEXT: text, _PASSAGE: str(number), _LETTERS: str(letters)})
 
 
 def lesson_on_view() -> tuple[str | None, str | None]:

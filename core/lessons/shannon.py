@@ -4,10 +4,8 @@ Claude Shannon had people guess an unknown text letter by letter, and counted ho
 ("Prediction and Entropy of Printed English", 1951). A language model plays the same game with probabilities.
 """
 
-import math
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -77,6 +75,20 @@ class Game:
         """The part of the passage that is known by now."""
         return self.passage.hidden[: len(self.guesses)]
 
+    def counts(self) -> np.ndarray:
+        """How many letters were found at the first guess, the second, ...: (V,), V the size of the alphabet.
+
+        A letter given up could have come at any guess that was left: each of them gets an equal share of it.
+        """
+        counts = np.zeros(len(self.alphabet))
+        for place, count in enumerate(self.guesses):
+            if place in self.given_up:
+                tried = round(2 * count) - len(self.alphabet) - 1  # `give_up_letter` turned round
+                counts[tried:] += 1 / (len(self.alphabet) - tried)
+            else:
+                counts[int(count) - 1] += 1
+        return counts
+
     def guess(self, letter: str) -> Self:
         """One guess. What was tried before, or is no character of the text, does not count."""
         if self.done or letter in self.wrong or letter not in self.alphabet:
@@ -113,23 +125,25 @@ class Bounds(NamedTuple):
         return (self.lower + self.upper) / 2
 
 
-def bits_from_guesses(guesses: Sequence[float]) -> Bounds:
-    """Shannon's bounds, from how many guesses each letter took (1951, equation 17).
+def bits_from_guesses(counts: ArrayLike) -> Bounds:
+    """Shannon's bounds, from how many letters were found at the first guess, the second, ... (1951, equation 17).
 
     Whoever knew only these numbers, and thinks as the player does, could rebuild the text: so it holds no more than
     they do. With q_i the share of letters found at the i-th guess, sorted so that they fall,
 
         sum of i (q_i - q_i+1) log2 i  <=  bits a letter  <=  - sum of q_i log2 q_i
 
-    Raises ValueError for no guesses at all.
+    Raises ValueError where no letter was found at all.
     """
-    if not guesses:
+    counts = np.sort(np.asarray(counts, dtype=np.float64))[::-1]
+    counts = counts[counts > 0]
+    if not len(counts):
         raise ValueError("nothing was guessed, so nothing can be told")
-    counts = sorted(Counter(guesses).values(), reverse=True)
-    q = [count / len(guesses) for count in counts] + [0.0]
-    upper = -sum(share * math.log2(share) for share in q if share)
-    lower = sum(i * (q[i - 1] - q[i]) * math.log2(i) for i in range(1, len(q)))
-    return Bounds(lower, max(lower, upper))  # equal but for rounding where all are found equally late
+    q = counts / counts.sum()
+    upper = -float((q * np.log2(q)).sum())
+    rank = np.arange(1, len(q) + 1)
+    lower = float((rank * (q - np.append(q[1:], 0)) * np.log2(rank)).sum())
+    return Bounds(lower, max(lower, upper))  # equal but for rounding where all guesses are equally frequent
 
 
 class Play(NamedTuple):
@@ -148,7 +162,7 @@ def judged(beliefs: ArrayLike, targets: ArrayLike) -> Play:
 
 def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -> Play:
     """The bigram's game: it has counted the pairs of the part of the text (N,) that runs learn from."""
-    ids = np.asarray(ids, dtype=np.int64)
+    ids = np.asarray(ids)
     train = ids[: split_point(len(ids), VAL_FRACTION)]
     before, targets = ids[start - 1 : start + length - 1], ids[start : start + length]
     return judged(pair_beliefs(train, before, vocab_size), targets)

@@ -58,14 +58,22 @@ def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -
 
 
 def pair_beliefs(train_ids: ArrayLike, before: ArrayLike, vocab_size: int) -> np.ndarray:
-    """What counted pairs expect after each token of `before` (R,): probabilities (R, V), every row sums to 1."""
-    train, before = _as_ids(train_ids), _as_ids(before)
-    tokens = np.tile(np.arange(vocab_size), len(before))
-    histories = np.zeros(len(tokens), dtype=np.int64), np.repeat(before, vocab_size)
-    probability = np.full(len(tokens), 1 / vocab_size)
-    for order, history in enumerate(histories, start=1):
-        probability = _interpolate(train, history, tokens, vocab_size, order, probability)
-    return probability.reshape(len(before), vocab_size)
+    """What counted pairs expect after each token of `before` (R,): probabilities (R, V), every row sums to 1.
+
+    The same numbers as the baseline's, in one pass over the text.
+    """
+    train = np.asarray(train_ids)
+    single = np.bincount(train, minlength=vocab_size)  # (V,)
+    variety = np.count_nonzero(single)
+    shorter = (single + variety / vocab_size) / (len(train) + variety)
+    asked, row_of = np.unique(_as_ids(before), return_inverse=True)
+    rows = np.full(vocab_size, -1, dtype=np.int64)
+    rows[asked] = np.arange(len(asked))
+    row = rows[train[:-1]]
+    pairs = np.bincount(row[row >= 0] * vocab_size + train[1:][row >= 0], minlength=len(asked) * vocab_size)
+    pairs = pairs.reshape(len(asked), vocab_size)
+    n, u = pairs.sum(axis=1, keepdims=True), np.count_nonzero(pairs, axis=1)[:, None]
+    return np.where(n > 0, (pairs + u * shorter) / np.maximum(n + u, 1), shorter)[row_of]
 
 
 def _interpolate(

@@ -58,18 +58,30 @@ def test_stopping_keeps_what_was_guessed():
 
 
 def test_bounds_of_known_cases():
-    assert bits_from_guesses([1] * 20) == (0, 0)
-    assert bits_from_guesses([1, 2, 3, 4]) == pytest.approx((2, 2))  # four equally likely ranks
-    lower, upper = bits_from_guesses([1, 1, 1, 2])
+    assert bits_from_guesses([20]) == (0, 0)
+    assert bits_from_guesses([0, 3, 3, 3, 3]) == pytest.approx((2, 2))  # four equally likely numbers of guesses
+    lower, upper = bits_from_guesses([3, 1])
     assert upper == pytest.approx(0.75 * math.log2(4 / 3) + 0.25 * 2) and lower == pytest.approx(0.5)
     with pytest.raises(ValueError, match="nothing was guessed"):
-        bits_from_guesses([])
+        bits_from_guesses([0, 0])
 
 
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=200))
-def test_the_lower_bound_is_never_above_the_upper(guesses):
-    lower, upper = bits_from_guesses(guesses)
-    assert -1e-9 <= lower <= upper <= math.log2(len(guesses)) + 1e-9
+def test_who_gives_up_every_letter_has_guessed_blindly():
+    game = GAME
+    while not game.done:
+        game = game.give_up_letter()
+    assert game.counts().sum() == pytest.approx(5)
+    assert bits_from_guesses(game.counts()) == pytest.approx((math.log2(7), math.log2(7)))
+
+
+def test_a_letter_given_up_late_counts_for_what_was_left():
+    np.testing.assert_allclose(played("to").guess("a").guess("b").give_up_letter().counts(), [2, 0, *[0.2] * 5])
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=80).filter(any))
+def test_the_lower_bound_is_never_above_the_upper(counts):
+    lower, upper = bits_from_guesses(counts)
+    assert -1e-9 <= lower <= upper <= math.log2(len(counts)) + 1e-9
 
 
 @given(st.integers(0, 10**6), st.integers(10, 60))

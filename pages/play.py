@@ -1,0 +1,18 @@
+"""Play: Shannon's game, against counting and against your own models."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from explorer.lessons import game
+from explorer.ui import page_header, show_error
+
+page_header(game.title())
+st.markdown(game.say("idea"), width=820)
+try:
+    name, played = game.choose_game()
+    if played.done:
+        game.draw_result(name, played)
+    else:
+        game.draw_board()
+except ExplorerError as error:
+    show_error(error)

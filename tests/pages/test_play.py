@@ -1,0 +1,125 @@
+"""Shannon's game from its first letter to the chart on which everybody is a point."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.text.own_text import save_text
+from explorer.charts.game import Player, with_players
+from explorer.charts.loss import loss_figure
+from explorer.lessons import game as shannon
+from explorer.state import page_file
+from tests.conftest import TEXT
+
+KEPT = "page-shannon-game"
+
+
+@pytest.fixture
+def corpus(explorer_home):
+    return save_text(TEXT, "Two lines of Hamlet", explorer_home)  # the text of `finished_run`
+
+
+def open_game(corpus, number: int = 3, run: str | None = None) -> AppTest:
+    at = AppTest.from_file(page_file("play"), default_timeout=60)
+    at.query_params["text"], at.query_params["passage"], at.query_params["letters"] = corpus.name, str(number), "15"
+    if run:
+        at.query_params["run"] = run
+    return at.run()
+
+
+def game_of(at: AppTest):
+    return at.session_state[KEPT][1]
+
+
+def guess(at: AppTest, letters: str) -> AppTest:
+    """As if typed: the game moves as it does for a key, and the page is drawn anew."""
+    which, game = at.session_state[KEPT]
+    for letter in letters:
+        game = game.guess(letter)
+    at.session_state[KEPT] = (which, game)
+    return at.run()
+
+
+def text_of(at: AppTest) -> str:
+    return "\n".join(element.value for kind in (at.markdown, at.caption, at.info) for element in kind)
+
+
+def test_a_link_opens_the_same_passage_for_everybody(corpus):
+    first, second, other = open_game(corpus), open_game(corpus), open_game(corpus, 9)
+    assert not first.exception and not first.error
+    assert game_of(first).passage == game_of(second).passage != game_of(other).passage
+    assert len(game_of(first).passage.hidden) == 15
+    first.number_input("play_number").set_value(9).run()
+    assert game_of(first).passage == game_of(other).passage and first.query_params["passage"] in ("9", ["9"])
+    first.button("play_another").click().run()
+    assert first.query_params["passage"] not in ("9", ["9"])
+
+
+def test_giving_up_every_letter_ends_the_game_and_says_what_it_was(corpus):
+    at = open_game(corpus)
+    hidden = game_of(at).passage.hidden
+    for _ in hidden:
+        at.button("play_tell").click().run()
+    assert not at.exception and not at.error
+    assert hidden in at.code[0].value.replace("\r", "")
+    assert "No run has learned from this text" in text_of(at)
+    assert "Counted pairs needed" in text_of(at) and "The best of them knew more than you" in text_of(at)
+
+
+def test_who_knows_the_text_beats_the_models_and_all_are_points_on_the_loss_chart(corpus, finished_run):
+    at = open_game(corpus, run=finished_run.id)
+    at = guess(at, game_of(at).passage.hidden)
+    deadline = time.monotonic() + 60
+    while "Shannon's estimate" not in text_of(at):
+        assert time.monotonic() < deadline and not at.error
+        time.sleep(0.1)
+        at.run()
+    assert not at.exception
+    told = text_of(at)
+    assert "between **0.00** and **0.00** bits" in told and "You knew more than the best of them" in told
+    assert (
+        "| patient\\-otter |" in told and "| patient\\-otter at step" in told
+    )  # its last weights and an earlier moment
+    assert at.selectbox("play_run").value == finished_run.id
+    assert at.select_slider[0].value in finished_run.moments()
+
+
+def test_stopping_at_once_leaves_nothing_to_compare(corpus):
+    at = open_game(corpus)
+    at.button("play_stop").click().run()
+    assert not at.exception and "nothing to compare" in text_of(at)
+    at.button("play_again").click().run()
+    assert not game_of(at).done
+
+
+def test_a_game_stopped_on_the_way_is_as_long_as_what_was_guessed(corpus):
+    at = open_game(corpus)
+    at = guess(at, game_of(at).passage.hidden[:4])
+    at.button("play_stop").click().run()
+    assert not at.exception and "Your 4 letters" in text_of(at)
+
+
+def test_a_run_that_has_seen_the_passage_does_not_play(corpus, finished_run):
+    at = open_game(corpus)
+    game = game_of(at)
+    assert shannon._can_play(finished_run, corpus.name, game)
+    record = finished_run.record()
+    config = record.config.replace({"data.val_fraction": 0.01})
+    finished_run.write_record(record.model_copy(update={"config": config}))
+    assert not shannon._can_play(finished_run, corpus.name, game)
+    assert not shannon._can_play(finished_run, "shakespeare", game)
+
+
+def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
+    players = [
+        Player("You", 0.5, 100, "#111111", "star", 0.2, 0.8),
+        Player("<b>", 9.0, 100, "#222222", "diamond"),
+        Player("early", 3.0, 10, "#333333", "circle"),
+    ]
+    figure = with_players(loss_figure([{"step": 100, "val_loss": 2.0}], None, 100), players, 100)
+    you, strange, early = figure.data[-3:]
+    assert you.y[0] == pytest.approx(0.3466, abs=1e-3) and you.error_y.array[0] == pytest.approx(0.2079, abs=1e-3)
+    assert "<b>" not in strange.name and early.x[0] == pytest.approx(10, abs=3) and you.x[0] < strange.x[0] <= 100
+    low, high = figure.layout.yaxis.range
+    assert low < 0.2 * 0.693 and high > 9 * 0.693
