@@ -59,8 +59,6 @@ def write_notebooks(folder: Path, language: str = ENGLISH) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for lesson, name in NOTEBOOKS.items():
-            if not LESSONS[lesson]:
-                continue
             (folder / name).write_text(lesson_notebook(lesson, language), "utf-8")
             written.append(folder / name)
     except OSError as error:
