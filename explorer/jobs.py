@@ -20,7 +20,7 @@ MOST_KEPT = 64  # jobs with their results
 _TICK = 0.4  # seconds between two looks of a page at a job
 
 _log = logging.getLogger(__name__)
-_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")
+_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: training, in lessons, uses torch's own dice
 _jobs: OrderedDict[Hashable, "Job"] = OrderedDict()
 _asking = threading.Lock()
 
@@ -33,7 +33,7 @@ class Job:
         self._stop = threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
-        self.ended = self._complete = False
+        self.begun = self.ended = self._complete = False
 
     @property
     def result(self) -> Any:
@@ -54,6 +54,7 @@ class Job:
         self._stop.set()
 
     def run(self) -> None:
+        self.begun = True
         make, self._make = self._make, None  # it may hold a whole model, and the result is kept for long
         try:
             for progress in make():
@@ -118,5 +119,6 @@ def _watch(found: Job, what: str, name: str) -> None:
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(found.share, text=f"{what} ({found.share:.0%})")
+        share = f"{found.share:.0%}" if found.begun else "waits for what others have asked for"
+        st.progress(found.share, text=f"{what} ({share})")
         st.button("Stop", key=name, on_click=found.stop)

@@ -189,3 +189,16 @@ def test_a_page_is_drawn_anew_when_its_job_has_ended(slowly):
     app = AppTest.from_function(page_whose_job_ends_before_it_looks, default_timeout=30).run()
     assert not app.exception and app.session_state["drawn"] == 2
     assert not app.get("progress")
+
+
+def test_a_job_waits_for_those_asked_for_before_it():
+    go_on = threading.Event()
+
+    def slow():
+        go_on.wait(20)
+        yield Progress(1, 1, "done")
+
+    first, second = jobs.job("before", slow), jobs.job("behind", count(1))
+    assert not second.begun
+    go_on.set()
+    assert ended(second).begun and first.ended
