@@ -29,6 +29,7 @@ class Recipe(NamedTuple):
     name: str  # of the run: a label by anybody
     stages: tuple[Stage, ...]  # the last one is the run itself
     made_with: dict[str, str]  # the machine and the libraries whose sums it was made of
+    given: bool = False  # its first weights cannot be trained again: they come from the run's own folder
 
 
 def recipe_script(recipe: Recipe) -> str:
@@ -67,7 +68,10 @@ def _cells(recipe: Recipe, form: _Form) -> list[Cell]:
     return [
         prose(f"# A run of GPT Explorer, trained again\n\n{form.how}"),
         code(_IMPORTS.replace("HERE_IS", form.here)),
-        prose("What the run is: its settings, the knobs turned on the way, and what its losses were."),
+        prose(
+            "What the run is: its settings, the knobs turned on the way, and what its losses were."
+            + _GIVEN * recipe.given
+        ),
         code(_facts(recipe, form.files)),
         prose("The text has to be the very same one, to the last character: its SHA-256 tells."),
         code(_TEXT),
@@ -82,9 +86,15 @@ def _cells(recipe: Recipe, form: _Form) -> list[Cell]:
 
 def _facts(recipe: Recipe, files: str) -> str:
     stages = [stage._asdict() | {"config": stage.config.model_dump(mode="json")} for stage in recipe.stages]
+    start = 'START = HERE / "start.safetensors"' if recipe.given else "START = None  # weights to begin with"
     facts = {"NAME": recipe.name, "MADE_WITH": recipe.made_with, "STAGES": stages}
-    return "\n".join([*(f"{name} = {literal(value)}" for name, value in facts.items()), f"TEXT_FILES = {files}"])
+    return "\n".join([*(f"{name} = {literal(value)}" for name, value in facts.items()), f"TEXT_FILES = {files}", start])
 
+
+_GIVEN = (
+    "\n\nIt began with weights that cannot be trained again from here. Put `start.safetensors` and `tokenizer.json` "
+    "beside this file; both are in the run's own folder, which Download on the page Runs has."
+)
 
 _IMPORTS = """
 import sys
@@ -106,8 +116,8 @@ from core.home import home
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
-from core.text.tokenizer import CharTokenizer
-from core.training.checkpoints import save_weights
+from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.training.checkpoints import load_weights, save_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
 """
@@ -139,6 +149,8 @@ def train(stage, tokenizer, before=None):
     trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, device, stage["precision"])
     if before:
         trainer.model.load_state_dict(before.model.state_dict())
+    elif START:
+        load_weights(START, trainer.model)
     while True:
         for step, knob, value in stage["turns"]:
             if step == trainer.step:
@@ -152,7 +164,10 @@ def train(stage, tokenizer, before=None):
 '''
 
 _RUN = """
-tokenizer = CharTokenizer.from_text(text_of(STAGES[0]))
+if START:
+    tokenizer = load_tokenizer(START.with_name("tokenizer.json"))
+else:
+    tokenizer = CharTokenizer.from_text(text_of(STAGES[0]))
 trainer = None
 for stage in STAGES:
     trainer = train(stage, tokenizer, trainer)

@@ -15,34 +15,35 @@ _MOST_STAGES = 32  # generations; a record that somebody has edited may name its
 def recipe_of(run: RunFolder, home: Path) -> Recipe:
     """The recipe of a run, as far as it was trained; of one that has not ended, to the end it is to reach.
 
-    A fork's begins with its parent's up to the step whose weights it took, and so on back to the first.
+    A fork's begins with its parent's up to the step whose weights it took, and so on back to the first. Where an
+    ancestor was imported or deleted, the recipe begins with the weights that its fork kept of it.
 
-    Raises RunError where the weights it began with cannot be made again: they were imported, or their run is deleted.
+    Raises RunError for an imported model: nobody here has trained it.
     """
-    record = run.record()
+    record, ancestors = run.record(), lineage(run, home)
     made_with = {"machine": record.machine} if record.machine else {}
     made_with |= {name: record.versions[name] for name in _DECIDE if name in record.versions}
-    return Recipe(run.name, tuple(_stage(ancestor, home, until) for ancestor, until in lineage(run, home)), made_with)
+    stages = tuple(_stage(ancestor, home, until) for ancestor, until in ancestors)
+    return Recipe(run.name, stages, made_with, given=ancestors[0][0].record().parent_step is not None)
 
 
 def lineage(run: RunFolder, home: Path) -> list[tuple[RunFolder, int]]:
     """The runs to train one after the other, each with the step to end at; raises RunError as `recipe_of`."""
     status = run.status()
-    until = status.step if status.ended and status.step else run.config_now().train.steps
-    found = [(run, until)]
+    if run.record().origin:
+        raise RunError("It was imported, so nobody here knows how to train it again.")
+    found = [(run, status.step if status.ended and status.step else run.config_now().train.steps)]
     while (record := found[0][0].record()).parent_step is not None:
         try:
-            found.insert(0, (open_run(home, record.parent or ""), record.parent_step))
+            parent = open_run(home, record.parent or "")
+            imported = parent.record().origin
         except RunError:
-            raise RunError(
-                "It began with the weights of a run that has been deleted, so nothing but its own folder has them: "
-                "download that."
-            ) from None
-        if len(found) > _MOST_STAGES:
-            raise RunError(f"It is a fork of a fork, more than {_MOST_STAGES} times over.")
-    if record.origin:
-        raise RunError("Its first weights were imported, so they cannot be trained again from here.")
-    return found
+            break
+        # Weights cannot be handed on beside more than the one run whose folder has them.
+        if imported or len(found) == _MOST_STAGES:
+            break
+        found.insert(0, (parent, record.parent_step))
+    return found if len(found) == 1 or found[0][0].record().parent_step is None else found[-1:]
 
 
 def _stage(run: RunFolder, home: Path, until: int) -> Stage:

@@ -118,4 +118,4 @@ def _again(facts: Facts) -> Content:
         return ""
     if line := command(facts):
         return tag("code", line)
-    return "Take its script or its notebook along too: they hold its parent's training and its own."
+    return "Take its script or its notebook along too: they train it again from where it began."

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,14 +87,27 @@ def test_a_run_that_was_stopped_is_trained_as_far_as_it_came(trained, home):
     assert stage.until == 8 and max(stage.measured) == 8
 
 
-def test_what_cannot_be_trained_again_says_why(trained, home):
-    config = trained.record().config
-    further = fork(home, trained, None, config)
-    assert why_no_document(further, "script", home) == ""
+def test_a_fork_of_a_deleted_run_begins_with_the_weights_it_kept(trained, home, tmp_path):
+    further = fork(home, trained, None, trained.record().config.replace({"train.steps": 5}))
+    train_run(further, home, threads=1)
+    again = fork(home, further, None, further.record().config)
+    train_run(again, home, threads=1)
     trained.delete()
-    assert "has been deleted" in why_no_document(further, "notebook", home)
-    assert why_no_document(further, "report", home) == ""
-    with pytest.raises(RunError, match="has been deleted"):
-        recipe_of(further, home)
-    further.update_record(origin="imported from x", parent=None, parent_step=None)
-    assert "imported" in why_no_document(further, "script", home)
+    assert [len(recipe_of(run, home).stages) for run in (further, again)] == [1, 1]
+    script = tmp_path / "again.py"
+    write_document(again, "script", script, home)
+    missing = execute(script, home)
+    assert missing.returncode == 1 and "tokenizer.json" in missing.stderr
+    for path in (again.start_path, again.tokenizer_path):
+        shutil.copy(path, tmp_path)
+    assert "The same to the last bit." in execute(script, home).stdout
+
+
+def test_what_cannot_be_trained_again_says_why(trained, home):
+    further = fork(home, trained, None, trained.record().config)
+    trained.update_record(origin="imported from x")
+    assert "was imported" in why_no_document(trained, "script", home)
+    assert why_no_document(trained, "report", home) == ""
+    with pytest.raises(RunError, match="was imported"):
+        recipe_of(trained, home)
+    assert recipe_of(further, home).given and why_no_document(further, "notebook", home) == ""
