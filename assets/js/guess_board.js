@@ -3,8 +3,9 @@
            words: { field, tried }, palettes } */
 export default function (component) {
   return mountOnce(component, (root) => {
+    const above = element("div", "board-above");
     const text = element("div", "board-text");
-    const before = element("span", "board-before");
+    const before = element("span", "board-before"); // what stands in the line that is guessed
     const found = element("span", "board-found");
     const field = element("input", "board-field");
     const rest = element("span", "board-rest");
@@ -13,7 +14,7 @@ export default function (component) {
       field.setAttribute(name, value);
     tried.setAttribute("aria-live", "polite");
     text.append(before, found, field, rest);
-    root.append(text, tried);
+    root.append(above, text, tried);
     let latest = component;
     let waiting = 0; // the time at which a guess was sent that has not been answered yet
 
@@ -42,7 +43,9 @@ export default function (component) {
         const palette = currentPalette(root, data.palettes);
         root.style.setProperty("--accent", palette.accent);
         root.style.setProperty("--bad", palette.bad);
-        before.textContent = data.before;
+        const line = data.before.lastIndexOf("\n") + 1;
+        above.textContent = data.before.slice(0, line).trimEnd();
+        before.textContent = data.before.slice(line);
         found.replaceChildren();
         data.found.forEach((letter, index) => {
           const count = data.guesses[index];
@@ -51,6 +54,7 @@ export default function (component) {
           cell.classList.toggle("board-first", count === 1);
           cell.classList.toggle("board-told", !count);
           found.append(cell);
+          if (letter === "⏎") found.append(element("br"));
         });
         field.hidden = !data.left;
         field.setAttribute("aria-label", data.words.field);

@@ -46,7 +46,8 @@ def choose_passage(text: str, number: int, length: int) -> Passage:
         raise TextError(f"A text of {len(text):,} characters is too short for this game. Choose a longer one.")
     start = random.Random(number).randrange(begin + SHOWN // 2, len(text) - length + 1)
     word = next((place for place in range(start, begin, -1) if text[place - 1] in " \n" and text[place] > " "), start)
-    return Passage(word, text[max(0, word - SHOWN) : word], text[word : word + length])
+    _, space, before = text[max(0, word - SHOWN) : word].partition(" ")  # it begins with a whole word, too
+    return Passage(word, before if space else text[max(0, word - SHOWN) : word], text[word : word + length])
 
 
 @dataclass(frozen=True)
