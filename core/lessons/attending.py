@@ -59,12 +59,3 @@ def random_scores(head_size: int, divide: bool, tokens: int = 64, seed: int = 13
 def favourite_share(scores: Tensor) -> float:
     """The weight that softmax gives to the best of each row, on average: 1 is all for one and nothing for the rest."""
     return float(scores.softmax(dim=1).max(dim=1).values.mean())
-
-
-def room_to_learn(scores: Tensor) -> float:
-    """How strongly a weight answers a small change of its own score, w (1 - w), on average over the rows' best.
-
-    It is the slope of softmax, and what a gradient is multiplied by on its way back: at 0 nothing is learned.
-    """
-    best = scores.softmax(dim=1).max(dim=1).values
-    return float((best * (1 - best)).mean())

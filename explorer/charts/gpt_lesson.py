@@ -27,7 +27,8 @@ def ladder_chart(
         expected: names of the rungs still to come, which have their place already.
     """
     figure = go.Figure()
-    standing = losses[0]
+    low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
+    standing, high = losses[0], losses[0] + 0.55
     for place, (name, loss) in enumerate(zip(names, losses, strict=True)):
         color = palette.lines if counted[place] else palette.validation
         drop = loss - standing
@@ -44,21 +45,46 @@ def ladder_chart(
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
+        left = loss > low + 0.45 * (high - low)  # no room for words to the right of it, on a phone
         figure.add_annotation(
-            x=max(loss, standing), y=place, xanchor="left", xshift=10, showarrow=False,
+            x=min(loss, standing) if left else max(loss, standing), y=place, showarrow=False,
+            xanchor="right" if left else "left", xshift=-10 if left else 10,
             text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
         )  # fmt: skip
         if not beside[place]:
             standing = loss
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
-    low = math.floor((min(losses) - 0.1) * 4) / 4 if len(losses) > 3 else 1.75
     figure.update_layout(showlegend=False, barmode="overlay", margin={"l": 8, "r": 12, "t": 8, "b": 8})
-    figure.update_xaxes(title_text="loss on text kept aside, nats a letter", range=[low, losses[0] + 0.75],
+    figure.update_xaxes(title_text="loss on text kept aside, nats a letter", range=[low, high],
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=[f"{plain(label)}  " for label in labels], fixedrange=True,
         range=[len(labels) - 0.4, -0.6], showgrid=False, tickfont={"color": palette.text, "size": 13},
+    )  # fmt: skip
+    return figure
+
+
+def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT) -> go.Figure:
+    """What each part took off the loss, in nats, the largest on top; the one chosen is pale."""
+    order = sorted(drops, key=drops.__getitem__, reverse=True)
+    figure = go.Figure(
+        go.Bar(
+            x=[drops[name] for name in order], y=list(range(len(order))), orientation="h", hoverinfo="skip",
+            text=[f"{-drops[name]:+.2f}".replace("-", "−") for name in order], textposition="outside",
+            textfont={"color": palette.text, "size": 13}, cliponaxis=False,
+            marker={
+                "color": palette.validation, "cornerradius": 3,
+                "opacity": [0.4 if name == chosen else 1.0 for name in order],
+            },
+        )
+    )  # fmt: skip
+    style(figure, palette, height=30 + 30 * len(order))
+    most = max([0.05, *drops.values()])
+    figure.update_xaxes(visible=False, fixedrange=True, range=[min(0.0, *drops.values()) * 1.3, most * 1.3])
+    figure.update_yaxes(
+        tickvals=list(range(len(order))), ticktext=[f"{plain(name)}  " for name in order], fixedrange=True,
+        range=[len(order) - 0.5, -0.5], showgrid=False, tickfont={"color": palette.text, "size": 13},
     )  # fmt: skip
     return figure
 
@@ -99,13 +125,13 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
             x=places, y=list(products), hoverinfo="text",
             hovertext=[f"number {place}: {value:+.2f}" for place, value in zip(places, products, strict=True)],
             marker={
-                "color": [palette.validation if value >= 0 else palette.training for value in products],
+                "color": [palette.diverging[-2 if value >= 0 else 1] for value in products],
                 "cornerradius": 3,
             },
         )
     )  # fmt: skip
     style(figure, palette, height=190)
-    figure.update_xaxes(title_text="number of the query, times the same number of the key", dtick=1, showgrid=False,
+    figure.update_xaxes(title_text="which number of query and key", dtick=1, showgrid=False,
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(fixedrange=True, zeroline=True, zerolinecolor=palette.lines, nticks=5)
     figure.update_layout(bargap=0.25)

@@ -27,11 +27,11 @@ def _draw(lab: Lab) -> bool:
         typed = lab.value("text", "To be or not to b", st.text_input, lab.plain("control"), max_chars=30, width=340)
         left, middle, right = st.columns(3)
         with left:
-            temperature = lab.value("temperature", 1.0, st.slider, lab.plain("temperature"), 0.1, 2.0, step=0.1)
+            temperature = lab.value("temperature", 0.7, st.slider, lab.plain("temperature"), 0.1, 2.0, step=0.1)
         with middle:
             k = lab.value("k", 0, st.slider, lab.plain("top-k"), 0, 20)
         with right:
-            p = lab.value("p", 1.0, st.slider, lab.plain("top-p"), 0.05, 1.0, step=0.05)
+            p = lab.value("p", 0.9, st.slider, lab.plain("top-p"), 0.05, 1.0, step=0.05)
         logits = torch.as_tensor(next_token_logits(model, typed_ids(lab, typed, 30, "the king")))  # (V,)
         own, drawn = warm(logits, 1.0), shares_drawn_from(logits, temperature, k, p)
         order = own.argsort(descending=True).tolist()
@@ -55,7 +55,7 @@ def _draw(lab: Lab) -> bool:
         warmed = warm(logits, temperature)
         kept = keep_top_k(warmed, k)
         stages = (own, warmed, kept, drawn)
-        columns = ("own", "after temperature", "after top-k", "after top-p")
+        columns = ("belief", "after temperature", "after top-k", "after top-p")
         st.dataframe(
             {
                 lab.plain("letter"): signs[:_ROWS],

@@ -8,7 +8,7 @@ import streamlit as st
 from core.lessons.ladder import RUNGS, Reached, climb, rung_configs
 from core.model.gpt import Block
 from core.training.work import exact_parameters
-from explorer.charts.gpt_lesson import ladder_chart
+from explorer.charts.gpt_lesson import drop_bars, ladder_chart
 from explorer.jobs import Job, job, known, result_of
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
@@ -16,7 +16,6 @@ from explorer.lessons.step import Step
 from explorer.ui import card, chart, current_palette
 
 _COUNTED = ("uniform", "unigram", "bigram")
-_BIGGEST = [rung.name for rung in RUNGS if not rung.beside]
 
 
 def _draw(lab: Lab) -> bool:
@@ -24,7 +23,7 @@ def _draw(lab: Lab) -> bool:
         key = (*lab.key, "ladder")
         make = lambda: climb(lab.train_ids, lab.val_ids, lab.vocab_size, lab.seed)  # noqa: E731
         under_way = known(key) or job(key, make)
-        reached = result_of(key, make, lab.word("training"))
+        reached = result_of(key, make, lab.word("training_models"))
         if reached is None:
             st.markdown(lab.say("coming"))
             _rising(lab, under_way)
@@ -82,18 +81,25 @@ def _parts(lab: Lab, reached: list[Reached]) -> None:
             below = rung.name
 
 
-def largest_drop(lab: Lab) -> str:
-    """The trained rung, after the first one, that takes the most off the loss of the rung below it."""
+def drops(lab: Lab) -> dict[str, float]:
+    """What each trained rung after the first takes off the loss of the rung that it stands on, in nats."""
     ladder = [rung for rung in lab.found["reached"] if not rung.beside and rung.name not in _COUNTED]
-    drops = {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
-    return max(drops, key=drops.get)
+    return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
 
 
-def _drops(lab: Lab) -> dict[str, str]:
-    losses = {rung.name: rung.loss for rung in lab.found["reached"]}
-    best = largest_drop(lab)
-    below = _BIGGEST[_BIGGEST.index(best) - 1]
-    return {"drop": f"{losses[below] - losses[best]:.2f}"}
+def largest_drop(lab: Lab) -> str:
+    """The rung that takes the most off."""
+    found = drops(lab)
+    return max(found, key=found.__getitem__)
+
+
+def _show_drops(lab: Lab, given: str) -> None:
+    named = {lab.plain(name): drop for name, drop in drops(lab).items()}
+    chart(
+        drop_bars(named, lab.plain(given), current_palette()), key="lesson_drops", name="drops",
+        numbers=lambda: {"rung": list(named), "taken off": list(named.values())},
+    )  # fmt: skip
+    st.markdown(lab.say("see"))
 
 
 STEP = Step(
@@ -102,8 +108,8 @@ STEP = Step(
     code=(rung_configs, climb, Block),
     question=Question(
         answer=largest_drop,
-        options=lambda lab: _BIGGEST[1:],
-        show=lambda lab, given: st.markdown(lab.say("see")),
-        more=_drops,
+        options=lambda lab: list(drops(lab)),
+        show=_show_drops,
+        more=lambda lab: {"drop": f"{max(drops(lab).values()):.2f}"},
     ),
 )

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.lessons.choosing import mean_of, share_of_repeats, write
 from explorer import state
-from explorer.charts.gpt_lesson import curves
+from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.words import percent
 from explorer.lessons.gpt.trained import the_gpt, typed_ids
 from explorer.lessons.lab import Lab
@@ -48,7 +48,7 @@ def _draw(lab: Lab) -> bool:
         places = list(range(_AVERAGED, _LENGTH + 1))
         figure = curves(
             {name: (places, line) for name, line in lines.items()},
-            dict(zip(names.values(), (palette.bad, palette.training), strict=True)),
+            dict(zip(names.values(), (palette.bad, palette.accent), strict=True)),
             (lab.plain("axis letter"), lab.plain("axis held")), palette, height=230,
         )  # fmt: skip
         figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
@@ -74,6 +74,18 @@ def _means(lab: Lab) -> dict[str, str]:
     return {name: percent(mean_of(held)) for name, (_, held) in lab.found["written"].items()}
 
 
+def _show_means(lab: Lab, given: str) -> None:
+    means = {lab.plain(name): mean_of(held) for name, (_, held) in lab.found["written"].items()}
+    label, palette = lab.plain("axis held"), current_palette()
+    chart(
+        share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),
+        key="lesson_held_means",
+        name="belief",
+        numbers=lambda: {"text": list(means), "belief": list(means.values())},
+    )
+    st.markdown(lab.say("see"))
+
+
 STEP = Step(
     "likeliest",
     _draw,
@@ -81,7 +93,7 @@ STEP = Step(
     question=Question(
         answer=held_likelier,
         options=lambda lab: ["likeliest", "sampled"],
-        show=lambda lab, given: st.markdown(lab.say("see", **_means(lab))),
+        show=_show_means,
         more=lambda lab: {"of_" + name: share for name, share in _means(lab).items()},
     ),
 )

@@ -22,7 +22,7 @@ _WRITTEN = 200
 def _draw(lab: Lab) -> bool:
     palette = current_palette()
     names = {name: lab.plain(name) for name in MODELS}
-    colors = {names["masked"]: palette.training, names["open"]: palette.bad}
+    colors = {names["masked"]: palette.accent, names["open"]: palette.bad}
     with card(lab.plain("panel"), key="lesson_result"):
         found = courses(lab, MODELS)
         if found is None:
@@ -62,7 +62,7 @@ def _draw(lab: Lab) -> bool:
         st.markdown(
             lab.say(
                 "why", ahead=percent(ahead), last=len(places), at_last=f"{losses[-1]:.2f}",
-                before=f"{sum(losses[:-1]) / (len(losses) - 1):.2f}",
+                before=f"{sum(losses[:-1]) / (len(losses) - 1):.3f}",
             )
         )  # fmt: skip
     lab.found["open"] = losses
@@ -85,6 +85,19 @@ def worst_place(lab: Lab) -> str:
     return "first" if place < len(losses) / 4 else "last" if place >= len(losses) - 1 else "middle"
 
 
+def _show_places(lab: Lab, given: str) -> None:
+    losses, palette = lab.found["open"], current_palette()
+    places = list(range(1, len(losses) + 1))
+    chart(
+        curves(
+            {lab.plain("open"): (places, losses)}, {lab.plain("open"): palette.bad},
+            (lab.plain("axis place"), lab.plain("axis val")), palette, height=220,
+        ),
+        key="lesson_worst", name="loss-by-place", numbers=lambda: {"place": places, "loss": losses},
+    )  # fmt: skip
+    st.markdown(lab.say("see"))
+
+
 STEP = Step(
     "mask",
     _draw,
@@ -93,6 +106,6 @@ STEP = Step(
         answer=worst_place,
         options=lambda lab: ["first", "middle", "last"],
         more=lambda lab: {"count": len(lab.found["open"]), "worst": f"{max(lab.found['open']):.2f}"},
-        show=lambda lab, given: st.markdown(lab.say("see")),
+        show=_show_places,
     ),
 )

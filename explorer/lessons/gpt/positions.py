@@ -61,7 +61,7 @@ def _bars(lab: Lab, before: torch.Tensor, after: torch.Tensor, texts: list[str],
     shares = {name: held[best].tolist() for name, held in zip(names, (before, after), strict=True)}
     signs = [visible(lab.tokens[id]) for id in best]
     chart(
-        share_pairs(signs, shares, dict(zip(names, (palette.training, palette.validation), strict=True)), palette),
+        share_pairs(signs, shares, dict(zip(names, (palette.accent, palette.runs[2]), strict=True)), palette),
         key=key, name="next-letter", numbers=lambda: {"next letter": signs, **shares},
     )  # fmt: skip
 

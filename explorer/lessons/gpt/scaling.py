@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.lessons.attending import favourite_share, random_scores, room_to_learn
+from core.lessons.attending import favourite_share, random_scores
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.words import percent
 from explorer.lessons.lab import Lab
@@ -19,16 +19,16 @@ ASKED = 256
 
 
 @lru_cache(maxsize=8)
-def _measured(seed: int) -> dict[bool, list[tuple[float, float]]]:
-    """For every head size the share of the favourite and the room to learn, divided or not."""
+def _measured(seed: int) -> dict[bool, list[float]]:
+    """For every head size the share of the favourite, divided or not."""
     scores = {divide: [random_scores(size, divide, seed=seed) for size in SIZES] for divide in (False, True)}
-    return {divide: [(favourite_share(s), room_to_learn(s)) for s in many] for divide, many in scores.items()}
+    return {divide: [favourite_share(one) for one in many] for divide, many in scores.items()}
 
 
 def _draw(lab: Lab) -> None:
     palette = current_palette()
     names = {False: lab.plain("plain"), True: lab.plain("divided")}
-    colors = {names[False]: palette.validation, names[True]: palette.training}
+    colors = {names[False]: palette.bad, names[True]: palette.accent}
     with card(lab.plain("panel"), key="lesson_result"):
         size = lab.value("size", 64, st.select_slider, lab.plain("control"), SIZES)
         raw = random_scores(size, divide=False, seed=lab.seed)[0, :_SHOWN]
@@ -48,20 +48,25 @@ def _draw(lab: Lab) -> None:
                 most=percent(max(shares[names[False]])), less=percent(max(shares[names[True]])),
             )
         )  # fmt: skip
-    with card(lab.plain("panel room"), key="lesson_room"):
+    with card(lab.plain("panel room"), key="lesson_favourite"):
         found = _measured(lab.seed)
-        room = {names[divide]: [1000 * left for _, left in found[divide]] for divide in (False, True)}
+        favourites = {names[divide]: found[divide] for divide in (False, True)}
         steps = [math.log2(size) for size in SIZES]
         figure = curves(
-            {name: (steps, values) for name, values in room.items()}, colors,
+            {name: (steps, values) for name, values in favourites.items()}, colors,
             (lab.plain("axis size"), lab.plain("axis room")), palette,
         )  # fmt: skip
-        figure.update_xaxes(tickvals=steps, ticktext=[str(size) for size in SIZES])
-        chart(figure, key="lesson_room_left", name="room", numbers=lambda: {"head size": SIZES, **room})
-        place = SIZES.index(size)
+        figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+        figure.update_traces(hovertemplate="%{y:.0%}")
+        figure.update_xaxes(tickvals=steps[::2], ticktext=[str(size) for size in SIZES[::2]], range=[-0.3, 10.3])
+        chart(figure, key="lesson_favourites", name="favourite", numbers=lambda: {"head size": SIZES, **favourites})
+        kept = [found[divide][SIZES.index(size)] for divide in (False, True)]
         st.markdown(
-            lab.say("room", size=size, left=f"{room[names[False]][place]:.0f}", kept=f"{room[names[True]][place]:.0f}")
-        )
+            lab.say(
+                "room", size=size, plain_share=percent(kept[0]), divided_share=percent(kept[1]),
+                slope=f"{kept[0] * (1 - kept[0]):.2f}",
+            )
+        )  # fmt: skip
 
 
 def spread_asked(lab: Lab) -> float:
@@ -84,7 +89,7 @@ def _show_spreads(lab: Lab, given: float) -> None:
 STEP = Step(
     "scaling",
     _draw,
-    code=(random_scores, favourite_share, room_to_learn),
+    code=(random_scores, favourite_share),
     question=Question(
         answer=spread_asked, show=_show_spreads, tolerance=2.0,
         more=lambda lab: {"size": ASKED, "root": f"{math.sqrt(ASKED):.0f}"},

@@ -43,7 +43,7 @@ def _draw(lab: Lab) -> bool:
         if found is None:
             return False
         names = {name: lab.plain(name) for name in models}
-        colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.validation), strict=True))
+        colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.accent), strict=True))
         lines = {names[name]: (course.steps[1:], course.val[1:]) for name, course in found.items()}
         figure = curves(lines, colors, (lab.plain("axis step"), lab.plain("axis loss")), palette)
         figure.update_yaxes(rangemode="normal")

@@ -14,7 +14,7 @@ def courses(lab: Lab, named: dict[str, dict[str, Any]]) -> dict[str, Course] | N
     found: dict[str, Course] = {}
     for name, changes in named.items():
         config = small_gpt(lab.seed, **changes)
-        trained = result_of(_key(lab, config), lambda config=config: _train(lab, config), lab.word("training"))
+        trained = result_of(_key(lab, config), lambda config=config: _train(lab, config), lab.word("training_models"))
         if trained is None:
             return None
         found[name] = trained["it"]

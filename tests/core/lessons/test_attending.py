@@ -3,7 +3,7 @@ import torch
 
 from core.config import ModelConfig
 from core.inspection.recording import record
-from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, room_to_learn, what_heads_read
+from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, what_heads_read
 from core.model import build_model
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -33,4 +33,3 @@ def test_scores_spread_as_the_root_of_the_head_size_unless_divided():
 def test_wide_heads_saturate_unless_divided():
     narrow, wide, divided = random_scores(4, False), random_scores(1024, False), random_scores(1024, True)
     assert favourite_share(narrow) < 0.6 and favourite_share(wide) > 0.95 and favourite_share(divided) < 0.2
-    assert room_to_learn(wide) < 0.05 < room_to_learn(divided)
