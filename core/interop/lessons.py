@@ -19,8 +19,12 @@ from core.lessons.prose import ENGLISH, fill, glossary, load_prose, placeholders
 from core.text.corpora import load_corpus
 from core.text.split import split_point
 
-NOTEBOOKS = {"bigram": "BigramLanguageModel.ipynb", "gpt": "GPT_Language_Model.ipynb"}
-"""The notebook of each lesson that has one."""
+NOTEBOOKS = {
+    "bigram": "BigramLanguageModel.ipynb",
+    "gpt": "GPT_Language_Model.ipynb",
+    "break": "Breaking_a_GPT.ipynb",
+}
+"""The notebook of each lesson."""
 
 _WALKS = Path(__file__).parents[1] / "lessons" / "walks"
 _STEP = re.compile(r"^# %% (\w+)(.*)$", re.MULTILINE)

@@ -61,9 +61,8 @@ def _defined(node: ast.stmt) -> str:
     """The name that a statement gives to something, or ""."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return node.name
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    return ""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def _written(imports: set[tuple[str, str]]) -> str:

@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[3]
 def executed(monkeypatch, tmp_path):
     """Runs a lesson's notebook in a folder next to nothing, with `core` to be imported; returns what it printed."""
 
-    def execute(lesson: str) -> str:
+    def execute(lesson: str, change: tuple[str, str] = ("", "")) -> str:
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
-        notebook = nbformat.reads(lesson_notebook(lesson), as_version=4)
+        notebook = nbformat.reads(lesson_notebook(lesson).replace(*change), as_version=4)
         nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.get("name") == "stderr"]
@@ -53,6 +53,15 @@ def test_the_gpt_notebook_climbs_the_ladder(executed):
     cheat, honest = re.search(r"without the mask: validation loss (\S+), with it (\S+)", said).groups()
     assert float(cheat) < float(honest)
     assert "all the same: True" in said and "exactly the same" in said
+
+
+def test_the_bench_notebook_breaks_everything_once(executed):
+    said = executed("break", ("STEPS = 200", "STEPS = 10"))  # that it runs; what comes of it is tested with the bench
+    healthy, broken = (
+        losses(said, rf"{twin} +training loss \S+ validation loss (\S+)") for twin in ("healthy", "broken")
+    )
+    assert len(healthy) == len(broken) == len(LESSONS["break"])
+    assert all(one != other for one, other in zip(healthy, broken, strict=True))
 
 
 @pytest.mark.parametrize("lesson", NOTEBOOKS)

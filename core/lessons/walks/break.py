@@ -1,0 +1,60 @@
+"""The bench as it is walked through in a notebook: a piece for each step, begun by its name.
+
+`core.interop.lessons` makes the notebook: it puts the step's words before each piece, and the source of what the piece
+imports from `core.lessons` in place of the import. From top to bottom this is also a script that runs.
+"""
+
+# %% mask
+from core.home import home
+from core.lessons.experiments import EXPERIMENTS, make_twins
+from core.lessons.twins import train_twins
+from core.text.corpora import load_corpus
+
+STEPS = 200  # of training; the page takes 400
+text = load_corpus("shakespeare", home())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
+
+
+def break_it(name, steps=STEPS, **choices):
+    """Train the healthy and the broken twin on the same batches, and say what can be measured on both."""
+    *_, last = train_twins(make_twins(EXPERIMENTS[name], text, steps=steps, choices=choices))
+    for twin, course in (("healthy", last.result.healthy), ("broken", last.result.broken)):
+        losses = f"training loss {course.train[-1]:.3f}, validation loss {course.val[-1]:.3f}"
+        print(f"{twin:8} {losses} {course.stopped}")
+        print(f"{'':8} loss where it writes {course.writes_at:.3f}, first gradient {course.gradient:.2g}, ", end="")
+        print(f"words of the text {course.words:.0%}, longest copy {course.copied} characters")
+        print(f"{'':8} {course.sample[:100]!r}")
+    for measure, (healthy, broken) in last.result.extra.items():
+        print(f"{measure}: healthy {healthy!r}, broken {broken!r}")
+
+
+break_it("mask")
+
+# %% axis
+break_it("axis")
+
+# %% scaling
+break_it("scaling")
+
+# %% residual
+break_it("residual")
+
+# %% norm
+break_it("norm")
+
+# %% positions
+break_it("positions")
+
+# %% start
+break_it("start")
+
+# %% rate
+break_it("rate")
+
+# %% tiny
+break_it("tiny", size=500)
+
+# %% planted
+break_it("planted", steps=2 * STEPS, phrase="The password of the queen is marmalade.", times=300)
+
+# %% letter
+break_it("letter", letter="e")
