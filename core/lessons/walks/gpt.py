@@ -47,13 +47,12 @@ for place, row in enumerate(head.weights):
     print(f"{sentence[place]!r} looks {float(row[most]):4.0%} at {sentence[most]!r}, {place - most} back")
 
 # %% scaling
-from core.lessons.attending import favourite_share, random_scores, room_to_learn
+from core.lessons.attending import favourite_share, random_scores
 
-print("head size   best weight, divided / not divided   room to learn, divided / not divided")
+print("head size   weight of the favourite: divided, not divided")
 for size in (1, 4, 16, 64, 256):
-    scaled, raw = (random_scores(size, divide) for divide in (True, False))
-    weights, slopes = [[measure(s) for s in (scaled, raw)] for measure in (favourite_share, room_to_learn)]
-    print(f"{size:9} {weights[0]:24.2f} / {weights[1]:.2f} {slopes[0]:28.3f} / {slopes[1]:.3f}")
+    divided, plain = (favourite_share(random_scores(size, divide)) for divide in (True, False))
+    print(f"{size:9} {divided:30.2f} {plain:12.2f}")
 
 # %% mask
 from core.lessons.choosing import write
