@@ -16,7 +16,7 @@ export default function (component) {
     text.append(before, found, field, rest);
     root.append(above, text, tried);
     let latest = component;
-    let waiting = 0; // the time at which a guess was sent that has not been answered yet
+    let waiting = -Infinity; // the time at which a guess was sent that has not been answered yet
 
     const send = (letter) => {
       field.value = "";
@@ -38,7 +38,7 @@ export default function (component) {
     return {
       update(next) {
         latest = next;
-        waiting = 0;
+        waiting = -Infinity;
         const { data } = next;
         const palette = currentPalette(root, data.palettes);
         root.style.setProperty("--accent", palette.accent);

@@ -16,7 +16,7 @@ from core.training.trainer import Trainer
 VAL_FRACTION = 0.1
 LEAST_TEXT = 3000  # characters, of which a tenth is kept to measure on
 MOST_STEPS = 2000
-PHRASE = "The password of the queen is marmalade."
+PHRASE = "The password is marmalade."
 
 
 class Experiment(NamedTuple):
@@ -104,7 +104,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("start", {"model.init_std": 1.0}),
         Experiment("rate", {"train.learning_rate": 0.18, "train.min_learning_rate": 0.018}),  # 30 times the healthy
         Experiment("tiny", spoil=only_the_beginning, choices={"size": 500}),
-        Experiment("planted", spoil=with_planted, choices={"phrase": PHRASE, "times": 300}),
+        Experiment("planted", spoil=with_planted, choices={"phrase": PHRASE, "times": 1000}),
         Experiment("letter", spoil=without_letter, choices={"letter": "e"}),
     )
 }

@@ -1,6 +1,9 @@
 """A passage that is guessed letter by letter on the keyboard."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import streamlit as st
 
 from core.text.display import visible
 from explorer.charts.palette import both_palettes
@@ -11,9 +14,9 @@ _board = component("guess_board", js=["mount.js", "guess_board.js"], css=["guess
 
 def guess_board(
     before: str, found: Sequence[str], guesses: Sequence[int], left: int, wrong: Sequence[str], *,
-    words: dict[str, str], key: str,
-) -> str | None:  # fmt: skip
-    """Draw the passage as far as it is known, and return the character typed just now.
+    words: dict[str, str], key: str, on_guess: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Draw the passage as far as it is known.
 
     Args:
         before: the text in front of it.
@@ -23,8 +26,9 @@ def guess_board(
         wrong: what was tried for the next one, and is wrong.
         words: "field", the label of the field to type in; "tried", before what was tried.
         key: as of any widget; another game has another one.
+        on_guess: called with each character typed, before the page is drawn anew.
     """
-    typed = _board(
+    _board(
         key=key,
         data={
             "before": before,
@@ -35,10 +39,11 @@ def guess_board(
             "words": words,
             "palettes": both_palettes(),
         },
-        on_guess_change=_nothing,
-    ).guess
-    return typed[:1] if isinstance(typed, str) else None
+        on_guess_change=partial(_typed, key, on_guess),
+    )
 
 
-def _nothing() -> None:
-    """Streamlit reports a value only for events that have a callback."""
+def _typed(key: str, on_guess: Callable[[str], None]) -> None:
+    typed = st.session_state[key].get("guess")
+    if isinstance(typed, str) and typed:
+        on_guess(typed[0])

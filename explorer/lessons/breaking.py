@@ -72,7 +72,7 @@ def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
 def _choice(name: str, default: Any, lab: Lab) -> Any:
     label = shared(lab, name)
     if name == "phrase":
-        typed = lab.value(name, default, st.text_input, label, max_chars=60, width=360)
+        typed = lab.value(name, default, st.text_input, label, max_chars=32, width=320)
         return typed.strip() or default
     if name == "letter":
         counts = sorted({letter.lower() for letter in lab.text if letter.isalpha()}) or sorted(set(lab.text))
@@ -116,7 +116,8 @@ def _watch(found: Job, lab: Lab) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         outcome = found.result or Outcome(1)
         done = found.progress.done if found.progress else 0
-        st.progress(found.share, text=shared(lab, "training", step=f"{min(done, outcome.steps):,}"))
+        told = shared(lab, "training", step=f"{min(done, outcome.steps):,}") if done else shared(lab, "ready")
+        st.progress(found.share, text=told)
         st.button(shared(lab, "stop"), key="break_stop", on_click=found.stop)
     _curves(outcome, lab, "break_live")
 
@@ -147,6 +148,9 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
             st.markdown(shared(lab, "broke_off", steps=outcome.broken.steps[-1]))
         part = next((part for part in (told, "always") if part in lab.prose.parts), "")
         st.markdown(lab.say(part, **numbers) if part else shared(lab, f"{told}_otherwise", **numbers), width=820)
+        further = _further(outcome, numbers)
+        if further in lab.prose.parts:
+            st.markdown(lab.say(further, **numbers), width=820)
         if experiment.name in _LEAKS:
             chart(
                 by_place_figure(outcome.healthy.by_place, outcome.broken.by_place, _names(lab), current_palette()),
@@ -162,6 +166,13 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     if st.button(shared(lab, "predict_again"), icon=":material/replay:", key="break_predict"):
         state.remember(_slot(experiment), (None,))
         st.rerun()
+
+
+def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
+    """The part that holds only for what came out in the end, beside the curves; "" where there is none."""
+    if "goes_on" in outcome.extra:
+        return "recited" if numbers["phrase"].endswith(outcome.extra["goes_on"][1]) else "not recited"
+    return "" if outcome.broken.stopped else "went on"
 
 
 def verdict(outcome: Outcome) -> str:

@@ -95,7 +95,7 @@ def draw_board() -> None:
     first = sum(count == 1 for count in game.guesses)
     with card(say("board"), say("note"), key="play_board"):
         st.progress(done / length, text=say("progress", done=done, length=length, first=first))
-        typed = guess_board(
+        guess_board(
             game.passage.before,
             game.found,
             [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)],
@@ -103,14 +103,15 @@ def draw_board() -> None:
             game.wrong,
             words={"field": say("field"), "tried": say("tried")},
             key=f"play-{'-'.join(map(str, which))}",
+            on_guess=_guess,
         )
         with st.container(horizontal=True, gap="small"):
             st.button(say("tell"), key="play_tell", help=say("tell_help"), on_click=_tell)
             st.button(say("stop"), key="play_stop", help=say("stop_help"), on_click=_stop, type="tertiary")
-    if typed:
-        game = game.guess(typed)
-        keep(game)
-        st.rerun(scope="app" if game.done else "fragment")
+
+
+def _guess(letter: str) -> None:
+    keep(state.recall(_GAME)[1].guess(letter))
 
 
 def _tell() -> None:

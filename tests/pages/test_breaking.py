@@ -15,7 +15,7 @@ from explorer.lessons.lab import Lab, material
 from explorer.state import page_file
 from tests.conftest import TEXT
 
-PARTS = ("cheat", "lower", "same", "higher", "always")
+PARTS = ("cheat", "lower", "same", "higher", "always", "went on", "recited", "not recited")
 
 
 @pytest.fixture
