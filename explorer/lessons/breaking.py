@@ -226,7 +226,7 @@ def numbers_of(outcome: Outcome, lab: Lab) -> dict[str, Any]:
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return value.replace("\n", "⏎")
+        return value.replace("\n", "⏎").strip()
     if name in ("likely", "expected"):
         return percent(value)
     return f"{value:.2f}"
