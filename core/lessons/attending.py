@@ -56,6 +56,12 @@ def random_scores(head_size: int, divide: bool, tokens: int = 64, seed: int = 13
     return scores / math.sqrt(head_size) if divide else scores
 
 
+def slope_left(scores: Tensor) -> float:
+    """How much of a row's softmax can still be moved: the sum of its slopes w (1 - w), on average over the rows."""
+    weights = scores.softmax(dim=1)  # (T, T)
+    return float((weights * (1 - weights)).sum(dim=1).mean())
+
+
 def favourite_share(scores: Tensor) -> float:
     """The weight that softmax gives to the best of each row, on average: 1 is all for one and nothing for the rest."""
     return float(scores.softmax(dim=1).max(dim=1).values.mean())

@@ -48,7 +48,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
             y=[player.bits * BIT],
             error_y=bar,
             mode="markers",
-            name=plain(f"{player.name}: {player.bits:.2f} bits"),
+            name=plain(f"{player.name}: {player.bits:.2f} bits = {player.bits * BIT:.2f} nats"),
             marker={
                 "color": player.color, "size": 13, "symbol": player.symbol,
                 "line": {"color": palette.surface, "width": 1.5},
@@ -57,6 +57,8 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
             showlegend=True,
             cliponaxis=False,
         )  # fmt: skip
+    if steps <= 1:  # no training is on the chart, so there are no steps to count
+        figure.update_xaxes(showticklabels=False, title_text="")
     told = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]
     low, high = figure.layout.yaxis.range
     figure.update_layout(

@@ -3,7 +3,7 @@ import torch
 
 from core.config import ModelConfig
 from core.inspection.recording import record
-from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, what_heads_read
+from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, slope_left, what_heads_read
 from core.model import build_model
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -33,3 +33,13 @@ def test_scores_spread_as_the_root_of_the_head_size_unless_divided():
 def test_wide_heads_saturate_unless_divided():
     narrow, wide, divided = random_scores(4, False), random_scores(1024, False), random_scores(1024, True)
     assert favourite_share(narrow) < 0.6 and favourite_share(wide) > 0.95 and favourite_share(divided) < 0.2
+
+
+def test_the_slope_left_falls_as_heads_grow_unless_scores_are_divided():
+    even, sure = torch.zeros(3, 4), torch.tensor([[50.0, 0, 0, 0]])
+    assert slope_left(even) == pytest.approx(0.75)
+    assert slope_left(sure) == pytest.approx(0, abs=1e-6)
+    plain = [slope_left(random_scores(size, divide=False)) for size in (4, 64, 1024)]
+    divided = [slope_left(random_scores(size, divide=True)) for size in (4, 64, 1024)]
+    assert plain[0] > plain[1] > plain[2]
+    assert min(divided) > 0.9 > plain[1]
