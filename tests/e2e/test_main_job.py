@@ -64,6 +64,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     prompt.fill("To be, or not")
     prompt.press("Enter")
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
+    expect(page.locator(".st-key-inspect_head input")).to_have_count(1)  # drawn anew, it is there twice
     page.locator(".st-key-inspect_head input").click()
     page.get_by_role("option", name="head 3").click()
     expect(page.get_by_role("heading", name=re.compile(r"^Head 1\.3"))).to_be_visible()
