@@ -60,18 +60,20 @@ def setting_input(
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
     label = setting.label + ("" if value == base else f" :violet-badge[{named}: {number(base)}]")
+    # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
+    # second, which does not bring the session's value along, and would move the widget to its least.
     more = {"key": key, "help": setting.help + (f" ({setting.unit})" if setting.unit else ""), "on_change": on_change}
     if setting.type is bool:
-        return st.toggle(label, **more)
+        return st.toggle(label, value, **more)
     if setting.choices:
-        return st.selectbox(label, setting.choices, **more)
+        return st.selectbox(label, setting.choices, setting.choices.index(value), **more)
     if moves_in_factors(setting):
-        return st.select_slider(label, positions(setting, {value, base}), format_func=number, **more)
+        return st.select_slider(label, positions(setting, {value, base}), value, format_func=number, **more)
     if setting.step is None and setting.high - setting.low > 1000:
-        return st.number_input(label, setting.low, setting.high, step=1, **more)
+        return st.number_input(label, setting.low, setting.high, value, step=1, **more)
     kind = setting.type
     step = kind(setting.step or 1)
-    return st.slider(label, kind(setting.low), kind(setting.high), step=step, format=_format(step), **more)
+    return st.slider(label, kind(setting.low), kind(setting.high), kind(value), step=step, format=_format(step), **more)
 
 
 def moves_in_factors(setting: Setting) -> bool:

@@ -31,6 +31,7 @@ def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) ->
         logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
     app = build_app(base_path, lambda: print(_greeting(address, port, base_path), flush=True))
     config = {
+        "global.disableWidgetStateDuplicationWarning": True,  # see explorer/forms.py
         "server.address": address,
         "server.port": port,
         "server.baseUrlPath": base_path,

@@ -82,7 +82,7 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
     change = partial(_turn_to_widget, folder, knob)
     if knob == _STEPS:
         least, most = setting.low, setting.high
-        st.number_input("Stop at step", least, most, step=100, key=key, help=setting.help, on_change=change)
+        st.number_input("Stop at step", least, most, value, step=100, key=key, help=setting.help, on_change=change)
         return
     before = value_at(first, knob)
     setting_input(knob, setting, value, before, named="at first", key=key, on_change=change)

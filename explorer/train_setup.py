@@ -97,7 +97,13 @@ def _pick_preset(config: RunConfig) -> RunConfig:
     """The preset that the settings start from."""
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
     name = st.segmented_control(
-        "Preset", PRESETS, key="preset", required=True, on_change=_take_preset, help="All settings at once."
+        "Preset",
+        PRESETS,
+        default=st.session_state["preset"],
+        key="preset",
+        required=True,
+        on_change=_take_preset,
+        help="All settings at once.",
     )
     st.caption((inspect.getdoc(PRESETS[name]) or "").splitlines()[0])
     return preset(name)

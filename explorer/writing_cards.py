@@ -27,7 +27,12 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
     """
     with card("How shall it write?", key="card_ask"):
         typed = st.text_area(
-            "Prompt", key="generate_prompt", height=96, max_chars=LONGEST_PROMPT, placeholder="It begins by itself."
+            "Prompt",
+            st.session_state.get("generate_prompt", ""),
+            key="generate_prompt",
+            height=96,
+            max_chars=LONGEST_PROMPT,
+            placeholder="It begins by itself.",
         )
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())

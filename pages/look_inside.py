@@ -28,7 +28,9 @@ choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
 state.follow_address("inspect_view", "view", list(sections))
 name = st.segmented_control("View", list(sections), required=True, key="inspect_view", label_visibility="collapsed")
-typed = st.text_input("Prompt", key="inspect_prompt", placeholder="Type ⏎ for a new line")
+typed = st.text_input(
+    "Prompt", st.session_state["inspect_prompt"], key="inspect_prompt", placeholder="Type ⏎ for a new line"
+)
 state.write_address("view", name)
 
 section = sections[name]

@@ -23,7 +23,7 @@ export default function (component) {
           now = null;
           leave = liveRun(runId).subscribe({
             metrics(rows) {
-              now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? null;
+              now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? now;  // a row of a measurement tells no rate
               draw();
             },
           });

@@ -220,7 +220,11 @@ def _cell(inside: Inside, row: int) -> None:
 
 def _choose(label: str, key: str, shown: list[str]) -> int:
     return st.selectbox(
-        worded(label), range(len(shown)), key=key, format_func=lambda place: f"{place + 1}: '{shown[place]}'"
+        worded(label),
+        range(len(shown)),
+        st.session_state[key],
+        key=key,
+        format_func=lambda place: f"{place + 1}: '{shown[place]}'",
     )
 
 

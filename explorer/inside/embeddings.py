@@ -75,7 +75,7 @@ def draw(inside: Inside) -> None:
         right,
         card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"),
     ):
-        st.selectbox(worded("Letter"), range(len(tokens)), key=TOKEN, format_func=lambda index: shown[index])
+        st.selectbox(worded("Letter"), range(len(tokens)), chosen, key=TOKEN, format_func=lambda index: shown[index])
         st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
         chart(
             neighbour_bars(

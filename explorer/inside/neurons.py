@@ -32,11 +32,11 @@ def draw(inside: Inside) -> None:
     width = inside.model.transformer.h[0].mlp.c_proj.in_features
     layers = inside.config.n_layer
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        within(LAYER, layers), within(NEURON, width + 1, default=1)
+        chosen, started = within(LAYER, layers), within(NEURON, width + 1, default=1)
         layer = st.selectbox(
-            "Layer", range(layers), key=LAYER, format_func=lambda layer: f"layer {layer + 1}", width=130
+            "Layer", range(layers), chosen, key=LAYER, format_func=lambda layer: f"layer {layer + 1}", width=130
         )
-        neuron = st.number_input(f"Neuron, 1 to {width:,}", 1, width, key=NEURON, width=170) - 1
+        neuron = st.number_input(f"Neuron, 1 to {width:,}", 1, width, started, key=NEURON, width=170) - 1
         st.button(
             "Surprise me", icon=":material/casino:", key="neuron_surprise", on_click=_surprise, args=(layers, width)
         )

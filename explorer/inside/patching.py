@@ -43,7 +43,12 @@ def draw(inside: Inside) -> None:
         _propose(inside)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
-            typed = st.text_input("Second prompt, equally long", key=OTHER, placeholder="Type ⏎ for a new line")
+            typed = st.text_input(
+                "Second prompt, equally long",
+                st.session_state.get(OTHER, ""),
+                key=OTHER,
+                placeholder="Type ⏎ for a new line",
+            )
         with right:
             parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
             if st.session_state.get(WHAT) not in parts:

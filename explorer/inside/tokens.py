@@ -24,5 +24,10 @@ def choose_token(
     if st.session_state.get(key) not in offered:
         st.session_state[key] = default
     return st.selectbox(
-        worded(label), offered, key=key, format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'", help=help
+        worded(label),
+        offered,
+        offered.index(st.session_state[key]),
+        key=key,
+        format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'",
+        help=help,
     )

@@ -93,8 +93,8 @@ def within(key: str, count: int, default: int = 0) -> int:
 
 
 def _place(label: str, count: int, key: str) -> int:
-    within(key, count)
+    chosen = within(key, count)
     words = [f"{label.lower()} {index + 1}" for index in range(count)]
     return st.selectbox(
-        label, range(count), key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
+        label, range(count), chosen, key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
     )

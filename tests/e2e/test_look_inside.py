@@ -59,6 +59,8 @@ def test_a_head_that_is_clicked_off_is_missed(page, server):
     whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
     expect(cut).to_contain_text("Nothing is silent yet")
     expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
     loss = whole.locator("[data-testid=stMetricValue]").inner_text()
     page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1").click()
     expect(cut).to_contain_text("Without head 1.1")
