@@ -1,5 +1,6 @@
 """One thread for the one who asks, and nothing else changes."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -30,3 +31,15 @@ def test_afterwards_all_is_as_before_also_after_an_error(three_threads):
     with pytest.raises(RuntimeError), one_thread(), one_thread():
         raise RuntimeError
     assert torch.get_num_threads() == 3
+
+
+def test_matrix_products_too_are_done_alone(three_threads):
+    assert set(matrix_threads()) <= {"3"}
+    with one_thread():
+        assert set(matrix_threads()) <= {"1"}
+    assert set(matrix_threads()) <= {"3"}
+
+
+def matrix_threads() -> list[str]:
+    """How many threads MKL takes for the calling thread; nothing where torch has no MKL."""
+    return re.findall(r"mkl_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())

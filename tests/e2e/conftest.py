@@ -1,5 +1,6 @@
 """A real server with an empty home of its own, and a real browser that notes every error on its console."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +15,17 @@ STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks t
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    home = tmp_path / "home"
+def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The first home is quite empty; later ones know how fast the machine is, which need not be measured each time."""
+    home, measured = tmp_path / "home", tmp_path_factory.getbasetemp() / "machine.json"
     home.mkdir()
+    if measured.exists():
+        shutil.copy(measured, home)
     running = Server(home)
     yield running
     running.close()
+    if (home / "machine.json").exists():
+        shutil.copy(home / "machine.json", measured)
 
 
 @pytest.fixture(scope="session")
