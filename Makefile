@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format words bench clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-dev
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+words: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.words
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks $(if $(TEXT),--text "$(TEXT)") $(if $(NANOGPT),--nanogpt "$(NANOGPT)") $(ARGS)

@@ -9,19 +9,23 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's own folder the
 
 import streamlit as st  # noqa: E402
 
+from explorer.language import later, say, use_language  # noqa: E402
 from explorer.sidebar import draw_sidebar  # noqa: E402
-from explorer.state import page_file  # noqa: E402
+from explorer.state import language_on_view, page_file  # noqa: E402
 
 GROUPS = {
-    "": {"home": "Home"},
-    "Build": {"data": "Data", "train": "Train", "generate": "Generate"},
-    "Understand": {"look_inside": "Look inside"},
-    "Learn": {"learn": "Lessons", "play": "Play"},
-    "Keep": {"runs": "Runs"},
+    "": {"home": later("Home")},
+    later("Build"): {"data": later("Data"), "train": later("Train"), "generate": later("Generate")},
+    later("Understand"): {"look_inside": later("Look inside")},
+    later("Learn"): {"learn": later("Lessons"), "play": later("Play")},
+    later("Keep"): {"runs": later("Runs")},
 }
 
+use_language(language_on_view())
 pages = {
-    group: [st.Page(page_file(name), title=title, url_path=name, default=name == "home") for name, title in of.items()]
+    group: [
+        st.Page(page_file(name), title=say(title), url_path=name, default=name == "home") for name, title in of.items()
+    ]
     for group, of in GROUPS.items()
 }
 # Our own links instead of Streamlit's menu, because they keep the run on view in the address.

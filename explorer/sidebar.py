@@ -4,10 +4,12 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.home import home
+from core.lessons.prose import languages, word
 from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
 from explorer.components.fold_sidebar import fold_sidebar
-from explorer.state import ROOT, query_for, run_on_view
+from explorer.language import language, say, use_language
+from explorer.state import ROOT, query_for, run_on_view, view_language
 from explorer.words import model_in_words, state_in_words
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
@@ -27,13 +29,27 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         for group, members in pages.items():
             with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
                 if group:
-                    st.caption(group)
+                    st.caption(say(group))
                 for page in members:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
                         st.page_link(page, query_params=query_for(run_id))
         if run_id:
             _draw_run_on_view(run_id)
+        if len(languages()) > 1:
+            _choose_language()
         fold_sidebar(here.url_path)
+
+
+def _choose_language() -> None:
+    st.segmented_control(
+        say("Language"), languages(), default=language(), required=True, key="language_choice",
+        format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
+    )  # fmt: skip
+
+
+def _take_language() -> None:
+    use_language(st.session_state["language_choice"])
+    view_language(st.session_state["language_choice"])
 
 
 def _draw_run_on_view(run_id: str) -> None:
@@ -42,7 +58,7 @@ def _draw_run_on_view(run_id: str) -> None:
     except ExplorerError:
         return  # the page itself says what is wrong
     with st.container(gap=None, key="nav_group_on_view"):
-        st.caption("On view")
+        st.caption(say("On view"))
         st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
 
 

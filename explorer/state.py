@@ -17,8 +17,10 @@ import streamlit as st
 
 from core.config import RunConfig, differences
 from core.errors import ConfigError
+from core.lessons.prose import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
+from explorer.language import language
 from explorer.ui import literal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,20 +214,20 @@ def lesson_query(
     lesson: str, step: str | None = None, values: Mapping[str, Any] | None = None, hide: Sequence[str] = ()
 ) -> str:
     """The address of a step, relative to the app's pages, with chosen values and controls hidden."""
-    query = {_LESSON: lesson, _LESSON_STEP: step, _LANGUAGE: st.query_params.get(_LANGUAGE)}
+    query = {_LESSON: lesson, _LESSON_STEP: step, _LANGUAGE: language() if language() != ENGLISH else None}
     query[_SET] = ";".join(f"{name}:{quote(str(value), safe='')}" for name, value in (values or {}).items())
     query[_HIDE] = ";".join(hide)
     return "learn?" + urlencode({name: value for name, value in query.items() if value}, safe=":;")
 
 
 def language_on_view() -> str | None:
-    """The language of the lessons that the address asks for, as it stands there."""
+    """The language of the pages that the address asks for, as it stands there."""
     return st.query_params.get(_LANGUAGE)
 
 
-def view_language(language: str) -> None:
-    """Put the language of the lessons into the address."""
-    _address({_LANGUAGE: language})
+def view_language(chosen: str) -> None:
+    """Put the language of the pages into the address."""
+    _address({_LANGUAGE: chosen})
 
 
 def ticket(purpose: str) -> str:

@@ -1,8 +1,8 @@
 """Learn: the lecture's ladder as lessons that run."""
 
 from core.errors import ExplorerError
-from core.lessons.prose import languages
 from explorer import service, state
+from explorer.language import language
 from explorer.lessons.choose_text import choose_text
 from explorer.lessons.frame import draw_step, lesson_head
 from explorer.lessons.lab import Lab, material
@@ -12,20 +12,18 @@ from explorer.ui import page_style, show_error
 
 page_style()
 lesson, asked = state.lesson_on_view()
-language = state.language_on_view()
-language = language if language in languages() else languages()[0]
 
 if lesson == "glossary":
-    draw_glossary(language, asked)
+    draw_glossary(language(), asked)
 elif lesson not in lessons():
-    draw_overview(language)
+    draw_overview(language())
 else:
     steps = steps_of(lesson)
     step = asked if asked in steps else next(iter(steps))
     try:
         head = lesson_head()
         with head.text:
-            corpus = choose_text(language)
-        draw_step(Lab(lesson, step, corpus, material(corpus.name, service.home()), language), steps, head)
+            corpus = choose_text(language())
+        draw_step(Lab(lesson, step, corpus, material(corpus.name, service.home()), language()), steps, head)
     except ExplorerError as error:
         show_error(error)

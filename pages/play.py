@@ -7,7 +7,7 @@ from explorer.lessons import game
 from explorer.ui import page_header, show_error
 
 page_header(game.title())
-st.markdown(game.say("idea"), width=820)
+st.markdown(game.tell("idea"), width=820)
 try:
     name, played = game.choose_game()
     if played.done:

@@ -3,8 +3,17 @@
    later ones, and takes it down only when the newest call is cleaned up.
 
    build(root, component) -> { update(component), destroy() }; root is an empty element of the component's own. */
+let words = {}; // a component's code is a module of its own, so these are its own sentences, in the language on view
+
+/* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
+   quotes: explorer/components/_assets.py finds it there. */
+function say(english, numbers = {}) {
+  return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => numbers[name] ?? whole);
+}
+
 function mountOnce(component, build) {
   const parent = component.parentElement;
+  words = component.data?.words ?? {};
   let mounted = parent.__explorer;
   if (!mounted) {
     const root = document.createElement("div");

@@ -1,17 +1,24 @@
 """How a browser component is put together from the files in `assets/js` and `assets/css`."""
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
+
+from core.lessons.prose import ENGLISH, app_sentence
+from explorer.language import language
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 TAKEAWAY = ("svg_context.js", "takeaway.js")  # of a component whose drawing can be taken along
 TAKEAWAY_CSS = "takeaway.css"
+_SAID = re.compile(r'\bsay\(("(?:[^"\\]|\\.)+")')
 
 
-def component(name: str, *, js: list[str], css: list[str] | None = None, isolate: bool = True) -> ComponentRenderer:
+def component(name: str, *, js: list[str], css: list[str] | None = None, isolate: bool = True) -> Callable[..., Any]:
     """Register a component made of files; call this once, when its module is imported.
 
     Args:
@@ -23,12 +30,25 @@ def component(name: str, *, js: list[str], css: list[str] | None = None, isolate
         isolate: whether its styles live in a shadow root of its own. Only plotly must not be isolated, as it puts its
             styles in the document's head.
     """
-    return st.components.v2.component(
+    code = "\n".join(read("js", file) for file in js)
+    drawn = st.components.v2.component(
         f"gpt_explorer.{name}",
-        js="\n".join(read("js", file) for file in js),
+        js=code,
         css="\n".join(read("css", file) for file in css or []) or None,
         isolate_styles=isolate,
     )
+    sentences = sentences_of(code)
+
+    def draw(*, data: dict[str, Any] | None = None, **options: Any) -> Any:
+        words = {} if language() == ENGLISH else {english: app_sentence(english, language()) for english in sentences}
+        return drawn(data=(data or {}) | {"words": words} if words else data, **options)
+
+    return draw
+
+
+def sentences_of(code: str) -> list[str]:
+    """The sentences that JavaScript shows with `say` (assets/js/mount.js)."""
+    return [json.loads(found) for found in dict.fromkeys(_SAID.findall(code))]
 
 
 def read(kind: str, file: str) -> str:

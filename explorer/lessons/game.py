@@ -29,6 +29,7 @@ from explorer.charts.loss import loss_figure
 from explorer.components.guess_board import guess_board
 from explorer.curves import curve_rows
 from explorer.jobs import result_of
+from explorer.language import language
 from explorer.text_cards import facts_of
 from explorer.ui import card, chart, current_palette, literal, show_error
 
@@ -37,15 +38,14 @@ MOST_PASSAGES = 9999
 _GAME = "shannon-game"
 
 
-def say(part: str, **numbers: Any) -> str:
+def tell(part: str, **numbers: Any) -> str:
     """A part of the words of this page, filled and linked."""
-    language = state.language_on_view() or "en"
-    text = fill(load_prose("play", "shannon", language).parts[part], **numbers)
-    return links(text, lambda term: state.lesson_query("glossary", term), language)
+    text = fill(load_prose("play", "shannon", language()).parts[part], **numbers)
+    return links(text, lambda term: state.lesson_query("glossary", term), language())
 
 
 def title() -> str:
-    return load_prose("play", "shannon", state.language_on_view() or "en").title
+    return load_prose("play", "shannon", language()).title
 
 
 def choose_game() -> tuple[str, Game]:
@@ -54,15 +54,15 @@ def choose_game() -> tuple[str, Game]:
     asked = state.passage_asked()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_text"] = asked.text if asked.text in corpora else next(iter(corpora))
-        name = st.selectbox(say("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
+        name = st.selectbox(tell("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
                             on_change=_choose)  # fmt: skip
         st.session_state["play_number"] = max(1, min(asked.number or 1, MOST_PASSAGES))
-        number = st.number_input(say("number"), 1, MOST_PASSAGES, key="play_number", help=say("number_help"),
+        number = st.number_input(tell("number"), 1, MOST_PASSAGES, key="play_number", help=tell("number_help"),
                                  width=150, on_change=_choose)  # fmt: skip
         st.session_state["play_letters"] = asked.letters if asked.letters in LENGTHS else LENGTHS[1]
-        length = st.segmented_control(say("letters"), LENGTHS, key="play_letters", required=True,
+        length = st.segmented_control(tell("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
-        st.button(say("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
+        st.button(tell("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
     state.view_passage(name, number, length)
     text = load_corpus(name, service.home())
     kept = state.recall(_GAME)
@@ -93,21 +93,21 @@ def draw_board() -> None:
         st.rerun()
     length, done = len(game.passage.hidden), len(game.guesses)
     first = sum(count == 1 for count in game.guesses)
-    with card(say("board"), say("note"), key="play_board"):
-        st.progress(done / length, text=say("progress", done=done, length=length, first=first))
+    with card(tell("board"), tell("note"), key="play_board"):
+        st.progress(done / length, text=tell("progress", done=done, length=length, first=first))
         guess_board(
             game.passage.before,
             game.found,
             [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)],
             length - done,
             game.wrong,
-            words={"field": say("field"), "tried": say("tried")},
+            words={"field": tell("field"), "tried": tell("tried")},
             key=f"play-{'-'.join(map(str, which))}",
             on_guess=_guess,
         )
         with st.container(horizontal=True, gap="small"):
-            st.button(say("tell"), key="play_tell", help=say("tell_help"), on_click=_tell)
-            st.button(say("stop"), key="play_stop", help=say("stop_help"), on_click=_stop, type="tertiary")
+            st.button(tell("tell"), key="play_tell", help=tell("tell_help"), on_click=_tell)
+            st.button(tell("stop"), key="play_stop", help=tell("stop_help"), on_click=_stop, type="tertiary")
 
 
 def _guess(letter: str) -> None:
@@ -124,38 +124,40 @@ def _stop() -> None:
 
 def draw_result(name: str, game: Game) -> None:
     """What it was, who knew it best, and how guesses become bits."""
-    with card(say("passage"), key="play_passage"):
+    with card(tell("passage"), key="play_passage"):
         st.code(game.passage.before + game.passage.hidden, language=None, wrap_lines=True)
-        st.button(say("again"), icon=":material/replay:", key="play_again", on_click=state.remember, args=(_GAME, None))
+        st.button(
+            tell("again"), icon=":material/replay:", key="play_again", on_click=state.remember, args=(_GAME, None)
+        )
     if not game.guesses:
-        st.info(say("nothing"))
+        st.info(tell("nothing"))
         return
-    with card(say("result"), say("result_note"), key="play_result"):
+    with card(tell("result"), tell("result_note"), key="play_result"):
         folder, step = _choose_run(name, game)
         plays = _plays(name, game, folder, step)
         if plays is None:
             return
         _chart(game, plays, folder, step)
         st.markdown(_told(game, plays), width=820)
-    with card(say("how"), key="play_how"):
-        st.markdown(say("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
+    with card(tell("how"), key="play_how"):
+        st.markdown(tell("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
         st.markdown(_both_ways(game, plays))
-    st.caption(say("read on"))
+    st.caption(tell("read on"))
 
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     """A run that could play fairly, and the earlier moment of it that plays too."""
     runs = {folder.id: folder for folder in list_runs(service.home()) if _can_play(folder, name, game)}
     if not runs:
-        st.info(say("no_run"))
-        if st.button(say("train"), key="play_train"):
+        st.info(tell("no_run"))
+        if st.button(tell("train"), key="play_train"):
             state.open_page("train")
         return None, None
     asked = state.run_on_view()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_run"] = asked if asked in runs else next(iter(runs))
         chosen = st.selectbox(
-            say("run"), list(runs), key="play_run", format_func=lambda id: runs[id].name, width=300,
+            tell("run"), list(runs), key="play_run", format_func=lambda id: runs[id].name, width=300,
             on_change=lambda: state.view_run(st.session_state["play_run"]),
         )  # fmt: skip
         folder = runs[chosen]
@@ -166,7 +168,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
         key = f"play-moment-{chosen}"
         if st.session_state.get(key) not in earlier:
             st.session_state[key] = default
-        return folder, st.select_slider(say("moment"), earlier, key=key, format_func="{:,}".format, width=300)
+        return folder, st.select_slider(tell("moment"), earlier, key=key, format_func="{:,}".format, width=300)
 
 
 def _can_play(folder: RunFolder, name: str, game: Game) -> bool:
@@ -186,7 +188,7 @@ def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) ->
     """What each player said, by name; None while models are still at it."""
     facts = facts_of(name, service.home())
     start, length = game.passage.start, len(game.guesses)
-    found = {say("bigram"): play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size)}
+    found = {tell("bigram"): play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size)}
     for moment in ([step, None] if step is not None else [None]) if folder else []:
         try:
             opened = service.open_model(folder.id, moment)
@@ -195,10 +197,10 @@ def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) ->
             continue
         ids = torch.from_numpy(facts.ids[: start + length].astype("int64"))
         key = ("shannon", folder.id, opened.step, opened.saved, name, start, length)
-        play = result_of(key, partial(_playing, opened.model, ids, start, length), say("asking"))
+        play = result_of(key, partial(_playing, opened.model, ids, start, length), tell("asking"))
         if play is None:
             return None
-        label = folder.name if moment is None else f"{folder.name} {say('snapshot', step=f'{opened.step:,}')}"
+        label = folder.name if moment is None else f"{folder.name} {tell('snapshot', step=f'{opened.step:,}')}"
         found[label] = play
     return found
 
@@ -216,7 +218,7 @@ def _chart(game: Game, plays: dict[str, Play], folder: RunFolder | None, step: i
     models = list(plays)[1:]
     looks = {models[-1]: (palette.validation, "circle")} if models else {}
     looks |= {models[0]: (palette.validation, "circle-open-dot")} if len(models) == 2 else {}
-    players = [Player(say("you"), bounds.middle, steps, palette.accent, "star", *bounds)]
+    players = [Player(tell("you"), bounds.middle, steps, palette.accent, "star", *bounds)]
     for label, play in plays.items():
         color, symbol = looks.get(label, (palette.muted, "diamond"))
         place = step if len(models) == 2 and label == models[0] else steps
@@ -231,9 +233,9 @@ def _told(game: Game, plays: dict[str, Play]) -> str:
     best = min(bits.values())
     better = "you_better" if best > bounds.upper else "model_better" if best < bounds.lower else "as_good"
     pairs, *models = bits.values()
-    words = {"pairs": f"{pairs:.2f}", "better": say(better)}
-    model = say("told_model", bits=f"{models[-1]:.2f}", **words) if models else say("told_pairs", **words)
-    return say(
+    words = {"pairs": f"{pairs:.2f}", "better": tell(better)}
+    model = tell("told_model", bits=f"{models[-1]:.2f}", **words) if models else tell("told_pairs", **words)
+    return tell(
         "told",
         guesses=len(game.guesses),
         mean=f"{sum(game.guesses) / len(game.guesses):.1f}",
@@ -246,9 +248,9 @@ def _told(game: Game, plays: dict[str, Play]) -> str:
 
 def _both_ways(game: Game, plays: dict[str, Play]) -> str:
     """A table of what probabilities say, and what Shannon's estimate makes of the guesses."""
-    lines = [f"| {say('how_row')} | {say('how_bits')} | {say('how_bounds')} |", "|---|---:|---:|"]
+    lines = [f"| {tell('how_row')} | {tell('how_bits')} | {tell('how_bounds')} |", "|---|---:|---:|"]
     bounds = bits_from_guesses(game.counts())
-    lines.append(f"| {say('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
+    lines.append(f"| {tell('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
     for label, play in plays.items():
         bounds = bits_from_guesses(np.bincount(play.guesses))
         lines.append(f"| {literal(label)} | {play.bits.mean():.2f} | {bounds.lower:.2f} – {bounds.upper:.2f} |")

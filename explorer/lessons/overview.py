@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from core.interop.lessons import NOTEBOOKS, lesson_notebook
-from core.lessons.prose import glossary, languages, links, load_prose, word
+from core.lessons.prose import glossary, links, load_prose, word
 from explorer import state
 from explorer.components.lesson_path import lesson_path
 from explorer.lessons.frame import answered, path_of
@@ -17,14 +17,6 @@ def draw_overview(language: str) -> None:
     """Every lesson with its steps; the one where this browser was last is marked."""
     page_header(word("lessons", language))
     st.markdown(word("lessons_idea", language), width=820)
-    if len(languages()) > 1:
-        chosen = st.segmented_control(
-            "Language", languages(), default=language, required=True, key="lesson_language",
-            format_func=lambda name: word("language", name), label_visibility="collapsed",
-        )  # fmt: skip
-        if chosen != language:
-            state.view_language(chosen)
-            st.rerun()
     for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
         with column, st.container(border=True, height="stretch"):
             prose, names = load_prose(lesson, "lesson", language), list(steps_of(lesson))

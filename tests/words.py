@@ -1,0 +1,48 @@
+"""`make words`: collect the app's own sentences into `assets/lessons/en/app.md`, for whoever translates them.
+
+A language is a folder beside `en`. Under each `## sentence` of its `app.md` stands the translation.
+"""
+
+import ast
+from pathlib import Path
+
+from core.config import RunConfig
+from core.generation_config import GenerationConfig
+from core.settings import fields_of
+from explorer.components._assets import ASSETS, sentences_of
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE = ASSETS / "lessons" / "en" / "app.md"
+_MARKS = ("say", "later")
+
+
+def python_sentences(source: str) -> list[str]:
+    """What a module passes to `say` or marks with `later`, as literals."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
+    marked = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id in _MARKS]
+    return [given.value for given in marked if isinstance(given, ast.Constant) and isinstance(given.value, str)]
+
+
+def setting_sentences() -> list[str]:
+    """Labels, helps and units of all settings, which `core` shares with the shell."""
+    settings = [setting for config in (RunConfig, GenerationConfig) for _, setting in fields_of(config)]
+    return [words for setting in settings for words in (setting.label, setting.help, setting.unit) if words]
+
+
+def collect() -> list[str]:
+    """Every sentence once, by the file it stands in."""
+    sentences = []
+    for path in sorted([*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py")]):
+        sentences += python_sentences(path.read_text("utf-8"))
+    for path in sorted((ASSETS / "js").glob("*.js")):
+        sentences += sentences_of(path.read_text("utf-8"))
+    return list(dict.fromkeys(sentences + setting_sentences()))
+
+
+def template() -> str:
+    """What `app.md` of English shall hold."""
+    return "# The sentences of the pages\n\n" + "\n\n".join(f"## {sentence}" for sentence in collect()) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(template(), encoding="utf-8")
