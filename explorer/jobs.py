@@ -90,13 +90,20 @@ def known(key: Hashable) -> Job | None:
         return _jobs.get(key)
 
 
-def result_of(key: Hashable, make: Callable[[], Iterator[Progress[Any]]], what: str) -> Any:
+def result_of(
+    key: Hashable,
+    make: Callable[[], Iterator[Progress[Any]]],
+    what: str,
+    meanwhile: Callable[[Any], None] | None = None,
+) -> Any:
     """A job's result for a page: None while it is at work, with a bar and a button to stop it in its place.
 
     The page is drawn anew once it has ended. Give the panel enough room to stay where it is meanwhile.
 
     Args:
         what: is being done, for the bar ("Switching off one head after another").
+        meanwhile: draws, below the bar, what was found so far: None before anything was. It is called again and again,
+            while the job goes on.
     """
     found = known(key) or job(key, make)
     if found.problem or (found.ended and found.stopped):
@@ -110,15 +117,17 @@ def result_of(key: Hashable, make: Callable[[], Iterator[Progress[Any]]], what: 
         return None
     if found.ended:
         return found.result
-    _watch(found, what, f"stop_{hash(key)}")
+    _watch(found, what, f"stop_{hash(key)}", meanwhile)
     return None
 
 
 @st.fragment(run_every=_TICK)
-def _watch(found: Job, what: str, name: str) -> None:
+def _watch(found: Job, what: str, name: str, meanwhile: Callable[[Any], None] | None = None) -> None:
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         share = f"{found.share:.0%}" if found.begun else "waits for what others have asked for"
         st.progress(found.share, text=f"{what} ({share})")
         st.button("Stop", key=name, on_click=found.stop)
+    if meanwhile:
+        meanwhile(found.result)

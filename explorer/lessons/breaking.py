@@ -6,6 +6,7 @@ from math import exp, isfinite, log
 from typing import Any
 
 import streamlit as st
+from plotly import graph_objects as go
 
 from core.lessons.experiments import (
     EXPERIMENTS,
@@ -24,6 +25,7 @@ from core.training.schedule import fraction_at, learning_rate_at
 from explorer import state
 from explorer.charts.twins import by_place_figure, course_columns, courses_figure
 from explorer.charts.words import percent
+from explorer.components.growing_figure import growing_figure
 from explorer.jobs import Job, job, known
 from explorer.lessons.lab import Lab
 from explorer.lessons.step import Step
@@ -119,7 +121,7 @@ def _watch(found: Job, lab: Lab) -> None:
         told = shared(lab, "training", step=f"{min(done, outcome.steps):,}") if done else shared(lab, "ready")
         st.progress(found.share, text=told)
         st.button(shared(lab, "stop"), key="break_stop", on_click=found.stop)
-    _curves(outcome, lab, "break_live")
+    growing_figure(_figure(outcome, lab), key="break_live")
 
 
 def _stopped(found: Job, lab: Lab, key: Hashable, make: Callable) -> None:
@@ -262,8 +264,11 @@ def _table(outcome: Outcome, lab: Lab) -> str:
 
 
 def _curves(outcome: Outcome, lab: Lab, key: str) -> None:
-    figure = courses_figure(outcome, _names(lab), shared(lab, "guessing"), lab.vocab_size, current_palette())
-    chart(figure, key=key, numbers=lambda: course_columns(outcome), name=f"twins-{lab.step}")
+    chart(_figure(outcome, lab), key=key, numbers=lambda: course_columns(outcome), name=f"twins-{lab.step}")
+
+
+def _figure(outcome: Outcome, lab: Lab) -> go.Figure:
+    return courses_figure(outcome, _names(lab), shared(lab, "guessing"), lab.vocab_size, current_palette())
 
 
 def _names(lab: Lab) -> tuple[str, str]:

@@ -38,7 +38,11 @@ def test_both_twins_learn_before_ones_eyes_and_can_be_stopped(server, open_page)
     page.get_by_text("the broken twin's").click()
     page.get_by_text("nearly always the same character").click()
     page.locator(".st-key-break_run button").click()
-    expect(page.locator(".st-key-break_live .js-plotly-plot").first).to_be_visible()
+    live = page.locator(".st-key-break_live .js-plotly-plot")
+    expect(live).to_be_visible()
+    node = live.element_handle()
+    page.wait_for_function("node => node.data[0].x.length > 2", arg=node)  # two ticks later at least
+    assert node.evaluate("node => node.isConnected")  # still the same one, so a zoom into it stays
     page.locator(".st-key-break_stop button").click()
     expect(page.locator(".st-key-lesson_result")).to_contain_text("Stopped before they were done")
     page.locator(".st-key-break_again button").click()

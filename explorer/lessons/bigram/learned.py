@@ -1,6 +1,6 @@
 """The bigram of the lesson, trained beside the page, with its table as it was on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -34,11 +34,16 @@ class Learned:
 
 
 def learned(
-    lab: Lab, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE, steps: int = STEPS
+    lab: Lab, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE, steps: int = STEPS,
+    meanwhile: Callable[[Learned | None], None] | None = None,
 ) -> Learned | None:  # fmt: skip
-    """The model, trained on the lab's text; None, with a bar in its place, while it is being trained."""
+    """The model, trained on the lab's text; None, with a bar in its place, while it is being trained.
+
+    Args:
+        meanwhile: draws, below the bar, how far it has come (`explorer.jobs.result_of`).
+    """
     key = (*lab.key, "bigram", learning_rate, batch_size, steps)
-    found = result_of(key, lambda: _train(lab, learning_rate, batch_size, steps), lab.word("training"))
+    found = result_of(key, lambda: _train(lab, learning_rate, batch_size, steps), lab.word("training"), meanwhile)
     if found is not None:
         lab.found["learned"] = found
     return found

@@ -3,10 +3,12 @@
 import math
 
 import streamlit as st
+from plotly import graph_objects as go
 
 from core.lessons.learning import train_bigram
 from core.text.batches import random_batch
 from explorer.charts.loss import loss_columns, loss_figure
+from explorer.components.growing_figure import growing_figure
 from explorer.lessons.bigram.learned import BATCH_SIZE, LEARNING_RATE, STEPS, Learned, learned
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
@@ -29,12 +31,12 @@ def _draw(lab: Lab) -> bool:
         with right:
             batch = lab.value("batch", BATCH_SIZE, st.select_slider, lab.plain("control batch"), _BATCHES)
         with st.container(height=445, border=False):
-            found = learned(lab, rate, batch)
+            found = learned(lab, rate, batch, meanwhile=_growing)
             if found is None:
                 return False
             chart(
-                loss_figure(found.rows, vars(found.baselines), STEPS, current_palette(), height=400),
-                key="lesson_training", name="bigram-loss", numbers=lambda: loss_columns(found.rows),
+                _figure(found, 400), key="lesson_training", name="bigram-loss",
+                numbers=lambda: loss_columns(found.rows),
             )  # fmt: skip
         st.markdown(
             lab.say(
@@ -43,6 +45,15 @@ def _draw(lab: Lab) -> bool:
             )
         )  # fmt: skip
     return True
+
+
+def _growing(found: Learned | None) -> None:
+    growing_figure(_figure(found, 350), key="lesson_growing")
+
+
+def _figure(found: Learned | None, height: int) -> go.Figure:
+    rows, baselines = (list(found.rows), vars(found.baselines)) if found else ([], None)
+    return loss_figure(rows, baselines, STEPS, current_palette(), height=height)
 
 
 def against_counting(found: Learned) -> str:

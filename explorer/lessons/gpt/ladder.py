@@ -4,11 +4,13 @@ import math
 from itertools import pairwise
 
 import streamlit as st
+from plotly import graph_objects as go
 
 from core.lessons.ladder import RUNGS, Reached, climb, rung_configs
 from core.model.gpt import Block
 from core.training.work import exact_parameters
 from explorer.charts.gpt_lesson import drop_bars, ladder_chart
+from explorer.components.growing_figure import growing_figure
 from explorer.jobs import Job, job, known, result_of
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
@@ -46,19 +48,23 @@ def _draw(lab: Lab) -> bool:
 def _rising(lab: Lab, under_way: Job) -> None:
     """The rungs reached so far, drawn anew as they come."""
     if under_way.result:
-        _chart(lab, under_way.result)
+        growing_figure(_figure(lab, under_way.result), key="lesson_rising")
+
+
+def _figure(lab: Lab, reached: list[Reached]) -> go.Figure:
+    names = [rung.name for rung in reached]
+    to_come = [rung.name for rung in RUNGS if rung.name not in names]
+    return ladder_chart(
+        [lab.plain(name) for name in names], [rung.loss for rung in reached],
+        [not rung.trained for rung in reached], [rung.beside for rung in reached],
+        [lab.plain(name) for name in to_come], current_palette(),
+    )  # fmt: skip
 
 
 def _chart(lab: Lab, reached: list[Reached]) -> None:
     names = [rung.name for rung in reached]
-    to_come = [rung.name for rung in RUNGS if rung.name not in names]
     chart(
-        ladder_chart(
-            [lab.plain(name) for name in names], [rung.loss for rung in reached],
-            [not rung.trained for rung in reached], [rung.beside for rung in reached],
-            [lab.plain(name) for name in to_come], current_palette(),
-        ),
-        key="lesson_ladder", name="ladder",
+        _figure(lab, reached), key="lesson_ladder", name="ladder",
         numbers=lambda: {
             "rung": names, "validation loss": [rung.loss for rung in reached],
             "training loss": [rung.train_loss for rung in reached],
