@@ -1,5 +1,6 @@
 """Questions whose answer is computed, at the moment it is checked, from what the step works with."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,9 @@ import streamlit as st
 
 from explorer import state
 from explorer.lessons.lab import Lab
+
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+_DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 
 
 class Question(NamedTuple):
@@ -44,7 +48,7 @@ def draw_question(question: Question, lab: Lab) -> bool:
             )  # fmt: skip
         else:
             typed = st.text_input(lab.word("your_answer"), key=f"{key}-given", width=220, max_chars=40)
-            given = _number(typed)
+            given = number_typed(typed)
         if st.form_submit_button(lab.word("check"), key=f"{key}-check"):
             state.remember(kept, (lab.key, given))
             if given is None and not question.options:
@@ -76,14 +80,22 @@ def _shown(value: Any, question: Question, lab: Lab) -> str:
     return f"{value:,.2f}" if question.tolerance else f"{value:,.0f}"
 
 
-def _number(typed: str) -> float | None:
-    """A number as people type it: 4.17, 4,17 or 1,204; None for anything else."""
-    text = typed.strip().replace(" ", "")
-    whole, comma, rest = text.rpartition(",")
-    if comma:
-        text = whole.replace(",", "") + (rest if len(rest) == 3 and "." not in whole else "." + rest)
-    try:
-        number = float(text)
-    except ValueError:
+def number_typed(typed: str) -> float | None:
+    """A number as people type it: 4.17, 4,17, 0,125, 1,204 or 1/5; None for anything else.
+
+    A comma followed by three digits parts thousands where a number written so could have any: not in 0,125.
+    """
+    parts = [_decimal(part) for part in "".join(typed.split()).replace("−", "-").split("/")]
+    if None in parts or len(parts) > 2:
         return None
+    number = parts[0]
+    if len(parts) == 2:
+        if not parts[1]:
+            return None
+        number /= parts[1]
     return number if abs(number) < 1e18 else None
+
+
+def _decimal(text: str) -> float | None:
+    plain = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text.replace(",", ".")
+    return float(plain) if _DECIMAL.fullmatch(plain) else None

@@ -1,0 +1,35 @@
+"""Answers that are numbers are read as people type them."""
+
+import pytest
+
+from explorer.lessons.questions import number_typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("4.17", 4.17),
+        ("4,17", 4.17),
+        ("0,125", 0.125),
+        ("-0,125", -0.125),
+        (",125", 0.125),
+        ("1,204", 1204),
+        ("1,204.5", 1204.5),
+        ("1,204,567", 1204567),
+        ("1204,567", 1204.567),
+        (" 1 536 ", 1536),
+        ("−2", -2),
+        ("1/5", 0.2),
+        ("1 / 8", 0.125),
+        ("1e-3", 0.001),
+    ],
+)
+def test_a_number_is_read_as_people_type_it(typed, number):
+    assert number_typed(typed) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "ln 63", "1/0", "1/2/3", "/5", "1/", "1,2,3", "1.2.3", "nan", "inf", "1e99", "٣"]
+)
+def test_what_is_none_is_none(typed):
+    assert number_typed(typed) is None
