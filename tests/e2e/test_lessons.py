@@ -1,4 +1,4 @@
-"""The bigram lesson as a newcomer walks it, from the first step to the last."""
+"""The lessons of the lecture as a newcomer walks them, from the first step to the last."""
 
 import re
 
@@ -13,19 +13,26 @@ pytestmark = pytest.mark.e2e
 STEPS = LESSONS["bigram"]
 # What a newcomer might answer on Shakespeare's plays; the first and last rightly, the third not.
 ANSWERS = {"text": "·", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
+GPT_ANSWERS = {
+    "averaging": "1/5", "scaling": "16", "positions": "yes, it expects something else", "today": "1,536",
+    "likeliest": "always the likeliest",
+}  # fmt: skip
+A_RUNG_OF_LITTLE_HELP = "+ second block"  # in so short a training
+TRAINED = 240_000  # milliseconds for models to be trained beside others who train
 
 
-def see(page: Page, step: str) -> None:
+def see(page: Page, step: str, lesson: str = "bigram") -> None:
     """The step is drawn to its end, with whatever it computes."""
-    expect(page.get_by_role("heading", name=load_prose("bigram", step).title, exact=True)).to_be_visible()
-    expect(page).to_have_url(re.compile(rf"lesson=bigram&step={step}(&|$)"))
-    expect(page.locator(".st-key-lesson_question")).to_be_visible()  # drawn once nothing is being computed
+    expect(page.get_by_role("heading", name=load_prose(lesson, step).title, exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile(rf"lesson={lesson}&step={step}(&|$)"))
+    # The question is drawn once nothing is being computed.
+    expect(page.locator(".st-key-lesson_question")).to_be_visible(timeout=TRAINED if lesson == "gpt" else None)
     expect(page.locator(".stException, .stAlertContainer[kind=error]")).to_have_count(0)
 
 
 def answer(page: Page, given: str) -> None:
     question = page.locator(".st-key-lesson_question")
-    if re.fullmatch(r"[\d.]+", given):
+    if re.fullmatch(r"[\d.,/]+", given):
         question.get_by_role("textbox").fill(given)
         question.get_by_role("textbox").press("Enter")
     else:
@@ -83,3 +90,35 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
 
     walk(open_page(color_scheme="dark"), server)
     walk(open_page(width=390, height=844), server)
+
+
+def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/learn")
+    page.locator(".st-key-begin-gpt button").click()
+    told = page.locator(".st-key-lesson_question .stAlert")
+    for step in LESSONS["gpt"]:
+        if step == "ladder":  # its rungs are drawn as they come
+            expect(page.locator(".st-key-lesson_rising .js-plotly-plot")).to_be_visible(timeout=TRAINED)
+        see(page, step, "gpt")
+        if step in GPT_ANSWERS:
+            answer(page, GPT_ANSWERS[step])
+            expect(told).to_contain_text("Right.")
+        if step == "ladder":
+            answer(page, A_RUNG_OF_LITTLE_HELP)
+            expect(told).to_contain_text("Not quite.")
+            expect(page.locator(".st-key-lesson_drops .js-plotly-plot")).to_be_visible()
+            for part in ("one head", "full GPT"):
+                expect(page.locator(".st-key-lesson_parts")).to_contain_text(part)
+        if step != LESSONS["gpt"][-1]:
+            page.locator(".st-key-lesson_next button").click()
+    page.locator(".st-key-lesson_end button").click()
+    expect(page.locator(".st-key-path-gpt .path-here")).to_contain_text("go on here")
+
+    narrow = open_page(width=390, height=844)  # all models are known by now
+    narrow.goto(f"{server.url}/learn?lesson=gpt&step={LESSONS['gpt'][0]}")
+    for step in LESSONS["gpt"]:
+        see(narrow, step, "gpt")
+        narrow.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
+        if step != LESSONS["gpt"][-1]:
+            narrow.locator(".st-key-lesson_next button").click()
