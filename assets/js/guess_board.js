@@ -1,6 +1,7 @@
 /* A passage guessed on the keyboard. A field of one letter takes the keys, so that a phone shows its keyboard too.
-   data: { before, found: [shown], guesses: [how many each took, 0 if it was told], left, wrong: [shown],
-           words: { field, tried }, palettes } */
+   The page takes one key at a time; those pressed while it is busy wait here for their turn.
+   data: { before, found: [shown], guesses: [how many each took, 0 if it was told], left, wrong: [shown], note,
+           taken: number of the last key that the page has seen, words: { field, tried }, palettes } */
 export default function (component) {
   return mountOnce(component, (root) => {
     const above = element("div", "board-above");
@@ -16,30 +17,46 @@ export default function (component) {
     text.append(before, found, field, rest);
     root.append(above, text, tried);
     let latest = component;
-    let waiting = -Infinity; // the time at which a guess was sent that has not been answered yet
+    const keys = []; // pressed and not sent yet
+    let sent = null; // { letter, number } of the key that the page has not seen yet
+    let number = Date.now(); // of the last key: greater than any of an earlier visit's
+    let again = 0;
 
-    const send = (letter) => {
+    function sendNext() {
+      clearTimeout(again);
+      sent ??= keys.length ? { letter: keys.shift(), number: ++number } : null;
+      field.placeholder = sent ? { "\n": "⏎", " ": "·" }[sent.letter] ?? sent.letter : "";
+      if (!sent) return;
+      latest.setTriggerValue("guess", sent);
+      again = setTimeout(sendNext, 4000); // should it have been lost; a key seen twice counts once
+    }
+    function press(letter) {
       field.value = "";
-      if (performance.now() - waiting < 1500) return; // one after the other, and never stuck
-      waiting = performance.now();
-      latest.setTriggerValue("guess", letter);
-    };
+      keys.push(letter);
+      if (!sent) sendNext();
+    }
     field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter") return;
-      event.preventDefault();
-      send("\n");
+      if (event.key !== "Enter" && !event.repeat) return;
+      event.preventDefault(); // a key that is held down is one guess
+      if (!event.repeat) press("\n");
     });
-    field.addEventListener("input", () => {
-      const letter = [...field.value].pop();
-      if (letter) send(letter);
+    field.addEventListener("input", (event) => {
+      if (event.isComposing && !/[\p{L}\p{N}]/u.test(field.value)) return; // an accent, whose letter is still to come
+      for (const letter of [...field.value]) press(letter);
+    });
+    field.addEventListener("compositionend", () => {
+      for (const letter of [...field.value]) press(letter);
     });
     text.addEventListener("click", () => field.focus());
 
     return {
       update(next) {
         latest = next;
-        waiting = -Infinity;
         const { data } = next;
+        if (sent && data.taken === sent.number) {
+          sent = null;
+          sendNext();
+        }
         const palette = currentPalette(root, data.palettes);
         root.style.setProperty("--accent", palette.accent);
         root.style.setProperty("--bad", palette.bad);
@@ -64,9 +81,12 @@ export default function (component) {
           tried.append(element("span", "board-label", data.words.tried));
           for (const letter of data.wrong) tried.append(element("span", "board-wrong", letter));
         }
+        if (data.note) tried.append(element("span", "board-note", data.note));
         if (data.left && document.activeElement?.tagName !== "INPUT") field.focus({ preventScroll: true });
       },
-      destroy() {},
+      destroy() {
+        clearTimeout(again);
+      },
     };
   });
 }

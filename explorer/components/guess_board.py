@@ -1,20 +1,22 @@
 """A passage that is guessed letter by letter on the keyboard."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import streamlit as st
 
 from core.text.display import visible
+from explorer import state
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
 
+_TAKEN = "taken-"  # before the key: the number of the last key that was taken
 _board = component("guess_board", js=["mount.js", "guess_board.js"], css=["guess_board.css"])
 
 
 def guess_board(
     before: str, found: Sequence[str], guesses: Sequence[int], left: int, wrong: Sequence[str], *,
-    words: dict[str, str], key: str, on_guess: Callable[[str], None],
+    note: str, words: dict[str, str], key: str, on_guess: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Draw the passage as far as it is known.
 
@@ -24,6 +26,7 @@ def guess_board(
         guesses: how many each of those took; 0 for one that was given up.
         left: how many are still to be guessed.
         wrong: what was tried for the next one, and is wrong.
+        note: a sentence about the last key, or "".
         words: "field", the label of the field to type in; "tried", before what was tried.
         key: as of any widget; another game has another one.
         on_guess: called with each character typed, before the page is drawn anew.
@@ -36,6 +39,8 @@ def guess_board(
             "guesses": list(guesses),
             "left": left,
             "wrong": [visible(letter) for letter in wrong],
+            "note": note,
+            "taken": state.recall(_TAKEN + key),
             "words": words,
             "palettes": both_palettes(),
         },
@@ -44,6 +49,9 @@ def guess_board(
 
 
 def _typed(key: str, on_guess: Callable[[str], None]) -> None:
+    """Every key has a number: one that the browser has sent twice counts once."""
     typed = st.session_state[key].get("guess")
-    if isinstance(typed, str) and typed:
-        on_guess(typed[0])
+    letter, number = (typed.get("letter"), typed.get("number")) if isinstance(typed, Mapping) else (None, None)
+    if isinstance(letter, str) and letter and number != state.recall(_TAKEN + key):
+        state.remember(_TAKEN + key, number)
+        on_guess(letter[0])

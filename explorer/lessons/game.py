@@ -22,6 +22,7 @@ from core.lessons.shannon import (
 )
 from core.runs.folder import RunFolder, list_runs
 from core.text.corpora import catalogue, load_corpus
+from core.text.display import visible
 from core.text.split import split_point
 from explorer import service, state
 from explorer.charts.game import Player, player_columns, with_players
@@ -30,12 +31,14 @@ from explorer.components.guess_board import guess_board
 from explorer.curves import curve_rows
 from explorer.jobs import result_of
 from explorer.language import language
+from explorer.lessons.lab import MOST_CHARACTERS
 from explorer.text_cards import facts_of
 from explorer.ui import card, chart, current_palette, literal, show_error
 
 LENGTHS = (15, 30, 60, 100)
 MOST_PASSAGES = 9999
 _GAME = "shannon-game"
+_STRANGE = "shannon-strange"  # the game, and the key pressed last where the text does not have it
 
 
 def tell(part: str, **numbers: Any) -> str:
@@ -82,6 +85,7 @@ def _choose(shift: int | None = None) -> None:
 
 def keep(game: Game) -> None:
     """The game as it stands now."""
+    state.remember(_STRANGE, None)
     state.remember(_GAME, (state.recall(_GAME)[0], game))
 
 
@@ -101,6 +105,7 @@ def draw_board() -> None:
             [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)],
             length - done,
             game.wrong,
+            note=_strange(which),
             words={"field": tell("field"), "tried": tell("tried")},
             key=f"play-{'-'.join(map(str, which))}",
             on_guess=_guess,
@@ -111,7 +116,16 @@ def draw_board() -> None:
 
 
 def _guess(letter: str) -> None:
-    keep(state.recall(_GAME)[1].guess(letter))
+    which, game = state.recall(_GAME)
+    keep(game.guess(letter))
+    if letter not in game.alphabet:
+        state.remember(_STRANGE, (which, letter))
+
+
+def _strange(which: tuple) -> str:
+    """A sentence where the last key was none of the text's characters."""
+    game, letter = state.recall(_STRANGE) or (None, "")
+    return tell("strange", letter=visible(letter)) if game == which else ""
 
 
 def _tell() -> None:
@@ -141,6 +155,10 @@ def draw_result(name: str, game: Game) -> None:
         st.markdown(_told(game, plays), width=820)
     with card(tell("how"), key="play_how"):
         st.markdown(tell("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
+        fewer = len(set(load_corpus(name, service.home())[:MOST_CHARACTERS]))
+        if fewer < len(game.alphabet):
+            told = {"alphabet": len(game.alphabet), "read": f"{MOST_CHARACTERS:,}", "fewer": fewer}
+            st.caption(tell("how_alphabet", **told))
         st.markdown(_both_ways(game, plays))
     st.caption(tell("read on"))
 
