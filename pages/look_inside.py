@@ -5,6 +5,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from explorer import state
 from explorer.frames import MOST_SEEN
+from explorer.inside.births import watch_births
 from explorer.inside.moment import choose_moment, clock_of, open_moment
 from explorer.inside.sections import sections_of
 from explorer.inside.view import Inside, warn_of_columns
@@ -47,3 +48,4 @@ else:
             section.draw(Inside(folder, opened, prompt, clock))
     except ExplorerError as error:  # the run's text is gone, say
         show_error(error)
+watch_births(Inside(folder, opened, prompt, clock))

@@ -37,19 +37,23 @@ def births_key(inside: Inside) -> Hashable:
 def with_births(clock: Clock, inside: Inside) -> Clock:
     """The clock with the moments at which heads were born, once they are known; measured meanwhile where that is quick.
 
-    The page is drawn anew as soon as they are.
+    `watch_births` at the end of the page draws it anew as soon as they are.
     """
     if not isinstance(inside.model, GPT) or len(inside.folder.snapshots()) < 3:
         return clock
     found = known(births_key(inside))
     if found is None and not inside.large:
         found = job(births_key(inside), lambda: scores_over_time(inside))
-    if found is None or found.problem or found.stopped:
-        return clock
-    if not found.ended:
-        _wait_for(found)
+    if found is None or not found.ended or found.problem or found.stopped:
         return clock
     return replace(clock, births=born_heads(*found.result))
+
+
+def watch_births(inside: Inside) -> None:
+    """Put this at the end of a page: further up it would come and go, and push what is below it about."""
+    found = known(births_key(inside)) if inside.folder.snapshots() else None
+    if found and not found.ended:
+        _wait_for(found)
 
 
 @st.fragment(run_every=_TICK)
