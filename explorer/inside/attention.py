@@ -11,7 +11,8 @@ from explorer.inside import arithmetic, moving, whole
 from explorer.inside.moment import choose_other
 from explorer.inside.predictions import next_card
 from explorer.inside.view import Inside, choose_head, head_on_view, open_head
-from explorer.inside.words import head_in_words, heads_in_words, heads_seen_in_words
+from explorer.inside.words import head_in_words, heads_in_words, heads_seen_in_words, looks_title
+from explorer.language import say
 from explorer.ui import card, chart, current_palette, sentence
 from explorer.units import worded
 
@@ -39,8 +40,8 @@ def _still(inside: Inside) -> None:
     with (
         left,
         card(
-            "All heads",
-            "Each square is one head. Click one to open it.",
+            say("All heads"),
+            say("Each square is one head. Click one to open it."),
             more=heads_in_words(causal),
             key="card_heads",
         ),
@@ -56,8 +57,7 @@ def _still(inside: Inside) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             layer, head = choose_head(inside)
         pattern = patterns[layer, head]
-        which = "earlier letters" if causal else "letters"
-        title.markdown(worded(f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"))
+        title.markdown(worded(f"##### {looks_title(layer, head, causal)}"))
         st.caption(sentence(head_in_words(pattern, causal)))
         attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
         chart(

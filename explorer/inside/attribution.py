@@ -13,12 +13,14 @@ from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.inside.kept import kept
 from explorer.inside.tokens import MOST_OFFERED, choose_token, likeliest
 from explorer.inside.view import Inside
+from explorer.language import later, say
+from explorer.names import named
 from explorer.ui import card, chart, current_palette, literal, sentence
 from explorer.units import worded
 
 TOKEN, RIVAL = "said_token", "said_rival"
 _NOBODY, _AVERAGE = -1, -2  # among the rivals, beside tokens
-_MORE = (
+_MORE = later(
     "All parts of the model add to one long list of numbers, the residual stream, and the last layer reads the score "
     "(**logit**) of each letter off that list. So the score is a sum, and each part's share in it can be told: what "
     "speaks for the letter is orange, what speaks against it blue, and the black bar is all of them together. Against "
@@ -31,12 +33,12 @@ def draw(inside: Inside) -> None:
     """The shares of all parts in one next token's logit. A bigram has only one part, its table."""
     if not isinstance(inside.model, GPT):
         return
-    with card("Who said that?", more=_MORE, key="card_said"):
+    with card(say("Who said that?"), more=say(_MORE), key="card_said"):
         model, ids = inside.model, inside.prompt.ids
         offered = kept(model, ("next", *ids), lambda: likeliest(next_token_logits(model, ids)))
         left, right = st.columns(2)
         with left:
-            token = choose_token("The next letter", TOKEN, offered, inside.tokenizer, default=offered[0])
+            token = choose_token(say("The next letter"), TOKEN, offered, inside.tokenizer, default=offered[0])
         with right:
             against = _choose_rival(inside, offered, token)
         try:
@@ -47,8 +49,9 @@ def draw(inside: Inside) -> None:
         said = attribution_in_words(found, inside, against)
         st.caption(sentence(said))
         shares = found.shares()
+        felt = [(named(words), share) for words, share in _felt(shares)]
         chart(
-            attribution_bars(strongest(_felt(shares)), current_palette()),
+            attribution_bars(strongest(felt), current_palette()),
             key="said",
             numbers=lambda: {"part": [words for words, _ in shares], "share": [share for _, share in shares]},
             name="who-said-that",
@@ -61,13 +64,25 @@ def attribution_in_words(found: Attribution, inside: Inside, against: int | str)
     shares = sorted(found.shares(), key=lambda row: row[1])
     (lowest, least), (highest, most) = shares[0], shares[-1]
     token = f"'{visible(shown[found.token])}'"
-    what = {
-        "zero": f"give {token} a score of {signed(found.total)}",
-        "mean": f"lift {token} by {signed(found.total)} over the average letter",
-    }.get(against) or f"give {token} a lead of {signed(found.total)} over '{visible(shown[int(against)])}'"
-    spoke = f"most for it speaks {highest} ({signed(most)})" if most > 0 else "nothing speaks for it"
-    objected = f"most against it {lowest} ({signed(least)})" if least < 0 else "nothing against it"
-    return f"All parts together {what}; {spoke}, {objected}."
+    told = {"token": token, "score": signed(found.total)}
+    if against == "zero":
+        what = say("All parts together give {token} a score of {score}", **told)
+    elif against == "mean":
+        what = say("All parts together lift {token} by {score} over the average letter", **told)
+    else:
+        rival = f"'{visible(shown[int(against)])}'"
+        what = say("All parts together give {token} a lead of {score} over {rival}", rival=rival, **told)
+    spoke = (
+        say("most for it speaks {name} ({share})", name=named(highest), share=signed(most))
+        if most > 0
+        else say("nothing speaks for it")
+    )
+    objected = (
+        say("most against it {name} ({share})", name=named(lowest), share=signed(least))
+        if least < 0
+        else say("nothing against it")
+    )
+    return f"{what}; {spoke}, {objected}."
 
 
 def _felt(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -80,12 +95,10 @@ def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Liter
     choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
     if st.session_state.get(RIVAL) not in choices:
         st.session_state[RIVAL] = _NOBODY
-    tokens, own = (
-        inside.tokenizer.tokens,
-        {_NOBODY: "nothing (the score itself)", _AVERAGE: worded("the average letter")},
-    )
+    tokens = inside.tokenizer.tokens
+    own = {_NOBODY: say("nothing (the score itself)"), _AVERAGE: worded(say("the average letter"))}
     rival = st.selectbox(
-        "Compared with", choices, key=RIVAL, format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'"
+        say("Compared with"), choices, key=RIVAL, format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'"
     )
     if rival == token:
         return "zero"

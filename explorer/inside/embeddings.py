@@ -10,11 +10,12 @@ from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
 from explorer.components.time_machine import Clock
 from explorer.components.time_space import moving_space
-from explorer.inside.maps import held_over_time, laid_out, turned_alike
+from explorer.inside.maps import MOST_LAID_OUT, held_over_time, laid_out, turned_alike
 from explorer.inside.spaces import axes_card, places_card, stream_card
 from explorer.inside.view import Inside, within
 from explorer.inside.words import alike_in_words
 from explorer.jobs import result_of
+from explorer.language import later, say
 from explorer.ui import card, chart, current_palette, sentence
 from explorer.units import worded
 
@@ -24,7 +25,7 @@ MAP_HEIGHT = 500  # pixels
 MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
 NEIGHBOURS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
-_MAPS = (
+_MAPS = later(
     "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "
     "its broadest sides; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
     "neighbours together and gives up on the rest, so only closeness means something in it. **UMAP** (McInnes 2018), "
@@ -40,20 +41,21 @@ def draw(inside: Inside) -> None:
     left_out = inside.tokenizer.vocab_size - len(tokens)
     chosen = within(TOKEN, len(tokens), tokens.index("e") if "e" in tokens else 0)
     close = nearest(vectors, chosen, min(NEIGHBOURS, len(tokens) - 1))
+    note = say("Each letter is a list of numbers inside the model; those with similar lists lie close together.")
+    cut = say("{count} of the letters are left out.", count=f"{left_out:,}")
     left, right = st.columns([8, 4])
     with (
         left,
         card(
-            "Which letters does it treat alike?",
-            "Each letter is a list of numbers inside the model; those with similar lists lie close together."
-            + (f" {left_out:,} of the letters are left out." if left_out else ""),
-            more=_MAPS,
+            say("Which letters does it treat alike?"),
+            f"{note} {cut}" if left_out else note,
+            more=say(_MAPS),
             key="card_map",
         ),
     ):
         with st.container(horizontal=True, gap="medium"):
             method = st.segmented_control(
-                "Method",
+                say("Method"),
                 [_NAMES[method] for method in methods()],
                 default="PCA",
                 required=True,
@@ -61,10 +63,11 @@ def draw(inside: Inside) -> None:
                 label_visibility="collapsed",
             )
             dimensions = st.segmented_control(
-                "Dimensions", ["2D", "3D"], default="2D", required=True, key="map_dims", label_visibility="collapsed"
-            )
+                say("Dimensions"), ["2D", "3D"], default="2D", required=True, key="map_dims",
+                label_visibility="collapsed",
+            )  # fmt: skip
         if "umap" not in methods():
-            st.caption("UMAP, a third way to draw the map, is offered after `pip install umap-learn`.")
+            st.caption(say("UMAP, a third way to draw the map, is offered after `pip install umap-learn`."))
         flat = dimensions == "2D"
         near = [index for index, _ in close]
         if flat and inside.clock:
@@ -73,9 +76,13 @@ def draw(inside: Inside) -> None:
             _still_map(vectors, method, flat, shown, kinds, chosen, near)
     with (
         right,
-        card("Who are its neighbours?", "By cosine: 1 is the same direction, 0 is unrelated.", key="card_near"),
+        card(
+            say("Who are its neighbours?"), say("By cosine: 1 is the same direction, 0 is unrelated."), key="card_near"
+        ),
     ):
-        st.selectbox(worded("Letter"), range(len(tokens)), chosen, key=TOKEN, format_func=lambda index: shown[index])
+        st.selectbox(
+            worded(say("Letter")), range(len(tokens)), chosen, key=TOKEN, format_func=lambda index: shown[index]
+        )
         st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
         chart(
             neighbour_bars(
@@ -111,11 +118,14 @@ def _moving_map(
         how = _METHODS[method]
         moving = result_of(
             ("map", inside.folder.id, *inside.folder.moments()[-1:], how),
-            lambda: laid_out(inside, how, words),
-            worded(f"{method} arranges the letters, moment by moment"),
+            lambda: laid_out(inside, how),
+            worded(say("{method} arranges the letters, moment by moment", method=method)),
         )
         if moving is None:
             return
+        # Said here and not by the job, which serves visitors of all languages.
+        tables = dict(zip(*held_over_time(inside, MOST_LAID_OUT), strict=True))
+        moving = moving._replace(words=[words(tables[s].tokens) if s in tables else "" for s in moving.steps])
     picked = moving_space(
         clock,
         moving,
@@ -136,7 +146,8 @@ def _moving_map(
 def _still_map(
     vectors: np.ndarray, method: str, flat: bool, shown: list[str], kinds: list[str], chosen: int, near: list[int]
 ) -> None:
-    points = _project(vectors, method, 2 if flat else 3)
+    with st.spinner(say("Arranging the letters")):
+        points = _project(vectors, method, 2 if flat else 3)
     clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
     chart(
         embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbours=near),
@@ -150,12 +161,15 @@ def _still_map(
 def neighbours_in_words(token: str, close: list[tuple[str, float]]) -> str:
     """What is nearest to a token right now, and whether it stands out."""
     (first, cosine), *others = close
+    told = {"letter": token, "nearest": first, "cosine": f"{cosine:.2f}"}
     if cosine < 0.2:
-        return f"Nothing is really near '{token}' yet: '{first}' comes closest, with {cosine:.2f}."
-    told = f"Nearest to '{token}' is '{first}' ({cosine:.2f})"
+        return say("Nothing is really near '{letter}' yet: '{nearest}' comes closest, with {cosine}.", **told)
     if not others:
-        return f"{told}."
-    return f"{told}, {'clearly before' if cosine - others[0][1] > 0.1 else 'then'} '{others[0][0]}'."
+        return say("Nearest to '{letter}' is '{nearest}' ({cosine}).", **told)
+    told["second"] = others[0][0]
+    if cosine - others[0][1] > 0.1:
+        return say("Nearest to '{letter}' is '{nearest}' ({cosine}), clearly before '{second}'.", **told)
+    return say("Nearest to '{letter}' is '{nearest}' ({cosine}), then '{second}'.", **told)
 
 
 def _choose_clicked() -> None:
@@ -165,6 +179,6 @@ def _choose_clicked() -> None:
         st.session_state[TOKEN] = int(place[0] if isinstance(place, list) else place)
 
 
-@st.cache_data(max_entries=16, show_spinner="Arranging the letters")
+@st.cache_data(max_entries=16, show_spinner=False)
 def _project(vectors: np.ndarray, method: str, dimensions: int) -> np.ndarray:
     return project(vectors, _METHODS[method], dimensions, seed=1337)

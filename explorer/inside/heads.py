@@ -11,6 +11,8 @@ from explorer.inside.births import births_key, scores_over_time
 from explorer.inside.material import windows
 from explorer.inside.view import HEAD, LAYER, Inside, choose_head, head_on_view
 from explorer.jobs import result_of
+from explorer.language import later, say
+from explorer.names import named
 from explorer.ui import card, chart, current_palette, sentence
 
 PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer for large models
@@ -21,14 +23,14 @@ def draw(inside: Inside) -> None:
     pieces = windows(inside, count=FEWER_PIECES if inside.large else PIECES)
     tokens = inside.tokenizer.tokens
     scores = result_of(
-        ("heads", *inside.key), lambda: score_heads(inside.model, pieces, tokens), "Watching all heads read"
+        ("heads", *inside.key), lambda: score_heads(inside.model, pieces, tokens), say("Watching all heads read")
     )
     if scores is None:
         return
     names = name_heads(scores)
     left, right = st.columns([3, 2])
-    with left, card("What is each head for?", roles_in_words(names), more=_ROLES, key="card_roles"):
-        st.caption("Click a head to see all its scores.")
+    with left, card(say("What is each head for?"), roles_in_words(names), more=say(_ROLES), key="card_roles"):
+        st.caption(say("Click a head to see all its scores."))
         chart(
             roles_board(names, current_palette()),
             key="roles_board",
@@ -38,15 +40,20 @@ def draw(inside: Inside) -> None:
             selection_mode="points",
         )
     layer, head = head_on_view(inside)
-    with right, card(f"What is head {layer + 1}.{head + 1}?", key="card_role"):
+    with right, card(say("What is head {place}?", place=f"{layer + 1}.{head + 1}"), key="card_role"):
         with st.container(horizontal=True):
             layer, head = choose_head(inside)
         own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
         best = max(own, key=own.get)
-        named = names[layer][head].role is not None
+        told = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
         st.caption(
-            f"{'It is' if named else 'It has no clear habit; it is most'} a {ROLES[best]} head: {own[best]:.0%} of the "
-            "attention that it could give this way goes there."
+            say("It is a {role} head: {share} of the attention that it could give this way goes there.", **told)
+            if names[layer][head].role
+            else say(
+                "It has no clear habit; it is most a {role} head: {share} of the attention that it could give this way "
+                "goes there.",
+                **told,
+            )
         )
         chart(
             role_bars(own, current_palette()),
@@ -72,32 +79,40 @@ def _score_columns(scores: HeadScores) -> Columns:
 def roles_in_words(names: list[list]) -> str:
     """How many heads have a habit, and which is the clearest."""
     flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
-    named = [entry for entry in flat if entry[2].role]
-    if not named:
-        return "No head has a clear habit at this step. Train on, or look at a later step."
-    layer, head, name = max(named, key=lambda entry: entry[2].score)
-    return (
-        f"{len(named)} of {len(flat)} heads {'has' if len(named) == 1 else 'have'} a clear habit. The clearest: head "
-        f"{layer + 1}.{head + 1}, {name.words} ({name.score:.2f})."
-    )
+    able = [entry for entry in flat if entry[2].role]
+    if not able:
+        return say("No head has a clear habit at this step. Train on, or look at a later step.")
+    layer, head, name = max(able, key=lambda entry: entry[2].score)
+    told = {
+        "all": len(flat),
+        "place": f"{layer + 1}.{head + 1}",
+        "role": named(name.words),
+        "score": f"{name.score:.2f}",
+    }
+    if len(able) == 1:
+        return say("1 of {all} heads has a clear habit. The clearest: head {place}, {role} ({score}).", **told)
+    return say(
+        "{count} of {all} heads have a clear habit. The clearest: head {place}, {role} ({score}).",
+        count=len(able), **told,
+    )  # fmt: skip
 
 
 def _births_card(inside: Inside) -> None:
     if len(inside.folder.snapshots()) < 3:
         return
     with card(
-        "When was each head born?",
-        "A head is born at the step from which on it keeps a habit. The dotted line is the validation loss.",
+        say("When was each head born?"),
+        say("A head is born at the step from which on it keeps a habit. The dotted line is the validation loss."),
         key="card_births",
     ):
         role = st.segmented_control(
-            "Role", list(ROLES), default="previous_token", required=True, key="birth_role",
-            format_func=ROLES.__getitem__, label_visibility="collapsed",
+            say("Role"), list(ROLES), default="previous_token", required=True, key="birth_role",
+            format_func=lambda role: named(ROLES[role]), label_visibility="collapsed",
         )  # fmt: skip
         found = result_of(
             births_key(inside),
             lambda: scores_over_time(inside),
-            "Watching all heads at every step that was kept",
+            say("Watching all heads at every step that was kept"),
         )
         if found is None:
             return
@@ -106,7 +121,7 @@ def _births_card(inside: Inside) -> None:
         born = births(steps, over_time)
         measured = [row for row in curve_rows(inside.folder) if row.get("val_loss") is not None]
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
-        st.caption(sentence(births_in_words(born, ROLES[role])))
+        st.caption(sentence(births_in_words(born, named(ROLES[role]))))
         figure = births_figure(steps, over_time, born, losses, role, current_palette())
         heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*born.shape)]
         chart(
@@ -121,13 +136,18 @@ def births_in_words(born: np.ndarray, role: str) -> str:
     """Which head came first, and how many there are."""
     alive = np.argwhere(born >= 0)
     if not len(alive):
-        return f"No head keeps the habit “{role}” to the end."
+        return say("No head keeps the habit “{role}” to the end.", role=role)
     layer, head = min(alive.tolist(), key=lambda place: born[tuple(place)])
-    others = f" {len(alive)} heads keep it to the end." if len(alive) > 1 else ""
-    return f"The first {role} head is {layer + 1}.{head + 1}, born at step {born[layer, head]:,}.{others}"
+    told = {"role": role, "place": f"{layer + 1}.{head + 1}", "step": f"{born[layer, head]:,}"}
+    if len(alive) == 1:
+        return say("The first {role} head is {place}, born at step {step}.", **told)
+    return say(
+        "The first {role} head is {place}, born at step {step}. {count} heads keep it to the end.",
+        count=len(alive), **told,
+    )  # fmt: skip
 
 
-_ROLES = (
+_ROLES = later(
     "Each head is watched on pieces of text that the model was not trained on. **Previous token**: it looks one letter "
     "back. **Same token**: at earlier places of the same letter. **Start of text**: at the very first letter, often "
     "a way of resting. **Start of the word**: at the last space or new line. **Induction**: where a pattern repeats, "

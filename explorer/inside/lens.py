@@ -11,9 +11,11 @@ from explorer.charts.words import percent, room_for
 from explorer.inside import moving
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside
+from explorer.language import later, say
+from explorer.names import named
 from explorer.ui import card, chart, current_palette, sentence
 
-_MORE = (
+_MORE = later(
     "The **logit lens** (nostalgebraist 2020): the model is stopped after each block, and what it has so far goes "
     "straight to the last layer, as if the blocks above had nothing to add. A column is a letter that the model reads, "
     "a row is how far it has come, and the cell holds what it would say next, darker for surer. The orange ring marks "
@@ -33,7 +35,7 @@ def draw(inside: Inside) -> None:
     shown = [[[visible(inside.tokenizer.tokens[id]) for id in cell] for cell in row] for row in lens.ids.tolist()]
     read = inside.prompt.shown
     written = [*read, *(cell[0] for row in shown for cell in row)]
-    with card("What would it say after each block?", more=_MORE, key="card_lens"):
+    with card(say("What would it say after each block?"), more=say(_MORE), key="card_lens"):
         st.caption(sentence(lens_in_words(lens, shown, read)))
         chart(
             lens_heatmap(shown, lens.probabilities, lens.settled, read, current_palette()),
@@ -49,13 +51,24 @@ def lens_in_words(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> 
     last = len(read) - 1
     stage, answer = int(lens.settled[last]), shown[-1][last][0]
     names = stage_words(len(shown))
-    since = f"leads from {names[stage]} on" if stage else "leads from the embedding on, before any block"
-    before = f" (just before that it would have been '{shown[stage - 1][last][0]}')" if stage else ""
-    early = int((lens.settled < len(shown) - 1).sum())
-    return (
-        f"After '{read[last]}' its answer '{answer}' ({percent(float(lens.probabilities[-1, last, 0]))}) {since}"
-        f"{before}; of all {len(read)} answers here {early} stood before the last block."
-    )
+    told = {
+        "letter": read[last],
+        "answer": answer,
+        "share": percent(float(lens.probabilities[-1, last, 0])),
+        "count": len(read),
+        "early": int((lens.settled < len(shown) - 1).sum()),
+    }
+    if not stage:
+        return say(
+            "After '{letter}' its answer '{answer}' ({share}) leads from the embedding on, before any block; of all "
+            "{count} answers here {early} stood before the last block.",
+            **told,
+        )
+    return say(
+        "After '{letter}' its answer '{answer}' ({share}) leads from {stage} on (just before that it would have been "
+        "'{before}'); of all {count} answers here {early} stood before the last block.",
+        stage=named(names[stage]), before=shown[stage - 1][last][0], **told,
+    )  # fmt: skip
 
 
 def lens_columns(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> Columns:

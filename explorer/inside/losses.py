@@ -22,6 +22,7 @@ from explorer.inside.kept import kept
 from explorer.inside.material import material, windows
 from explorer.inside.view import Inside
 from explorer.jobs import result_of
+from explorer.language import later, say
 from explorer.ui import card, chart, current_palette, sentence, show_error
 from explorer.words import loss_in_words
 from explorer.written import foreseen_tokens
@@ -31,26 +32,29 @@ MOST_PIECES, FEWEST_PIECES = 512, 16
 _WORK = 2e10  # parameters times tokens: some seconds
 PASSAGE = 400  # tokens
 _PLURALS = {
-    "vowel": "vowels",
-    "consonant": "consonants",
-    "capital": "capitals",
-    "digit": "digits",
-    "punctuation": "punctuation marks",
-    "space": "spaces and line ends",
-    "other": "other signs",
+    "vowel": later("vowels"),
+    "consonant": later("consonants"),
+    "capital": later("capitals"),
+    "digit": later("digits"),
+    "punctuation": later("punctuation marks"),
+    "space": later("spaces and line ends"),
+    "other": later("other signs"),
 }
+_ONE = {"letters": later("letter"), "tokens": later("token")}
 
 
 def draw(inside: Inside) -> None:
     """The loss along the context, by kind of token, and on a passage token by token."""
     unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
     try:
-        with st.spinner("Reading the text ..."):
+        with st.spinner(say("Reading the text ...")):
             pieces = _pieces(inside)
     except TextError as error:
         show_error(error)
         return
-    losses = result_of(("losses", *inside.key), lambda: measured(inside, pieces), "Reading what it was not trained on")
+    losses = result_of(
+        ("losses", *inside.key), lambda: measured(inside, pieces), say("Reading what it was not trained on")
+    )
     if losses is not None:
         left, right = st.columns(2)
         with left:
@@ -72,27 +76,44 @@ def position_in_words(losses: np.ndarray, unit: str) -> str:
     """What reading more is worth, from the losses (T,) at each place."""
     line = smoothed(losses)
     first, last = float(line[0]), float(line[-1])
-    one = unit.removesuffix("s")
-    told = f"Knowing one {one} its loss is {first:.2f}, {loss_in_words(first, unit)}"
+    told = {"unit": say(_ONE[unit]), "loss": f"{first:.2f}", "choice": loss_in_words(first, unit)}
     if len(line) < 2:
-        return f"{told}."
+        return say("Knowing one {unit} its loss is {loss}, {choice}.", **told)
+    told |= {"count": f"{len(line):,}", "last": f"{last:.2f}"}
     gain = first - last
     if gain < 0.05:
-        return f"{told}; knowing {len(line):,} it is {last:.2f}: what stands further back does not help it."
+        return say(
+            "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}: what stands further back "
+            "does not help it.",
+            **told,
+        )
     enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
-    return (
-        f"{told}; knowing {len(line):,} it is {last:.2f}, {loss_in_words(last, unit)}. Nine tenths of that gain are "
-        f"there after {enough:,}."
-    )
+    return say(
+        "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}, {last_choice}. Nine tenths of "
+        "that gain are there after {enough}.",
+        last_choice=loss_in_words(last, unit), enough=f"{enough:,}", **told,
+    )  # fmt: skip
 
 
 def kinds_in_words(kinds: list[KindLoss], unit: str) -> str:
     """Which kind is hardest, and which costs most."""
     hardest, costly = max(kinds, key=lambda kind: kind.loss), max(kinds, key=lambda kind: kind.share)
-    told = f"Hardest to foresee are {_PLURALS[hardest.kind]} ({hardest.loss:.2f}, {loss_in_words(hardest.loss, unit)})"
+    told = {
+        "hardest": say(_PLURALS[hardest.kind]),
+        "loss": f"{hardest.loss:.2f}",
+        "choice": loss_in_words(hardest.loss, unit),
+        "share": percent(costly.share),
+    }
     if hardest.kind == costly.kind:
-        return f"{told}, and they make up most of the loss too: {percent(costly.share)}."
-    return f"{told}; most of the loss, {percent(costly.share)}, comes from {_PLURALS[costly.kind]}, as they are many."
+        return say(
+            "Hardest to foresee are {hardest} ({loss}, {choice}), and they make up most of the loss too: {share}.",
+            **told,
+        )
+    return say(
+        "Hardest to foresee are {hardest} ({loss}, {choice}); most of the loss, {share}, comes from {costly}, as they "
+        "are many.",
+        costly=say(_PLURALS[costly.kind]), **told,
+    )  # fmt: skip
 
 
 def _pieces(inside: Inside) -> Tensor:
@@ -104,11 +125,13 @@ def _pieces(inside: Inside) -> Tensor:
 def _position_card(losses: np.ndarray, unit: str) -> None:
     curve = loss_by_position(losses)
     with card(
-        "Does it help to have read more?",
-        more="The model reads pieces of text that it was not trained on. At the start of a piece it knows next to "
-        "nothing of what came before, further on it has read more. Each dot is the mean over "
-        f"{len(losses):,} pieces, the line their running mean. A line that goes on falling to its end says that a "
-        "longer context would help.",
+        say("Does it help to have read more?"),
+        more=say(
+            "The model reads pieces of text that it was not trained on. At the start of a piece it knows next to "
+            "nothing of what came before, further on it has read more. Each dot is the mean over {count} pieces, the "
+            "line their running mean. A line that goes on falling to its end says that a longer context would help.",
+            count=f"{len(losses):,}",
+        ),
         key="card_loss_position",
     ):
         st.caption(position_in_words(curve, unit))
@@ -124,10 +147,12 @@ def _kind_card(inside: Inside, losses: np.ndarray, pieces: Tensor) -> None:
     kinds = loss_by_kind(losses, pieces[:, 1:], inside.tokenizer.tokens)
     unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
     with card(
-        "Which letters are hard to foresee?",
-        more="The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
-        "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
-        "several characters counts as its first one.",
+        say("Which letters are hard to foresee?"),
+        more=say(
+            "The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
+            "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
+            "several characters counts as its first one."
+        ),
         key="card_loss_kind",
     ):
         st.caption(kinds_in_words(kinds, unit))
@@ -148,9 +173,11 @@ def _passage_card(inside: Inside, unit: str) -> None:
     turned = state.recall("loss_passage", 0)
     ids = _passage(inside, turned)
     with card(
-        "How does it fare on a passage that it never saw?",
-        more="A passage from the part of the text that was kept aside. Each letter is shaded by the probability that "
-        "the model gave it, having read what stands before it: point at one to see what else it considered there.",
+        say("How does it fare on a passage that it never saw?"),
+        more=say(
+            "A passage from the part of the text that was kept aside. Each letter is shaded by the probability that "
+            "the model gave it, having read what stands before it: point at one to see what else it considered there."
+        ),
         key="card_loss_passage",
     ):
         found = kept(inside.model, ("foreseen", *ids), lambda: foresight(inside.model, ids))
@@ -163,7 +190,7 @@ def _passage_card(inside: Inside, unit: str) -> None:
             key="loss_passage_text",
         )
         st.button(
-            "Another passage",
+            say("Another passage"),
             icon=":material/casino:",
             key="loss_passage_next",
             on_click=lambda: state.remember("loss_passage", turned + 1),
@@ -175,12 +202,25 @@ def passage_in_words(probabilities: list[float], shown: list[str]) -> str:
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
     before = "".join(shown[max(0, worst - 12) : worst])
-    after = f" after '{before}'" if before else ""
     sure = sum(p >= 0.5 for p in probabilities) / len(probabilities)
-    return (
-        f"Here its loss is {loss:.2f}; of {percent(sure)} of the {len(shown)} it was more than half sure. Its greatest "
-        f"surprise is '{shown[worst]}'{after} ({percent(probabilities[worst])})."
-    )
+    told = {
+        "loss": f"{loss:.2f}",
+        "sure": percent(sure),
+        "count": len(shown),
+        "letter": shown[worst],
+        "share": percent(probabilities[worst]),
+    }
+    if not before:
+        return say(
+            "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
+            "'{letter}' ({share}).",
+            **told,
+        )
+    return say(
+        "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
+        "'{letter}' after '{before}' ({share}).",
+        before=before, **told,
+    )  # fmt: skip
 
 
 def _passage(inside: Inside, turned: int) -> list[int]:

@@ -73,16 +73,15 @@ def turned_alike(
     return MovingMap(steps, np.stack([on_the_map(each, points[like]) for each in points]), list(map(words, tables)))
 
 
-def laid_out(inside: Inside, method: Method, words: Callable[[np.ndarray], str]) -> Iterator[Progress[MovingMap]]:
-    """The tokens at some moments by a method that lays out each anew, turned to lie like the moment after it."""
+def laid_out(inside: Inside, method: Method) -> Iterator[Progress[MovingMap]]:
+    """The tokens at some moments by a method that lays out each anew, turned to lie like the one after it; no words."""
     steps, held = held_over_time(inside, MOST_LAID_OUT)
     made: list[np.ndarray] = []
     for done, each in enumerate(reversed(held), start=1):
         points = project(each.tokens, method, seed=1337)
         made.append(align(points, made[-1]) if made else points)
         xy = np.stack([on_the_map(points, made[0]) for points in reversed(made)])
-        kept = held[-done:]
-        yield Progress(done, len(held), MovingMap(steps[-done:], xy, [words(each.tokens) for each in kept]))
+        yield Progress(done, len(held), MovingMap(steps[-done:], xy, []))
 
 
 def along_axes(

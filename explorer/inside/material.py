@@ -14,6 +14,7 @@ from core.text.corpora import load_corpus, text_hash
 from core.text.tokenizer import Tokenizer
 from explorer import service
 from explorer.inside.view import Inside
+from explorer.language import say
 
 MOST_KEPT = 2  # texts; one of five megabytes takes twenty
 
@@ -65,10 +66,13 @@ def _read(record: RunRecord, tokenizer: Tokenizer) -> Material:
     try:
         text = load_corpus(data.corpus, service.home())
     except TextError as error:
-        raise TextError(f"The text of this run cannot be read any more. {error}") from None
+        raise TextError(say("The text of this run cannot be read any more. {error}", error=error)) from None
     if record.corpus_hash not in (None, text_hash(text)):
         raise TextError(
-            f"The text {data.corpus!r} is no longer the one that this run learned from, so nothing is measured on it."
+            say(
+                "The text {name} is no longer the one that this run learned from, so nothing is measured on it.",
+                name=repr(data.corpus),
+            )
         )
     ids = from_numpy(tokenizer.encode_array(text)).to(int32)
     return Material(*split_ids(ids, data.val_fraction))

@@ -10,13 +10,12 @@ from explorer import service, state
 from explorer.components.time_machine import Clock, time_bar
 from explorer.inside.births import with_births
 from explorer.inside.view import Inside, head_of
+from explorer.language import say
 from explorer.prompt import read_prompt
 from explorer.run_choice import step_line
 from explorer.service import Opened
 from explorer.ui import literal, show_error
 from explorer.writing import LONGEST_PROMPT
-
-_NOTE = " · everything below is the model as it was then"
 
 
 def open_moment(folder: RunFolder) -> Opened:
@@ -58,19 +57,24 @@ def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> Non
         step_line(folder, opened.step)
         st.session_state["time_step"] = opened.step
         st.select_slider(
-            "Moment of the training",
+            say("Moment of the training"),
             sorted({*moments, opened.step}),
             key="time_step",
-            format_func=lambda step: f"step {step:,}",
+            format_func=lambda step: say("step {step}", step=f"{step:,}"),
             on_change=lambda: _view(st.session_state["time_step"], moments),
         )
         return
-    note = " · on the left" if state.run_beside() else _NOTE
+    note = say("on the left") if state.run_beside() else say("everything below is the model as it was then")
     with st.container(border=True, key="time_step"):
-        moved = time_bar(clock, steps=steps, note=note, key="time_bar")
+        moved = time_bar(clock, steps=steps, note=f" · {note}", key="time_bar")
     asked = state.step_on_view()
     if asked is not None and asked != opened.step:
-        st.caption(f"The weights of step {asked:,} were not kept: this is step {opened.step:,}, the nearest before it.")
+        st.caption(
+            say(
+                "The weights of step {asked} were not kept: this is step {step}, the nearest before it.",
+                asked=f"{asked:,}", step=f"{opened.step:,}",
+            )
+        )  # fmt: skip
     if moved:
         state.view_step(None if moved.newest else moved.step)
         st.rerun()
@@ -81,12 +85,12 @@ def choose_other(clock: Clock) -> Clock | None:
     runs = {folder.id: folder for folder in list_runs(service.home()) if folder.has_weights}
     st.session_state["compare_with"] = state.run_beside() if state.run_beside() in runs else None
     chosen = st.selectbox(
-        "Compare with",
+        say("Compare with"),
         [clock.run, *(id for id in runs if id != clock.run)],
         index=None,
         key="compare_with",
-        format_func=lambda id: "another moment of this run" if id == clock.run else runs[id].name,
-        placeholder="Compare with …",
+        format_func=lambda id: say("another moment of this run") if id == clock.run else runs[id].name,
+        placeholder=say("Compare with …"),
         label_visibility="collapsed",
         width=320,
         on_change=lambda: state.view_beside(st.session_state["compare_with"]),
@@ -98,14 +102,14 @@ def choose_other(clock: Clock) -> Clock | None:
     asked = state.step_beside()
     step = asked if asked in moments else moments[0] if chosen == clock.run else moments[-1]
     other = replace(clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments), births=())
-    name = "the same run" if chosen == clock.run else folder.name
+    name = say("the same run") if chosen == clock.run else folder.name
     if len(moments) < 2:
-        st.caption(f"On the right: {literal(name)} at step {step:,}.")
+        st.caption(say("On the right: {name} at step {step}.", name=literal(name), step=f"{step:,}"))
         return other
     with st.container(border=True, key="time_step_beside"):
-        note = f" · on the right, {name}"
+        note = say("on the right, {name}", name=name)
         same = chosen == clock.run
-        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside", same=same)
+        moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
     if moved:
         state.view_beside(chosen, moved.step)
     return other

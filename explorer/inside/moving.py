@@ -15,12 +15,13 @@ from explorer.components.time_machine import (
     moving_text,
 )
 from explorer.inside.view import Inside, choose_head, open_head
-from explorer.inside.words import heads_in_words
+from explorer.inside.words import heads_in_words, looks_title
+from explorer.language import later, say
 from explorer.ui import card
 from explorer.units import worded
 
 MAP_HEIGHT = 380  # pixels
-_LENS = (
+_LENS = later(
     "The **logit lens** (nostalgebraist 2020) asks the model to stop early: what stands in its stream after each block "
     "goes straight to the scores of the letters. Each column is a letter of the prompt, each row a stage, and a cell "
     "the letter that would be said next. A stronger shade is surer; a ring marks from where on the final answer leads."
@@ -53,14 +54,14 @@ def draw_beside(inside: Inside, clock: Clock, other: Clock) -> None:
 
 def next_letters(clock: Clock) -> None:
     """The likeliest next letters."""
-    with _card(clock, "What comes next?", key="card_next"):
+    with _card(clock, say("What comes next?"), key="card_next"):
         moving_next(clock, key=_key("next_token", clock))
 
 
 def _all_heads(inside: Inside, clock: Clock) -> None:
     more = heads_in_words(inside.config.causal)
-    note = "Each square is one head. Click one to open it."
-    with _card(clock, "All heads", note, more=more, key="card_heads"):
+    note = say("Each square is one head. Click one to open it.")
+    with _card(clock, say("All heads"), note, more=more, key="card_heads"):
         picked = moving_heads(clock, key=_key("inspect_board", clock))
         layers, heads = inside.config.n_layer, inside.config.n_head
         # A run beside it may have more heads; those are opened there alone, by the browser.
@@ -75,32 +76,32 @@ def _one_head(inside: Inside, clock: Clock) -> None:
         if clock.side == "a":  # one choice for both
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inside)
-        which = "earlier letters" if inside.config.causal else "letters"
-        question = f"##### Head {layer + 1}.{head + 1}: which {which} does each letter look at?"
-        title.markdown(worded(question))
+        title.markdown(worded(f"##### {looks_title(layer, head, inside.config.causal)}"))
         moving_head(clock, key=_key("inspect_heatmap", clock))
 
 
 def lens(clock: Clock) -> None:
     """What would be said after each block, at all places of the prompt."""
-    with _card(clock, "What would it say after each block?", more=_LENS, key="card_lens"):
+    with _card(clock, say("What would it say after each block?"), more=say(_LENS), key="card_lens"):
         moving_lens(clock, key=_key("inspect_lens", clock))
 
 
 def _mind(clock: Clock) -> None:
-    note = "The next letter as each block would have it; Predictions shows the same for every letter of the prompt."
-    with _card(clock, "When does it make up its mind?", note, more=_LENS, key="card_mind"):
+    note = say(
+        "The next letter as each block would have it; Predictions shows the same for every letter of the prompt."
+    )
+    with _card(clock, say("When does it make up its mind?"), note, more=say(_LENS), key="card_mind"):
         moving_mind(clock, key=_key("inspect_mind", clock))
 
 
 def _continuation(clock: Clock) -> None:
-    note = "Always with its likeliest letter, so that only training changes the text. Stronger is surer."
-    with _card(clock, "How would it go on?", note, key="card_written"):
+    note = say("Always with its likeliest letter, so that only training changes the text. Stronger is surer.")
+    with _card(clock, say("How would it go on?"), note, key="card_written"):
         moving_text(clock, key=_key("inspect_written", clock))
 
 
 def _letters(clock: Clock) -> None:
-    with _card(clock, "Which letters does it treat alike?", key="card_moving_map"):
+    with _card(clock, say("Which letters does it treat alike?"), key="card_moving_map"):
         moving_map(clock, height=MAP_HEIGHT, key=_key("inspect_map", clock))
 
 

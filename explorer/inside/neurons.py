@@ -18,6 +18,7 @@ from explorer.inside.kept import kept
 from explorer.inside.material import training_ids
 from explorer.inside.view import Inside, within
 from explorer.jobs import result_of
+from explorer.language import say
 from explorer.ui import card, chart, current_palette, literal, sentence, show_error
 
 LAYER, NEURON = "neuron_layer", "neuron"
@@ -34,12 +35,15 @@ def draw(inside: Inside) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         chosen, started = within(LAYER, layers), within(NEURON, width + 1, default=1)
         layer = st.selectbox(
-            "Layer", range(layers), chosen, key=LAYER, format_func=lambda layer: f"layer {layer + 1}", width=130
-        )
-        neuron = st.number_input(f"Neuron, 1 to {width:,}", 1, width, started, key=NEURON, width=170) - 1
+            say("Layer"), range(layers), chosen, key=LAYER, width=130,
+            format_func=lambda layer: say("layer {layer}", layer=layer + 1),
+        )  # fmt: skip
+        label = say("Neuron, 1 to {count}", count=f"{width:,}")
+        neuron = st.number_input(label, 1, width, started, key=NEURON, width=170) - 1
         st.button(
-            "Surprise me", icon=":material/casino:", key="neuron_surprise", on_click=_surprise, args=(layers, width)
-        )
+            say("Surprise me"), icon=":material/casino:", key="neuron_surprise", on_click=_surprise,
+            args=(layers, width),
+        )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:
         _texts_card(inside, layer, neuron)
@@ -55,20 +59,28 @@ def excitement_in_words(found: list[Excitement], shown: list[str]) -> str:
         shown: the token at each of the places found.
     """
     if not found or found[0].value <= 0:
-        return "Nothing in the texts that were read excites it: a dead neuron, or a very rare one."
+        return say("Nothing in the texts that were read excites it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)
     times = shown.count(most)
-    told = f"Its strongest is {found[0].value:.2f}, on '{shown[0]}'"
+    told = {"value": f"{found[0].value:.2f}", "letter": shown[0], "all": len(shown)}
     if times * 2 <= len(shown):
-        return f"{told}; the {len(shown)} strongest are on different letters, so it waits for more than one letter."
-    return f"{told}; {times} of its {len(shown)} strongest are on '{most}'."
+        return say(
+            "Its strongest is {value}, on '{letter}'; the {all} strongest are on different letters, so it waits for "
+            "more than one letter.",
+            **told,
+        )
+    return say(
+        "Its strongest is {value}, on '{letter}'; {count} of its {all} strongest are on '{other}'.",
+        count=times, other=most, **told,
+    )  # fmt: skip
 
 
 def writing_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, float]]) -> str:
     """What it speaks for and against."""
-    return (
-        f"When it fires it speaks for {', '.join(repr(token) for token, _ in raised[:3])} and against "
-        f"{', '.join(repr(token) for token, _ in lowered[:3])}."
+    return say(
+        "When it fires it speaks for {raised} and against {lowered}.",
+        raised=", ".join(repr(token) for token, _ in raised[:3]),
+        lowered=", ".join(repr(token) for token, _ in lowered[:3]),
     )
 
 
@@ -78,14 +90,17 @@ def _surprise(layers: int, width: int) -> None:
 
 def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
     with card(
-        "What excites it?",
-        more="A **neuron** is one number in the wide middle of a feed-forward layer, computed for every letter; where "
-        "it is large, the neuron *fires*. These are the places in the training text at which this one fires most, with "
-        "the letter ringed; a darker shade is a stronger activation. (Geva 2021: feed-forward layers as memories.)",
+        say("What excites it?"),
+        more=say(
+            "A **neuron** is one number in the wide middle of a feed-forward layer, computed for every letter; where "
+            "it is large, the neuron *fires*. These are the places in the training text at which this one fires most, "
+            "with the letter ringed; a darker shade is a stronger activation. (Geva 2021: feed-forward layers as "
+            "memories.)"
+        ),
         key="card_neuron_texts",
     ):
         try:
-            with st.spinner("Reading the text ..."):
+            with st.spinner(say("Reading the text ...")):
                 pieces = _pieces(inside)
         except TextError as error:
             show_error(error)
@@ -93,7 +108,7 @@ def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
         found = result_of(
             ("neuron", *inside.key, layer, neuron),
             lambda: exciting_texts(inside.model, pieces, layer, neuron, _TEXTS),
-            f"Reading {len(pieces):,} pieces of the text",
+            say("Reading {count} pieces of the text", count=f"{len(pieces):,}"),
         )
         if found is None:
             return
@@ -111,33 +126,41 @@ def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
             )
             for place in found
         ]
-        marked_text(rows, note="Point at a letter to see the neuron's activation there.", key="neuron_texts")
+        marked_text(rows, note=say("Point at a letter to see the neuron's activation there."), key="neuron_texts")
 
 
 def _prompt_card(inside: Inside, layer: int, neuron: int) -> None:
     ids = inside.prompt.ids
     name = f"blocks.{layer}.mlp.hook_post"
-    with card("How does it see your prompt?", key="card_neuron_prompt"):
+    with card(say("How does it see your prompt?"), key="card_neuron_prompt"):
         values = kept(inside.model, (name, *ids), lambda: record(inside.model, ids, [name])[name])[:, neuron]  # (T,)
         strongest = int(values.argmax())
         st.caption(
             sentence(
-                f"Over your prompt it goes from {values.min():.2f} to {values.max():.2f}, the most at "
-                f"'{inside.prompt.shown[strongest]}', letter {strongest + 1}."
+                say(
+                    "Over your prompt it goes from {least} to {most}, the most at '{letter}', letter {number}.",
+                    least=f"{values.min():.2f}",
+                    most=f"{values.max():.2f}",
+                    letter=inside.prompt.shown[strongest],
+                    number=strongest + 1,
+                )
             )
         )
         marked_text(
             [_row(inside.prompt.tokens, values, max(1e-6, float(values.max())), "", strongest)],
-            note="Point at a letter to see the neuron's activation there.",
+            note=say("Point at a letter to see the neuron's activation there."),
             key="neuron_prompt",
         )
 
 
 def _writing_card(inside: Inside, layer: int, neuron: int) -> None:
     with card(
-        "What does it say when it fires?",
-        more="When a neuron fires it adds its own direction to the residual stream. Read straight by the last layer, "
-        "that raises the logits of some letters and lowers those of others; what later blocks make of it is left out.",
+        say("What does it say when it fires?"),
+        more=say(
+            "When a neuron fires it adds its own direction to the residual stream. Read straight by the last layer, "
+            "that raises the logits of some letters and lowers those of others; what later blocks make of it is left "
+            "out."
+        ),
         key="card_neuron_writing",
     ):
         try:

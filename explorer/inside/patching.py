@@ -19,6 +19,8 @@ from explorer.inside.kept import kept
 from explorer.inside.tokens import choose_token, likeliest
 from explorer.inside.view import Inside
 from explorer.jobs import known, result_of
+from explorer.language import later, say
+from explorer.names import named
 from explorer.prompt import NEWLINE_SIGN, Prompt, read_prompt
 from explorer.ui import card, chart, current_palette, literal, sentence, show_error
 
@@ -27,8 +29,8 @@ WHAT, ANSWER, RIVAL = "patch_what", "patch_answer", "patch_rival"
 _MADE = "made_prompt_2"  # the second prompt as it was proposed, to be proposed anew with another first one
 _BACK = 3  # places from the end at which the proposal changes a letter
 _TRIED = 20  # replacements for it
-_PARTS = {"Stream": "stream", "Attention": "attention", "Feed-forward": "mlp"}
-_MORE = (
+_PARTS = {later("Stream"): "stream", later("Attention"): "attention", later("Feed-forward"): "mlp"}
+_MORE = later(
     "**Activation patching**: the model reads the second prompt, but at one place and one height of the model it is "
     "given what it computed for the *first* prompt there. If its answer then moves back to that of the first prompt, "
     "the difference between the two passes through this very cell. Orange is how far the answer moves back (all the "
@@ -39,21 +41,22 @@ _MORE = (
 
 def draw(inside: Inside) -> None:
     """Two prompts, what is swapped between them, and the map of how far each swap moves the answer."""
-    with card("Where in the model does the difference between two prompts sit?", more=_MORE, key="card_patching"):
+    title = say("Where in the model does the difference between two prompts sit?")
+    with card(title, more=say(_MORE), key="card_patching"):
         _propose(inside)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
             typed = st.text_input(
-                "Second prompt, equally long",
+                say("Second prompt, equally long"),
                 st.session_state.get(OTHER, ""),
                 key=OTHER,
-                placeholder="Type ⏎ for a new line",
+                placeholder=say("Type ⏎ for a new line"),
             )
         with right:
             parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
             if st.session_state.get(WHAT) not in parts:
                 st.session_state[WHAT] = parts[0]
-            chosen = st.segmented_control("Swap", parts, required=True, key=WHAT)
+            chosen = st.segmented_control(say("Swap"), parts, required=True, key=WHAT, format_func=say)
         other = read_prompt(typed, inside.tokenizer, min(inside.model.block_size, MOST_SEEN))
         if other.notes:
             st.info(literal(" ".join(other.notes)))
@@ -72,9 +75,9 @@ def _map(inside: Inside, other: Prompt, what: str, answer: int, rival: int) -> N
         return patch_map(model, clean.ids, corrupted.ids, what, answer, rival)
 
     key = ("patching", *inside.key, tuple(clean.ids), tuple(corrupted.ids), what, answer, rival)
-    if inside.large and known(key) is None and not st.button("Swap every place (takes minutes)", key="patch_go"):
+    if inside.large and known(key) is None and not st.button(say("Swap every place (takes minutes)"), key="patch_go"):
         return
-    found = result_of(key, work, "Swapping one place after another")
+    found = result_of(key, work, say("Swapping one place after another"))
     if found is None:
         return
     st.caption(sentence(map_in_words(found, what, clean.shown, corrupted.shown)))
@@ -82,7 +85,7 @@ def _map(inside: Inside, other: Prompt, what: str, answer: int, rival: int) -> N
     chart(
         patch_heatmap(
             found.moved,
-            found.rows,
+            list(map(named, found.rows)),
             clean.shown,
             corrupted.shown,
             (visible(tokens[answer]), visible(tokens[rival])),
@@ -101,22 +104,33 @@ def map_in_words(found: PatchMap, what: str, clean: list[str], corrupted: list[s
     if what != "stream":
         row, place = np.unravel_index(int(np.nanargmax(found.moved)), found.moved.shape)
         moved = f"{found.moved[row, place]:.0%}".replace("%", " %")
-        half = "attention" if what == "attention" else "the feed-forward half"
-        return (
-            f"Of {half} alone, block {row + 1} at '{clean[place]}' (place {place + 1}) moves the answer most: {moved} "
-            "of the way back."
+        told = {"block": row + 1, "letter": clean[place], "place": place + 1, "share": moved}
+        if what == "attention":
+            return say(
+                "Of attention alone, block {block} at '{letter}' (place {place}) moves the answer most: {share} of the "
+                "way back.",
+                **told,
+            )
+        return say(
+            "Of the feed-forward half alone, block {block} at '{letter}' (place {place}) moves the answer most: "
+            "{share} of the way back.",
+            **told,
         )
     differing = [place for place in range(len(clean)) if clean[place] != corrupted[place]]
-    where = ", ".join(f"'{clean[place]}' (place {place + 1})" for place in differing[:3])
-    where += f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+    where = ", ".join(
+        say("'{letter}' (place {place})", letter=clean[place], place=place + 1) for place in differing[:3]
+    )
+    if len(differing) > 3:
+        where = say("{places} and {count} more", places=where, count=len(differing) - 3)
     if differing == [last]:
-        return "The prompts differ only in the last letter, so all of the difference sits there from the start."
+        return say("The prompts differ only in the last letter, so all of the difference sits there from the start.")
     arrived = found.moved[:, last] >= 0.5
     stage = next(row for row in range(len(arrived)) if arrived[row:].all())  # the very last is always all the way back
-    return (
-        f"The prompts differ at {where}; most of what that means for the answer has reached the last letter, '"
-        f"{clean[last]}', {found.rows[stage]}."
-    )
+    return say(
+        "The prompts differ at {places}; most of what that means for the answer has reached the last letter, "
+        "'{letter}', {stage}.",
+        places=where, letter=clean[last], stage=named(found.rows[stage]),
+    )  # fmt: skip
 
 
 def _choose_answers(inside: Inside, other: Prompt) -> tuple[int, int]:
@@ -131,14 +145,16 @@ def _choose_answers(inside: Inside, other: Prompt) -> tuple[int, int]:
     left, right = st.columns(2)
     with left:
         answer = choose_token(
-            "Answer to the first", ANSWER, _with(found.answer, offered[0]), inside.tokenizer, default=found.answer
-        )
+            say("Answer to the first"), ANSWER, _with(found.answer, offered[0]), inside.tokenizer,
+            default=found.answer,
+        )  # fmt: skip
     with right:
         rival = choose_token(
-            "Answer to the second", RIVAL, _with(found.rival, offered[1]), inside.tokenizer, default=found.rival
-        )
+            say("Answer to the second"), RIVAL, _with(found.rival, offered[1]), inside.tokenizer,
+            default=found.rival,
+        )  # fmt: skip
     if answer == rival:
-        raise PromptError("Choose two different answers: the map shows how one gives way to the other.")
+        raise PromptError(say("Choose two different answers: the map shows how one gives way to the other."))
     # Raises where the two tell the prompts no more apart than before.
     kept(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
     return answer, rival

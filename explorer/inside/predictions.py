@@ -14,6 +14,7 @@ from explorer.inside.kept import kept
 from explorer.inside.moving import next_letters
 from explorer.inside.view import Inside
 from explorer.inside.words import next_in_words
+from explorer.language import say
 from explorer.ui import card, chart, current_palette, sentence
 from explorer.written import WrittenToken, foreseen_tokens
 
@@ -38,12 +39,12 @@ def foreseen_card(inside: Inside) -> None:
     """How well each letter of the prompt itself was foreseen."""
     prompt = inside.prompt
     with card(
-        "Did it see your prompt coming?",
-        "Each letter is shaded by how likely the model held it, having read only what stands before it.",
+        say("Did it see your prompt coming?"),
+        say("Each letter is shaded by how likely the model held it, having read only what stands before it."),
         key="card_foreseen",
     ):
         if len(prompt.ids) < 2:
-            st.caption(sentence("Type at least two letters."))
+            st.caption(sentence(say("Type at least two letters.")))
             return
         tokens = foreseen(inside)
         st.caption(sentence(foreseen_in_words([token["p"] for token in tokens], prompt.shown[1:])))
@@ -59,16 +60,16 @@ def foreseen_in_words(probabilities: list[float], shown: list[str]) -> str:
     """How well the letters were foreseen, and which surprised most."""
     worst = int(np.argmin(probabilities))
     right = sum(p >= 0.5 for p in probabilities)
-    return (
-        f"It was more than half sure of {right} of {len(shown)}; '{shown[worst]}' surprised it most, with "
-        f"{percent(probabilities[worst])}."
-    )
+    return say(
+        "It was more than half sure of {right} of {count}; '{letter}' surprised it most, with {share}.",
+        right=right, count=len(shown), letter=shown[worst], share=percent(probabilities[worst]),
+    )  # fmt: skip
 
 
 def next_card(inside: Inside, count: int) -> None:
     """The likeliest next tokens, as bars."""
     tokens = inside.tokenizer.tokens
-    with card("What comes next?", key="card_next"):
+    with card(say("What comes next?"), key="card_next"):
         shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
         probabilities = next_token_probabilities(inside.model, inside.prompt.ids)
         best = np.argsort(-probabilities, kind="stable")[:2]

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from core.model import GPT, Bigram
 from explorer.inside import attention, embeddings, heads, losses, neurons, patching, predictions, surgery, table, text
 from explorer.inside.view import Inside
+from explorer.language import later
 
 
 class Section(NamedTuple):
-    """One section: its name on the page and in the address, and what draws it."""
+    """One section: its name in the address and, said, on the page, and what draws it."""
 
     name: str
     draw: Callable[[Inside], None]
@@ -20,16 +21,16 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section("Attention", attention.draw, bigram=False, shares=True),
-    Section("Heads", heads.draw, bigram=False, prompt=False, shares=True),
-    Section("Table", table.draw, gpt=False, prompt=False),
-    Section("Predictions", predictions.draw),
-    Section("Embeddings", embeddings.draw, prompt=False),
-    Section("Surgery", surgery.draw, bigram=False),
-    Section("Patching", patching.draw, bigram=False),
-    Section("Neurons", neurons.draw, bigram=False),
-    Section("Losses", losses.draw, prompt=False),
-    Section("Text", text.draw),
+    Section(later("Attention"), attention.draw, bigram=False, shares=True),
+    Section(later("Heads"), heads.draw, bigram=False, prompt=False, shares=True),
+    Section(later("Table"), table.draw, gpt=False, prompt=False),
+    Section(later("Predictions"), predictions.draw),
+    Section(later("Embeddings"), embeddings.draw, prompt=False),
+    Section(later("Surgery"), surgery.draw, bigram=False),
+    Section(later("Patching"), patching.draw, bigram=False),
+    Section(later("Neurons"), neurons.draw, bigram=False),
+    Section(later("Losses"), losses.draw, prompt=False),
+    Section(later("Text"), text.draw),
 )
 
 

@@ -15,6 +15,8 @@ from explorer.components.time_space import moving_space
 from explorer.inside.kept import kept
 from explorer.inside.maps import along_axes, held_over_time, turned_alike
 from explorer.inside.view import Inside, within
+from explorer.language import later, say
+from explorer.names import named
 from explorer.ui import card, chart, current_palette, literal, sentence
 from explorer.units import unit
 
@@ -33,18 +35,21 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
     tokens = inside.tokenizer.tokens[: len(vectors)]
     numbers = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     with card(
-        "Where do letters lie between two groups of your choice?",
-        more="A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
-        "group, 1 the mean of the second, and all other letters fall where they fall. If small letters and their "
-        "capitals differ in one direction only, all capitals lie near 1.",
+        say("Where do letters lie between two groups of your choice?"),
+        more=say(
+            "A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
+            "group, 1 the mean of the second, and all other letters fall where they fall. If small letters and their "
+            "capitals differ in one direction only, all capitals lie near 1."
+        ),
         key="card_axes",
     ):
         groups, strange = [], ""
-        for name, pair in zip(("Across", "Up"), _AXES, strict=True):
-            for column, end, default in zip(st.columns(2), ("from", "to"), pair, strict=True):
+        for name, pair in zip((later("Across"), later("Up")), _AXES, strict=True):
+            for column, end, default in zip(st.columns(2), (later("from"), later("to")), pair, strict=True):
                 with column:
                     begin = " ".join(default) if unit() == "tokens" else default
-                    typed = st.text_input(f"{name}, {end}", begin, key=f"axis_{name}_{end}".lower(), max_chars=80)
+                    label, key = f"{say(name)}, {say(end)}", f"axis_{name}_{end}".lower()
+                    typed = st.text_input(label, begin, key=key, max_chars=80)
                 letters = list(dict.fromkeys(typed.split() if unit() == "tokens" else typed))
                 groups.append([numbers[letter] for letter in letters if letter in numbers])
                 strange += "".join(letter for letter in letters if letter not in numbers)
@@ -52,14 +57,13 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
         try:
             points = own_axes(vectors, ends)
         except ValueError:
-            st.info("Each axis needs letters that the model knows at both ends, and other ones at either end.")
+            st.info(say("Each axis needs letters that the model knows at both ends, and other ones at either end."))
             return
         shown = [visible(token) for token in tokens]
-        left_out = f"Left out, as the model has no such letters here: {strange}." if strange else ""
         names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
         kinds = [kind_of(token) for token in tokens]
-        if left_out:
-            st.caption(sentence(left_out))
+        if strange:
+            st.caption(sentence(say("Left out, as the model has no such letters here: {letters}.", letters=strange)))
         if inside.clock:
             steps, held = held_over_time(inside)
             moving = along_axes(
@@ -82,14 +86,24 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
 def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: list[str]) -> str:
     """Whether the first axis keeps its two groups apart, and who of the others lies furthest along it."""
     start, end = places[ends[0]], places[ends[1]]
-    apart = "keeps its two groups apart" if start.max() < end.min() else "does not keep its two groups quite apart"
+    apart = start.max() < end.min()
     others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
+    if not others and apart:
+        return say("The first axis keeps its two groups apart.")
     if not others:
-        return f"The first axis {apart}."
+        return say("The first axis does not keep its two groups quite apart.")
     furthest = max(others, key=lambda index: places[index])
-    return (
-        f"The first axis {apart}; of all other letters '{shown[furthest]}' lies furthest along it "
-        f"({places[furthest]:.2f})."
+    told = {"letter": shown[furthest], "place": f"{places[furthest]:.2f}"}
+    if apart:
+        return say(
+            "The first axis keeps its two groups apart; of all other letters '{letter}' lies furthest along it "
+            "({place}).",
+            **told,
+        )
+    return say(
+        "The first axis does not keep its two groups quite apart; of all other letters '{letter}' lies furthest along "
+        "it ({place}).",
+        **told,
     )
 
 
@@ -99,17 +113,19 @@ def stream_card(inside: Inside) -> None:
     if len(ids) < 3:
         return
     with card(
-        "What becomes of your prompt's letters on their way up?",
-        more="After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
-        "only what it is and where it stands, later what the model makes of it. The same letter at two places begins "
-        "at nearly one point, and moves apart as it takes in what stands before it. "
-        "Drawn by PCA, at each stage anew; along the training, in the directions of the last step.",
+        say("What becomes of your prompt's letters on their way up?"),
+        more=say(
+            "After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
+            "only what it is and where it stands, later what the model makes of it. The same letter at two places "
+            "begins at nearly one point, and moves apart as it takes in what stands before it. Drawn by PCA, at each "
+            "stage anew; along the training, in the directions of the last step."
+        ),
         key="card_stream",
     ):
         stream = kept(inside.model, ("stream", *ids), lambda: residual_stream(inside.model, ids))  # (L + 1, T, C)
-        words = stage_words(len(stream))
+        words = list(map(named, stage_words(len(stream))))
         within(_STAGE, len(stream))
-        stage = st.select_slider("Stage", range(len(stream)), key=_STAGE, format_func=words.__getitem__)
+        stage = st.select_slider(say("Stage"), range(len(stream)), key=_STAGE, format_func=words.__getitem__)
         shown = inside.prompt.shown
         if inside.clock:
             steps, held = held_over_time(inside)
@@ -137,20 +153,22 @@ def stream_in_words(stream: np.ndarray, stage: int, ids: list[int]) -> str:
     same = np.equal.outer(ids, ids) & ~np.eye(len(ids), dtype=bool)
     other = ~np.equal.outer(ids, ids)
     if not same.any() or not other.any():
-        return "No letter stands in your prompt twice; type one that repeats, to see equal letters move apart."
-    return (
-        f"Here the same letter at two places has a cosine of {alike[same].mean():.2f} on average, different letters "
-        f"{alike[other].mean():.2f}."
-    )
+        return say("No letter stands in your prompt twice; type one that repeats, to see equal letters move apart.")
+    return say(
+        "Here the same letter at two places has a cosine of {same} on average, different letters {other}.",
+        same=f"{alike[same].mean():.2f}", other=f"{alike[other].mean():.2f}",
+    )  # fmt: skip
 
 
 def places_card(inside: Inside) -> None:
     """How alike the places of the context are to the model."""
     with card(
-        "Which places of the context are alike?",
-        more="A model with a table of places adds one list of numbers for *where* a letter stands. This is the cosine "
-        "of any two: a bright band along the diagonal says that neighbouring places are alike, so the model can tell "
-        "*near* from *far*. It is learned, place by place, from nothing.",
+        say("Which places of the context are alike?"),
+        more=say(
+            "A model with a table of places adds one list of numbers for *where* a letter stands. This is the cosine "
+            "of any two: a bright band along the diagonal says that neighbouring places are alike, so the model can "
+            "tell *near* from *far*. It is learned, place by place, from nothing."
+        ),
         key="card_places",
     ):
         try:
@@ -159,18 +177,19 @@ def places_card(inside: Inside) -> None:
             st.info(literal(str(error)))
             return
         how = st.segmented_control(
-            "Drawn as", ["Likeness", "Map"], default="Likeness", required=True, key="places_how",
-            label_visibility="collapsed",
+            say("Drawn as"), [later("Likeness"), later("Map")], default="Likeness", required=True, key="places_how",
+            format_func=say, label_visibility="collapsed",
         )  # fmt: skip
         stride = -(-len(vectors) // MOST_PLACES)
         places = list(range(1, len(vectors) + 1, stride))
         alike = cosines(vectors[::stride])
-        thinned = f" Every {stride}th place is drawn." if stride > 1 else ""
+        thinned = say("Every {stride}th place is drawn.", stride=stride)
         names = [str(place) for place in places]
         if how == "Map":
             _places_map(inside, vectors[::stride], stride, names)
             return
-        st.caption(sentence(places_in_words(cosines(vectors)) + thinned))
+        told = places_in_words(cosines(vectors))
+        st.caption(sentence(f"{told} {thinned}" if stride > 1 else told))
         chart(
             cosine_heatmap(alike, places, current_palette()),
             key="places_map",
@@ -200,8 +219,14 @@ def _places_map(inside: Inside, vectors: np.ndarray, stride: int, names: list[st
 def places_in_words(alike: np.ndarray, stride: int = 1) -> str:
     """How fast likeness falls with distance, from cosines (N, N)."""
     near, far = float(np.diagonal(alike, 1).mean()), len(alike) // 2
-    which = "Neighbouring places" if stride == 1 else f"Places {stride} apart"
-    return (
-        f"{which} have a cosine of {near:.2f} on average, places {far * stride:,} apart "
-        f"{float(np.diagonal(alike, far).mean()):.2f}."
-    )
+    told = {
+        "near": f"{near:.2f}",
+        "distance": f"{far * stride:,}",
+        "far": f"{float(np.diagonal(alike, far).mean()):.2f}",
+    }
+    if stride == 1:
+        return say("Neighbouring places have a cosine of {near} on average, places {distance} apart {far}.", **told)
+    return say(
+        "Places {stride} apart have a cosine of {near} on average, places {distance} apart {far}.",
+        stride=stride, **told,
+    )  # fmt: skip

@@ -19,12 +19,15 @@ from explorer.inside.kept import kept
 from explorer.inside.material import windows
 from explorer.inside.view import Inside
 from explorer.jobs import known, result_of
+from explorer.language import later, say
+from explorer.names import named
 from explorer.ui import card, chart, current_palette
 
 HEADS, HALVES, HOW = "surgery_heads", "surgery_parts", "surgery_how"
 WRITTEN, WRITTEN_LARGE = 160, 12  # tokens of text, before and after
 PIECES, PIECES_LARGE = 16, 2  # of text that the loss is measured on
 GUESSES = 8
+_SILENT = {"zero": later("says nothing (zero)"), "mean": later("says the usual (mean)")}
 
 
 def draw(inside: Inside) -> None:
@@ -36,36 +39,38 @@ def draw(inside: Inside) -> None:
     with left:
         whole = _operate(inside, (), None, pieces)
         if whole:
-            _outcome(inside, whole, None, pieces, "As it is", "whole")
+            _outcome(inside, whole, None, pieces, say("As it is"), "whole")
     with right:
         cut = _operate(inside, tuple(parts), means, pieces) if parts and whole else None
         if cut:
-            title = f"Without {', '.join(map(str, parts[:4]))}{' …' if len(parts) > 4 else ''}"
-            _outcome(inside, cut, whole, pieces, title, "cut")
+            missing = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
+            _outcome(inside, cut, whole, pieces, say("Without {parts}", parts=missing), "cut")
         elif not parts:
-            with card("Without …", height="stretch", key="card_cut"):
-                st.caption("Nothing is silent yet. Click a head above, and here stands what is left of the model.")
+            with card(say("Without …"), height="stretch", key="card_cut"):
+                st.caption(say("Nothing is silent yet. Click a head above, and here stands what is left of the model."))
     _ranking_card(inside, pieces, means, silent)
 
 
 def _switches(inside: Inside) -> tuple[list[Part], str]:
     config = inside.config
     with card(
-        "Which parts fall silent?",
-        "Click a head, an MLP or a whole block off and see what the model loses. Click it again to bring it back.",
-        more=_HOW,
+        say("Which parts fall silent?"),
+        say("Click a head, an MLP or a whole block off and see what the model loses. Click it again to bring it back."),
+        more=say(_HOW),
         key="card_switches",
     ):
         heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
         kinds = ("mlp", "block") if config.feed_forward else ("block",)
         halves = [Part(kind, layer) for kind in kinds for layer in range(config.n_layer)]
-        off = [*_pills("Heads", heads, HEADS), *_pills("MLPs and blocks", halves, HALVES)]
+        off = [*_pills(say("Heads"), heads, HEADS), *_pills(say("MLPs and blocks"), halves, HALVES)]
         with st.container(horizontal=True, vertical_alignment="center"):
             silent = st.segmented_control(
-                "How", ["zero", "mean"], default="zero", required=True, key=HOW, label_visibility="collapsed",
-                format_func={"zero": "says nothing (zero)", "mean": "says the usual (mean)"}.__getitem__,
+                say("How"), list(_SILENT), default="zero", required=True, key=HOW, label_visibility="collapsed",
+                format_func=lambda how: say(_SILENT[how]),
             )  # fmt: skip
-            st.button("Bring all back", key="surgery_undo", disabled=not off, on_click=_bring_back, type="tertiary")
+            st.button(
+                say("Bring all back"), key="surgery_undo", disabled=not off, on_click=_bring_back, type="tertiary"
+            )
     return off, silent
 
 
@@ -73,7 +78,7 @@ def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
     known = {str(part): part for part in parts}
     if any(name not in known for name in st.session_state.get(key) or []):
         st.session_state[key] = []  # of another run
-    chosen = st.pills(label, list(known), selection_mode="multi", key=key)
+    chosen = st.pills(label, list(known), selection_mode="multi", key=key, format_func=named)
     return [known[name] for name in chosen]
 
 
@@ -87,11 +92,11 @@ def _outcome(
     """Loss, next token and text under surgery, and beside what the whole model says where it is not the whole one."""
     with card(title, height="stretch", key=f"card_{key}"):
         st.metric(
-            "Validation loss, nats a token",
+            say("Validation loss, nats a token"),
             f"{told['loss']:.3f}",
             f"{told['loss'] - whole['loss']:+.3f}" if whole else None,
             delta_color="inverse",
-            help=f"On {len(pieces)} pieces of text that it was not trained on, always the same ones.",
+            help=say("On {count} pieces of text that it was not trained on, always the same ones.", count=len(pieces)),
         )
         tokens = inside.tokenizer.tokens
         figure = prediction_bars(
@@ -119,7 +124,7 @@ def _operate(
     """
     key = ("surgery", inside.prompt.text, parts, means is not None)
     if inside.large:
-        what = "Writing without them" if parts else "Writing with all parts"
+        what = say("Writing without them") if parts else say("Writing with all parts")
         return result_of((*key, *inside.key), lambda: _operating(inside, parts, means, pieces), what)
     return kept(inside.model, key, lambda: finish(_operating(inside, parts, means, pieces)))
 
@@ -147,14 +152,14 @@ def _means(inside: Inside, pieces: torch.Tensor) -> Means:
 
 def _ranking_card(inside: Inside, pieces: torch.Tensor, means: Means | None, silent: str) -> None:
     with card(
-        "What is each head worth?",
-        "Every head is silenced alone, and the validation loss measured on the same pieces of text.",
+        say("What is each head worth?"),
+        say("Every head is silenced alone, and the validation loss measured on the same pieces of text."),
         key="card_costs",
     ):
         key = ("ranking", *inside.key, silent)
-        if inside.large and known(key) is None and not st.button("Try every head (takes minutes)", key="rank_go"):
+        if inside.large and known(key) is None and not st.button(say("Try every head (takes minutes)"), key="rank_go"):
             return
-        found = result_of(key, lambda: rank_heads(inside.model, pieces, means), "Silencing one head after another")
+        found = result_of(key, lambda: rank_heads(inside.model, pieces, means), say("Silencing one head after another"))
         if found is None:
             return
         costs = np.full((inside.config.n_layer, inside.config.n_head), np.nan)
@@ -177,13 +182,14 @@ def costs_in_words(costs: np.ndarray) -> str:
     """The head that is missed most, and those that nobody misses."""
     layer, head = np.unravel_index(np.nanargmax(costs), costs.shape)
     spare = int((costs < 0.01).sum())
-    return (
-        f"Head {layer + 1}.{head + 1} is missed most: without it the loss rises by {costs[layer, head]:.3f}. "
-        f"{spare} of {costs.size} could go and cost less than 0.01 each."
-    )
+    return say(
+        "Head {place} is missed most: without it the loss rises by {cost}. {spare} of {count} could go and cost less "
+        "than 0.01 each.",
+        place=f"{layer + 1}.{head + 1}", cost=f"{costs[layer, head]:.3f}", spare=spare, count=costs.size,
+    )  # fmt: skip
 
 
-_HOW = (
+_HOW = later(
     "**Zero**: the part says nothing at all. **Mean**: it says what it says on average, whatever it reads, which "
     "leaves the rest of the model in a state it knows. Text is written from your prompt with the same dice on both "
     "sides, so every difference comes from the surgery."

@@ -13,11 +13,12 @@ from explorer.charts.words import percent
 from explorer.inside.kept import kept
 from explorer.inside.material import training_ids
 from explorer.inside.view import Inside
+from explorer.language import later, say
 from explorer.ui import card, chart, current_palette, literal
 
 MOST_ROWS = 96
-LEARNED, COUNTED, DIFFERENCE = "Learned", "Counted", "Difference"
-_MORE = (
+LEARNED, COUNTED, DIFFERENCE = later("Learned"), later("Counted"), later("Difference")
+_MORE = later(
     "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column the one "
     "that may follow. **Counted** is what the training text holds: how often each letter truly follows. Training with "
     "gradients finds the same table, slowly; rows of rare letters are learned last."
@@ -28,23 +29,26 @@ def draw(inside: Inside) -> None:
     """The table that was learned, the one that counting gives, or how they differ."""
     tokens = list(inside.tokenizer.tokens[:MOST_ROWS])
     size, left_out = len(tokens), inside.tokenizer.vocab_size - len(tokens)
-    with card("What follows each letter?", more=_MORE, key="card_table"):
+    with card(say("What follows each letter?"), more=say(_MORE), key="card_table"):
         try:
-            with st.spinner("Counting ..."):
+            with st.spinner(say("Counting ...")):
                 tables = kept(inside.model, "pairs", lambda: compare_tables(inside.model, training_ids(inside)))
         except TextError as error:
             tables = None
             st.info(literal(str(error)))
         choices = [LEARNED, COUNTED, DIFFERENCE] if tables else [LEARNED]
         which = st.segmented_control(
-            "Table", choices, default=LEARNED, required=True, key="table_which", label_visibility="collapsed"
-        )
-        cut = f" The last {left_out:,} of its alphabet are left out." if left_out else ""
-        learned = inside.model.table()[:size, :size].numpy()
+            say("Table"), choices, default=LEARNED, required=True, key="table_which", format_func=say,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        told = []
         if tables:
-            st.caption(literal(tables_in_words(tables, [visible(token) for token in inside.tokenizer.tokens]) + cut))
-        elif cut:
-            st.caption(cut)
+            told.append(tables_in_words(tables, [visible(token) for token in inside.tokenizer.tokens]))
+        if left_out:
+            told.append(say("The last {count} of its alphabet are left out.", count=f"{left_out:,}"))
+        if told:
+            st.caption(literal(" ".join(told)))
+        learned = inside.model.table()[:size, :size].numpy()
         values = {LEARNED: learned}
         if tables:
             values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
@@ -69,8 +73,12 @@ def tables_in_words(tables: Tables, shown: list[str]) -> str:
     seen = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
     row = int(seen.argmax())
     column = int(np.abs(tables.difference[row]).argmax())
-    return (
-        f"Of what the learned table expects, {percent(float(share @ moved))} lies elsewhere than counting says. Among "
-        f"letters seen often, they differ most on '{shown[column]}' after '{shown[row]}': "
-        f"{percent(float(tables.learned[row, column]))} learned, {percent(float(tables.counted[row, column]))} counted."
+    return say(
+        "Of what the learned table expects, {share} lies elsewhere than counting says. Among letters seen often, they "
+        "differ most on '{letter}' after '{before}': {learned} learned, {counted} counted.",
+        share=percent(float(share @ moved)),
+        letter=shown[column],
+        before=shown[row],
+        learned=percent(float(tables.learned[row, column])),
+        counted=percent(float(tables.counted[row, column])),
     )

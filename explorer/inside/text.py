@@ -19,13 +19,14 @@ from explorer.components.marked_text import MarkedRow, marked_text
 from explorer.inside.material import training_ids
 from explorer.inside.view import Inside
 from explorer.jobs import result_of
+from explorer.language import later, say
 from explorer.ui import card, sentence, show_error
 
 LENGTH, FEWER = 400, 100  # tokens that are written; fewer by large models
 CHANCE, CHANCE_PIECES = 12, 4  # up to so many letters, or pieces of words, agree by chance
 LONGEST = 40  # of the slider
 AROUND = 24  # tokens shown around the place a span stands at
-_MORE = (
+_MORE = later(
     "The model writes on from your prompt, and every stretch of it is looked up in the text that it was trained on. "
     "A **span** is a stretch that stands there word for word and cannot be made longer at either end; the darker, the "
     "longer. Short spans mean nothing: any English text shares *the king of* with Shakespeare. From about twelve "
@@ -43,22 +44,22 @@ class Written(NamedTuple):
 def draw(inside: Inside) -> None:
     """A text by the model, with the spans that it has from the training text."""
     by_letter = isinstance(inside.tokenizer, CharTokenizer)
-    unit = "letters" if by_letter else "tokens"
+    unit = later("letters") if by_letter else later("tokens")
     turned = state.recall("copied_text", 0)
-    with card("Copied or composed?", more=_MORE, key="card_copied"):
+    with card(say("Copied or composed?"), more=say(_MORE), key="card_copied"):
         try:
-            with st.spinner("Reading the text ..."):
+            with st.spinner(say("Reading the text ...")):
                 source = training_ids(inside).numpy()
         except TextError as error:
             show_error(error)
             return
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             shortest = st.slider(
-                f"Mark spans of at least so many {unit}", 2, LONGEST, CHANCE if by_letter else CHANCE_PIECES,
-                key=f"copied_shortest_{unit}", width=420,
+                say("Mark spans of at least so many {unit}", unit=say(unit)), 2, LONGEST,
+                CHANCE if by_letter else CHANCE_PIECES, key=f"copied_shortest_{unit}", width=420,
             )  # fmt: skip
             st.button(
-                "Write another",
+                say("Write another"),
                 icon=":material/casino:",
                 key="copied_next",
                 on_click=lambda: state.remember("copied_text", turned + 1),
@@ -67,7 +68,7 @@ def draw(inside: Inside) -> None:
         written = result_of(
             ("copied", *inside.key, turned, *ids),
             lambda: compare(inside, ids, source, turned),
-            "Writing, then searching",
+            say("Writing, then searching"),
         )
         if written is None:
             return
@@ -81,7 +82,7 @@ def draw(inside: Inside) -> None:
         tokens = [inside.tokenizer.tokens[id] for id in written.ids]
         marked_text(
             [MarkedRow(tokens, np.minimum(1, 0.15 + covered / (3 * CHANCE)) * (covered > 0), words)],
-            note="Point at a marked letter to see where in the training text it stands.",
+            note=say("Point at a marked letter to see where in the training text it stands."),
             breaks=True,
             key="copied",
         )
@@ -100,14 +101,18 @@ def compare(inside: Inside, prompt: list[int], source: np.ndarray, turned: int) 
 
 def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int, unit: str) -> str:
     """How much of it is copied, and the longest span."""
+    told = {"count": f"{len(covered):,}", "unit": say(unit), "shortest": shortest}
     if not spans:
-        return f"Composed: of its {len(covered):,} {unit} no stretch of {shortest} or more stands in the training text."
+        return say(
+            "Composed: of its {count} {unit} no stretch of {shortest} or more stands in the training text.", **told
+        )
     longest = max(spans, key=lambda span: span.length)
     said = "".join(shown[longest.start : longest.start + longest.length])
-    return (
-        f"Of its {len(covered):,} {unit} {percent(float((covered > 0).mean()))} stand in spans of at least {shortest} "
-        f"that it has word for word from the training text; the longest has {longest.length}: '{said[:80]}'."
-    )
+    return say(
+        "Of its {count} {unit} {share} stand in spans of at least {shortest} that it has word for word from the "
+        "training text; the longest has {longest}: '{span}'.",
+        share=percent(float((covered > 0).mean())), longest=longest.length, span=said[:80], **told,
+    )  # fmt: skip
 
 
 def _place(inside: Inside, span: Span, source: np.ndarray, unit: str) -> str:
@@ -122,4 +127,7 @@ def _place(inside: Inside, span: Span, source: np.ndarray, unit: str) -> str:
         )
     )
     place = percent(span.place / len(source))
-    return f"{span.length} {unit}, {place} into the training text: …{before}“{itself}”{after}…"
+    return say(
+        "{count} {unit}, {place} into the training text: …{before}“{itself}”{after}…",
+        count=span.length, unit=say(unit), place=place, before=before, itself=itself, after=after,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from core.runs.folder import RunFolder
 from core.text.tokenizer import Tokenizer
 from explorer import state
 from explorer.components.time_machine import Clock
+from explorer.language import say
 from explorer.prompt import Prompt
 from explorer.service import Opened
 
@@ -53,15 +54,20 @@ def warn_of_columns(model: GPT | Bigram) -> None:
     """Where the softmax ran over the wrong axis, what is said of a letter's attention is not a share of a whole."""
     if model.config.softmax_over == "queries":
         st.warning(
-            "This model takes its softmax over the queries, so its attention adds up to 100 % down each column, not "
-            "along each row. The percentages below are its weights as they are, not shares of one letter's attention.",
+            say(
+                "This model takes its softmax over the queries, so its attention adds up to 100 % down each column, "
+                "not along each row. The percentages below are its weights as they are, not shares of one letter's "
+                "attention."
+            ),
             icon=":material/warning:",
         )
 
 
 def choose_head(inside: Inside) -> tuple[int, int]:
     """Two selects, layer and head, which a person counts from 1; all sections share the choice. Counted from 0."""
-    return _place("Layer", inside.config.n_layer, LAYER), _place("Head", inside.config.n_head, HEAD)
+    layers, heads = range(1, inside.config.n_layer + 1), range(1, inside.config.n_head + 1)
+    layer = _place(say("Layer"), [say("layer {layer}", layer=number) for number in layers], LAYER)
+    return layer, _place(say("Head"), [say("head {head}", head=number) for number in heads], HEAD)
 
 
 def head_on_view(inside: Inside) -> tuple[int, int]:
@@ -92,9 +98,9 @@ def within(key: str, count: int, default: int = 0) -> int:
     return fitting
 
 
-def _place(label: str, count: int, key: str) -> int:
+def _place(label: str, words: list[str], key: str) -> int:
+    count = len(words)
     chosen = within(key, count)
-    words = [f"{label.lower()} {index + 1}" for index in range(count)]
     return st.selectbox(
         label, range(count), chosen, key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
     )

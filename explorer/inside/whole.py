@@ -10,10 +10,11 @@ from explorer.charts.words import percent
 from explorer.components.attention_board import attention_board
 from explorer.inside.view import Inside, head_on_view, open_head
 from explorer.jobs import result_of
+from explorer.language import later, say
 from explorer.ui import card, chart, current_palette, sentence
 
 MOST_SQUARES = 64  # in a row
-_MORE = (
+_MORE = later(
     "The model reads all of it at once, but no screen shows a million squares for each head. So neighbouring letters "
     "are drawn as one: a square tells how much of their attention those of its row give, on average, to all of those "
     "of its column together. Every row adds up to 100 %. The pictures below read the last letters alone."
@@ -27,10 +28,12 @@ def draw(inside: Inside) -> None:
         return
     size = -(-len(ids) // MOST_SQUARES)
     layer, head = head_on_view(inside)
-    with card(f"Where does head {layer + 1}.{head + 1} look in the whole prompt?", more=_MORE, key="card_whole"):
+    title = say("Where does head {place} look in the whole prompt?", place=f"{layer + 1}.{head + 1}")
+    with card(title, more=say(_MORE), key="card_whole"):
         found = result_of(
-            ("whole", *inside.key, *ids), lambda: coarse_patterns(inside.model, ids, size), "Reading the whole prompt"
-        )
+            ("whole", *inside.key, *ids), lambda: coarse_patterns(inside.model, ids, size),
+            say("Reading the whole prompt"),
+        )  # fmt: skip
         if found is None:
             return
         names = coarse_names(size, len(ids))
@@ -51,9 +54,22 @@ def draw(inside: Inside) -> None:
 
 def whole_in_words(pattern: np.ndarray, size: int, length: int, typed: int) -> str:
     """How coarse it is, and whether the head stays close by."""
-    read = f"The last {length:,} of your {typed:,} letters" if typed > length else f"All {length:,} letters"
     near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
-    return (
-        f"{read} are read, and drawn {size} by {size} in one square: {percent(near)} of the attention stays within its "
-        f"own {size} letters and the {size} before, {percent(float(pattern[1:, 0].mean()))} goes to the first {size}."
+    told = {
+        "length": f"{length:,}",
+        "size": size,
+        "near": percent(near),
+        "first": percent(float(pattern[1:, 0].mean())),
+    }
+    if typed > length:
+        return say(
+            "The last {length} of your {typed} letters are read, and drawn {size} by {size} in one square: {near} of "
+            "the attention stays within its own {size} letters and the {size} before, {first} goes to the first "
+            "{size}.",
+            typed=f"{typed:,}", **told,
+        )  # fmt: skip
+    return say(
+        "All {length} letters are read, and drawn {size} by {size} in one square: {near} of the attention stays within "
+        "its own {size} letters and the {size} before, {first} goes to the first {size}.",
+        **told,
     )
