@@ -16,6 +16,7 @@ from core.runs.documents import DOCUMENTS, why_no_document
 from core.runs.exchange import import_model, pack, why_not
 from core.runs.folder import RunFolder
 from core.words import memory_in_words
+from explorer.language import later, say
 
 MOST_MEGABYTES = 700  # of an upload: GPT-2 with 124 million parameters has 550
 CHECKPOINT = "ckpt.pt"
@@ -26,7 +27,7 @@ KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than t
 class Export(NamedTuple):
     """A form in which a run can be taken elsewhere."""
 
-    label: str
+    label: str  # in English
     ending: str  # of its file
 
     def file_name(self, name: str) -> str:
@@ -34,11 +35,11 @@ class Export(NamedTuple):
 
 
 EXPORTS = {
-    "report": Export("Report to read or hand in (HTML)", "report.html"),
-    "notebook": Export("Notebook that trains it again", "retrain.ipynb"),
-    "script": Export("Script that trains it again", "retrain.py"),
-    "huggingface": Export("For transformers (zip)", "transformers.zip"),
-    "nanogpt": Export("For nanoGPT (ckpt.pt)", "ckpt.pt"),
+    "report": Export(later("Report to read or hand in (HTML)"), "report.html"),
+    "notebook": Export(later("Notebook that trains it again"), "retrain.ipynb"),
+    "script": Export(later("Script that trains it again"), "retrain.py"),
+    "huggingface": Export(later("For transformers (zip)"), "transformers.zip"),
+    "nanogpt": Export(later("For nanoGPT (ckpt.pt)"), "ckpt.pt"),
 }
 
 
@@ -54,7 +55,9 @@ def why_no_export(home: Path, run: RunFolder, kind: str) -> str:
     """A sentence on why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
     if kind in DOCUMENTS:
         return why_no_document(run, kind, home)
-    return why_not(run, kind) if run.has_weights else "It has kept no weights yet; its first are saved as it begins."
+    if not run.has_weights:
+        return say("It has kept no weights yet; its first are saved as it begins.")
+    return why_not(run, kind)
 
 
 class Upload(NamedTuple):
@@ -82,9 +85,9 @@ def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str
                 with (place / file_name).open("wb") as file:
                     shutil.copyfileobj(upload.content, file, 1 << 20)
             except OSError as error:
-                raise ExplorerError(f"The upload cannot be kept on this machine ({error.strerror}).") from None
+                raise _not_kept(error) from None
         source = place / CHECKPOINT if CHECKPOINT in kept else place
-        return import_model(home, source, corpus, name or "imported model")
+        return import_model(home, source, corpus, name or say("imported model"))
 
 
 def import_from_hub(home: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
@@ -96,27 +99,41 @@ def import_from_hub(home: Path, hub_name: str, corpus: str, name: str) -> RunFol
 def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
     """Each upload by the one name that it may have here."""
     if not uploads:
-        raise ForeignModelError("Choose the files first: config.json with model.safetensors, or one ckpt.pt.")
+        raise ForeignModelError(say("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
     if size > MOST_MEGABYTES << 20:
         raise ForeignModelError(
-            f"The files have {memory_in_words(size)} together, and at most {MOST_MEGABYTES} MB are taken here. In a "
-            "shell there is no bound: python -m core import PATH"
+            say(
+                "The files have {size} together, and at most {most} MB are taken here. In a shell there is no bound: "
+                "python -m core import PATH",
+                size=memory_in_words(size),
+                most=MOST_MEGABYTES,
+            )
         )
     kept: dict[str, Upload] = {}
     for upload in uploads:
         name = CHECKPOINT if upload.name.endswith(".pt") else upload.name
         if name not in (*FILES, CHECKPOINT):
             raise ForeignModelError(
-                f"Nothing here reads a file called {upload.name[:60]!r}. A model is {', '.join(FILES[:2])} and its "
-                "tokenizer's files, or one checkpoint of nanoGPT that ends in .pt."
+                say(
+                    "Nothing here reads a file called {name}. A model is {files} and its tokenizer's files, or one "
+                    "checkpoint of nanoGPT that ends in .pt.",
+                    name=repr(upload.name[:60]),
+                    files=", ".join(FILES[:2]),
+                )
             )
         if name in kept:
-            raise ForeignModelError(f"There are two files for {name}. Which one belongs to the model?")
+            raise ForeignModelError(say("There are two files for {name}. Which one belongs to the model?", name=name))
         kept[name] = upload
     if CHECKPOINT in kept and "model.safetensors" in kept:
-        raise ForeignModelError("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
+        raise ForeignModelError(
+            say("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
+        )
     return kept
+
+
+def _not_kept(error: OSError) -> ExplorerError:
+    return ExplorerError(say("The upload cannot be kept on this machine ({reason}).", reason=error.strerror))
 
 
 @contextmanager
@@ -131,7 +148,7 @@ def _workplace(home: Path) -> Iterator[Path]:
         place = temporary / "uploaded files"
         place.mkdir()
     except OSError as error:
-        raise ExplorerError(f"The upload cannot be kept on this machine ({error.strerror}).") from None
+        raise _not_kept(error) from None
     try:
         yield place
     finally:

@@ -17,17 +17,18 @@ from explorer.exchange import (
     why_no_export,
     write_export,
 )
+from explorer.language import later, say
 from explorer.ui import literal, show_error
 
-_WHAT = (
+_WHAT = later(
     "A GPT-2 of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, let it write, train it further. "
     "Nothing in its files is executed."
 )
-_FILES = (
+_FILES = later(
     "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
     "nanoGPT: its ckpt.pt."
 )
-_TEXT = (
+_TEXT = later(
     "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
     "characters it learned."
 )
@@ -37,41 +38,50 @@ def draw_import() -> None:
     """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
     # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
     taken = state.recall("models_taken", 0)
-    with st.popover("Open somebody's model", icon=":material/upload_file:", key=f"import_{taken}"):
-        st.caption(_WHAT)
+    with st.popover(say("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
+        st.caption(say(_WHAT))
         titles = {corpus.name: corpus.title for corpus in catalogue(service.home())}
-        corpus = st.selectbox("Its text", list(titles), format_func=titles.get, key="import_corpus", help=_TEXT)
-        name = st.text_input("Name it", key=f"import_name_{taken}", max_chars=80, placeholder="imported model")
-        files, hub = st.tabs(["Its files", "Its name on the hub"])
+        corpus = st.selectbox(
+            say("Its text"), list(titles), format_func=titles.get, key="import_corpus", help=say(_TEXT)
+        )
+        name = st.text_input(
+            say("Name it"), key=f"import_name_{taken}", max_chars=80, placeholder=say("imported model")
+        )
+        files, hub = st.tabs([say("Its files"), say("Its name on the hub")])
         with files:
             st.file_uploader(
-                f"config.json and model.safetensors, or ckpt.pt, {MOST_MEGABYTES} MB at most",
+                say("config.json and model.safetensors, or ckpt.pt, {most} MB at most", most=MOST_MEGABYTES),
                 type=["json", "safetensors", "txt", "pt"],
                 accept_multiple_files=True,
                 max_upload_size=MOST_MEGABYTES,
                 key=f"import_files_{taken}",
-                help=_FILES,
+                help=say(_FILES),
             )
-            if st.button("Open these files", key="import_files_go"):
+            if st.button(say("Open these files"), key="import_files_go"):
                 sent = st.session_state[f"import_files_{taken}"]
                 uploads = [Upload(file.name, file, file.size) for file in sent]
-                _take(lambda: import_uploads(service.home(), uploads, corpus, name), "Reading the model ...")
+                _take(lambda: import_uploads(service.home(), uploads, corpus, name), say("Reading the model ..."))
         with hub:
-            hub_name = st.text_input("Name", key=f"import_hub_{taken}", placeholder="gpt2, or owner/model")
-            if st.button("Fetch it", key="import_hub_go", help="It needs a network; the files are kept here."):
-                _take(lambda: import_from_hub(service.home(), hub_name.strip(), corpus, name), "Fetching the model ...")
+            hub_name = st.text_input(say("Name"), key=f"import_hub_{taken}", placeholder=say("gpt2, or owner/model"))
+            if st.button(
+                say("Fetch it"), key="import_hub_go", help=say("It needs a network; the files are kept here.")
+            ):
+                _take(
+                    lambda: import_from_hub(service.home(), hub_name.strip(), corpus, name),
+                    say("Fetching the model ..."),
+                )
 
 
 def draw_exports(folder: RunFolder) -> None:
     """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
-    with st.popover("Take it elsewhere", icon=":material/ios_share:", key=f"export_{folder.id}"):
+    with st.popover(say("Take it elsewhere"), icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
             for kind, export in EXPORTS.items():
                 if obstacle := why_no_export(service.home(), folder, kind):
-                    st.caption(f"{export.label}: {literal(obstacle)}")
+                    st.caption(f"{say(export.label)}: {literal(obstacle)}")
                 elif service.live_streams():
                     address = f"api/runs/{folder.id}/download?for={kind}"
-                    st.link_button(export.label, address, icon=":material/download:", width="stretch")
+                    st.link_button(say(export.label), address, icon=":material/download:", width="stretch")
                 else:
                     _button(folder, kind)
         except ExplorerError as error:
@@ -99,7 +109,7 @@ def _button(folder: RunFolder, kind: str) -> None:
         return file.getvalue()
 
     st.download_button(
-        EXPORTS[kind].label,
+        say(EXPORTS[kind].label),
         written,
         file_name=EXPORTS[kind].file_name(folder.id),
         on_click="ignore",

@@ -17,11 +17,12 @@ from core.settings import fields_of
 from explorer import service
 from explorer.curves import curve_rows
 from explorer.forms import forget_inputs
+from explorer.language import later, say
 from explorer.state import fork_asked, leave_fork, open_fork, page_file, query_for, recall, remember
 from explorer.ui import literal, show_error
 from explorer.words import model_in_words
 
-_FORK = "A new run that begins with what this one had learned by then, with other learning settings if you like."
+_FORK = later("A new run that begins with what this one had learned by then, with other learning settings if you like.")
 
 
 class Parent(NamedTuple):
@@ -40,22 +41,22 @@ def fork_steps(folder: RunFolder) -> list[int]:
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
     """Another run that begins where this one was: from which step, and for how long."""
-    with st.popover("Try from here", icon=":material/fork_right:", key="fork", on_change="rerun"):
-        st.caption(_FORK)
+    with st.popover(say("Try from here"), icon=":material/fork_right:", key="fork", on_change="rerun"):
+        st.caption(say(_FORK))
         if not folder.status().ended:
-            st.caption("This run trains on meanwhile.")
+            st.caption(say("This run trains on meanwhile."))
         steps = fork_steps(folder)
         if not steps:
-            st.caption("It has kept no weights yet; its first are saved as it begins.")
+            st.caption(say("It has kept no weights yet; its first are saved as it begins."))
             return
         chosen = recall(f"fork_step-{folder.id}")  # until then the newest, which moves on while it trains
         st.session_state["fork_step"] = step = chosen if chosen in steps else steps[-1]
         losses = losses_about(curve_rows(folder), steps)
         st.selectbox(
-            "Begin with the weights of",
+            say("Begin with the weights of"),
             steps,
             key="fork_step",
-            format_func=lambda step: f"step {step:,}" + (f" · loss {losses[step]:.2f}" if step in losses else ""),
+            format_func=lambda step: _step_in_words(step, losses.get(step)),
             accept_new_options=True,  # a step typed that is not kept: `_choose` takes the nearest
             filter_mode="contains",
             on_change=_choose,
@@ -64,8 +65,14 @@ def draw_fork(folder: RunFolder) -> None:
         if sentence := recall(f"fork_told-{folder.id}"):
             st.caption(sentence)
         config = _settings(folder, step)
-        if config and st.button("Choose its settings", key="fork_go", icon=":material/tune:", width="stretch"):
+        if config and st.button(say("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
             open_fork(folder.id, step, config)
+
+
+def _step_in_words(step: int, loss: float | None) -> str:
+    if loss is None:
+        return say("step {step}", step=f"{step:,}")
+    return say("step {step} · loss {loss}", step=f"{step:,}", loss=f"{loss:.2f}")
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
@@ -73,7 +80,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
     setting = dict(fields_of(RunConfig))["train.steps"]
     st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
     steps = st.number_input(
-        "Train it for so many steps",
+        say("Train it for so many steps"),
         setting.low,
         setting.high,
         step=100,
@@ -106,12 +113,16 @@ def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
     """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
-        return steps[-1], "A step is a whole number; this is the newest."
+        return steps[-1], say("A step is a whole number; this is the newest.")
     wanted = int(digits)
     nearest = min(steps, key=lambda step: abs(step - wanted))
     if nearest == wanted:
         return nearest, ""
-    return nearest, f"No weights are kept of step {wanted:,}; those of step {nearest:,} are the nearest."
+    return nearest, say(
+        "No weights are kept of step {wanted}; those of step {nearest} are the nearest.",
+        wanted=f"{wanted:,}",
+        nearest=f"{nearest:,}",
+    )
 
 
 def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
@@ -133,13 +144,14 @@ def draw_parent(record: RunRecord) -> None:
     """Where its first weights come from, with a link."""
     if not record.parent or record.parent_step is None:
         return
+    step = f"{record.parent_step:,}"
     try:
         name = open_run(service.home(), record.parent).name
     except ExplorerError:
-        st.caption(f"It began with the weights of step {record.parent_step:,} of a run that was deleted.")
+        st.caption(say("It began with the weights of step {step} of a run that was deleted.", step=step))
         return
     with st.container(gap=None, key="parent"):
-        st.caption(f"It began with the weights of step {record.parent_step:,} of")
+        st.caption(say("It began with the weights of step {step} of", step=step))
         st.page_link(
             page_file("train"), label=literal(name), icon=":material/fork_right:", query_params=query_for(record.parent)
         )
@@ -154,7 +166,13 @@ def parent_asked() -> Parent | None:
     steps = fork_steps(folder)
     step = steps[-1] if asked.step is None and steps else asked.step
     if step not in steps:
-        raise RunError(f"The run {folder.name!r} keeps no weights of step {step}. This begins from scratch instead.")
+        raise RunError(
+            say(
+                "The run {name} keeps no weights of step {step}. This begins from scratch instead.",
+                name=repr(folder.name),
+                step=step,
+            )
+        )
     return Parent(folder, step, fork_config(folder, step))
 
 
@@ -163,19 +181,30 @@ def draw_beginning(parent: Parent) -> None:
     model = parent.config.model
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="parent"):
         with st.container(gap=None, width="content"):
-            st.markdown(f"With what **{literal(parent.folder.name)}** had learned by step **{parent.step:,}**.")
+            st.markdown(
+                say(
+                    "With what **{name}** had learned by step **{step}**.",
+                    name=literal(parent.folder.name),
+                    step=f"{parent.step:,}",
+                )
+            )
             st.page_link(
                 page_file("train"),
-                label="Look at that run",
+                label=say("Look at that run"),
                 icon=":material/fork_right:",
                 query_params=query_for(parent.folder.id),
             )
-        st.button("Begin from scratch instead", key="fork_leave", on_click=_leave_fork)
-    shape = f", {model.n_head} heads, width {model.n_embd}" if model.kind == "gpt" else ""
-    st.caption(
-        f":material/lock: {model_in_words(model)}{shape}, context {model.block_size}: the model keeps its shape, "
-        "because learned weights fit only the shape they were learned in. Optimizer and learning rate begin afresh."
+        st.button(say("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
+    shape = model_in_words(model)
+    if model.kind == "gpt":
+        shape = say("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
+    kept = say(
+        "{shape}, context {context}: the model keeps its shape, because learned weights fit only the shape they were "
+        "learned in. Optimizer and learning rate begin afresh.",
+        shape=shape,
+        context=model.block_size,
     )
+    st.caption(f":material/lock: {kept}")
 
 
 def _leave_fork() -> None:

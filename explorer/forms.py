@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.settings import Config, Setting, fields_of, value_at
+from explorer.language import say
 from explorer.words import number
 
 SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
@@ -32,7 +33,7 @@ def setting_inputs(config: Config, base: Config, paths: Iterable[str], *, named:
         config: where a widget that has not been touched yet stands.
         base: what it is compared with: a label says so where the value is another.
         paths: dotted, in the order in which they are drawn.
-        named: what `base` is, in a word.
+        named: what `base` is, in an English word.
     """
     known = dict(fields_of(type(config)))
     return {
@@ -59,10 +60,11 @@ def setting_input(
     """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
-    label = setting.label + ("" if value == base else f" :violet-badge[{named}: {number(base)}]")
+    label = say(setting.label) + ("" if value == base else f" :violet-badge[{say(named)}: {number(base)}]")
     # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
     # second, which does not bring the session's value along, and would move the widget to its least.
-    more = {"key": key, "help": setting.help + (f" ({setting.unit})" if setting.unit else ""), "on_change": on_change}
+    unit = f" ({say(setting.unit)})" if setting.unit else ""
+    more = {"key": key, "help": say(setting.help) + unit, "on_change": on_change}
     if setting.type is bool:
         return st.toggle(label, value, **more)
     if setting.choices:

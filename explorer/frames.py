@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.errors import RunError
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.inspection.attention import attention_patterns, to_bytes
@@ -39,6 +38,7 @@ from explorer.inside.words import (
     map_in_words,
     next_in_words,
 )
+from explorer.language import say
 from explorer.prompt import read_prompt
 from explorer.run_reader import MOST_TOKENS, on_the_map
 from explorer.units import speaking_of, worded
@@ -108,7 +108,8 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
 def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tokenizer: Tokenizer) -> dict[str, Any]:
     prompt = read_prompt(asked.prompt, tokenizer, min(model.block_size, MOST_SEEN))
     count, limit = len(prompt.ids), longest_seen(model)
-    cut = worded(f"So many heads are drawn for the last {limit} of the {count} letters read.") if count > limit else ""
+    drawn = say("So many heads are drawn for the last {limit} of the {count} letters read.", limit=limit, count=count)
+    cut = worded(drawn) if count > limit else ""
     frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:], "cut": cut}
     anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None
     frame["map"] = _map(folder, model, tokenizer, anchor or path)
@@ -131,7 +132,7 @@ def longest_seen(model: GPT | Bigram) -> int:
 def _weights_at(folder: RunFolder, step: int) -> Path:
     path = folder.weights_at(step)
     if path is None:
-        raise RunError(f"The run {folder.name!r} keeps no weights of step {step:,}. Choose another moment.")
+        raise service.no_weights_of(folder, step)
     return path
 
 

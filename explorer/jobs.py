@@ -14,10 +14,12 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.inspection.progress import Progress
+from explorer.language import later, say
 from explorer.ui import show_error
 
 MOST_KEPT = 64  # jobs with their results
 _TICK = 0.4  # seconds between two looks of a page at a job
+_MISTAKE = later("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
 
 _log = logging.getLogger(__name__)
 _thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: training, in lessons, uses torch's own dice
@@ -66,7 +68,7 @@ class Job:
             self.problem = str(error)
         except Exception:
             _log.exception("a computation failed")
-            self.problem = "This could not be computed, by a mistake of ours; the terminal of the server tells more."
+            self.problem = _MISTAKE
         finally:
             self.ended = True
 
@@ -108,10 +110,10 @@ def result_of(
     found = known(key) or job(key, make)
     if found.problem or (found.ended and found.stopped):
         if found.problem:
-            show_error(found.problem)
+            show_error(say(_MISTAKE) if found.problem == _MISTAKE else found.problem)
         else:
-            st.caption("Stopped before it was done.")
-        if st.button("Begin again", key=f"again_{hash(key)}"):
+            st.caption(say("Stopped before it was done."))
+        if st.button(say("Begin again"), key=f"again_{hash(key)}"):
             job(key, make)
             st.rerun()
         return None
@@ -126,8 +128,8 @@ def _watch(found: Job, what: str, name: str, meanwhile: Callable[[Any], None] | 
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = f"{found.share:.0%}" if found.begun else "waits for what others have asked for"
+        share = f"{found.share:.0%}" if found.begun else say("waits for what others have asked for")
         st.progress(found.share, text=f"{what} ({share})")
-        st.button("Stop", key=name, on_click=found.stop)
+        st.button(say("Stop"), key=name, on_click=found.stop)
     if meanwhile:
         meanwhile(found.result)

@@ -6,6 +6,7 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from explorer.charts.forks import Before
+from explorer.language import say
 from explorer.run_rows import validation_of
 
 _TIED = 0.005  # nats a token: less is luck
@@ -44,5 +45,16 @@ def verdict(home: Path, folder: RunFolder, record: RunRecord) -> str:
     if len(own) < 2 or not parent:
         return ""
     less = parent[-1] - own[-1]
-    outcome = "practically the same" if abs(less) < _TIED else f"{abs(less):.3f} {'better' if less > 0 else 'worse'}"
-    return f"From {own[0]:.3f} it came to {own[-1]:.3f}; its parent ended at {parent[-1]:.3f}: {outcome}."
+    if abs(less) < _TIED:
+        outcome = say("practically the same")
+    elif less > 0:
+        outcome = say("{difference} better", difference=f"{less:.3f}")
+    else:
+        outcome = say("{difference} worse", difference=f"{-less:.3f}")
+    return say(
+        "From {first} it came to {last}; its parent ended at {parent}: {outcome}.",
+        first=f"{own[0]:.3f}",
+        last=f"{own[-1]:.3f}",
+        parent=f"{parent[-1]:.3f}",
+        outcome=outcome,
+    )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from core.text.display import kind_of, visible
 from core.text.tokenizer import CharTokenizer, Tokenizer
+from explorer.language import say
 
 _FEW = 12  # letters of an alphabet that has none of Romeo's
 NEWLINE_SIGN = "⏎"  # one line of input can ask for a new line with it
@@ -29,18 +30,17 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
     notes = []
     if unseen:
         text = "".join(character for character in text if character in tokenizer.tokens)
-        named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
-        several = len(unseen) > 1
-        notes.append(
-            f"The text this model learned from has no {named}{' and others' if len(unseen) > 8 else ''}, so the model "
-            f"has no number for {'them' if several else 'it'}. Your prompt stays as you typed it; the model reads it "
-            f"without {'them' if several else 'it'}."
-        )
+        notes.append(_unknown(unseen))
     ids = whole = tokenizer.encode(text)
     if limit is not None and len(ids) > limit:
         notes.append(
-            f"Your prompt has {len(ids):,} {'letters' if by_letter else 'tokens'}, and at most {limit:,} can be looked "
-            f"at here at once: you see the last {limit:,}."
+            say(
+                "Your prompt has {count} {letters}, and at most {most} can be looked at here at once: you see the last "
+                "{most}.",
+                count=f"{len(ids):,}",
+                letters=say("letters") if by_letter else say("tokens"),
+                most=f"{limit:,}",
+            )
         )
         ids = ids[-limit:]
     tokens = [tokenizer.tokens[id] for id in ids]
@@ -52,6 +52,22 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
         kinds=[kind_of(token) for token in tokens],
         notes=notes,
         whole=whole,
+    )
+
+
+def _unknown(unseen: list[str]) -> str:
+    """What it means that a model has never seen some characters."""
+    named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
+    if len(unseen) == 1:
+        return say(
+            "The text this model learned from has no {character}, so the model has no number for it. Your prompt stays "
+            "as you typed it; the model reads it without it.",
+            character=named,
+        )
+    return say(
+        "The text this model learned from has no {characters}, so the model has no number for them. Your prompt stays "
+        "as you typed it; the model reads it without them.",
+        characters=say("{characters} and others", characters=named) if len(unseen) > 8 else named,
     )
 
 

@@ -7,6 +7,7 @@ from core.presets import preset
 from core.runs.folder import RunFolder
 from core.words import duration_in_words
 from explorer import service, state
+from explorer.language import later, say
 from explorer.run_rows import RunRow, corpus_titles, draw_state, read_rows
 from explorer.trials import train
 from explorer.ui import card, literal, show_error
@@ -15,12 +16,16 @@ from explorer.words import loss_in_words, model_in_words, when_in_words
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
-    ("At first", "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", "It knows no letter from another."),
-    ("After seconds", "Ace therd ave hard mond whemy songent heam hom", "Letters fall into the shape of words."),
+    (later("At first"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", later("It knows no letter from another.")),
     (
-        "After half a minute",
+        later("After seconds"),
+        "Ace therd ave hard mond whemy songent heam hom",
+        later("Letters fall into the shape of words."),
+    ),
+    (
+        later("After half a minute"),
         "In to gain what's the very for this here.",
-        "Words and lines, and all it ever does is guess the next letter.",
+        later("Words and lines, and all it ever does is guess the next letter."),
     ),
 )
 
@@ -46,11 +51,12 @@ def draw_start(rows: list[RunRow]) -> None:
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if going_on and st.button(
-            "Watch your GPT learn", type="primary", icon=":material/visibility:", key="watch_quick"
+            say("Watch your GPT learn"), type="primary", icon=":material/visibility:", key="watch_quick"
         ):
             state.open_page("train", going_on.id)
+        again = say("Train a GPT now") if rows else say("Train a first GPT now")
         st.button(
-            "Start another" if going_on else "Train a GPT now" if rows else "Train a first GPT now",
+            say("Start another") if going_on else again,
             type="secondary" if going_on else "primary",
             icon=None if going_on else ":material/play_arrow:",
             key="start_quick",
@@ -58,22 +64,22 @@ def draw_start(rows: list[RunRow]) -> None:
             args=(state.ticket("start_quick"),),
         )
         if not going_on:
-            st.page_link(state.page_file("train"), label="or choose the settings yourself")
+            st.page_link(state.page_file("train"), label=say("or choose the settings yourself"))
 
 
 def draw_beginning() -> None:
     """Before the first run: what one looks like."""
-    with card("What will happen?", "A real model reads Shakespeare and writes, worse and then better."):
+    with card(say("What will happen?"), say("A real model reads Shakespeare and writes, worse and then better.")):
         for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
             with column:
-                st.caption(when)
+                st.caption(say(when))
                 st.code(text, language=None, wrap_lines=True)
-                st.caption(note)
+                st.caption(say(note))
 
 
 def draw_recent(rows: list[RunRow]) -> None:
     """The newest runs as cards, looked at again while one of them goes on."""
-    st.markdown("##### Recent runs")
+    st.markdown(f"##### {say('Recent runs')}")
     st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
 
 
@@ -85,7 +91,7 @@ def _cards() -> None:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
                 _card(row, titles)
     with st.container(key="all_runs"):
-        st.page_link(state.page_file("runs"), label="All runs, side by side", icon=":material/arrow_forward:")
+        st.page_link(state.page_file("runs"), label=say("All runs, side by side"), icon=":material/arrow_forward:")
 
 
 def _card(row: RunRow, titles: dict[str, str]) -> None:
@@ -99,15 +105,19 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
     title = literal(titles.get(config.data.corpus, config.data.corpus))
     st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
     if row.going_on:
-        left = f", {duration_in_words(status.seconds_left)} left" if status.seconds_left is not None else ""
-        st.progress(min(1.0, status.step / max(1, status.steps)), f"step {status.step:,} of {status.steps:,}{left}")
+        done = say("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
+        if status.seconds_left is not None:
+            done = say("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))
+        st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
-        st.caption(f"Loss **{status.val_loss:.2f}**, {loss_in_words(status.val_loss)}")
+        loss = f"{status.val_loss:.2f}"
+        st.caption(say("Loss **{loss}**, {meaning}", loss=loss, meaning=loss_in_words(status.val_loss)))
     elif status.reason:
         st.caption(literal(status.reason))
     with st.container(horizontal=True, gap="small"):
         query = state.query_for(row.id)
-        st.page_link(state.page_file("train"), label="Watch" if row.going_on else "Open", query_params=query)
+        watch = say("Watch") if row.going_on else say("Open")
+        st.page_link(state.page_file("train"), label=watch, query_params=query)
         if not row.going_on and row.folder.has_weights:
-            st.page_link(state.page_file("look_inside"), label="Look inside", query_params=query)
-            st.page_link(state.page_file("generate"), label="Generate", query_params=query)
+            st.page_link(state.page_file("look_inside"), label=say("Look inside"), query_params=query)
+            st.page_link(state.page_file("generate"), label=say("Generate"), query_params=query)

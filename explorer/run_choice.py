@@ -5,6 +5,7 @@ import streamlit as st
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, list_runs, open_run
 from explorer import service, state
+from explorer.language import say
 from explorer.service import Opened
 from explorer.ui import empty_state, page_style, show_error
 from explorer.words import model_in_words, state_in_words
@@ -23,18 +24,18 @@ def choose_run(title: str, what: str) -> RunFolder:
     asked = state.run_on_view()
     if asked and asked not in runs:
         _explain_absence(asked)
-        if runs and st.button("Take the newest run instead", type="primary", key="take_another"):
+        if runs and st.button(say("Take the newest run instead"), type="primary", key="take_another"):
             state.view_run(next(iter(runs)))
             st.rerun()
         if runs:
             st.stop()
     if not runs:
-        empty_state(what, state.page_file("train"), "Train a first model")
+        empty_state(what, state.page_file("train"), say("Train a first model"))
         st.stop()
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
     st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
     chosen = place.selectbox(
-        "Run",
+        say("Run"),
         list(runs),
         key="inspect_run",
         format_func=lambda id: _label(runs[id]),
@@ -61,24 +62,33 @@ def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
 def step_line(folder: RunFolder, step: int) -> None:
     """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
     status = folder.status()
+    told = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if status.ended:
-        st.caption(f"As it was at step {step:,} of {status.steps:,}. The run is {state_in_words(status)}.")
+        st.caption(say("As it was at step {step} of {steps}. The run is {state}.", **told))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            f"As it was at step {step:,} of {status.steps:,}. It is {state_in_words(status)} and now at step "
-            f"{status.step:,}.",
+            say(
+                "As it was at step {step} of {steps}. It is {state} and now at step {now}.",
+                **told,
+                now=f"{status.step:,}",
+            ),
             width="content",
         )
         st.button(
-            "Take the newest", icon=":material/refresh:", type="tertiary", key="take_newest", on_click=state.view_step
+            say("Take the newest"),
+            icon=":material/refresh:",
+            type="tertiary",
+            key="take_newest",
+            on_click=state.view_step,
         )
 
 
 def _explain_absence(run_id: str) -> None:
     try:
         folder = open_run(service.home(), run_id)
-        raise RunError(folder.problem or f"The run {folder.name} has no weights yet; its first are saved as it begins.")
+        none_yet = say("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
+        raise RunError(folder.problem or none_yet)
     except RunError as error:
         show_error(error)
 

@@ -13,6 +13,7 @@ from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from explorer.curves import curve_rows
+from explorer.language import say
 from explorer.words import STATE_COLORS, state_in_words
 
 
@@ -88,6 +89,6 @@ def _row(folder: RunFolder) -> RunRow:
 def draw_state(row: RunRow) -> None:
     """The state as a coloured word."""
     if row.problem:
-        st.badge("damaged", color="red")
+        st.badge(say("damaged"), color="red")
     else:
         st.badge(state_in_words(row.status), color=STATE_COLORS[row.status.state])

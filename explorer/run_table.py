@@ -12,30 +12,37 @@ from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.exchange_cards import draw_exports
+from explorer.language import later, say
 from explorer.lineage import before
 from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
 from explorer.ui import card, chart, current_palette, literal
-from explorer.words import state_in_words, when_in_words
+from explorer.words import number, state_in_words, when_in_words
 
 _COMPARED = 5  # curves shown as long as none are picked
 
 
 def draw_table(rows: list[RunRow]) -> list[RunRow]:
     """The table; returns the rows picked in it, in its order."""
+    styled = _styled(rows)
+    columns = {name: st.column_config.Column(say(name)) for name in styled.columns if name.strip()}
     event = st.dataframe(
-        _styled(rows),
+        styled,
         key=table_key(rows),
         on_select="rerun",
         selection_mode="multi-row",
         hide_index=True,
         row_height=38,
         height=min(38 * (len(rows) + 1) + 2, 460),
-        column_config={
+        column_config=columns
+        | {
             " ": st.column_config.TextColumn(width=28),
-            "Val loss": st.column_config.NumberColumn(format="%.3f", help="Validation loss, nats a letter."),
-            "Name": st.column_config.TextColumn(width=170),  # a long one is cut off, and told whole when pointed at
-            "Step": st.column_config.TextColumn(),
+            "Val loss": st.column_config.NumberColumn(
+                say("Val loss"), format="%.3f", help=say("Validation loss, nats a letter.")
+            ),
+            # A long name is cut off, and told whole when pointed at.
+            "Name": st.column_config.TextColumn(say("Name"), width=170),
+            "Step": st.column_config.TextColumn(say("Step")),
         },
     )
     return [rows[index] for index in event.selection.rows if index < len(rows)]
@@ -50,22 +57,21 @@ def draw_actions(picked: list[RunRow]) -> None:
     """Open, rename, download and delete what is picked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
-            st.caption("Tick one run to open, rename or download it; tick several to compare or delete them.")
+            st.caption(say("Tick one run to open, rename or download it; tick several to compare or delete them."))
             return
         one = picked[0] if len(picked) == 1 else None
         if one and one.record:
-            if st.button("Open", type="primary", key="run_open", icon=":material/open_in_full:"):
+            if st.button(say("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
                 state.open_page("train", one.id)
-            with st.popover("Rename", key=f"rename_{one.id}", icon=":material/edit:"):
+            with st.popover(say("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
                 _rename(one)
         if one:
             _download(one.folder)
         if one and one.record:
             draw_exports(one.folder)
-        if st.button(
-            f"Delete {len(picked)} runs" if len(picked) > 1 else "Delete", key="run_delete", icon=":material/delete:"
-        ):
-            _confirm_delete(picked)
+        delete = say("Delete {count} runs", count=len(picked)) if len(picked) > 1 else say("Delete")
+        if st.button(delete, key="run_delete", icon=":material/delete:"):
+            st.dialog(say("Delete for good?"))(_confirm_delete)(picked)
 
 
 def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
@@ -73,17 +79,24 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
     with card(
-        "Which run learned best?",
-        "Validation loss: how surprised each is by text it has not seen. Lower is better.",
-        more="A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
-        "runs on the same text, because every text has its own letters.",
+        say("Which run learned best?"),
+        say("Validation loss: how surprised each is by text it has not seen. Lower is better."),
+        more=say(
+            "A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
+            "runs on the same text, because every text has its own letters."
+        ),
         key="card_comparison",
     ):
         if not shown:
-            st.caption("The curves appear here once a run has measured its first loss.")
+            st.caption(say("The curves appear here once a run has measured its first loss."))
             return
         over = st.segmented_control(
-            "Over", list(AXES), format_func=AXES.get, default="step", key="compare_over", label_visibility="collapsed"
+            say("Over"),
+            list(AXES),
+            format_func=lambda name: say(AXES[name]),
+            default="step",
+            key="compare_over",
+            label_visibility="collapsed",
         )
         palette = current_palette()
         colors = colors_of([row.id for row in rows], service.home(), palette)
@@ -99,7 +112,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             name="comparison",
         )
         if len({row.record.config.data.corpus for row in shown}) > 1:
-            st.caption("These runs learn from different texts, so a lower curve may just have the easier text.")
+            st.caption(say("These runs learn from different texts, so a lower curve may just have the easier text."))
 
 
 def draw_damaged(rows: list[RunRow]) -> None:
@@ -115,16 +128,16 @@ def _styled(rows: list[RunRow]) -> Styler:
     table = pd.DataFrame(
         {
             " ": ["●" for _ in rows],
-            "Name": [row.name for row in rows],
-            "State": ["damaged" if row.problem else state_in_words(row.status) for row in rows],
-            "Model": [_model(row) for row in rows],
-            "Text": [
+            later("Name"): [row.name for row in rows],
+            later("State"): [say("damaged") if row.problem else state_in_words(row.status) for row in rows],
+            later("Model"): [_model(row) for row in rows],
+            later("Text"): [
                 titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
                 for row in rows
             ],
-            "Step": [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            "Val loss": [row.status.val_loss if row.record else None for row in rows],
-            "When": [when_in_words(row.record.created) if row.record else "" for row in rows],
+            later("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
+            later("Val loss"): [row.status.val_loss if row.record else None for row in rows],
+            later("When"): [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
         | _parents(rows)
         | _differences(rows)
@@ -139,10 +152,11 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
     def told(row: RunRow) -> str:
         if row.record is None or row.record.parent_step is None:
             return ""
-        return f"step {row.record.parent_step:,} of {names.get(row.record.parent or '', 'a deleted run')}"
+        parent = names.get(row.record.parent or "") or say("a deleted run")
+        return say("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
 
     column = [told(row) for row in rows]
-    return {"Began with": column} if any(column) else {}
+    return {later("Began with"): column} if any(column) else {}
 
 
 def _model(row: RunRow) -> str:
@@ -163,29 +177,29 @@ def _value(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return number(value)
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _rename(row: RunRow) -> None:
     with st.form(f"rename_form_{row.id}", border=False):
-        name = st.text_input("New name", row.name, max_chars=80, key=f"rename_to_{row.id}")
-        if st.form_submit_button("Save", type="primary"):
+        name = st.text_input(say("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
+        if st.form_submit_button(say("Save"), type="primary"):
             try:
                 row.folder.rename(name)
             except ExplorerError as error:
                 st.error(literal(str(error)))
             else:
-                state.notify("Renamed.")
+                state.notify(say("Renamed."))
                 st.rerun()
 
 
 def _download(folder: RunFolder) -> None:
     if service.live_streams():
-        st.link_button("Download", f"api/runs/{folder.id}/download", icon=":material/download:")
+        st.link_button(say("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
     else:
         st.download_button(
-            "Download",
+            say("Download"),
             lambda: _zip(folder),
             file_name=f"{folder.id}.zip",
             mime="application/zip",
@@ -201,15 +215,22 @@ def _zip(folder: RunFolder) -> bytes:
     return file.getvalue()
 
 
-@st.dialog("Delete for good?")
 def _confirm_delete(picked: list[RunRow]) -> None:
+    """What the dialog asks."""
     for row in picked:
-        st.text(f"{row.name}, {state_in_words(row.status)} at step {row.status.step:,}")
-    st.caption("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+        st.text(
+            say(
+                "{name}, {state} at step {step}",
+                name=row.name,
+                state=state_in_words(row.status),
+                step=f"{row.status.step:,}",
+            )
+        )
+    st.caption(say("Their weights, curves and texts go with them. What trains is ended. This cannot be undone."))
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button("Keep", key="delete_no"):
+        if st.button(say("Keep"), key="delete_no"):
             st.rerun()
-        if st.button("Delete", type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
+        if st.button(say("Delete"), type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
             st.rerun()
 
 
@@ -223,4 +244,4 @@ def _delete(picked: list[RunRow]) -> None:
     except ExplorerError as error:
         state.notify(str(error))
     else:
-        state.notify(f"{len(picked)} runs deleted." if len(picked) > 1 else "Deleted.")
+        state.notify(say("{count} runs deleted.", count=len(picked)) if len(picked) > 1 else say("Deleted."))

@@ -12,7 +12,7 @@ from core.home import home
 from core.model import GPT, Bigram
 from core.runs import machine
 from core.runs.capacity import threads, threads_for
-from core.runs.folder import open_run
+from core.runs.folder import RunFolder, open_run
 from core.runs.models import load_model
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
@@ -20,6 +20,7 @@ from core.text.tokenizer import Tokenizer
 from core.training.hardware import Hardware, find_hardware
 from core.training.precision import Choice
 from core.training.speed import MachineSpeed
+from explorer.language import say
 
 __all__ = [
     "Opened",
@@ -27,6 +28,7 @@ __all__ = [
     "home",
     "live_streams",
     "machine_speed",
+    "no_weights_of",
     "open_model",
     "run_precision",
     "run_speed",
@@ -89,13 +91,18 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     folder = open_run(home(), run_id)
     path = folder.latest_weights() if step is None else folder.weights_at(step)
     if path is None and step is not None and folder.has_weights:
-        raise RunError(f"The run {folder.name!r} keeps no weights of step {step:,}. Choose another moment.")
+        raise no_weights_of(folder, step)
     if path is None:
-        raise RunError(f"The run {folder.name!r} has saved no weights yet. Its first are saved when training begins.")
+        raise RunError(
+            say(
+                "The run {name} has saved no weights yet. Its first are saved when training begins.",
+                name=repr(folder.name),
+            )
+        )
     try:
         key = (path, path.stat().st_mtime_ns)
     except FileNotFoundError:  # a run that trains makes room for later moments
-        raise RunError("This moment is no longer kept. Choose another one.") from None
+        raise RunError(say("This moment is no longer kept. Choose another one.")) from None
     with _opening:
         if key not in _models:
             loaded = load_model(folder, path)
@@ -106,6 +113,17 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
                 _models.popitem(last=False)
         _models.move_to_end(key)
         return _models[key]
+
+
+def no_weights_of(folder: RunFolder, step: int) -> RunError:
+    """The sentence for a moment that a run has not kept."""
+    return RunError(
+        say(
+            "The run {name} keeps no weights of step {step}. Choose another moment.",
+            name=repr(folder.name),
+            step=f"{step:,}",
+        )
+    )
 
 
 @lru_cache(maxsize=4)

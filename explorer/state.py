@@ -20,7 +20,7 @@ from core.errors import ConfigError
 from core.lessons.prose import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.language import language
+from explorer.language import language, say
 from explorer.ui import literal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,9 @@ def config_from(query: Mapping[str, str]) -> RunConfig | None:
     for part in filter(None, (query.get(_SET) or "").split(";")):
         path, colon, value = part.partition(":")
         if not colon:
-            raise ConfigError(f"The address says set={part[:60]!r}, but a setting reads like model.n_layer:6.")
+            raise ConfigError(
+                say("The address says set={part}, but a setting reads like model.n_layer:6.", part=repr(part[:60]))
+            )
         changes[path] = value if types.get(path) is str else _number(value)
     return preset(query.get(_PRESET) or FIRST_PRESET).replace(changes)
 

@@ -20,6 +20,7 @@ from core.text.tokenizer import CharTokenizer
 from explorer import service, state
 from explorer.charts.text import character_bars
 from explorer.components.token_strip import token_pairs, token_strip
+from explorer.language import say
 from explorer.ui import card, chart, current_palette, show_error
 
 BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
@@ -60,6 +61,16 @@ def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> str
     return None
 
 
+def description(corpus: Corpus) -> str:
+    """What a text is, in sentences; all but its title are ours."""
+    return say(
+        "{about} Language: {language}. Licence: {licence}.",
+        about=say(corpus.description),
+        language=say(corpus.language),
+        licence=say(corpus.licence),
+    )
+
+
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     """The select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
 
@@ -70,15 +81,18 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.selectbox("Text", list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
+        name = st.selectbox(say("Text"), list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
         # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
-        with st.popover("Use your own text", icon=":material/add:", key=f"own_text_{state.recall('texts_taken', 0)}"):
+        taken = state.recall("texts_taken", 0)
+        with st.popover(say("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
         go = st.container(width="content")
         if corpora[name].own:
-            with st.popover("Delete", icon=":material/delete:"):
-                st.caption("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
-                st.button("Delete this text", key="delete_text", on_click=_delete, args=(name,))
+            with st.popover(say("Delete"), icon=":material/delete:"):
+                st.caption(
+                    say("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
+                )
+                st.button(say("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
         state.keep_draft(state.draft().replace({"data.corpus": name}))
     return corpora[name], go
@@ -86,14 +100,14 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
 
 def _own_text() -> None:
     """Paste or upload; a refusal is said right here, and what was typed stays."""
-    st.text_input("Title", key="own_title", placeholder="My text", max_chars=80)
-    pasted, uploaded = st.tabs(["Paste", "Upload"])
+    st.text_input(say("Title"), key="own_title", placeholder=say("My text"), max_chars=80)
+    pasted, uploaded = st.tabs([say("Paste"), say("Upload")])
     with pasted:
-        st.text_area("Text", key="own_text", height=180, placeholder="A few pages at least; more is better.")
-        st.button("Use this text", key="own_text_go", on_click=_keep, args=("own_text",))
+        st.text_area(say("Text"), key="own_text", height=180, placeholder=say("A few pages at least; more is better."))
+        st.button(say("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
-        st.file_uploader("A plain text file in UTF-8", type="txt", key="own_file", max_upload_size=MAX_BYTES >> 20)
-        st.button("Use this file", key="own_file_go", on_click=_keep, args=("own_file",))
+        st.file_uploader(say("A plain text file in UTF-8"), type="txt", key="own_file", max_upload_size=MAX_BYTES >> 20)
+        st.button(say("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := state.recall("own_text_problem"):
         show_error(problem)
 
@@ -114,7 +128,7 @@ def _keep(source: str) -> None:
         return
     state.remember("own_text_problem", None)
     state.remember("texts_taken", state.recall("texts_taken", 0) + 1)
-    state.notify(f"Your text is ready: {corpus.characters:,} characters.")
+    state.notify(say("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
     st.session_state["corpus"] = corpus.name
     st.session_state["own_text"] = ""
 
@@ -122,7 +136,7 @@ def _keep(source: str) -> None:
 def _delete(name: str) -> None:
     try:
         delete_text(name, service.home())
-        state.notify("The text is deleted.")
+        state.notify(say("The text is deleted."))
     except ExplorerError as error:
         state.notify(str(error))
 
@@ -131,16 +145,25 @@ def figures(facts: Facts, val_fraction: float) -> None:
     """Size, distinct characters, lines and the split, each with its meaning."""
     length = len(facts.ids)
     training = split_point(length, val_fraction)
-    size, distinct, lines, split = st.columns(4)
-    for place, key, name, value, meaning in (
-        (size, "size", "Characters", f"{length:,}", f"about {max(1, length // 1800):,} book pages"),
-        (distinct, "distinct", "Distinct characters", f"{facts.tokenizer.vocab_size:,}", "the model's whole alphabet"),
-        (lines, "lines", "Lines", f"{facts.lines:,}", f"{length / max(1, facts.lines):.0f} characters each"),
-        (split, "split", "To learn from", f"{training:,}", f"{length - training:,} kept aside to measure on"),
+    each = f"{length / max(1, facts.lines):.0f}"
+    for place, (key, name, value, meaning) in zip(
+        st.columns(4),
+        (
+            ("size", say("Characters"), length, say("about {count} book pages", count=f"{max(1, length // 1800):,}")),
+            ("distinct", say("Distinct characters"), facts.tokenizer.vocab_size, say("the model's whole alphabet")),
+            ("lines", say("Lines"), facts.lines, say("{count} characters each", count=each)),
+            (
+                "split",
+                say("To learn from"),
+                training,
+                say("{count} kept aside to measure on", count=f"{length - training:,}"),
+            ),
+        ),
+        strict=True,
     ):
         with place, st.container(border=True, gap=None, key=f"figure_{key}", height="stretch"):
             st.caption(name)
-            st.markdown(f"### {value}")
+            st.markdown(f"### {value:,}")
             st.caption(meaning)
 
 
@@ -148,8 +171,11 @@ def character_card(facts: Facts) -> None:
     """The most frequent characters."""
     most = facts.counts[:MOST_BARS]
     rest = len(facts.counts) - len(most)
-    note = f"The {len(most)} most frequent of {len(facts.counts):,}." if rest else f"All {len(most)} of them."
-    with card("Which characters does it use most?", note, key="card_characters"):
+    if rest:
+        note = say("The {shown} most frequent of {count}.", shown=len(most), count=f"{len(facts.counts):,}")
+    else:
+        note = say("All {count} of them.", count=len(most))
+    with card(say("Which characters does it use most?"), note, key="card_characters"):
         chart(
             character_bars(
                 [visible(character) for character, _ in most],
@@ -169,7 +195,7 @@ def character_card(facts: Facts) -> None:
 
 def preview_card(facts: Facts) -> None:
     """How the text begins."""
-    with card("How does it begin?", "Its first lines, as they are.", key="card_preview"):
+    with card(say("How does it begin?"), say("Its first lines, as they are."), key="card_preview"):
         st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
 
 
@@ -177,47 +203,59 @@ def token_card(facts: Facts) -> None:
     """The opening as tokens over their ids, and anything a visitor types."""
     ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
     with card(
-        "How does text become numbers?",
-        "A model never sees letters: every distinct character gets one number, its place in the alphabet of this text.",
-        more="The pieces a model reads are called **tokens**. Here a token is one character. The list of all "
-        "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it.",
+        say("How does text become numbers?"),
+        say(
+            "A model never sees letters: every distinct character gets one number, its place in the alphabet of this "
+            "text."
+        ),
+        more=say(
+            "The pieces a model reads are called **tokens**. Here a token is one character. The list of all "
+            "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it."
+        ),
         key="card_tokens",
     ):
-        typed = st.text_input("Type your own name", key="encode_text", placeholder="Type your own name")[:LONGEST_NAME]
+        name = say("Type your own name")
+        typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
             strange = [character for character in dict.fromkeys(typed) if character not in ids]
-            note = "Point at a token: the same one always has the same number."
+            note = say("Point at a token: the same one always has the same number.")
             if strange:
-                note = (
+                note = say(
                     "Drawn hollow: characters that never occur in this text. A model that learns from it has no "
                     "number for them."
                 )
             token_strip(list(typed), ids, note=note, key="typed_tokens")
-        st.caption("The text's own beginning:")
+        st.caption(say("The text's own beginning:"))
         opening = facts.tokenizer.decode(facts.ids[:OPENING])
         opening = opening[: opening.rfind("\n") + 1] or opening
-        token_strip(list(opening), ids, note="Point at a token to find all that are the same.", key="opening_tokens")
+        note = say("Point at a token to find all that are the same.")
+        token_strip(list(opening), ids, note=note, key="opening_tokens")
 
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
     """One batch as context -> target pairs."""
     with card(
-        "What does it learn from one batch?",
-        f"In a piece of {BLOCK} tokens hide {BLOCK} examples: after each beginning, the token that truly came next.",
-        more="This is how Karpathy's lecture builds its first batch: four pieces of eight tokens, cut from the text at "
-        "random. The model sees every context, guesses the target, and is corrected, all at once. So it learns to go "
-        "on from one token as well as from eight.",
+        say("What does it learn from one batch?"),
+        say(
+            "In a piece of {count} tokens hide {count} examples: after each beginning, the token that truly came next.",
+            count=BLOCK,
+        ),
+        more=say(
+            "This is how Karpathy's lecture builds its first batch: four pieces of eight tokens, cut from the text at "
+            "random. The model sees every context, guesses the target, and is corrected, all at once. So it learns to "
+            "go on from one token as well as from eight."
+        ),
         key="card_batch",
     ):
         training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
         if len(training) <= BLOCK:
-            st.caption("This text is too short for even one piece.")
+            st.caption(say("This text is too short for even one piece."))
             return
         drawn = state.recall("batch", 0)
         x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
         st.button(
-            "Draw another",
+            say("Draw another"),
             icon=":material/casino:",
             key="draw_batch",
             on_click=lambda: state.remember("batch", drawn + 1),

@@ -23,6 +23,7 @@ from explorer.components.live import (
     live_status,
 )
 from explorer.fork_cards import draw_fork
+from explorer.language import later, say
 from explorer.lineage import before, verdict
 from explorer.state import notify, open_page, take_notice
 from explorer.train_details import draw_settings
@@ -33,12 +34,11 @@ from explorer.words import STATE_COLORS, look_in_words, state_in_words
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
-_WRITTEN = "The same prompt and the same dice every time."
-_MACHINES = {"cpu": "on this CPU", "cuda": "on the GPU", "mps": "on Apple's GPU"}
+_MACHINES = {"cpu": later("on this CPU"), "cuda": later("on the GPU"), "mps": later("on Apple's GPU")}
 _CURVES = [
-    {"column": "lr", "label": "Learning rate", "format": "rate"},
-    {"column": "grad_norm", "label": "Gradient norm", "format": "plain"},
-    {"column": "tokens_per_second", "label": "Letters a second", "format": "short"},
+    {"column": "lr", "label": later("Learning rate"), "format": "rate"},
+    {"column": "grad_norm", "label": later("Gradient norm"), "format": "plain"},
+    {"column": "tokens_per_second", "label": later("Letters a second"), "format": "short"},
 ]
 
 
@@ -54,12 +54,12 @@ def draw_board(run_id: str) -> None:
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch", key="beside"):
         draw_knobs(folder)
-        with card("Is training healthy?", key="live_curves", height="stretch"):
-            live_curves(run_id, steps, _CURVES)
+        with card(say("Is training healthy?"), key="live_curves", height="stretch"):
+            live_curves(run_id, steps, [curve | {"label": say(curve["label"])} for curve in _CURVES])
     with main, st.container(height="stretch"):
         with card(
-            "How surprised is it by text it has not seen?",
-            "Lower is better; dotted lines are what plain counting reaches on the same text.",
+            say("How surprised is it by text it has not seen?"),
+            say("Lower is better; dotted lines are what plain counting reaches on the same text."),
             key="live_loss",
             corner=partial(draw_fork, folder),
         ):
@@ -70,7 +70,10 @@ def draw_board(run_id: str) -> None:
             with st.container(border=True, key="live_closeup"):
                 live_closeup(run_id)  # below the chart, which then stays where it is
         with card(
-            "What does it write?", "The same prompt and the same dice every time.", key="live_samples", height="stretch"
+            say("What does it write?"),
+            say("The same prompt and the same dice every time."),
+            key="live_samples",
+            height="stretch",
         ):
             live_samples(run_id)
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
@@ -83,7 +86,7 @@ def draw_board(run_id: str) -> None:
                 open_page("look_inside", run_id)
         else:
             draw_table(folder)
-    alike = card("Which letters does it treat alike?", _alike_note(gpt), key="live_embedding", height="stretch")
+    alike = card(say("Which letters does it treat alike?"), _alike_note(gpt), key="live_embedding", height="stretch")
     with right, alike:
         live_embedding(run_id, height=height)
     draw_settings(folder, record)
@@ -96,9 +99,9 @@ def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
         folder = open_run(service.home(), run_id)
         return folder, folder.record()
     except ExplorerError as error:
-        st.title("Train", anchor=False)
+        st.title(say("Train"), anchor=False)
         show_error(error)
-        if st.button("Train a new run", type="primary", key="train_new"):
+        if st.button(say("Train a new run"), type="primary", key="train_new"):
             open_page("train")
         return None
 
@@ -114,7 +117,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         notice=status.notice,
         steps=status.steps,
         grad_clip=record.config.train.grad_clip,
-        machine=_MACHINES[service.hardware().device],
+        machine=say(_MACHINES[service.hardware().device]),
     )
     if changed:
         st.rerun()  # the whole page: the sidebar tells of the run too
@@ -123,7 +126,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
 def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """The title with the run's name and state, and the buttons that fit the state."""
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
-        st.title("Train", anchor=False, width="content")
+        st.title(say("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
         st.markdown(f":{STATE_COLORS[status.state]}-badge[● {words}]", width="content")
@@ -138,18 +141,18 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     """What can be done now. There is one primary button at most: what most people do next."""
     state = status.state
     if state == "running":
-        _button("Pause", "pause", folder, icon=":material/pause:")
+        _button(say("Pause"), "pause", folder, icon=":material/pause:")
     if state == "paused" or (state in ("stopped", "failed") and status.step < status.steps):
-        _button("Resume", "resume", folder, icon=":material/play_arrow:", primary=not status.problem)
+        _button(say("Resume"), "resume", folder, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
-        _button("One step", "step", folder, icon=":material/skip_next:")
+        _button(say("One step"), "step", folder, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
-        _button("Stop", "stop", folder, icon=":material/stop:")
+        _button(say("Stop"), "stop", folder, icon=":material/stop:")
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
-        if st.button("Generate", key="train_generate", icon=":material/edit_note:"):
+        if st.button(say("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
         if st.button(
-            "Look inside",
+            say("Look inside"),
             key="train_look",
             type="primary" if state == "finished" else "secondary",
             icon=":material/search:",
@@ -183,7 +186,7 @@ def draw_table(folder: RunFolder) -> None:
 def _draw_table(folder: RunFolder) -> None:
     probe = folder.read_probe()
     if probe is None:
-        st.caption("The first picture arrives with the first steps.")
+        st.caption(say("The first picture arrives with the first steps."))
         return
     try:
         tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
@@ -206,14 +209,16 @@ def _draw_table(folder: RunFolder) -> None:
 
 def look_title(record: RunRecord) -> str:
     model = record.config.model
-    return look_in_words(model.causal) if model.kind == "gpt" else "What does it expect after each letter?"
+    return look_in_words(model.causal) if model.kind == "gpt" else say("What does it expect after each letter?")
 
 
 def _look_note(gpt: bool) -> str:
     if gpt:
-        return "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
-    return "A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next."
+        return say(
+            "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
+        )
+    return say("A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next.")
 
 
 def _alike_note(gpt: bool) -> str:
-    return "Close letters are read alike." if gpt else "Close letters are followed by much the same letters."
+    return say("Close letters are read alike.") if gpt else say("Close letters are followed by much the same letters.")

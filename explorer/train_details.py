@@ -12,6 +12,7 @@ from core.settings import value_at
 from explorer import service
 from explorer.exchange_cards import draw_exports
 from explorer.fork_cards import draw_parent
+from explorer.language import later, say
 from explorer.run_rows import corpus_titles
 from explorer.state import open_page
 from explorer.train_setup import settings_that_matter
@@ -19,7 +20,7 @@ from explorer.ui import card, literal
 from explorer.words import number
 
 _ACROSS = 3  # settings side by side
-_AGAIN = "A new run that starts from these settings; change what you like first."
+_AGAIN = later("A new run that starts from these settings; change what you like first.")
 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
@@ -27,23 +28,24 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     config = record.config
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = differences(config, base)
-    note = f"Preset: {config.preset or 'none'}" + (" · what differs is marked" if changed else "")
-    with card("Settings", note, key="settings"):
+    name = config.preset or say("none")
+    note = say("Preset: {name} · what differs is marked", name=name) if changed else say("Preset: {name}", name=name)
+    with card(say("Settings"), note, key="settings"):
         draw_parent(record)
         title = corpus_titles(service.home()).get(config.data.corpus, config.data.corpus)
-        rows = [f"| Text | **{literal(title)}** |"]
+        rows = [f"| {say('Text')} | **{literal(title)}** |"]
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
                 value = f"**{literal(number(value_at(config, path)))}**"
-                mark = f" :violet-badge[preset: {literal(number(value_at(base, path)))}]" if path in changed else ""
-                rows.append(f"| {setting.label}{mark} | {value} |")
+                usual = f" :violet-badge[{say('preset')}: {literal(number(value_at(base, path)))}]"
+                rows.append(f"| {say(setting.label)}{usual if path in changed else ''} | {value} |")
         share = ceil(len(rows) / _ACROSS)
         for place, column in enumerate(st.columns(_ACROSS, gap="large")):
             column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
         if told := machine_in_words(record):
             st.caption(literal(told))
         with st.container(horizontal=True, gap="small"):
-            if st.button("Train again", key="train_again", icon=":material/tune:", help=_AGAIN):
+            if st.button(say("Train again"), key="train_again", icon=":material/tune:", help=say(_AGAIN)):
                 open_page("train", config=config)
             draw_exports(folder)
 
@@ -54,5 +56,9 @@ def machine_in_words(record: RunRecord) -> str:
         return ""
     told = [record.hardware]
     if record.precision and record.threads:
-        told.append(f"It computes in {record.precision} with {record.threads} thread{'s' * (record.threads != 1)}.")
+        precision, threads = record.precision, record.threads
+        if threads == 1:
+            told.append(say("It computes in {precision} with 1 thread.", precision=precision))
+        else:
+            told.append(say("It computes in {precision} with {count} threads.", precision=precision, count=threads))
     return " ".join(told)

@@ -14,6 +14,7 @@ from core.settings import fields_of, value_at
 from explorer import service
 from explorer.components.live import live_rate, live_turns
 from explorer.forms import setting_input
+from explorer.language import later, say
 from explorer.state import notify, recall, remember
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, literal, show_error
@@ -21,8 +22,8 @@ from explorer.words import asked_in_words, number, turn_in_words
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
-_NOTE = "Felt from the next step on, and marked on the curve."
-_HELP = (
+_NOTE = later("Felt from the next step on, and marked on the curve.")
+_HELP = later(
     "These may change while the model learns; its shape may not. Turning the learning rate moves its whole schedule "
     "along; turning the last step leaves the schedule alone, so nothing jumps."
 )
@@ -38,12 +39,12 @@ def draw_knobs(folder: RunFolder) -> None:
     """The knobs of a run that goes on; of one that has ended, what it goes on with and for how long."""
     status = folder.status()
     ended = status.ended
-    with card("Train it further?" if ended else "Turn while it trains", key="knobs"):
+    with card(say("Train it further?") if ended else say("Turn while it trains"), key="knobs"):
         if folder.record().origin:
-            st.caption(NO_TRAINING_OF_ITS_OWN)
+            st.caption(say(NO_TRAINING_OF_ITS_OWN))
             return
         if not ended:
-            st.caption(_NOTE, help=_HELP)
+            st.caption(say(_NOTE), help=say(_HELP))
         try:
             config = folder.config_now()
         except ExplorerError as error:
@@ -52,7 +53,7 @@ def draw_knobs(folder: RunFolder) -> None:
         if ended:
             _draw_continue(folder, status, config)
         # The knobs stand above what came of them, but what came of them may have moved them.
-        knobs = st.expander("Turn something first") if ended else st.container()
+        knobs = st.expander(say("Turn something first")) if ended else st.container()
         _draw_told(folder, status)
         with knobs:
             _draw_all(folder, status, folder.config_now())
@@ -82,10 +83,19 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
     change = partial(_turn_to_widget, folder, knob)
     if knob == _STEPS:
         least, most = setting.low, setting.high
-        st.number_input("Stop at step", least, most, value, step=100, key=key, help=setting.help, on_change=change)
+        st.number_input(
+            say("Stop at step"),
+            least,
+            most,
+            value,
+            step=100,
+            key=key,
+            help=say(setting.help),
+            on_change=change,
+        )
         return
     before = value_at(first, knob)
-    setting_input(knob, setting, value, before, named="at first", key=key, on_change=change)
+    setting_input(knob, setting, value, before, named=later("at first"), key=key, on_change=change)
     if knob == _RATE:
         _draw_rate(folder, value)
 
@@ -96,7 +106,10 @@ def _draw_rate(folder: RunFolder, peak: float) -> None:
         live_rate(folder.id, peak=peak)
         return
     now = (folder.last_metrics() or {}).get("lr")
-    st.caption(f"peak {number(peak)}" + ("" if now is None else f" · now {now:.1e} by the schedule"))
+    if now is None:
+        st.caption(say("peak {rate}", rate=number(peak)))
+    else:
+        st.caption(say("peak {rate} · now {now} by the schedule", rate=number(peak), now=f"{now:.1e}"))
 
 
 def _draw_told(folder: RunFolder, status: Status) -> None:
@@ -111,13 +124,13 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
             _turn(folder, *told)
         return
     for words in waiting:
-        st.caption(literal(f"{words}, when it goes on"))
+        st.caption(literal(say("{turn}, when it goes on", turn=words)))
     for row in reversed(turns[-3:]):
         words = turn_in_words(row["knob"], row.get("before"), row["value"])
-        st.caption(literal(f"{words}, from step {row['step'] + 1:,} on"))
+        st.caption(literal(say("{turn}, from step {step} on", turn=words, step=f"{row['step'] + 1:,}")))
     if turns and not waiting and not status.ended:
         last = turns[-1]
-        st.button("Put back", key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
+        st.button(say("Put back"), key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
 
 
 def _waiting(folder: RunFolder) -> list[str]:
@@ -145,13 +158,13 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     highest = dict(fields_of(RunConfig))[_STEPS].high
     most = highest - status.step
     if most < 1:
-        st.caption("It has taken as many steps as a run may.")
+        st.caption(say("It has taken as many steps as a run may."))
         return
     left = status.steps - status.step
     usual = min(most, left if left > 0 else max(100, round(status.step / 2, -2)))
     st.session_state["continue_steps"] = min(most, st.session_state.get("continue_steps", usual))
-    more = st.number_input("Steps more", 1, most, step=min(100, most), key="continue_steps")
-    if st.button("Continue", key="train_continue", icon=":material/fast_forward:", width="stretch"):
+    more = st.number_input(say("Steps more"), 1, most, step=min(100, most), key="continue_steps")
+    if st.button(say("Continue"), key="train_continue", icon=":material/fast_forward:", width="stretch"):
         try:
             service.supervisor().continue_for(folder, more)
         except ExplorerError as error:

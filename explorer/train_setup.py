@@ -12,7 +12,7 @@ from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.settings import Setting, fields_of
-from core.text.corpora import catalogue, load_corpus
+from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
 from core.training.estimate import WORKER_BYTES, Correction, Estimate, check_fits, estimate
@@ -22,6 +22,7 @@ from explorer import service
 from explorer.components.live import get_ready
 from explorer.fork_cards import Parent, draw_beginning, parent_asked
 from explorer.forms import forget_inputs, setting_inputs, widget_key
+from explorer.language import later, say
 from explorer.state import (
     draft,
     keep_draft,
@@ -37,12 +38,13 @@ from explorer.ui import card, page_header, show_error
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
+_PARENT = later("parent")  # what a fork's settings are compared with
 _OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
 
 
 def draw_setup() -> None:
     """Everything that is chosen before a run, and the button that starts it."""
-    page_header("Train", "Pick a text, move the sliders, press Train. Then watch a model learn it.")
+    page_header(say("Train"), say("Pick a text, move the sliders, press Train. Then watch a model learn it."))
     if notice := take_notice():
         st.error(notice)
     try:
@@ -58,18 +60,18 @@ def draw_setup() -> None:
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:
-            base, named = parent.config, "parent"
-            with card("Where does it begin?", key="start_from"):
+            base, named = parent.config, _PARENT
+            with card(say("Where does it begin?"), key="start_from"):
                 draw_beginning(parent)
                 corpus = _pick_corpus(config)
         else:
-            named = "preset"
-            with card("Which text, and which recipe to start from?", key="start_from"):
+            named = later("preset")
+            with card(say("Which text, and which recipe to start from?"), key="start_from"):
                 corpus = _pick_corpus(config)
                 base = _pick_preset(config)
         base = base.replace({"data.corpus": corpus})
         config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
-    with outcome, card("What will it take?", key="estimate"):
+    with outcome, card(say("What will it take?"), key="estimate"):
         if problem:
             show_error(problem)
         _draw_outcome(config, parent, startable=problem is None)
@@ -97,15 +99,15 @@ def _pick_preset(config: RunConfig) -> RunConfig:
     """The preset that the settings start from."""
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
     name = st.segmented_control(
-        "Preset",
+        say("Preset"),
         PRESETS,
         default=st.session_state["preset"],
         key="preset",
         required=True,
         on_change=_take_preset,
-        help="All settings at once.",
+        help=say("All settings at once."),
     )
-    st.caption((inspect.getdoc(PRESETS[name]) or "").splitlines()[0])
+    st.caption(say((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
     return preset(name)
 
 
@@ -119,7 +121,7 @@ def _take_preset() -> None:
 
 def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
     """The widgets of all settings; the config they make, or the last good one and what is wrong with the new one."""
-    forked = named == "parent"
+    forked = named == _PARENT
     kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
     main, more = (
         [path for path, _ in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
@@ -127,11 +129,11 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
     )
     changes = {}
     if not forked:
-        with card("What does it look like?", key="model_settings"):
+        with card(say("What does it look like?"), key="model_settings"):
             changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
-    with card("How does it learn?", key="train_settings"):
+    with card(say("How does it learn?"), key="train_settings"):
         changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
-    with st.expander("More settings"):
+    with st.expander(say("More settings")):
         changes |= _grid(config, base, more, named)
     try:
         return base.replace(changes), None
@@ -159,30 +161,34 @@ def _pick_corpus(config: RunConfig) -> str:
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
     return st.selectbox(
-        "Text",
+        say("Text"),
         known,
         key="corpus",
-        format_func=lambda name: known[name].title + (" (a download of 1 MB)" if known[name].download else ""),
-        help="What it learns from. Look at it, or bring your own, on the page Data.",
+        format_func=lambda name: _title(known[name]),
+        help=say("What it learns from. Look at it, or bring your own, on the page Data."),
     )
+
+
+def _title(corpus: Corpus) -> str:
+    return say("{title} (a download of 1 MB)", title=corpus.title) if corpus.download else corpus.title
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
     """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
-        with st.spinner("Reading the text ..."):
+        with st.spinner(say("Reading the text ...")):
             text = load_corpus(config.data.corpus, service.home())
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         hardware = service.hardware(config.train.device)
         choice = service.run_precision(config)
         known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
         check_fits(_draw_estimate(config, known).memory_bytes, hardware, memory_in_turn(hardware))
-        st.caption(f"{hardware.sentence} It computes in {choice.sentence}")
+        st.caption(say("{machine} It computes in {numbers}", machine=hardware.sentence, numbers=choice.sentence))
     except ExplorerError as error:
         show_error(error)
         startable = False
     st.button(
-        "Train",
+        say("Train"),
         key="train_start",
         type="primary",
         icon=":material/play_arrow:",
@@ -198,18 +204,20 @@ def _draw_estimate(config: RunConfig, vocab_size: int) -> Estimate:
     correction, under_way = tried(config, vocab_size)
     reckoned = service.run_speed(config), service.run_precision(config).precision
     figures = estimate(config, vocab_size, *reckoned, correction or Correction())
-    st.markdown(
-        f"**{figures.parameters:,}** parameters  \n"
-        f"**{memory_in_words(figures.memory_bytes)}** to train it, {memory_in_words(WORKER_BYTES)} for PyTorch  \n"
-        f"about **{duration_in_words(figures.seconds)}** on this machine"
+    memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
+    lines = (
+        say("**{count}** parameters", count=f"{figures.parameters:,}"),
+        say("**{memory}** to train it, {worker} for PyTorch", memory=memory, worker=worker),
+        say("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
     )
+    st.markdown("  \n".join(lines))
     if correction:
-        st.caption("Tried out: a few real steps of this very model, on this machine.")
+        st.caption(say("Tried out: a few real steps of this very model, on this machine."))
     elif under_way:
-        st.caption("Reckoned from this machine's speed; a few real steps of this very model are being tried ...")
+        st.caption(say("Reckoned from this machine's speed; a few real steps of this very model are being tried ..."))
         st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
     else:
-        st.caption("Reckoned from this machine's speed.")
+        st.caption(say("Reckoned from this machine's speed."))
     return figures
 
 
@@ -250,20 +258,27 @@ def _tokens_known(folder: RunFolder) -> int:
 def _draw_preview(kind: str) -> None:
     """What will be there once it trains."""
     shown = [
-        _PREVIEW_OF_A_BIGRAM if kind == "bigram" and title == "Heads form" else (icon, title, text)
+        _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
         for icon, title, text in _PREVIEW
     ]
-    with card("What you will see", "The board opens at once; the first point of the curve comes within seconds."):
+    note = say("The board opens at once; the first point of the curve comes within seconds.")
+    with card(say("What you will see"), note):
         for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
-            column.markdown(f":material/{icon}: **{title}**  \n{text}")
+            column.markdown(f":material/{icon}: **{say(title)}**  \n{say(text)}")
 
 
 _PREVIEW = (
-    ("show_chart", "The loss falls", "Against what plain counting of letters, pairs and triples reaches."),
-    ("edit_note", "Words appear", "The same prompt and the same dice, from noise to words."),
-    ("grid_on", "Heads form", "Where every attention head looks, as it learns where to look."),
-    ("bubble_chart", "Letters move", "Vowels find vowels on the map of the embeddings."),
+    (
+        "show_chart",
+        later("The loss falls"),
+        later("Against what plain counting of letters, pairs and triples reaches."),
+    ),
+    ("edit_note", later("Words appear"), later("The same prompt and the same dice, from noise to words.")),
+    ("grid_on", later("Heads form"), later("Where every attention head looks, as it learns where to look.")),
+    ("bubble_chart", later("Letters move"), later("Vowels find vowels on the map of the embeddings.")),
 )
-
-
-_PREVIEW_OF_A_BIGRAM = ("grid_on", "A table fills", "For every letter, the letters that it expects to follow.")
+_PREVIEW_OF_A_BIGRAM = (
+    "grid_on",
+    later("A table fills"),
+    later("For every letter, the letters that it expects to follow."),
+)

@@ -14,6 +14,7 @@ from explorer.components.attention_board import attention_board
 from explorer.components.live import live_closeup
 from explorer.curves import curve_rows
 from explorer.fork_cards import draw_fork
+from explorer.language import say
 from explorer.lineage import before
 from explorer.train_board import draw_table, draw_title, look_title, open_on_view
 from explorer.train_details import draw_settings
@@ -31,24 +32,26 @@ def draw_still_board(run_id: str) -> None:
     status = folder.status()
     draw_title(folder, record, status)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info("This server has no live streams, so the board stands still. `make run` starts the one that has them.")
-        st.button("Look again", key="train_refresh", icon=":material/refresh:")
+        st.info(
+            say("This server has no live streams, so the board stands still. `make run` starts the one that has them.")
+        )
+        st.button(say("Look again"), key="train_refresh", icon=":material/refresh:")
     numbers = st.columns(3, gap="small")
     loss = "–" if status.val_loss is None else f"{status.val_loss:.2f}"
     meaning = None if status.val_loss is None else loss_in_words(status.val_loss)
-    numbers[0].metric("Validation loss", loss, meaning, delta_color="off", delta_arrow="off", border=True)
+    numbers[0].metric(say("Validation loss"), loss, meaning, delta_color="off", delta_arrow="off", border=True)
     speed = "–" if status.tokens_per_second is None else f"{status.tokens_per_second:,.0f}"
-    numbers[1].metric("Speed", speed, "letters a second", delta_color="off", delta_arrow="off", border=True)
-    left = "" if status.seconds_left is None else f"{duration_in_words(status.seconds_left)} left"
-    step = f"{status.step:,} of {status.steps:,}"
-    numbers[2].metric("Step", step, left, delta_color="off", delta_arrow="off", border=True)
+    numbers[1].metric(say("Speed"), speed, say("letters a second"), delta_color="off", delta_arrow="off", border=True)
+    left = "" if status.seconds_left is None else say("{time} left", time=duration_in_words(status.seconds_left))
+    step = say("{step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
+    numbers[2].metric(say("Step"), step, left, delta_color="off", delta_arrow="off", border=True)
     closeup = read_closeup(folder) if status.state == "paused" else None
     side, main = st.columns([1, 2.9], gap="small")
     with side:
         draw_knobs(folder)
     with main:
         corner = partial(draw_fork, folder)
-        with card("How surprised is it by text it has not seen?", key="live_loss", corner=corner):
+        with card(say("How surprised is it by text it has not seen?"), key="live_loss", corner=corner):
             marks = [
                 Mark(row["step"], turn_in_words(row["knob"], row.get("before"), row["value"]))
                 for row in folder.read_events()
@@ -66,16 +69,16 @@ def draw_still_board(run_id: str) -> None:
         if closeup and closeup["step"] == status.step:
             with st.container(border=True, key="live_closeup"):
                 live_closeup(None, closeup)
-        with card("What does it write?", key="live_samples"):
+        with card(say("What does it write?"), key="live_samples"):
             for row in reversed(folder.read_samples()[-5:]):
-                st.caption(f"step {row['step']:,}")
+                st.caption(say("step {step}", step=f"{row['step']:,}"))
                 st.code(row["text"].strip(), language=None, wrap_lines=True)
     with card(look_title(record), key="live_attention"):
         probe = folder.read_probe()
         if record.config.model.kind == "bigram":
             draw_table(folder)
         elif probe is None:
-            st.caption("The first picture arrives with the first steps.")
+            st.caption(say("The first picture arrives with the first steps."))
         else:
             attention_board(probe.attention, [visible(token) for token in probe.tokens], key="still_attention")
     draw_settings(folder, record)

@@ -10,18 +10,19 @@ from core.runs.forks import fork, fork_config
 from core.runs.records import Status
 from core.runs.weights import weights_step
 from explorer import service
+from explorer.language import later, say
 from explorer.state import notify, open_page, ticket, use_ticket, view_run
 from explorer.trials import train
 from explorer.ui import literal
 from explorer.words import number
 
 _SLOWER = 3  # a third of the learning rate
-_NOT_FINITE = (
+_NOT_FINITE = later(
     "**What probably happened:** each step moved the weights too far. A step that is too long lands higher up the "
     "slope than it began, the next gradient is larger still, and within a few steps the numbers outgrow what the "
     "machine can write down. A lower learning rate takes shorter steps."
 )
-_MEMORY = (
+_MEMORY = later(
     "**What probably happened:** every piece of a batch is kept in memory until the step is done, so half the batch "
     "needs about half of that."
 )
@@ -45,7 +46,7 @@ def draw_trouble(folder: RunFolder, status: Status) -> None:
 
 
 def _offer_slower(folder: RunFolder) -> None:
-    st.markdown(_NOT_FINITE)
+    st.markdown(say(_NOT_FINITE))
     newest = folder.latest_weights()
     try:
         config = fork_config(folder)
@@ -57,22 +58,25 @@ def _offer_slower(folder: RunFolder) -> None:
         return
     step = weights_step(newest)
     st.button(
-        f"Go on from step {step:,} with a third of the learning rate ({number(rate)})",
+        say("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
         key="trouble_slower",
         type="primary",
         icon=":material/fork_right:",
         on_click=_fork,
         args=(folder, step, slower, ticket("trouble_slower")),
     )
-    st.caption("This starts a new run with the last weights that were sound; this one stays as it is.")
+    st.caption(say("This starts a new run with the last weights that were sound; this one stays as it is."))
 
 
 def _offer_smaller(folder: RunFolder) -> None:
-    st.markdown(_MEMORY)
+    st.markdown(say(_MEMORY))
     config = folder.config_now()
     half = config.train.batch_size // 2
     if half and st.button(
-        f"Open the settings with a batch of {half}", key="trouble_smaller", type="primary", icon=":material/tune:"
+        say("Open the settings with a batch of {count}", count=half),
+        key="trouble_smaller",
+        type="primary",
+        icon=":material/tune:",
     ):
         open_page("train", config=config.replace({"train.batch_size": half}))
 

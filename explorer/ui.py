@@ -12,6 +12,7 @@ from explorer.charts.numbers import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components._assets import ASSETS
 from explorer.components.save_drawing import save_drawing
+from explorer.language import say
 from explorer.units import worded
 
 
@@ -78,12 +79,12 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         save_drawing(key)
         st.download_button(
-            "↓ CSV",
+            say("↓ CSV"),
             lambda: csv_of(numbers()),
             file_name=f"{name}.csv",
             mime="text/csv",
             key=f"{key}_csv",
-            help="The numbers of this chart, for a spreadsheet.",
+            help=say("The numbers of this chart, for a spreadsheet."),
             on_click="ignore",
             type="tertiary",
         )
@@ -98,7 +99,7 @@ def takeaway(name: str) -> dict[str, Any]:
         "modeBarButtons": [["toImage"]],
         "toImageButtonOptions": {"format": "svg", "filename": name},
         "locale": "en",
-        "locales": {"en": {"dictionary": {"Download plot": "Save as SVG"}}},
+        "locales": {"en": {"dictionary": {"Download plot": say("Save as SVG")}}},
     }
 
 

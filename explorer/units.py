@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from core.text.tokenizer import CharTokenizer, Tokenizer
+from explorer.language import later
 
 # What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
 _QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
@@ -27,8 +28,8 @@ def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
 
 
 def unit() -> str:
-    """ "letters" or "tokens"."""
-    return "letters" if _by_letter.get() else "tokens"
+    """ "letters" or "tokens", in English."""
+    return later("letters") if _by_letter.get() else later("tokens")
 
 
 def worded(text: str) -> str:

@@ -1,35 +1,42 @@
-"""Runs and numbers in words, the same on every page."""
+"""Runs and numbers in words, the same on every page, in the language on view."""
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 from core.config import ModelConfig, RunConfig
+from core.lessons.prose import ENGLISH
 from core.runs.records import Status
 from core.settings import fields_of
-from core.words import loss_in_words as loss_in_words  # told on every page
-from core.words import number
+from core.words import number as english_number
+from explorer.language import language, later, say
 
 _STATES = {
-    "queued": "waiting",
-    "starting": "starting",
-    "running": "training",
-    "paused": "paused",
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
+    "queued": later("waiting"),
+    "starting": later("starting"),
+    "running": later("training"),
+    "paused": later("paused"),
+    "finished": later("finished"),
+    "stopped": later("stopped"),
+    "failed": later("failed"),
 }
 _PARTS = {
-    "wte": "letters",
-    "wpe": "positions",
-    "ln_1": "first norm",
-    "attn": "attention",
-    "ln_2": "second norm",
-    "mlp": "feed-forward",
-    "ln_f": "last norm",
-    "lm_head": "output",
-    "token_embedding_table": "table",
+    "wte": later("letters"),
+    "wpe": later("positions"),
+    "ln_1": later("first norm"),
+    "attn": later("attention"),
+    "ln_2": later("second norm"),
+    "mlp": later("feed-forward"),
+    "ln_f": later("last norm"),
+    "lm_head": later("output"),
+    "token_embedding_table": later("table"),
 }
+_AGO = (  # seconds, and how one and several of them are told
+    (86_400, later("1 day ago"), later("{count} days ago")),
+    (3600, later("1 hour ago"), later("{count} hours ago")),
+    (60, later("1 minute ago"), later("{count} minutes ago")),
+)
 STATE_COLORS = {  # of a badge; the word beside it says the same
     "queued": "gray",
     "starting": "blue",
@@ -43,27 +50,52 @@ STATE_COLORS = {  # of a badge; the word beside it says the same
 
 def state_in_words(status: Status) -> str:
     """One word for how a run fares."""
-    return _STATES[status.state]
+    return say(_STATES[status.state])
 
 
 def model_in_words(model: ModelConfig) -> str:
     """Which model, in a few words: "Bigram", or "GPT · 4 layers"."""
     if model.kind == "bigram":
-        return "Bigram"
-    return f"GPT · {model.n_layer} layer{'s' * (model.n_layer != 1)}"
+        return say("Bigram")
+    return say("GPT · 1 layer") if model.n_layer == 1 else say("GPT · {count} layers", count=model.n_layer)
 
 
 def look_in_words(causal: bool) -> str:
     """The question that pictures of attention answer; a model that is not causal sees later letters too."""
-    return f"Which {'earlier ' if causal else ''}letters does each letter look at?"
+    if causal:
+        return say("Which earlier letters does each letter look at?")
+    return say("Which letters does each letter look at?")
 
 
 def part_in_words(part: str) -> str:
     """A part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
     block = re.fullmatch(r"h\.(\d+)\.(\w+)", part)
     if block:
-        return f"layer {int(block[1]) + 1}, {_PARTS.get(block[2], block[2])}"
-    return _PARTS.get(part, part)
+        return say("layer {number}, {part}", number=int(block[1]) + 1, part=_part(block[2]))
+    return _part(part)
+
+
+def _part(name: str) -> str:
+    return say(_PARTS[name]) if name in _PARTS else name
+
+
+def loss_in_words(loss: float, unit: str = "letters") -> str:
+    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity).
+
+    Args:
+        unit: what is chosen among, in English.
+    """
+    choices = math.exp(min(loss, 700.0))
+    if choices < 1e6:
+        return say("like choosing among {count} {unit}", count=f"{choices:,.1f}", unit=say(unit))
+    return say("hopelessly lost among {unit}", unit=say(unit))
+
+
+def number(value: Any) -> str:
+    """A value as it is written beside its slider."""
+    if isinstance(value, bool):
+        return say("on") if value else say("off")
+    return english_number(value)
 
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:
@@ -77,7 +109,10 @@ def asked_in_words(knob: str, value: Any) -> str:
 
 
 def _label(path: str) -> str:
-    return next((known.label.lower() for other, known in fields_of(RunConfig) if other == path), path)
+    label = next((known.label for other, known in fields_of(RunConfig) if other == path), None)
+    if label is None:
+        return path
+    return label.lower() if language() == ENGLISH else say(label)  # elsewhere a noun may keep its capital
 
 
 def when_in_words(created: str, now: datetime | None = None) -> str:
@@ -87,8 +122,8 @@ def when_in_words(created: str, now: datetime | None = None) -> str:
     except ValueError:
         return ""
     seconds = ((now or datetime.now(UTC)) - then.astimezone(UTC)).total_seconds()
-    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+    for size, one, several in _AGO:
         if seconds >= size:
             count = int(seconds // size)
-            return f"{count} {word}{'s' * (count != 1)} ago"
-    return "just now"
+            return say(one) if count == 1 else say(several, count=count)
+    return say("just now")

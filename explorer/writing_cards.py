@@ -12,6 +12,7 @@ from core.settings import fields_of, value_at
 from explorer import service, state
 from explorer.components.token_text import token_text
 from explorer.forms import setting_input, widget_key
+from explorer.language import say
 from explorer.prompt import Prompt, read_prompt
 from explorer.ui import card, literal, show_error
 from explorer.units import unit, worded
@@ -25,19 +26,19 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
     Returns the prompt and the settings as they stand.
     """
-    with card("How shall it write?", key="card_ask"):
+    with card(say("How shall it write?"), key="card_ask"):
         typed = st.text_area(
-            "Prompt",
+            say("Prompt"),
             st.session_state.get("generate_prompt", ""),
             key="generate_prompt",
             height=96,
             max_chars=LONGEST_PROMPT,
-            placeholder="It begins by itself.",
+            placeholder=say("It begins by itself."),
         )
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
-        st.caption("The same seed, prompt and settings write the same text again.")
-        if button.button("Write", type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+        st.caption(say("The same seed, prompt and settings write the same text again."))
+        if button.button(say("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
             state.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )
@@ -59,7 +60,7 @@ def _inputs() -> dict:
                     icon=":material/casino:",
                     key="new_dice",
                     on_click=_roll,
-                    help="New dice: another seed, so another text.",
+                    help=say("New dice: another seed, so another text."),
                 )
     return values
 
@@ -76,20 +77,24 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         typed, settings: what the next text would be written with.
     """
     with card(
-        "What does it write?",
-        "A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives.",
-        more="After each letter the model gives every possible next one a probability, and the dice choose. "
-        "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the likeliest in "
-        "the game. The shades always show the model's own belief, before any of that.",
+        say("What does it write?"),
+        say("A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives."),
+        more=say(
+            "After each letter the model gives every possible next one a probability, and the dice choose. "
+            "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the "
+            "likeliest in the game. The shades always show the model's own belief, before any of that."
+        ),
         key="card_written",
     ):
         asked = state.recall("writing")
         if not asked or asked["run"] != folder.id:
-            st.caption(worded("Press **Write**, and the text appears here letter by letter."))
+            st.caption(worded(say("Press **Write**, and the text appears here letter by letter.")))
             return
         try:
             if (asked["typed"], asked["settings"]) != (typed, settings):
-                st.caption("Written before you changed the prompt or the settings. Press **Write** for a new text.")
+                st.caption(
+                    say("Written before you changed the prompt or the settings. Press **Write** for a new text.")
+                )
             opened = service.open_model(folder.id)
             prompt = read_prompt(asked["typed"], opened.tokenizer)
             if prompt.notes:
@@ -118,12 +123,15 @@ def _in_one_piece(opened: service.Opened, prompt: Prompt, asked: dict) -> None:
     written = state.recall("written")
     if not written or written[0] != asked["go"]:
         total = asked["settings"].max_new_tokens
-        bar = st.progress(0.0, "Writing …")
+        bar = st.progress(0.0, say("Writing …"))
         tokens = []
         for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
             tokens.append(token)
             if len(tokens) % 10 == 0:
-                bar.progress(len(tokens) / total, f"Writing … {len(tokens)} of {total} {unit()}")
+                done = say(
+                    "Writing … {count} of {total} {letters}", count=len(tokens), total=total, letters=say(unit())
+                )
+                bar.progress(len(tokens) / total, done)
         bar.empty()
         written = (asked["go"], tokens)
         state.remember("written", written)

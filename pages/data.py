@@ -4,17 +4,21 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer import service, state, text_cards
+from explorer.language import say
 from explorer.ui import literal, page_header, show_error
 
-page_header("Data", "A language model learns from text and nothing else. Choose one, and see it as the model will.")
+page_header(
+    say("Data"), say("A language model learns from text and nothing else. Choose one, and see it as the model will.")
+)
 
 if notice := state.take_notice():
     st.toast(notice)
 
 try:
     corpus, beside = text_cards.choose_corpus()
-    st.caption(literal(f"{corpus.description} Language: {corpus.language}. Licence: {corpus.licence}."))
-    with st.spinner("Fetching the text, once" if corpus.download else "Reading the text", show_time=corpus.download):
+    st.caption(literal(text_cards.description(corpus)))
+    doing = say("Fetching the text, once") if corpus.download else say("Reading the text")
+    with st.spinner(doing, show_time=corpus.download):
         facts = text_cards.facts_of(corpus.name, service.home())
     config = state.draft()
 except ExplorerError as error:
@@ -25,7 +29,7 @@ obstacle = text_cards.obstacle(corpus.name, config.model.block_size, config.data
 if obstacle:
     show_error(obstacle)
 
-label = "Train with this text"
+label = say("Train with this text")
 if beside.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
     state.open_page("train", config=config)
 

@@ -3,13 +3,16 @@
 import streamlit as st
 
 from explorer import state, writing_cards
+from explorer.language import say
 from explorer.run_choice import open_chosen
 from explorer.units import speaking_of
 
 folder, opened = open_chosen(
-    "Generate",
-    "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
-    "considered. It takes a run that has learned something; the first is trained in half a minute.",
+    say("Generate"),
+    say(
+        "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
+        "considered. It takes a run that has learned something; the first is trained in half a minute."
+    ),
 )
 
 if "generate_prompt" not in st.session_state:

@@ -5,6 +5,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from explorer import service, state
 from explorer.components.live import get_ready
+from explorer.language import say
 from explorer.run_cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.run_rows import read_rows
 from explorer.ui import page_header, show_error
@@ -13,17 +14,20 @@ if run_id := state.recall("go_to_run"):
     state.remember("go_to_run", None)
     state.open_page("train", run_id)
 
-page_header("Watch a language model learn")
+page_header(say("Watch a language model learn"))
 st.markdown(
-    "Pick a text, press Train, and a GPT learns to write it on this machine, letter by letter, while you watch. "
-    "Then open it up: see which letters it looks at, which it treats alike, and what it writes.",
+    say(
+        "Pick a text, press Train, and a GPT learns to write it on this machine, letter by letter, while you watch. "
+        "Then open it up: see which letters it looks at, which it treats alike, and what it writes."
+    ),
     width=720,
 )
 try:
     rows = read_rows(service.home(), RECENT)
     draw_start(rows)
     st.caption(service.hardware().sentence)
-    if st.button("Or learn how it works, step by step", icon=":material/school:", type="tertiary", key="home_learn"):
+    learn = say("Or learn how it works, step by step")
+    if st.button(learn, icon=":material/school:", type="tertiary", key="home_learn"):
         state.open_page("learn")
 except ExplorerError as error:
     show_error(error)

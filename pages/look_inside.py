@@ -9,15 +9,19 @@ from explorer.inside.births import watch_births
 from explorer.inside.moment import choose_moment, clock_of, open_moment
 from explorer.inside.sections import sections_of
 from explorer.inside.view import Inside, warn_of_columns
+from explorer.language import say
 from explorer.prompt import example_prompt, read_prompt
 from explorer.run_choice import choose_run
 from explorer.ui import literal, show_error
 from explorer.units import speaking_of
 
 folder = choose_run(
-    "Look inside",
-    "Here you open a trained model: where each of its heads looks, letter by letter, what it expects next, and "
-    "which letters it has learned to treat alike. It takes a run to look into; the first is trained in half a minute.",
+    say("Look inside"),
+    say(
+        "Here you open a trained model: where each of its heads looks, letter by letter, what it expects next, and "
+        "which letters it has learned to treat alike. It takes a run to look into; the first is trained in half a "
+        "minute."
+    ),
 )
 
 opened = open_moment(folder)
@@ -28,9 +32,16 @@ clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
 choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
 state.follow_address("inspect_view", "view", list(sections))
-name = st.segmented_control("View", list(sections), required=True, key="inspect_view", label_visibility="collapsed")
+name = st.segmented_control(
+    say("View"),
+    list(sections),
+    required=True,
+    key="inspect_view",
+    format_func=say,
+    label_visibility="collapsed",
+)
 typed = st.text_input(
-    "Prompt", st.session_state["inspect_prompt"], key="inspect_prompt", placeholder="Type ⏎ for a new line"
+    say("Prompt"), st.session_state["inspect_prompt"], key="inspect_prompt", placeholder=say("Type ⏎ for a new line")
 )
 state.write_address("view", name)
 
@@ -41,7 +52,7 @@ if section.shares:
 if section.prompt and prompt.notes:
     st.info(literal(" ".join(prompt.notes)))
 if section.prompt and not prompt.ids:
-    st.info("Type a few letters that the model knows, and you see what it makes of them.")
+    st.info(say("Type a few letters that the model knows, and you see what it makes of them."))
 else:
     try:
         with speaking_of(opened.tokenizer):

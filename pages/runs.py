@@ -5,12 +5,13 @@ import streamlit as st
 from core.errors import ExplorerError
 from explorer import run_table, service, state
 from explorer.exchange_cards import draw_import
+from explorer.language import say
 from explorer.run_rows import read_rows
 from explorer.ui import empty_state, page_header, show_error
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
-        page_header("Runs", "Everything that was trained here. Tick runs to compare their curves.")
+        page_header(say("Runs"), say("Everything that was trained here. Tick runs to compare their curves."))
     draw_import()
 if notice := state.take_notice():
     st.toast(notice)
@@ -21,9 +22,9 @@ except ExplorerError as error:
     st.stop()
 if not rows:
     empty_state(
-        "Here every run will have its line: its model, its text, how far it came and how well it learned.",
+        say("Here every run will have its line: its model, its text, how far it came and how well it learned."),
         state.page_file("train"),
-        "Train a first model",
+        say("Train a first model"),
     )
     st.stop()
 

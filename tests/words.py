@@ -4,11 +4,16 @@ A language is a folder beside `en`. Under each `## sentence` of its `app.md` sta
 """
 
 import ast
+import inspect
 from pathlib import Path
 
 from core.config import RunConfig
 from core.generation_config import GenerationConfig
+from core.presets import PRESETS
+from core.runs.steering import NO_TRAINING_OF_ITS_OWN
 from core.settings import fields_of
+from core.text import own_text
+from core.text.corpora import catalogue
 from explorer.components._assets import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +34,14 @@ def setting_sentences() -> list[str]:
     return [words for setting in settings for words in (setting.label, setting.help, setting.unit) if words]
 
 
+def core_sentences() -> list[str]:
+    """What `core` says of presets and texts where the pages show it, without what depends on the machine."""
+    presets = [inspect.getdoc(make).splitlines()[0] for make in PRESETS.values()]
+    texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
+    told = [words for text in texts for words in (text.description, text.language, text.licence)]
+    return presets + [words for words in told if not words.startswith("Python ")] + [NO_TRAINING_OF_ITS_OWN]
+
+
 def collect() -> list[str]:
     """Every sentence once, by the file it stands in."""
     sentences = []
@@ -36,7 +49,7 @@ def collect() -> list[str]:
         sentences += python_sentences(path.read_text("utf-8"))
     for path in sorted((ASSETS / "js").glob("*.js")):
         sentences += sentences_of(path.read_text("utf-8"))
-    return list(dict.fromkeys(sentences + setting_sentences()))
+    return list(dict.fromkeys(sentences + setting_sentences() + core_sentences()))
 
 
 def template() -> str:
