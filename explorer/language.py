@@ -8,7 +8,7 @@ from core.lessons.prose import ENGLISH, app_sentence, fill, languages
 _KEY = "language"  # in the session: the address of a page need not say it again
 
 
-def say(english: str, **numbers: object) -> str:
+def say(english: str, /, **numbers: object) -> str:
     """A sentence of ours in the language on view, `{name}` filled with what is given for it.
 
     Write the sentence itself here, as one literal: whoever adds a language finds it in `assets/lessons/en/app.md`,

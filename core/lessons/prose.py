@@ -39,7 +39,7 @@ def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
     return Prose(own.title, {**english.parts, **own.parts})
 
 
-def fill(part: str, **numbers: object) -> str:
+def fill(part: str, /, **numbers: object) -> str:
     """A part with its placeholders filled; `{{` and `}}` are single braces.
 
     Raises ExplorerError for a placeholder that no number has been given for.
