@@ -23,6 +23,7 @@ from core.generation_config import GenerationConfig
 from core.inspection.attention import attention_patterns, to_bytes
 from core.inspection.embeddings import project_along, token_embeddings
 from core.inspection.lens import lens_logits
+from core.lessons.prose import ENGLISH
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
@@ -38,7 +39,7 @@ from explorer.inside.words import (
     map_in_words,
     next_in_words,
 )
-from explorer.language import say
+from explorer.language import in_language, say
 from explorer.prompt import read_prompt
 from explorer.run_reader import MOST_TOKENS, on_the_map
 from explorer.units import speaking_of, worded
@@ -66,6 +67,7 @@ class Asked(NamedTuple):
     step: int
     prompt: str  # as typed
     anchor: int | None = None  # the step whose map decides on the directions of all maps; None: its own
+    language: str = ENGLISH  # of its sentences
 
 
 async def frame_bytes(folder: RunFolder, asked: Asked) -> bytes:
@@ -97,11 +99,11 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
     path = _weights_at(folder, asked.step)
     if path.stat().st_size > _LIGHT_FILE:
         opened = service.open_model(folder.id, asked.step)
-        with speaking_of(opened.tokenizer):
+        with in_language(asked.language), speaking_of(opened.tokenizer):
             return _drawn(folder, asked, path, opened.model, opened.tokenizer)
     with one_thread():
         model, tokenizer, _ = load_model(folder, path)
-        with speaking_of(tokenizer):
+        with in_language(asked.language), speaking_of(tokenizer):
             return _drawn(folder, asked, path, model, tokenizer)
 
 

@@ -1,11 +1,16 @@
 """The language in which the pages are shown, and the one door that their own sentences go through."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.lessons.prose import ENGLISH, app_sentence, fill, languages
 
 _KEY = "language"  # in the session: the address of a page need not say it again
+_asked: ContextVar[str | None] = ContextVar("asked", default=None)
 
 
 def say(english: str, /, **numbers: object) -> str:
@@ -26,10 +31,22 @@ def later(english: str) -> str:
 
 
 def language() -> str:
-    """The language on view; English outside of a visitor's session."""
+    """The language on view; outside of a visitor's session the one of `in_language`, else English."""
+    if asked := _asked.get():
+        return asked
     if get_script_run_ctx(suppress_warning=True) is None:
         return ENGLISH
     return st.session_state.get(_KEY, ENGLISH)
+
+
+@contextmanager
+def in_language(asked: str) -> Iterator[None]:
+    """Inside, everything is said in a language, whoever's thread it is; what is no language is English."""
+    before = _asked.set(asked if asked in languages() else ENGLISH)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
 
 
 def use_language(asked: str | None) -> None:

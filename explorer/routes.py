@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError, RunError
 from core.home import home
+from core.lessons.prose import ENGLISH, languages
 from core.runs.folder import RunFolder, open_run
 from explorer.exchange import EXPORTS, why_no_export, write_export
 from explorer.frames import Asked, frame_bytes
@@ -131,7 +132,13 @@ async def frame(request: Request) -> Response:
     prompt, anchor = request.query_params.get("prompt", ""), request.query_params.get("anchor", "")
     if len(prompt) > LONGEST_PROMPT:
         return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} characters.", status_code=400)
-    asked = Asked(request.path_params["step"], prompt, int(anchor) if re.fullmatch("[0-9]{1,9}", anchor) else None)
+    language = request.query_params.get("language")
+    asked = Asked(
+        request.path_params["step"],
+        prompt,
+        int(anchor) if re.fullmatch("[0-9]{1,9}", anchor) else None,
+        language if language in languages() else ENGLISH,
+    )
     try:
         made = await frame_bytes(folder, asked)
     except (ExplorerError, OSError) as error:

@@ -30,11 +30,11 @@ function openTime(forget) {
     get frames() { return frames; },
     get waiting() { return !time.problem && time.step !== time.frame?.step; },
     look(data) {
-      const asked = JSON.stringify([data.run, data.prompt, data.anchor]);
+      const asked = JSON.stringify([data.run, data.prompt, data.anchor, data.language]);
       if (asked !== source) {
         const other = data.run !== time.run;
         source = asked;
-        Object.assign(time, { run: data.run, prompt: data.prompt, anchor: data.anchor, problem: "" });
+        Object.assign(time, { run: data.run, prompt: data.prompt, anchor: data.anchor, language: data.language, problem: "" });
         for (const request of asking.values()) request.abort();
         [frames, asking, refused] = [new Map(), new Map(), new Set()];
         if (other) {
@@ -144,6 +144,7 @@ function openTime(forget) {
     const into = frames;
     const address = new URL(`api/runs/${encodeURIComponent(time.run)}/frames/${step}`, document.baseURI);
     address.searchParams.set("prompt", time.prompt);
+    address.searchParams.set("language", time.language);
     if (time.anchor !== null) address.searchParams.set("anchor", time.anchor);
     asking.set(step, request);
     try {

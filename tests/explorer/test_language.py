@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lessons import prose
 from explorer.components._assets import sentences_of
+from explorer.frames import Asked, make_frame
 from explorer.language import say
 from explorer.state import ROOT
 from tests.words import FILE, collect, python_sentences, template
@@ -59,3 +60,9 @@ def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_ho
     choice = next(one for one in app.sidebar.get("button_group") if one.key == "language_choice")
     choice.set_value("en").run()
     assert "Build" in [caption.value for caption in app.sidebar.caption]
+
+
+def test_a_frame_of_the_time_machine_is_told_in_the_language_asked_for(backwards, finished_run):
+    step = finished_run.moments()[-1]
+    assert make_frame(finished_run, Asked(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
+    assert not make_frame(finished_run, Asked(step, "To be"))["next"]["words"].startswith("⟦")
