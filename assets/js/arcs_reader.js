@@ -49,10 +49,12 @@ function arcsReader(root) {
     const best = marks.map((_, column) => column).sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
     const parts = best.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
-      const place = back === 0 ? "itself" : `'${data.tokens[column]}', ${Math.abs(back)} ${back > 0 ? "back" : "ahead"}`;
-      return `${percent(share(row, column))} at ${place}`;
+      const filled = { share: percent(share(row, column)), token: `'${data.tokens[column]}'`, count: Math.abs(back) };
+      if (!back) return say("{share} at itself", filled);
+      return back > 0 ? say("{share} at {token}, {count} back", filled) : say("{share} at {token}, {count} ahead", filled);
     });
-    told.replaceChildren(element("b", "", `'${data.tokens[row]}'`), document.createTextNode(` looks ${parts.join("; ")}.`));
+    const token = element("b", "", `'${data.tokens[row]}'`);
+    told.replaceChildren(...withElements(say("{token} looks {places}."), { token, places: parts.join("; ") }));
   }
 
   function pin(row) {
@@ -83,7 +85,7 @@ function arcsReader(root) {
       if (!same) {
         pinned = next.row;
         letters.replaceChildren(...next.tokens.map((token) => element("span", "reader-letter", token)));
-        letters.setAttribute("aria-label", `${next.tokens.join("")}; the arrow keys move from letter to letter`);
+        letters.setAttribute("aria-label", say("{text}; the arrow keys move from letter to letter", { text: next.tokens.join("") }));
       }
       data = next;
       if (same) draw(shownRow);

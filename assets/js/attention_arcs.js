@@ -1,8 +1,8 @@
 /* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it looks at, arcs
    below come from those that look at it. Pointing at nothing shows all strong looks at once. A click picks the token.
-   data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, verb: what a token does
-           to those it looks at, nobody: a sentence where no other looks at it, hint: told
-           while nothing is pointed at, palettes } */
+   data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether shares
+           are of what a token holds, nobody: a sentence where no other looks at it, hint: told while nothing is pointed
+           at, palettes } */
 export default function (component) {
   return mountOnce(component, (root, first) => {
     const SVG = "http://www.w3.org/2000/svg";
@@ -102,11 +102,10 @@ export default function (component) {
       for (const [place, value] of seen) if (value >= LEAST) arc(below, place, focus, value, palette.validation, 0.25 + 0.75 * value);
       const best = looks.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
       const fans = seen.filter(([, value]) => value >= 0.05).slice(0, 3);
-      const itself = best.map(([place, value]) => (place === focus ? `itself ${percent(value)}` : `'${tokens()[place]}' ${percent(value)}`)).join(", ");
-      told.replaceChildren(
-        element("b", "", `'${tokens()[focus]}'`),
-        document.createTextNode(` ${latest.data.verb} ${itself}. ${fans.length ? `Most from others: ${named(fans)}.` : latest.data.nobody}`),
-      );
+      const itself = best.map(([place, value]) => (place === focus ? say("itself {share}", { share: percent(value) }) : `'${tokens()[place]}' ${percent(value)}`)).join(", ");
+      const sentence = latest.data.flow ? say("{token} holds {shares}.") : say("{token} looks at {shares}.");
+      const others = fans.length ? say("Most from others: {shares}.", { shares: named(fans) }) : latest.data.nobody;
+      told.replaceChildren(...withElements(sentence, { token: element("b", "", `'${tokens()[focus]}'`), shares: itself }), ` ${others}`);
     }
 
     function point(place) {
@@ -142,7 +141,7 @@ export default function (component) {
         if (!letters.childElementCount || before !== next.data.tokens.join("\n")) {
           pointed = null;
           letters.replaceChildren(...next.data.tokens.map((token) => element("span", "arcs-letter", token)));
-          letters.setAttribute("aria-label", `${next.data.tokens.join("")}; the arrow keys move from letter to letter`);
+          letters.setAttribute("aria-label", say("{text}; the arrow keys move from letter to letter", { text: next.data.tokens.join("") }));
         }
         draw();
       },

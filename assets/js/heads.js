@@ -116,13 +116,13 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
       const [, top] = placeOf(layer, 0);
       context.fillStyle = palette.muted;
       context.textAlign = "left";
-      if (!large) context.fillText(grid.narrow ? String(layer + 1) : `layer ${layer + 1}`, 1, top + grid.size / 2);
+      if (!large) context.fillText(grid.narrow ? String(layer + 1) : say("layer {layer}", { layer: layer + 1 }), 1, top + grid.size / 2);
       for (let head = 0; head < heads; head++) {
         const [left, y] = placeOf(layer, head);
         if (layer === 0 && !grid.narrow) {
           context.textAlign = "center";
           context.fillStyle = palette.muted;
-          context.fillText(heads <= 6 && grid.size > 60 ? `head ${head + 1}` : String(head + 1), left + grid.size / 2, 8);
+          context.fillText(heads <= 6 && grid.size > 60 ? say("head {head}", { head: head + 1 }) : String(head + 1), left + grid.size / 2, 8);
         }
         context.save();
         context.beginPath();
@@ -143,7 +143,7 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
         if (off.has(layer * heads + head)) {
           context.fillStyle = palette.muted;
           context.textAlign = "center";
-          context.fillText("off", left + grid.size / 2, y + grid.size / 2);
+          context.fillText(say("off"), left + grid.size / 2, y + grid.size / 2);
         }
       }
     }
@@ -186,7 +186,7 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
     }
     paintSheet();
     paint();
-    say();
+    tell();
     frame = share < 1 && from ? requestAnimationFrame(() => fade(start, length)) : 0;
   }
 
@@ -201,7 +201,8 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
     from = canFade ? Uint8Array.from(shown) : null;
     if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
     state = { off: [], selected: null, fade: 0, first: [0, 0], ...next, table, levels };
-    canvas.setAttribute("aria-label", `Attention of ${state.layers} layers with ${state.heads} heads each, on: ${state.tokens.join("")}`);
+    const { layers, heads, tokens } = state;
+    canvas.setAttribute("aria-label", say("Attention of {layers} layers with {heads} heads each, on: {text}", { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);
   }
@@ -228,11 +229,12 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
   }
 
   /* What the pointer is on, in words. */
-  function say() {
+  function tell() {
     tip.hidden = !hover;
     if (!hover || !state) return;
     const { layer, head, row, column } = hover;
-    tip.replaceChildren(element("div", "heads-tip-title", `Layer ${state.first[0] + layer + 1}, head ${state.first[1] + head + 1}`));
+    const title = say("Layer {layer}, head {head}", { layer: state.first[0] + layer + 1, head: state.first[1] + head + 1 });
+    tip.replaceChildren(element("div", "heads-tip-title", title));
     tip.appendChild(element("div", "", attentionInWords(state, layer, head, row, column)));
     const width = box.clientWidth;
     tip.style.left = Math.max(0, Math.min(width - tip.offsetWidth, hover.x + 14)) + "px";
@@ -245,12 +247,12 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
     hover = next;
     canvas.style.cursor = hover && onPick ? "pointer" : "default";
     if (moved || large) paint();
-    say();
+    tell();
   });
   canvas.addEventListener("pointerleave", () => {
     hover = null;
     paint();
-    say();
+    tell();
   });
   function pick(layer, head) {
     if (!onPick) return;
@@ -298,11 +300,12 @@ function headsBoard(root, { onPick = null, large = false } = {}) {
 /* "'e' looks 62 % at 'h', 1 back" */
 function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, column) {
   const share = bytes[((layer * heads + head) * length + row) * length + column] / 255;
-  const percent = share > 0 && share < 0.01 ? "under 1" : String(Math.round(share * 100));
+  const percent = share > 0 && share < 0.01 ? say("under 1 %") : `${Math.round(share * 100)} %`;
   const back = row - column;
-  const where = back === 0 ? "itself" : back > 0 ? `${back} back` : `${-back} ahead`;
-  if (back < 0 && share === 0) return `'${tokens[row]}' cannot look ahead at '${tokens[column]}'`;
-  return `'${tokens[row]}' looks ${percent} % at '${tokens[column]}', ${where}`;
+  const filled = { token: `'${tokens[row]}'`, share: percent, other: `'${tokens[column]}'`, count: Math.abs(back) };
+  if (back < 0 && share === 0) return say("{token} cannot look ahead at {other}", filled);
+  if (!back) return say("{token} looks {share} at {other}, itself", filled);
+  return back > 0 ? say("{token} looks {share} at {other}, {count} back", filled) : say("{token} looks {share} at {other}, {count} ahead", filled);
 }
 
 /* A line for every look of every head, as `takeaway` wants it. first: the layer and head that the first one is. */

@@ -14,7 +14,7 @@ function letterMap(stage, legend, { onPick = null } = {}) {
   let trails = [];
   let letters = [];
   map.setAttribute("role", "img");
-  map.setAttribute("aria-label", "Map of the token embeddings");
+  map.setAttribute("aria-label", say("Map of the token embeddings"));
   map.append(lines);
   tip.hidden = true;
   stage.append(map, tip);
@@ -22,10 +22,11 @@ function letterMap(stage, legend, { onPick = null } = {}) {
   const colorOf = (index) => palette.kinds[shown.kinds[index]] || palette.muted;
 
   function paint() {
+    const names = kindNames();
     const order = Object.keys(palette.kinds).filter((kind) => shown.kinds.includes(kind));
     legend.hidden = order.length < 2;
     legend.replaceChildren(...order.map((kind) => {
-      const entry = element("span", "kind", KIND_NAMES[kind] || kind);
+      const entry = element("span", "kind", names[kind] || kind);
       entry.style.color = palette.kinds[kind];
       return entry;
     }));
@@ -103,7 +104,7 @@ function letterMap(stage, legend, { onPick = null } = {}) {
       .sort((one, two) => one[1] - two[1])
       .slice(0, 5)
       .map(([other]) => other);
-    tip.textContent = `${shown.tokens[index]}   nearest here: ${near.join("  ")}`;
+    tip.textContent = `${shown.tokens[index]}   ${say("nearest here: {tokens}", { tokens: near.join("  ") })}`;
   }
 
   const resizes = new ResizeObserver(place);
@@ -141,9 +142,12 @@ function letterMap(stage, legend, { onPick = null } = {}) {
   };
 }
 
-const KIND_NAMES = {
-  vowel: "vowels", consonant: "consonants", capital: "capitals", digit: "digits", punctuation: "marks", space: "spaces", other: "others",
-};
+function kindNames() {
+  return {
+    vowel: say("vowels"), consonant: say("consonants"), capital: say("capitals"), digit: say("digits"),
+    punctuation: say("marks"), space: say("spaces"), other: say("others"),
+  };
+}
 
 function mapColumns({ tokens, kinds, xy }) {
   return { token: tokens, kind: kinds, x: xy.map(([x]) => x), y: xy.map(([, y]) => y) };

@@ -6,7 +6,7 @@ export default function (component) {
     let runId = null;
     let shown = null;
     const caption = element("div", "caption quiet");
-    const waiting = element("div", "waiting", "The first picture arrives with the first steps.");
+    const waiting = element("div", "waiting", say("The first picture arrives with the first steps."));
     const place = element("div");
     root.append(caption, place, waiting);
     takeaway(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && lookColumns({ ...shown, causal: false }) });
@@ -29,7 +29,7 @@ export default function (component) {
             attention(value) {
               shown = { ...value, bytes: bytesOf(value.bytes) };
               waiting.hidden = true;
-              caption.textContent = `On “${value.tokens.join("")}” · step ${value.step.toLocaleString("en")}`;
+              caption.textContent = say("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
               draw();
             },
           });

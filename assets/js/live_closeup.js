@@ -14,12 +14,12 @@ export default function (component) {
     const pieces = element("div", "closeup-pieces");
     const hint = element("div", "closeup-hint");
     const legend = element("div", "closeup-legend");
-    legend.append(element("span", "", "expected"), element("span", "closeup-scale"), element("span", "", "surprising"));
+    legend.append(element("span", "", say("expected")), element("span", "closeup-scale"), element("span", "", say("surprising")));
     const change = element("div", "closeup-change");
-    batch.append(element("div", "closeup-title", "What happened in this one step?"), change, told, pieces, hint, legend);
+    batch.append(element("div", "closeup-title", say("What happened in this one step?")), change, told, pieces, hint, legend);
     const push = element("div", "closeup-push");
     const bars = element("div", "closeup-bars");
-    push.append(element("div", "closeup-title", "Which part is pushed hardest?"), element("div", "closeup-note", "The length of each part's gradient in this step."), bars);
+    push.append(element("div", "closeup-title", say("Which part is pushed hardest?")), element("div", "closeup-note", say("The length of each part's gradient in this step.")), bars);
     root.append(batch, push);
     takeaway(push, {
       name: () => `gradients-step-${shown.step}`,
@@ -31,12 +31,13 @@ export default function (component) {
       if (letter) hint.textContent = explain(letter);
     });
     pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
-    const HINT = "Point at a letter to read how hard it was.";
+    const HINT = say("Point at a letter to read how hard it was.");
 
     function explain(letter) {
       const loss = Number(letter.dataset.loss);
       const share = percent(Math.exp(-loss));
-      return `'${letter.dataset.token}' after '${letter.dataset.before}': the model gave it ${share}, a loss of ${loss.toFixed(2)}.`;
+      const filled = { token: `'${letter.dataset.token}'`, before: `'${letter.dataset.before}'`, share, loss: loss.toFixed(2) };
+      return say("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
     }
 
     function draw() {
@@ -50,18 +51,23 @@ export default function (component) {
 
     function fill() {
       const loss = shown.loss;
-      told.replaceChildren(`Step ${shown.step.toLocaleString("en")} read ${shown.batch_size.toLocaleString("en")} pieces of text`);
+      const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
       if (loss !== null) {
-        told.append(". Its loss is ", element("b", "", loss.toFixed(2)), ": at each letter like choosing among ", element("b", "", choicesInWords(Math.exp(loss))), " letters.");
-      } else told.append(", and its loss is no finite number.");
+        const sentence = say("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
+        const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", choicesInWords(Math.exp(loss))) };
+        told.replaceChildren(...withElements(sentence, bold));
+      } else told.replaceChildren(say("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
       change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
       if (!change.hidden) {
         const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
-        const verdict = before === after ? "no change to be seen" : after < before ? "the step helped" : "here the step did harm: too long, or pulled elsewhere";
-        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? " Both without dropout." : "";
-        change.replaceChildren("Loss on this batch ", element("b", "", before), " before, ", element("b", "closeup-after", after), ` after: ${verdict}.${note}`);
+        const verdict =
+          before === after ? say("Loss on this batch {before} before, {after} after: no change to be seen.")
+          : after < before ? say("Loss on this batch {before} before, {after} after: the step helped.")
+          : say("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
+        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${say("Both without dropout.")}` : "";
+        change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "closeup-after", after) }), note);
       }
-      if (shown.pieces.length < shown.batch_size) told.append(` Here are ${shown.pieces.length} of them.`);
+      if (shown.pieces.length < shown.batch_size) told.append(` ${say("Here are {count} of them.", { count: shown.pieces.length })}`);
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;
       const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
@@ -90,9 +96,9 @@ export default function (component) {
       const bar = element("span", part.gradient === most ? "most" : "");
       bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
       track.append(bar);
-      const norm = part.gradient === null ? "not finite" : part.gradient.toPrecision(2);
+      const norm = part.gradient === null ? say("not finite") : part.gradient.toPrecision(2);
       row.append(element("span", "closeup-part", part.name), track, element("span", "closeup-norm", norm));
-      if (part.weight !== null) row.title = `${part.name}: gradient ${norm}, weights ${part.weight.toPrecision(3)} long`;
+      if (part.weight !== null) row.title = say("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
       return row;
     }
 

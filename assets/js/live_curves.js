@@ -87,7 +87,7 @@ export default function (component) {
       context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
       context.fill();
       const text = spec.format === "rate" ? rateInWords(line[spec.column]) : spec.format === "short" ? short(line[spec.column]) : line[spec.column].toFixed(2);
-      value.textContent = hover === null ? text : `${text} at step ${line.step.toLocaleString("en")}`;
+      value.textContent = hover === null ? text : say("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
     }
 
     const paintAll = () => curves.forEach(paint);

@@ -7,7 +7,7 @@ export default function (component) {
     let shown = null;
     const legend = element("div", "legend");
     const stage = element("div", "stage");
-    const waiting = element("div", "waiting", "The first map arrives with the first steps.");
+    const waiting = element("div", "waiting", say("The first map arrives with the first steps."));
     stage.append(waiting);
     root.append(legend, stage);
     const map = letterMap(stage, legend);

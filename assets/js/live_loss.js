@@ -21,15 +21,15 @@ export default function (component) {
 
     const controls = element("div", "loss-controls");
     const chart = element("div", "loss-chart");
-    const waiting = element("div", "loss-waiting", "The first point arrives with the first measurement.");
+    const waiting = element("div", "loss-waiting", say("The first point arrives with the first measurement."));
     const legend = element("span", "loss-legend");
-    const trainingKey = element("span", "loss-key", "training");
-    const validationKey = element("span", "loss-key", "validation");
-    const parentKey = element("span", "loss-key loss-parent", "its parent");
+    const trainingKey = element("span", "loss-key", say("training"));
+    const validationKey = element("span", "loss-key", say("validation"));
+    const parentKey = element("span", "loss-key loss-parent", say("its parent"));
     legend.append(trainingKey, validationKey, parentKey);
     const smoothing = element("input");
     Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
-    const smoothingLabel = element("label", "loss-control", "Smoothing");
+    const smoothingLabel = element("label", "loss-control", say("Smoothing"));
     smoothingLabel.appendChild(smoothing);
     const toggle = (text, name) => {
       const label = element("label", "loss-control");
@@ -44,7 +44,7 @@ export default function (component) {
       label.append(box, document.createTextNode(text));
       return label;
     };
-    const reset = element("button", "loss-reset", "Show all");
+    const reset = element("button", "loss-reset", say("Show all"));
     reset.type = "button";
     reset.hidden = true;
     reset.addEventListener("click", () => {
@@ -52,7 +52,7 @@ export default function (component) {
       reset.hidden = true;
       fill();
     });
-    controls.append(legend, smoothingLabel, toggle("log steps", "logSteps"), toggle("log loss", "logLoss"), reset);
+    controls.append(legend, smoothingLabel, toggle(say("log steps"), "logSteps"), toggle(say("log loss"), "logLoss"), reset);
     root.append(controls, chart, waiting);
     takeaway(root, {
       name: () => "loss",

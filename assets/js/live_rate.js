@@ -10,8 +10,8 @@ export default function (component) {
     root.append(line);
 
     function draw() {
-      const peak = `peak ${rateInWords(latest.data.peak)}`;
-      line.textContent = now === null ? peak : `${peak} · now ${rateInWords(now)} by the schedule`;
+      const peak = rateInWords(latest.data.peak);
+      line.textContent = now === null ? say("peak {peak}", { peak }) : say("peak {peak} · now {rate} by the schedule", { peak, rate: rateInWords(now) });
     }
 
     return {

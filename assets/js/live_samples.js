@@ -5,12 +5,12 @@ export default function (component) {
     let runId = null;
     const newest = element("div", "newest");
     const list = element("div", "earlier");
-    const waiting = element("div", "waiting", "The first text is written before the first step.");
+    const waiting = element("div", "waiting", say("The first text is written before the first step."));
     root.append(newest, list, waiting);
 
     const head = (row) => {
       const line = element("span", "sample-head");
-      line.append(element("span", "sample-step quiet", `step ${row.step.toLocaleString("en")}`));
+      line.append(element("span", "sample-step quiet", say("step {step}", { step: row.step.toLocaleString("en") })));
       const known = row.val_loss !== undefined && row.val_loss !== null;
       line.append(element("span", "sample-loss", known ? row.val_loss.toFixed(2) : ""));
       return line;

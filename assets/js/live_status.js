@@ -19,10 +19,10 @@ export default function (component) {
       cards.appendChild(box);
       return parts;
     };
-    const loss = card("Validation loss");
-    const speed = card("Speed");
-    const rate = card("Learning rate");
-    const time = card("Steps");
+    const loss = card(say("Validation loss"));
+    const speed = card(say("Speed"));
+    const rate = card(say("Learning rate"));
+    const time = card(say("Steps"));
     time.value.classList.add("stat-time");
     const bar = element("div", "bar");
     bar.appendChild(element("div"));
@@ -35,19 +35,21 @@ export default function (component) {
       loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
       if (measured) {
         const bold = element("b", "", choicesInWords(Math.exp(measured.val_loss)));
-        loss.note.replaceChildren("like choosing among ", bold, " letters · " + passed(measured.val_loss, status && status.baselines));
+        const beaten = passed(measured.val_loss, status && status.baselines);
+        loss.note.replaceChildren(...withElements(say("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
       } else {
-        loss.note.textContent = "measured on text it never trains on";
+        loss.note.textContent = say("measured on text it never trains on");
       }
       speed.value.textContent = row && row.tokens_per_second ? short(row.tokens_per_second) : "–";
-      speed.note.textContent = `letters a second, ${data.machine}`;
+      speed.note.textContent = say("letters a second, {machine}", { machine: data.machine });
       rate.value.textContent = row && row.lr !== undefined ? rateInWords(row.lr) : "–";
-      rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : "gradient norm";
+      rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : say("gradient norm");
       const step = status ? status.step : 0;
       const steps = (status && status.steps) || data.steps;
       const done = status && status.state === "finished" && status.seconds;
-      time.name.textContent = done ? `${steps.toLocaleString("en")} steps, done in` : `Step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`;
-      time.value.textContent = lost ? "reconnecting …" : timeInWords(status, data);
+      const counted = { step: step.toLocaleString("en"), steps: steps.toLocaleString("en") };
+      time.name.textContent = done ? say("{steps} steps, done in", counted) : say("Step {step} of {steps}", counted);
+      time.value.textContent = lost ? say("reconnecting …") : timeInWords(status, data);
       const share = Math.min(1, step / steps);
       bar.firstChild.style.width = 100 * share + "%";
       bar.setAttribute("aria-valuenow", Math.round(100 * share));
@@ -97,26 +99,29 @@ function newsOf({ state, notice }) {
 
 /* Which of the counted lines this loss lies under. */
 function passed(loss, baselines) {
-  const names = { uniform: "guessing", unigram: "counting letters", bigram: "counting pairs", trigram: "counting triples" };
-  if (!baselines) return "lower is better";
+  if (!baselines) return say("lower is better");
+  const names = {
+    uniform: say("better than guessing"), unigram: say("better than counting letters"),
+    bigram: say("better than counting pairs"), trigram: say("better than counting triples"),
+  };
   const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
-  return beaten.length ? `better than ${names[beaten[beaten.length - 1]]}` : "no better than guessing yet";
+  return beaten.length ? names[beaten[beaten.length - 1]] : say("no better than guessing yet");
 }
 
 function gradientInWords(norm, clip) {
-  const shown = `gradient norm ${norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1)}`;
-  if (!clip) return shown;
-  return norm > clip ? `${shown}, shortened to ${clip}` : `${shown}, healthy`;
+  const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
+  if (!clip) return say("gradient norm {norm}", { norm: shown });
+  return norm > clip ? say("gradient norm {norm}, shortened to {clip}", { norm: shown, clip }) : say("gradient norm {norm}, healthy", { norm: shown });
 }
 
 function timeInWords(status, data) {
   const state = status ? status.state : data.state;
-  if (state === "queued") return "waiting";
-  if (state === "starting") return "starting …";
+  if (state === "queued") return say("waiting");
+  if (state === "starting") return say("starting …");
   if (state === "running") {
     // The first steps of a run are slow and say nothing about the others.
-    return status && status.seconds_left && status.step >= 5 ? `${durationInWords(status.seconds_left)} left` : "starting …";
+    return status && status.seconds_left && status.step >= 5 ? say("{time} left", { time: durationInWords(status.seconds_left) }) : say("starting …");
   }
-  if (state === "finished") return status && status.seconds ? durationInWords(status.seconds) : "done";
-  return state;
+  if (state === "finished") return status && status.seconds ? durationInWords(status.seconds) : say("done");
+  return { paused: say("paused"), stopped: say("stopped"), failed: say("failed") }[state] ?? state;
 }

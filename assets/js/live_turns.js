@@ -21,11 +21,11 @@ export default function (component) {
 
     function draw() {
       const { waiting, going, ended } = latest.data;
-      const lines = waiting.map((label) => line(going ? "on its way …" : "when it goes on", label));
+      const lines = waiting.map((label) => line(going ? say("on its way …") : say("when it goes on"), label));
       turns.slice(-MOST).toReversed().forEach((turn, index) => {
-        const box = line(`from step ${(turn.step + 1).toLocaleString("en")} on`, turn.label);
+        const box = line(say("from step {step} on", { step: (turn.step + 1).toLocaleString("en") }), turn.label);
         if (!ended && !index && !waiting.length && turn.before !== undefined) {
-          const button = element("button", "turn-back", "Put back");
+          const button = element("button", "turn-back", say("Put back"));
           button.type = "button";
           button.addEventListener("click", () => {
             button.disabled = true;

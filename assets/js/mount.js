@@ -1,6 +1,6 @@
 /* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
    call that a newer one has overtaken. `mountOnce` keeps one view a node: it builds the view on the first call, tells it of
-   later ones, and takes it down only when the newest call is cleaned up.
+   later ones, and takes it down only when the newest call is cleaned up. In another language the view is built anew.
 
    build(root, component) -> { update(component), destroy() }; root is an empty element of the component's own. */
 let words = {}; // a component's code is a module of its own, so these are its own sentences, in the language on view
@@ -11,15 +11,26 @@ function say(english, numbers = {}) {
   return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => numbers[name] ?? whole);
 }
 
+/* A sentence in pieces, with `elements` (or texts) at those `{name}` that `say` was given nothing for. */
+function withElements(sentence, elements) {
+  return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
+}
+
 function mountOnce(component, build) {
   const parent = component.parentElement;
   words = component.data?.words ?? {};
+  const language = JSON.stringify(words);
   let mounted = parent.__explorer;
+  if (mounted && mounted.language !== language) {
+    mounted.view.destroy();
+    mounted.root.remove();
+    mounted = null;
+  }
   if (!mounted) {
     const root = document.createElement("div");
     root.className = "root";
     parent.appendChild(root);
-    mounted = parent.__explorer = { root, call: 0, view: build(root, component) };
+    mounted = parent.__explorer = { root, language, call: 0, view: build(root, component) };
   }
   const call = ++mounted.call;
   mounted.view.update(component);

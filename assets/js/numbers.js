@@ -14,15 +14,16 @@ function short(number) {
 /* As `duration_in_words` in explorer/words.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
 function durationInWords(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 600 && whole % 60) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
-  if (whole < 48 * 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-  if (whole < 2 * 365 * 86400) return `${Math.floor(whole / 86400).toLocaleString("en")} days`;
-  return `${Math.floor(whole / (365 * 86400)).toLocaleString("en")} years`;
+  const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
+  if (whole < 60) return say("{seconds} s", { seconds: whole });
+  if (whole < 600 && whole % 60) return say("{minutes} min {seconds} s", { minutes, seconds: whole % 60 });
+  if (whole < 3600) return say("{minutes} min", { minutes });
+  if (whole < 48 * 3600) return say("{hours} h {minutes} min", { hours, minutes: minutes % 60 });
+  if (whole < 2 * 365 * 86400) return say("{days} days", { days: Math.floor(whole / 86400).toLocaleString("en") });
+  return say("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
 }
 
 /* How many letters to choose among: 6.7, 12, 66. */
 function choicesInWords(choices) {
-  return choices < 9.95 ? choices.toFixed(1) : choices < 1e6 ? Math.round(choices).toLocaleString("en") : "a great many";
+  return choices < 9.95 ? choices.toFixed(1) : choices < 1e6 ? Math.round(choices).toLocaleString("en") : say("a great many");
 }

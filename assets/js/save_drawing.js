@@ -5,7 +5,7 @@ export default function (component) {
     const row = element("div", "takeaway");
     const button = element("button", "takeaway-button", "SVG");
     button.type = "button";
-    button.title = "This drawing as it is now, for a text or a slide.";
+    button.title = say("This drawing as it is now, for a text or a slide.");
     button.addEventListener("click", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
     row.append(button);
     root.append(row);

@@ -18,8 +18,8 @@ function takeaway(root, { name, columns, drawn = root, svg = () => svgOf(drawn) 
     return made;
   };
   row.append(
-    button("SVG", "This drawing as it is now, for a text or a slide.", "svg", "image/svg+xml", async () => columns() && svg()),
-    button("CSV", "The numbers of this drawing, for a spreadsheet.", "csv", "text/csv", () => columns() && csvOf(columns())),
+    button("SVG", say("This drawing as it is now, for a text or a slide."), "svg", "image/svg+xml", async () => columns() && svg()),
+    button("CSV", say("The numbers of this drawing, for a spreadsheet."), "csv", "text/csv", () => columns() && csvOf(columns())),
   );
   root.append(row);
   return row;

@@ -157,7 +157,7 @@ function openTime(forget) {
     } catch (error) {
       if (error.name !== "AbortError" && into === frames) {
         refused.add(step);
-        if (step === time.step) time.problem = "The connection to the lab was lost. Reload the page to go on.";
+        if (step === time.step) time.problem = say("The connection to the lab was lost. Reload the page to go on.");
       }
     }
     if (into !== frames) return;
@@ -193,7 +193,7 @@ function movingView(component, make) {
     function draw() {
       const { frame } = time;
       root.classList.toggle("moving-waits", time.waiting);
-      told.textContent = time.problem || (frame ? view.words?.(frame, latest.data) || "" : "Looking …");
+      told.textContent = time.problem || (frame ? view.words?.(frame, latest.data) || "" : say("Looking …"));
       if (frame) view.draw(frame, currentPalette(root, latest.data.palettes), latest.data);
     }
     return {

@@ -32,11 +32,11 @@ export default function (component) {
     const dots = element("div", "time-dots");
     const slider = element("input");
     play.type = pace.type = "button";
-    pace.title = "How fast it plays";
+    pace.title = say("How fast it plays");
     slider.type = "range";
     slider.min = 0;
     slider.step = 1;
-    slider.setAttribute("aria-label", "Moment of the training");
+    slider.setAttribute("aria-label", say("Moment of the training"));
     curve.setAttribute("aria-hidden", "true");
     curve.setAttribute("preserveAspectRatio", "none");
     curve.setAttribute("viewBox", "0 0 1000 100");
@@ -60,8 +60,8 @@ export default function (component) {
     const both = element("label", "time-both");
     const bothBox = element("input");
     bothBox.type = "checkbox";
-    both.append(bothBox, "move both");
-    both.title = "Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.";
+    both.append(bothBox, say("move both"));
+    both.title = say("Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.");
     if (first.data.side === "b") line.insertBefore(both, loss);
     bothBox.addEventListener("change", () => (time.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
 
@@ -94,11 +94,12 @@ export default function (component) {
       slider.value = at;
       const share = at / (moments.length - 1);
       rail.style.setProperty("--share", share);
-      slider.setAttribute("aria-valuetext", `step ${time.step.toLocaleString("en")}`);
-      step.textContent = `Step ${time.step.toLocaleString("en")} of ${Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en")}`;
+      const counted = { step: time.step.toLocaleString("en"), steps: Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en") };
+      slider.setAttribute("aria-valuetext", say("step {step}", counted));
+      step.textContent = say("Step {step} of {steps}", counted);
       const born = latest.data.births.filter((birth) => birth.step === time.step);
-      const bornHere = born.length > 3 ? `${born.length} heads are born here` : `born here: ${born.map(inWords).join(", ")}`;
-      note.textContent = time.waiting ? " · looking …" : born.length ? ` · ${bornHere}` : latest.data.note;
+      const bornHere = born.length > 3 ? say("{count} heads are born here", { count: born.length }) : say("born here: {heads}", { heads: born.map(inWords).join(", ") });
+      note.textContent = time.waiting ? ` · ${say("looking …")}` : born.length ? ` · ${bornHere}` : latest.data.note;
       paintBirths(palette);
       if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
@@ -110,18 +111,20 @@ export default function (component) {
       paths.validation.setAttribute("d", lineOf(measured, "val_loss"));
       const here = lossAt(time.step, trained, measured);
       spot.hidden = !here;
-      loss.textContent = here ? `${here[0]} loss ${here[1].toFixed(2)}` : "";
+      loss.textContent = "";
       if (here) {
-        loss.title = `Like choosing among ${choicesInWords(Math.exp(here[1]))} ${latest.data.unit}`;
+        const filled = { loss: here[1].toFixed(2), choices: choicesInWords(Math.exp(here[1])) };
+        loss.textContent = here[0] === "training" ? say("training loss {loss}", filled) : say("validation loss {loss}", filled);
+        loss.title = latest.data.unit === "tokens" ? say("Like choosing among {choices} tokens", filled) : say("Like choosing among {choices} letters", filled);
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
       }
       play.textContent = playing ? "❚❚" : "▶";
-      play.setAttribute("aria-label", playing ? "Pause" : "Play the training");
+      play.setAttribute("aria-label", playing ? say("Pause") : say("Play the training"));
       pace.textContent = `${speed}×`.replace("0.5", "½");
-      pace.setAttribute("aria-label", `Speed ${speed}`);
+      pace.setAttribute("aria-label", say("Speed {speed}", { speed }));
     }
 
-    const inWords = ({ layer, head, words }) => `head ${layer + 1}.${head + 1}, ${words}`;
+    const inWords = ({ layer, head, words }) => say("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
 
     /* A mark on the curve wherever heads took up their habits; a click goes there. */
     function paintBirths(palette) {
@@ -134,7 +137,7 @@ export default function (component) {
         const here = latest.data.births.filter(({ step }) => step === at);
         mark.type = "button";
         mark.tabIndex = -1;
-        mark.title = `Born at step ${at.toLocaleString("en")}: ${here.map(inWords).join("; ")}`;
+        mark.title = say("Born at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
         mark.setAttribute("aria-label", mark.title);
         mark.style.left = `${100 * placeOf(at)}%`;
         mark.style.setProperty("--many", Math.min(3, here.length));

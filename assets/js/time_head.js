@@ -12,7 +12,7 @@ export default function (component) {
     const has = ({ layers, heads }) => time.head[0] < layers && time.head[1] < heads;
     const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
     return {
-      words: ({ attention }) => (attention && has(attention) ? `On this prompt: ${attention.words[placeIn(attention)].replace(/^Of its/, "of its")}` : "This model has no such head."),
+      words: ({ attention }) => (attention && has(attention) ? say("On this prompt: {words}", { words: attention.words[placeIn(attention)].replace(/^Of its/, "of its") }) : say("This model has no such head.")),
       draw({ attention }, palette) {
         arcs.hidden = place.hidden = !attention || !has(attention);
         if (arcs.hidden) return;

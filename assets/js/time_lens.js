@@ -13,8 +13,8 @@ export default function (component) {
       cells = rows.map((row) => row.map(() => element("span", "lens-cell")));
       grid.replaceChildren(
         ...line("", tokens, "lens-token"),
-        ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? `after ${stage}` : "embedding"), ...row]),
-        ...line("truth", [...truth, "?"], "lens-truth"),
+        ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), ...row]),
+        ...line(say("truth"), [...truth, "?"], "lens-truth"),
       );
       scroller.scrollLeft = scroller.scrollWidth;
     }
@@ -41,7 +41,8 @@ export default function (component) {
           if (cell.textContent !== token) cell.textContent = token;
           cell.style.background = `rgb(${table.slice(level * 3, level * 3 + 3).join(",")})`;
           cell.style.color = level > 140 ? palette.sequential[0] : palette.text;
-          cell.title = `After '${lens.tokens[place]}', ${stage ? `block ${stage}` : "no block yet"}: '${token}' with ${percent(share)}`;
+          const filled = { read: `'${lens.tokens[place]}'`, block: stage, token: `'${token}'`, share: percent(share) };
+          cell.title = stage ? say("After {read}, block {block}: {token} with {share}", filled) : say("After {read}, no block yet: {token} with {share}", filled);
         }));
       },
     };

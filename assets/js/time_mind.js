@@ -16,7 +16,7 @@ export default function (component) {
         if (rows.length !== said.length) {
           rows = said.map((_, stage) => {
             const row = element("div", "mind-row");
-            row.append(element("span", "lens-name", stage ? `after ${stage}` : "embedding"), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
+            row.append(element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
             row.children[2].append(element("span", "bars-fill"));
             return row;
           });

@@ -8,7 +8,10 @@ export default function (component) {
       words({ written }) {
         if (!written?.length) return "";
         const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
-        return `It holds what it writes for ${percent(sure)} likely on average, and writes ${new Set(written.map(([token]) => token)).size} different ${unit}.`;
+        const filled = { share: percent(sure), count: new Set(written.map(([token]) => token)).size };
+        return unit === "tokens"
+          ? say("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
+          : say("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
       },
       name: () => "continuation",
       columns: ({ written }) => written && { token: written.map(([token]) => token), probability: written.map(([, share]) => share) },

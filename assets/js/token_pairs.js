@@ -14,12 +14,12 @@ export default function (component) {
     const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
 
     function drawBatch() {
-      batch.replaceChildren(element("div", "hint", `The batch: ${data.x.length} pieces, ${data.x[0].length} tokens each`));
+      batch.replaceChildren(element("div", "hint", say("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
       data.x.forEach((ids, row) => {
         const piece = element("button", "pairs-piece");
         piece.type = "button";
         piece.setAttribute("aria-pressed", String(row === chosen));
-        piece.setAttribute("aria-label", `Piece ${row + 1}: ${ids.map((id) => data.tokens[id]).join("")}`);
+        piece.setAttribute("aria-label", say("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
         piece.append(...ids.map(chip));
         piece.addEventListener("click", () => {
           chosen = row;
@@ -34,7 +34,7 @@ export default function (component) {
 
     function drawExamples() {
       const ids = data.x[chosen];
-      examples.replaceChildren(element("div", "hint", `Hidden in piece ${chosen + 1}: ${ids.length} examples at once`));
+      examples.replaceChildren(element("div", "hint", say("Hidden in piece {piece}: {count} examples at once", { piece: chosen + 1, count: ids.length })));
       ids.forEach((_, index) => {
         const line = element("div", "pairs-line");
         const context = element("span", "pairs-context");

@@ -23,10 +23,11 @@ export default function (component) {
       const chip = event.target.closest(".chip");
       if (!chip) return;
       const count = light(chip.dataset.id);
-      const token = chip.firstChild.textContent;
-      told.textContent = chip.classList.contains("unknown")
-        ? `'${token}' does not occur in this text, so it has no number.`
-        : `'${token}' is always number ${chip.dataset.id}; it stands here ${count === 1 ? "once" : `${count} times`}.`;
+      const filled = { token: `'${chip.firstChild.textContent}'`, number: chip.dataset.id, count };
+      told.textContent =
+        chip.classList.contains("unknown") ? say("{token} does not occur in this text, so it has no number.", filled)
+        : count === 1 ? say("{token} is always number {number}; it stands here once.", filled)
+        : say("{token} is always number {number}; it stands here {count} times.", filled);
     });
     strip.addEventListener("pointerleave", () => {
       light(null);
@@ -37,7 +38,7 @@ export default function (component) {
       update({ data }) {
         shown = data;
         const palette = currentPalette(root, data.palettes);
-        strip.setAttribute("aria-label", `Tokens: ${data.tokens.join(" ")}. Their numbers: ${data.ids.join(" ")}`);
+        strip.setAttribute("aria-label", say("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
         strip.replaceChildren();
         data.tokens.forEach((token, index) => {
           const id = data.ids[index];

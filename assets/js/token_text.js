@@ -6,8 +6,8 @@ export default function (component) {
   return mountOnce(component, (root) => {
     const bar = element("div", "written-bar");
     const told = element("div", "written-told");
-    const stop = element("button", "written-button", "Stop");
-    const copy = element("button", "written-button", "Copy");
+    const stop = element("button", "written-button", say("Stop"));
+    const copy = element("button", "written-button", say("Copy"));
     const body = element("div", "written-body");
     const text = element("div", "written-text");
     const panel = element("div", "written-panel");
@@ -15,7 +15,7 @@ export default function (component) {
     told.setAttribute("role", "status");
     text.tabIndex = 0;
     text.setAttribute("role", "group");
-    text.setAttribute("aria-label", "The written text; the arrow keys move from letter to letter");
+    text.setAttribute("aria-label", say("The written text; the arrow keys move from letter to letter"));
     panel.setAttribute("aria-live", "polite");
     bar.append(told, stop, copy);
     body.append(text, panel);
@@ -34,7 +34,7 @@ export default function (component) {
 
     function legend() {
       const line = element("div", "written-legend hint");
-      line.append(element("span", "", "a guess"), element("span", "written-scale"), element("span", "", "quite sure"));
+      line.append(element("span", "", say("a guess")), element("span", "written-scale"), element("span", "", say("quite sure")));
       return line;
     }
 
@@ -63,14 +63,23 @@ export default function (component) {
       tell();
     }
 
+    const pieces = () => data.unit === "tokens"; // longer than letters are
+
     function tell() {
       const count = tokens.length;
       if (source) {
         const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
-        told.textContent = count ? `${count} of ${data.total} ${data.unit}, ${Math.round(rate)} a second` : "The model starts to write …";
+        const filled = { count, total: data.total, rate: Math.round(rate) };
+        told.textContent =
+          !count ? say("The model starts to write …")
+          : pieces() ? say("{count} of {total} tokens, {rate} a second", filled)
+          : say("{count} of {total} letters, {rate} a second", filled);
       } else if (count) {
         const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
-        told.textContent = `${count} ${data.unit}, each on average like choosing among ${Math.exp(surprise).toFixed(1)}`;
+        const filled = { count, choices: Math.exp(surprise).toFixed(1) };
+        told.textContent = pieces()
+          ? say("{count} tokens, each on average like choosing among {choices}", filled)
+          : say("{count} letters, each on average like choosing among {choices}", filled);
       }
       stop.hidden = !source;
       copy.hidden = !count;
@@ -96,7 +105,10 @@ export default function (component) {
       pinned = shown = -1;
       told.classList.remove("problem");
       text.replaceChildren(element("span", "prompt", data.prompt));
-      panel.replaceChildren(element("div", "hint", `Point at a ${data.unit.slice(0, -1)} to see what else the model considered there.`));
+      const hint = pieces()
+        ? say("Point at a token to see what else the model considered there.")
+        : say("Point at a letter to see what else the model considered there.");
+      panel.replaceChildren(element("div", "hint", hint));
       data.tokens.forEach(add);
       if (tokens.length) explain(0);
       if (!data.url) return tell();
@@ -120,7 +132,7 @@ export default function (component) {
       source.onerror = () => {
         close();
         tell();
-        problem("The connection to the lab was lost while it wrote. Press Write once more.");
+        problem(say("The connection to the lab was lost while it wrote. Press Write once more."));
       };
       tell();
     }
@@ -137,11 +149,11 @@ export default function (component) {
       let own = rows.find((row) => row.visible === token.visible);
       if (!own) rows.push((own = { visible: token.visible, p: token.p }));
       const head = element("div", "panel-head");
-      head.append(element("span", "panel-token", token.visible), element("span", "", `was ${percent(token.p)} likely here`));
+      head.append(element("span", "panel-token", token.visible), element("span", "", say("was {share} likely here", { share: percent(token.p) })));
       panel.replaceChildren(head);
       for (const row of rows) {
         const line = element("div", row === own ? "panel-row own" : "panel-row");
-        line.classList.toggle("pieces", data.unit === "tokens"); // longer than letters are
+        line.classList.toggle("pieces", pieces());
         const track = element("span", "panel-track");
         const fill = element("span", "panel-fill");
         fill.style.width = `${Math.max(1, row.p * 100)}%`;
@@ -149,7 +161,7 @@ export default function (component) {
         line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", percent(row.p, "< 0.1 %")));
         panel.append(line);
       }
-      panel.append(element("div", "hint", own === rows[0] ? "The model's favourite here." : "Not the model's favourite here."));
+      panel.append(element("div", "hint", own === rows[0] ? say("The model's favourite here.") : say("Not the model's favourite here.")));
     }
 
     function pin(index) {
@@ -175,8 +187,8 @@ export default function (component) {
     });
     copy.addEventListener("click", async () => {
       const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
-      copy.textContent = done ? "Copied" : "Select and copy by hand";
-      setTimeout(() => (copy.textContent = "Copy"), 1500);
+      copy.textContent = done ? say("Copied") : say("Select and copy by hand");
+      setTimeout(() => (copy.textContent = say("Copy")), 1500);
     });
 
     return {

@@ -8,7 +8,7 @@ function tokenChip(tag, visible, id, kind, palette) {
 }
 
 /* 62 %, 3.4 %, less than 0.1 %: a share as a person says it. */
-function percent(share, least = "less than 0.1 %") {
+function percent(share, least = say("less than 0.1 %")) {
   if (share >= 0.0995) return `${Math.round(share * 100)} %`;
   if (share >= 0.001) return `${(share * 100).toFixed(1)} %`;
   return share ? least : "0 %";

@@ -3,11 +3,11 @@
 import numpy as np
 from plotly import graph_objects as go
 
-from core.inspection.attention import describe
 from core.text.display import visible
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, key_below, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 # Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
 LIGHTNESS_POWER = 0.6
@@ -49,7 +49,14 @@ def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette
     hidden = np.triu(np.ones(pattern.shape, dtype=bool), 1)
     words = [
         [
-            "" if hidden[row, column] else f"tokens {names[row]} give {percent(float(share))} to tokens {names[column]}"
+            ""
+            if hidden[row, column]
+            else say(
+                "tokens {row} give {share} to tokens {column}",
+                row=names[row],
+                share=percent(float(share)),
+                column=names[column],
+            )
             for column, share in enumerate(line)
         ]
         for row, line in enumerate(pattern)
@@ -68,10 +75,21 @@ def coarse_names(size: int, length: int) -> list[str]:
 
 
 def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: bool) -> str:
-    if not flow:
-        return plain(describe(pattern[None, None], tokens, 0, 0, row, column))
-    of = "its own" if row == column else f"that of {quoted(visible(tokens[column]))}"
-    return f"of what {quoted(visible(tokens[row]))} holds, {percent(float(pattern[row, column]))} is {of}"
+    token, other, weight = quoted(visible(tokens[row])), quoted(visible(tokens[column])), float(pattern[row, column])
+    if flow:
+        if row == column:
+            return say("of what {token} holds, {share} is its own", token=token, share=percent(weight))
+        return say("of what {token} holds, {share} is that of {other}", token=token, share=percent(weight), other=other)
+    share = say("under 1 %") if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")
+    if row == column:
+        return say("{token} looks {share} at itself", token=token, share=share)
+    if column < row:
+        return say(
+            "{token} looks {share} at {other}, {count} back", token=token, share=share, other=other, count=row - column
+        )
+    return say(
+        "{token} looks {share} at {other}, {count} ahead", token=token, share=share, other=other, count=column - row
+    )
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
@@ -84,7 +102,12 @@ def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette
     shown = [visible(token) for token in tokens]
     words = [
         [
-            f"after {quoted(first)} comes {quoted(second)}: {percent(share)}"
+            say(
+                "after {first} comes {second}: {share}",
+                first=quoted(first),
+                second=quoted(second),
+                share=percent(share),
+            )
             for second, share in zip(shown, row, strict=True)
         ]
         for first, row in zip(shown, probabilities.tolist(), strict=True)

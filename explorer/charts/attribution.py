@@ -6,6 +6,7 @@ from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
+from explorer.language import say
 
 MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
 
@@ -21,7 +22,7 @@ def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> l
         return list(shares)
     kept = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
     rest = sum(share for index, (_, share) in enumerate(shares) if index not in kept)
-    return [*(shares[index] for index in sorted(kept)), (f"{len(shares) - len(kept)} others", rest)]
+    return [*(shares[index] for index in sorted(kept)), (say("{count} others", count=len(shares) - len(kept)), rest)]
 
 
 def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIGHT) -> go.Figure:
@@ -31,7 +32,7 @@ def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIG
         shares: each part in words with its share of a logit, as `strongest` gives them.
     """
     total = sum(share for _, share in shares)
-    rows = [*shares, ("together", total)]
+    rows = [*shares, (say("together"), total)]
     against, in_favour = palette.diverging[1], palette.diverging[-2]
     colors = [in_favour if share >= 0 else against for _, share in shares] + [palette.text]
     values = [share for _, share in rows]

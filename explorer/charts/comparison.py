@@ -10,13 +10,14 @@ from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.charts.words import plain
+from explorer.language import later, say
 
 _LABELS = 124  # pixels, beside the chart
 _LINE = 17  # pixels, of a label
 _AROUND = 60  # pixels above and below the curves: margins, numbers and title of the step axis
 _FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
 
-AXES = {"step": "step", "seconds": "seconds of training"}
+AXES = {"step": later("step"), "seconds": later("seconds of training")}  # said where they are shown
 
 
 def comparison_figure(
@@ -79,7 +80,7 @@ def comparison_figure(
         showlegend=False,
         margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
         xaxis={"title": {"text": _axis_title(over, begins)}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": "validation loss, nats a letter"}, "range": [low, high]},
+        yaxis={"title": {"text": say("validation loss, nats a letter")}, "range": [low, high]},
     )
     figure.update_xaxes(range=[0, 1.01 * right])
     per_pixel = (high - low) / (height - _AROUND)
@@ -133,7 +134,9 @@ def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tup
 
 
 def _axis_title(over: str, begins: Mapping[str, float]) -> str:
-    return AXES[over] + (", a fork's counted on from where it branched off" if begins else "")
+    if not begins:
+        return say(AXES[over])
+    return say("{axis}, a fork's counted on from where it branched off", axis=say(AXES[over]))
 
 
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:

@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import plain, quoted
+from explorer.language import say
 
 
 def embedding_map(
@@ -51,7 +52,7 @@ def embedding_map(
             },
             "textposition": "middle center",
             "customdata": places,
-            "hovertext": [f"{quoted(tokens[index])}, {kind}" for index in places],
+            "hovertext": [f"{quoted(tokens[index])}, {say(kind)}" for index in places],
             "hoverinfo": "text",
         }
         if flat:
@@ -69,7 +70,7 @@ def embedding_map(
         patch = go.Scatter(x=[None], y=[None]) if flat else go.Scatter3d(x=[None], y=[None], z=[None])
         patch.update(
             mode="markers",
-            name=kind,
+            name=say(kind),
             legendgroup=kind,
             marker={"color": palette.kinds[kind], "size": 11, "symbol": "square"},
         )

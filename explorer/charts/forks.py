@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 
 from explorer.charts.marks import Mark
 from explorer.charts.palette import LIGHT, Palette
+from explorer.language import say
 
 FAINT = 0.4  # opacity of what another run learned
 _LONGEST = 24  # characters of a name in the chart
@@ -25,13 +26,13 @@ class Before(NamedTuple):
     @property
     def parent_in_words(self) -> str:
         if not self.parent:
-            return "a deleted run"
+            return say("a deleted run")
         return self.parent if len(self.parent) <= _LONGEST else f"{self.parent[: _LONGEST - 1]}…"
 
     @property
     def mark(self) -> Mark:
         """What stands at the fork's own step 0."""
-        return Mark(0, f"from step {self.parent_step:,} of {self.parent_in_words}")
+        return Mark(0, say("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=self.parent_in_words))
 
 
 def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
@@ -40,7 +41,7 @@ def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
     return go.Scatter(
         x=[row["step"] for row in rows],
         y=[row["val_loss"] for row in rows],
-        name="validation of its parent",
+        name=say("validation of its parent"),
         mode="lines",
         line={"color": palette.validation, "width": 2},
         opacity=FAINT,
@@ -55,8 +56,8 @@ def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
     As `stepRange` in assets/js/live_loss.js.
     """
     if before is None:
-        return {"title": {"text": "step"}, "range": [0, steps]}
-    told = f"step, counted on from its parent's: its own step 0 is {before.step:,}"
+        return {"title": {"text": say("step")}, "range": [0, steps]}
+    told = say("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
     return {"title": {"text": told}, "range": [max(0, before.step - steps), before.step + steps]}
 
 

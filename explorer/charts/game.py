@@ -9,6 +9,7 @@ from plotly import graph_objects as go
 from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.words import plain
+from explorer.language import say
 
 BIT = log(2)  # nats
 
@@ -48,12 +49,17 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
             y=[player.bits * BIT],
             error_y=bar,
             mode="markers",
-            name=plain(f"{player.name}: {player.bits:.2f} bits = {player.bits * BIT:.2f} nats"),
+            name=plain(
+                say(
+                    "{name}: {bits} bits = {nats} nats",
+                    name=player.name, bits=f"{player.bits:.2f}", nats=f"{player.bits * BIT:.2f}",
+                )
+            ),
             marker={
                 "color": player.color, "size": 13, "symbol": player.symbol,
                 "line": {"color": palette.surface, "width": 1.5},
             },
-            hovertemplate=f"%{{y:.2f}} nats<extra>{plain(player.name)}</extra>",
+            hovertemplate=say("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>",
             showlegend=True,
             cliponaxis=False,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 
 def ladder_chart(
@@ -33,7 +34,10 @@ def ladder_chart(
         color = palette.lines if counted[place] else palette.validation
         drop = loss - standing
         change = f" ({drop:+.2f})".replace("-", "−") if place else ""
-        words = f"{plain(name)}: {loss:.3f} nats, like choosing among {math.exp(loss):.1f} letters"
+        words = say(
+            "{name}: {loss} nats, like choosing among {choices} letters",
+            name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
+        )  # fmt: skip
         figure.add_bar(
             x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
             marker={"color": color, "opacity": 0.35 if not beside[place] else 0.15, "cornerradius": 2},
@@ -56,7 +60,7 @@ def ladder_chart(
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
     figure.update_layout(showlegend=False, barmode="overlay", margin={"l": 8, "r": 12, "t": 8, "b": 8})
-    figure.update_xaxes(title_text="loss on text kept aside, nats a letter", range=[low, high],
+    figure.update_xaxes(title_text=say("loss on text kept aside, nats a letter"), range=[low, high],
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=[f"{plain(label)}  " for label in labels], fixedrange=True,
@@ -123,7 +127,10 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
     figure = go.Figure(
         go.Bar(
             x=places, y=list(products), hoverinfo="text",
-            hovertext=[f"number {place}: {value:+.2f}" for place, value in zip(places, products, strict=True)],
+            hovertext=[
+                say("number {place}: {value}", place=place, value=f"{value:+.2f}")
+                for place, value in zip(places, products, strict=True)
+            ],
             marker={
                 "color": [palette.diverging[-2 if value >= 0 else 1] for value in products],
                 "cornerradius": 3,
@@ -131,7 +138,7 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
         )
     )  # fmt: skip
     style(figure, palette, height=190)
-    figure.update_xaxes(title_text="which number of query and key", dtick=1, showgrid=False,
+    figure.update_xaxes(title_text=say("which number of query and key"), dtick=1, showgrid=False,
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(fixedrange=True, zeroline=True, zerolinecolor=palette.lines, nticks=5)
     figure.update_layout(bargap=0.25)

@@ -8,9 +8,8 @@ from plotly import graph_objects as go
 from core.inspection.heads import NAMED_FROM, ROLES, HeadName
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
-
-# One head has a figure on the prompt too, and another one here: each says what it was counted on.
-MEASURED = "on pieces of text it did not train on"
+from explorer.language import say
+from explorer.names import named
 
 
 def role_colors(palette: Palette) -> dict[str, str]:
@@ -47,14 +46,23 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         unselected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
         text=[_words(layer, head, name, few) for layer, head, name in flat],
         textfont={"color": palette.text, "size": 12 if few else 10},
-        hovertext=[f"head {layer + 1}.{head + 1}: {name.words}, {name.score:.2f}" for layer, head, name in flat],
+        hovertext=[
+            say(
+                "head {head}: {role}, {score}",
+                head=f"{layer + 1}.{head + 1}",
+                role=named(name.words),
+                score=f"{name.score:.2f}",
+            )
+            for layer, head, name in flat
+        ],
         hoverinfo="text",
     )
     style(figure, palette, height=62 + 74 * len(names))
     figure.update_xaxes(
         showgrid=False,
         showticklabels=False,
-        title_text=f"scores {MEASURED}",
+        # One head has a figure on the prompt too, and another one here: each says what it was counted on.
+        title_text=say("scores on pieces of text it did not train on"),
         range=[-0.5, len(names[0]) - 0.5],
         fixedrange=True,
     )
@@ -68,7 +76,7 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
     figure = go.Figure(
         go.Bar(
             x=list(scores.values()),
-            y=[ROLES[role] for role in scores],
+            y=[named(ROLES[role]) for role in scores],
             orientation="h",
             marker={"color": [colors[role] for role in scores], "cornerradius": 3},
             text=[f"{score:.2f}" for score in scores.values()],
@@ -79,7 +87,7 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
     style(figure, palette, height=62 + 34 * len(scores))
-    title = f"score {MEASURED}"
+    title = say("score on pieces of text it did not train on")
     figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, title_text=title, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
     return figure
@@ -104,19 +112,20 @@ def births_figure(
     color = role_colors(palette)[role]
     figure = go.Figure()
     figure.add_scatter(
-        x=losses[0], y=losses[1], name="validation loss", yaxis="y2", mode="lines",
-        line={"color": palette.validation, "width": 2, "dash": "dot"}, hovertemplate="loss %{y:.3f}",
+        x=losses[0], y=losses[1], name=say("validation loss"), yaxis="y2", mode="lines",
+        line={"color": palette.validation, "width": 2, "dash": "dot"},
+        hovertemplate=say("loss {loss}", loss="%{y:.3f}"),
     )  # fmt: skip
     for layer, head in np.ndindex(*born.shape):
-        strong = born[layer, head] >= 0
+        said, strong = say("head {head}", head=f"{layer + 1}.{head + 1}"), born[layer, head] >= 0
         figure.add_scatter(
             x=list(steps),
             y=scores[:, layer, head],
-            name=f"head {layer + 1}.{head + 1}",
+            name=said,
             mode="lines",
             line={"color": color if strong else palette.lines, "width": 2.2 if strong else 1},
             opacity=1 if strong else 0.5,
-            hovertemplate=f"head {layer + 1}.{head + 1}: %{{y:.2f}}<extra></extra>",
+            hovertemplate=f"{said}: %{{y:.2f}}<extra></extra>",
         )
         if strong:
             place = list(steps).index(int(born[layer, head]))
@@ -128,15 +137,16 @@ def births_figure(
                 textposition=("top center", "bottom center")[(layer * born.shape[1] + head) % 2],
                 textfont={"color": color, "size": 12},
                 marker={"color": color, "size": 9},
-                hovertemplate=f"head {layer + 1}.{head + 1} is born at step %{{x:,d}}<extra></extra>",
+                hovertemplate=say("head {head} is born at step {step}", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
+                + "<extra></extra>",
             )
     style(figure, palette, height=340)
     figure.update_layout(
         showlegend=False,
-        xaxis={"title": {"text": "step"}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": f"{ROLES[role]}, on fewer such pieces"}, "range": [0, 1.08]},
+        xaxis={"title": {"text": say("step")}, "showgrid": False, "tickformat": ",d"},
+        yaxis={"title": {"text": say("{role}, on fewer such pieces", role=named(ROLES[role]))}, "range": [0, 1.08]},
         yaxis2={
-            "title": {"text": "validation loss", "font": {"color": palette.validation, "size": 12}},
+            "title": {"text": say("validation loss"), "font": {"color": palette.validation, "size": 12}},
             "overlaying": "y",
             "side": "right",
             "showgrid": False,
@@ -160,7 +170,9 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     layers, heads = costs.shape
     words = [
         [
-            "not tried yet" if np.isnan(cost) else f"without head {layer + 1}.{head + 1} the loss is {cost:+.3f}"
+            say("not tried yet")
+            if np.isnan(cost)
+            else say("without head {head} the loss is {change}", head=f"{layer + 1}.{head + 1}", change=f"{cost:+.3f}")
             for head, cost in enumerate(row)
         ]
         for layer, row in enumerate(costs)
@@ -181,10 +193,12 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
         )
     )
     style(figure, palette, height=60 + 44 * layers)
-    figure.update_xaxes(tickvals=list(range(heads)), ticktext=[f"head {h + 1}" for h in range(heads)], fixedrange=True)
+    figure.update_xaxes(
+        tickvals=list(range(heads)), ticktext=[say("head {head}", head=h + 1) for h in range(heads)], fixedrange=True
+    )
     figure.update_yaxes(
         tickvals=list(range(layers)),
-        ticktext=[f"layer {layer + 1} " for layer in range(layers)],
+        ticktext=[say("layer {layer}", layer=layer + 1) + " " for layer in range(layers)],
         autorange="reversed",
         fixedrange=True,
     )
@@ -195,4 +209,4 @@ def _words(layer: int, head: int, name: HeadName, few: bool) -> str:
     place = f"{layer + 1}.{head + 1}"
     if not few:
         return place
-    return f"<b>{place}</b><br>{name.words}" + (f"<br>{name.score:.2f}" if name.role else "")
+    return f"<b>{place}</b><br>{named(name.words)}" + (f"<br>{name.score:.2f}" if name.role else "")

@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import cut, percent, plain, quoted
+from explorer.language import say
 
 ROW = 30  # pixels
 _TOLD = 3  # alternatives named by pointing
@@ -15,7 +16,7 @@ _TOLD = 3  # alternatives named by pointing
 
 def stage_words(stages: int) -> list[str]:
     """The stages of a model from the bottom up: the embedding, then each block."""
-    return ["embedding", *(f"block {block}" for block in range(1, stages))]
+    return [say("embedding"), *(say("block {block}", block=block) for block in range(1, stages))]
 
 
 def lens_heatmap(
@@ -39,10 +40,7 @@ def lens_heatmap(
     if len(tokens) != length or len(settled) != length or len(said) != stages:
         raise ValueError(f"{stages} stages of {length} tokens do not fit {len(tokens)} tokens, {len(said)} rows said")
     names = stage_words(stages)
-    hover = [
-        [_cell_words(said[s][t], probabilities[s, t], tokens[t], names[s]) for t in range(length)]
-        for s in range(stages)
-    ]
+    hover = [[_cell_words(said[s][t], probabilities[s, t], tokens[t], s) for t in range(length)] for s in range(stages)]
     size = 14 if length <= 40 else 11 if length <= 64 else 8
     figure = go.Figure(
         go.Heatmap(
@@ -88,11 +86,16 @@ def _ring(x: float, y: float) -> list[tuple[float | None, float | None]]:
     return [*((x + 0.42 * right, y + 0.4 * up) for right, up in corners), (None, None)]
 
 
-def _cell_words(said: Sequence[str], shares: np.ndarray, read: str, stage: str) -> str:
-    others = ", ".join(
-        f"{quoted(token)} {percent(share)}" for token, share in list(zip(said, shares, strict=True))[1:_TOLD]
+def _cell_words(said: Sequence[str], shares: np.ndarray, read: str, stage: int) -> str:
+    told = [(quoted(token), percent(share)) for token, share in list(zip(said, shares, strict=True))[:_TOLD]]
+    (answer, share), *others = told
+    where = (
+        say("having read {token}, after block {block}:", token=quoted(read), block=stage)
+        if stage
+        else say("having read {token}, from the embedding alone:", token=quoted(read))
     )
-    after = "from the embedding alone" if stage == "embedding" else f"after {stage}"
-    return f"having read {quoted(read)}, {after}:<br>{quoted(said[0])} comes next with {percent(shares[0])}" + (
-        f"<br>then {others}" if others else ""
-    )
+    first = say("{token} comes next with {share}", token=answer, share=share)
+    if not others:
+        return f"{where}<br>{first}"
+    then = say("then {others}", others=", ".join(f"{token} {share}" for token, share in others))
+    return f"{where}<br>{first}<br>{then}"

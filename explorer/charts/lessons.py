@@ -11,6 +11,7 @@ from explorer.charts.attention import token_axes
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, key_below, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 
 def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LIGHT) -> go.Figure:
@@ -29,7 +30,9 @@ def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LI
             textposition="outside",
             textfont={"color": palette.text, "size": 14},
             cliponaxis=False,
-            hovertext=[f"{name}: {loss:.3f} nats a letter" for name, loss in named.items()],
+            hovertext=[
+                say("{name}: {loss} nats a letter", name=name, loss=f"{loss:.3f}") for name, loss in named.items()
+            ],
             hoverinfo="text",
         )
     )
@@ -64,7 +67,7 @@ def memory_curves(
     style(figure, palette, height=280)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title_text=title, dtick=1, showgrid=False, fixedrange=True)
-    figure.update_yaxes(title_text="loss, nats", fixedrange=True, rangemode="tozero")
+    figure.update_yaxes(title_text=say("loss, nats"), fixedrange=True, rangemode="tozero")
     return figure
 
 
@@ -82,12 +85,19 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
             "color": [palette.surface if step == now else palette.training for step in steps],
             "line": {"color": palette.training, "width": 2.4},
         },
-        hovertext=[f"step {step:,}: {percent(share)}" for step, share in zip(steps, distances, strict=True)],
+        hovertext=[
+            say("step {step}: {share}", step=f"{step:,}", share=percent(share))
+            for step, share in zip(steps, distances, strict=True)
+        ],
         hoverinfo="text",
     )
     style(figure, palette, height=190)
     figure.update_xaxes(
-        tickvals=places, ticktext=[f"{step:,}" for step in steps], title_text="step", showgrid=False, fixedrange=True
+        tickvals=places,
+        ticktext=[f"{step:,}" for step in steps],
+        title_text=say("step"),
+        showgrid=False,
+        fixedrange=True,
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", fixedrange=True, nticks=4)
     return figure
@@ -113,7 +123,12 @@ def surprise_bars(
             y=losses,
             marker={"color": palette.validation, "cornerradius": 3},
             hovertext=[
-                f"{quoted(token)} was given {percent(p)}: surprise {loss:.2f} nats"
+                say(
+                    "{token} was given {share}: surprise {loss} nats",
+                    token=quoted(token),
+                    share=percent(p),
+                    loss=f"{loss:.2f}",
+                )
                 for token, p, loss in zip(tokens, probabilities, losses, strict=True)
             ],
             hoverinfo="text",
@@ -125,7 +140,7 @@ def surprise_bars(
         tickvals=list(range(len(tokens))), ticktext=[plain(token) for token in tokens], tickangle=0, showgrid=False,
         tickfont={"family": MONO, "size": 14 if len(tokens) <= 40 else 11, "color": palette.text}, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text="surprise, nats", rangemode="tozero", fixedrange=True)
+    figure.update_yaxes(title_text=say("surprise, nats"), rangemode="tozero", fixedrange=True)
     close = abs(mean - uniform) < 0.4
     for height, label, color, dash, above in (
         (mean, labels[0], palette.text, "solid", True),
@@ -149,7 +164,8 @@ def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.F
     figure = go.Figure(
         go.Scatter(
             x=p, y=-np.log(p), mode="lines", line={"color": palette.training, "width": 2.4},
-            hovertemplate="probability %{x:.2f}: surprise %{y:.2f}<extra></extra>",
+            hovertemplate=say("probability {share}: surprise {loss}", share="%{x:.2f}", loss="%{y:.2f}")
+            + "<extra></extra>",
         )
     )  # fmt: skip
     figure.add_scatter(
@@ -165,8 +181,8 @@ def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.F
     )
     style(figure, palette, height=260)
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title_text="probability of what came", fixedrange=True, range=[-0.02, 1.1], showgrid=False)
-    figure.update_yaxes(title_text="surprise, nats", fixedrange=True, range=[0, 5.8])
+    figure.update_xaxes(title_text=say("probability of what came"), fixedrange=True, range=[-0.02, 1.1], showgrid=False)
+    figure.update_yaxes(title_text=say("surprise, nats"), fixedrange=True, range=[0, 5.8])
     return figure
 
 

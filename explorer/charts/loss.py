@@ -12,12 +12,13 @@ from explorer.charts.marks import TURN_AXIS, Mark, turn_traces
 from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
+from explorer.language import later, say
 
-COUNTED = {
-    "uniform": "guessing at random",
-    "unigram": "counting letters",
-    "bigram": "counting pairs",
-    "trigram": "counting triples",
+COUNTED = {  # said where they are shown
+    "uniform": later("guessing at random"),
+    "unigram": later("counting letters"),
+    "bigram": later("counting pairs"),
+    "trigram": later("counting triples"),
 }
 SMOOTHING = 0.8
 
@@ -57,13 +58,14 @@ def loss_figure(
     last = validation[-1:]
     begins = before.step if before else 0
     marks = [mark._replace(step=begins + mark.step) for mark in [*([before.mark] if before else []), *marks]]
-    line = {"mode": "lines", "hovertemplate": "%{y:.3f}" + (" at its own step %{customdata:,d}" if before else "")}
+    hover = say("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if before else "%{y:.3f}"
+    line = {"mode": "lines", "hovertemplate": hover}
     figure = go.Figure(
         [
             go.Scatter(
                 x=[begins + row["step"] for row in trained],
                 y=training,
-                name="training, each batch",
+                name=say("training, each batch"),
                 line={"color": palette.training, "width": 1},
                 opacity=0.28,
                 showlegend=False,
@@ -74,7 +76,7 @@ def loss_figure(
                 x=[begins + row["step"] for row in trained],
                 y=smoothed(training, smoothing),
                 customdata=[row["step"] for row in trained],
-                name="training",
+                name=say("training"),
                 line={"color": palette.training, "width": 2.2},
                 **line,
             ),
@@ -82,7 +84,7 @@ def loss_figure(
                 x=[begins + row["step"] for row in measured],
                 y=validation,
                 customdata=[row["step"] for row in measured],
-                name="validation",
+                name=say("validation"),
                 line={"color": palette.validation, "width": 2.4},
                 **line,
             ),
@@ -112,7 +114,7 @@ def loss_figure(
         showlegend=False,  # the page names the two colours above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
-        yaxis={"title": {"text": "loss, nats a letter"}, "range": shown},
+        yaxis={"title": {"text": say("loss, nats a letter")}, "range": shown},
         yaxis2=TURN_AXIS,
     )
     shifts = label_shifts(baselines or {})
@@ -138,7 +140,7 @@ def loss_figure(
             y=value or 0,
             yshift=shifts.get(name, 0),
             yanchor="middle",
-            text=label,
+            text=say(label),
             showarrow=False,
             font={"color": palette.muted, "size": 12},
             visible=value is not None,

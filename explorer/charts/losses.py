@@ -10,6 +10,7 @@ from core.inspection.losses import KindLoss
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.charts.words import percent
+from explorer.language import say
 
 _SPREAD = 1.25  # a place is averaged with those from so much nearer to so much further
 
@@ -21,6 +22,13 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
         losses: (T,) nats; entry t was foreseen from t + 1 tokens.
     """
     places = np.arange(1, len(losses) + 1)
+    read, loss = "%{x:,}", "%{y:.2f}"
+    if unit == "tokens":
+        hover = say("having read {count} tokens: {loss} nats", count=read, loss=loss)
+        title = say("tokens read before")
+    else:
+        hover = say("having read {count} letters: {loss} nats", count=read, loss=loss)
+        title = say("letters read before")
     figure = go.Figure()
     figure.add_scatter(
         x=places,
@@ -34,7 +42,7 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
         y=smoothed(losses),
         mode="lines",
         line={"color": palette.validation, "width": 2.4},
-        hovertemplate=f"having read %{{x:,}} {unit}: %{{y:.2f}} nats<extra></extra>",
+        hovertemplate=f"{hover}<extra></extra>",
     )
     style(figure, palette, height=300)
     figure.update_layout(showlegend=False, hovermode="closest")
@@ -42,9 +50,9 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
     ticks = [place for place in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if place <= len(losses)]
     figure.update_xaxes(
         type="log", range=[-0.03, max(last, 0.1) + 0.03], tickvals=ticks, ticktext=[f"{place:,}" for place in ticks],
-        title_text=f"{unit} read before", showgrid=False, fixedrange=True,
+        title_text=title, showgrid=False, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text="loss, nats", fixedrange=True)
+    figure.update_yaxes(title_text=say("loss, nats"), fixedrange=True)
     return figure
 
 
@@ -63,15 +71,21 @@ def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=[row.loss for row in rows],
-            y=[row.kind for row in rows],
+            y=[say(row.kind) for row in rows],
             orientation="h",
             marker={"color": [palette.kinds[row.kind] for row in rows], "cornerradius": 3},
-            text=[f"{row.loss:.2f}, {percent(row.share)} of all" for row in rows],
+            text=[say("{loss}, {share} of all", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
             textposition="outside",
             textfont={"color": palette.text, "size": 13},
             cliponaxis=False,
             hovertext=[
-                f"{row.kind}: {row.loss:.2f} nats each, {row.count:,} of them, {percent(row.share)} of the whole loss"
+                say(
+                    "{kind}: {loss} nats each, {count} of them, {share} of the whole loss",
+                    kind=say(row.kind),
+                    loss=f"{row.loss:.2f}",
+                    count=f"{row.count:,}",
+                    share=percent(row.share),
+                )
                 for row in rows
             ],
             hoverinfo="text",

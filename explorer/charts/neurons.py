@@ -7,6 +7,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import plain, quoted
+from explorer.language import say
 
 
 def writing_bars(
@@ -31,7 +32,10 @@ def writing_bars(
             textposition="outside",
             textfont={"color": palette.text, "size": 12},
             cliponaxis=False,
-            hovertext=[f"{quoted(token)}: its logit moves by {value:+.3f}" for token, value in rows],
+            hovertext=[
+                say("{token}: its logit moves by {change}", token=quoted(token), change=f"{value:+.3f}")
+                for token, value in rows
+            ],
             hoverinfo="text",
         )
     )

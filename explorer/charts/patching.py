@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, key_below, style
 from explorer.charts.words import cut, plain, quoted
+from explorer.language import say
 
 ROW = 30  # pixels
 
@@ -46,7 +47,8 @@ def patch_heatmap(
                 [
                     ""
                     if np.isnan(value)
-                    else f"{part}, at {quoted(token)} (place {place}):<br>{move_words(float(value), *answers)}"
+                    else say("{part}, at {token} (place {place}):", part=part, token=quoted(token), place=place)
+                    + f"<br>{move_words(float(value), *answers)}"
                     for place, (token, value) in enumerate(zip(clean, row, strict=True), start=1)
                 ]
                 for part, row in zip(rows, moved, strict=True)
@@ -60,7 +62,7 @@ def patch_heatmap(
                 palette,
                 ypad=46,  # clear of two lines of tokens
                 tickvals=[-1, 0, 1],
-                ticktext=["away", "no move", "back"],
+                ticktext=[say("away"), say("no move"), say("back")],
             ),
         )
     )
@@ -79,7 +81,8 @@ def patch_heatmap(
 def move_words(moved: float, answer: str, rival: str) -> str:
     """How far the answer moved, for a hover: "moves the answer 83 % of the way from 'o' back to 'e'"."""
     if abs(moved) < 0.005:
-        return "does not move the answer"
+        return say("does not move the answer")
+    share = f"{abs(moved):.0%}".replace("%", " %")
     if moved < 0:
-        return f"moves the answer further towards {quoted(rival)}, by {-moved:.0%}".replace("%", " %")
-    return f"moves the answer {moved:.0%} of the way back to {quoted(answer)}".replace("%", " %")
+        return say("moves the answer further towards {token}, by {share}", token=quoted(rival), share=share)
+    return say("moves the answer {share} of the way back to {token}", token=quoted(answer), share=share)

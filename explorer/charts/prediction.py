@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 
 def prediction_bars(
@@ -24,14 +25,17 @@ def prediction_bars(
     shares = [float(probabilities[index]) for index in best]
     labels = [plain(tokens[index]) for index in best]
     colors = [palette.kinds[kinds[index]] for index in best]
-    words = [f"{quoted(tokens[index])} comes next with {percent(probabilities[index])}" for index in best]
+    words = [
+        say("{token} comes next with {share}", token=quoted(tokens[index]), share=percent(probabilities[index]))
+        for index in best
+    ]
     others = len(probabilities) - len(best)
     if others > 0:
         rest = max(0.0, 1.0 - sum(shares))
         shares.append(rest)
-        labels.append(f"{others} others")
+        labels.append(say("{count} others", count=others))
         colors.append(palette.grid)
-        words.append(f"the {others} other tokens together: {percent(rest)}")
+        words.append(say("the {count} other tokens together: {share}", count=others, share=percent(rest)))
     return _bars(shares, labels, colors, words, [percent(share) for share in shares], palette)
 
 
@@ -44,7 +48,12 @@ def neighbour_bars(
         [plain(token) for token in tokens],
         [palette.kinds[kind] for kind in kinds],
         [
-            f"{quoted(token)} and {quoted(chosen)} have a cosine of {cosine:.2f}"
+            say(
+                "{token} and {other} have a cosine of {cosine}",
+                token=quoted(token),
+                other=quoted(chosen),
+                cosine=f"{cosine:.2f}",
+            )
             for token, cosine in zip(tokens, cosines, strict=True)
         ],
         [f"{cosine:.2f}" for cosine in cosines],

@@ -11,6 +11,7 @@ from explorer.charts.embeddings import embedding_map
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import key_below, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 
 def axes_map(
@@ -49,7 +50,8 @@ def cosine_heatmap(cosines: np.ndarray, places: Sequence[int], palette: Palette 
             zmin=-1,
             zmax=1,
             colorscale=colorscale(palette.diverging),
-            hovertemplate="places %{y} and %{x}: cosine %{z:.2f}<extra></extra>",
+            hovertemplate=say("places {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{z:.2f}")
+            + "<extra></extra>",
             colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5},
         )
     )
@@ -68,7 +70,13 @@ def difference_heatmap(
     shown = [visible(token) for token in tokens]
     words = [
         [
-            f"after {quoted(first)} comes {quoted(second)}: learned {percent(a)}, counted {percent(b)}"
+            say(
+                "after {first} comes {second}: learned {learned}, counted {counted}",
+                first=quoted(first),
+                second=quoted(second),
+                learned=percent(a),
+                counted=percent(b),
+            )
             for second, a, b in zip(shown, own, true, strict=True)
         ]
         for first, own, true in zip(shown, learned.tolist(), counted.tolist(), strict=True)

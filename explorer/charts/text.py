@@ -7,6 +7,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
+from explorer.language import say
 
 
 def character_bars(
@@ -26,11 +27,16 @@ def character_bars(
         figure.add_bar(
             x=places,
             y=[counts[index] / total for index in places],
-            name=kind,
+            name=say(kind),
             width=0.78,
             marker={"color": palette.kinds[kind], "cornerradius": 3},
             hovertext=[
-                f"{quoted(tokens[index])} is {percent(counts[index] / total)} of the text, {counts[index]:,} times"
+                say(
+                    "{token} is {share} of the text, {count} times",
+                    token=quoted(tokens[index]),
+                    share=percent(counts[index] / total),
+                    count=f"{counts[index]:,}",
+                )
                 for index in places
             ],
             hoverinfo="text",

@@ -12,6 +12,7 @@ from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.charts.words import plain
+from explorer.language import say
 
 _LABELS = 104  # pixels beside the chart
 _LINE = 17  # pixels, of a label
@@ -40,7 +41,9 @@ def courses_figure(
         x, train, val = [place for place, _, _ in points], [loss for _, loss, _ in points], [v for _, _, v in points]
         dotted = {"color": color, "width": 1.4, "dash": "dot"}
         common = {"x": x, "showlegend": False, "hovertemplate": "%{y:.3f}"}
-        figure.add_scatter(**common, y=train, mode="lines", line=dotted, name=plain(f"{name}, learned text"))
+        figure.add_scatter(
+            **common, y=train, mode="lines", line=dotted, name=plain(say("{name}, learned text", name=name))
+        )
         figure.add_scatter(
             **common, y=val, mode="lines+markers", line={"color": color, "width": 2.6}, marker={"size": 4},
             name=plain(name),
@@ -50,8 +53,8 @@ def courses_figure(
     style(figure, palette, height=height)
     figure.update_layout(
         hovermode="x unified", uirevision="kept", margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
-        xaxis={"title": {"text": "step"}, "showgrid": False, "range": [0, outcome.steps], "nticks": 6},
-        yaxis={"title": {"text": "loss, nats a character"}, "range": [low, high]},
+        xaxis={"title": {"text": say("step")}, "showgrid": False, "range": [0, outcome.steps], "nticks": 6},
+        yaxis={"title": {"text": say("loss, nats a character")}, "range": [low, high]},
     )  # fmt: skip
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
     per_pixel = (high - low) / (height - 60)
@@ -79,8 +82,8 @@ def by_place_figure(
         )  # fmt: skip
     style(figure, palette, height=280)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(title_text="place in the window of characters read", showgrid=False, fixedrange=True)
-    figure.update_yaxes(title_text="loss, nats", rangemode="tozero", fixedrange=True)
+    figure.update_xaxes(title_text=say("place in the window of characters read"), showgrid=False, fixedrange=True)
+    figure.update_yaxes(title_text=say("loss, nats"), rangemode="tozero", fixedrange=True)
     return figure
 
 

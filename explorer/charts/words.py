@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from explorer.language import say
+
 
 def plain(text: str) -> str:
     """Text for plotly, which reads a little HTML in labels: here nothing of it is a tag."""
@@ -19,7 +21,7 @@ def percent(share: float) -> str:
         return f"{share * 100:.0f} %"
     if share >= 0.001:
         return f"{share * 100:.1f} %"
-    return "less than 0.1 %" if share else "0 %"
+    return say("less than 0.1 %") if share else "0 %"
 
 
 def cut(token: str, most: int = 8) -> str:

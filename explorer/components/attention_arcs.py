@@ -6,6 +6,7 @@ import numpy as np
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.language import later, say
 from explorer.units import worded
 
 _arcs = component(
@@ -15,14 +16,12 @@ _arcs = component(
 )
 
 _LOOKS = {
-    "verb": "looks at",
-    "nobody": "Hardly any other looks at it.",
-    "hint": "Point at a letter: above, where it looks; below, who looks at it.",
+    "nobody": later("Hardly any other looks at it."),
+    "hint": later("Point at a letter: above, where it looks; below, who looks at it."),
 }
 _FLOWS = {
-    "verb": "holds",
-    "nobody": "Hardly any other holds some of it.",
-    "hint": "Point at a letter: above, whose share it holds; below, who holds a share of it.",
+    "nobody": later("Hardly any other holds some of it."),
+    "hint": later("Point at a letter: above, whose share it holds; below, who holds a share of it."),
 }
 
 
@@ -53,7 +52,8 @@ def attention_arcs(
             "bytes": b64encode(np.ascontiguousarray(pattern).tobytes()).decode("ascii"),
             "row": row,
             "name": name,
-            **{word: worded(text) for word, text in (_FLOWS if flow else _LOOKS).items()},
+            "flow": flow,
+            **{word: worded(say(text)) for word, text in (_FLOWS if flow else _LOOKS).items()},
             "palettes": both_palettes(),
         },
         on_picked_change=lambda: None,

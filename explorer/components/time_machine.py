@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 from explorer.language import language
+from explorer.names import named
 from explorer.units import unit
 
 
@@ -127,7 +128,7 @@ def moving_map(clock: Clock, *, height: int, key: str) -> None:
 
 def view_data(clock: Clock) -> dict[str, Any]:
     """What every component of a side is given."""
-    births = [birth._asdict() for birth in clock.births]
+    births = [birth._asdict() | {"words": named(birth.words)} for birth in clock.births]
     return asdict(clock) | {"births": births, "language": language(), "unit": unit(), "palettes": both_palettes()}
 
 

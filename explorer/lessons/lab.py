@@ -15,6 +15,7 @@ from core.text.batches import split_ids
 from core.text.corpora import Corpus, load_corpus
 from core.text.tokenizer import CharTokenizer
 from explorer import state
+from explorer.language import say
 from explorer.ui import literal
 
 MOST_CHARACTERS = 200_000  # of a text: enough to learn from, and every step stays quick
@@ -42,9 +43,12 @@ def material(name: str, home: Path) -> Material:
     tokenizer = CharTokenizer.from_text(text)
     if tokenizer.vocab_size > MOST_TOKENS:
         raise TextError(
-            f"This text has {tokenizer.vocab_size:,} different characters. The tables of the lessons are drawn for "
-            f"alphabets of up to {MOST_TOKENS}: choose another text for them. Training works with this one, too."
-        )
+            say(
+                "This text has {count} different characters. The tables of the lessons are drawn for alphabets of up "
+                "to {most}: choose another text for them. Training works with this one, too.",
+                count=f"{tokenizer.vocab_size:,}", most=MOST_TOKENS,
+            )
+        )  # fmt: skip
     ids = torch.from_numpy(tokenizer.encode_array(text).copy())
     return Material(name, text, tokenizer, ids, *split_ids(ids, VAL_FRACTION))
 
