@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from core.errors import ExplorerError, RunError
 from core.generation_config import GenerationConfig
+from core.lessons.prose import ENGLISH
 from explorer import service
+from explorer.language import in_language, say
 from explorer.run_reader import event
 from explorer.written import written_tokens
 
@@ -28,14 +30,18 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
     {"sentence"}, and `end`.
 
     Args:
-        query: the prompt and the fields of GenerationConfig, as text from an address.
+        query: the prompt, the fields of GenerationConfig and the language of problems, as text from an address.
     """
+    told_in = in_language(query.get("language", ENGLISH))
     if len(_asked) >= MOST_WAITING:
-        yield _problem("Many people are having text written at this moment. Wait a little and press the button again.")
+        with told_in:
+            waits = say("Many people are having text written at this moment. Wait a little and press the button again.")
+        yield _problem(waits)
         yield event("end", "{}")
         return
     loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
 
+    @told_in
     def work() -> None:
         try:
             if left.is_set():  # before a model is loaded for nobody
@@ -48,7 +54,9 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
             loop.call_soon_threadsafe(queue.put_nowait, _problem(str(error)))
         except Exception:
             _log.exception("Writing with run %s failed", run_id)
-            sentence = "Writing has failed for a reason that is our mistake; the terminal of the server tells more."
+            sentence = say(
+                "Writing has failed for a reason that is our mistake; the terminal of the server tells more."
+            )
             loop.call_soon_threadsafe(queue.put_nowait, _problem(sentence))
         finally:
             loop.call_soon_threadsafe(queue.put_nowait, None)
@@ -72,7 +80,13 @@ async def write(run_id: str, query: Mapping[str, str]) -> AsyncIterator[str]:
 def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
     prompt = query.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
-        raise RunError(f"The prompt has {len(prompt)} characters, and at most {LONGEST_PROMPT} are read here.")
+        raise RunError(
+            say(
+                "The prompt has {count} characters, and at most {most} are read here.",
+                count=len(prompt),
+                most=LONGEST_PROMPT,
+            )
+        )
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = service.open_model(run_id)
     for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):

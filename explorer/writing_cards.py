@@ -12,7 +12,7 @@ from core.settings import fields_of, value_at
 from explorer import service, state
 from explorer.components.token_text import token_text
 from explorer.forms import setting_input, widget_key
-from explorer.language import say
+from explorer.language import language, say
 from explorer.prompt import Prompt, read_prompt
 from explorer.ui import card, literal, show_error
 from explorer.units import unit, worded
@@ -108,7 +108,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
 
 
 def _streamed(folder: RunFolder, prompt: Prompt, asked: dict) -> None:
-    query = urlencode({"prompt": prompt.text, **asked["settings"].model_dump()})
+    query = urlencode({"prompt": prompt.text, "language": language(), **asked["settings"].model_dump()})
     token_text(
         prompt=prompt.text,
         go=asked["go"],
