@@ -1,15 +1,19 @@
 """The app's own sentences go through one door, and come out in the language on view."""
 
+import ast
+import re
 import shutil
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lessons import prose
+from explorer import service
 from explorer.components._assets import sentences_of
 from explorer.frames import Asked, make_frame
 from explorer.language import say
 from explorer.state import ROOT
+from explorer.ui import literal
 from tests.words import FILE, collect, python_sentences, template
 
 
@@ -66,3 +70,64 @@ def test_a_frame_of_the_time_machine_is_told_in_the_language_asked_for(backwards
     step = finished_run.moments()[-1]
     assert make_frame(finished_run, Asked(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
     assert not make_frame(finished_run, Asked(step, "To be"))["next"]["words"].startswith("⟦")
+
+
+PAGES = [*sorted((ROOT / "explorer").rglob("*.py")), *sorted((ROOT / "pages").glob("*.py"))]
+SHELL = ("__main__.py", "server.py", "routes.py")  # what they say is read in a terminal, or by programs
+# What shows its first two arguments, and these others, to people.
+SHOWS = {
+    *("title", "header", "caption", "markdown", "metric", "badge", "info", "success", "warning", "error", "toast"),
+    *("button", "download_button", "link_button", "page_link", "form_submit_button", "popover", "expander", "tabs"),
+    *("selectbox", "segmented_control", "radio", "toggle", "checkbox", "slider", "select_slider", "file_uploader"),
+    *("text_input", "text_area", "number_input", "progress", "card", "page_header", "empty_state"),
+}
+ALSO = {"help", "placeholder", "text", "caption", "note", "more"}
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.name not in SHELL], ids=lambda path: path.stem)
+def test_words_for_people_go_through_the_door(path):
+    assert not unsaid(path.read_text("utf-8"))
+
+
+def test_a_word_past_the_door_is_found():
+    assert unsaid('st.caption(f"{count} steps")') == ["1:  steps"]
+    assert unsaid('st.button(say("Go"), help="Goes.")') == ["1: Goes."]
+    assert not unsaid("st.markdown(f'**{say(words)}** :material/check:'); _log.warning('too slow')")
+
+
+def unsaid(source: str) -> list[str]:
+    """English words that a module shows without `say`, with their lines."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        logs = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "").lower().endswith("log")
+        if name in SHOWS and not logs:
+            shown = [*call.args[:2], *(word.value for word in call.keywords if word.arg in ALSO)]
+            found += [f"{call.lineno}: {words}" for given in shown for words in literals(given) if speaks(words)]
+    return found
+
+
+def literals(given: ast.expr) -> list[str]:
+    pieces = given.values if isinstance(given, ast.JoinedStr) else [given]
+    return [piece.value for piece in pieces if isinstance(piece, ast.Constant) and isinstance(piece.value, str)]
+
+
+def speaks(words: str) -> bool:
+    """Whether there are words in it, and not only an icon, a colour or an address."""
+    return bool(re.search(r"[A-Za-z]{2}", re.sub(r":\w+[-\w/]*:?|\S*/\S*|-badge", "", words)))
+
+
+@pytest.mark.parametrize("page", ["home", "data", "train", "runs", "generate", "look_inside"])
+def test_no_english_sentence_is_left_on_a_page(page, backwards, finished_run):
+    app = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=60)
+    app.session_state["language"] = "xx"
+    app.query_params["run"] = finished_run.id
+    app.switch_page(str(ROOT / "pages" / f"{page}.py")).run()
+    assert not app.exception
+    kinds = ("title", "header", "markdown", "caption", "info", "warning", "success", "button", "selectbox", "slider")
+    texts = [text for kind in kinds for one in app.get(kind) for text in (getattr(one, "label", ""), one.value)]
+    machine = service.hardware().sentence  # which the shell tells, too
+    texts = [text.replace(machine, "").replace(literal(machine), "") for text in texts if isinstance(text, str)]
+    left = [re.sub(r"⟦.*⟧", "", text, flags=re.DOTALL) for text in texts]
+    assert any("⟦" in text for text in texts)
+    assert not [text for text in left if re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", text)]
