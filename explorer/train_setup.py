@@ -35,6 +35,7 @@ from explorer.state import (
 )
 from explorer.trials import train, tried
 from explorer.ui import card, page_header, show_error
+from explorer.words import hardware_in_words
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
@@ -183,7 +184,8 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         choice = service.run_precision(config)
         known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
         check_fits(_draw_estimate(config, known).memory_bytes, hardware, memory_in_turn(hardware))
-        st.caption(say("{machine} It computes in {numbers}", machine=hardware.sentence, numbers=choice.sentence))
+        numbers = say(choice.why, precision=choice.precision, times=choice.times)
+        st.caption(say("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
     except ExplorerError as error:
         show_error(error)
         startable = False

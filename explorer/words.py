@@ -9,6 +9,8 @@ from core.config import ModelConfig, RunConfig
 from core.lessons.prose import ENGLISH
 from core.runs.records import Status
 from core.settings import fields_of
+from core.training.hardware import Hardware
+from core.words import memory_in_words
 from core.words import number as english_number
 from explorer.language import language, later, say
 
@@ -58,6 +60,12 @@ def model_in_words(model: ModelConfig) -> str:
     if model.kind == "bigram":
         return say("Bigram")
     return say("GPT · 1 layer") if model.n_layer == 1 else say("GPT · {count} layers", count=model.n_layer)
+
+
+def hardware_in_words(hardware: Hardware) -> str:
+    """What this machine trains on."""
+    cores = say("1 core") if hardware.cores == 1 else say("{count} cores", count=hardware.cores)
+    return say(hardware.told, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
 def look_in_words(causal: bool) -> str:

@@ -9,6 +9,7 @@ from explorer.language import say
 from explorer.run_cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.run_rows import read_rows
 from explorer.ui import page_header, show_error
+from explorer.words import hardware_in_words
 
 if run_id := state.recall("go_to_run"):
     state.remember("go_to_run", None)
@@ -25,7 +26,7 @@ st.markdown(
 try:
     rows = read_rows(service.home(), RECENT)
     draw_start(rows)
-    st.caption(service.hardware().sentence)
+    st.caption(hardware_in_words(service.hardware()))
     learn = say("Or learn how it works, step by step")
     if st.button(learn, icon=":material/school:", type="tertiary", key="home_learn"):
         state.open_page("learn")

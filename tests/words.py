@@ -15,6 +15,8 @@ from core.settings import fields_of
 from core.text import own_text
 from core.text.corpora import catalogue
 from core.text.display import KINDS
+from core.training.hardware import SENTENCES
+from core.training.precision import WHY
 from explorer.components._assets import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,13 +38,12 @@ def setting_sentences() -> list[str]:
 
 
 def core_sentences() -> list[str]:
-    """What `core` says of presets, texts and characters where the pages show it, without what depends on the
-    machine."""
+    """What `core` says of presets, texts, characters and the machine where the pages show it."""
     presets = [inspect.getdoc(make).splitlines()[0] for make in PRESETS.values()]
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
     told = [words for text in texts for words in (text.description, text.language, text.licence)]
     told = [words for words in told if not words.startswith("Python ")]
-    return [*presets, *told, NO_TRAINING_OF_ITS_OWN, *KINDS]
+    return [*presets, *told, *SENTENCES.values(), *WHY.values(), NO_TRAINING_OF_ITS_OWN, *KINDS]
 
 
 def collect() -> list[str]:

@@ -9,7 +9,7 @@ from core.config import RunConfig
 from core.errors import ConfigError
 from core.files import write_json
 from core.training.hardware import Hardware, knows_bfloat16
-from core.training.precision import Choice, choose_precision
+from core.training.precision import WHY, Choice, choose_precision
 from core.training.speed import MachineSpeed, measure_speed
 
 _BUSY_PERCENT = 40.0  # of all cores
@@ -40,9 +40,9 @@ def machine_speed(home: Path, hardware: Hardware, threads: int, *, again_if_busy
 def run_precision(config: RunConfig, hardware: Hardware, threads: int, home: Path) -> Choice:
     """What the settings ask for, else what is fastest. The machine is measured only where that is open."""
     if config.train.precision != "auto":
-        return Choice(config.train.precision, f"{config.train.precision}, as the settings ask.")
+        return Choice(config.train.precision, WHY["asked"])
     if hardware.device == "cuda" and knows_bfloat16("cuda"):
-        return Choice("bfloat16", "bfloat16: this graphics card multiplies it far faster than float32.")
+        return Choice("bfloat16", WHY["graphics card"])
     return choose_precision(config, machine_speed(home, hardware, threads))
 
 

@@ -17,6 +17,13 @@ from core.errors import ExplorerError
 from core.training.limits import allowed_memory, memory_left
 from core.words import memory_in_words
 
+SENTENCES = {
+    "cuda": "This trains on the graphics card: {name}, {memory} of memory.",
+    "mps": "This trains on Apple's GPU: {name}, {memory} of memory shared with the processor.",
+    "cpu": "No GPU found, so this trains on the processor: {name}, {cores}, {memory} of memory.",
+    "asked": "As the settings ask, this trains on the processor: {name}, {cores}, {memory} of memory.",
+}
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -29,6 +36,7 @@ class Hardware:
         cores: of the processor, that this process may use.
         memory_bytes: that training may use: the graphics card's own, else the machine's.
         versions: of Python, the libraries whose numbers matter, and the operating system.
+        told: the one of SENTENCES that `sentence` is.
     """
 
     device: str
@@ -37,6 +45,7 @@ class Hardware:
     cores: int
     memory_bytes: int
     versions: dict[str, str]
+    told: str = ""
 
 
 def find_hardware(device: str = "auto") -> Hardware:
@@ -57,16 +66,12 @@ def find_hardware(device: str = "auto") -> Hardware:
     cores, memory = _cores(), _memory()
     if chosen == "cuda":
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
-        sentence = f"This trains on the graphics card: {name}, {memory_in_words(memory)} of memory."
-    elif chosen == "mps":
-        name = _processor()
-        sentence = f"This trains on Apple's GPU: {name}, {memory_in_words(memory)} of memory shared with the processor."
     else:
         name = _processor()
-        why = "No GPU found, so this trains" if found == "cpu" else "As the settings ask, this trains"
-        counted = f"{cores} core" + "s" * (cores != 1)
-        sentence = f"{why} on the processor: {name}, {counted}, {memory_in_words(memory)} of memory."
-    return Hardware(chosen, name, sentence, cores, memory, _versions())
+    told = SENTENCES["asked" if chosen == "cpu" != found else chosen]
+    counted = f"{cores} core" + "s" * (cores != 1)
+    sentence = told.format(name=name, cores=counted, memory=memory_in_words(memory))
+    return Hardware(chosen, name, sentence, cores, memory, _versions(), told)
 
 
 def knows_bfloat16(device: str) -> bool:

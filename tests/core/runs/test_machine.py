@@ -43,7 +43,7 @@ def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damag
 def test_the_settings_decide_where_they_say_so(tmp_path):
     for asked in ("float32", "bfloat16"):
         choice = run_precision(RunConfig().replace({"train.precision": asked}), HARDWARE, 1, tmp_path)
-        assert choice == (asked, f"{asked}, as the settings ask.")
+        assert (choice.precision, choice.sentence) == (asked, f"{asked}, as the settings ask.")
     assert not (tmp_path / "machine.json").exists()
 
 
