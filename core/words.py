@@ -15,6 +15,15 @@ def memory_in_words(bytes: int) -> str:
     return f"{size:,.{decimals}f} {unit}"
 
 
+def percent(share: float) -> str:
+    """A share as a person says it: 62 %, 3.4 %, less than 0.1 %."""
+    if share >= 0.0995:
+        return f"{share * 100:.0f} %"
+    if share >= 0.001:
+        return f"{share * 100:.1f} %"
+    return "less than 0.1 %" if share else "0 %"
+
+
 def duration_in_words(seconds: float) -> str:
     """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
     seconds = max(0, round(seconds))

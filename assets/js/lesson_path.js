@@ -1,14 +1,15 @@
 /* The steps of a lesson as links. How far this browser has come is kept in its own store, under STORE:
-   { lesson: { last: step, right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
+   { lesson: { last: step, seen: [step], right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
    data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume, palettes } */
 const STORE = "gpt-explorer-lessons";
 
 function progressOf(lesson) {
   try {
     const kept = JSON.parse(localStorage.getItem(STORE) || "{}")[lesson] || {};
-    return { last: typeof kept.last === "string" ? kept.last : null, right: Array.isArray(kept.right) ? kept.right : [] };
+    const list = (steps) => (Array.isArray(steps) ? steps : []);
+    return { last: typeof kept.last === "string" ? kept.last : null, seen: list(kept.seen), right: list(kept.right) };
   } catch {
-    return { last: null, right: [] };
+    return { last: null, seen: [], right: [] };
   }
 }
 
@@ -40,7 +41,8 @@ export default function (component) {
         const { data } = next;
         const progress = progressOf(data.lesson);
         const right = new Set([...progress.right, ...data.right]);
-        if (data.here) keepProgress(data.lesson, { last: data.here, right: [...right] });
+        const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
+        if (data.here) keepProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
         const palette = currentPalette(root, data.palettes);
         root.style.setProperty("--good", palette.good);
         root.style.setProperty("--accent", palette.accent);
@@ -57,7 +59,7 @@ export default function (component) {
           link.dataset.step = name;
           link.title = title;
           link.classList.toggle("path-here", index === place);
-          link.classList.toggle("path-past", index < place);
+          link.classList.toggle("path-seen", seen.has(name));
           link.classList.toggle("path-right", right.has(name));
           if (index === place && data.here) link.setAttribute("aria-current", "step");
           const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));

@@ -15,7 +15,7 @@ from core.errors import ExplorerError
 from core.interop.notebooks import Cell, code, prose, to_notebook
 from core.interop.sources import source_with_imports
 from core.lessons.outline import LESSONS
-from core.lessons.prose import ENGLISH, fill, glossary, load_prose, placeholders, terms_in
+from core.lessons.prose import ENGLISH, fill, glossary, load_prose, placeholders, terms_in, without_links
 from core.text.corpora import load_corpus
 from core.text.split import split_point
 
@@ -29,7 +29,6 @@ NOTEBOOKS = {
 _WALKS = Path(__file__).parents[1] / "lessons" / "walks"
 _STEP = re.compile(r"^# %% (\w+)(.*)$", re.MULTILINE)
 _READ = 200_000  # characters of the text, as on the page
-_TERM = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]]+))?\]\]")
 _ON_A_PAGE = re.compile(r"\s*\b(?:Click|Point|Drag|Move|Switch|Choose)\b[^.:]*[.:]")  # what only a page can do
 _BEGINNING = """
 import sys
@@ -121,7 +120,7 @@ def _words(part: str, numbers: dict[str, str]) -> str:
     """Prose without links; a sentence that asks for a number nobody has, or for a page's own controls, is left out."""
     sentences = re.split(r"(?<=[.!?:])(?=\s)", _ON_A_PAGE.sub("", part))
     known = "".join(sentence for sentence in sentences if placeholders(sentence) <= {*numbers})
-    return _TERM.sub(lambda term: f"*{term[2] or term[1]}*", fill(known, **numbers)).strip()
+    return without_links(fill(known, **numbers)).strip()
 
 
 @cache

@@ -93,6 +93,11 @@ def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> s
     return _TERM.sub(link, text)
 
 
+def without_links(text: str) -> str:
+    """`[[term]]` in italics, for a reader without the glossary's page."""
+    return _TERM.sub(lambda term: f"*{term[2] or term[1]}*", text)
+
+
 def word(name: str, language: str = ENGLISH) -> str:
     """One of the app's own words on a lesson's page, such as the label of a button."""
     words = {**_read("words.md", ENGLISH).parts, **_read("words.md", language).parts}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from core import words
 from explorer.language import say
 
 
@@ -16,12 +17,8 @@ def quoted(token: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a person says it: 62 %, 3.4 %, less than 0.1 %."""
-    if share >= 0.0995:
-        return f"{share * 100:.0f} %"
-    if share >= 0.001:
-        return f"{share * 100:.1f} %"
-    return say("less than 0.1 %") if share else "0 %"
+    """As `core.words.percent`, in the language on view."""
+    return say("less than 0.1 %") if 0 < share < 0.001 else words.percent(share)
 
 
 def cut(token: str, most: int = 8) -> str:

@@ -24,9 +24,9 @@ def lesson_path(
     """Draw the way and return the step clicked just now.
 
     Args:
-        here: the step on view, which is remembered as the last; None leaves the memory alone, and marks the step
-            where this browser was last.
-        right: steps whose question was answered right in this session; they are remembered too.
+        here: the step on view, which is remembered as opened, and as the last; None leaves the memory alone, and marks
+            the step where this browser was last.
+        right: steps that were mastered in this session; they are remembered too.
         label: of the whole, for a screen reader.
         listed: draw a list of titles, not a row of dots.
         resume: a few words beside the step where this browser was last.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from math import exp, isfinite, log
+from math import log
 from typing import Any
 
 import streamlit as st
@@ -18,6 +18,7 @@ from core.lessons.experiments import (
 )
 from core.lessons.prose import fill, load_prose
 from core.lessons.twins import Outcome, kind_of_sample, train_twins
+from core.lessons.verdicts import explanation, numbers_of, verdict
 from core.model.gpt import GPT, Block, CausalSelfAttention
 from core.model.layers import rotate
 from core.text.ngrams import count_baselines
@@ -32,7 +33,6 @@ from explorer.lessons.step import Step
 from explorer.ui import card, chart, current_palette, show_error
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
-SAME = 0.05  # nats: closer than that, two curves end at the same height
 CURVES = ("healthy_lower", "broken_lower", "same_height")
 KINDS = ("words", "rubbish", "stuck", "copied")
 _LEAKS = ("mask", "axis")  # where it matters at which place of the window a character stands
@@ -59,7 +59,8 @@ def _draw(experiment: Experiment, lab: Lab) -> None:
     if found.stopped:
         _stopped(found, lab, key, lambda: train_twins(twins()))
         return
-    _tell(experiment, found.result, lab, numbers_of(found.result, lab) | choices)
+    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+    _tell(experiment, found.result, lab, numbers_of(found.result, counted, lab.vocab_size, percent) | choices)
 
 
 def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
@@ -135,7 +136,7 @@ def _stopped(found: Job, lab: Lab, key: Hashable, make: Callable) -> None:
 
 def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[str, Any]) -> None:
     """Both curves, what each writes, whether the prediction held, and what the numbers show."""
-    told = verdict(outcome)
+    told, lab.mastered = verdict(outcome), True
     with card(shared(lab, "result"), shared(lab, "lines"), key="lesson_result"):
         _curves(outcome, lab, "break_curves")
     with card(shared(lab, "samples"), key="lesson_samples"):
@@ -146,13 +147,8 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     with card(shared(lab, "held"), key="lesson_held"):
         _compare(experiment, outcome, told, lab)
     with card(shared(lab, "explained"), key="lesson_explained"):
-        if outcome.broken.stopped:
-            st.markdown(shared(lab, "broke_off", steps=outcome.broken.steps[-1]))
-        part = next((part for part in (told, "always") if part in lab.prose.parts), "")
-        st.markdown(lab.say(part, **numbers) if part else shared(lab, f"{told}_otherwise", **numbers), width=820)
-        further = _further(outcome, numbers)
-        if further in lab.prose.parts:
-            st.markdown(lab.say(further, **numbers), width=820)
+        for part in explanation(experiment.name, outcome, numbers, lab.language):
+            st.markdown(lab.tell(part, **numbers), width=820)
         if experiment.name in _LEAKS:
             chart(
                 by_place_figure(outcome.healthy.by_place, outcome.broken.by_place, _names(lab), current_palette()),
@@ -168,70 +164,6 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     if st.button(shared(lab, "predict_again"), icon=":material/replay:", key="break_predict"):
         state.remember(_slot(experiment), (None,))
         st.rerun()
-
-
-def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
-    """The part that holds only for what came out in the end, beside the curves; "" where there is none."""
-    if "goes_on" in outcome.extra:
-        return "recited" if numbers["phrase"].endswith(outcome.extra["goes_on"][1]) else "not recited"
-    return "" if outcome.broken.stopped else "went on"
-
-
-def verdict(outcome: Outcome) -> str:
-    """How the broken twin ended beside the healthy one, on text kept aside.
-
-    "higher" and "same" are what they say; "lower" is a better model; "cheat" is one whose loss is lower, but not where
-    it writes, with nothing behind it to be read off.
-    """
-    healthy, broken = outcome.healthy, outcome.broken
-    apart = broken.val[-1] - healthy.val[-1]
-    if not isfinite(apart) or apart > SAME:
-        return "higher"
-    if apart > -SAME:
-        return "same"
-    return "cheat" if broken.writes_at > healthy.writes_at - SAME else "lower"
-
-
-def numbers_of(outcome: Outcome, lab: Lab) -> dict[str, Any]:
-    """Everything measured, as it is written in a sentence."""
-    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
-    found: dict[str, Any] = {
-        "steps": f"{outcome.steps:,}",
-        "guess": f"{log(lab.vocab_size):.2f}",
-        "counting_letters": f"{counted.unigram:.2f}",
-        "counting_pairs": f"{counted.bigram:.2f}",
-    }
-    for name, course in (("healthy", outcome.healthy), ("broken", outcome.broken)):
-        best = min(range(len(course.val)), key=lambda index: course.val[index])
-        found |= {
-            f"{name}_first": f"{course.val[0]:.2f}",
-            f"{name}_val": f"{course.val[-1]:.2f}",
-            f"{name}_train": f"{course.train[-1]:.2f}",
-            f"{name}_choices": f"{exp(min(course.val[-1], 50)):,.1f}",
-            f"{name}_writes": f"{course.writes_at:.2f}",
-            f"{name}_writes_choices": f"{exp(min(course.writes_at, 50)):,.1f}",
-            f"{name}_words": percent(course.words),
-            f"{name}_copied": f"{course.copied:,}",
-            f"{name}_gradient": f"{course.gradient:.2g}",
-            f"{name}_sharp": percent(course.sharpness[0]),
-            f"{name}_sharp_end": percent(course.sharpness[1]),
-            f"{name}_shuffled": f"{course.shuffled:.2f}",
-            f"{name}_shuffling": f"{course.shuffled - course.writes_at:.2f}",
-            f"{name}_best": f"{course.val[best]:.2f}",
-            f"{name}_best_step": f"{course.steps[best]:,}",
-        }
-    for name, values in outcome.extra.items():
-        for whose, value in zip(("healthy", "broken"), values, strict=False):
-            found[f"{whose}_{name}"] = _shown(name, value)
-    return found
-
-
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value.replace("\n", "⏎").strip()
-    if name in ("likely", "expected"):
-        return percent(value)
-    return f"{value:.2f}"
 
 
 def _compare(experiment: Experiment, outcome: Outcome, told: str, lab: Lab) -> None:

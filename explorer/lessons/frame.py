@@ -51,8 +51,9 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
             st.code(source_of(*step.code), language="python")
     if step.question and ready:
         with card(lab.word("question"), key="lesson_question"):
-            if draw_question(step.question, lab):
-                answered(lab.lesson).add(lab.step)
+            lab.mastered = draw_question(step.question, lab)
+    if lab.mastered:
+        answered(lab.lesson).add(lab.step)
     _notes(lab)
     _way_on(lab, names)
     _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
@@ -61,7 +62,7 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
 
 
 def answered(lesson: str) -> set[str]:
-    """The steps whose question this visitor has answered right."""
+    """The steps that this visitor has mastered: a question answered right, or an experiment predicted and seen."""
     found = state.recall(f"answered-{lesson}")
     if found is None:
         found = set()
@@ -86,7 +87,8 @@ def _fill_head(lab: Lab, names: list[str], head: Head) -> None:
     head.title.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}")
     with head.links:
         st.button(lab.word("all_lessons"), type="tertiary", key="lesson_all", on_click=state.view_lesson, args=(None,))
-        class_link(lab)
+        if not state.hidden_controls():  # a student's page: what a teacher has hidden is not handed out again
+            class_link(lab)
     with head.path:
         clicked = lesson_path(
             lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),

@@ -61,6 +61,7 @@ class Lab:
         key: names the text and the seed: begin the keys of jobs and caches with it.
         numbers: what the step has computed for its own words; strings of a user's text need no care.
         found: what the step has computed while it was drawn, for its question to be checked from.
+        mastered: whether the visitor has done what the step asks for; whoever draws it finds out.
         controls: the values of the controls drawn so far, by name; what a teacher's link carries.
         labels: what is written beside those controls.
     """
@@ -74,6 +75,7 @@ class Lab:
         self.key = ("lesson", material.name, len(material.text), hash(material.text), seed)
         self.numbers: dict[str, Any] = {}
         self.found: dict[str, Any] = {}
+        self.mastered = False
         self.controls: dict[str, Any] = {"text": material.name}
         self.labels: dict[str, str] = {"text": self.word("text")}
 
@@ -87,8 +89,12 @@ class Lab:
         Args:
             numbers: more than `self.numbers`. Strings are shown exactly as they are, whatever they hold.
         """
+        return self.tell(self.prose.parts.get(part, ""), **numbers)
+
+    def tell(self, text: str, **numbers: Any) -> str:
+        """The same for a text that is no part of the step's words."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
-        filled = fill(self.prose.parts.get(part, ""), **known)
+        filled = fill(text, **known)
         return links(filled, lambda term: state.lesson_query("glossary", term), self.language)
 
     def plain(self, part: str, **numbers: Any) -> str:

@@ -1,6 +1,6 @@
 """The bench: each experiment is predicted, run and explained from its own numbers."""
 
-import time
+import json
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,8 +9,10 @@ from core.inspection.progress import finish
 from core.lessons.experiments import EXPERIMENTS, make_twins
 from core.lessons.prose import load_prose, placeholders
 from core.lessons.twins import Course, Outcome, train_twins
+from core.lessons.verdicts import numbers_of, verdict
+from core.text.ngrams import count_baselines
 from core.text.own_text import save_text
-from explorer.lessons.breaking import numbers_of, verdict
+from explorer import jobs
 from explorer.lessons.lab import Lab, material
 from explorer.state import page_file
 from tests.conftest import TEXT
@@ -37,11 +39,10 @@ def predict(at: AppTest, step: str, curve: str = "healthy_lower", kind: str = "w
 
 
 def until_done(at: AppTest) -> AppTest:
-    deadline = time.monotonic() + 60
-    while not any(button.key == "break_predict" for button in at.button):
-        assert time.monotonic() < deadline, [error.value for error in at.error]
-        time.sleep(0.1)
-        at.run()
+    """The page once its job has ended."""
+    jobs._thread.submit(lambda: None).result()
+    at.run()
+    assert any(button.key == "break_predict" for button in at.button), [error.value for error in at.error]
     return at
 
 
@@ -49,13 +50,21 @@ def text_of(at: AppTest) -> str:
     return "\n".join(element.value for kind in (at.markdown, at.caption, at.success, at.warning) for element in kind)
 
 
+def components(at: AppTest) -> list[dict]:
+    return [json.loads(component.proto.json or "{}") for component in at.get("bidi_component")]
+
+
 @pytest.mark.parametrize("step", EXPERIMENTS)
 def test_an_experiment_from_prediction_to_explanation(corpus, step):
     at = bench(corpus, step)
     assert not at.exception and not at.error
+    (path,) = [data for data in components(at) if "steps" in data]
+    assert path["here"] == step and path["right"] == []
     assert not [button for button in at.button if button.key == "break_predict"]  # no result before a prediction
     at = until_done(predict(at, step))
     assert not at.exception and not at.error
+    (path,) = [data for data in components(at) if "steps" in data]
+    assert path["right"] == [step]  # predicted and seen: that is what a step of the bench asks for
     told = text_of(at)
     assert "Did it come as you expected?" in told and "What do the numbers show?" in told
     assert len(at.success) + len(at.warning) == 2  # both predictions are judged
@@ -86,11 +95,8 @@ def test_what_a_link_chooses_is_what_runs_and_a_change_asks_for_a_new_prediction
 def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     at = bench(corpus, "tiny", ";size:30000")
     predict(at, "tiny")
-    deadline = time.monotonic() + 30
-    while not at.error:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        at.run()
+    jobs._thread.submit(lambda: None).result()
+    at.run()
     assert "twins would be the same" in at.error[0].value.replace("\\", "")
 
 
@@ -98,7 +104,8 @@ def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
 def test_every_text_finds_its_numbers(corpus, explorer_home, step):
     lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
     outcome = finish(train_twins(make_twins(EXPERIMENTS[step], lab.text, steps=2)))
-    numbers = numbers_of(outcome, lab) | dict(EXPERIMENTS[step].choices)
+    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+    numbers = numbers_of(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
     prose = load_prose("break", step)
     assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
     for part in PARTS:

@@ -140,10 +140,12 @@ def test_a_teachers_link_sets_and_hides(open_step):
     assert not app.selectbox
     (pairs,) = [data for data in components(app) if "x" in data]
     assert (len(pairs["x"]), len(pairs["x"][0])) == (2, 12)
+    assert "opens the step as it stands" not in said(app)  # no way for students to a link of their own
 
 
 def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
     app = open_step("numbers")
+    assert "opens the step as it stands" in said(app)
     app.text_input[0].set_value("Zoë; & co?").run()
     link = next(code.value for code in app.code if "learn?" in code.value)
     query = dict(parse_qsl(urlsplit(link).query))

@@ -5,18 +5,25 @@ imports from `core.lessons` in place of the import. From top to bottom this is a
 """
 
 # %% mask
+import core.lessons.verdicts
 from core.home import home
 from core.lessons.experiments import EXPERIMENTS, make_twins
 from core.lessons.twins import train_twins
 from core.text.corpora import load_corpus
+
+try:
+    from IPython.display import Markdown, display
+except ImportError:  # without Jupyter it is a script
+    display, Markdown = print, str
 
 STEPS = 200  # of training; the page takes 400
 text = load_corpus("shakespeare", home())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
 
 
 def break_it(name, steps=STEPS, **choices):
-    """Train the healthy and the broken twin on the same batches, and say what can be measured on both."""
-    *_, last = train_twins(make_twins(EXPERIMENTS[name], text, steps=steps, choices=choices))
+    """Train both twins on the same batches, and say what can be measured on them and what it shows."""
+    twins = make_twins(EXPERIMENTS[name], text, steps=steps, choices=choices)
+    *_, last = train_twins(twins)
     for twin, course in (("healthy", last.result.healthy), ("broken", last.result.broken)):
         losses = f"training loss {course.train[-1]:.3f}, validation loss {course.val[-1]:.3f}"
         print(f"{twin:8} {losses} {course.stopped}")
@@ -25,6 +32,7 @@ def break_it(name, steps=STEPS, **choices):
         print(f"{'':8} {course.sample[:100]!r}")
     for measure, (healthy, broken) in last.result.extra.items():
         print(f"{measure}: healthy {healthy!r}, broken {broken!r}")
+    display(Markdown(core.lessons.verdicts.explained(twins, last.result)))
 
 
 break_it("mask")
@@ -54,7 +62,7 @@ break_it("rate")
 break_it("tiny", size=500)
 
 # %% planted
-break_it("planted", steps=2 * STEPS, phrase="The password of the queen is marmalade.", times=300)
+break_it("planted", steps=2 * STEPS, phrase="The password is marmalade.", times=1000)
 
 # %% letter
 break_it("letter", letter="e")

@@ -29,7 +29,7 @@ def executed(monkeypatch, tmp_path):
         nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.get("name") == "stderr"]
-        return "".join(output.text for output in outputs)
+        return "".join(output.get("text") or output.data["text/markdown"] for output in outputs)
 
     return execute
 
@@ -62,6 +62,8 @@ def test_the_bench_notebook_breaks_everything_once(executed):
     )
     assert len(healthy) == len(broken) == len(LESSONS["break"])
     assert all(one != other for one, other in zip(healthy, broken, strict=True))
+    assert "What is not in the text does not exist" in said  # what the page says to it, with the numbers of this run
+    assert f"The broken model ended at **{broken[-1]:.2f}**".replace(".", r"\.") in said
 
 
 @pytest.mark.parametrize("lesson", NOTEBOOKS)
