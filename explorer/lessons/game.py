@@ -155,11 +155,11 @@ def draw_result(name: str, game: Game) -> None:
         st.markdown(_told(game, plays), width=820)
     with card(tell("how"), key="play_how"):
         st.markdown(tell("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
+        st.markdown(_both_ways(game, plays))
         fewer = len(set(load_corpus(name, service.home())[:MOST_CHARACTERS]))
         if fewer < len(game.alphabet):
             told = {"alphabet": len(game.alphabet), "read": f"{MOST_CHARACTERS:,}", "fewer": fewer}
             st.caption(tell("how_alphabet", **told))
-        st.markdown(_both_ways(game, plays))
     st.caption(tell("read on"))
 
 
