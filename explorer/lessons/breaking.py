@@ -69,6 +69,8 @@ def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
     with card(lab.plain("panel"), key="lesson_controls"), st.container(**row):
         choices = {name: _choice(name, default, lab) for name, default in experiment.choices.items()}
         steps = lab.value("steps", 400, st.segmented_control, shared(lab, "steps"), STEPS_OF_TRAINING)
+        if {"steps", *choices} <= state.hidden_controls():
+            st.space("small")  # a title alone
     return steps, choices
 
 
@@ -117,7 +119,7 @@ def _watch(found: Job, lab: Lab) -> None:
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        outcome = found.result or Outcome(1)
+        outcome = found.result or Outcome(lab.controls["steps"])
         done = found.progress.done if found.progress else 0
         told = shared(lab, "training", step=f"{min(done, outcome.steps):,}") if done else shared(lab, "ready")
         st.progress(found.share, text=told)
