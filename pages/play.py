@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer.lessons import game
+from explorer.lessons.game_result import draw_result
 from explorer.ui import page_header, show_error
 
 page_header(game.title())
@@ -11,7 +12,7 @@ st.markdown(game.tell("idea"), width=820)
 try:
     name, played = game.choose_game()
     if played.done:
-        game.draw_result(name, played)
+        draw_result(name, played)
     else:
         game.draw_board()
 except ExplorerError as error:

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.text.own_text import save_text
 from explorer.charts.game import Player, with_players
 from explorer.charts.loss import loss_figure
-from explorer.lessons import game as shannon
+from explorer.lessons.game_result import _can_play
 from explorer.state import page_file
 from tests.conftest import TEXT
 
@@ -103,12 +103,12 @@ def test_a_game_stopped_on_the_way_is_as_long_as_what_was_guessed(corpus):
 def test_a_run_that_has_seen_the_passage_does_not_play(corpus, finished_run):
     at = open_game(corpus)
     game = game_of(at)
-    assert shannon._can_play(finished_run, corpus.name, game)
+    assert _can_play(finished_run, corpus.name, game)
     record = finished_run.record()
     config = record.config.replace({"data.val_fraction": 0.01})
     finished_run.write_record(record.model_copy(update={"config": config}))
-    assert not shannon._can_play(finished_run, corpus.name, game)
-    assert not shannon._can_play(finished_run, "shakespeare", game)
+    assert not _can_play(finished_run, corpus.name, game)
+    assert not _can_play(finished_run, "shakespeare", game)
 
 
 def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
