@@ -15,7 +15,7 @@ _TOLD = 3  # alternatives named by pointing
 
 
 def stage_words(stages: int) -> list[str]:
-    """The stages of a model from the bottom up: the embedding, then each block."""
+    """The stages of a model from the bottom up, in the language on view: the embedding, then each block."""
     return [say("embedding"), *(say("block {block}", block=block) for block in range(1, stages))]
 
 

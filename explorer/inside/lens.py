@@ -12,7 +12,6 @@ from explorer.inside import moving
 from explorer.inside.kept import kept
 from explorer.inside.view import Inside
 from explorer.language import later, say
-from explorer.names import named
 from explorer.ui import card, chart, current_palette, sentence
 
 _MORE = later(
@@ -67,7 +66,7 @@ def lens_in_words(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> 
     return say(
         "After '{letter}' its answer '{answer}' ({share}) leads from {stage} on (just before that it would have been "
         "'{before}'); of all {count} answers here {early} stood before the last block.",
-        stage=named(names[stage]), before=shown[stage - 1][last][0], **told,
+        stage=names[stage], before=shown[stage - 1][last][0], **told,
     )  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from explorer.inside.kept import kept
 from explorer.inside.maps import along_axes, held_over_time, turned_alike
 from explorer.inside.view import Inside, within
 from explorer.language import later, say
-from explorer.names import named
 from explorer.ui import card, chart, current_palette, literal, sentence
 from explorer.units import unit
 
@@ -123,7 +122,7 @@ def stream_card(inside: Inside) -> None:
         key="card_stream",
     ):
         stream = kept(inside.model, ("stream", *ids), lambda: residual_stream(inside.model, ids))  # (L + 1, T, C)
-        words = list(map(named, stage_words(len(stream))))
+        words = stage_words(len(stream))
         within(_STAGE, len(stream))
         stage = st.select_slider(say("Stage"), range(len(stream)), key=_STAGE, format_func=words.__getitem__)
         shown = inside.prompt.shown
