@@ -27,6 +27,7 @@ def break_it(name, steps=STEPS, **choices):
     for twin, course in (("healthy", last.result.healthy), ("broken", last.result.broken)):
         losses = f"training loss {course.train[-1]:.3f}, validation loss {course.val[-1]:.3f}"
         print(f"{twin:8} {losses} {course.stopped}")
+        print(f"{'':8} validation loss on the way:", *(f"{loss:.2f}" for loss in course.val[::2]))
         print(f"{'':8} loss where it writes {course.writes_at:.3f}, first gradient {course.gradient:.2g}, ", end="")
         print(f"words of the text {course.words:.0%}, longest copy {course.copied} characters")
         print(f"{'':8} {course.sample[:100]!r}")
