@@ -32,9 +32,9 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
     Points at the end of the axis stand a little apart from each other, so that none hides another.
     """
     figure.data[3].visible = False  # the last validation loss in figures: here the players have the word
-    at_the_end = [player.name for player in players if player.step >= steps]
-    for player in players:
-        apart = at_the_end.index(player.name) - len(at_the_end) if player.name in at_the_end else 0
+    at_the_end = [number for number, player in enumerate(players) if player.step >= steps]
+    for number, player in enumerate(players):
+        apart = at_the_end.index(number) - len(at_the_end) if number in at_the_end else 0
         bar = None
         if player.lower is not None and player.upper is not None:
             bar = {

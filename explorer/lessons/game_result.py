@@ -1,9 +1,9 @@
 """How a game ended: what the passage was, who knew it best, and how guesses become bits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import log2
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -19,8 +19,8 @@ from core.lessons.shannon import (
     play_by_model,
 )
 from core.runs.folder import RunFolder, list_runs
+from core.runs.seen import may_have_seen
 from core.text.corpora import load_corpus
-from core.text.split import split_point
 from explorer import service, state
 from explorer.charts.game import Player, player_columns, with_players
 from explorer.charts.loss import loss_figure
@@ -30,6 +30,16 @@ from explorer.lessons.game import forget, tell
 from explorer.lessons.lab import MOST_CHARACTERS
 from explorer.text_cards import facts_of
 from explorer.ui import card, chart, current_palette, literal, show_error
+
+_MOST_NAMED = 6  # of the runs that do not play
+
+
+class Played(NamedTuple):
+    """What one player other than the visitor said."""
+
+    label: str  # two may have the same: a run is named as people like
+    play: Play
+    step: int | None = None  # of a model at an earlier moment
 
 
 def draw_result(name: str, game: Game) -> None:
@@ -45,7 +55,7 @@ def draw_result(name: str, game: Game) -> None:
         plays = _plays(name, game, folder, step)
         if plays is None:
             return
-        _chart(game, plays, folder, step)
+        _chart(game, plays, folder)
         st.markdown(_told(game, plays), width=820)
     with card(tell("how"), key="play_how"):
         st.markdown(tell("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
@@ -59,7 +69,11 @@ def draw_result(name: str, game: Game) -> None:
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     """A run that could play fairly, and the earlier moment of it that plays too."""
-    runs = {folder.id: folder for folder in list_runs(service.home()) if _can_play(folder, name, game)}
+    reading = [folder for folder in list_runs(service.home()) if _reads(folder, name)]
+    runs = {folder.id: folder for folder in reading if not may_have_seen(folder, service.home(), name, game.passage)}
+    if left_out := [folder for folder in reading if folder.id not in runs]:
+        names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
+        st.caption(tell("left_out", names=literal(", ".join(names))))
     if not runs:
         st.info(tell("no_run"))
         if st.button(tell("train"), key="play_train"):
@@ -83,24 +97,19 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
         return folder, st.select_slider(tell("moment"), earlier, key=key, format_func="{:,}".format, width=300)
 
 
-def _can_play(folder: RunFolder, name: str, game: Game) -> bool:
-    """Whether a run reads single characters of this text, and did not learn from the passage."""
+def _reads(folder: RunFolder, name: str) -> bool:
+    """Whether a run reads single characters of this text."""
     if folder.problem or not folder.has_weights:
         return False
     data = folder.record().config.data
-    length = len(load_corpus(name, service.home())) if data.corpus == name else 0
-    return (
-        data.corpus == name
-        and data.tokenizer == "char"
-        and game.passage.start >= split_point(length, data.val_fraction)
-    )
+    return data.corpus == name and data.tokenizer == "char"
 
 
-def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) -> dict[str, Play] | None:
-    """What each player said, by name; None while models are still at it."""
+def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Played] | None:
+    """What each player said, who only counts first; None while models are still at it."""
     facts = facts_of(name, service.home())
     start, length = game.passage.start, len(game.guesses)
-    found = {tell("bigram"): play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size)}
+    found = [Played(tell("bigram"), play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size))]
     for moment in ([step, None] if step is not None else [None]) if folder else []:
         try:
             opened = service.open_model(folder.id, moment)
@@ -113,7 +122,7 @@ def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) ->
         if play is None:
             return None
         label = folder.name if moment is None else f"{folder.name} {tell('snapshot', step=f'{opened.step:,}')}"
-        found[label] = play
+        found.append(Played(label, play, moment))
     return found
 
 
@@ -121,30 +130,31 @@ def _playing(model: Any, ids: torch.Tensor, start: int, length: int) -> Iterator
     return play_by_model(model, ids, start, length)
 
 
-def _chart(game: Game, plays: dict[str, Play], folder: RunFolder | None, step: int | None) -> None:
+def _chart(game: Game, plays: Sequence[Played], folder: RunFolder | None) -> None:
     palette = current_palette()
     rows = curve_rows(folder) if folder else []
     steps = max([row["step"] for row in rows], default=1)
     baselines = folder.read_baselines() if folder else None
     bounds = bits_from_guesses(game.counts())
-    models = list(plays)[1:]
-    looks = {models[-1]: (palette.validation, "circle")} if models else {}
-    looks |= {models[0]: (palette.validation, "circle-open-dot")} if len(models) == 2 else {}
+    counted, *models = plays
     players = [Player(tell("you"), bounds.middle, steps, palette.accent, "star", *bounds)]
-    for label, play in plays.items():
-        color, symbol = looks.get(label, (palette.muted, "diamond"))
-        place = step if len(models) == 2 and label == models[0] else steps
-        players.append(Player(label, float(play.bits.mean()), place, color, symbol))
+    players.append(Player(counted.label, _bits(counted), steps, palette.muted, "diamond"))
+    for played in models:
+        place, symbol = (steps, "circle") if played.step is None else (played.step, "circle-open-dot")
+        players.append(Player(played.label, _bits(played), place, palette.validation, symbol))
     figure = with_players(loss_figure(rows, baselines, steps, palette, height=420), players, steps, palette)
     chart(figure, key="play_chart", numbers=lambda: player_columns(players), name="shannon")
 
 
-def _told(game: Game, plays: dict[str, Play]) -> str:
+def _bits(played: Played) -> float:
+    return float(played.play.bits.mean())
+
+
+def _told(game: Game, plays: Sequence[Played]) -> str:
     bounds = bits_from_guesses(game.counts())
-    bits = {label: float(play.bits.mean()) for label, play in plays.items()}
-    best = min(bits.values())
+    pairs, *models = map(_bits, plays)
+    best = min([pairs, *models])
     better = "you_better" if best > bounds.upper else "model_better" if best < bounds.lower else "as_good"
-    pairs, *models = bits.values()
     words = {"pairs": f"{pairs:.2f}", "better": tell(better)}
     model = tell("told_model", bits=f"{models[-1]:.2f}", **words) if models else tell("told_pairs", **words)
     return tell(
@@ -158,12 +168,12 @@ def _told(game: Game, plays: dict[str, Play]) -> str:
     )
 
 
-def _both_ways(game: Game, plays: dict[str, Play]) -> str:
+def _both_ways(game: Game, plays: Sequence[Played]) -> str:
     """A table of what probabilities say, and what Shannon's estimate makes of the guesses."""
     lines = [f"| {tell('how_row')} | {tell('how_bits')} | {tell('how_bounds')} |", "|---|---:|---:|"]
     bounds = bits_from_guesses(game.counts())
     lines.append(f"| {tell('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
-    for label, play in plays.items():
-        bounds = bits_from_guesses(np.bincount(play.guesses))
-        lines.append(f"| {literal(label)} | {play.bits.mean():.2f} | {bounds.lower:.2f} – {bounds.upper:.2f} |")
+    for played in plays:
+        bounds = bits_from_guesses(np.bincount(played.play.guesses))
+        lines.append(f"| {literal(played.label)} | {_bits(played):.2f} | {bounds.lower:.2f} – {bounds.upper:.2f} |")
     return "\n".join(lines)

@@ -6,9 +6,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.text.own_text import save_text
+from explorer import jobs
 from explorer.charts.game import Player, with_players
 from explorer.charts.loss import loss_figure
-from explorer.lessons.game_result import _can_play
 from explorer.state import page_file
 from tests.conftest import TEXT
 
@@ -63,7 +63,7 @@ def test_giving_up_every_letter_ends_the_game_and_says_what_it_was(corpus):
         at.button("play_tell").click().run()
     assert not at.exception and not at.error
     assert hidden in at.code[0].value.replace("\r", "")
-    assert "No run has learned from this text" in text_of(at)
+    assert "No run that has learned from this text" in text_of(at)
     assert "Counted pairs needed" in text_of(at) and "The best of them knew more than you" in text_of(at)
 
 
@@ -100,15 +100,40 @@ def test_a_game_stopped_on_the_way_is_as_long_as_what_was_guessed(corpus):
     assert not at.exception and "Your 4 letters" in text_of(at)
 
 
-def test_a_run_that_has_seen_the_passage_does_not_play(corpus, finished_run):
-    at = open_game(corpus)
-    game = game_of(at)
-    assert _can_play(finished_run, corpus.name, game)
-    record = finished_run.record()
+def played_to_the_end(corpus, run) -> AppTest:
+    """The page of a game that was guessed to its end, with what the run said of it."""
+    at = open_game(corpus, run=run.id)
+    at = guess(at, game_of(at).passage.hidden)
+    jobs._thread.submit(lambda: None).result()
+    return at.run()
+
+
+def test_who_may_have_seen_the_passage_does_not_play_and_the_page_says_so(corpus, add_run):
+    parent, child = add_run("patient-otter"), add_run("careful-cat")
+    record = parent.record()
     config = record.config.replace({"data.val_fraction": 0.01})
-    finished_run.write_record(record.model_copy(update={"config": config}))
-    assert not _can_play(finished_run, corpus.name, game)
-    assert not _can_play(finished_run, "shakespeare", game)
+    parent.write_record(record.model_copy(update={"config": config}))
+    child.write_record(child.record().model_copy(update={"parent": parent.id, "parent_step": 20}))
+    at = played_to_the_end(corpus, child)
+    assert not at.exception and not at.error
+    assert not [box for box in at.selectbox if box.key == "play_run"]
+    told = text_of(at).replace("\\", "")
+    assert "Not playing" in told and told.count("careful-cat") == told.count("patient-otter") == 1
+    assert "known to have kept this passage aside" in told
+
+
+def test_a_run_with_the_name_of_another_player_is_a_player_of_its_own(corpus, finished_run):
+    finished_run.rename("Counting pairs")
+    at = played_to_the_end(corpus, finished_run)
+    assert not at.exception and not at.error
+    rows = [line.replace("\\", "") for line in text_of(at).splitlines() if line.startswith("| Counting pairs |")]
+    assert len(rows) == 2 and rows[0] != rows[1]
+
+
+def test_players_of_one_name_stand_apart():
+    players = [Player("twin", 2.0, 100, "#111111", "star"), Player("twin", 2.0, 100, "#222222", "diamond")]
+    first, second = with_players(loss_figure([{"step": 100, "val_loss": 2.0}], None, 100), players, 100).data[-2:]
+    assert first.x[0] < second.x[0]
 
 
 def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
