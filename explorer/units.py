@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from core.lessons.prose import ENGLISH
 from core.text.tokenizer import CharTokenizer, Tokenizer
-from explorer.language import later
+from explorer.language import language, later
 
 # What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
 _QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
@@ -33,8 +34,8 @@ def unit() -> str:
 
 
 def worded(text: str) -> str:
-    """A sentence about letters, in the word that fits."""
-    return text if _by_letter.get() else _QUOTED_OR_LETTER.sub(_in_tokens, text)
+    """A sentence about letters, in the word that fits. Other languages than English are left as they are translated."""
+    return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
 
 
 def _in_tokens(found: re.Match) -> str:

@@ -9,7 +9,7 @@
    Components are modules of their own, so what they share hangs on globalThis. */
 function timeOf(side) {
   const times = (globalThis.__gptExplorerTimes ||= new Map());
-  if (!times.has(side)) times.set(side, openTime(() => times.delete(side)));
+  if (!times.has(side)) times.set(side, openTime((left) => times.get(side) === left && times.delete(side)));
   return times.get(side);
 }
 
@@ -102,8 +102,9 @@ function openTime(forget) {
         // A rerun may take a component down and put it up again at once; only a page that was left lets go.
         setTimeout(() => {
           if (tellers.size) return;
+          frames = new Map(); // so that nobody goes on to ask for the others
           for (const request of asking.values()) request.abort();
-          forget();
+          forget(time);
         }, 1000);
       };
     },

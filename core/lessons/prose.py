@@ -36,7 +36,7 @@ def languages() -> list[str]:
 def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
     """The words of one step. Raises ExplorerError where no language has them."""
     own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
-    return Prose(own.title, {**english.parts, **own.parts})
+    return Prose(own.title or english.title, _translated(english.parts, own.parts))
 
 
 def fill(part: str, /, **numbers: object) -> str:
@@ -62,8 +62,8 @@ def placeholders(part: str) -> set[str]:
 
 def glossary(language: str = ENGLISH) -> dict[str, str]:
     """What every term means, in alphabetical order."""
-    own = _read("glossary.md", language).parts
-    terms = {term: text for term, text in {**_read("glossary.md", ENGLISH).parts, **own}.items() if term != "idea"}
+    known = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
+    terms = {term: text for term, text in known.items() if term != "idea"}
     return dict(sorted(terms.items(), key=lambda entry: entry[0].lower()))
 
 
@@ -100,7 +100,7 @@ def without_links(text: str) -> str:
 
 def word(name: str, language: str = ENGLISH) -> str:
     """One of the app's own words on a lesson's page, such as the label of a button."""
-    words = {**_read("words.md", ENGLISH).parts, **_read("words.md", language).parts}
+    words = _translated(_read("words.md", ENGLISH).parts, _read("words.md", language).parts)
     if name not in words:
         raise ExplorerError(f"The lessons have no word called {name!r}.")
     return words[name]
@@ -108,7 +108,9 @@ def word(name: str, language: str = ENGLISH) -> str:
 
 def app_sentence(english: str, language: str = ENGLISH) -> str:
     """A sentence of a page or a picture in a language, its placeholders not yet filled."""
-    return (language != ENGLISH and _read("app.md", language).parts.get(english)) or english
+    if language == ENGLISH:
+        return english
+    return _translated({english: english}, {english: _read("app.md", language).parts.get(english, "")})[english]
 
 
 def parse_prose(text: str) -> Prose:
@@ -118,6 +120,13 @@ def parse_prose(text: str) -> Prose:
     parts = {"idea": pieces[0].strip()}
     parts |= {name: part.strip() for name, part in zip(pieces[1::2], pieces[2::2], strict=True)}
     return Prose(title.removeprefix("#").strip(), parts)
+
+
+def _translated(english: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """English parts, over them a language's own that ask for nothing that English does not: a slip stops no page."""
+    return english | {
+        name: part for name, part in own.items() if part and placeholders(part) <= placeholders(english.get(name, part))
+    }
 
 
 @cache

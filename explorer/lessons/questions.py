@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import state
 from explorer.lessons.lab import Lab
+from explorer.ui import literal
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
@@ -16,13 +17,13 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", 
 class Question(NamedTuple):
     """One question. Its words are the parts "question", "right" and "wrong" of the step.
 
-    `{answer}` in them is the right answer, `{given}` the learner's. The parts of options that are words and not
-    tokens have the option's name.
+    `{answer}` in them is the right answer, `{given}` the learner's.
     """
 
     answer: Callable[[Lab], Any]  # what is true on this text and this model
     show: Callable[[Lab, Any], None] | None = None  # the picture that explains it, for (lab, given)
     options: Callable[[Lab], Sequence[str]] | None = None  # to choose from; None asks for a number
+    named: bool = False  # the options are names of parts of the step, which say them; else they come from a text
     tolerance: float = 0.0  # how far a number may be off
     more: Callable[[Lab], dict[str, Any]] | None = None  # further numbers for its words, known once the step is drawn
 
@@ -43,7 +44,7 @@ def draw_question(question: Question, lab: Lab) -> bool:
         if question.options:
             given = st.radio(
                 lab.word("your_answer"), list(question.options(lab)), index=None, key=f"{key}-given",
-                format_func=lambda option: lab.plain(option) if option in lab.prose.parts else option,
+                format_func=lab.plain if question.named else literal,
                 label_visibility="collapsed",
             )  # fmt: skip
         else:
@@ -76,7 +77,7 @@ def _told(question: Question, lab: Lab, given: Any) -> bool:
 
 def _shown(value: Any, question: Question, lab: Lab) -> str:
     if question.options:
-        return lab.plain(value) if value in lab.prose.parts else str(value)
+        return lab.plain(value) if question.named else str(value)
     return f"{value:,.2f}" if question.tolerance else f"{value:,.0f}"
 
 

@@ -230,3 +230,12 @@ def test_every_lesson_of_the_lecture_can_be_taken_along_as_a_notebook(explorer_h
     app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60).run()
     offered = {button.key for button in app.get("download_button")}
     assert offered == {f"notebook-{lesson}" for lesson in lessons() if lesson in NOTEBOOKS}
+
+
+def test_words_of_a_text_are_no_names_of_ours(open_step, explorer_home):
+    """Its five-letter words are offered as answers, and are also what parts of the step are called."""
+    corpus = save_text("*right* wrong panel, a text of words. " * 60, "Ours", explorer_home)
+    app = open_step("numbers", set=f"text:{corpus.name}")
+    assert {"wrong", "panel"} <= set(app.radio[0].options)
+    assert answer(app, app.radio[0].options[0]).radio
+    assert not app.exception

@@ -143,6 +143,7 @@ STEP = Step(
     question=Question(
         answer=told_apart,
         options=lambda lab: ["same", "different"],
+        named=True,
         show=_show_both,
         more=_pair,
     ),

@@ -74,6 +74,7 @@ STEP = Step(
     question=Question(
         answer=lambda lab: against_counting(lab.found["learned"]),
         options=lambda lab: ["below", "close", "above"],
+        named=True,
         show=_show_end,
         more=lambda lab: {
             "last": f"{lab.found['learned'].val_loss:.2f}",

@@ -92,6 +92,7 @@ STEP = Step(
     question=Question(
         answer=greedily,
         options=lambda lab: ["sense", "circle", "varied"],
+        named=True,
         show=_show_greedy,
         more=lambda lab: {"circle": "".join(visible(lab.tokens[id]) for id in circle(_greedy(lab)))},
     ),

@@ -30,9 +30,13 @@ def _draw(lab: Lab) -> bool:
         ids = typed_ids(lab, typed, _MOST, "the king and the")
         letters = [lab.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
-        names = {lab.plain("head name", layer=layer + 1, head=head + 1): (layer, head) for layer, head in heads}
+        names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}
         with right:
-            chosen = names[lab.value("head", next(iter(names)), st.selectbox, lab.plain("control head"), list(names))]
+            name = lab.value(
+                "head", next(iter(names)), st.selectbox, lab.plain("control head"), list(names),
+                format_func=lambda name: lab.plain("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
+            )  # fmt: skip
+            chosen = names[name]
         seen = attend(what_heads_read(model, ids, chosen[0]), *matrices_of(model, *chosen))
         signs = [visible(letter) for letter in letters]
         chart(

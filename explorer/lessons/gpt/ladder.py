@@ -115,6 +115,7 @@ STEP = Step(
     question=Question(
         answer=largest_drop,
         options=lambda lab: list(drops(lab)),
+        named=True,
         show=_show_drops,
         more=lambda lab: {"drop": f"{max(drops(lab).values()):.2f}"},
     ),

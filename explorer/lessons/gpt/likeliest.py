@@ -93,6 +93,7 @@ STEP = Step(
     question=Question(
         answer=held_likelier,
         options=lambda lab: ["likeliest", "sampled"],
+        named=True,
         show=_show_means,
         more=lambda lab: {"of_" + name: share for name, share in _means(lab).items()},
     ),

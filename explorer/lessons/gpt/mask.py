@@ -105,6 +105,7 @@ STEP = Step(
     question=Question(
         answer=worst_place,
         options=lambda lab: ["first", "middle", "last"],
+        named=True,
         more=lambda lab: {"count": len(lab.found["open"]), "worst": f"{max(lab.found['open']):.2f}"},
         show=_show_places,
     ),

@@ -104,5 +104,5 @@ STEP = Step(
     "positions",
     _draw,
     code=(after_shuffling, sinusoidal_positions, rotary_angles, rotate),
-    question=Question(answer=told_apart, options=lambda lab: ["no", "yes"], show=_show, more=_asked),
+    question=Question(answer=told_apart, options=lambda lab: ["no", "yes"], named=True, show=_show, more=_asked),
 )

@@ -1,8 +1,11 @@
 """The words of the lessons hold together: every step has them, every term is explained, every placeholder is known."""
 
+import shutil
+
 import pytest
 
 from core.errors import ExplorerError
+from core.lessons import prose
 from core.lessons.outline import LESSONS
 from core.lessons.prose import (
     fill,
@@ -26,12 +29,12 @@ def test_english_comes_first():
 @pytest.mark.parametrize(("lesson", "step"), STEPS)
 @pytest.mark.parametrize("language", languages())
 def test_every_step_has_words_and_every_term_in_them_is_explained(lesson, step, language):
-    prose = load_prose(lesson, step, language)
-    assert prose.title and prose.parts["idea"]
+    step_prose = load_prose(lesson, step, language)
+    assert step_prose.title and step_prose.parts["idea"]
     if step != "lesson":
-        assert prose.parts.keys() >= {"try", "read on"}
+        assert step_prose.parts.keys() >= {"try", "read on"}
     known = glossary(language)
-    for name, part in prose.parts.items():
+    for name, part in step_prose.parts.items():
         assert part, f"{name} is empty"
         assert set(terms_in(part)) <= known.keys(), name
 
@@ -50,6 +53,34 @@ def test_a_translation_asks_for_no_other_numbers(lesson, step):
     for language in languages():
         for name, part in load_prose(lesson, step, language).parts.items():
             assert placeholders(part) <= placeholders(english[name])
+
+
+@pytest.fixture
+def sloppy(tmp_path, monkeypatch):
+    """A language with gaps, and with a placeholder that is no number of ours."""
+    folder = tmp_path / "lessons"
+    shutil.copytree(prose._FOLDER, folder)
+    (folder / "de" / "bigram").mkdir(parents=True)
+    files = {
+        "app.md": "# App\n\n## {count} steps\n{zahl} Schritte\n\n## Train\nTrainieren\n\n## Stop\n",
+        "words.md": "# Worte\n\n## next\n\n## back\nZurück {wohin}\n\n## check\nPrüfen\n",
+        "bigram/text.md": "# Was liest es?\n\n## question\n{was}?\n\n## try\nVersuch es.\n",
+    }
+    for name, text in files.items():
+        (folder / "de" / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(prose, "_FOLDER", folder)
+    prose._read.cache_clear()
+    yield "de"
+    prose._read.cache_clear()
+
+
+def test_gaps_and_slips_of_a_language_are_told_in_english(sloppy):
+    said = [prose.app_sentence(english, sloppy) for english in ("{count} steps", "Train", "Stop", "Pause")]
+    assert said == ["{count} steps", "Trainieren", "Stop", "Pause"]
+    assert [word(name, sloppy) for name in ("next", "back", "check")] == [word("next"), word("back"), "Prüfen"]
+    step, english = load_prose("bigram", "text", sloppy), load_prose("bigram", "text")
+    assert step.title == "Was liest es?" and step.parts["try"] == "Versuch es."
+    assert step.parts["idea"] == english.parts["idea"] and step.parts["question"] == english.parts["question"]
 
 
 def test_a_file_is_a_title_an_idea_and_named_parts():

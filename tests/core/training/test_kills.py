@@ -44,13 +44,17 @@ def save_for_ever(ready):
 
 
 reached, unfinished = [], 0
-for _ in range(kills):
+for number in range(kills):
     reading, ready = os.pipe()
     child = os.fork()
     if child == 0:
         save_for_ever(ready)
     os.read(reading, 1)  # it has saved once, and is about to again
-    time.sleep(dice.uniform(0, 0.02))
+    if number % 2:
+        time.sleep(dice.uniform(0, 0.02))  # anywhere
+    else:
+        while not (folder / ".checkpoint.tmp").exists():  # in the middle of writing
+            pass
     os.kill(child, signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     os.close(reading), os.close(ready)
