@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,7 @@ class Course:
         sample: what it writes.
         words: share of the sample's words (of three letters or more) that stand in the healthy text.
         copied: the longest stretch of the sample, in characters, that stands in the text it learned from.
+        extra: what only this experiment measures, by name; empty for one whose numbers are none.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -61,16 +62,16 @@ class Course:
     sample: str = ""
     words: float = 0.0
     copied: int = 0
+    extra: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """Both courses. `extra` holds what only this experiment measures, by name, healthy first."""
+    """Both courses."""
 
     steps: int  # that both shall take
     healthy: Course = field(default_factory=Course)
     broken: Course = field(default_factory=Course)
-    extra: dict[str, tuple] = field(default_factory=dict)
     complete: bool = False
 
 
@@ -97,7 +98,7 @@ def train_twins(twins: Twins) -> Iterator[Progress[Outcome]]:
         text = twins.healthy_text if course is outcome.healthy else twins.broken_text
         with one_thread():
             if _measure_at_the_end(trainer, course, twins, text):
-                _measure_extra(trainer.model, twins, outcome)
+                course.extra = _measure_extra(trainer.model, twins)
         outcome.complete = number == 2
         yield Progress(steps + number, total, outcome)
 
@@ -138,15 +139,12 @@ def _measure_at_the_end(trainer: Trainer, course: Course, twins: Twins, text: st
     return True
 
 
-def _measure_extra(model: GPT, twins: Twins, outcome: Outcome) -> None:
+def _measure_extra(model: GPT, twins: Twins) -> Mapping[str, float | str]:
     if twins.experiment.name == "planted":
-        found = recitation(model, twins.tokenizer, twins.choices["phrase"])
-    elif twins.experiment.name == "letter":
-        found = loss_on_letter(model, twins.tokenizer, twins.val_ids, twins.choices["letter"])
-    else:
-        return
-    for name, value in found.items():
-        outcome.extra[name] = (*outcome.extra.get(name, ()), value)
+        return recitation(model, twins.tokenizer, twins.choices["phrase"])
+    if twins.experiment.name == "letter":
+        return loss_on_letter(model, twins.tokenizer, twins.val_ids, twins.choices["letter"])
+    return {}
 
 
 def write(model: GPT, tokenizer: CharTokenizer, prompt: str, length: int = SAMPLE) -> str:
@@ -191,7 +189,7 @@ def kind_of_sample(course: Course, healthy: Course) -> str:
     return "words" if course.words >= 0.75 * healthy.words else "rubbish"
 
 
-def recitation(model: GPT, tokenizer: CharTokenizer, phrase: str) -> dict[str, object]:
+def recitation(model: GPT, tokenizer: CharTokenizer, phrase: str) -> dict[str, float | str]:
     """Has the model learned the phrase by heart? Given its first third, how well it knows the rest.
 
     Returns `phrase`, nats a character on the rest, `likely`, the probability of the whole rest, and `goes_on`: what

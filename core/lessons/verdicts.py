@@ -6,7 +6,7 @@ from typing import Any
 
 from core.interop.notebooks import plain
 from core.lessons.experiments import Twins
-from core.lessons.prose import ENGLISH, fill, load_prose, without_links
+from core.lessons.prose import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.twins import Outcome
 from core.text.ngrams import Baselines, count_baselines
 from core.words import percent
@@ -39,6 +39,7 @@ def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], languag
     """
     own, shared = (load_prose("break", step, language).parts for step in (name, "lesson"))
     told = verdict(outcome)
+    own = {name: part for name, part in own.items() if _could_be_measured(part, numbers)}
     fitting = next((own[part] for part in (told, "always") if part in own), shared[f"{told}_otherwise"])
     found = [shared["broke_off"], fitting] if outcome.broken.stopped else [fitting]
     further = _further(outcome, numbers)
@@ -89,10 +90,14 @@ def numbers_of(
             f"{name}_best": f"{course.val[best]:.2f}",
             f"{name}_best_step": f"{course.steps[best]:,}",
         }
-    for name, values in outcome.extra.items():
-        for whose, value in zip(("healthy", "broken"), values, strict=False):
-            found[f"{whose}_{name}"] = percent(value) if name in _SHARES else _shown(value)
+        for extra, value in course.extra.items():
+            found[f"{name}_{extra}"] = percent(value) if extra in _SHARES else _shown(value)
     return found
+
+
+def _could_be_measured(part: str, numbers: Mapping[str, Any]) -> bool:
+    """Whether all is there that a part tells of the twins; of one whose numbers are none, some things are not."""
+    return all(name in numbers for name in placeholders(part) if name.startswith(("healthy_", "broken_")))
 
 
 def _shown(value: str | float) -> str:
@@ -101,6 +106,6 @@ def _shown(value: str | float) -> str:
 
 def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
     """The part that holds only for what came out in the end, beside the curves; "" where there is none."""
-    if "goes_on" in outcome.extra:
-        return "recited" if numbers["phrase"].endswith(outcome.extra["goes_on"][1]) else "not recited"
+    if "goes_on" in outcome.broken.extra:
+        return "recited" if numbers["phrase"].endswith(outcome.broken.extra["goes_on"]) else "not recited"
     return "" if outcome.broken.stopped else "went on"

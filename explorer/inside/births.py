@@ -44,8 +44,8 @@ def with_births(clock: Clock, inside: Inside) -> Clock:
     found = known(births_key(inside))
     if found is None and not inside.large:
         found = job(births_key(inside), lambda: scores_over_time(inside))
-    if found is None or not found.ended or found.problem or found.stopped:
-        return clock
+    if found is None or not found.ended or found.problem or found.stopped or found.result is None:
+        return clock  # without a result, too, where all of them were thinned out meanwhile
     return replace(clock, births=born_heads(*found.result))
 
 

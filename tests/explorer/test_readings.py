@@ -3,8 +3,12 @@
 import numpy as np
 
 from core.inspection.heads import ROLES, HeadScores
-from explorer.inside.births import born_heads
+from explorer import jobs, service
+from explorer.components.time_machine import Clock
+from explorer.inside.births import births_key, born_heads, with_births
+from explorer.inside.view import Inside
 from explorer.inside.words import alike_in_words, heads_seen_in_words
+from explorer.prompt import read_prompt
 
 
 def test_who_is_most_alike_is_told_once_a_pair():
@@ -28,3 +32,17 @@ def test_a_head_is_born_when_it_takes_up_its_last_habit():
     (birth,) = born_heads([0, 10, 20, 40], [scores(share) for share in (0.1, 0.5, 0.6, 0.9)])
     assert (birth.step, birth.layer, birth.head, birth.words) == (10, 0, 0, "previous token")
     assert born_heads([0, 10], [scores(0.1), scores(0.1)]) == []
+
+
+def test_where_no_snapshot_can_be_read_any_more_no_births_are_told(finished_run):
+    opened = service.open_model(finished_run.id, None)
+    inside = Inside(finished_run, opened, read_prompt("", opened.tokenizer))
+    for _, path in finished_run.snapshots():
+        path.write_bytes(b"")
+    clock = Clock("a", finished_run.id, "", finished_run.moments(), opened.step, 0)
+    jobs._jobs.pop(births_key(inside), None)
+    assert with_births(clock, inside) == clock
+    jobs._thread.submit(lambda: None).result()
+    assert with_births(clock, inside) == clock
+    found = jobs._jobs.pop(births_key(inside))  # the runs of other tests have the same id
+    assert found.ended and not found.problem

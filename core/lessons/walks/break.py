@@ -31,8 +31,8 @@ def break_it(name, steps=STEPS, **choices):
         print(f"{'':8} loss where it writes {course.writes_at:.3f}, first gradient {course.gradient:.2g}, ", end="")
         print(f"words of the text {course.words:.0%}, longest copy {course.copied} characters")
         print(f"{'':8} {course.sample[:100]!r}")
-    for measure, (healthy, broken) in last.result.extra.items():
-        print(f"{measure}: healthy {healthy!r}, broken {broken!r}")
+        for measure, value in course.extra.items():
+            print(f"{'':8} {measure}: {value!r}")
     display(Markdown(core.lessons.verdicts.explained(twins, last.result)))
 
 

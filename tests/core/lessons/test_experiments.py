@@ -26,7 +26,9 @@ from core.lessons.twins import (
     shuffled,
     train_twins,
 )
+from core.lessons.verdicts import explained, numbers_of
 from core.text.corpora import load_corpus
+from core.text.ngrams import Baselines
 from tests.conftest import TEXT as TWO_LINES
 
 TEXT = 2 * TWO_LINES
@@ -63,8 +65,8 @@ def test_every_experiment_runs_to_its_end_and_measures_both(name):
         assert course.by_place.shape == (32,) and np.isfinite(course.by_place).all()
         assert course.sample and course.writes_at == pytest.approx(course.by_place[-1])
         assert 0 < course.sharpness[0] <= 1 and course.gradient > 0
-    assert all(len(values) == 2 for values in outcome.extra.values())
-    assert bool(outcome.extra) == (name in ("planted", "letter"))
+    assert outcome.healthy.extra.keys() == outcome.broken.extra.keys()
+    assert bool(outcome.broken.extra) == (name in ("planted", "letter"))
 
 
 def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
@@ -82,6 +84,22 @@ def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
     outcome = finish(train_twins(twins))
     assert "no longer a finite number" in outcome.broken.stopped and not outcome.healthy.stopped
     assert outcome.healthy.steps[-1] == 4 and outcome.healthy.sample and not outcome.broken.sample
+
+
+@pytest.mark.parametrize("name", ["planted", "letter"])
+@pytest.mark.parametrize("unwell", ["healthy", "broken"])
+def test_what_is_measured_besides_stays_with_its_twin(name, unwell):
+    twins = make_twins(EXPERIMENTS[name], TEXT, steps=2)
+    with torch.no_grad():
+        getattr(twins, unwell).model.transformer.wte.weight.fill_(float("inf"))
+    outcome = finish(train_twins(twins))
+    other = "broken" if unwell == "healthy" else "healthy"
+    assert not getattr(outcome, unwell).extra and getattr(outcome, other).extra
+    numbers = numbers_of(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | twins.choices
+    for extra in getattr(outcome, other).extra:
+        assert f"{other}_{extra}" in numbers and f"{unwell}_{extra}" not in numbers
+    told = explained(twins, outcome)
+    assert told and "{" not in told
 
 
 def test_what_changes_nothing_is_refused():
