@@ -105,7 +105,7 @@ def result_of(
     Args:
         what: is being done, for the bar ("Switching off one head after another").
         meanwhile: draws, below the bar, what was found so far: None before anything was. It is called again and again,
-            while the job goes on.
+            while the job goes on, and for what a stopped one has left.
     """
     found = known(key) or job(key, make)
     if found.problem or (found.ended and found.stopped):
@@ -116,6 +116,8 @@ def result_of(
         if st.button(say("Begin again"), key=f"again_{hash(key)}"):
             job(key, make)
             st.rerun()
+        if meanwhile and found.stopped and found.result is not None:
+            meanwhile(found.result)
         return None
     if found.ended:
         return found.result

@@ -27,10 +27,10 @@ from explorer import state
 from explorer.charts.twins import by_place_figure, course_columns, courses_figure
 from explorer.charts.words import percent
 from explorer.components.growing_figure import growing_figure
-from explorer.jobs import Job, job, known
+from explorer.jobs import result_of
 from explorer.lessons.lab import Lab
 from explorer.lessons.step import Step
-from explorer.ui import card, chart, current_palette, show_error
+from explorer.ui import card, chart, current_palette
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
 CURVES = ("healthy_lower", "broken_lower", "same_height")
@@ -38,7 +38,6 @@ KINDS = ("words", "rubbish", "stuck", "copied")
 _LEAKS = ("mask", "axis")  # where it matters at which place of the window a character stands
 _SIZES = (300, 500, 1000, 3000, 10_000, 30_000)
 _TIMES = (1, 10, 30, 100, 300, 1000)
-_TICK = 0.7  # seconds between two looks at a run
 
 
 def _draw(experiment: Experiment, lab: Lab) -> None:
@@ -48,19 +47,13 @@ def _draw(experiment: Experiment, lab: Lab) -> None:
         _predict(experiment, lab, key)
         return
     twins = partial(make_twins, experiment, lab.text, steps=steps, seed=lab.seed, choices=choices)
-    found = known(key) or job(key, lambda: train_twins(twins()))
-    if not found.ended:
-        with card(shared(lab, "running"), key="lesson_result"):
-            _watch(found, lab)
-        return
-    if found.problem:
-        show_error(found.problem)
-        return
-    if found.stopped:
-        _stopped(found, lab, key, lambda: train_twins(twins()))
-        return
+    with card(shared(lab, "running"), shared(lab, "lines"), key="lesson_result"):
+        outcome = result_of(key, lambda: train_twins(twins()), shared(lab, "training"), partial(_growing, steps, lab))
+        if outcome is None:
+            return
+        _curves(outcome, lab, "break_curves")
     counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
-    _tell(experiment, found.result, lab, numbers_of(found.result, counted, lab.vocab_size, percent) | choices)
+    _tell(experiment, outcome, lab, numbers_of(outcome, counted, lab.vocab_size, percent) | choices)
 
 
 def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
@@ -113,34 +106,14 @@ def _predict(experiment: Experiment, lab: Lab, key: Hashable) -> None:
             st.rerun()
 
 
-@st.fragment(run_every=_TICK)
-def _watch(found: Job, lab: Lab) -> None:
-    """The bar, the way to stop, and both curves as far as they are."""
-    if found.ended:
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        outcome = found.result or Outcome(lab.controls["steps"])
-        done = found.progress.done if found.progress else 0
-        told = shared(lab, "training", step=f"{min(done, outcome.steps):,}") if done else shared(lab, "ready")
-        st.progress(found.share, text=told)
-        st.button(shared(lab, "stop"), key="break_stop", on_click=found.stop)
-    growing_figure(_figure(outcome, lab), key="break_live")
-
-
-def _stopped(found: Job, lab: Lab, key: Hashable, make: Callable) -> None:
-    with card(shared(lab, "stopped"), key="lesson_result"):
-        if found.result:
-            _curves(found.result, lab, "break_curves")
-        if st.button(shared(lab, "again"), type="primary", key="break_again"):
-            job(key, make)
-            st.rerun()
+def _growing(steps: int, lab: Lab, outcome: Outcome | None) -> None:
+    """Both curves as far as they are."""
+    growing_figure(_figure(outcome or Outcome(steps), lab), key="break_live")
 
 
 def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[str, Any]) -> None:
-    """Both curves, what each writes, whether the prediction held, and what the numbers show."""
+    """What each writes, whether the prediction held, and what the numbers show."""
     told, lab.mastered = verdict(outcome), True
-    with card(shared(lab, "result"), shared(lab, "lines"), key="lesson_result"):
-        _curves(outcome, lab, "break_curves")
     with card(shared(lab, "samples"), key="lesson_samples"):
         for column, course, name in zip(st.columns(2), (outcome.healthy, outcome.broken), _names(lab), strict=True):
             with column:

@@ -45,8 +45,9 @@ def test_both_twins_learn_before_ones_eyes_and_can_be_stopped(server, open_page)
     node = live.element_handle()
     page.wait_for_function("node => node.data[0].x.length > 2", arg=node)  # two ticks later at least
     assert node.evaluate("node => node.isConnected")  # still the same one, so a zoom into it stays
-    page.locator(".st-key-break_stop button").click()
-    expect(page.locator(".st-key-lesson_result")).to_contain_text("Stopped before they were done")
-    page.locator(".st-key-break_again button").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator(".st-key-lesson_result")).to_contain_text("Stopped before it was done")
+    expect(live).to_be_visible()  # as far as they came
+    page.get_by_role("button", name="Begin again").click()
     expect(page.locator(".st-key-break_predict")).to_be_visible(timeout=120_000)
     expect(page.locator(".st-key-lesson_explained .js-plotly-plot")).to_be_visible()

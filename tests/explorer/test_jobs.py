@@ -112,7 +112,9 @@ def page_with_a_job():
     from tests.explorer import test_jobs
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
-    st.write(f"found: {jobs.result_of(test_jobs.asked.key, test_jobs.asked, 'Counting')}")
+    show = lambda so_far: st.code(f"so far: {so_far}")  # noqa: E731
+    found = jobs.result_of(test_jobs.asked.key, test_jobs.asked, "Counting", show)
+    st.write(f"found: {found}")
 
 
 def page_whose_job_ends_before_it_looks():
@@ -164,6 +166,7 @@ def test_a_job_stopped_on_its_page_says_so_and_begins_again_when_asked(slowly):
     assert first.stopped and first.result == "half"
     assert found_on(app.run()) == "found: None"
     assert app.caption[0].value == "Stopped before it was done."
+    assert [code.value for code in app.code] == ["so far: half"]
     assert [button.label for button in app.button] == ["Begin again"]
     app.button[0].click().run()
     assert ended(jobs.known(slowly.key)) is not first

@@ -1,6 +1,7 @@
 """The bench: each experiment is predicted, run and explained from its own numbers."""
 
 import json
+import threading
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -76,7 +77,7 @@ def test_a_prediction_has_two_parts(corpus):
     at = bench(corpus, "mask")
     at.button("break_run").click().run()
     assert "Choose an answer to both questions first" in text_of(at)
-    assert not [button for button in at.button if button.key == "break_stop"]
+    assert not [button for button in at.button if button.label == "Stop"]
 
 
 def test_after_the_end_one_can_predict_again(corpus):
@@ -98,6 +99,21 @@ def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     jobs._thread.submit(lambda: None).result()
     at.run()
     assert "twins would be the same" in at.error[0].value.replace("\\", "")
+    assert "Begin again" in [button.label for button in at.button]
+
+
+def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
+    go_on = threading.Event()
+    jobs._thread.submit(go_on.wait, 60)
+    at = predict(bench(corpus, "letter", ";letter:h"), "letter")
+    next(button for button in at.button if button.label == "Stop").click().run()
+    go_on.set()
+    jobs._thread.submit(lambda: None).result()
+    at.run()
+    assert not at.exception and "Stopped before it was done." in text_of(at)
+    assert at.get("plotly_chart")
+    next(button for button in at.button if button.label == "Begin again").click().run()
+    assert "What do the numbers show?" in text_of(until_done(at))
 
 
 @pytest.mark.parametrize("step", EXPERIMENTS)

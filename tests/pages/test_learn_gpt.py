@@ -1,6 +1,7 @@
 """The GPT lesson: every step runs on the page, and its question is checked from what was computed."""
 
 import json
+import threading
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -103,6 +104,22 @@ def test_the_ladder_has_every_rung_and_says_what_each_took_off(open_step):
     assert ladder["layout"]["yaxis"]["ticktext"][0].strip() == "guessing"
     assert len(ladder["layout"]["yaxis"]["ticktext"]) == len(ladder["data"]) / 2 == 11
     assert said(app).count("parameters):") == 8
+
+
+def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_home):
+    corpus = save_text(POEM + "Another text.", "Fog", explorer_home)
+    app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
+    app.query_params.update({"lesson": "gpt", "step": "ladder", "set": f"text:{corpus.name}"})
+    go_on = threading.Event()
+    jobs._thread.submit(go_on.wait, 60)
+    app.run()
+    assert "One rung after the other" in app.get("progress")[0].proto.text
+    next(button for button in app.button if button.label == "Stop").click().run()
+    go_on.set()
+    jobs._thread.submit(lambda: None).result()
+    app.run()
+    assert not app.exception and not app.get("progress")
+    assert "Stopped before it was done." in said(app) and "Begin again" in [button.label for button in app.button]
 
 
 def test_without_positions_a_shuffled_past_is_the_same_and_with_them_it_is_not(open_step):

@@ -1,6 +1,7 @@
 """The ladder: one part after the other, each drawn as the loss that it takes off."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import streamlit as st
@@ -11,7 +12,7 @@ from core.model.gpt import Block
 from core.training.work import exact_parameters
 from explorer.charts.gpt_lesson import drop_bars, ladder_chart
 from explorer.components.growing_figure import growing_figure
-from explorer.jobs import Job, job, known, result_of
+from explorer.jobs import result_of
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
@@ -23,12 +24,9 @@ _COUNTED = ("uniform", "unigram", "bigram")
 def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel"), key="lesson_result"):
         key = (*lab.key, "ladder")
-        make = lambda: climb(lab.train_ids, lab.val_ids, lab.vocab_size, lab.seed)  # noqa: E731
-        under_way = known(key) or job(key, make)
-        reached = result_of(key, make, lab.word("training_models"))
+        make = partial(climb, lab.train_ids, lab.val_ids, lab.vocab_size, lab.seed)
+        reached = result_of(key, make, lab.plain("coming"), partial(_rising, lab))
         if reached is None:
-            st.markdown(lab.say("coming"))
-            _rising(lab, under_way)
             return False
         _chart(lab, reached)
         best, counted = reached[-1].loss, reached[2].loss
@@ -44,11 +42,10 @@ def _draw(lab: Lab) -> bool:
     return True
 
 
-@st.fragment(run_every=1.0)
-def _rising(lab: Lab, under_way: Job) -> None:
-    """The rungs reached so far, drawn anew as they come."""
-    if under_way.result:
-        growing_figure(_figure(lab, under_way.result), key="lesson_rising")
+def _rising(lab: Lab, reached: list[Reached] | None) -> None:
+    """The rungs reached so far."""
+    if reached:
+        growing_figure(_figure(lab, reached), key="lesson_rising")
 
 
 def _figure(lab: Lab, reached: list[Reached]) -> go.Figure:
