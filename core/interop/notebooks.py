@@ -4,15 +4,12 @@ The format is Jupyter's own, nbformat 4.5 (https://nbformat.readthedocs.io); it 
 is needed to write it.
 """
 
-import html
 import json
-import re
 import textwrap
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 _KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")
 
 
 class Cell(NamedTuple):
@@ -52,11 +49,6 @@ def to_script(cells: Iterable[Cell]) -> str:
         apart = "\n\n" if comment or cell.source.startswith(("def ", "class ")) else ""
         text += apart + ("\n#\n".join(_wrapped(cell.source, "# ")) if comment else cell.source) + "\n"
     return text
-
-
-def plain(text: str) -> str:
-    """Anybody's text as Markdown that shows just this text: no mark and no tag in it means anything."""
-    return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)
 
 
 def _wrapped(markdown: str, indent: str = "") -> list[str]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from math import exp, isfinite, log
 from typing import Any
 
-from core.interop.notebooks import plain
 from core.lessons.experiments import Twins
 from core.lessons.prose import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.twins import Outcome
+from core.text.display import plain
 from core.text.ngrams import Baselines, count_baselines
 from core.words import percent
 

@@ -1,9 +1,12 @@
-"""How tokens are shown: nothing invisible, and a kind for each, by which it gets its colour."""
+"""How tokens and texts are shown: nothing invisible, and a kind for each, by which it gets its colour."""
 
+import html
+import re
 import unicodedata
 
 KINDS = ("vowel", "consonant", "capital", "digit", "punctuation", "space", "other")
 
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
 
 
@@ -41,3 +44,8 @@ def _visible_character(character: str) -> str:
     if category[0] in "CZ" or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:
         return f"U+{ord(character):04X}"
     return "◌" + character if category in ("Mn", "Me") else character  # a combining mark needs something to sit on
+
+
+def plain(text: str) -> str:
+    """Anybody's text as Markdown that shows just this text: no mark and no tag in it means anything."""
+    return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.text.display import KINDS, kind_of, visible
+from core.text.display import KINDS, kind_of, plain, visible
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,10 @@ def test_kinds(tokens, kind):
 @given(st.text())
 def test_every_token_has_a_kind(token):
     assert kind_of(token) in KINDS
+
+
+@pytest.mark.parametrize("name", ["<script>x</script>", "[a](javascript:b)", "# *x*", "`<b>`", "a\n\n# b"])
+def test_anybodys_text_is_no_markdown(name):
+    shown = plain(name)
+    assert "<" not in shown and "\n" not in shown
+    assert not any(mark in shown.replace(f"\\{mark}", "") for mark in "*`[](#")
