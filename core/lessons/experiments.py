@@ -9,6 +9,8 @@ from torch import Tensor
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import TextError
+from core.lessons.measures import loss_on_letter, recitation
+from core.model import GPT
 from core.text.batches import split_ids
 from core.text.tokenizer import CharTokenizer
 from core.training.trainer import Trainer
@@ -28,6 +30,8 @@ class Experiment(NamedTuple):
         both: settings in which this experiment's twins both differ from `healthy_config`.
         spoil: what happens to the text that the broken twin learns from; the text to measure on stays as it is.
         choices: what the experimenter may choose, with what it is at first; passed on to `spoil`.
+        measure: what only this experiment measures on a trained twin, by name.
+        by_place: whether it matters at which place of the window a character stands, so that losses are shown by place.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Experiment(NamedTuple):
     both: Mapping[str, Any] = {}
     spoil: Callable[..., str] | None = None
     choices: Mapping[str, Any] = {}
+    measure: Callable[[GPT, "Twins"], Mapping[str, float | str]] = lambda model, twins: {}
+    by_place: bool = False
 
 
 class Twins(NamedTuple):
@@ -90,8 +96,8 @@ def without_letter(text: str, letter: str) -> str:
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        Experiment("mask", {"model.causal": False}),
-        Experiment("axis", {"model.softmax_over": "queries"}),
+        Experiment("mask", {"model.causal": False}, by_place=True),
+        Experiment("axis", {"model.softmax_over": "queries"}, by_place=True),
         Experiment(
             # One wide head whose weights begin wide, as in the lecture: only then is there something to divide.
             "scaling",
@@ -104,8 +110,18 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("start", {"model.init_std": 1.0}),
         Experiment("rate", {"train.learning_rate": 0.18, "train.min_learning_rate": 0.018}),  # 30 times the healthy
         Experiment("tiny", spoil=only_the_beginning, choices={"size": 500}),
-        Experiment("planted", spoil=with_planted, choices={"phrase": PHRASE, "times": 1000}),
-        Experiment("letter", spoil=without_letter, choices={"letter": "e"}),
+        Experiment(
+            "planted",
+            spoil=with_planted,
+            choices={"phrase": PHRASE, "times": 1000},
+            measure=lambda model, twins: recitation(model, twins.tokenizer, twins.choices["phrase"]),
+        ),
+        Experiment(
+            "letter",
+            spoil=without_letter,
+            choices={"letter": "e"},
+            measure=lambda model, twins: loss_on_letter(model, twins.tokenizer, twins.val_ids, twins.choices["letter"]),
+        ),
     )
 }
 

@@ -16,15 +16,14 @@ from core.inspection.attention import attention_patterns
 from core.inspection.copying import longest_matches
 from core.inspection.losses import window_losses
 from core.inspection.progress import Progress
-from core.inspection.recording import read
 from core.lessons.experiments import Twins
+from core.lessons.measures import WINDOWS
 from core.model import GPT
 from core.text.batches import fixed_windows
 from core.text.tokenizer import CharTokenizer
 from core.threads import one_thread
 from core.training.trainer import Trainer
 
-WINDOWS = 600  # pieces that both are measured on at the end
 SAMPLE = 240  # characters written by each
 _PIECE = 5  # steps between two looks at the clock
 _STUCK = 0.4  # share of one character from which a text says nothing any more
@@ -98,7 +97,7 @@ def train_twins(twins: Twins) -> Iterator[Progress[Outcome]]:
         text = twins.healthy_text if course is outcome.healthy else twins.broken_text
         with one_thread():
             if _measure_at_the_end(trainer, course, twins, text):
-                course.extra = _measure_extra(trainer.model, twins)
+                course.extra = twins.experiment.measure(trainer.model, twins)
         outcome.complete = number == 2
         yield Progress(steps + number, total, outcome)
 
@@ -137,14 +136,6 @@ def _measure_at_the_end(trainer: Trainer, course: Course, twins: Twins, text: st
     course.words = share_of_words(course.sample, twins.healthy_text)
     course.copied = longest_copy(course.sample, text)
     return True
-
-
-def _measure_extra(model: GPT, twins: Twins) -> Mapping[str, float | str]:
-    if twins.experiment.name == "planted":
-        return recitation(model, twins.tokenizer, twins.choices["phrase"])
-    if twins.experiment.name == "letter":
-        return loss_on_letter(model, twins.tokenizer, twins.val_ids, twins.choices["letter"])
-    return {}
 
 
 def write(model: GPT, tokenizer: CharTokenizer, prompt: str, length: int = SAMPLE) -> str:
@@ -187,34 +178,3 @@ def kind_of_sample(course: Course, healthy: Course) -> str:
     if course.copied >= max(_COPIED, 2 * healthy.copied):
         return "copied"
     return "words" if course.words >= 0.75 * healthy.words else "rubbish"
-
-
-def recitation(model: GPT, tokenizer: CharTokenizer, phrase: str) -> dict[str, float | str]:
-    """Has the model learned the phrase by heart? Given its first third, how well it knows the rest.
-
-    Returns `phrase`, nats a character on the rest, `likely`, the probability of the whole rest, and `goes_on`: what
-    the model itself takes for likeliest, as many characters.
-    """
-    ids = tokenizer.encode("\n" + phrase)[-model.block_size - 1 :]
-    given = max(1, len(ids) // 3)
-    losses = window_losses(model, torch.tensor([ids]))[0, given - 1 :]  # (R,)
-    how = GenerationConfig(max_new_tokens=len(ids) - given, temperature=0.0)
-    goes_on = tokenizer.decode(token.id for token in generate(model, ids[:given], how, alternatives=0))
-    return {"phrase": float(losses.mean()), "likely": float(torch.exp(-losses.sum())), "goes_on": goes_on}
-
-
-def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
-    """Nats on one letter, small or capital, and on all others; and `expected`: how likely the letter is held overall.
-
-    All on text kept aside, in which the letter stands as it always did.
-    """
-    windows = fixed_windows(val_ids, model.block_size, WINDOWS)
-    wanted = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
-    is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(wanted))))  # (N, T)
-    losses = window_losses(model, windows)  # (N, T)
-    belief = read(model, windows[:, :-1]).softmax(dim=-1)[..., sorted(set(wanted))].sum(dim=-1)  # (N, T)
-    return {
-        "on_letter": float(losses[is_letter].mean()),
-        "on_others": float(losses[~is_letter].mean()),
-        "expected": float(belief.mean()),
-    }

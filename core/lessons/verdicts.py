@@ -5,6 +5,7 @@ from math import exp, isfinite, log
 from typing import Any
 
 from core.lessons.experiments import Twins
+from core.lessons.measures import Share
 from core.lessons.prose import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.twins import Outcome
 from core.text.display import plain
@@ -12,7 +13,6 @@ from core.text.ngrams import Baselines, count_baselines
 from core.words import percent
 
 SAME = 0.05  # nats: closer than that, two curves end at the same height
-_SHARES = ("likely", "expected")  # of what only some experiments measure
 
 
 def verdict(outcome: Outcome) -> str:
@@ -91,7 +91,7 @@ def numbers_of(
             f"{name}_best_step": f"{course.steps[best]:,}",
         }
         for extra, value in course.extra.items():
-            found[f"{name}_{extra}"] = percent(value) if extra in _SHARES else _shown(value)
+            found[f"{name}_{extra}"] = percent(value) if isinstance(value, Share) else _shown(value)
     return found
 
 

@@ -35,7 +35,6 @@ from explorer.ui import card, chart, current_palette
 STEPS_OF_TRAINING = (50, 200, 400, 800)
 CURVES = ("healthy_lower", "broken_lower", "same_height")
 KINDS = ("words", "rubbish", "stuck", "copied")
-_LEAKS = ("mask", "axis")  # where it matters at which place of the window a character stands
 _SIZES = (300, 500, 1000, 3000, 10_000, 30_000)
 _TIMES = (1, 10, 30, 100, 300, 1000)
 
@@ -124,7 +123,7 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     with card(shared(lab, "explained"), key="lesson_explained"):
         for part in explanation(experiment.name, outcome, numbers, lab.language):
             st.markdown(lab.tell(part, **numbers), width=820)
-        if experiment.name in _LEAKS:
+        if experiment.by_place:
             chart(
                 by_place_figure(outcome.healthy.by_place, outcome.broken.by_place, _names(lab), current_palette()),
                 key="break_places",

@@ -16,12 +16,11 @@ from core.lessons.experiments import (
     with_planted,
     without_letter,
 )
+from core.lessons.measures import loss_on_letter, recitation
 from core.lessons.twins import (
     Course,
     kind_of_sample,
     longest_copy,
-    loss_on_letter,
-    recitation,
     share_of_words,
     shuffled,
     train_twins,
