@@ -130,7 +130,7 @@ def _watch(found: Job, what: str, name: str, meanwhile: Callable[[Any], None] | 
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = f"{found.share:.0%}" if found.begun else say("waits for what others have asked for")
+        share = f"{found.share:.0%}" if found.begun else say("waits for what was asked for before")
         st.progress(found.share, text=f"{what} ({share})")
         st.button(say("Stop"), key=name, on_click=found.stop)
     if meanwhile:

@@ -30,6 +30,7 @@ _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in
 _BESIDE, _BESIDE_STEP = "with", "with_step"
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
+_STUDENT = "student"  # in the session, as all further ones
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
 
 
@@ -196,9 +197,16 @@ def lesson_on_view() -> tuple[str | None, str | None]:
 
 
 def view_lesson(lesson: str | None, step: str | None = None) -> None:
-    """Put a lesson's step into the address, or take it out. What a teacher chose for another step goes with it."""
-    if lesson_on_view() != (lesson, step):
-        _address({_LESSON: lesson, _LESSON_STEP: step, _SET: None, _HIDE: None})
+    """Put a lesson's step into the address, or take it out. What a teacher's link chose for it comes back with it."""
+    here = lesson_on_view()
+    if here != (lesson, step):
+        remember(_handed_out(*here), {name: st.query_params.get(name) for name in (_SET, _HIDE)})
+        chosen = recall(_handed_out(lesson, step), dict.fromkeys((_SET, _HIDE)))
+        _address({_LESSON: lesson, _LESSON_STEP: step, **chosen})
+
+
+def _handed_out(lesson: str | None, step: str | None) -> str:
+    return f"link-{lesson}-{step}"
 
 
 def lesson_values() -> dict[str, str]:
@@ -209,7 +217,15 @@ def lesson_values() -> dict[str, str]:
 
 def hidden_controls() -> set[str]:
     """The names of the controls that a teacher's link hides."""
-    return set(filter(None, (st.query_params.get(_HIDE) or "").split(";")))
+    hidden = set(filter(None, (st.query_params.get(_HIDE) or "").split(";")))
+    if hidden:
+        remember(_STUDENT, True)
+    return hidden
+
+
+def is_student() -> bool:
+    """Whether this visitor came by a link that hides something, at any step."""
+    return bool(hidden_controls()) or recall(_STUDENT, False)
 
 
 def lesson_query(

@@ -34,6 +34,7 @@ class Passage(NamedTuple):
     start: int  # its place in the whole text
     before: str
     hidden: str
+    after: str = ""  # what nobody was asked to guess any more
 
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
@@ -112,7 +113,8 @@ class Game:
 
     def stop(self) -> Self:
         """End here: the passage is as long as what was guessed."""
-        return replace(self, passage=self.passage._replace(hidden=self.found), wrong=())
+        rest = self.passage.hidden[len(self.found) :]
+        return replace(self, passage=self.passage._replace(hidden=self.found, after=rest), wrong=())
 
 
 class Bounds(NamedTuple):

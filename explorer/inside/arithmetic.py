@@ -21,6 +21,7 @@ from explorer.units import worded
 
 PICTURE, QUERY, KEY = "inspect_over", "cell_query", "cell_key"
 PICTURES = (later("This head"), later("Mean of its layer"), later("Maximum of its layer"), later("Rollout"))
+_FEW = 3  # looks at a letter, at least, to speak of an average
 _PICTURES_MORE = later(
     "**This head** is the one chosen above. The **mean** over all heads of its layer tells where the layer looks on "
     "the whole, the **maximum** where at least one of its heads does. **Rollout** (Abnar and Zuidema 2020) follows "
@@ -102,7 +103,8 @@ def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bo
     others = ~np.eye(length, dtype=bool)
     seeing = np.maximum((others & (pattern > 0)).sum(axis=0), 1)
     means = np.where(others, pattern, 0).sum(axis=0) / seeing
-    best = int(means[:-1].argmax())
+    often = max(1, length - _FEW)
+    best = int(means[:often].argmax())
     return say(
         "In {picture}, others look most at '{letter}' (letter {number}): on average with {share} of their attention.",
         picture=words, letter=shown[best], number=best + 1, share=percent(float(means[best])),

@@ -2,11 +2,15 @@
 
 import streamlit as st
 
+from core.errors import ExplorerError
 from core.lessons.prose import word
 from core.text.corpora import Corpus, catalogue
 from explorer import service, state
+from explorer.lessons.lab import Material, material
+from explorer.ui import show_error
 
 _KEY = "lesson-text"
+_AT_HAND = "python"  # on every machine, as Python's own library is
 
 
 def choose_text(language: str) -> Corpus:
@@ -22,3 +26,13 @@ def choose_text(language: str) -> Corpus:
         )  # fmt: skip
     state.remember(_KEY, chosen)
     return corpora[chosen]
+
+
+def read_text(corpus: Corpus) -> tuple[Corpus, Material]:
+    """What lessons read of a text; where it cannot be had that is said, and they go on with one that always can."""
+    try:
+        return corpus, material(corpus.name, service.home())
+    except ExplorerError as error:
+        show_error(error)
+    known = {corpus.name: corpus for corpus in catalogue(service.home())}
+    return known[_AT_HAND], material(_AT_HAND, service.home())

@@ -87,7 +87,7 @@ def _fill_head(lab: Lab, names: list[str], head: Head) -> None:
     head.title.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}")
     with head.links:
         st.button(lab.word("all_lessons"), type="tertiary", key="lesson_all", on_click=state.view_lesson, args=(None,))
-        if not state.hidden_controls():  # a student's page: what a teacher has hidden is not handed out again
+        if not state.is_student():  # what a teacher has hidden is not handed out again
             class_link(lab)
     with head.path:
         clicked = lesson_path(

@@ -154,12 +154,14 @@ def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
     assert again.text_input[0].value == "Zoë; & co?"
 
 
-def test_the_way_on_and_back_leaves_the_teachers_values_behind(open_step):
-    app = open_step("batch", set="pieces:2", hide="block")
+def test_the_way_on_leaves_the_teachers_values_behind_and_the_way_back_finds_them(open_step):
+    handed_out = {"set": "pieces:2", "hide": "block"}
+    app = open_step("batch", **handed_out)
     app.button(key="lesson_next").click().run()
     assert app.query_params == {"lesson": "bigram", "step": "table"}
+    assert not app.get("popover")  # a student hands nothing out
     app.button(key="lesson_back").click().run()
-    assert app.query_params == {"lesson": "bigram", "step": "batch"}
+    assert app.query_params == {"lesson": "bigram", "step": "batch"} | handed_out
     assert not app.exception
 
 
@@ -191,6 +193,7 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
     corpus = save_text("".join(map(chr, range(0x4E00, 0x4E00 + 600))) * 3, "Characters", explorer_home)
     app = open_step("table", set=f"text:{corpus.name}")
     assert "600 different characters" in said(app) and app.selectbox(key="lesson-text").options
+    assert app.header and app.get("plotly_chart")  # it goes on with another text
 
 
 def test_a_step_that_does_not_exist_is_the_first(open_step):

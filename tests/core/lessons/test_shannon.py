@@ -53,7 +53,9 @@ def test_a_letter_given_up_counts_as_sought_blindly():
 
 
 def test_stopping_keeps_what_was_guessed():
-    game = played("to").stop()
+    whole = played("to")
+    game = whole.stop()
+    assert game.passage.hidden + game.passage.after == whole.passage.hidden  # what it was is told in the end
     assert game.done and game.passage.hidden == "to" and game.guess("x") is game and game.give_up_letter() is game
 
 
