@@ -113,11 +113,27 @@ def _pick_preset(config: RunConfig) -> RunConfig:
 
 
 def _take_preset() -> None:
-    """Every setting as the preset has it; only the text stays the chosen one."""
+    """Every setting as the preset has it; only the text stays the chosen one.
+
+    Not where the draft has that preset already: a request that was on its way when Start was pressed comes after it,
+    and to Streamlit, which has forgotten the widgets of the page that was left, this one looks newly chosen. Taking it
+    would lead away from the run that has just begun.
+    """
+    chosen = st.session_state["preset"]
+    if _drafted() == chosen:
+        return
     corpus = st.session_state.get("corpus")
     forget_inputs()
-    config = preset(st.session_state["preset"])
+    config = preset(chosen)
     keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
+
+
+def _drafted() -> str | None:
+    """The preset that the draft has now; None where the address asks for what cannot be."""
+    try:
+        return draft().preset
+    except ConfigError:
+        return None
 
 
 def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
