@@ -8,6 +8,7 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 
 import json
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -30,6 +31,7 @@ _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in
 _BESIDE, _BESIDE_STEP = "with", "with_step"
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
+_BEGUN, _LATE = "begun", 8.0  # seconds that a request may be on its way
 _STUDENT = "student"  # in the session, as all further ones
 _DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
 
@@ -58,6 +60,22 @@ def view_run(run_id: str | None) -> None:
     """Put a run into the address, or take it out."""
     draft = dict.fromkeys((_PRESET, _SET, _FORK, _STEP)) if run_id else {}  # that this run began as
     _address({_RUN: run_id or None, **draft})
+
+
+def begin_run(run_id: str) -> None:
+    """Put a run that was started just now into the address, in place of its draft."""
+    st.session_state[_BEGUN] = (run_id, st.query_params.to_dict(), time.monotonic())
+    view_run(run_id)
+
+
+def stay_with_begun_run() -> None:
+    """A request that was on its way when a run was started still has the draft's address: the run stays on view.
+
+    Such are a second click, and the look at a trial that the page that was left takes twice a second.
+    """
+    run_id, left, begun = st.session_state.get(_BEGUN, (None, None, 0.0))
+    if run_id and st.query_params.to_dict() == left and time.monotonic() - begun < _LATE:
+        view_run(run_id)
 
 
 def step_on_view() -> int | None:

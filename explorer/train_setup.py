@@ -24,13 +24,13 @@ from explorer.fork_cards import Parent, draw_beginning, parent_asked
 from explorer.forms import forget_inputs, setting_inputs, widget_key
 from explorer.language import later, say
 from explorer.state import (
+    begin_run,
     draft,
     keep_draft,
     notify,
     take_notice,
     ticket,
     use_ticket,
-    view_run,
     write_draft,
 )
 from explorer.trials import train, tried
@@ -258,7 +258,7 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     except ExplorerError as error:
         notify(str(error))
         return
-    view_run(folder.id)
+    begin_run(folder.id)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

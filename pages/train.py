@@ -2,11 +2,12 @@
 
 from explorer import service
 from explorer.components.to_top import to_top
-from explorer.state import fork_asked, run_on_view
+from explorer.state import fork_asked, run_on_view, stay_with_begun_run
 from explorer.train_board import draw_board
 from explorer.train_setup import draw_setup
 from explorer.train_still import draw_still_board
 
+stay_with_begun_run()
 run_id = run_on_view()
 if run_id is None:
     draw_setup()

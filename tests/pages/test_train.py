@@ -214,3 +214,15 @@ def test_a_damaged_run_says_what_is_wrong(app, damaged_run):
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
+
+
+def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(app):
+    app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})
+    app.run()
+    app.button(key="train_start").click().run()
+    run_id = app.query_params["run"]
+    app.query_params.clear()
+    app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})  # as the browser still had it
+    app.run()
+    assert not app.exception and app.query_params["run"] == run_id
+    assert "train_start" not in keys_of_buttons(app)
