@@ -76,6 +76,9 @@ def stay_with_begun_run() -> None:
     run_id, left, begun = st.session_state.get(_BEGUN, (None, None, 0.0))
     if run_id and st.query_params.to_dict() == left and time.monotonic() - begun < _LATE:
         view_run(run_id)
+    elif run_id and run_on_view() == run_id and recall(_BEGUN) == run_id:
+        st.session_state.pop(_BEGUN)  # the browser has the run's address now: who goes back from it means to
+    remember(_BEGUN, run_id)
 
 
 def step_on_view() -> int | None:
