@@ -3,6 +3,11 @@
 import math
 from typing import Any
 
+CHOICES = {
+    "among": "like choosing among {count} {unit}",
+    "lost": "hopelessly lost among {unit}",
+}
+
 
 def memory_in_words(bytes: int) -> str:
     """`23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes, as systems count memory; one decimal below ten."""
@@ -42,8 +47,14 @@ def duration_in_words(seconds: float) -> str:
 
 def loss_in_words(loss: float, unit: str = "letters") -> str:
     """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
+    told, count = loss_as_choice(loss)
+    return told.format(count=count, unit=unit)
+
+
+def loss_as_choice(loss: float) -> tuple[str, str]:
+    """The one of CHOICES that says a loss in nats, and the count that it asks for."""
     choices = math.exp(min(loss, 700.0))
-    return f"like choosing among {choices:,.1f} {unit}" if choices < 1e6 else f"hopelessly lost among {unit}"
+    return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
 
 
 def number(value: Any) -> str:

@@ -31,9 +31,11 @@ _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in
 _BESIDE, _BESIDE_STEP = "with", "with_step"
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
-_BEGUN, _LATE = "begun", 8.0  # seconds that a request may be on its way
-_STUDENT = "student"  # in the session, as all further ones
-_DRAFT, _USED, _TICKET, _NOTICE, _PAGE = "draft_config", "used_tickets", "tickets", "notice", "page-"  # in the session
+# In the session:
+_DRAFT, _BEGUN, _USED, _TICKET, _NOTICE = "draft_config", "begun_run", "used_tickets", "tickets", "notice"
+_STUDENT, _PAGE = "student", "page-"
+
+_LATE = 8.0  # seconds that a request may be on its way
 
 
 class PassageAsked(NamedTuple):
@@ -42,6 +44,15 @@ class PassageAsked(NamedTuple):
     text: str | None
     number: int | None
     letters: int | None
+
+
+class _Begun(NamedTuple):
+    """A run that was started in this session, for as long as the browser may not know of it."""
+
+    run_id: str
+    left: dict[str, str]  # the address of its draft
+    at: float  # seconds of the monotonic clock
+    drawn: bool = False
 
 
 class ForkFrom(NamedTuple):
@@ -64,21 +75,25 @@ def view_run(run_id: str | None) -> None:
 
 def begin_run(run_id: str) -> None:
     """Put a run that was started just now into the address, in place of its draft."""
-    st.session_state[_BEGUN] = (run_id, st.query_params.to_dict(), time.monotonic())
+    st.session_state[_BEGUN] = _Begun(run_id, st.query_params.to_dict(), time.monotonic())
     view_run(run_id)
 
 
 def stay_with_begun_run() -> None:
     """A request that was on its way when a run was started still has the draft's address: the run stays on view.
 
-    Such are a second click, and the look at a trial that the page that was left takes twice a second.
+    Such are a second click, and the look at a trial that the page that was left takes twice a second. Once the browser
+    has come with the run's address, whoever goes back to the draft means to.
     """
-    run_id, left, begun = st.session_state.get(_BEGUN, (None, None, 0.0))
-    if run_id and st.query_params.to_dict() == left and time.monotonic() - begun < _LATE:
-        view_run(run_id)
-    elif run_id and run_on_view() == run_id and recall(_BEGUN) == run_id:
-        st.session_state.pop(_BEGUN)  # the browser has the run's address now: who goes back from it means to
-    remember(_BEGUN, run_id)
+    begun = st.session_state.get(_BEGUN)
+    if begun is None:
+        return
+    if st.query_params.to_dict() == begun.left and time.monotonic() - begun.at < _LATE:
+        view_run(begun.run_id)
+    elif begun.drawn:
+        del st.session_state[_BEGUN]
+    else:  # the very request that started it
+        st.session_state[_BEGUN] = begun._replace(drawn=True)
 
 
 def step_on_view() -> int | None:

@@ -1,6 +1,5 @@
 """Runs and numbers in words, the same on every page, in the language on view."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,7 @@ from core.lessons.prose import ENGLISH
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
-from core.words import memory_in_words
+from core.words import loss_as_choice, memory_in_words
 from core.words import number as english_number
 from explorer.language import language, later, say
 
@@ -88,15 +87,13 @@ def _part(name: str) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters") -> str:
-    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity).
+    """As `core.words.loss_in_words`, in the language on view.
 
     Args:
         unit: what is chosen among, in English.
     """
-    choices = math.exp(min(loss, 700.0))
-    if choices < 1e6:
-        return say("like choosing among {count} {unit}", count=f"{choices:,.1f}", unit=say(unit))
-    return say("hopelessly lost among {unit}", unit=say(unit))
+    told, count = loss_as_choice(loss)
+    return say(told, count=count, unit=say(unit))
 
 
 def number(value: Any) -> str:

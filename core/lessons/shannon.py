@@ -36,6 +36,10 @@ class Passage(NamedTuple):
     hidden: str
     after: str = ""  # what nobody was asked to guess any more
 
+    @property
+    def whole(self) -> str:
+        return self.before + self.hidden + self.after
+
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
     """The passage of that number, the same for everybody: drawn by lot from the end of the text that is kept aside.

@@ -45,7 +45,7 @@ class Played(NamedTuple):
 def draw_result(name: str, game: Game) -> None:
     """What it was, who knew it best, and how guesses become bits."""
     with card(tell("passage"), key="play_passage"):
-        st.code("".join(game.passage[1:]), language=None, wrap_lines=True)
+        st.code(game.passage.whole, language=None, wrap_lines=True)
         st.button(tell("again"), icon=":material/replay:", key="play_again", on_click=forget)
     if not game.guesses:
         st.info(tell("nothing"))

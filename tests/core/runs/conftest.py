@@ -1,13 +1,15 @@
 """A home with a text of its own, and the smallest model there is, so that runs take a moment."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from core.config import RunConfig
 from core.runs.folder import RunFolder
+from core.runs.records import Status
+from core.runs.supervisor import Supervisor
 from core.text.own_text import save_text
 
 TEXT = "\n".join(f"{n} bottles of beer on the wall, take {n % 7} down, pass {n % 3} around." for n in range(99, 0, -1))
@@ -51,9 +53,24 @@ def run(home: Path, config: RunConfig) -> RunFolder:
     return RunFolder.create(home, config)
 
 
+@pytest.fixture
+def idle(home) -> Iterator[Supervisor]:
+    """One that may never start a worker."""
+    supervisor = Supervisor(home, slots=0)
+    yield supervisor
+    supervisor.close()
+
+
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
     """Wait until a condition holds; the time is for a machine that does much else."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"waited {seconds} s in vain for {what}"
         time.sleep(0.02)
+
+
+def wait_for_state(run: RunFolder, state: str) -> Status:
+    wait_for(lambda: run.status().state in (state, "failed"), f"{run.name} to be {state}")
+    status = run.status()
+    assert status.state == state, status.reason
+    return status

@@ -1,0 +1,175 @@
+"""Who waits, whose turn it is and who holds a slot: what a supervisor settles without a worker that trains."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from core.errors import ConfigError, RunError
+from core.runs.folder import RunFolder
+from core.runs.processes import this_process
+from core.runs.queue import Queue
+from core.runs.records import Status
+from core.runs.supervisor import Supervisor
+from tests.core.runs.conftest import wait_for_state
+
+
+def test_two_clicks_queue_one_run(idle, run):
+    idle.submit(run)
+    idle.submit(run)
+    assert idle.waiting() == [run.id]
+    idle.stop(run)
+    assert idle.waiting() == []
+    idle.submit(run)  # stopped meanwhile: an old click changes nothing
+    assert idle.waiting() == []
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    assert run.status().state == "queued"
+
+
+def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, home, config, run):
+    other = RunFolder.create(home, config)
+    idle.submit(run)
+    idle.submit(other)
+    idle.pause(run)
+    assert run.status().state == "paused"
+    assert idle.waiting() == [other.id]
+    idle.resume(run)
+    assert idle.waiting() == [other.id, run.id]
+
+
+def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
+    run.write_status(Status(state="paused", step=3, steps=12))
+    idle.step(run)
+    assert idle.waiting() == [run.id]
+    idle.pause(run)
+    assert (run.status().state, idle.waiting(), run.waiting_commands()) == ("paused", [], [])
+    run.write_status(Status(state="paused", step=3, steps=12, pid=os.getpid(), pid_started=this_process().started))
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    idle.pause(run)
+    assert idle.waiting() == []
+
+
+def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
+    run.write_status(Status(state="paused", step=3, steps=12))
+    run.send("stop")  # meant for the process that has left
+    idle.step(run)
+    assert idle.waiting() == [run.id]
+    assert [command.name for command in run.take_commands()] == ["step"]
+
+
+def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
+    with pytest.raises(RunError, match="queued"):
+        idle.step(run)
+    run.write_status(Status(state="finished", step=12, steps=12))
+    with pytest.raises(RunError, match="nothing to resume"):
+        idle.resume(run)
+    with pytest.raises(RunError, match="has ended"):
+        idle.pause(run)
+    idle.stop(run)
+    assert run.status().state == "finished"
+
+
+def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle, home, run):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    owner = f"{process.pid}:1.0"
+    process.wait()
+    idle.submit(run)
+    assert Queue(home).claim(owner) == run.id
+    idle.check()
+    assert idle.waiting() == [run.id]
+    Queue(home).claim(owner)
+    run.delete()
+    idle.check()
+    assert idle.queue.active() == []
+
+
+def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(home, run, monkeypatch):
+    monkeypatch.setattr("core.runs.supervisor.LOST_SECONDS", -1.0)
+    supervisor = Supervisor(home, slots=0)
+    supervisor.start()
+    assert supervisor.waiting() == [run.id]
+    supervisor.close()
+
+
+def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(home, config, run, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(home / "no python here"))
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()  # nor can one stand by
+    supervisor.submit(run)
+    assert run.status().state == "failed"
+    assert "No worker could be started" in run.status().reason
+    assert supervisor.queue.active() == []
+    monkeypatch.undo()
+    other = RunFolder.create(home, config)
+    supervisor.submit(other)
+    wait_for_state(other, "finished")
+    supervisor.close()
+
+
+def test_a_standby_that_cannot_be_told_fails_the_run_with_a_sentence(home, run):
+    supervisor = Supervisor(home, slots=1)
+    supervisor.start()
+    run.log_path.mkdir()  # where the worker's output would go
+    supervisor._crew.close()  # so that a new worker is needed
+    supervisor.submit(run)
+    assert "Is a directory" in run.status().reason
+    assert supervisor.queue.active() == []
+    supervisor.close()
+
+
+def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, home):
+    folder = home / "runs"
+    folder.rename(home / "elsewhere")
+    with pytest.raises(RunError, match="cannot be looked after"):
+        idle.submit(run)
+    (home / "elsewhere").rename(folder)
+
+
+def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, home, run):
+    idle.submit(run)
+    Queue(home).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # ours, and we live
+    run.write_status(Status(state="stopped", step=4, steps=12))
+    idle.resume(run)
+    idle.check()
+    assert idle.waiting() == [run.id]
+
+
+def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(home, run):
+    supervisor = Supervisor(home, slots=1)
+    supervisor.queue.put(run.id)
+    run.write_status(Status(state="running", pid=os.getpid(), pid_started=psutil.Process().create_time()))
+    supervisor.check()
+    assert [claim.id for claim in supervisor.queue.active()] == [run.id]
+    supervisor.close()
+
+
+def test_what_a_crash_left_unfinished_is_swept_at_the_start(home, run):
+    left = [run.path / ".tmp-1-status.json", run.commands / ".tmp-2-x.json", home / "texts" / ".tmp-3-text.txt"]
+    for path in left:
+        path.write_text("{")
+        os.utime(path, (1e9, 1e9))
+    supervisor = Supervisor(home, slots=0)
+    supervisor.start()
+    supervisor.close()
+    assert not any(path.exists() for path in left)
+    assert run.problem is None
+
+
+def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
+    run.write_status(Status(state="finished", step=12, steps=12))
+    with pytest.raises(ConfigError, match="cannot end at step 4"):
+        idle.turn(run, "train.steps", 4)
+    idle.turn(run, "model.dropout", 0.4)
+    with pytest.raises(RunError, match="nothing to resume"):
+        idle.resume(run)
+    idle.turn(run, "train.steps", 20)
+    run.send("pause")  # meant for a process that has gone
+    idle.resume(run)
+    assert idle.waiting() == [run.id]
+    assert [command.args["knob"] for command in run.take_commands()] == ["model.dropout", "train.steps"]
+    with pytest.raises(RunError, match="has not ended"):
+        idle.continue_for(run, 5)
