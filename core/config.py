@@ -33,7 +33,7 @@ class ModelConfig(Config):
         128,
         "Width: how many numbers describe one token inside the model.",
         label="Width",
-        low=8,
+        low=2,
         high=2048,
         step=8,
         unit="numbers a token",

@@ -60,6 +60,14 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
     write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
 
 
+def parse_json(data: str | bytes) -> Any:
+    """Return what a JSON text holds; raises ValueError for any that is damaged, or nested too deeply to be read."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
 
@@ -133,7 +141,7 @@ def cut_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 def parse_row(line: bytes) -> dict[str, Any] | None:
     """The row in a line; None for a torn one and for anything that is no row."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:  # torn, empty or not UTF-8
         return None
     return row if isinstance(row, dict) else None

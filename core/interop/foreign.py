@@ -9,8 +9,11 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, build_model
+from core.training.finite import all_finite
 
-MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
+MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
+_WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+_TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
 
 
 class ForeignModelError(ExplorerError):
@@ -36,6 +39,13 @@ def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> 
     return value
 
 
+def unwrapped(name: str) -> str:
+    """Return a parameter's own name, without what wrappers around the model put before it."""
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
+
+
 def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter that a model of these settings has; takes no memory for them."""
     with torch.device("meta"):
@@ -54,6 +64,26 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
             raise ForeignModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
     if unknown := sorted(set(declared) - set(expected)):
         raise ForeignModelError(f"The file holds a tensor that no GPT-2 has: {unknown[0][:80]!r}.")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raises ForeignModelError naming the first tensor that holds inf or nan, with which no text can be written."""
+    if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
+        raise ForeignModelError(
+            f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
+            "Use a save from before its training diverged."
+        )
+
+
+def without_spare_rows(foreign: ForeignModel, used: int) -> ForeignModel:
+    """Return the model without the rows beyond the first `used` tokens, which only round the vocabulary up.
+
+    The logits of all other tokens stay what they are, and a token without a text can never be sampled.
+    """
+    if not 0 < foreign.vocab_size - used <= MOST_SPARE:
+        return foreign
+    tables = {name: foreign.weights[name][:used].clone() for name in _TABLES if name in foreign.weights}
+    return foreign._replace(vocab_size=used, weights=foreign.weights | tables)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from core.interop.huggingface import CONFIG, WEIGHTS
 from core.words import memory_in_words
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_FILES = [CONFIG, WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]  # nothing that could run
+_FILES = [CONFIG, WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]  # nothing that could run
 _FAILURES = (HTTPError, OSError, HFValidationError, ValueError)  # HTTPError: all that may befall a connection
 _REFUSED = (401, 403, 404)  # to strangers the hub does not tell whether a model exists
 

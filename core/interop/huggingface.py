@@ -15,22 +15,38 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError
+from core.files import parse_json
 from core.interop.foreign import (
-    MOST_TOKENS,
     ForeignModel,
     ForeignModelError,
+    check_finite,
     check_shapes,
     expected_shapes,
+    unwrapped,
     whole_number,
 )
 from core.model import GPT, Bigram
+from core.text.bpe import MOST_TOKENS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _LYING = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # (in, out) there, (out, in) here
 _MASKS = (".attn.bias", ".attn.masked_bias")  # constants that older versions kept among the weights
-# Theirs to ours: gelu_new is the formula with tanh, gelu the exact one.
-_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu", "relu2": "relu2"}
-_FLOATS = ("F32", "F16", "BF16")
+# Ours to theirs, which have several names for one formula; we write the first.
+_ACTIVATIONS = {
+    "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
+    "gelu": ("gelu", "gelu_python"),
+    "relu": ("relu",),
+    "relu2": ("relu2",),
+}
+_FLOATS = ("F64", "F32", "F16", "BF16")
+# What transformers takes where a config leaves a setting out, and the general names that it knows them by.
+_DEFAULTS = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
+_OTHER_NAMES = {
+    "n_positions": ("max_position_embeddings", "n_ctx"),
+    "n_embd": ("hidden_size",),
+    "n_layer": ("num_hidden_layers",),
+    "n_head": ("num_attention_heads",),
+}
 
 
 def read_folder(folder: Path) -> ForeignModel:
@@ -57,12 +73,21 @@ def read_folder(folder: Path) -> ForeignModel:
                     raise ForeignModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
                 shape = tuple(stored.get_shape())
                 declared[our_name] = shape[::-1] if our_name.endswith(_LYING) else shape
-            if config.tie_weights:  # one table, which some files name twice
-                declared.pop("lm_head.weight", None)
+            twice = declared.pop("lm_head.weight", None) if config.tie_weights else None  # the one table's second name
+            if twice and "transformer.wte.weight" not in declared:
+                ours["transformer.wte.weight"], declared["transformer.wte.weight"] = ours.pop("lm_head.weight"), twice
+            elif twice and twice != declared["transformer.wte.weight"]:
+                raise ForeignModelError(f"The tensor lm_head.weight has the shape {twice}, unlike the embeddings.")
             check_shapes(declared, expected_shapes(config, vocab_size))
-            weights = {name: _upright(name, file.get_tensor(ours[name])) for name in declared}
+            weights = {name: _upright(name, file.get_tensor(stored)) for name, stored in ours.items()}
     except (OSError, SafetensorError) as error:
         raise ForeignModelError(f"The file {WEIGHTS} is damaged or no safetensors file: {error}.") from None
+    if config.tie_weights and "lm_head.weight" in weights:
+        if torch.equal(weights["lm_head.weight"], weights["transformer.wte.weight"]):
+            del weights["lm_head.weight"]
+        else:  # two tables, whatever the settings say: transformers uses both
+            config = config.model_copy(update={"tie_weights": False})
+    check_finite(weights)
     return ForeignModel(config, vocab_size, weights, step=0)
 
 
@@ -94,7 +119,7 @@ def check_writable(config: ModelConfig) -> None:
         "a bigram table instead of a transformer": config.kind != "gpt",
         f"the norm {config.norm!r}": config.norm != "layer",
         f"the positions {config.position!r}": config.position != "learned",
-        f"the activation {config.activation!r}": config.activation not in _ACTIVATIONS.values(),
+        f"the activation {config.activation!r}": config.activation not in _ACTIVATIONS,
         "no causal mask": not config.causal,
         "its softmax over queries": config.softmax_over != "keys",
         "no residual connections": not config.residual,
@@ -108,27 +133,41 @@ def check_writable(config: ModelConfig) -> None:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_bytes())
+        settings = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise ForeignModelError(f"There is no {CONFIG} in {path.parent.name}, so this is no model's folder.") from None
     except (OSError, ValueError):
         raise ForeignModelError(f"The file {CONFIG} cannot be read: it is damaged or not JSON.") from None
-    if not isinstance(settings, dict) or settings.get("model_type") != "gpt2":
-        kind = settings.get("model_type") if isinstance(settings, dict) else None
+    kind = _kind(settings) if isinstance(settings, dict) else None
+    if kind != "gpt2":
         raise ForeignModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only GPT-2 can be opened here.")
-    return settings
+    given = {name: [settings[other] for other in others if other in settings] for name, others in _OTHER_NAMES.items()}
+    return _DEFAULTS | {name: values[0] for name, values in given.items() if values} | settings
+
+
+def _kind(settings: dict[str, Any]) -> Any:
+    """The kind of model, which configs that were written by hand tell by their class or their settings only."""
+    if "model_type" in settings:
+        return settings["model_type"]
+    classes = settings.get("architectures")
+    if isinstance(classes, list) and classes:
+        return "gpt2" if str(classes[0]).startswith("GPT2") else classes[0]
+    return "gpt2" if "n_embd" in settings and "n_head" in settings else None
 
 
 def _our_config(settings: dict[str, Any]) -> tuple[ModelConfig, int]:
-    width = whole_number(settings, "n_embd", 8, 2048)
+    width = whole_number(settings, "n_embd", 2, 2048)
     inner = settings.get("n_inner")
     activation = settings.get("activation_function", "gelu_new")
     if inner not in (None, 4 * width):
         raise ForeignModelError(
             f"Its feed-forward layers are {str(inner)[:40]} wide; only four times n_embd is known here."
         )
-    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
-        raise ForeignModelError(f"Its activation {str(activation)[:40]!r} is not known here.")
+    activations = {name: ours for ours, names in _ACTIVATIONS.items() for name in names}
+    if not isinstance(activation, str) or activation not in activations:
+        raise ForeignModelError(
+            f"Its activation {str(activation)[:40]!r} is not supported. Supported are {', '.join(activations)}."
+        )
     if settings.get("scale_attn_by_inverse_layer_idx"):
         raise ForeignModelError("It scales attention by the layer's number, which is not known here.")
     if settings.get("layer_norm_epsilon", 1e-5) != 1e-5:
@@ -141,7 +180,7 @@ def _our_config(settings: dict[str, Any]) -> tuple[ModelConfig, int]:
                 "n_embd": width,
                 "block_size": whole_number(settings, "n_positions", 2, 2048),
                 "bias": True,
-                "activation": _ACTIVATIONS[activation],
+                "activation": activations[activation],
                 "tie_weights": bool(settings.get("tie_word_embeddings", True)),
                 "attention_scale": bool(settings.get("scale_attn_weights", True)),
             }
@@ -154,7 +193,6 @@ def _our_config(settings: dict[str, Any]) -> tuple[ModelConfig, int]:
 def _their_settings(model: GPT | Bigram) -> dict[str, Any]:
     config = model.config
     check_writable(config)
-    theirs = {ours: name for name, ours in _ACTIVATIONS.items()}
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -163,7 +201,7 @@ def _their_settings(model: GPT | Bigram) -> dict[str, Any]:
         "n_embd": config.n_embd,
         "n_layer": config.n_layer,
         "n_head": config.n_head,
-        "activation_function": theirs[config.activation],
+        "activation_function": _ACTIVATIONS[config.activation][0],
         "layer_norm_epsilon": 1e-5,
         "initializer_range": config.init_std,
         "scale_attn_weights": config.attention_scale,
@@ -177,7 +215,8 @@ def _their_settings(model: GPT | Bigram) -> dict[str, Any]:
 
 
 def _our_name(name: str) -> str:
-    """Some files, GPT-2's own among them, leave the first word out."""
+    """The name without wrappers; some files, GPT-2's own among them, leave the first word out."""
+    name = unwrapped(name)
     return name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"
 
 

@@ -4,26 +4,31 @@ The file is a pickle, which can run programs when it is loaded. So it is read by
 knows tensors and plain values only, and every size that it declares is checked before it is used.
 """
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError
 from core.interop.foreign import (
-    MOST_TOKENS,
     ForeignModel,
     ForeignModelError,
+    check_finite,
     check_shapes,
     expected_shapes,
+    unwrapped,
     whole_number,
 )
 from core.model import GPT, Bigram
+from core.text.bpe import MOST_TOKENS
 
-_COMPILED = "_orig_mod."  # what torch.compile puts before every name
+_MOST_STEPS = 10**9
+_NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
 def read_checkpoint(path: Path) -> ForeignModel:
@@ -37,12 +42,13 @@ def read_checkpoint(path: Path) -> ForeignModel:
     if not isinstance(settings, dict) or not isinstance(stored, dict):
         raise ForeignModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
     vocab_size = whole_number(settings, "vocab_size", 2, MOST_TOKENS)
+    step = 0 if found.get("iter_num") is None else whole_number(found, "iter_num", 0, _MOST_STEPS)
     try:
         config = ModelConfig.parse(
             {
                 "n_layer": whole_number(settings, "n_layer", 1, 48),
                 "n_head": whole_number(settings, "n_head", 1, 64),
-                "n_embd": whole_number(settings, "n_embd", 8, 2048),
+                "n_embd": whole_number(settings, "n_embd", 2, 2048),
                 "block_size": whole_number(settings, "block_size", 2, 2048),
                 "bias": bool(settings.get("bias", True)),
                 "activation": "gelu",
@@ -54,16 +60,21 @@ def read_checkpoint(path: Path) -> ForeignModel:
     for name, tensor in stored.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ForeignModelError("Among its weights is something that is no tensor.")
-        weights[name.removeprefix(_COMPILED)] = tensor
+        weights[unwrapped(name)] = tensor
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # masks
-    weights.pop("lm_head.weight", None)  # the table of embeddings by its second name
+    head = weights.pop("lm_head.weight", None)  # the table of embeddings by its second name
+    if head is not None:
+        table = weights.setdefault("transformer.wte.weight", head)
+        if head.shape == (vocab_size, config.n_embd) == table.shape and not torch.equal(head, table):
+            config = config.model_copy(update={"tie_weights": False})
+            weights["lm_head.weight"] = head
     check_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()}, expected_shapes(config, vocab_size))
     for name, tensor in weights.items():
         if not tensor.is_floating_point() or tensor.is_sparse or not tensor.is_contiguous():
             raise ForeignModelError(f"The tensor {name} is not a plain table of numbers with a point.")
-    step = found.get("iter_num")
     weights = {name: tensor.float() for name, tensor in weights.items()}
-    return ForeignModel(config, vocab_size, weights, step if isinstance(step, int) and step >= 0 else 0)
+    check_finite(weights)
+    return ForeignModel(config, vocab_size, weights, step)
 
 
 def write_checkpoint(path: Path, model: GPT | Bigram, step: int = 0, val_loss: float | None = None) -> None:
@@ -106,6 +117,29 @@ def check_writable(config: ModelConfig) -> None:
     if config != plain:
         names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
         raise ForeignModelError(f"nanoGPT's model cannot be set to this one's {' and '.join(names)}.")
+
+
+class _NumberKind:
+    """Stands in for numpy's dtype while a checkpoint is read: nothing of numpy's is called with what a file says."""
+
+    def __init__(self, code: str, *_: object):
+        self.code = code
+
+    def __setstate__(self, state: object) -> None:
+        """Pass over what numpy would set: the byte order that all machines with PyTorch have."""
+
+
+def _number(kind: _NumberKind, data: bytes) -> float | int:
+    if not isinstance(kind, _NumberKind) or not isinstance(kind.code, str) or not _NUMBER.fullmatch(kind.code):
+        raise ValueError("a number of numpy's of an unknown kind")
+    return np.frombuffer(data, kind.code, count=1)[0].item()
+
+
+# Single numbers as numpy 1 and numpy 2 pickle them: an average of losses easily is one (`np.mean` while evaluating).
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+torch.serialization.add_safe_globals(
+    [(_NumberKind, "numpy.dtype"), *((_number, f"{name}.scalar") for name in _MODULES)]
+)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The tokenizer that belongs to somebody's model: beside it in its folder, or the characters of the text it read."""
 
-import json
 from pathlib import Path
 
 from core.errors import TextError
+from core.files import parse_json
 from core.interop.foreign import ForeignModelError
 from core.text.bpe import BPETokenizer
 from core.text.tokenizer import CharTokenizer, Tokenizer
@@ -37,7 +37,7 @@ def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
 
 def _characters(path: Path) -> CharTokenizer | None:
     try:
-        model = json.loads(path.read_bytes())["model"]
+        model = parse_json(path.read_bytes())["model"]
         if model["type"] != "WordLevel":
             return None
         vocabulary = model["vocab"]

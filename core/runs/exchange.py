@@ -13,18 +13,17 @@ from typing import BinaryIO, Literal
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.interop import huggingface, nanogpt
-from core.interop.foreign import ForeignModel, ForeignModelError, build
+from core.interop.foreign import ForeignModelError, build, without_spare_rows
 from core.interop.tokenizers import check_belongs, read_tokenizer, write_tokenizer
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.runs.records import Status
+from core.text.bpe import BPETokenizer
 from core.text.corpora import load_corpus
 from core.text.tokenizer import CharTokenizer, Tokenizer
 from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
-
-_PADDED, _GPT2 = 50_304, 50_257  # nanoGPT rounds GPT-2's vocabulary up to a number that GPUs like
 
 
 def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
@@ -45,8 +44,11 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
         foreign, tokenizer, origin = nanogpt.read_checkpoint(source), read_tokenizer(source.parent), "nanoGPT's format"
     else:
         raise ForeignModelError(f"There is no file or folder {source.name!r}.")
-    foreign = _unpadded(foreign)
-    tokenizer = tokenizer or _characters_of(corpus, home, foreign.vocab_size)
+    if tokenizer is None:
+        tokenizer = _characters_of(corpus, home, foreign.vocab_size)
+    if isinstance(tokenizer, BPETokenizer):
+        tokenizer = tokenizer.limited_to(foreign.vocab_size)
+    foreign = without_spare_rows(foreign, tokenizer.vocab_size)
     check_belongs(tokenizer, foreign.vocab_size)
     kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
     config = RunConfig(model=foreign.config).replace(
@@ -117,18 +119,6 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
             for path in sorted(place.iterdir()):
                 archive.write(path, path.name)
-
-
-def _unpadded(foreign: ForeignModel) -> ForeignModel:
-    """Without the rows that no token of GPT-2's vocabulary ever uses."""
-    if foreign.vocab_size != _PADDED:
-        return foreign
-    tables = {
-        name: table[:_GPT2].clone()
-        for name, table in foreign.weights.items()
-        if name.endswith(("wte.weight", "lm_head.weight"))
-    }
-    return foreign._replace(vocab_size=_GPT2, weights=foreign.weights | tables)
 
 
 def _characters_of(corpus: str, home: Path, vocab_size: int) -> Tokenizer:

@@ -1,13 +1,12 @@
 """Where everything of a run lies: the only file that spells the names in a run's folder."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from core.errors import DiskFullError, RunError
-from core.files import FULL
+from core.files import FULL, parse_json
 
 
 class RunPaths:
@@ -112,7 +111,7 @@ class RunPaths:
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            data = json.loads(path.read_bytes())
+            data = parse_json(path.read_bytes())
         except FileNotFoundError:
             raise RunError(f"The run {self.id} has no {path.name}: the file is missing.") from None
         except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import TextError
-from core.files import write_atomically
+from core.files import parse_json, write_atomically
 from core.text.corpus import Corpus
 from core.text.split import split_point
 from core.words import memory_in_words
@@ -157,7 +157,7 @@ def own_text_file(name: str, home: Path) -> Path:
 
 def _read_card(file: Path) -> dict[str, Any]:
     try:
-        card = json.loads(file.with_suffix(".json").read_bytes())
+        card = parse_json(file.with_suffix(".json").read_bytes())
         return {
             "title": _clean(str(card["title"])),
             "characters": int(card["characters"]),

@@ -12,7 +12,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 from core.errors import TextError, UnknownCharacterError
-from core.files import write_atomically
+from core.files import parse_json, write_atomically
 from core.text.bpe import BPETokenizer
 
 
@@ -101,7 +101,7 @@ Tokenizer = CharTokenizer | BPETokenizer
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer kept in a run folder; raises TextError if the file is missing, damaged or of an unknown kind."""
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(path.read_bytes())
     except OSError as error:
         raise TextError(
             f"The tokenizer of this model, {path.name}, cannot be read: {error.strerror or error}."
