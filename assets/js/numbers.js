@@ -23,7 +23,8 @@ function durationInWords(seconds) {
   return say("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
 }
 
-/* How many letters to choose among: 6.7, 12, 66. */
+/* A perplexity as `core.words.loss_as_choice` writes it: 6.7, 12.4, 66.0. */
 function choicesInWords(choices) {
-  return choices < 9.95 ? choices.toFixed(1) : choices < 1e6 ? Math.round(choices).toLocaleString("en") : say("a great many");
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return choices < 1e6 ? choices.toLocaleString("en", digits) : say("a great many");
 }

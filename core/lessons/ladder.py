@@ -8,7 +8,7 @@ from torch import Tensor
 from core.config import RunConfig
 from core.inspection.progress import Progress
 from core.lessons.brief import small_gpt, train_briefly
-from core.text.ngrams import count_baselines
+from core.training.evaluation import run_baselines
 
 TOLERANCE = 0.03  # nats: so much may a rung lie above the one below it, by luck of a short training
 
@@ -66,13 +66,13 @@ def climb(train_ids: Tensor, val_ids: Tensor, vocab_size: int, seed: int = 1337)
     Args:
         train_ids, val_ids: the two parts of a text, each (N,).
     """
-    counted = count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size)
+    configs = rung_configs(seed)
+    counted = run_baselines(configs["full"], train_ids, val_ids, vocab_size)  # the same windows for every rung
     reached = [
         Reached(name, loss, loss, trained=False)
         for name, loss in (("uniform", counted.uniform), ("unigram", counted.unigram), ("bigram", counted.bigram))
     ]
     beside = {rung.name for rung in RUNGS if rung.beside}
-    configs = rung_configs(seed)
     steps = sum(config.train.steps for config in configs.values())
     done = 0
     for name, config in configs.items():

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from math import exp, isfinite, log
 from typing import Any
 
+import torch
+
 from core.lessons.experiments import Twins
 from core.lessons.measures import Share
 from core.lessons.prose import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.twins import Outcome
 from core.text.display import plain
-from core.text.ngrams import Baselines, count_baselines
+from core.text.ngrams import Baselines
+from core.training.evaluation import run_baselines
 from core.words import percent
 
 SAME = 0.05  # nats: closer than that, two curves end at the same height
@@ -48,8 +51,8 @@ def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], languag
 
 def explained(twins: Twins, outcome: Outcome, language: str = ENGLISH) -> str:
     """The same as Markdown, filled, for a reader without the pages."""
-    ids = twins.tokenizer.encode_array(twins.healthy_text)
-    counted = count_baselines(ids, twins.val_ids.numpy(), twins.tokenizer.vocab_size)
+    ids = torch.from_numpy(twins.tokenizer.encode_array(twins.healthy_text))
+    counted = run_baselines(twins.healthy.config, ids, twins.val_ids, twins.tokenizer.vocab_size)
     numbers = numbers_of(outcome, counted, twins.tokenizer.vocab_size) | dict(twins.choices)
     shown = {name: plain(str(value)) for name, value in numbers.items()}
     parts = explanation(twins.experiment.name, outcome, numbers, language)

@@ -18,11 +18,11 @@ from core.runs.records import RunRecord, Turn
 from core.runs.room import Room
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
-from core.text.ngrams import count_baselines
 from core.text.own_text import check_trainable
 from core.text.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.estimate import WORKER_BYTES, check_fits, memory_needed
+from core.training.evaluation import run_baselines
 from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
@@ -41,7 +41,7 @@ class Session:
         trainer: at the step of the newest save, or at the beginning, with all knobs as they were turned by then.
         ahead: turns that an earlier attempt took at later steps, to be taken again there.
         probe_text: ids of the sentence that the live board shows.
-        baselines: counts on the text what the loss is compared with.
+        baselines: counts on the training text what the loss is compared with, on the tokens of the evaluation windows.
         notices: sentences on what is not as it was, for the status.
     """
 
@@ -93,7 +93,7 @@ def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | No
         tokenizer,
         ahead,
         probe_sentence(val_ids, tokenizer, config.model.block_size),
-        lambda: asdict(count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size)),
+        lambda: asdict(run_baselines(config, train_ids, val_ids, tokenizer.vocab_size)),
         notices,
     )
 

@@ -39,10 +39,18 @@ def fixed_windows(ids: Tensor, block_size: int, count: int) -> Tensor:
     pieces gives as many as it has. Raises TextError if there is none.
     """
     _check(ids, block_size)
-    last_start = len(ids) - block_size - 1
+    return _windows(ids, _even_starts(len(ids), block_size, count), block_size).to(torch.int64)
+
+
+def predicted_positions(length: int, block_size: int, count: int) -> Tensor:
+    """Return where the tokens that `fixed_windows` has a model predict lie in a split: (count, block_size), int64."""
+    return _even_starts(length, block_size, count)[:, None] + 1 + torch.arange(block_size)
+
+
+def _even_starts(length: int, block_size: int, count: int) -> Tensor:
+    last_start = length - block_size - 1
     count = min(count, last_start + 1)
-    starts = torch.arange(count) * last_start // max(count - 1, 1)
-    return _windows(ids, starts, block_size).to(torch.int64)
+    return torch.arange(count) * last_start // max(count - 1, 1)
 
 
 def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:

@@ -22,7 +22,7 @@ from core.errors import TextError
 
 @dataclass(frozen=True)
 class Baselines:
-    """Loss in nats a token on the validation split, counted on the training split."""
+    """Loss in nats a token on validation text, counted on the training split."""
 
     uniform: float
     unigram: float
@@ -30,14 +30,18 @@ class Baselines:
     trigram: float
 
 
-def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -> Baselines:
-    """Losses of guessing at random and of counted single tokens, pairs and triples.
+def count_baselines(
+    train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int, predicted: ArrayLike | None = None
+) -> Baselines:
+    """Return the losses of the uniform guess and of counted single tokens, pairs and triples.
 
-    All are measured on the same tokens: the validation split from its third on. Memory grows with the text, not with
-    the vocabulary.
+    All four are measured on the same tokens. Memory grows with the text, not with the vocabulary.
 
     Args:
         train_ids, val_ids: the two splits, each (N,).
+        predicted: positions in `val_ids` of the tokens to measure on, so that a model's loss can be compared on the
+            very same tokens (`core.text.batches.predicted_positions`); all from the third on if left out. The history
+            is what precedes a token in `val_ids`; at the first two positions it is shorter.
 
     Raises:
         TextError: fewer than three tokens to measure on, or none to count.
@@ -47,11 +51,14 @@ def count_baselines(train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int) -
         raise TextError(
             f"Counting triples needs at least 3 tokens in each part of the text; they have {len(train)} and {len(val)}."
         )
-    probability = np.full(len(val) - 2, 1 / vocab_size)
+    positions = np.arange(2, len(val)) if predicted is None else np.asarray(predicted, dtype=np.int64).ravel()
+    probability = np.full(len(positions), 1 / vocab_size)
     losses = []
     for order in (1, 2, 3):
-        probability = _interpolate(
-            train, _history(val, order, vocab_size)[3 - order :], val[2:], vocab_size, order, probability
+        reach = positions >= order - 1  # tokens with so much before them; the others are predicted from what there is
+        histories = _history(val, order, vocab_size)[positions[reach] - order + 1]
+        probability[reach] = _interpolate(
+            train, histories, val[positions[reach]], vocab_size, order, probability[reach]
         )
         losses.append(float(-np.log(probability).mean()))
     return Baselines(math.log(vocab_size), *losses)

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from core.config import RunConfig
 from core.model import GPT, Bigram, evaluating
+from core.text.batches import predicted_positions
+from core.text.ngrams import Baselines, count_baselines
 
 
 @torch.no_grad()
@@ -45,3 +48,17 @@ def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> 
         parts.append(ids[full * size :].unsqueeze(0))
     total = sum(mean_loss(model, part.to(device), batch_size) * part[:, 1:].numel() for part in parts)
     return total / (len(ids) - 1)
+
+
+def run_baselines(config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int) -> Baselines:
+    """Return the baselines measured on exactly the tokens that a run's validation loss is measured on.
+
+    Args:
+        config: `block_size` and `eval_windows` decide on those tokens.
+        train_ids, val_ids: the two splits, each (N,).
+
+    Raises:
+        TextError: the text is too short to count triples.
+    """
+    predicted = predicted_positions(len(val_ids), config.model.block_size, config.train.eval_windows)
+    return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())

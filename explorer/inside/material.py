@@ -53,6 +53,14 @@ def windows(inside: Inside, length: int = 64, count: int = 64) -> Tensor:
     return fixed_windows(material(inside).validation, min(length, inside.model.block_size), count)
 
 
+def evaluation_windows(inside: Inside) -> Tensor:
+    """Return the windows that the run's validation loss is measured on: (count, block_size + 1), int64.
+
+    Raises TextError: see `material`.
+    """
+    return windows(inside, inside.model.block_size, inside.opened.record.config.train.eval_windows)
+
+
 def training_ids(inside: Inside) -> Tensor:
     """The whole text that the model has learned from, or would learn from if it was imported: (N,) int32.
 

@@ -12,11 +12,12 @@ from core.generation_config import GenerationConfig
 from core.inspection.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
 from core.inspection.progress import Progress, finish
 from core.inspection.recording import read
+from core.model import parameter_count
 from core.text.display import kind_of, visible
 from explorer.charts.heads import costs_figure
 from explorer.charts.prediction import prediction_bars
 from explorer.inside.kept import kept
-from explorer.inside.material import windows
+from explorer.inside.material import evaluation_windows, windows
 from explorer.inside.view import Inside
 from explorer.jobs import known, result_of
 from explorer.language import later, say
@@ -25,7 +26,8 @@ from explorer.ui import card, chart, current_palette
 
 HEADS, HALVES, HOW = "surgery_heads", "surgery_parts", "surgery_how"
 WRITTEN, WRITTEN_LARGE = 160, 12  # tokens of text, before and after
-PIECES, PIECES_LARGE = 16, 2  # of text that the loss is measured on
+PIECES, PIECES_LARGE = 16, 2  # windows that the loss is measured on where the run's own would take too long
+_WORK = 2e10  # parameters times tokens: a second or so
 GUESSES = 8
 _SILENT = {"zero": later("says nothing (zero)"), "mean": later("says the usual (mean)")}
 
@@ -33,7 +35,7 @@ _SILENT = {"zero": later("says nothing (zero)"), "mean": later("says the usual (
 def draw(inside: Inside) -> None:
     """The switches, then text, next token and loss with and without, and what every head is worth."""
     parts, silent = _switches(inside)
-    pieces = windows(inside, count=PIECES_LARGE if inside.large else PIECES)
+    pieces = _pieces(inside)
     means = _means(inside, pieces) if silent == "mean" else None
     left, right = st.columns(2)
     with left:
@@ -49,6 +51,18 @@ def draw(inside: Inside) -> None:
             with card(say("Without …"), height="stretch", key="card_cut"):
                 st.caption(say("Nothing is silent yet. Click a head above, and here stands what is left of the model."))
     _ranking_card(inside, pieces, means, silent)
+
+
+def _pieces(inside: Inside) -> torch.Tensor:
+    """The run's evaluation windows, so that the loss is the one on the curve; fewer where those would take too long."""
+    if _on_evaluation_windows(inside):
+        return evaluation_windows(inside)
+    return windows(inside, count=PIECES_LARGE if inside.large else PIECES)
+
+
+def _on_evaluation_windows(inside: Inside) -> bool:
+    tokens = inside.opened.record.config.train.eval_windows * inside.model.block_size
+    return parameter_count(inside.model) * tokens <= _WORK
 
 
 def _switches(inside: Inside) -> tuple[list[Part], str]:
@@ -91,12 +105,17 @@ def _outcome(
 ) -> None:
     """Loss, next token and text under surgery, and beside what the whole model says where it is not the whole one."""
     with card(title, height="stretch", key=f"card_{key}"):
+        label = say("Validation loss (nats/token)")
+        about = say("On the run's evaluation windows: the same text as for the loss curve.")
+        if not _on_evaluation_windows(inside):
+            label = say("Validation loss on {count} windows (nats/token)", count=len(pieces))
+            about = say("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
         st.metric(
-            say("Validation loss, nats a token"),
+            label,
             f"{told['loss']:.3f}",
             f"{told['loss'] - whole['loss']:+.3f}" if whole else None,
             delta_color="inverse",
-            help=say("On {count} pieces of text that it was not trained on, always the same ones.", count=len(pieces)),
+            help=about,
         )
         tokens = inside.tokenizer.tokens
         figure = prediction_bars(

@@ -11,6 +11,7 @@ from plotly import graph_objects as go
 from core.lessons.experiments import (
     EXPERIMENTS,
     Experiment,
+    healthy_config,
     make_twins,
     only_the_beginning,
     with_planted,
@@ -21,7 +22,7 @@ from core.lessons.twins import Outcome, kind_of_sample, train_twins
 from core.lessons.verdicts import explanation, numbers_of, verdict
 from core.model.gpt import GPT, Block, CausalSelfAttention
 from core.model.layers import rotate
-from core.text.ngrams import count_baselines
+from core.training.evaluation import run_baselines
 from core.training.schedule import fraction_at, learning_rate_at
 from explorer import state
 from explorer.charts.twins import by_place_figure, course_columns, courses_figure
@@ -51,7 +52,7 @@ def _draw(experiment: Experiment, lab: Lab) -> None:
         if outcome is None:
             return
         _curves(outcome, lab, "break_curves")
-    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+    counted = run_baselines(healthy_config(steps, lab.seed), lab.train_ids, lab.val_ids, lab.vocab_size)
     _tell(experiment, outcome, lab, numbers_of(outcome, counted, lab.vocab_size, percent) | choices)
 
 

@@ -7,12 +7,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.inspection.progress import finish
-from core.lessons.experiments import EXPERIMENTS, make_twins
+from core.lessons.experiments import EXPERIMENTS, healthy_config, make_twins
 from core.lessons.prose import load_prose, placeholders
 from core.lessons.twins import Course, Outcome, train_twins
 from core.lessons.verdicts import numbers_of, verdict
-from core.text.ngrams import count_baselines
 from core.text.own_text import save_text
+from core.training.evaluation import run_baselines
 from explorer import jobs
 from explorer.lessons.lab import Lab, material
 from explorer.state import page_file
@@ -120,7 +120,7 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
 def test_every_text_finds_its_numbers(corpus, explorer_home, step):
     lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
     outcome = finish(train_twins(make_twins(EXPERIMENTS[step], lab.text, steps=2)))
-    counted = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+    counted = run_baselines(healthy_config(2), lab.train_ids, lab.val_ids, lab.vocab_size)
     numbers = numbers_of(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
     prose = load_prose("break", step)
     assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)

@@ -180,6 +180,8 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     press(app, "Surgery")
     assert not app.exception
     whole = app.metric[0].value
+    assert whole == f"{finished_run.status().val_loss:.3f}"  # one model at one step has one validation loss
+    assert app.metric[0].label == "Validation loss (nats/token)"
     assert len(app.metric) == 1 and "Nothing is silent yet" in said(app)
     app.button_group(key="surgery_heads").set_value(["head 1.1", "head 1.2", "head 2.1", "head 2.2"])
     press(app, "Surgery")
@@ -192,6 +194,12 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     app.button(key="surgery_undo").click()
     press(app, "Surgery")
     assert len(app.metric) == 1 and "is missed most" in said(app)
+
+
+def test_a_loss_on_fewer_windows_than_the_curve_carries_that_in_its_name(app, finished_run, monkeypatch):
+    monkeypatch.setattr("explorer.inside.surgery._WORK", 0)
+    press(app, "Surgery")
+    assert app.metric[0].label == "Validation loss on 16 windows (nats/token)"
 
 
 def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_home):

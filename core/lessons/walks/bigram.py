@@ -94,7 +94,8 @@ from core.lessons.pairs import distance
 from core.text.ngrams import count_baselines
 from core.training.evaluation import whole_split_loss
 
-baselines = count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size)
+predicted = range(1, len(val_ids))  # all but the first, for both losses
+baselines = count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted)
 for step, loss in train_bigram(model, train_ids, steps=2000, batch_size=32, learning_rate=0.02, seed=1337):
     if step == 1 or step % 250 == 0:
         print(f"step {step:4}   loss on its batch {loss:.3f}")

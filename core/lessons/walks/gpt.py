@@ -72,13 +72,13 @@ import inspect
 
 from core.lessons.ladder import rung_configs
 from core.model.gpt import Block
-from core.text.ngrams import count_baselines
+from core.training.evaluation import run_baselines
 
 print(inspect.getsource(Block))  # where all the parts come together
 
 LADDER_STEPS = 200  # the page takes 500; in so short a training a rung may slip by luck
 
-counted = count_baselines(train_ids.numpy(), val_ids.numpy(), tokenizer.vocab_size)
+counted = run_baselines(rung_configs()["full"], train_ids, val_ids, tokenizer.vocab_size)
 reached = {"at random": counted.uniform, "single letters": counted.unigram, "pairs, counted": counted.bigram}
 for name, config in rung_configs().items():
     short = config.replace({"train.steps": LADDER_STEPS, "train.eval_interval": LADDER_STEPS})

@@ -51,7 +51,7 @@ def learned(
 
 def _train(lab: Lab, learning_rate: float, batch_size: int, steps: int) -> Iterator[Progress[Learned]]:
     with one_thread():
-        baselines = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size)
+        baselines = count_baselines(lab.train_ids, lab.val_ids, lab.vocab_size, range(1, len(lab.val_ids)))
         found = Learned(new_bigram(lab.vocab_size, lab.seed), baselines)
         found.tables[0] = found.model.table()
         found.rows.append({"step": 0, "val_loss": whole_split_loss(found.model, lab.val_ids)})

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import TextError
-from core.text.batches import fixed_windows, random_batch, split_ids
+from core.text.batches import fixed_windows, predicted_positions, random_batch, split_ids
 
 
 def test_the_split_is_nanogpts():
@@ -67,6 +67,7 @@ def test_fixed_windows_are_different_evenly_spaced_and_reach_both_ends(length, b
     assert torch.equal(windows, starts[:, None] + torch.arange(block_size + 1))
     assert starts[0] == 0
     gaps = starts.diff()
+    assert torch.equal(predicted_positions(length, block_size, count), windows[:, 1:])
     if len(gaps):
         assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 1
         assert windows[-1, -1] == length - 1

@@ -50,6 +50,16 @@ def test_losses_are_those_of_a_plain_reference(train, val):
     assert counted.trigram == pytest.approx(reference.loss(val, 2))
 
 
+@given(ids_of_seven, ids_of_seven, st.data())
+def test_losses_are_of_the_predicted_tokens_alone(train, val, data):
+    reference = WittenBell(train, 7)
+    predicted = data.draw(st.lists(st.integers(0, len(val) - 1), min_size=1, max_size=20))
+    counted = count_baselines(train, val, 7, predicted)
+    for length, found in enumerate((counted.unigram, counted.bigram, counted.trigram)):
+        losses = [-math.log(reference.probability(val[i], tuple(val[max(0, i - length) : i]))) for i in predicted]
+        assert found == pytest.approx(sum(losses) / len(losses))
+
+
 @settings(max_examples=20)
 @given(st.integers(3, 5000))
 def test_large_vocabularies_neither_overflow_nor_fill_the_memory(vocab_size):

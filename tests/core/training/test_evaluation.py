@@ -4,7 +4,12 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 from core.model import build_model
-from core.training.evaluation import mean_loss, whole_split_loss
+from core.presets import preset
+from core.text.batches import split_ids
+from core.text.corpora import load_corpus
+from core.text.ngrams import count_baselines
+from core.text.tokenizer import CharTokenizer
+from core.training.evaluation import mean_loss, run_baselines, whole_split_loss
 
 CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.3)
 
@@ -46,6 +51,16 @@ def test_measuring_leaves_no_trace(model, training):
     assert model.training is training
     assert torch.equal(torch.get_rng_state(), dice)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_baselines_of_a_run_are_measured_on_the_tokens_of_its_loss(tmp_path):
+    config = preset("gpt-quick")
+    text = load_corpus("shakespeare", tmp_path)
+    tokenizer = CharTokenizer.from_text(text)
+    train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), config.data.val_fraction)
+    assert run_baselines(config, train, val, tokenizer.vocab_size).trigram == pytest.approx(2.032, abs=1e-3)
+    whole = count_baselines(train, val, tokenizer.vocab_size)
+    assert whole.trigram == pytest.approx(2.0705, abs=5e-4)  # the whole split is harder than these 4,096 tokens
 
 
 def test_nothing_to_measure_is_an_error(model):
