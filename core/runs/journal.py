@@ -8,12 +8,12 @@ from contextlib import suppress
 
 from torch import Tensor
 
-from core.errors import DiskFullError
+from core.errors import DiskFullError, ExplorerError
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.runs.folder import RunFolder
 from core.runs.memory_kills import memory_kills
-from core.runs.probes import write_probe
+from core.runs.probes import computes_numbers, write_probe
 from core.runs.records import Closeup, State, Status
 from core.runs.room import Room, waits_for_room
 from core.runs.snapshots import Snapshots
@@ -90,6 +90,8 @@ class Journal:
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
         evaluation = self.trainer.evaluate() if last or step % config.eval_interval == 0 else None
+        if last:
+            self.trainer.check_finite(evaluation)
         if evaluation or watched or step % config.log_interval == 0:
             self._row(event, evaluation)
         if last or watched or time.monotonic() >= self._probe_due:
@@ -107,7 +109,9 @@ class Journal:
     def closing(self) -> None:
         """What belongs to the last step, where nobody knew when it was taken that it would be."""
         if not self._closed:
-            self._row(None, self.trainer.evaluate())
+            evaluation = self.trainer.evaluate()
+            self.trainer.check_finite(evaluation)
+            self._row(None, evaluation)
             self.probe()
             self.sample()
             self._snapshot()
@@ -176,20 +180,28 @@ class Journal:
     def probe(self) -> None:
         start = time.monotonic()
         model, step = self.trainer.model, self.trainer.step
-        self.room.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
+        if computes_numbers(model, self.probe_text):
+            self.room.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
     def sample(self) -> None:
-        """Let the model write, every time from the same prompt with the same dice, so that only learning shows."""
+        """Let the model write, every time from the same prompt with the same dice, so that only learning shows.
+
+        A model whose numbers have overflowed writes nothing: the loss of the next step ends the run and says why.
+        """
+        if not computes_numbers(self.trainer.model, self.probe_text):
+            return
         config, tokenizer = self.trainer.config.train, self.tokenizer
         prompt = tokenizer.encode("\n") if "\n" in tokenizer.tokens else [0]
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
-        text = tokenizer.decode(
-            [token.id for token in generate(self.trainer.model, prompt, how, alternatives=0, spread=True)]
-        )
+        try:
+            ids = [token.id for token in generate(self.trainer.model, prompt, how, alternatives=0, spread=True)]
+        except ExplorerError:
+            return
+        text = tokenizer.decode(ids)
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.room.write(lambda: self.folder.append_sample(row))
 

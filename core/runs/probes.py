@@ -1,11 +1,12 @@
 """What the live board draws of a model while it learns: attention on one sentence, and the table of embeddings."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from core.inspection.attention import attention_patterns, to_bytes
 from core.inspection.embeddings import token_embeddings
-from core.model import GPT, Bigram
+from core.model import GPT, Bigram, evaluating
 from core.runs.folder import RunFolder
 from core.text.tokenizer import Tokenizer
 
@@ -23,8 +24,17 @@ def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> li
     return opening[start : start + length]
 
 
+@torch.inference_mode()
+def computes_numbers(model: GPT | Bigram, ids: list[int]) -> bool:
+    """Return whether all logits of the probe sentence are finite numbers."""
+    with evaluating(model):
+        logits, _ = model(torch.tensor([ids], device=next(model.parameters()).device))  # (1, T, V)
+    return bool(logits.isfinite().all())
+
+
 def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: Tokenizer) -> None:
     """Compute both for the model as it is, and put them where the board looks."""
     attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
-    embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].astype(np.float16)  # (V, C)
+    largest = np.finfo(np.float16).max
+    embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
     folder.write_probe(step, attention, embedding, [tokenizer.tokens[id] for id in ids])

@@ -185,17 +185,24 @@ class Trainer:
             )
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
 
-    def check_finite(self) -> None:
+    def check_finite(self, measured: EvaluationEvent | None = None) -> None:
         """What is to be kept must be finite: a step may be taken on a finite loss and still throw the weights out.
 
+        Args:
+            measured: the evaluation after the last step; no later step would notice that its losses are not finite.
+
         Raises:
-            NotFiniteError: a weight, or an average of the optimizer, is no longer a finite number.
+            NotFiniteError: a weight, an average of the optimizer or a measured loss is no longer a finite number.
         """
         if not all_finite(self.state_dict().values()):
-            raise NotFiniteError(
-                f"Training stopped after step {self.step}: the weights are no longer finite numbers, so they were not "
-                f"saved. {_ADVICE}"
-            )
+            what = "the weights are no longer finite numbers"
+        elif measured and not math.isfinite(measured.train_loss + measured.val_loss):
+            what = "the loss is no longer a finite number"
+        else:
+            return
+        raise NotFiniteError(
+            f"Training stopped after step {self.step}: {what}, so the weights were not saved. {_ADVICE}"
+        )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
         """Train to the end: a measurement first, then every step, and a measurement every `eval_interval` and last.

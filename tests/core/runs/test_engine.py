@@ -198,6 +198,23 @@ def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(hom
         assert all(np.isfinite(array).all() for name, array in load_file(path).items() if array.dtype.kind == "f"), path
 
 
+OVERFLOWS = {"model.norm": "none", "model.init_std": 2.0, "model.activation": "relu2", "model.n_layer": 12}
+
+
+@pytest.mark.parametrize("often", ["sample", "eval", "log"])
+def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(home, config, often):
+    """The untrained model's numbers are too large already, so the first step's loss is no number."""
+    run = RunFolder.create(home, config.replace(OVERFLOWS | {f"train.{often}_interval": 1}))
+    if often == "log":
+        run.send("step")  # seen closely
+    with pytest.raises(NotFiniteError):
+        train_run(run, home)
+    status = run.status()
+    assert (status.state, status.problem) == ("failed", "not_finite")
+    assert status.reason.startswith("Training stopped at step 1: the loss (nan) is no longer a finite number")
+    assert not run.read_samples() and run.read_probe() is None
+
+
 LIMITED = """
 import os, resource, sys
 from pathlib import Path

@@ -18,7 +18,7 @@ from core.training.checkpoints import (
     save_weights,
     snapshot_steps,
 )
-from core.training.trainer import StepEvent
+from core.training.trainer import EvaluationEvent, StepEvent
 
 
 def train_and_save(trainer, folder, steps):
@@ -149,6 +149,8 @@ def test_weights_that_are_no_numbers_are_found_before_they_are_kept(small, make_
     parameter = next(trainer.model.parameters())
     parameter.data.fill_(torch.finfo(torch.float32).max)  # finite, though their sum is not
     trainer.check_finite()
+    with pytest.raises(NotFiniteError, match="after step 1: the loss is no longer a finite number"):
+        trainer.check_finite(EvaluationEvent(1, 2.0, float("nan"), 0.1))
     parameter.data.view(-1)[3] = float("inf")
     with pytest.raises(NotFiniteError, match="after step 1"):
         trainer.check_finite()
