@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.errors import ExplorerError
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.inspection.attention import attention_patterns, to_bytes
@@ -55,10 +56,17 @@ _CONTINUED_BY_LARGE = 16
 _KEPT_BYTES = 2**26  # of all frames together
 _LIGHT_FILE = 2**26  # bytes of weights that are read again sooner than they push models out of the pages' memory
 
+MOST_WAITING = 200  # frames asked for and not made: some of each browser in a class
+
 # Two at a time: browsers ask for what comes next while somebody waits for what is now.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="frames")
 _kept: OrderedDict[tuple, bytes] = OrderedDict()
 _keeping = threading.Lock()
+_waiting: set[asyncio.Future] = set()
+
+
+class TooManyFrames(ExplorerError):
+    """So many frames are being made that no other one is begun."""
 
 
 class Asked(NamedTuple):
@@ -73,9 +81,15 @@ class Asked(NamedTuple):
 async def frame_bytes(folder: RunFolder, asked: Asked) -> bytes:
     """A frame as JSON, from memory where it is known.
 
-    Raises ExplorerError where the run keeps no weights of that step, or a file is damaged.
+    Raises ExplorerError where the run keeps no weights of that step, a file is damaged, or too many frames are waiting.
     """
-    return await asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, asked)
+    if len(_waiting) >= MOST_WAITING:
+        with in_language(asked.language):
+            raise TooManyFrames(say("Many people are looking at this moment. Wait a little and choose the step again."))
+    making = asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, asked)
+    _waiting.add(making)
+    making.add_done_callback(_waiting.discard)
+    return await making
 
 
 def frame_now(folder: RunFolder, asked: Asked) -> bytes:

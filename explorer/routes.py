@@ -23,9 +23,10 @@ from core.home import home
 from core.lessons.prose import ENGLISH, languages
 from core.runs.folder import RunFolder, open_run
 from explorer.exchange import EXPORTS, why_no_export, write_export
-from explorer.frames import Asked, frame_bytes
+from explorer.frames import Asked, TooManyFrames, frame_bytes
+from explorer.run_reader import event
 from explorer.streams import Feeds
-from explorer.writing import LONGEST_PROMPT, write
+from explorer.writing import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 _PIECE = 2**18  # bytes of an archive sent at a time
@@ -116,12 +117,41 @@ async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 async def generate(request: Request) -> Response:
-    """Text as it is written. What is wrong is told in the stream: a browser hides the body of a failed one."""
+    """Text as it is written. Where too many texts are being written already, that is said before anything is done."""
+    try:
+        check_for_room(_client(request), request.query_params.get("language", ENGLISH))
+    except TooManyTexts as error:
+        return _refused(request, error)
     folder = _run_of(request)
-    if isinstance(folder, Response):
-        return folder
-    pieces = write(folder.id, request.query_params)
-    return StreamingResponse(pieces, media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return folder if isinstance(folder, Response) else _Text(request, folder)
+
+
+class _Text(Response):
+    """Events with a text's tokens. The text takes its place among those being written as the sending begins."""
+
+    def __init__(self, request: Request, folder: RunFolder):
+        super().__init__(media_type="text/event-stream", headers=_STREAM_HEADERS)
+        self.request, self.folder = request, folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with text_of(self.folder.id, self.request.query_params, _client(self.request)) as pieces:
+                stream = StreamingResponse(pieces, media_type=self.media_type, headers=_STREAM_HEADERS)
+                await stream(scope, receive, send)
+        except TooManyTexts as error:
+            await _refused(self.request, error)(scope, receive, send)
+
+
+def _refused(request: Request, why: TooManyTexts) -> Response:
+    """503 with the sentence; as a stream to a browser's EventSource, which hides the body of anything but a 200."""
+    if "text/event-stream" in request.headers.get("accept", ""):
+        events = problem_event(str(why)) + event("end", "{}")
+        return Response(events, media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return PlainTextResponse(str(why), status_code=503, headers={"Retry-After": "10"})
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 async def frame(request: Request) -> Response:
@@ -141,6 +171,8 @@ async def frame(request: Request) -> Response:
     )
     try:
         made = await frame_bytes(folder, asked)
+    except TooManyFrames as error:
+        return PlainTextResponse(str(error), status_code=503, headers={"Retry-After": "10"})
     except (ExplorerError, OSError) as error:
         sentence = str(error) if isinstance(error, ExplorerError) else "This moment is no longer kept."
         return PlainTextResponse(sentence, status_code=404)

@@ -24,6 +24,8 @@ from explorer.trials import end_trial
 
 _COLLECT_EVERY = 60.0  # seconds
 
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.connections:TimedHTTP"  # Streamlit leaves uvicorn this choice
+
 
 def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) -> None:
     """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C."""

@@ -157,9 +157,49 @@ def test_a_run_without_weights_says_so(client, finished_run):
     assert "weights" in written(client, finished_run)[0][1]["sentence"]
 
 
-def test_too_many_writers_are_asked_to_wait(client, finished_run, monkeypatch):
+@pytest.mark.parametrize("run", [None, *NO_RUNS[:1]])
+def test_too_many_texts_are_refused_before_anything_is_done(client, finished_run, monkeypatch, run):
     monkeypatch.setattr("explorer.writing.MOST_WAITING", 0)
-    assert "Wait a little" in written(client, finished_run)[0][1]["sentence"]
+    address = f"/api/runs/{run or finished_run.id}/generate"
+    refused = client.get(address)
+    assert refused.status_code == 503 and "Wait a little" in refused.text and refused.headers["retry-after"]
+    browser = client.get(address, headers={"Accept": "text/event-stream"})  # which would not show the body of a 503
+    assert browser.status_code == 200 and "Wait a little" in events_of(browser.text)[0][1]["sentence"]
+
+
+def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(run_id, query):
+        begun.set()
+        go_on.wait(30)
+        yield event("token", "{}")
+
+    monkeypatch.setattr(writing, "_tokens", slow)
+    address = f"/api/runs/{finished_run.id}/generate"
+    app = Starlette(routes=api_routes(Feeds()))
+
+    async def flood() -> list[int]:
+        def from_(host: str) -> httpx.AsyncClient:
+            return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(host, 1)), base_url="http://test")
+
+        async with from_("192.0.2.1") as one, from_("192.0.2.2") as other, from_("127.0.0.1") as proxy:
+            asked = [asyncio.create_task(who.get(address)) for who in [one] * 1000 + [other] * 2 + [proxy] * 1000]
+            while sum(task.done() for task in asked) < 2002 - writing.MOST_WAITING:
+                await asyncio.sleep(0)
+            go_on.set()
+            return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    statuses = asyncio.run(flood())
+    assert statuses[:1000].count(200) == writing.MOST_OF_ONE and statuses[1000:1002] == [200, 200]
+    assert statuses.count(200) == writing.MOST_WAITING and statuses.count(503) == 2002 - writing.MOST_WAITING
+    assert not writing._asked
+
+
+def test_too_many_frames_are_refused(client, finished_run, monkeypatch):
+    monkeypatch.setattr("explorer.frames.MOST_WAITING", 0)
+    refused = client.get(f"/api/runs/{finished_run.id}/frames/20")
+    assert refused.status_code == 503 and "Wait a little" in refused.text
 
 
 def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
@@ -174,7 +214,11 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
     monkeypatch.setattr(writing, "_threads", ThreadPoolExecutor(1))
 
     async def come_and_leave() -> tuple[int, int]:
-        readers = [asyncio.create_task(anext(writing.write(finished_run.id, {}))) for _ in range(3)]
+        async def read() -> str:
+            with writing.text_of(finished_run.id, {}) as pieces:
+                return await anext(pieces)
+
+        readers = [asyncio.create_task(read()) for _ in range(3)]
         await asyncio.to_thread(begun.wait, 30)
         before = len(writing._asked)
         for reader in readers:

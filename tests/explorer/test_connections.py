@@ -1,0 +1,98 @@
+"""Connections that ask for nothing are closed; those that wait for us are not."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvicorn
+import uvicorn.config
+
+from explorer import connections
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+ENDED = b""
+
+
+async def app(scope, receive, send) -> None:
+    """Answers once the whole body is there, after longer than a connection may be silent."""
+    while (await receive()).get("more_body"):
+        pass
+    await asyncio.sleep(3 * connections.REQUEST_SECONDS)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def served(visit: Callable[[int], Awaitable[None]]) -> None:
+    """Visit a server that serves `app` at a port of its own."""
+
+    async def run() -> None:
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=0, lifespan="off", log_level="critical", http=connections.TimedHTTP)
+        )
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        await visit(server.servers[0].sockets[0].getsockname()[1])
+        server.should_exit = True
+        await serving
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.05)
+
+
+def test_two_hundred_idle_connections_are_closed():
+    async def visit(port: int) -> None:
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(200)]
+        assert set(await asyncio.gather(*(reader.read() for reader, _ in opened))) == {ENDED}
+        for _, writer in opened:
+            writer.close()
+
+    served(visit)
+
+
+@pytest.mark.parametrize("begun", [HEAD, HEAD + b"Content-Length: 9\r\n\r\nhalf"])
+def test_a_request_that_never_ends_is_given_up(begun):
+    async def visit(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begun)
+        assert await reader.read() == ENDED
+        writer.close()
+
+    served(visit)
+
+
+def test_headers_that_come_letter_by_letter_get_no_more_time():
+    async def visit(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        ended = asyncio.create_task(reader.read())
+        writer.write(HEAD + b"X: ")
+        while not ended.done():
+            writer.write(b"x")
+            await asyncio.sleep(connections.REQUEST_SECONDS / 10)
+        writer.close()
+
+    served(visit)
+
+
+def test_an_answer_may_take_long_and_the_next_request_is_answered_too():
+    async def visit(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD + b"\r\n")
+            assert b"200 OK" in await reader.readuntil(b"ok")
+        assert await reader.read() == ENDED
+        writer.close()
+
+    served(visit)
+
+
+def test_the_pages_are_served_by_this_protocol():
+    importlib.import_module("explorer.server")
+    config = uvicorn.Config(app)
+    config.load()
+    assert config.http_protocol_class is connections.TimedHTTP
