@@ -262,6 +262,8 @@ class TrainConfig(Config):
         unit="steps",
         advanced=True,
     )
+    # No setting of a new run, so no slider has it: only a restart of the schedule writes it (`core.knobs.RESTART`).
+    schedule_start: int = Field(0, ge=0, le=1_000_000, description="The step that warm-up and decay are counted from.")
     optimizer: Literal["adamw", "muon"] = setting(
         "adamw",
         "What turns gradients into steps. adamw: every number by itself, scaled by its own history (Loshchilov 2017). "

@@ -17,6 +17,8 @@ KNOBS = (
     "train.eval_interval",
     "train.steps",
 )
+RESTART = "train.schedule_start"  # the step to restart the schedule at; only a run that is continued changes it
+CHANGES = (*KNOBS, RESTART)
 
 
 def turned(config: RunConfig, knob: str, value: Any) -> RunConfig:
@@ -24,19 +26,29 @@ def turned(config: RunConfig, knob: str, value: Any) -> RunConfig:
 
     The learning rate scales its whole schedule: where it ends, and the rate of Muon if that is at work, move in
     proportion. The step to stop at leaves the schedule alone: the rate falls until where it would have fallen, and
-    stays there, so that nothing ever jumps.
+    stays there, so that nothing ever jumps. `RESTART` begins the schedule again over the steps that are left.
 
     Raises:
         ConfigError: the knob is unknown, or the value out of its bounds.
     """
-    if knob not in KNOBS:
+    if knob not in CHANGES:
         raise ConfigError(f"{knob!r} cannot be turned while a run trains. These can: {', '.join(KNOBS)}.")
     changed = config.replace({knob: value})
     if knob == RATE:
         return _with_all_rates(config, changed)
     if knob == "train.steps" and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
+    if knob == RESTART:
+        return changed.replace({"train.decay_steps": 0, "train.warmup_steps": _warmup_of_restart(config, value)})
     return changed
+
+
+def _warmup_of_restart(config: RunConfig, start: int) -> int:
+    """As large a share of the steps from `start` on as the warm-up has of the schedule so far, and half at most."""
+    train = config.train
+    length = max(1, (train.decay_steps or train.steps) - train.schedule_start)
+    share = min(0.5, train.warmup_steps / length)
+    return round(share * max(0, train.steps - start))
 
 
 def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:

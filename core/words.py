@@ -8,6 +8,8 @@ CHOICES = {
     "lost": "hopelessly lost among {unit}",
 }
 
+SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.knobs.RESTART` does
+
 
 def memory_in_words(bytes: int) -> str:
     """`23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes, as systems count memory; one decimal below ten."""

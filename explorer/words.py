@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.config import ModelConfig, RunConfig
+from core.knobs import RESTART
 from core.lessons.prose import ENGLISH
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
-from core.words import loss_as_choice, memory_in_words
+from core.words import SCHEDULE_RESTARTED, loss_as_choice, memory_in_words
 from core.words import number as english_number
 from explorer.language import language, later, say
 
@@ -105,11 +106,15 @@ def number(value: Any) -> str:
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:
     """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
+    if knob == RESTART:
+        return say(SCHEDULE_RESTARTED)
     return f"{_label(knob)} {number(before)} → {number(value)}"
 
 
 def asked_in_words(knob: str, value: Any) -> str:
     """A knob that is being turned: "learning rate → 3e-4"."""
+    if knob == RESTART:
+        return say(SCHEDULE_RESTARTED)
     return f"{_label(knob)} → {number(value)}"
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from core.commands.assignments import assignment
 from core.commands.find import find_run
@@ -16,7 +16,9 @@ from core.errors import ConfigError, RunError, TextError
 from core.home import home
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
+from core.runs.steering import STEPS, Schedule, extend, turn
 from core.settings import fields_of
+from core.words import number
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -47,6 +49,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--steps",
         metavar="N",
         help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on",
+    )
+    resume.add_argument(
+        "--schedule",
+        choices=get_args(Schedule),
+        help="the learning rate of additional steps (--steps +N): restart warms up and decays once more, stay (the "
+        "default) keeps to the schedule, whose rate stays at its last value after its end",
     )
     resume.add_argument("--device", help=f"{devices.help} ({', '.join(devices.choices)})")
     resume.set_defaults(run=go_on)
@@ -84,7 +92,9 @@ def begin(options: argparse.Namespace) -> int:
 def go_on(options: argparse.Namespace) -> int:
     folder = find_run(options.wanted, home())
     if options.steps is not None:
-        _move_end(folder, options.steps)
+        _move_end(folder, options.steps, options.schedule)
+    elif options.schedule:
+        raise ConfigError("--schedule is for additional steps, such as --steps +500. Add how many.")
     return _train(folder, options.device, afresh=True)
 
 
@@ -101,10 +111,9 @@ def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, 
     return folder, step and int(step), fork_config(folder, step and int(step))
 
 
-def _move_end(folder: RunFolder, steps: str) -> None:
-    """`4000` or `+500`."""
+def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
+    """Ask for another last step, `4000` or `+500`, and say what the learning rate does until then."""
     from core.runs.order import beside_supervisors
-    from core.runs.steering import STEPS, extend, turn
 
     if not steps.removeprefix("+").isdecimal():
         raise ConfigError(
@@ -115,10 +124,32 @@ def _move_end(folder: RunFolder, steps: str) -> None:
             raise RunError(
                 f"The run {folder.name!r} is being trained. Turn its end: python -m core turn {folder.id} steps=4000"
             )
-        if steps.startswith("+"):
-            extend(folder, int(steps))
+        more = int(steps) if steps.startswith("+") else int(steps) - folder.status().step
+        if steps.startswith("+") or (schedule == "restart" and more > 0):
+            config = extend(folder, more, schedule or "stay")
         else:
-            turn(folder, STEPS, int(steps))
+            config = turn(folder, STEPS, int(steps))
+    if said := _rates_in_words(config.train, config.train.steps - more):
+        print(said)
+
+
+def _rates_in_words(config: TrainConfig, step: int) -> str:
+    """What the learning rate does from a step on, where that has to be said: a schedule does not move with the end."""
+    from core.training.schedule import learning_rate_at
+
+    highest, lowest = number(config.learning_rate), number(min(config.learning_rate, config.min_learning_rate))
+    end = max(config.decay_steps or config.steps, config.schedule_start + config.warmup_steps)
+    if config.schedule == "constant":
+        return ""
+    if config.schedule_start == step < end:
+        warmup = f"warms up over {config.warmup_steps:,} steps, then " if config.warmup_steps else ""
+        return f"The learning rate {warmup}decays from {highest} to {lowest} until step {end:,}."
+    if end >= config.steps:
+        return ""
+    if step < end:
+        return f"The learning rate follows its schedule until step {end:,}, then stays at {lowest}."
+    rate = number(learning_rate_at(step, config))
+    return f"The learning rate stays at {rate}, where its schedule ended. --schedule restart warms up and decays again."
 
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:

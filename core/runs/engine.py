@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ConfigError, RunError
-from core.knobs import turned
+from core.knobs import RESTART, turned
 from core.runs.beginning import Beginning
 from core.runs.deaths import taken_up
 from core.runs.failures import explain, write_end
@@ -197,6 +197,8 @@ class _Attempt:
             value = value_at(turned(config, knob, value), knob)
             if knob == STEPS:
                 value = max(value, step)  # it was asked a few steps ago
+            if knob == RESTART:
+                value = step  # a worker that died before it could save goes on from an earlier step
             self.trainer.turn(knob, value)
         except ConfigError as error:
             log.warning("%s", error)

@@ -9,11 +9,12 @@ from core.files import TEMPORARY, put_in_place
 from core.runs.folder import RunFolder
 from core.runs.names import NAME_LENGTH
 from core.runs.weights import weights_step
+from core.settings import value_at
 from core.text.corpora import load_corpus
 from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
 
-_DECAY = "train.decay_steps"
+_SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 
 
 def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
@@ -22,7 +23,8 @@ def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
     Only the schedule is that of a whole run again, also where the parent was continued.
     """
     config = folder.config_now() if step is None else folder.config_at(step)
-    return config.replace({_DECAY: folder.record().config.train.decay_steps})
+    first = folder.record().config
+    return config.replace({path: value_at(first, path) for path in _SCHEDULE})
 
 
 def fork(

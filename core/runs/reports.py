@@ -7,14 +7,14 @@ import numpy as np
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.interop.report import Ancestor, Facts, report_html
-from core.knobs import turned
+from core.knobs import RESTART, turned
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.settings import fields_of, value_at
 from core.text.corpora import find_corpus
 from core.text.tokenizer import load_tokenizer
 from core.training.work import exact_parameters
-from core.words import number
+from core.words import SCHEDULE_RESTARTED, number
 
 _MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
 
@@ -93,6 +93,9 @@ def _turns(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
     told = []
     for turn in run.turns():
         before, config = config, turned(config, turn.knob, turn.value)
+        if turn.knob == RESTART:
+            told.append((turn.step, SCHEDULE_RESTARTED))
+            continue
         values = " → ".join(number(value_at(settings, turn.knob)) for settings in (before, config))
         told.append((turn.step, f"{labels[turn.knob].lower()} {values}"))
     return told

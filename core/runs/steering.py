@@ -1,16 +1,17 @@
 """What may be asked of a run beyond pausing and stopping: turn a knob, or go on for longer."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.knobs import turned
+from core.knobs import RESTART, turned
 from core.runs.folder import RunFolder
 from core.runs.turns import TURN
 from core.settings import value_at
 
 STEPS = "train.steps"
+Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
 NO_TRAINING_OF_ITS_OWN = (
     "An imported model has no training of its own to go on with. Try from here with other settings: that starts a new "
     "run with its weights."
@@ -53,14 +54,29 @@ def turn_all(folder: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig
     return config
 
 
-def extend(folder: RunFolder, more_steps: int) -> RunConfig:
-    """Ask for so many steps more than it has taken; for a run that has ended. Raises as `turn` does."""
+def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
+    """Return the changes of settings that let a run go on from a step for so many more.
+
+    Args:
+        schedule: "restart" warms up and decays once more over the additional steps; "stay" leaves the schedule alone,
+            so that after its end the learning rate stays at its last value.
+    """
+    restart = [(RESTART, step)] if schedule == "restart" else []
+    return [(STEPS, step + more_steps), *restart]
+
+
+def extend(folder: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunConfig:
+    """Ask for so many steps more than it has taken; for a run that has ended. Raises as `turn_all` does.
+
+    Args:
+        schedule: as of `extended`.
+    """
     status = folder.status()
     if not status.ended:
         raise RunError(f"The run {folder.name!r} has not ended. Turn the step at which it shall end instead.")
     if more_steps < 1:
         raise ConfigError(f"A run can go on for 1 step or more, not for {more_steps}.")
-    return turn(folder, STEPS, status.step + more_steps)
+    return turn_all(folder, extended(status.step, more_steps, schedule))
 
 
 def has_steps_left(folder: RunFolder) -> bool:

@@ -19,7 +19,7 @@ from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_sig
 from core.runs.queue import Claim, Queue, is_held_by_a_shell
 from core.runs.records import State, Status
 from core.runs.room import shortage
-from core.runs.steering import extend, has_steps_left, turn
+from core.runs.steering import Schedule, extend, has_steps_left, turn
 from core.runs.turns import TURN
 
 TICK_SECONDS = 0.25
@@ -132,10 +132,10 @@ class Supervisor:
         with self._turn():
             turn(folder, knob, value)
 
-    def continue_for(self, folder: RunFolder, more_steps: int) -> None:
-        """Let a run that has ended, finished or not, train for so many steps more, as soon as a slot is free."""
+    def continue_for(self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay") -> None:
+        """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
         with self._turn():
-            extend(folder, more_steps)
+            extend(folder, more_steps, schedule)
             self._enqueue(folder, folder.status())
             self._fill_slots()
 

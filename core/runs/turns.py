@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.knobs import KNOBS, turned
+from core.knobs import CHANGES, turned
 from core.runs.identity import RunIdentity
 from core.runs.mailbox import RunMailbox
 from core.runs.records import Turn
@@ -31,7 +31,7 @@ class RunTurns(RunIdentity, RunRows, RunMailbox):
         turns: list[Turn] = []
         for row in self.read_events():
             turn = Turn(row.get("step"), row.get("knob"), row.get("value"))
-            if row.get("kind") == TURN and isinstance(turn.step, int) and turn.knob in KNOBS:
+            if row.get("kind") == TURN and isinstance(turn.step, int) and turn.knob in CHANGES:
                 turns = [before for before in turns if before.knob != turn.knob or before.step <= turn.step]
                 turns.append(turn)
         return sorted(turns, key=lambda turn: turn.step)
@@ -39,7 +39,7 @@ class RunTurns(RunIdentity, RunRows, RunMailbox):
     def turns_asked(self) -> list[tuple[str, Any]]:
         """Knobs and values that wait for a worker to take them, in the order they were asked."""
         waiting = [command.args for command in self.waiting_commands() if command.name == TURN]
-        return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in KNOBS]
+        return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGES]
 
     def config_now(self) -> RunConfig:
         """The settings with all turns applied, also those that still wait for a worker.

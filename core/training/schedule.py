@@ -10,17 +10,19 @@ def fraction_at(step: int, config: TrainConfig) -> float:
 
     The warm-up is linear and never quite zero, so that the first step already learns. After it the rate falls from
     `learning_rate` to `min_learning_rate` over the steps that are left, or those until `decay_steps`: along half a
-    cosine wave (Loshchilov and Hutter 2016), in a straight line (Defazio 2023), or it stays.
+    cosine wave (Loshchilov and Hutter 2016), in a straight line (Defazio 2023), or it stays. A restarted schedule
+    does all of this again from `schedule_start` on.
     """
-    if step < config.warmup_steps:
-        return (step + 1) / (config.warmup_steps + 1)
+    done = max(0, step - config.schedule_start)
+    if done < config.warmup_steps:
+        return (done + 1) / (config.warmup_steps + 1)
     if config.schedule == "constant":
         return 1.0
     lowest = min(1.0, config.min_learning_rate / config.learning_rate)  # it never rises
-    end = config.decay_steps or config.steps
-    if step >= end:
+    end = (config.decay_steps or config.steps) - config.schedule_start
+    if done >= end:
         return lowest
-    progress = (step - config.warmup_steps) / (end - config.warmup_steps)  # 0 to 1
+    progress = (done - config.warmup_steps) / (end - config.warmup_steps)  # 0 to 1
     height = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))  # 1 to 0
     return lowest + height * (1 - lowest)
 

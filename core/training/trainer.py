@@ -125,7 +125,7 @@ class Trainer:
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def turn(self, knob: str, value: Any) -> None:
-        """Turn one of `core.knobs.KNOBS`, named by its dotted path; the next step is the first to feel it.
+        """Turn one of `core.knobs.CHANGES`, named by its dotted path; the next step is the first to feel it.
 
         Raises:
             ConfigError: the knob is unknown, or the value out of its bounds.

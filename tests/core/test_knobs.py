@@ -2,7 +2,7 @@ import pytest
 
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError
-from core.knobs import KNOBS, turned
+from core.knobs import KNOBS, RESTART, turned
 from core.settings import fields_of
 from core.training.schedule import learning_rate_at
 
@@ -51,6 +51,21 @@ def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
     assert learning_rate_at(250, other.train) == 1e-4
     twice = turned(other, "train.steps", 400)
     assert twice.train.decay_steps == 100
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_restarted_schedule_is_the_first_one_again_over_the_steps_that_are_left(schedule):
+    first = CONFIG.replace({"train.schedule": schedule})
+    longer = turned(first, "train.steps", 200)
+    again = turned(longer, RESTART, 100)
+    assert [learning_rate_at(100 + step, again.train) for step in range(120)] == [
+        learning_rate_at(step, first.train) for step in range(120)
+    ]
+    short = turned(turned(first, "train.steps", 140), RESTART, 100)
+    assert (short.train.warmup_steps, short.train.decay_steps) == (4, 0)  # a tenth, as before
+    assert learning_rate_at(104, short.train) == 1e-3 and learning_rate_at(140, short.train) == 1e-4
+    thrice = turned(turned(short, "train.steps", 240), RESTART, 140)
+    assert thrice.train.warmup_steps == 10
 
 
 def test_the_same_turn_again_changes_nothing():

@@ -8,6 +8,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.commands import main
+from core.knobs import RESTART
 from core.runs.exchange import import_model
 from core.runs.folder import RunFolder, list_runs
 from core.runs.order import one_at_a_time
@@ -19,9 +20,12 @@ from tests.core.test_command_line import ROOT, SMALL, home, refused, text_file
 __all__ = ["bpe_folder", "home", "text_file"]
 
 
+WARMUP = ("--set", "train.warmup_steps=2")
+
+
 @pytest.fixture
 def finished(home, text_file, capsys) -> RunFolder:
-    assert main(["train", "--text", str(text_file), "--steps", "12", "--name", "first", *SMALL]) == 0
+    assert main(["train", "--text", str(text_file), "--steps", "12", "--name", "first", *SMALL, *WARMUP]) == 0
     capsys.readouterr()
     return list_runs(home)[0]
 
@@ -60,6 +64,8 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
         (("resume", "first", "--steps", "lots"), "--steps needs a step to end at, such as 4000"),
         (("resume", "first", "--steps", "+0"), "1 step or more"),
         (("resume", "first", "--steps", "5"), "at step 12 already"),
+        (("resume", "first", "--steps", "5", "--schedule", "restart"), "at step 12 already"),
+        (("resume", "first", "--schedule", "restart"), "--schedule is for additional steps, such as --steps +500"),
         (("train", "--from", "nobody@3"), "There is no run 'nobody'"),
         (("train", "--from", "first@3"), "kept no weights of step 3. It has those of 0, 12"),
         (("train", "--from", "first", "--set", "model.n_layer=2"), "A fork keeps the model"),
@@ -77,6 +83,19 @@ def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys)
     assert main(["resume", "first", "--steps", "24"]) == 0
     assert finished.status().step == 24
     assert [row["step"] for row in finished.read_metrics()] == [0, 5, 10, 12, 15, 20, 24]
+
+
+def test_a_continued_run_says_what_its_learning_rate_does_and_may_restart_its_schedule(finished, capsys):
+    assert main(["resume", "first", "--steps", "+3"]) == 0
+    assert "The learning rate stays at 6e-4, where its schedule ended. --schedule restart" in capsys.readouterr().out
+    assert main(["resume", "first", "--steps", "+9", "--schedule", "restart"]) == 0
+    warmup = finished.config_now().train.warmup_steps
+    told = f"The learning rate warms up over {warmup} steps, then decays from 6e-3 to 6e-4 until step 24."
+    assert told in capsys.readouterr().out
+    assert finished.turns()[-1] == (15, RESTART, 15)
+    assert finished.last_metrics()["step"] == 24
+    assert main(["resume", "first", "--steps", "30", "--schedule", "restart"]) == 0
+    assert finished.turns()[-1] == (24, RESTART, 24)
 
 
 def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):

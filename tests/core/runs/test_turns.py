@@ -5,11 +5,15 @@ import json
 import pytest
 
 from core.errors import ConfigError, RunError
+from core.knobs import RESTART
 from core.runs import engine
 from core.runs.engine import train_run
 from core.runs.folder import RunFolder
+from core.runs.forks import fork_config
 from core.runs.records import Status, Turn
+from core.runs.reports import facts_of
 from core.runs.steering import extend, has_steps_left, turn
+from core.words import SCHEDULE_RESTARTED
 
 RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"
 
@@ -181,6 +185,36 @@ def test_a_finished_run_goes_on_for_more_steps(home, run):
     run.write_status(Status(state="queued"))
     with pytest.raises(RunError, match="has not ended"):
         extend(run, 5)
+
+
+def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly(home, config):
+    broken = RunFolder.create(home, config.replace({"train.warmup_steps": 2}))
+    train_run(broken, home)
+    extend(broken, 12, "restart")
+    train_run(broken, home, on_status=at(17, lambda: broken.send("stop")))
+    assert broken.status().state == "stopped"
+    assert train_run(broken, home).step == 24
+    assert turn_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
+    rates = {row["step"]: row["lr"] for row in broken.read_metrics() if "lr" in row}
+    assert [rates[step + 12] for step in range(2, 13, 2)] == [rates[step] for step in range(2, 13, 2)]
+    assert (12, SCHEDULE_RESTARTED) in facts_of(broken, home).turns
+    fork = fork_config(broken).train
+    assert (fork.schedule_start, fork.decay_steps, fork.warmup_steps) == (0, 0, 2)
+
+    straight = RunFolder.create(home, broken.record().config)
+    straight.events_path.write_bytes(broken.events_path.read_bytes())
+    train_run(straight, home)
+    assert course(broken) == course(straight)
+    assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
+
+
+def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(home, run):
+    train_run(run, home, on_status=at(6, lambda: run.send("stop")))
+    saved = run.status().step
+    run.write_status(run.status().model_copy(update={"state": "failed", "step": saved + 2}))
+    extend(run, 10, "restart")
+    train_run(run, home)
+    assert turn_rows(run) == [(saved, "train.steps", saved + 12, 12), (saved, RESTART, saved, 0)]
 
 
 def test_snapshots_stay_few_wherever_the_end_is_moved(home, run):
