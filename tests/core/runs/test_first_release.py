@@ -1,0 +1,50 @@
+"""A run folder written by the first release opens, and its training ends with the numbers of that release."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from core.runs.engine import train_run
+from core.runs.folder import RunFolder, list_runs
+from core.runs.forks import fork, fork_config
+from core.runs.models import load_model
+
+ARCHIVE = Path(__file__).parents[2] / "data" / "first_release_home.tar.gz"
+LOSSES = {  # that the first release wrote at these steps when it resumed the run at step 13
+    14: 3.2021965980529785,
+    16: 3.195272207260132,
+    18: 3.1877667903900146,
+    20: 3.1906752586364746,
+}
+
+
+@pytest.fixture
+def old_run(tmp_path) -> RunFolder:
+    """Stopped at step 13 of 20, its learning rate changed at step 0, and a change of dropout waiting to be taken."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return list_runs(tmp_path)[0]
+
+
+def test_its_state_and_history_are_read(old_run):
+    status = old_run.status()
+    assert (old_run.name, status.state, status.step) == ("old-otter", "stopped", 13)
+    assert [(turn.step, turn.knob, turn.value) for turn in old_run.turns()] == [(0, "train.learning_rate", 5e-4)]
+    assert len(old_run.read_samples()) == 2
+    assert load_model(old_run).tokenizer.vocab_size == 24
+
+
+def test_it_resumes_with_the_same_losses_and_takes_the_waiting_change(old_run, tmp_path):
+    status = train_run(old_run, tmp_path, threads=1)
+    assert (status.state, status.step) == ("finished", 20)
+    assert old_run.turns()[-1] == (13, "model.dropout", 0.1)
+    losses = {row["step"]: row["loss"] for row in old_run.read_metrics() if row["step"] > 13 and "loss" in row}
+    # Equal to the last bit on the machine that wrote it; another processor rounds differently.
+    assert losses == pytest.approx(LOSSES, abs=1e-6)
+
+
+def test_a_fork_begins_with_its_weights(old_run, tmp_path):
+    child = fork(tmp_path, old_run, 1, fork_config(old_run, 1))
+    assert (child.record().parent, child.record().parent_step) == (old_run.id, 1)
+    assert child.start_path.exists()
