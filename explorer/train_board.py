@@ -142,7 +142,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     state = status.state
     if state == "running":
         _button(say("Pause"), "pause", folder, icon=":material/pause:")
-    if state == "paused" or (state in ("stopped", "failed") and status.step < status.steps):
+    if state in ("paused", "stopped", "failed"):
         _button(say("Resume"), "resume", folder, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
         _button(say("One step"), "step", folder, icon=":material/skip_next:")

@@ -1,6 +1,7 @@
 """What can be turned while a run trains, and going on with one that has ended."""
 
 from functools import partial
+from typing import get_args
 
 import streamlit as st
 
@@ -9,15 +10,18 @@ from core.errors import ExplorerError
 from core.knobs import KNOBS
 from core.runs.folder import RunFolder
 from core.runs.records import Status
-from core.runs.steering import NO_TRAINING_OF_ITS_OWN
+from core.runs.steering import NO_TRAINING_OF_ITS_OWN, Schedule, extended_config
 from core.settings import fields_of, value_at
+from core.training.schedule import learning_rate_at, learning_rates
 from explorer import service
+from explorer.charts.rates import rates_figure
 from explorer.components.live import live_rate, live_turns
+from explorer.curves import curve_rows
 from explorer.forms import setting_input
 from explorer.language import later, say
 from explorer.state import notify, recall, remember
 from explorer.train_setup import settings_that_matter
-from explorer.ui import card, literal, show_error
+from explorer.ui import card, current_palette, literal, show_error
 from explorer.words import asked_in_words, number, turn_in_words
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
@@ -36,10 +40,13 @@ def knob_key(knob: str) -> str:
 
 @st.fragment
 def draw_knobs(folder: RunFolder) -> None:
-    """The knobs of a run that goes on; of one that has ended, what it goes on with and for how long."""
+    """The knobs of a run that trains; of a finished one, how it continues; of a stopped one, what it resumes with."""
     status = folder.status()
-    ended = status.ended
-    with card(say("Train it further?") if ended else say("Turn while it trains"), key="knobs"):
+    ended, finished = status.ended, status.state == "finished"
+    title = say("Turn while it trains")
+    if ended:
+        title = say("Continue training") if finished else say("Change settings first")
+    with card(title, key="knobs"):
         if folder.record().origin:
             st.caption(say(NO_TRAINING_OF_ITS_OWN))
             return
@@ -50,10 +57,12 @@ def draw_knobs(folder: RunFolder) -> None:
         except ExplorerError as error:
             show_error(error)
             return
-        if ended:
+        if finished:
             _draw_continue(folder, status, config)
+        elif ended:
+            st.caption(say("They take effect when the run is resumed."))
         # The knobs stand above what came of them, but what came of them may have moved them.
-        knobs = st.expander(say("Turn something first")) if ended else st.container()
+        knobs = st.expander(say("Change settings first")) if finished else st.container()
         _draw_told(folder, status)
         with knobs:
             _draw_all(folder, status, folder.config_now())
@@ -61,7 +70,7 @@ def draw_knobs(folder: RunFolder) -> None:
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
     shown = [path for path, _ in settings_that_matter(config.model.kind) if path in KNOBS]
-    if status.ended:  # for how long is what the button above asks
+    if status.state == "finished":  # the field above asks for how long
         shown.remove(_STEPS)
     first = folder.record().config
     wide, small = ([knob for knob in KNOBS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True))
@@ -154,19 +163,59 @@ def _problem_of(folder: RunFolder) -> str:
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    """So many steps more, in the same run and the same chart."""
+    """Additional steps for a finished run, in the same run and the same chart."""
     highest = dict(fields_of(RunConfig))[_STEPS].high
     most = highest - status.step
     if most < 1:
         st.caption(say("It has taken as many steps as a run may."))
         return
+    key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
     left = status.steps - status.step
     usual = min(most, left if left > 0 else max(100, round(status.step / 2, -2)))
-    st.session_state["continue_steps"] = min(most, st.session_state.get("continue_steps", usual))
-    more = st.number_input(say("Steps more"), 1, most, step=min(100, most), key="continue_steps")
-    if st.button(say("Continue"), key="train_continue", icon=":material/fast_forward:", width="stretch"):
-        try:
-            service.supervisor().continue_for(folder, more)
-        except ExplorerError as error:
-            notify(str(error))
+    more = st.number_input(say("Additional steps"), 1, most, usual, step=min(100, most), key=key)
+    schedule = _choose_schedule(folder, status, config, more)
+    if st.button(
+        say("Continue"),
+        key="train_continue",
+        icon=":material/fast_forward:",
+        width="stretch",
+        on_click=_continue,
+        args=(folder, more, schedule),
+    ):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
+
+
+def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> Schedule:
+    """What the learning rate does over the additional steps, with the curve of either choice."""
+    if config.train.schedule == "constant":
+        return "stay"
+    step, train = status.step, config.train
+    ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
+    highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
+    stays = say("Keep to the schedule")
+    if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
+        stays = say("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
+    labels = {"stay": stays, "restart": say("Restart the schedule")}
+    chosen = st.radio(
+        say("Learning rate"),
+        labels,
+        key="continue_schedule",
+        format_func=labels.get,
+        help=say(
+            "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so it pays "
+            "off over many steps: about half as many as the run has taken, or more.",
+            highest=highest,
+            lowest=lowest,
+        ),
+    )
+    ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
+    figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
+    st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates")
+    return chosen
+
+
+def _continue(folder: RunFolder, more: int, schedule: Schedule) -> None:
+    try:
+        service.supervisor().continue_for(folder, more, schedule)
+    except ExplorerError as error:
+        notify(str(error))

@@ -65,6 +65,13 @@ def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, 
     return [(STEPS, step + more_steps), *restart]
 
 
+def extended_config(config: RunConfig, step: int, more_steps: int, schedule: Schedule) -> RunConfig:
+    """Return the settings that a run would have after `extended`. Raises ConfigError as `turned`."""
+    for knob, value in extended(step, more_steps, schedule):
+        config = turned(config, knob, value)
+    return config
+
+
 def extend(folder: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunConfig:
     """Ask for so many steps more than it has taken; for a run that has ended. Raises as `turn_all` does.
 

@@ -27,6 +27,13 @@ def fraction_at(step: int, config: TrainConfig) -> float:
     return lowest + height * (1 - lowest)
 
 
+def learning_rates(first: int, last: int, config: TrainConfig, most: int = 200) -> list[tuple[int, float]]:
+    """Return steps done from `first` to `last`, at most so many of them, each with the rate of the update after it."""
+    stride = max(1, -(-(last - first) // most))
+    steps = sorted({*range(first, last, stride), max(first, last - 1)})
+    return [(step, learning_rate_at(step, config)) for step in steps]
+
+
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """The learning rate of one update, counted from 0."""
     return config.learning_rate * fraction_at(step, config)

@@ -61,11 +61,13 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     expect(page.locator(".closeup-bar").first).to_contain_text("letters")
 
     page.locator(".st-key-train_stop button").click()
-    more = page.locator(".st-key-continue_steps input")
-    more.fill("40")
-    more.press("Enter")
+    page.locator(".st-key-train_resume button").wait_for()
     stopped_at = run.status().step
-    page.locator(".st-key-train_continue button").click()
+    end = page.locator(".st-key-knob_steps input")
+    end.fill(str(stopped_at + 40))
+    end.press("Enter")
+    expect(page.locator(".turn-label").first).to_contain_text("steps →")
+    page.locator(".st-key-train_resume button").click()
     expect(page.get_by_text(f"{stopped_at + 40:,} steps, done in")).to_be_visible()
     page.locator(".st-key-train_look button").wait_for()
     assert page.evaluate(f"{CHART}.data[2].x.at(-1)") == run.status().step == stopped_at + 40

@@ -1,11 +1,13 @@
 """Steering from the page: knobs, continuing, forks, single steps, and what to do after trouble."""
 
+import json
 import re
 import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.knobs import RESTART
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
 from core.runs.records import Closeup, Status, Turn
@@ -101,13 +103,40 @@ def test_without_streams_turns_are_told_marked_and_put_back(app, running_run):
 
 
 def test_a_finished_run_goes_on_for_more_steps(app, finished_run, live):
-    board_of(app, finished_run).number_input(key="continue_steps").set_value(7).run()
+    board_of(app, finished_run).number_input(key="continue_steps-20").set_value(7).run()
     app.button(key="train_continue").click().run()
     assert not app.exception
     until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 27, "27 steps")
     assert [row["step"] for row in finished_run.read_metrics() if "val_loss" in row] == [0, 10, 20, 27]
     app.run()
-    assert "train_continue" in keys_of(app)
+    assert app.number_input(key="continue_steps-27").value == 100  # not the seven of before
+    assert [turn.knob for turn in finished_run.turns()] == ["train.steps"]
+
+
+def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_way(app, finished_run, live):
+    record = finished_run.record()
+    config = record.config.replace({"train.warmup_steps": 4})
+    finished_run.write_record(record.model_copy(update={"config": config}))
+    board_of(app, finished_run)
+    choice = app.radio(key="continue_schedule")
+    assert choice.options == ["Stay at 1e-4", "Restart the schedule"]
+    figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
+    curves = {trace["name"]: trace for trace in figure["data"]}
+    assert set(curves) == {"so far", "Stay at 1e-4", "Restart the schedule"}
+    choice.set_value("restart").run()
+    app.number_input(key="continue_steps-20").set_value(20).run()
+    app.button(key="train_continue").click().run()
+    assert not app.exception
+    until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 40, "40 steps")
+    assert finished_run.turns()[-1] == Turn(20, RESTART, 20)
+    rates = {row["step"]: row["lr"] for row in finished_run.read_metrics() if "lr" in row}
+    assert rates[26] > 9e-4 and rates[40] < 2e-4
+
+
+def test_a_stopped_run_has_one_way_on_which_is_resume(app, add_run, live):
+    folder = add_run(state="stopped", step=10)
+    keys = keys_of(board_of(app, folder))
+    assert "train_resume" in keys and "train_continue" not in keys and "knob_steps" in keys
 
 
 def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, explorer_home):

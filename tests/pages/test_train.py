@@ -175,7 +175,7 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, b
     app.query_params["run"] = folder.id
     app.run()
     assert not app.exception
-    further = {"train_continue"} if status["state"] in ("stopped", "failed", "finished") else set()
+    further = {"train_continue"} if status["state"] == "finished" else set()
     assert set(keys_of_buttons(app)) == buttons | further | {"train_again", "fork_go"}
     assert primary_buttons(app) == primary
     assert "How surprised is it" in words_of(app)
