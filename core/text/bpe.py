@@ -1,8 +1,10 @@
 """GPT-2's tokenizer: pieces of words, grown by joining the pairs of bytes that occur together most often."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import tokenizers
 from tokenizers.decoders import ByteLevel
 from tokenizers.implementations import ByteLevelBPETokenizer
+from tokenizers.pre_tokenizers import ByteLevel as PreTokenizer
 
 from core.errors import TextError
 from core.files import parse_json, write_atomically
@@ -20,11 +23,22 @@ MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _PIECE = 20_000  # characters encoded at a time, at least
 
 
+def _byte_of_sign() -> dict[str, int]:
+    """The byte behind each character with which GPT-2's vocabulary spells its tokens (Radford 2019, `encoder.py`)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTES = _byte_of_sign()
+
+
 class BPETokenizer:
     """Byte-level byte-pair encoding (Sennrich 2016; Radford 2019): no character is ever unknown to it.
 
     Attributes:
-        tokens: what each token says; one that is part of a character only says `�`.
+        tokens: the text of each token. Bytes that are only a part of a character are spelled out: `<0xF09F98>`.
+        token_bytes: the bytes of each token.
         vocab_size: how many there are.
     """
 
@@ -35,9 +49,8 @@ class BPETokenizer:
             raise TextError(
                 f"This tokenizer has {self.vocab_size:,} tokens, and at most {MOST_TOKENS:,} are supported."
             )
-        decoder = ByteLevel()
-        spelled = (tokenizer.id_to_token(id) for id in range(self.vocab_size))
-        self.tokens = tuple("" if token is None else decoder.decode([token]) for token in spelled)
+        self.token_bytes = tuple(_bytes_of(tokenizer.id_to_token(id) or "") for id in range(self.vocab_size))
+        self.tokens = tuple(data.decode("utf-8", "spell_bytes") for data in self.token_bytes)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "BPETokenizer | None":
@@ -68,18 +81,21 @@ class BPETokenizer:
         return BPETokenizer(_from_json(json.dumps(data)))
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text).ids
+        """Return the ids of a text, begun with the marks of the tokenizer's template as transformers does, but once."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
 
     def encode_array(self, text: str) -> np.ndarray:
         """The same as int64 (T,), in pieces side by side: on two cores a megabyte takes about a second."""
         pieces, start = [], 0
-        for seam in _SEAM.finditer(text):
+        for seam in _SEAM.finditer(text) if self._can_be_cut else ():
             if seam.start() - start >= _PIECE:
                 pieces.append(text[start : seam.start()])
                 start = seam.start()
         pieces.append(text[start:])
-        found = [np.array(piece.ids, dtype=np.int64) for piece in self._tokenizer.encode_batch_fast(pieces)]
-        return np.concatenate(found)
+        first = self.encode(pieces[0])  # the only one before which marks or a space are added
+        rest = self._without_prefix.encode_batch_fast(pieces[1:], add_special_tokens=False)
+        return np.concatenate([np.array(ids, dtype=np.int64) for ids in (first, *(piece.ids for piece in rest))])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; raises TextError for an id that no token has."""
@@ -108,6 +124,36 @@ class BPETokenizer:
         """The library's own tokenizer, for what reads its files."""
         return self._tokenizer
 
+    @cached_property
+    def _marks(self) -> list[int]:
+        """The special tokens with which its template begins every text."""
+        return self._tokenizer.encode("").ids
+
+    @cached_property
+    def _can_be_cut(self) -> bool:
+        """Whether no token ever crosses a seam: GPT-2's own rule cuts there, and nothing else looks across."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        rule = self._rule
+        return (
+            self._tokenizer.normalizer is None
+            and rule.get("type") == "ByteLevel"
+            and rule.get("use_regex", True)
+            and not any(token.lstrip or token.rstrip or "\n" in token.content for token in added)
+        )
+
+    @cached_property
+    def _without_prefix(self) -> tokenizers.Tokenizer:
+        """The same tokenizer for pieces from the middle of a text, before which no space is added."""
+        if not self._rule.get("add_prefix_space"):
+            return self._tokenizer
+        inner = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        inner.pre_tokenizer = PreTokenizer(add_prefix_space=False)
+        return inner
+
+    @cached_property
+    def _rule(self) -> dict:
+        return json.loads(self._tokenizer.to_str())["pre_tokenizer"] or {}
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BPETokenizer) and self._tokenizer.to_str() == other._tokenizer.to_str()
 
@@ -121,6 +167,18 @@ def _added_tokens(folder: Path) -> list[dict[str, Any]]:
     ids = parse_json(file.read_bytes()) if file.exists() else {}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
     return [{"id": id, "content": token} | flags for token, id in sorted(ids.items(), key=lambda item: item[1])]
+
+
+def _bytes_of(token: str) -> bytes:
+    """The bytes of one token as the vocabulary spells it. Added tokens may be plain text."""
+    return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
+
+
+def _spell_bytes(error: UnicodeError) -> tuple[str, int]:
+    return f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end
+
+
+codecs.register_error("spell_bytes", _spell_bytes)
 
 
 def _from_json(text: str) -> tokenizers.Tokenizer:

@@ -7,6 +7,7 @@ import unicodedata
 KINDS = ("vowel", "consonant", "capital", "digit", "punctuation", "space", "other")
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
+_PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are a part of a character
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
 
 
@@ -23,6 +24,8 @@ def kind_of(token: str) -> str:
     letters = token.strip()
     if not letters:
         return "space" if token else "other"
+    if _PART.match(letters):
+        return "other"
     character = unicodedata.normalize("NFD", letters[0])[0]
     category = unicodedata.category(character)
     if category == "Nd":
@@ -44,6 +47,11 @@ def _visible_character(character: str) -> str:
     if category[0] in "CZ" or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:
         return f"U+{ord(character):04X}"
     return "◌" + character if category in ("Mn", "Me") else character  # a combining mark needs something to sit on
+
+
+def read_newlines(typed: str) -> str:
+    r"""Read `\n` in a line that was typed as a newline, and `\\n` as the two characters `\n`."""
+    return re.sub(r"(\\?)\\n", lambda found: r"\n" if found[1] else "\n", typed)
 
 
 def plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """How text becomes numbers, and numbers text again."""
 
+import codecs
 import json
 from collections.abc import Iterable
 from functools import cached_property
@@ -62,9 +63,12 @@ class CharTokenizer:
         write_atomically(path, json.dumps({"type": "char", "tokens": self.tokens}).encode())
 
     def to_hugging_face(self) -> tokenizers.Tokenizer:
-        """The same as a tokenizer of the `tokenizers` library, for what reads its files."""
+        """The same as a tokenizer of the `tokenizers` library, for what reads its files.
+
+        The model has no id for an unknown character, so neither has the vocabulary: encoding one is an error there too.
+        """
         vocabulary = {token: id for id, token in enumerate(self.tokens)}
-        found = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token=self.tokens[0]))
+        found = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
         found.pre_tokenizer = Split(tokenizers.Regex(r"[\s\S]"), "isolated")
         found.decoder = Fuse()
         return found
@@ -96,6 +100,46 @@ class CharTokenizer:
 
 
 Tokenizer = CharTokenizer | BPETokenizer
+
+
+class IncrementalDecoder:
+    """Decode ids one at a time; the texts joined are what `tokenizer.decode` returns for all ids at once.
+
+    The bytes of a character may be split over several tokens. They are held until the last of them has come.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def add(self, id: int) -> str:
+        """Return the text that this token completes: "" where it ends within a character."""
+        if isinstance(self._tokenizer, CharTokenizer):
+            return self._tokenizer.tokens[id]
+        return self._decoder.decode(self._tokenizer.token_bytes[id])
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes of an unfinished character are held."""
+        return bool(self._decoder.getstate()[0])
+
+    def finish(self) -> str:
+        """Return `�` for a character that no further token will complete, else ""."""
+        return self._decoder.decode(b"", final=True)
+
+
+def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+    """Return the text that each token completes; joined, they are the text of all of them."""
+    decoder = IncrementalDecoder(tokenizer)
+    texts = [decoder.add(int(id)) for id in ids]
+    if texts:
+        texts[-1] += decoder.finish()
+    return texts
+
+
+def opening_ids(tokenizer: Tokenizer) -> list[int]:
+    """Return what a model continues when there is no prompt: a newline, or token 0 where its text has none."""
+    return tokenizer.encode("\n") if "\n" in tokenizer.tokens else [0]
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

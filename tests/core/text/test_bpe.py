@@ -1,12 +1,16 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 from tokenizers.implementations import ByteLevelBPETokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
 from transformers import GPT2TokenizerFast
 
 from core.errors import TextError
 from core.text.bpe import BPETokenizer
-from core.text.tokenizer import load_tokenizer
+from core.text.display import kind_of
+from core.text.tokenizer import load_tokenizer, token_texts
 
 TEXT = (
     "To be, or not to be: that is the question.\n"
@@ -45,6 +49,55 @@ def test_a_long_text_cut_in_pieces_is_the_same_as_whole(tokenizer, seam):
     text = (TEXT + seam) * 800
     assert len(text) > 3 * 20_000
     assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
+
+
+@given(st.lists(st.integers(0, 280), max_size=20))
+def test_decoded_one_by_one_any_ids_are_the_text_of_all_of_them(tokenizer, ids):
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids) and "".join(texts) == tokenizer.decode(ids)
+
+
+def test_a_part_of_a_character_is_spelled_in_bytes_and_its_text_comes_with_the_last(tokenizer):
+    ids = tokenizer.encode("a 😀—")
+    assert [tokenizer.tokens[id] for id in ids[2:7]] == ["<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "<0xE280>"]
+    assert "".join(token_texts(tokenizer, ids)) == "a 😀—" and token_texts(tokenizer, ids)[2:6] == ["", "", "", "😀"]
+    assert not any("�" in token for token in tokenizer.tokens)
+    assert {kind_of(tokenizer.tokens[id]) for id in ids[2:6]} == {"other"}
+
+
+def with_prefix_space(folder):
+    grown = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), add_prefix_space=True)
+    return Tokenizer.from_str(grown.to_str())
+
+
+def with_template(folder):
+    grown = Tokenizer.from_str(ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).to_str())
+    grown.add_special_tokens(["<bos>"])
+    marks = [("<bos>", grown.token_to_id("<bos>"))]
+    grown.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=marks)
+    return grown
+
+
+def with_another_rule(folder):
+    grown = Tokenizer.from_str(ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).to_str())
+    grown.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    return grown
+
+
+def with_an_added_line(folder):
+    grown = Tokenizer.from_str(ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).to_str())
+    grown.add_tokens(["\nW"])
+    return grown
+
+
+@pytest.mark.parametrize("kind", [with_prefix_space, with_template, with_another_rule, with_an_added_line])
+def test_the_text_of_a_run_is_cut_into_the_same_tokens_as_a_prompt(folder, kind):
+    theirs = kind(folder)
+    tokenizer = BPETokenizer(theirs)
+    text = "Two" + TEXT * 800
+    assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text) == theirs.encode(text).ids
+    once = tokenizer.encode("To be")
+    assert tokenizer.encode(tokenizer.decode(once)) == once, "a text that was shown can be encoded again"
 
 
 def test_it_is_kept_and_read_again(tokenizer, tmp_path):

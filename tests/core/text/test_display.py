@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.text.display import KINDS, kind_of, plain, visible
+from core.text.display import KINDS, kind_of, plain, read_newlines, visible
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_kinds(tokens, kind):
 @given(st.text())
 def test_every_token_has_a_kind(token):
     assert kind_of(token) in KINDS
+
+
+def test_a_newline_can_be_typed_in_one_line_and_its_two_characters_too():
+    assert read_newlines(r"ROMEO:\nBut\n\n") == "ROMEO:\nBut\n\n"
+    assert read_newlines(r"print('\\n') \t \\ \\\\") == r"print('\n') \t \\ \\\\"
 
 
 @pytest.mark.parametrize("name", ["<script>x</script>", "[a](javascript:b)", "# *x*", "`<b>`", "a\n\n# b"])

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from core.errors import TextError, UnknownCharacterError
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.interop.tokenizers import write_tokenizer
+from core.text.tokenizer import CharTokenizer, load_tokenizer, opening_ids
 
 texts = st.text(min_size=1)  # every character of Unicode but half surrogate pairs
 
@@ -56,6 +58,23 @@ def test_arrays_are_int64_and_empty_text_is_fine():
 def test_an_id_that_no_character_has_is_refused(bad):
     with pytest.raises(TextError, match=f"There is no character number {bad}: this model knows 0 to 3"):
         CharTokenizer.from_text("hello").decode([0, bad])
+
+
+def test_transformers_reads_it_and_refuses_an_unknown_character_too(tmp_path):
+    tokenizer = CharTokenizer.from_text("\nabc 😀")
+    write_tokenizer(tmp_path, tokenizer)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs("ab c\n😀")["input_ids"] == tokenizer.encode("ab c\n😀")
+    assert theirs.decode(tokenizer.encode("ab c\n😀")) == "ab c\n😀"
+    assert len(theirs) == tokenizer.vocab_size, "no id that the model does not have"
+    with pytest.raises(Exception, match="[Uu]n.?k|UNK"):
+        theirs("abz")
+
+
+def test_without_a_prompt_it_begins_at_a_newline_or_where_there_is_none_with_the_first_token():
+    assert opening_ids(CharTokenizer.from_text("ab\nc")) == [0]
+    assert opening_ids(CharTokenizer.from_text("\tb\n")) == [1]
+    assert opening_ids(CharTokenizer.from_text("GATTACA")) == [0]
 
 
 @given(texts)
