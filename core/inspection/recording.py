@@ -9,6 +9,7 @@ from torch import Tensor
 from core.errors import ExplorerError
 from core.model import GPT, Bigram, Tap, evaluating, parameter_count
 from core.threads import threads_for
+from core.training.finite import finite_logits
 
 Ids = Sequence[int] | np.ndarray | Tensor
 """One row of tokens (T,)."""
@@ -99,9 +100,12 @@ def run_with(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = N
 
 @torch.no_grad()
 def read(model: GPT | Bigram, ids: Tensor, tap: Tap | None = None) -> Tensor:
-    """Logits (B, T, V) for pieces of text (B, T), without a gradient or dropout; the model's mode is kept."""
+    """Logits (B, T, V) for pieces of text (B, T), without a gradient or dropout; the model's mode is kept.
+
+    Raises NotFiniteError where the logits give no probabilities.
+    """
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
-        return model(ids.to(device_of(model), torch.int64), tap=tap)[0]
+        return finite_logits(model(ids.to(device_of(model), torch.int64), tap=tap)[0])
 
 
 def device_of(model: GPT | Bigram) -> torch.device:

@@ -13,6 +13,7 @@ from core.inspection.recording import Ids, record, record_batch
 from core.model import GPT, Bigram, Tap, evaluating, parameter_count
 from core.model.tap import within
 from core.threads import threads_for
+from core.training.finite import finite_logits
 
 _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 places
 
@@ -63,11 +64,12 @@ def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
     """What the model would say if nothing were added to the stream (..., C) any more: logits (..., V).
 
     The last norm is applied, and the model's table of pairs added if it has one. `ids` (...) are the tokens read.
+    Raises NotFiniteError where the logits give no probabilities.
     """
     if not isinstance(model, GPT):
-        return stream
+        return finite_logits(stream)
     with evaluating(model), threads_for(stream.numel() * model.vocab_size):
-        return model.unembed(stream, ids)
+        return finite_logits(model.unembed(stream, ids))
 
 
 def last_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:

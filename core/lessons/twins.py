@@ -126,10 +126,12 @@ def _measure_on_the_way(trainer: Trainer, course: Course) -> None:
 def _measure_at_the_end(trainer: Trainer, course: Course, twins: Twins, text: str) -> bool:
     """Whether there was anything to measure: a model whose numbers are none can neither be measured nor write."""
     model, windows = trainer.model, fixed_windows(twins.val_ids, trainer.model.block_size, WINDOWS)
-    course.by_place = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
-    course.writes_at = float(course.by_place[-1])
-    if not np.isfinite(course.by_place).all():
+    try:
+        course.by_place = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
+    except NotFiniteError:
+        course.by_place = np.full(model.block_size, np.nan)
         return False
+    course.writes_at = float(course.by_place[-1])
     course.shuffled = float(window_losses(model, shuffled(windows))[:, -1].mean())
     course.sharpness = (course.sharpness[0], sharpness(model, twins.val_ids))
     course.sample = write(model, twins.tokenizer, twins.healthy_text[-1:])

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from torch import Tensor
 
-from core.errors import DiskFullError, ExplorerError
+from core.errors import DiskFullError, NotFiniteError
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.runs.folder import RunFolder
@@ -17,7 +17,7 @@ from core.runs.probes import computes_numbers, write_probe
 from core.runs.records import Closeup, State, Status
 from core.runs.room import Room, waits_for_room
 from core.runs.snapshots import Snapshots
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizer import Tokenizer, opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
@@ -193,15 +193,14 @@ class Journal:
         if not computes_numbers(self.trainer.model, self.probe_text):
             return
         config, tokenizer = self.trainer.config.train, self.tokenizer
-        prompt = tokenizer.encode("\n") if "\n" in tokenizer.tokens else [0]
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
+        written = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
         try:
-            ids = [token.id for token in generate(self.trainer.model, prompt, how, alternatives=0, spread=True)]
-        except ExplorerError:
+            text = tokenizer.decode([token.id for token in written])
+        except NotFiniteError:
             return
-        text = tokenizer.decode(ids)
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.room.write(lambda: self.folder.append_sample(row))
 

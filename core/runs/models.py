@@ -8,6 +8,7 @@ from core.model import GPT, Bigram, build_model
 from core.runs.folder import RunFolder
 from core.text.tokenizer import Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights
+from core.training.finite import all_finite
 
 
 class LoadedModel(NamedTuple):
@@ -28,4 +29,9 @@ def load_model(folder: RunFolder, weights: Path | None = None) -> LoadedModel:
     tokenizer = load_tokenizer(folder.tokenizer_path)
     model = build_model(config.model, tokenizer.vocab_size)
     step = load_weights(weights, model)
+    if not all_finite(model.parameters()):
+        raise RunError(
+            f"The weights of the run {folder.name!r} hold numbers that are not finite, so the model computes nothing. "
+            "Train or import it again."
+        )
     return LoadedModel(model.eval(), tokenizer, step)

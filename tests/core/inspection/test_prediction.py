@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import NotFiniteError
+from core.inspection.lens import logit_lens
+from core.inspection.losses import foresight, passage_losses, window_losses
+from core.inspection.patching import answers
 from core.inspection.prediction import next_token_probabilities
-from core.inspection.recording import PromptError
-from tests.core.inspection.conftest import VOCAB_SIZE
+from core.inspection.recording import PromptError, run_with
+from tests.core.inspection.conftest import VOCAB_SIZE, make
 
 
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
@@ -25,3 +29,23 @@ def test_only_the_context_is_read(gpt):
 def test_no_prompt_is_a_sentence(gpt):
     with pytest.raises(PromptError, match="write at least one character"):
         next_token_probabilities(gpt, [])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
+def test_a_model_that_overflows_is_a_sentence_wherever_probabilities_are_shown(bad):
+    model = make(tie_weights=False)
+    with torch.no_grad():
+        model.lm_head.weight[:, :] = bad  # 3e38 is finite itself, the logits are not
+    windows = torch.tensor([[3, 1, 4, 1]])
+    for show in (
+        lambda: next_token_probabilities(model, [3, 1, 4]),
+        lambda: foresight(model, [3, 1, 4]),
+        lambda: passage_losses(model, [3, 1, 4]),
+        lambda: window_losses(model, windows),
+        lambda: window_losses(model, windows, lambda name, tensor: None),
+        lambda: logit_lens(model, [3, 1, 4]),
+        lambda: run_with(model, [3, 1, 4]),
+        lambda: answers(model, [3, 1, 4], [3, 2, 4]),
+    ):
+        with pytest.raises(NotFiniteError, match="logits that are not finite"):
+            show()

@@ -21,7 +21,7 @@ from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
 from core.text.tokenizer import load_tokenizer
-from core.training.checkpoints import latest_checkpoint
+from core.training.checkpoints import latest_checkpoint, save_weights
 from core.training.evaluation import run_baselines
 
 ROOT = Path(__file__).parents[3]
@@ -213,6 +213,16 @@ def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(home, config,
     assert (status.state, status.problem) == ("failed", "not_finite")
     assert status.reason.startswith("Training stopped at step 1: the loss (nan) is no longer a finite number")
     assert not run.read_samples() and run.read_probe() is None
+
+
+def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(home, run):
+    train_run(run, home)
+    model, _, step = load_model(run)
+    with torch.no_grad():
+        model.transformer.h[0].attn.c_attn.weight[0, 0] = float("nan")
+    save_weights(run.weights_path, model, step)
+    with pytest.raises(RunError, match="hold numbers that are not finite"):
+        load_model(run)
 
 
 LIMITED = """
