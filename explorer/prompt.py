@@ -1,13 +1,14 @@
 """A prompt as a model can read it, and a sentence for whatever it cannot."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
-from core.text.display import kind_of, visible
+from core.text.display import kind_of, read_newlines, visible
 from core.text.tokenizer import CharTokenizer, Tokenizer
 from explorer.language import say
 
 _FEW = 12  # letters of an alphabet that has none of Romeo's
-NEWLINE_SIGN = "⏎"  # one line of input can ask for a new line with it
+NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
 
 
 class Prompt(NamedTuple):
@@ -22,10 +23,14 @@ class Prompt(NamedTuple):
     whole: list[int]  # `ids` before the cut to what is looked at
 
 
-def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> Prompt:
-    """Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why."""
+def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, one_line: bool = True) -> Prompt:
+    r"""Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why.
+
+    Args:
+        one_line: it was typed into a single line, where `\n` stands for a newline.
+    """
     by_letter = isinstance(tokenizer, CharTokenizer)
-    text = typed if by_letter and NEWLINE_SIGN in tokenizer.tokens else typed.replace(NEWLINE_SIGN, "\n")
+    text = read_line(typed if one_line else typed.replace(r"\n", r"\\n"), tokenizer.tokens)
     unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []
     notes = []
     if unseen:
@@ -55,6 +60,22 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None) -> P
     )
 
 
+def read_line(typed: str, tokens: Collection[str]) -> str:
+    r"""Read one line of input: ⏎ and `\n` stand for a newline, and ⏎ for itself where it is a token."""
+    text = read_newlines(typed)
+    return text if NEWLINE_SIGN in tokens else text.replace(NEWLINE_SIGN, "\n")
+
+
+def newline_hint() -> str:
+    """Say how a newline is typed into one line."""
+    return say("Type `\\n` for a newline.")
+
+
+def as_line(text: str, tokens: Collection[str]) -> str:
+    """Write a text so that `read_line` reads it."""
+    return text.replace(r"\n", r"\\n").replace("\n", r"\n" if NEWLINE_SIGN in tokens else NEWLINE_SIGN)
+
+
 def _unknown(unseen: list[str]) -> str:
     """What it means that a model has never seen some characters."""
     named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
@@ -79,4 +100,4 @@ def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
     text = romeo if not by_letter or set(romeo) <= known else "".join(sentence)
     # A model that was imported has no probe sentence.
     text = text or "".join(letter for letter in romeo if letter in known) or "".join(tokenizer.tokens[:_FEW])
-    return text if by_letter and NEWLINE_SIGN in tokenizer.tokens else text.replace("\n", NEWLINE_SIGN)
+    return as_line(text, tokenizer.tokens)

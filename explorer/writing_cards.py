@@ -96,7 +96,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
                     say("Written before you changed the prompt or the settings. Press **Write** for a new text.")
                 )
             opened = service.open_model(folder.id)
-            prompt = read_prompt(asked["typed"], opened.tokenizer)
+            prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:
                 st.info(literal(" ".join(prompt.notes)))
             if service.live_streams():

@@ -10,7 +10,7 @@ from explorer.inside.moment import choose_moment, clock_of, open_moment
 from explorer.inside.sections import sections_of
 from explorer.inside.view import Inside, warn_of_columns
 from explorer.language import say
-from explorer.prompt import example_prompt, read_prompt
+from explorer.prompt import example_prompt, newline_hint, read_prompt
 from explorer.run_choice import choose_run
 from explorer.ui import literal, show_error
 from explorer.units import speaking_of
@@ -41,7 +41,10 @@ name = st.segmented_control(
     label_visibility="collapsed",
 )
 typed = st.text_input(
-    say("Prompt"), st.session_state["inspect_prompt"], key="inspect_prompt", placeholder=say("Type ⏎ for a new line")
+    say("Prompt"),
+    st.session_state["inspect_prompt"],
+    key="inspect_prompt",
+    help=newline_hint(),
 )
 state.write_address("view", name)
 

@@ -21,7 +21,7 @@ from explorer.inside.view import Inside
 from explorer.jobs import known, result_of
 from explorer.language import later, say
 from explorer.names import named
-from explorer.prompt import NEWLINE_SIGN, Prompt, read_prompt
+from explorer.prompt import Prompt, as_line, newline_hint, read_prompt
 from explorer.ui import card, chart, current_palette, literal, sentence, show_error
 
 OTHER = "inspect_prompt_2"
@@ -50,7 +50,7 @@ def draw(inside: Inside) -> None:
                 say("Second prompt, equally long"),
                 st.session_state.get(OTHER, ""),
                 key=OTHER,
-                placeholder=say("Type ⏎ for a new line"),
+                help=newline_hint(),
             )
         with right:
             parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
@@ -177,7 +177,7 @@ def _propose(inside: Inside) -> None:
 
 def other_prompt(inside: Inside) -> str:
     """The first prompt with one letter changed near its end: into what the model held for likeliest there, of the same
-    kind. As it is typed, with ⏎ for a new line."""
+    kind. As it is typed in one line."""
     prompt, tokenizer = inside.prompt, inside.tokenizer
     place = max(0, len(prompt.ids) - _BACK)
     logits = next_token_logits(inside.model, prompt.ids[: max(1, place)])
@@ -185,7 +185,7 @@ def other_prompt(inside: Inside) -> str:
     alike = [id for id in others if kind_of(tokenizer.tokens[id]) == prompt.kinds[place]]
     for id in (alike + others)[:_TRIED]:
         ids = [*prompt.ids[:place], id, *prompt.ids[place + 1 :]]
-        text = tokenizer.decode(ids).replace("\n", NEWLINE_SIGN)
+        text = as_line(tokenizer.decode(ids), tokenizer.tokens)
         if read_prompt(text, tokenizer).ids == ids:
             return text
-    return prompt.text.replace("\n", NEWLINE_SIGN)
+    return as_line(prompt.text, tokenizer.tokens)

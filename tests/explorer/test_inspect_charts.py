@@ -11,7 +11,7 @@ from explorer.charts.prediction import neighbour_bars, prediction_bars
 from explorer.charts.text import character_bars
 from explorer.charts.words import percent, plain
 from explorer.inside.attention import head_in_words
-from explorer.prompt import example_prompt, read_prompt
+from explorer.prompt import as_line, example_prompt, read_prompt
 
 TOKENS = ["h", "e", "\n", "<"]
 PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 0.2, 0.3, 0.4]], dtype=np.float32)
@@ -115,6 +115,16 @@ def test_a_prompt_keeps_what_the_model_knows_and_says_what_it_left_out():
     prompt = read_prompt("hé⏎😀h", CharTokenizer("\nh"))
     assert prompt.text == "h\nh" and prompt.ids == [1, 0, 1] and prompt.shown == ["h", "⏎", "h"]
     assert "é (U+00E9), 😀 (U+1F600)" in prompt.notes[0]
+
+
+def test_a_newline_can_be_typed_into_one_line():
+    newlines, with_sign = CharTokenizer.from_text("a\n\\n"), CharTokenizer.from_text("a\n⏎")
+    assert read_prompt(r"a\na⏎a", newlines).text == "a\na\na" and read_prompt(r"a\\na", newlines).text == r"a\na"
+    assert read_prompt(r"a\na⏎", with_sign).text == "a\na⏎", "where it is a character of the text it is itself"
+    assert read_prompt("a\\n\na", newlines, one_line=False).text == "a\\n\na", "a text area has lines of its own"
+    for tokenizer in (newlines, with_sign):
+        for text in ("a\na", "a⏎\n" if "⏎" in tokenizer.tokens else "a\\n\na"):
+            assert read_prompt(as_line(text, tokenizer.tokens), tokenizer).text == text
 
 
 def test_a_long_prompt_is_cut_at_its_front():

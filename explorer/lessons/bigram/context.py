@@ -15,6 +15,7 @@ from explorer.lessons.bigram.reading import LONGEST
 from explorer.lessons.lab import Lab, Material
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
+from explorer.prompt import newline_hint, read_line
 from explorer.ui import card, chart, current_palette
 
 _READ = 3  # letters at most, in the panel
@@ -24,8 +25,10 @@ _BARS = 5
 def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel"), key="lesson_result"):
         begin = frequent_stretch(lab.text)
-        typed = lab.value("context", begin, st.text_input, lab.plain("control"), max_chars=20, width=260)
-        typed = "".join(letter for letter in typed if letter in lab.tokens) or begin
+        typed = lab.value(
+            "context", begin, st.text_input, lab.plain("control"), max_chars=20, width=260, help=newline_hint()
+        )
+        typed = "".join(letter for letter in read_line(typed, lab.tokens) if letter in lab.tokens) or begin
         ends = [typed[-length:] for length in range(1, min(_READ, len(typed)) + 1)]
         for column, end in zip(st.columns(_READ), ends, strict=False):
             with column:

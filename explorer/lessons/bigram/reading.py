@@ -22,6 +22,7 @@ from explorer.jobs import result_of
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
+from explorer.prompt import read_line
 from explorer.ui import card, chart, current_palette
 
 _SHOWN = 700  # characters of the text at a time
@@ -83,6 +84,7 @@ def _draw_numbers(lab: Lab) -> None:
         typed = lab.value("typed", "Romeo", st.text_input, lab.plain("control"), max_chars=60)
         characters = alphabet(lab.text)
         number_of = numbers_of(characters)
+        typed = read_line(typed, characters)
         numbers = encode(typed, number_of)
         strange = [letter for letter in dict.fromkeys(typed) if letter not in number_of]
         note = lab.plain("strange") if strange else lab.plain("note")

@@ -15,6 +15,7 @@ from explorer.lessons.bigram.loss import FRESH, TRAINED
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
+from explorer.prompt import newline_hint, read_line
 from explorer.ui import card
 from explorer.written import WrittenToken
 
@@ -33,7 +34,9 @@ def _draw(lab: Lab) -> bool:
                 "model", TRAINED, st.segmented_control, lab.plain("control model"), [FRESH, TRAINED],
                 format_func=lab.plain,
             )  # fmt: skip
-            typed = lab.value("start", "T", st.text_input, lab.plain("control start"), max_chars=30, width=220)
+            typed = lab.value(
+                "start", "T", st.text_input, lab.plain("control start"), max_chars=30, width=220, help=newline_hint()
+            )
             st.button(
                 lab.word("again"), icon=":material/casino:", key="lesson_again",
                 on_click=lambda: state.remember(_DRAWN, state.recall(_DRAWN, 0) + 1),
@@ -53,7 +56,7 @@ def _draw(lab: Lab) -> bool:
 def start_of(lab: Lab, typed: str) -> list[int]:
     """What the model begins with: what was typed, as far as it has numbers for it, else a new line or its first one."""
     number_of = numbers_of(lab.tokens)
-    return encode(typed, number_of) or [number_of.get("\n", 0)]
+    return encode(read_line(typed, lab.tokens), number_of) or [number_of.get("\n", 0)]
 
 
 def _told(lab: Lab, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:

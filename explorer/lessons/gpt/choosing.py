@@ -12,6 +12,7 @@ from explorer.lessons.gpt.trained import the_gpt, typed_ids
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
+from explorer.prompt import newline_hint
 from explorer.ui import card, chart, current_palette
 
 ASKED = 0.8  # the share that the question keeps
@@ -24,7 +25,10 @@ def _draw(lab: Lab) -> bool:
         model = the_gpt(lab)
         if model is None:
             return False
-        typed = lab.value("text", "To be or not to b", st.text_input, lab.plain("control"), max_chars=30, width=340)
+        typed = lab.value(
+            "text", "To be or not to b", st.text_input, lab.plain("control"), max_chars=30, width=340,
+            help=newline_hint(),
+        )  # fmt: skip
         left, middle, right = st.columns(3)
         with left:
             temperature = lab.value("temperature", 0.7, st.slider, lab.plain("temperature"), 0.1, 2.0, step=0.1)

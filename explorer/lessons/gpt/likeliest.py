@@ -10,6 +10,7 @@ from explorer.lessons.gpt.trained import the_gpt, typed_ids
 from explorer.lessons.lab import Lab
 from explorer.lessons.questions import Question
 from explorer.lessons.step import Step
+from explorer.prompt import newline_hint
 from explorer.ui import card, chart, current_palette
 
 _LENGTH = 300
@@ -23,7 +24,9 @@ def _draw(lab: Lab) -> bool:
         if model is None:
             return False
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            typed = lab.value("start", "To be", st.text_input, lab.plain("control"), max_chars=30, width=220)
+            typed = lab.value(
+                "start", "To be", st.text_input, lab.plain("control"), max_chars=30, width=220, help=newline_hint()
+            )
             temperature = lab.value(
                 "temperature", 0.8, st.slider, lab.plain("temperature"), 0.1, 2.0, step=0.1, width=240
             )

@@ -7,6 +7,7 @@ from core.lessons.brief import Course, small_gpt, train_briefly
 from core.model import GPT
 from explorer.jobs import job, result_of
 from explorer.lessons.lab import Lab
+from explorer.prompt import read_line
 
 
 def courses(lab: Lab, named: dict[str, dict[str, Any]]) -> dict[str, Course] | None:
@@ -45,7 +46,7 @@ def typed_ids(lab: Lab, text: str, most: int, instead: str) -> list[int]:
     """What was typed as ids, as far as the alphabet of the text has it, at most so many; else `instead`, else id 0."""
     number_of = {token: id for id, token in enumerate(lab.tokens)}
     for candidate in (text, instead):
-        ids = [number_of[letter] for letter in candidate.replace("⏎", "\n") if letter in number_of]
+        ids = [number_of[letter] for letter in read_line(candidate, lab.tokens) if letter in number_of]
         if len(ids) > 1:
             return ids[:most]
     return lab.ids[:most].tolist()
