@@ -1,7 +1,7 @@
 """Writing with a model, one token at a time."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from core.generation_config import GenerationConfig
 from core.model import GPT, Bigram, Decoder, Tap, evaluating, parameter_count
+from core.text.tokenizer import IncrementalDecoder, Tokenizer
 from core.threads import one_thread, threads_for
+from core.training.finite import finite_logits
 
 _LARGE = 4_000_000  # parameters: more than a core holds close by, so that each token reads them from memory
 
@@ -31,7 +33,6 @@ def generate(
     prompt: list[int],
     settings: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
     *,
-    stop: Collection[int] = (),
     use_cache: bool = True,
     tap: Tap | None = None,
     alternatives: int = 5,
@@ -45,7 +46,6 @@ def generate(
 
     Args:
         prompt: at least one token id; only the last `block_size` of them can be seen.
-        stop: token ids that end the text; they are not yielded.
         use_cache: False has the model read all that can be seen for every token (the same text, slower).
         tap: looks at or changes what the model computes (`core.model.tap`, `core.inspection.ablation`). It sees all
             that can be seen anew for every token, since with it nothing is cached.
@@ -54,6 +54,7 @@ def generate(
             beside training, where threads wait for each other.
 
     Raises:
+        NotFiniteError: the model computes logits that give no probabilities.
         ValueError: the prompt is empty.
     """
     if not prompt:
@@ -65,7 +66,7 @@ def generate(
     alone = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
     remembered = -1  # the first token whose keys and values are held
     for _ in range(settings.max_new_tokens):
-        first = first_seen(len(context), model.block_size, settings.forget)
+        first = first_seen(len(context), model.block_size, settings.evict_fraction)
         if decoder is None or first != remembered:
             with evaluating(model), threads_for((len(context) - first) * parameter_count(model)):
                 logits = decoder.read(context[first:]) if decoder else _read(model, context[first:], tap)
@@ -74,36 +75,56 @@ def generate(
                 logits = decoder.step(context[-1])
             logits = logits.float().cpu()
             chosen = choose(logits, settings, dice.random())
-            if chosen in stop:
-                return
             token = _with_belief(chosen, logits, alternatives)
         yield token
         context.append(chosen)
         remembered = first
 
 
-def first_seen(length: int, block_size: int, forget: float) -> int:
+def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = "") -> Iterator[str]:
+    """Yield the text of generated tokens as they come, each character once it is complete.
+
+    Args:
+        stop: characters, each of which ends the text wherever it lies within a token; it is not yielded.
+    """
+    decoder = IncrementalDecoder(tokenizer)
+    for token in tokens:
+        text = decoder.add(token.id)
+        end = next((place for place, character in enumerate(text) if character in stop), None)
+        if end is not None:
+            yield text[:end]
+            return
+        yield text
+    yield decoder.finish()
+
+
+def first_seen(length: int, block_size: int, evict_fraction: float) -> int:
     """Where the model begins to read a text of `length` tokens in order to write the next one.
 
     As long as the text fits into the context, at its beginning. Each time it has grown out of it, the oldest
-    `forget * block_size` tokens (at least one) are given up at once. So with the usual quarter every token is written
-    in view of the last three quarters of the context or more, and most of the work is saved. It costs no
+    `evict_fraction * block_size` tokens (at least one) are dropped at once. So with the usual quarter every token is
+    written in view of the last three quarters of the context or more, and most of the work is saved. It costs no
     quality, on the contrary: the ends of the context are what a model learns least about. Over the same 40,000 letters
     of Tiny Shakespeare, the mean loss with the last quarter of lengths was 1.823 for gpt-tiny and 1.700 for gpt-fast;
-    always with the full context, as in exact sliding, it was 1.899 and 1.715.
+    always with the full context, as in exact sliding, it was 1.899 and 1.715. A fraction of 0 is that exact sliding:
+    the last `block_size` tokens are read for each new one, as nanoGPT's `generate` crops them.
     """
-    step = max(1, int(forget * block_size))
+    step = max(1, int(evict_fraction * block_size))
     return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
 
 
 def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
-    """Pick one token from logits (V,) after temperature, top-k (Fan 2018) and top-p (Holtzman 2019).
+    """Pick one token from logits (V,) after temperature, top-k (Fan 2018), top-p (Holtzman 2019) and min-p (Nguyen
+    2024).
 
     Temperature 0 takes the likeliest, and of equals the first.
 
     Args:
         roll: of the dice, evenly distributed in [0, 1).
+
+    Raises NotFiniteError where the logits give no probabilities.
     """
+    finite_logits(logits)
     if settings.temperature == 0:
         return int(logits.argmax())
     logits = (logits - logits.max()) / settings.temperature  # the likeliest stays at 0, so nothing overflows
@@ -114,6 +135,8 @@ def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
         ordered, order = probabilities.sort(descending=True)
         beyond = ordered.cumsum(dim=-1) - ordered >= settings.top_p  # the token that crosses the line stays in
         probabilities[order[beyond]] = 0
+    if settings.min_p > 0:
+        probabilities[probabilities < settings.min_p * probabilities.max()] = 0
     heaped = probabilities.cumsum(dim=-1, dtype=torch.float64)  # each token owns a stretch as long as its probability
     return int(torch.searchsorted(heaped, roll * heaped[-1], right=True))
 

@@ -32,17 +32,28 @@ class GenerationConfig(Config):
     )
     top_p: float = setting(
         1.0,
-        "Choose among the likeliest tokens that together hold this share of belief (Holtzman 2019). 1 leaves all in.",
+        "Sample from the smallest set of most likely tokens whose probabilities sum to p (nucleus sampling, Holtzman "
+        "2019). 1 leaves all in.",
         label="Top p",
         low=0.01,
         high=1.0,
         step=0.01,
     )
-    forget: float = setting(
+    min_p: float = setting(
+        0.0,
+        "Leave out tokens less likely than this share of the most likely token's probability (Nguyen 2024). 0 leaves "
+        "all in.",
+        label="Min p",
+        low=0.0,
+        high=1.0,
+        step=0.01,
+    )
+    evict_fraction: float = setting(
         0.25,
-        "Share of the context that is forgotten at once when it is full: the oldest tokens go, and the rest is read "
-        "again in one go. 0 forgets one token for each one written, which is exact sliding and many times slower.",
-        label="Forget at once",
+        "Fraction of the context dropped when it is full: the oldest tokens go at once, and the rest is read again. "
+        "Text past the context therefore differs from nanoGPT's plain crop, which drops one token for each new one; 0 "
+        "is that crop and many times slower.",
+        label="Context dropped when full",
         low=0.0,
         high=0.75,
         step=0.05,

@@ -29,7 +29,7 @@ from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.text.display import kind_of, visible
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizer import Tokenizer, token_texts
 from core.threads import one_thread
 from explorer import service
 from explorer.inside.words import (
@@ -205,11 +205,15 @@ def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) ->
 
 
 def _written(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) -> list[list]:
-    """The greedy continuation: each token's text, and how likely the model held it."""
+    """The greedy continuation: each token's text, how likely the model held it, and the token as it is listed."""
     count = _CONTINUED_BY_LARGE if parameter_count(model) > _LARGE else CONTINUED
     settings = GenerationConfig(max_new_tokens=count, temperature=0)
-    written = generate(model, ids, settings, alternatives=0)
-    return [[tokenizer.tokens[token.id], round(token.probability, 4)] for token in written]
+    written = list(generate(model, ids, settings, alternatives=0))
+    texts = token_texts(tokenizer, [token.id for token in written])
+    return [
+        [text, round(token.probability, 4), tokenizer.tokens[token.id]]
+        for text, token in zip(texts, written, strict=True)
+    ]
 
 
 def _map(folder: RunFolder, model: GPT | Bigram, tokenizer: Tokenizer, anchor: Path) -> dict[str, Any] | None:

@@ -8,14 +8,14 @@ from core.generation_config import GenerationConfig
 from core.inspection.losses import Foresight
 from core.model import GPT, Bigram
 from core.text.display import visible
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizer import IncrementalDecoder, Tokenizer, opening_ids, token_texts
 from explorer import service
 
 
 class WrittenToken(TypedDict):
     """One token as `assets/js/token_text.js` draws it, and as the route `api/runs/{id}/generate` sends it."""
 
-    text: str
+    text: str  # what it completes: "" where it ends within a character
     visible: str
     p: float  # what the model gave it, before temperature and cuts
     alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
@@ -26,30 +26,41 @@ def written_tokens(
 ) -> Iterator[WrittenToken]:
     """Continue a prompt token by token; an empty one begins like a new line.
 
+    A token that ends within a character waits for the next one, and its text is "": the character is the text of the
+    token that completes it.
+
     Raises UnknownCharacterError for a character that the model has never seen.
     """
     shown = [visible(token) for token in tokenizer.tokens]
-    ids = tokenizer.encode(prompt) or [tokenizer.tokens.index("\n") if "\n" in tokenizer.tokens else 0]
+    ids = tokenizer.encode(prompt) or opening_ids(tokenizer)
+    decoder, waiting = IncrementalDecoder(tokenizer), None
     for token in generate(model, ids, settings, spread=not service.supervisor().busy):
-        yield {
-            "text": tokenizer.tokens[token.id],
+        if waiting:
+            yield waiting
+        written: WrittenToken = {
+            "text": decoder.add(token.id),
             "visible": shown[token.id],
             "p": round(token.probability, 5),
             "alternatives": [(shown[id], round(probability, 5)) for id, probability in token.alternatives],
         }
+        waiting = written if decoder.pending else None
+        if not waiting:
+            yield written
+    if waiting:
+        yield waiting | {"text": waiting["text"] + decoder.finish()}
 
 
 def foreseen_tokens(ids: Sequence[int], found: Foresight, tokenizer: Tokenizer) -> list[WrittenToken]:
-    """Tokens that were read, not written: T ids, with the probability each had before."""
+    """Every token of a passage (T,) but the first, with the probability it had before it was read."""
     tokens = tokenizer.tokens
     return [
         {
-            "text": tokens[id],
+            "text": text,
             "visible": visible(tokens[id]),
             "p": round(float(p), 5),
             "alternatives": [
                 (visible(tokens[other]), round(float(share), 5)) for other, share in zip(others, shares, strict=True)
             ],
         }
-        for id, p, others, shares in zip(ids, *found, strict=True)
+        for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True)
     ]

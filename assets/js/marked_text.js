@@ -34,7 +34,8 @@ export default function (component) {
       const text = element("div", "marked-text");
       row.tokens.forEach((token, place) => {
         const broken = token === "\n";
-        const mark = element("span", broken ? "marked newline" : "marked", broken ? "⏎" : token);
+        const kind = broken ? "marked newline" : token ? "marked" : "marked part"; // "": it ends within a character
+        const mark = element("span", kind, broken ? "⏎" : token);
         if (place === row.strong) mark.classList.add("strong");
         mark.dataset.row = at;
         mark.dataset.place = place;

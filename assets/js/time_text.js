@@ -8,17 +8,17 @@ export default function (component) {
       words({ written }) {
         if (!written?.length) return "";
         const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
-        const filled = { share: percent(sure), count: new Set(written.map(([token]) => token)).size };
+        const filled = { share: percent(sure), count: new Set(written.map(([, , token]) => token)).size };
         return unit === "tokens"
           ? say("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
           : say("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
       },
       name: () => "continuation",
-      columns: ({ written }) => written && { token: written.map(([token]) => token), probability: written.map(([, share]) => share) },
+      columns: ({ written }) => written && { token: written.map(([, , token]) => token), probability: written.map(([, share]) => share) },
       draw({ prompt, written }, palette) {
         const table = colorTable(palette.sequential);
-        const marks = (written || []).map(([token, share]) => {
-          const mark = element("span", "moving-letter", token === "\n" ? "⏎\n" : token);
+        const marks = (written || []).map(([part, share]) => {
+          const mark = element("span", part ? "moving-letter" : "moving-letter part", part === "\n" ? "⏎\n" : part);
           const level = Math.round(share * 128) * 3;
           mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
           mark.title = percent(share);

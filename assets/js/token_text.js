@@ -47,7 +47,8 @@ export default function (component) {
     function add(token) {
       const index = tokens.push(token) - 1;
       const broken = token.text === "\n";
-      const mark = element("span", broken ? "letter newline" : "letter", broken ? "⏎" : token.text);
+      const kind = broken ? "letter newline" : token.text ? "letter" : "letter part"; // "": it ends within a character
+      const mark = element("span", kind, broken ? "⏎" : token.text);
       mark.dataset.index = index;
       mark.style.backgroundColor = shade(token.p);
       text.append(mark);

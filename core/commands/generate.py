@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from core.commands.find import find_run
-from core.errors import ExplorerError
+from core.errors import ConfigError
 from core.generation_config import GenerationConfig
 from core.home import home
 from core.settings import fields_of
@@ -15,8 +15,13 @@ _SHORT = {"max_new_tokens": "tokens"}
 def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("generate", help="let a trained model write", description="Let a trained model write.")
     parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
-    parser.add_argument("--prompt", default="\n", help="what it goes on from (a new line)")
-    parser.add_argument("--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a new line")
+    parser.add_argument("--prompt", default="", help="text to continue; \\n is a newline (the model begins by itself)")
+    parser.add_argument("--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline")
+    parser.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="number of texts; each has the next seed (1)"
+    )
+    earlier = {"dest": "evict_fraction", "type": float, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument("--forget", **earlier)  # the earlier name of --evict-fraction
     for name, setting in fields_of(GenerationConfig):
         flag = f"--{_SHORT.get(name, name).replace('_', '-')}"
         about = f"{setting.help} ({setting.default})".replace("%", "%%")
@@ -26,18 +31,27 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     settings = GenerationConfig.parse({name: getattr(options, name) for name, _ in fields_of(GenerationConfig)})
-    if not options.prompt:
-        raise ExplorerError("A prompt needs at least one character. Leave --prompt out to begin on a new line.")
+    if options.samples < 1:
+        raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
 
-    from core.generation import generate
+    from core.generation import generate, text_of
     from core.runs.models import load_model
+    from core.text.display import read_newlines
+    from core.text.tokenizer import opening_ids
 
     model, tokenizer, _ = load_model(find_run(options.wanted, home()))
-    ids = tokenizer.encode(options.prompt)
-    stop = tokenizer.encode(options.stop.replace(r"\n", "\n"))
-    sys.stdout.write(options.prompt.lstrip("\n"))
-    for token in generate(model, ids, settings, stop=stop, alternatives=0, spread=True):
-        sys.stdout.write(tokenizer.decode([token.id]))
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
+    ids, opening = tokenizer.encode(prompt), prompt
+    if not ids:
+        ids = opening_ids(tokenizer)
+        opening = tokenizer.decode(ids).lstrip("\n")
+    for number in range(options.samples):
+        if number:
+            sys.stdout.write("---------------\n")
+        how = settings.replace({"seed": (settings.seed + number) % 2**31})
+        sys.stdout.write(opening)
+        for text in text_of(generate(model, ids, how, alternatives=0, spread=True), tokenizer, stop):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
     return 0

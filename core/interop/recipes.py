@@ -116,7 +116,7 @@ from core.home import home
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.text.tokenizer import CharTokenizer, load_tokenizer, opening_ids
 from core.training.checkpoints import load_weights, save_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
@@ -183,8 +183,7 @@ if step == trainer.step:
 """
 
 _WRITE = """
-prompt = tokenizer.encode("\\n") if "\\n" in tokenizer.tokens else [0]
 how = GenerationConfig(max_new_tokens=300, temperature=0.8)
-print(tokenizer.decode([token.id for token in generate(trainer.model, prompt, how)]))
+print(tokenizer.decode([token.id for token in generate(trainer.model, opening_ids(tokenizer), how)]))
 save_weights(HERE / "retrained.safetensors", trainer.model, trainer.step)
 """

@@ -28,7 +28,7 @@ _TAKEN_SECONDS = 4e-10  # a byte, the first time it is taken from the system
 _LOOKS_EVERY, _LOOKS_SHARE = 0.4, 0.05  # seconds; and of all time at most
 _BETWEEN_STEPS = 0.00003  # the loop around a step
 _STREAMED = 3  # numbers that are only read, one after the other, in the time of one that is read here and written there
-_FORGET = GenerationConfig().forget
+_EVICTED = GenerationConfig().evict_fraction
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> 
     alone = speed.token_seconds + work.layers * speed.token_layer_seconds + weights
     anew = 0
     if config.model.kind == "gpt":
-        firsts = [first_seen(written, block_size, _FORGET) for written in range(1, length + 1)]
+        firsts = [first_seen(written, block_size, _EVICTED) for written in range(1, length + 1)]
         anew = sum(
             written - first for written, (before, first) in enumerate(pairwise(firsts), start=2) if first != before
         )

@@ -13,7 +13,7 @@ _marked = component("marked_text", js=["mount.js", "marked_text.js"], css=["toke
 class MarkedRow(NamedTuple):
     """One text of T tokens."""
 
-    tokens: Sequence[str]  # as they are
+    tokens: Sequence[str]  # the text of each, "" where it ends within a character
     shades: Sequence[float]  # 0 to 1
     words: Sequence[str]  # what is said of each when it is pointed at; "" says the note
     lead: str = ""  # a few letters in front of it

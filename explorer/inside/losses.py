@@ -13,7 +13,7 @@ from core.inspection.progress import Progress
 from core.inspection.recording import rows_at_once
 from core.model import parameter_count
 from core.text.display import visible
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import CharTokenizer, token_texts
 from explorer import state
 from explorer.charts.losses import kind_bars, position_curve, smoothed
 from explorer.charts.words import percent
@@ -181,10 +181,11 @@ def _passage_card(inside: Inside, unit: str) -> None:
         key="card_loss_passage",
     ):
         found = kept(inside.model, ("foreseen", *ids), lambda: foresight(inside.model, ids))
-        tokens = foreseen_tokens(ids[1:], found, inside.tokenizer)
-        st.caption(sentence(passage_in_words([token["p"] for token in tokens], [token["visible"] for token in tokens])))
+        tokens = foreseen_tokens(ids, found, inside.tokenizer)
+        shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
+        st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))
         token_text(
-            prompt=inside.tokenizer.tokens[ids[0]],
+            prompt=token_texts(inside.tokenizer, ids)[0],
             go=f"{inside.key} {turned}",
             tokens=tokens,
             key="loss_passage_text",
@@ -197,11 +198,15 @@ def _passage_card(inside: Inside, unit: str) -> None:
         )
 
 
-def passage_in_words(probabilities: list[float], shown: list[str]) -> str:
-    """The loss on it, and the greatest surprise."""
+def passage_in_words(probabilities: list[float], shown: list[str], texts: list[str]) -> str:
+    """The loss on it, and the greatest surprise.
+
+    Args:
+        shown, texts: each token as it is listed, and the text it completes.
+    """
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
-    before = "".join(shown[max(0, worst - 12) : worst])
+    before = visible("".join(texts[max(0, worst - 12) : worst]))
     sure = sum(p >= 0.5 for p in probabilities) / len(probabilities)
     told = {
         "loss": f"{loss:.2f}",

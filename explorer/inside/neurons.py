@@ -12,6 +12,7 @@ from core.inspection.recording import PartError, record
 from core.model import parameter_count
 from core.text.batches import fixed_windows
 from core.text.display import visible
+from core.text.tokenizer import Tokenizer, token_texts
 from explorer.charts.neurons import writing_bars
 from explorer.components.marked_text import MarkedRow, marked_text
 from explorer.inside.kept import kept
@@ -118,7 +119,8 @@ def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
         most = max([1e-6, *(place.value for place in found)])
         rows = [
             _row(
-                [tokens[id] for id in pieces[place.window, :-1].tolist()],
+                inside.tokenizer,
+                pieces[place.window, :-1].tolist(),
                 place.values,
                 most,
                 f"{place.value:.2f}",
@@ -147,7 +149,7 @@ def _prompt_card(inside: Inside, layer: int, neuron: int) -> None:
             )
         )
         marked_text(
-            [_row(inside.prompt.tokens, values, max(1e-6, float(values.max())), "", strongest)],
+            [_row(inside.tokenizer, ids, values, max(1e-6, float(values.max())), "", strongest)],
             note=say("Point at a letter to see the neuron's activation there."),
             key="neuron_prompt",
         )
@@ -187,9 +189,9 @@ def _named(inside: Inside, found: Writing) -> tuple[list[tuple[str, float]], lis
     return raised, lowered
 
 
-def _row(tokens: list[str], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
-    words = [f"'{visible(token)}': {value:.2f}" for token, value in zip(tokens, values, strict=True)]
-    return MarkedRow(tokens, np.maximum(0, values) / most, words, lead, strong)
+def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
+    words = [f"'{visible(tokenizer.tokens[id])}': {value:.2f}" for id, value in zip(ids, values, strict=True)]
+    return MarkedRow(token_texts(tokenizer, ids), np.maximum(0, values) / most, words, lead, strong)
 
 
 def _pieces(inside: Inside) -> Tensor:

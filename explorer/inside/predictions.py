@@ -6,6 +6,7 @@ import streamlit as st
 from core.inspection.losses import foresight
 from core.inspection.prediction import next_token_probabilities
 from core.text.display import kind_of, visible
+from core.text.tokenizer import token_texts
 from explorer.charts.prediction import prediction_bars
 from explorer.charts.words import percent
 from explorer.components.token_text import token_text
@@ -49,7 +50,7 @@ def foreseen_card(inside: Inside) -> None:
         tokens = foreseen(inside)
         st.caption(sentence(foreseen_in_words([token["p"] for token in tokens], prompt.shown[1:])))
         token_text(
-            prompt=prompt.tokens[0],
+            prompt=token_texts(inside.tokenizer, prompt.ids)[0],
             go=f"{inside.key} {prompt.text}",
             tokens=tokens,
             key="foreseen",
@@ -86,4 +87,4 @@ def foreseen(inside: Inside) -> list[WrittenToken]:
     """Every token of the prompt but the first, with the probability it had and what else was likely there."""
     model, ids = inside.model, inside.prompt.ids
     found = kept(model, ("foreseen", *ids), lambda: foresight(model, ids))
-    return foreseen_tokens(ids[1:], found, inside.tokenizer)
+    return foreseen_tokens(ids, found, inside.tokenizer)

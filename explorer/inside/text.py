@@ -12,7 +12,7 @@ from core.generation_config import GenerationConfig
 from core.inspection.copying import Matches, Span, copied_lengths, copied_spans, longest_matches
 from core.inspection.progress import Progress
 from core.text.display import visible
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizer import CharTokenizer, token_texts
 from explorer import state
 from explorer.charts.words import percent
 from explorer.components.marked_text import MarkedRow, marked_text
@@ -73,13 +73,13 @@ def draw(inside: Inside) -> None:
         if written is None:
             return
         spans = copied_spans(written.matches, shortest)
-        shown = [visible(inside.tokenizer.tokens[id]) for id in written.ids]
+        tokens = token_texts(inside.tokenizer, written.ids)
+        shown = [visible(token) for token in tokens]
         covered = copied_lengths(written.matches, shortest)
         st.caption(sentence(copied_in_words(covered, spans, shown, shortest, unit)))
         words = [""] * len(written.ids)
         for span in sorted(spans, key=lambda span: span.length):
             words[span.start : span.start + span.length] = [_place(inside, span, source, unit)] * span.length
-        tokens = [inside.tokenizer.tokens[id] for id in written.ids]
         marked_text(
             [MarkedRow(tokens, np.minimum(1, 0.15 + covered / (3 * CHANCE)) * (covered > 0), words)],
             note=say("Point at a marked letter to see where in the training text it stands."),

@@ -86,13 +86,46 @@ def test_train_then_generate(home, text_file, capsys):
         main(["generate", "latest", "--prompt", "99 b", "--tokens", "30", "--seed", "7", "--top-k", "3", *stop_at]) == 0
     )
     assert capsys.readouterr().out == f"99 b{texts[0][4:20].split(texts[0][20])[0]}\n"
-    assert "U+65E5" in refused(capsys, "generate", "latest", "--stop", r"\n日")
 
     assert "U+65E5" in refused(capsys, "generate", "latest", "--prompt", "日本")
-    assert "at least one character" in refused(capsys, "generate", "latest", "--prompt", "")
     assert "temperature cannot be 9" in refused(capsys, "generate", "latest", "--temperature", "9")
     main(["runs"])
     assert re.search(r"\[red\]<b>x +finished +20 of 20", capsys.readouterr().out)
+
+
+def test_several_samples_count_the_seed_up_and_min_p_leaves_one_token(finished_run, capsys):
+    asked = ["generate", "latest", "--prompt", "To be", "--tokens", "12", "--temperature", "1.5"]
+    alone = []
+    for seed in ("7", "8", "9"):
+        assert main([*asked, "--seed", seed]) == 0
+        alone.append(capsys.readouterr().out)
+    assert main([*asked, "--seed", "7", "--samples", "3"]) == 0
+    assert capsys.readouterr().out == "---------------\n".join(alone) and len(set(alone)) == 3
+    assert "--samples cannot be 0" in refused(capsys, *asked, "--samples", "0")
+    assert main([*asked, "--samples", "2", "--min-p", "1"]) == 0
+    first, second = capsys.readouterr().out.split("---------------\n")
+    assert first == second, "only the most likely token is left to sample"
+
+
+def test_a_newline_is_typed_with_two_characters_and_the_earlier_name_of_an_option_still_works(finished_run, capsys):
+    texts = []
+    for prompt in ("be:\n", r"be:\n"):
+        for option in ("--forget", "--evict-fraction"):
+            assert main(["generate", "latest", "--prompt", prompt, "--tokens", "30", option, "0.5"]) == 0
+            texts.append(capsys.readouterr().out)
+    assert set(texts) == {texts[0]} and texts[0].startswith("be:\n")
+    assert main(["generate", "latest", "--prompt", "", "--tokens", "9", "--seed", "1"]) == 0
+    empty = capsys.readouterr().out
+    assert main(["generate", "latest", "--tokens", "9", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == empty and len(empty) == 10
+
+
+def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_printed(home, tmp_path, capsys):
+    (tmp_path / "dna.txt").write_text("GATTACACATCAT" * 60)
+    assert main(["train", "--text", str(tmp_path / "dna.txt"), "--steps", "2", *SMALL]) == 0
+    command = re.search(r"python -m core (generate .*)", capsys.readouterr().out)[1]
+    assert main([*command.split(), "--tokens", "20"]) == 0
+    assert re.fullmatch("A[ACGT]{20}\n", capsys.readouterr().out), "it begins with its first token"
 
 
 def test_what_cannot_be_trained_is_refused_before_a_run_is_made(home, text_file, tmp_path, capsys):

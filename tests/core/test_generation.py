@@ -7,12 +7,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.implementations import ByteLevelBPETokenizer
 
 from core.config import ModelConfig
-from core.generation import choose, first_seen, generate
+from core.errors import NotFiniteError
+from core.generation import GeneratedToken, choose, first_seen, generate, text_of
 from core.generation_config import GenerationConfig
 from core.inspection.ablation import Part, ablating
 from core.model import build_model
+from core.text.bpe import BPETokenizer
+from core.text.tokenizer import CharTokenizer
 
 VOCAB = 23
 POSITIONS = ("learned", "sinusoidal", "rope", "none")
@@ -36,7 +41,7 @@ def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **op
     """Every token's probabilities are those of the plain model after the tokens that the rule lets it see."""
     context = list(prompt)
     for token in generate(model, prompt, settings, alternatives=VOCAB, **options):
-        seen = context[first_seen(len(context), model.block_size, settings.forget) :]
+        seen = context[first_seen(len(context), model.block_size, settings.evict_fraction) :]
         belief = model(torch.tensor([seen]))[0][0, -1].softmax(-1)
         told = torch.zeros(VOCAB).index_put((torch.tensor([id for id, _ in token.alternatives]),), told_of(token))
         torch.testing.assert_close(told, belief, rtol=1e-3, atol=1e-5)
@@ -53,7 +58,7 @@ MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "rel
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("forget", [0.0, 0.25, 0.5])
+@pytest.mark.parametrize("evict_fraction", [0.0, 0.25, 0.5])
 @pytest.mark.parametrize(
     "switch",
     [
@@ -65,20 +70,22 @@ MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "rel
     ],
     ids=str,
 )
-def test_each_token_is_drawn_from_what_the_model_defines_also_past_the_context(switch, forget, use_cache):
-    settings = GenerationConfig(temperature=1.0, max_new_tokens=50, forget=forget)
+def test_each_token_is_drawn_from_what_the_model_defines_also_past_the_context(switch, evict_fraction, use_cache):
+    settings = GenerationConfig(temperature=1.0, max_new_tokens=50, evict_fraction=evict_fraction)
     assert_as_defined(make(**switch), [1, 2, 3], settings, use_cache=use_cache)
 
 
 @given(
     prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40),
     block_size=st.integers(2, 20),
-    forget=st.floats(0, 0.75),
+    evict_fraction=st.floats(0, 0.75),
     position=st.sampled_from(POSITIONS),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(prompt, block_size, forget, position, seed):
-    settings = GenerationConfig(temperature=1.0, max_new_tokens=25, forget=forget, seed=seed)
+def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(
+    prompt, block_size, evict_fraction, position, seed
+):
+    settings = GenerationConfig(temperature=1.0, max_new_tokens=25, evict_fraction=evict_fraction, seed=seed)
     assert_as_defined(make(block_size=block_size, position=position), prompt, settings)
 
 
@@ -116,16 +123,16 @@ def test_a_text_handed_back_as_the_prompt_goes_on_as_it_would_have():
 
 
 @given(st.integers(2, 300), st.floats(0, 0.75))
-def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, forget):
-    step = max(1, int(forget * block_size))
-    firsts = [first_seen(length, block_size, forget) for length in range(1, 4 * block_size)]
+def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, evict_fraction):
+    step = max(1, int(evict_fraction * block_size))
+    firsts = [first_seen(length, block_size, evict_fraction) for length in range(1, 4 * block_size)]
     for length, first in enumerate(firsts, start=1):
         assert first == 0 or block_size - step < length - first <= block_size
         assert length > block_size or first == 0
     assert {later - earlier for earlier, later in pairwise(firsts)} <= {0, step}
 
 
-def test_forgetting_nothing_at_once_slides_by_one():
+def test_a_fraction_of_zero_slides_by_one():
     assert [first_seen(length, 4, 0.0) for length in range(1, 9)] == [0, 0, 0, 0, 1, 2, 3, 4]
     assert [first_seen(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
 
@@ -155,10 +162,41 @@ def test_writing_leaves_the_global_generator_and_the_mode_alone():
     assert model.training
 
 
-def test_a_stop_token_ends_the_text_and_is_not_part_of_it():
-    model = make()
-    whole = written(model)
-    assert written(model, stop={whole[5]}) == whole[: whole.index(whole[5])]
+@pytest.mark.parametrize("position", POSITIONS)
+def test_with_a_fraction_of_zero_greedy_text_is_that_of_nanogpts_crop(position):
+    """The loop of nanoGPT's `generate`, far past the context: the last `block_size` tokens are read for each one."""
+    model = make(position=position)
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        for _ in range(60):
+            logits = model(ids[:, -model.block_size :])[0][:, -1]
+            ids = torch.cat((ids, logits.argmax(dim=-1, keepdim=True)), dim=1)
+    settings = GREEDY.replace({"max_new_tokens": 60, "evict_fraction": 0.0})
+    for use_cache in (True, False):
+        assert written(model, settings, use_cache=use_cache) == ids[0, 3:].tolist()
+    assert written(model, GREEDY.replace({"max_new_tokens": 60})) != ids[0, 3:].tolist(), "by default it differs"
+
+
+def tokens(*ids: int) -> list[GeneratedToken]:
+    return [GeneratedToken(id, 1.0, ()) for id in ids]
+
+
+def test_text_stops_at_a_character_within_a_token_and_at_one_that_spans_tokens():
+    grown = ByteLevelBPETokenizer()
+    grown.train_from_iterator(["the the then 😀"] * 4, vocab_size=259, min_frequency=1, show_progress=False)
+    tokenizer = BPETokenizer(Tokenizer.from_str(grown.to_str()))
+    ids = tokenizer.encode("a the 😀 end")
+    assert " the" in tokenizer.tokens and len(tokenizer.encode("😀")) == 4
+    for stop, text in (("", "a the 😀 end"), ("h", "a t"), ("😀", "a the "), ("zd", "a the 😀 en"), ("a", "")):
+        assert "".join(text_of(tokens(*ids), tokenizer, stop)) == text
+    assert "".join(text_of(tokens(*ids[:-6]), tokenizer)) == tokenizer.decode(ids[:-6]), "a character is cut at the end"
+
+
+def test_nothing_is_computed_after_the_character_that_stops():
+    chars = CharTokenizer.from_text("abc")
+    asked = iter(tokens(0, 1, 2, 0, 1))
+    assert "".join(text_of(asked, chars, "c")) == "ab"
+    assert [token.id for token in asked] == [0, 1]
 
 
 def test_an_empty_prompt_is_refused():
@@ -182,6 +220,25 @@ def test_top_k_and_top_p_leave_only_the_likeliest():
     assert drawn(temperature=1.0, top_p=0.5) == {0}  # the first alone holds 64 %
     assert drawn(temperature=1.0, top_p=0.65) == {0, 1}
     assert drawn(temperature=0.0) == drawn(temperature=1e-38) == {0}
+    # Probabilities 64, 24, 9 and 3 %: the last three are 37, 14 and 5 % of the first.
+    assert drawn(temperature=1.0, min_p=0.3) == {0, 1}
+    assert drawn(temperature=1.0, min_p=0.04) == {0, 1, 2, 3}
+    assert drawn(temperature=1.0, min_p=1.0) == {0}
+    assert drawn(temperature=2.0, min_p=0.3) == {0, 1, 2}, "of the probabilities at the temperature, 61, 37 and 22 %"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_an_error_of_our_own_and_no_index(bad, temperature):
+    settings = GenerationConfig(temperature=temperature)
+    for logits in ([0.0, bad, 1.0], [bad] * 3, [float("-inf")] * 3):
+        with pytest.raises(NotFiniteError, match="logits that are not finite numbers"):
+            choose(torch.tensor(logits), settings, 0.999)
+    model = make()
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = bad
+    with pytest.raises(NotFiniteError):
+        written(model, settings)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

@@ -61,7 +61,7 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     assert (f"from block {settled} of 2" if settled else "before any block") in frame["lens"]["words"]
 
     written = list(generate(model, ids, GenerationConfig(max_new_tokens=frames.CONTINUED, temperature=0)))
-    assert "".join(text for text, _ in frame["written"]) == tokenizer.decode([token.id for token in written])
+    assert "".join(text for text, _, _ in frame["written"]) == tokenizer.decode([token.id for token in written])
 
 
 def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):

@@ -43,4 +43,5 @@ def test_what_is_seen_is_said():
         "vowels, as they are many."
     )
     assert "they make up most of the loss too" in kinds_in_words(KINDS[:1], "letters")
-    assert passage_in_words([0.9, 0.01], ["a", "<"]).endswith("Its greatest surprise is '<' after 'a' (1.0 %).")
+    told = passage_in_words([0.9, 0.9, 0.01], ["<0xC3>", "<0xA9>", "<"], ["", "é", "<"])
+    assert told.endswith("Its greatest surprise is '<' after 'é' (1.0 %).")

@@ -2,6 +2,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
+from core.commands import main
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.generation import generate
@@ -13,6 +14,7 @@ from core.runs.forks import fork
 from core.runs.models import load_model
 from core.runs.supervisor import Supervisor
 from core.text.own_text import save_text
+from explorer.written import written_tokens
 from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
@@ -61,6 +63,42 @@ def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
     model, again, _ = load_model(back)
     assert again == tokenizer
     torch.testing.assert_close(logits(model), logits(ours), atol=1e-6, rtol=0)
+
+
+MULTIBYTE = "Emoji 😀 sat; naïve café.\n水 Größe, 今日は\nEmoji 👍🏽 and ’quotes’\n"
+
+
+def test_split_characters_are_written_as_by_transformers(theirs, bpe_folder, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """The text of the run's samples, of the shell and of the page, streamed, is transformers' own."""
+    theirs.save_pretrained(tmp_path / "gpt2")
+    for file in bpe_folder.iterdir():
+        (tmp_path / "gpt2" / file.name).write_bytes(file.read_bytes())
+    imported = import_model(tmp_path, tmp_path / "gpt2", save_text(MULTIBYTE * 40, "Emoji", tmp_path).name)
+    changes = {
+        "train.steps": 120, "train.batch_size": 8, "train.learning_rate": 1e-2, "train.warmup_steps": 5,
+        "train.eval_windows": 2, "train.sample_length": 40, "train.sample_temperature": 0.0,
+        "train.precision": "float32",
+    }  # fmt: skip
+    run = fork(tmp_path, imported, None, imported.record().config.replace(changes))
+    assert train_run(run, tmp_path).state == "finished"
+    export_hugging_face(run, tmp_path / "out")
+    model, tokenizer, _ = load_model(run)
+
+    there = GPT2LMHeadModel.from_pretrained(tmp_path / "out").eval()
+    their_tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    prompt = their_tokenizer("Emoji ", return_tensors="pt")
+    ids = there.generate(**prompt, max_new_tokens=20, do_sample=False, pad_token_id=0)[0]
+    right = their_tokenizer.decode(ids)
+    assert any(emoji in right for emoji in "😀👍") and "�" not in right[:-1]
+
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path))
+    assert main(["generate", run.id, "--prompt", "Emoji ", "--tokens", "20", "--temperature", "0"]) == 0
+    assert capsys.readouterr().out == right + "\n"
+    greedy = GenerationConfig(max_new_tokens=20, temperature=0)
+    written = list(written_tokens(model, tokenizer, "Emoji ", greedy))
+    assert "Emoji " + "".join(token["text"] for token in written) == right and len(written) == 20
+    assert not any("�" in shown for token in written for shown, _ in [(token["visible"], 0), *token["alternatives"]])
+    assert run.read_samples()[-1]["text"].count("�") <= 1, "at its end a sample may cut a character"
 
 
 def test_a_run_leaves_for_nanogpt_and_comes_back_with_or_without_its_tokenizer(run, tmp_path):
