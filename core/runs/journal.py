@@ -190,8 +190,6 @@ class Journal:
 
         A model whose numbers have overflowed writes nothing: the loss of the next step ends the run and says why.
         """
-        if not computes_numbers(self.trainer.model, self.probe_text):
-            return
         config, tokenizer = self.trainer.config.train, self.tokenizer
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
