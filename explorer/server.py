@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from types import FrameType
@@ -16,6 +16,7 @@ import streamlit as st
 import uvicorn.config
 
 from core.runs.capacity import threads
+from core.runs.processes import not_ignored
 from explorer import service
 from explorer.routes import api_routes
 from explorer.state import ROOT
@@ -51,7 +52,7 @@ def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) ->
 
 def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) -> st.App:
     """The ASGI app. `announce` is called when it is about to answer."""
-    feeds = Feeds()
+    feeds, handled = Feeds(), not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle those ignored, too
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
@@ -61,7 +62,7 @@ def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) 
         service.supervisor()
         service.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())
-        with _streams_end_first(feeds):
+        with _streams_end_first(feeds, handled):
             announce()
             yield {}
         collecting.cancel()
@@ -82,8 +83,12 @@ async def _collect_garbage() -> None:
 
 
 @contextmanager
-def _streams_end_first(feeds: Feeds) -> Iterator[None]:
-    """On Ctrl-C, close the live streams before uvicorn waits for every connection to end by itself."""
+def _streams_end_first(feeds: Feeds, handled: Sequence[signal.Signals]) -> Iterator[None]:
+    """On Ctrl-C, close the live streams before uvicorn waits for every connection to end by itself.
+
+    Args:
+        handled: the signals that end the server; the others were ignored at the start, and stay so.
+    """
     loop = asyncio.get_running_loop()
     before: dict[int, Callable[[int, FrameType | None], object]] = {}
 
@@ -95,7 +100,7 @@ def _streams_end_first(feeds: Feeds) -> Iterator[None]:
         handler = signal.getsignal(number)
         if callable(handler) and threading.current_thread() is threading.main_thread():
             before[number] = handler
-            signal.signal(number, stop)
+            signal.signal(number, stop if number in handled else signal.SIG_IGN)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from core.errors import ConfigError, RunError, TextError
 from core.home import home
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
+from core.runs.processes import not_ignored
 from core.runs.steering import STEPS, Schedule, extend, turn
 from core.settings import fields_of
 from core.words import number
@@ -191,14 +192,17 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 @contextmanager
 def _stopping_politely(request, note) -> Iterator[None]:
-    """The first Ctrl-C saves and stops between two steps; the second one ends at once. A closed terminal stops, too."""
+    """The first Ctrl-C saves and stops between two steps; the second one ends at once. A closed terminal stops, too.
 
+    What `nohup` or a shell's background job is started to ignore stays ignored.
+    """
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, before[number])
         request.reason = "Stopped from the shell."
         note("Saving; press Ctrl-C again to stop without.")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handled = not_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in handled}
     try:
         yield
     finally:

@@ -79,6 +79,14 @@ def _ticks(pid: int) -> int | None:
     return int(said.rpartition(")")[2].split()[19])
 
 
+def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Return the signals that may be handled: all but those that this process was started to ignore.
+
+    So starts `nohup` a process with SIGHUP, and a shell without job control a background job with SIGINT.
+    """
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+
 def send_signal(process: ProcessId, how: signal.Signals) -> None:
     """Signal that very process, and its children with it where it leads a group of its own."""
     if not is_alive(process):

@@ -15,6 +15,7 @@ from core.home import home
 from core.runs.capacity import threads
 from core.runs.engine import StopRequest, train_run
 from core.runs.folder import RunFolder, open_run
+from core.runs.processes import not_ignored
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
 from core.training.memory import keep_freed_memory
@@ -30,7 +31,8 @@ def work(run_id: str) -> int:
     _talk_into(folder)
     # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
     stop = StopRequest()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
+    for number in not_ignored(signal.SIGTERM):
+        signal.signal(number, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
     try:
         train_run(folder, home(), threads=threads(), stop_request=stop)
     except Exception:

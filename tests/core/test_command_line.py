@@ -7,11 +7,14 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.commands import main
+from core.commands.train import _stopping_politely
+from core.runs.engine import StopRequest
 from core.runs.folder import RunFolder, list_runs
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
@@ -265,6 +268,25 @@ def read(terminal: int) -> bytes:
             break
         said += piece
     return said
+
+
+@pytest.fixture
+def ignored(request) -> Iterator[signal.Signals]:
+    """A signal that this process ignores, as under nohup or as a background job of a script."""
+    before = signal.signal(request.param, signal.SIG_IGN)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM], indirect=True)
+def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
+    notes, others = [], {signal.SIGHUP, signal.SIGINT, signal.SIGTERM} - {ignored}
+    request = StopRequest()
+    with _stopping_politely(request, notes.append):
+        os.kill(os.getpid(), ignored)
+        assert not request.reason and not notes
+        assert all(signal.getsignal(other) not in (signal.SIG_IGN, signal.SIG_DFL) for other in others)
+    assert signal.getsignal(ignored) == signal.SIG_IGN
 
 
 def test_what_a_run_would_take_is_told_and_known_from_then_on(home, text_file, capsys):

@@ -1,12 +1,16 @@
 """`python -m explorer` says what it does, and why it cannot begin."""
 
+import asyncio
+import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+import uvicorn
 
 from core.errors import ExplorerError
+from core.runs.processes import not_ignored
 from explorer.__main__ import check_free, main
 from explorer.state import ROOT
 
@@ -60,3 +64,23 @@ def test_a_port_that_is_none_is_refused(port, capsys):
     with pytest.raises(SystemExit):
         main([f"--port={port}"])
     assert "from 1 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored):
+    from explorer.server import _streams_end_first
+    from explorer.streams import Feeds
+
+    async def serve() -> dict:
+        handled = not_ignored(signal.SIGINT, signal.SIGTERM)
+        server = uvicorn.Server(uvicorn.Config(lambda: None))
+        with server.capture_signals(), _streams_end_first(Feeds(), handled):
+            return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        during = asyncio.run(serve())
+        assert signal.getsignal(ignored) == signal.SIG_IGN
+    finally:
+        signal.signal(ignored, before)
+    assert {number for number, handler in during.items() if handler == signal.SIG_IGN} == {ignored}
