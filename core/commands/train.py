@@ -196,6 +196,7 @@ def _stopping_politely(request, note) -> Iterator[None]:
 
     What `nohup` or a shell's background job is started to ignore stays ignored.
     """
+
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, before[number])
         request.reason = "Stopped from the shell."

@@ -3,7 +3,10 @@
 from core.runs.memory_kills import killed_for_memory
 from core.runs.records import Status
 
-MOST_DEATHS = 3  # in a row, with no new checkpoint in between: what kills it would do so for ever
+# In a row, with not one step saved in between: what ends it would do so for ever.
+MOST_CRASHES = 3  # of the process by itself
+MOST_KILLS = 10  # from outside: by its user, or by the machine
+_CRASH = "Fatal Python error"  # how Python's faulthandler, which every worker has, begins
 _GOES_ON, _WENT_ON = "it goes on by itself from", "it went on by itself from"
 _GONE = {"pid": None, "pid_started": None, "seconds_left": None}
 
@@ -31,7 +34,7 @@ def after_death(status: Status, last_words: str, saved: int) -> Status:
         )
         return status.model_copy(update={"state": "failed", "reason": reason, "notice": "", "problem": "memory"})
     deaths = status.deaths + 1
-    if deaths < MOST_DEATHS:
+    if deaths < (MOST_CRASHES if _CRASH in last_words else MOST_KILLS):
         notice = f"Its process was ended at step {status.step:,}; {_GOES_ON} {beginning}."
         waits = {"state": "queued", "reason": "", "notice": notice, "problem": "", "deaths": deaths}
         return status.model_copy(update=waits)

@@ -58,7 +58,7 @@ class Journal:
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
         self._pace_since = (trainer.step, 0.0)  # a step, and the seconds of this attempt at which it was taken
-        self._first_step = trainer.step
+        self._first_step, self._saves_early = trainer.step, status.deaths > 0
         self._patience = patience
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
@@ -101,10 +101,19 @@ class Journal:
         self._snapshot()
         if watched:
             self._closeup(event)
-        if step % config.checkpoint_interval == 0 and not last:
+        if not last and (step % config.checkpoint_interval == 0 or self._is_early_save(step)):
             self.save()
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
+
+    def _is_early_save(self, step: int) -> bool:
+        """After a death, save once 1, 2, 4, 8, ... steps are taken, so that another one finds the run further on.
+
+        However early a machine ends a run's processes, the run comes to its end; one that dies of its own step does so
+        again and again at that step, and is given up.
+        """
+        taken = step - self._first_step
+        return self._saves_early and taken & (taken - 1) == 0
 
     def closing(self) -> None:
         """What belongs to the last step, where nobody knew when it was taken that it would be."""

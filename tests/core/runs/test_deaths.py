@@ -12,6 +12,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from core.runs.deaths import MOST_KILLS, after_death
 from core.runs.engine import train_run
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
@@ -161,16 +162,35 @@ def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
     sender.close()
 
 
-def test_what_dies_again_and_again_without_a_save_is_given_up(home, config, supervisor):
-    run = RunFolder.create(home, config.replace(SLOW | {"train.checkpoint_interval": 1000, "train.steps": 1000}))
-    supervisor.submit(run)
+def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(home, config, supervisor):
+    late = config.replace(SLOW | {"train.checkpoint_interval": 1000, "train.eval_windows": 20})
+    straight, broken = RunFolder.create(home, late, "straight"), RunFolder.create(home, late, "broken")
+    train_run(straight, home, threads=1)
+    supervisor.submit(broken)
     for attempt in (1, 2, 3):
-        wait_for(lambda attempt=attempt: run.status().attempt == attempt and run.status().step > 1, "a few steps")
+        wait_for(lambda attempt=attempt: broken.status().attempt == attempt and broken.status().step > 1, "a few steps")
+        os.kill(broken.status().pid, signal.SIGKILL)
+    finished = wait_until_it_ends(broken)
+    assert (finished.state, finished.deaths, finished.attempt) == ("finished", 0, 4), finished.reason
+    assert outcome(broken) == outcome(straight)
+
+
+@pytest.mark.parametrize(("words", "most"), [("Fatal Python error: Segmentation fault", 3), ("step 3: training", 10)])
+def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
+    states = [after_death(Status(state="running", deaths=deaths), words, -1).state for deaths in range(most)]
+    assert states == ["queued"] * (most - 1) + ["failed"]
+
+
+def test_what_dies_again_and_again_without_a_step_is_given_up(home, config, supervisor, monkeypatch):
+    monkeypatch.setattr("core.runs.deaths.MOST_KILLS", 2)
+    run = RunFolder.create(home, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
+    supervisor.submit(run)
+    for attempt in (1, 2):
+        wait_for(lambda attempt=attempt: run.status().attempt == attempt and run.status().pid, "a worker")
         os.kill(run.status().pid, signal.SIGKILL)
     failed = wait_until_it_ends(run)
-    assert (failed.state, failed.deaths, failed.attempt) == ("failed", 3, 3)
-    assert "ended 3 times without a save in between. Its last words: " in failed.reason
-    assert "training loss" in failed.reason
+    assert (failed.state, failed.deaths, failed.attempt) == ("failed", 2, 2)
+    assert "ended 2 times without a save in between. Its last words: " in failed.reason
     supervisor.resume(run)  # by hand it may try again
     wait_for(lambda: run.status().state == "running", "another try")
     assert (run.status().deaths, run.status().notice) == (0, "")
@@ -244,7 +264,7 @@ def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(home, config, sup
         ) as worker:
             child = psutil.Process(int(worker.stdout.readline()))
             started = psutil.Process(worker.pid).create_time()
-            deaths = 2 if fate == "dies" else 0
+            deaths = MOST_KILLS - 1 if fate == "dies" else 0
             status = Status(state="running", step=4, steps=12, pid=worker.pid, pid_started=started, deaths=deaths)
             run.write_status(status)
             supervisor.queue.put(run.id)
