@@ -4,7 +4,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from core.errors import TextError
 from core.inspection.embeddings import align, project
 from core.runs.folder import RunFolder
+from core.runs.progress import progress_of
 from core.runs.records import ENDED, Probe
 from core.text.display import kind_of, visible
 from core.text.tokenizer import load_tokenizer
+from core.training.progress_summary import SENTENCES
 from explorer.closeup import read_closeup
-from explorer.curves import COLUMNS, MOST_ROWS, curve
+from explorer.curves import COLUMNS, MOST_ROWS, curve, curve_rows
 from explorer.row_files import Mark, Piece, holds, last_mark, read_pieces
 
 MOST_EVENTS = 3000  # of history sent to a new watcher
@@ -68,6 +70,7 @@ class RunReader:
         self._label = ((0, 0), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
+        self._progress: tuple[Any, dict[str, Any] | None] = (None, None)  # what it was judged by, and the judgment
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
         self._closeup = 0
@@ -80,6 +83,7 @@ class RunReader:
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
         status["moments"] = self.folder.moments()
+        status["progress"] = self._judged(status)
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
         self._look_at_closeup()
@@ -140,6 +144,16 @@ class RunReader:
         if self._seen.get(name, (None,))[0] != identity:
             self._seen[name] = identity, last_mark(self.paths[name], found.st_size)
         return self._seen[name][1]
+
+    def _judged(self, status: dict[str, Any]) -> dict[str, Any] | None:
+        """One sentence on how training is going, and what it asks for; judged anew after every measurement."""
+        seen = [status[name] for name in ("attempt", "state", "problem", "train_loss", "val_loss")]
+        seen.append(self._mark("events"))
+        if self._progress[0] != seen:
+            found = progress_of(self.folder, curve_rows(self.folder))
+            told = found and {"sentence": SENTENCES[found.kind], "numbers": found.numbers, "trouble": found.trouble}
+            self._progress = seen, told
+        return self._progress[1]
 
     def _name(self) -> str:
         """The run's name, read again only when its record has changed."""

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.runs.folder import RunFolder, open_run
+from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.text.display import visible
 from core.text.tokenizer import load_tokenizer
@@ -22,6 +23,7 @@ from explorer.components.live import (
     live_samples,
     live_status,
 )
+from explorer.curves import curve_rows
 from explorer.fork_cards import draw_fork
 from explorer.language import later, say
 from explorer.lineage import before, verdict
@@ -54,7 +56,7 @@ def draw_board(run_id: str) -> None:
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch", key="beside"):
         draw_knobs(folder)
-        with card(say("Is training healthy?"), key="live_curves", height="stretch"):
+        with card(say("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
             live_curves(run_id, steps, [curve | {"label": say(curve["label"])} for curve in _CURVES])
     with main, st.container(height="stretch"):
         with card(
@@ -129,12 +131,19 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.title(say("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
-        st.markdown(f":{STATE_COLORS[status.state]}-badge[● {words}]", width="content")
+        color = "orange" if status.state == "finished" and in_trouble(folder) else STATE_COLORS[status.state]
+        st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)
+
+
+def in_trouble(folder: RunFolder) -> bool:
+    """Whether the run's validation curve says that something went wrong."""
+    found = progress_of(folder, curve_rows(folder))
+    return found is not None and found.trouble
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:

@@ -4,7 +4,9 @@ from functools import partial
 
 import streamlit as st
 
+from core.runs.progress import progress_of
 from core.text.display import visible
+from core.training.progress_summary import SENTENCES
 from core.words import duration_in_words
 from explorer import service
 from explorer.charts.loss import loss_columns, loss_figure
@@ -45,6 +47,8 @@ def draw_still_board(run_id: str) -> None:
     left = "" if status.seconds_left is None else say("{time} left", time=duration_in_words(status.seconds_left))
     step = say("{step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
     numbers[2].metric(say("Step"), step, left, delta_color="off", delta_arrow="off", border=True)
+    if told := progress_of(folder, curve_rows(folder)):
+        (st.warning if told.trouble else st.caption)(say(SENTENCES[told.kind], **told.numbers))
     closeup = read_closeup(folder) if status.state == "paused" else None
     side, main = st.columns([1, 2.9], gap="small")
     with side:

@@ -44,7 +44,7 @@ STATE_COLORS = {  # of a badge; the word beside it says the same
     "starting": "blue",
     "running": "blue",
     "paused": "orange",
-    "finished": "green",
+    "finished": "gray",
     "stopped": "gray",
     "failed": "red",
 }

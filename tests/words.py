@@ -17,6 +17,7 @@ from core.text.corpora import catalogue
 from core.text.display import KINDS
 from core.training.hardware import SENTENCES
 from core.training.precision import WHY
+from core.training.progress_summary import SENTENCES as PROGRESS
 from core.words import CHOICES, SCHEDULE_RESTARTED
 from explorer.components._assets import ASSETS, sentences_of
 
@@ -44,16 +45,8 @@ def core_sentences() -> list[str]:
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
     told = [words for text in texts for words in (text.description, text.language, text.licence)]
     told = [words for words in told if not words.startswith("Python ")]
-    return [
-        *presets,
-        *told,
-        *SENTENCES.values(),
-        *WHY.values(),
-        *CHOICES.values(),
-        NO_TRAINING_OF_ITS_OWN,
-        SCHEDULE_RESTARTED,
-        *KINDS,
-    ]
+    tables = [words for table in (SENTENCES, WHY, PROGRESS, CHOICES) for words in table.values()]
+    return [*presets, *told, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, *KINDS]
 
 
 def collect() -> list[str]:

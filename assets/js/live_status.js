@@ -28,6 +28,9 @@ export default function (component) {
     bar.appendChild(element("div"));
     bar.setAttribute("role", "progressbar");
     time.note.replaceWith(bar);
+    const progress = element("div", "progress");
+    progress.setAttribute("role", "status");
+    root.appendChild(progress);
 
     function draw() {
       const { data } = latest;
@@ -53,6 +56,10 @@ export default function (component) {
       const share = Math.min(1, step / steps);
       bar.firstChild.style.width = 100 * share + "%";
       bar.setAttribute("aria-valuenow", Math.round(100 * share));
+      const told = status && status.progress;
+      const words = told ? say(told.sentence, told.numbers) : "";
+      if (progress.textContent !== words) progress.textContent = words; // a screen reader reads out every change
+      progress.classList.toggle("trouble", Boolean(told && told.trouble));
     }
 
     return {
@@ -111,7 +118,7 @@ function passed(loss, baselines) {
 function gradientInWords(norm, clip) {
   const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
   if (!clip) return say("gradient norm {norm}", { norm: shown });
-  return norm > clip ? say("gradient norm {norm}, shortened to {clip}", { norm: shown, clip }) : say("gradient norm {norm}, healthy", { norm: shown });
+  return norm > clip ? say("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : say("gradient norm {norm}", { norm: shown });
 }
 
 function timeInWords(status, data) {

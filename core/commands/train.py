@@ -155,6 +155,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
     from core.runs.engine import StopRequest, train_run
+    from core.runs.progress import progress_of
     from core.training.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -163,6 +164,8 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
     with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if at_home else None):
         status = train_run(folder, home(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
+    if told := progress_of(folder, folder.read_metrics()):
+        show.note(told.sentence)
     if status.state == "finished":
         show.note(f"Let it write: python -m core generate {meant}")
         return 0

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ TAKEAWAY_CSS = "takeaway.css"
 _SAID = re.compile(r'\bsay\(("(?:[^"\\]|\\.)+")')
 
 
-def component(name: str, *, js: list[str], css: list[str] | None = None, isolate: bool = True) -> Callable[..., Any]:
+def component(
+    name: str,
+    *,
+    js: list[str],
+    css: list[str] | None = None,
+    isolate: bool = True,
+    said: Iterable[str] = (),
+) -> Callable[..., Any]:
     """Register a component made of files; call this once, when its module is imported.
 
     Args:
@@ -29,6 +36,7 @@ def component(name: str, *, js: list[str], css: list[str] | None = None, isolate
         css: files of `assets/css`, in order.
         isolate: whether its styles live in a shadow root of its own. Only plotly must not be isolated, as it puts its
             styles in the document's head.
+        said: sentences that the server streams to it, besides those in its own code.
     """
     code = "\n".join(read("js", file) for file in js)
     drawn = st.components.v2.component(
@@ -37,7 +45,7 @@ def component(name: str, *, js: list[str], css: list[str] | None = None, isolate
         css="\n".join(read("css", file) for file in css or []) or None,
         isolate_styles=isolate,
     )
-    sentences = sentences_of(code)
+    sentences = [*sentences_of(code), *said]
 
     def draw(*, data: dict[str, Any] | None = None, **options: Any) -> Any:
         words = {} if language() == ENGLISH else {english: app_sentence(english, language()) for english in sentences}

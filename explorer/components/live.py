@@ -5,6 +5,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
+from core.training.progress_summary import SENTENCES
 from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
@@ -22,6 +23,7 @@ _status = component(
     "live_status",
     js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_status.js"],
     css=["live.css", "live_status.css"],
+    said=SENTENCES.values(),
 )
 _curves = component(
     "live_curves",

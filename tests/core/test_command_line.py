@@ -74,6 +74,7 @@ def test_train_then_generate(home, text_file, capsys):
     assert re.search(r"step 20 of 20 · training \d\.\d+ · validation \d\.\d+ · [\d,]+ tokens/s", out)
     (run,) = list_runs(home)
     assert f"python -m core generate {run.id}" in out
+    assert re.search(r"Validation loss fell from \d|Still falling|Flat for|Not learning|Overfitting", out)
     assert run.status().state == "finished"
     assert run.record().config.train.steps == 20
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.lessons.prose import fill
 from explorer.row_files import Mark
 from explorer.run_reader import MOST_SAMPLES, Position, RunReader
 from explorer.streams import Feeds, RunFeed
@@ -136,6 +137,26 @@ def test_a_turned_setting_comes_with_its_words(finished_run):
     rows = next(data["rows"] for name, data, _ in whole(finished_run) if name == "events")
     assert rows[-1]["label"] == "dropout 0 → 0.2"
     assert all("label" not in row for row in rows[:-1])
+
+
+def test_the_status_tells_how_training_goes(ruined_run, finished_run):
+    told = whole(ruined_run)[0][1]["progress"]
+    sentence = fill(told["sentence"], **told["numbers"])
+    best = ruined_run.read_metrics()[-3]["val_loss"]
+    assert told["trouble"] and sentence == (
+        f"Loss rose from {best:.2f} to 5.50 after the learning rate was raised at step 21. Go back to step 20."
+    )
+    assert not whole(finished_run)[0][1]["progress"]["trouble"]
+
+
+def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
+    reader = RunReader(running_run)
+    reader.here()
+    assert not json.loads(reader._told["status"])["progress"]["trouble"]
+    running_run.append_metrics({"step": 20, "val_loss": 9.0, "train_loss": 9.0})
+    running_run.write_status(running_run.status().model_copy(update={"val_loss": 9.0, "train_loss": 9.0}))
+    reader.here()
+    assert json.loads(reader._told["status"])["progress"]["trouble"]
 
 
 def test_watchers_share_one_look_at_the_folder(running_run):

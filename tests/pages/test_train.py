@@ -154,6 +154,12 @@ def test_without_live_streams_the_board_says_so_and_can_be_asked_again(app, fini
     assert "patient\\-otter" in words_of(app)
 
 
+def test_the_still_board_says_what_went_wrong(app, ruined_run):
+    app.query_params["run"] = ruined_run.id
+    app.run()
+    assert any("after the learning rate was raised at step 21" in warning.value for warning in app.warning)
+
+
 @pytest.mark.parametrize(
     ("status", "buttons", "primary"),
     [
@@ -182,6 +188,16 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, b
     assert "no live streams" not in words_of(app)
     if status["state"] == "failed":
         assert app.error[0].value == "It \\*broke\\*\\."
+
+
+def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run, live):
+    colors = {}
+    for run in (ruined_run, finished_run):
+        app.query_params["run"] = run.id
+        app.run()
+        (badge,) = [element.value for element in app.markdown if "-badge[● " in element.value]
+        colors[run.name] = badge.split("-badge")[0].removeprefix(":")
+    assert colors == {"ruined": "orange", "patient-otter": "gray"}
 
 
 def test_pause_reaches_the_worker(app, running_run, live):

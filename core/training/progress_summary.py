@@ -1,0 +1,215 @@
+"""How training is going, in one sentence, judged by the validation curve and the settings changed on the way."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from core.knobs import RATE
+
+RISE = 0.03  # nats above the lowest loss from which a rise is told, if the curve does not wander by as much anyway
+JUMP = 0.3  # nats: a single measurement so far above the lowest is told at once
+LEARNED = 0.05  # nats below the uniform guess from which a run has learned something
+FLAT = 0.01  # nats that the loss may move by over a stretch called flat
+FLAT_SHARE = 0.2  # of all steps, at least, for a stretch called flat
+_OVERFITTED = 0.3  # share of the validation loss's rise that the training loss may take part in, in overfitting
+
+_ROSE, _BACK = "Loss rose from {best} to {last}", "Go back to step {back}."
+SENTENCES = {
+    "early": "Too early to tell: the validation loss was measured only once.",
+    "falling": "Still falling: validation loss {last}, {fall} lower than at step {since}.",
+    "fell": "Validation loss fell from {first} to {last} and was still falling at the end.",
+    "done": "Validation loss fell from {first} to {last}.",
+    "flat": "Flat for the last {count} steps: validation loss {last}.",
+    "recovering": "Falling again: {last} after {peak} at step {peak_step}. The lowest was {best} at step {best_step}.",
+    "overfitting": "Overfitting since step {best_step}: validation loss rose from {best} to {last}, training loss "
+    "went from {best_train} to {last_train}. Go back to step {back}.",
+    "rose": f"{_ROSE} after step {{best_step}}. Go back to step {{back}} with a lower learning rate.",
+    "rose after rate raised": f"{_ROSE} after the learning rate was raised at step {{changed}}. {_BACK}",
+    "rose after rate lowered": f"{_ROSE} after the learning rate was lowered at step {{changed}}. {_BACK}",
+    "rose after dropout": f"{_ROSE} after dropout was changed at step {{changed}}. {_BACK}",
+    "rose after batch size": f"{_ROSE} after the batch size was changed at step {{changed}}. {_BACK}",
+    "never fell": f"{_ROSE} and never fell. Start again with a lower learning rate.",
+    "not learning": "Not learning: validation loss {last} after {step} steps, {first} before. Raise the learning rate.",
+    "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
+    "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
+}
+_FINE = ("early", "falling", "fell", "done", "flat")
+
+
+class SettingChange(NamedTuple):
+    """One setting changed while a run trained."""
+
+    step: int  # steps done by then: the next one is the first that it affects
+    setting: str  # its dotted path
+    before: Any
+    value: Any
+
+
+class ProgressSummary(NamedTuple):
+    """One sentence on a run.
+
+    Attributes:
+        kind: one of SENTENCES.
+        numbers: what its sentence asks for, as it is written.
+    """
+
+    kind: str
+    numbers: dict[str, str]
+
+    @property
+    def trouble(self) -> bool:
+        """Whether somebody should do something about it."""
+        return self.kind not in _FINE
+
+    @property
+    def sentence(self) -> str:
+        return SENTENCES[self.kind].format(**self.numbers)
+
+
+class _Curve(NamedTuple):
+    """The measured rows with a finite loss."""
+
+    steps: np.ndarray  # (N,) int
+    val: np.ndarray  # (N,) nats a token
+    train: np.ndarray  # (N,) the same on training text; NaN where it was not measured
+
+
+def summarize_progress(
+    rows: Sequence[Mapping[str, Any]],
+    changes: Sequence[SettingChange] = (),
+    saved: Sequence[int] = (),
+    *,
+    ended: bool = False,
+    not_finite: bool = False,
+    uniform: float | None = None,
+) -> ProgressSummary:
+    """Judge how training is going.
+
+    Args:
+        rows: of metrics.jsonl, in order; those with a `val_loss` count, None among them is a loss that was not finite.
+        changes: settings changed while it trained, in order.
+        saved: steps whose weights can be gone back to; any measured step if there are none.
+        ended: no more steps are to come.
+        uniform: the loss of the uniform guess, if it is known: who is not below it has not learned anything.
+        not_finite: it ended because the loss or gradient of the step after the last row was not finite.
+    """
+    curve = _curve([row for row in rows if "val_loss" in row])
+    broken = next((at for at, row in enumerate(rows) if _is_broken(row)), len(rows) if not_finite else None)
+    if broken is not None:
+        return _not_finite(rows[broken - 1]["step"] if broken else 0, curve, saved)
+    if len(curve.val) < 2:
+        return ProgressSummary("early", {})
+    risen = _risen(curve, changes, saved, ended)
+    return risen or _going_down(curve, ended, uniform)
+
+
+def _curve(measured: Sequence[Mapping[str, Any]]) -> _Curve:
+    finite = [row for row in measured if not _is_broken(row)]
+    train = [row.get("train_loss") for row in finite]
+    return _Curve(
+        np.array([row["step"] for row in finite], dtype=int),
+        np.array([row["val_loss"] for row in finite], dtype=float),
+        np.array([math.nan if loss is None else loss for loss in train], dtype=float),
+    )
+
+
+def _is_broken(row: Mapping[str, Any]) -> bool:
+    """Whether a loss in the row is no finite number; null stands for such a one on disk."""
+    losses = [row[name] for name in ("loss", "train_loss", "val_loss") if name in row]
+    return any(loss is None or not math.isfinite(loss) for loss in losses)
+
+
+def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSummary:
+    """What is told where a loss after `step` is no finite number."""
+    val = curve.val[curve.steps <= step]
+    back = _step_to_go_back_to(int(curve.steps[val.argmin()]), saved) if len(val) else 0
+    if not back:
+        return ProgressSummary("not finite at once", {"step": f"{step:,}"})
+    return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"})
+
+
+def _risen(
+    curve: _Curve, changes: Sequence[SettingChange], saved: Sequence[int], ended: bool
+) -> ProgressSummary | None:
+    """What is told of a loss clearly above its lowest; None where it is not."""
+    steps, val, train = curve
+    best, last = int(val.argmin()), len(val) - 1
+    lowest_of_late = val[-2:].min() if last - best >= 2 else val[best]  # a single high measurement may be chance
+    noticed = max(RISE, 2 * _jitter(val[: best + 1]))
+    if val[last] - val[best] < JUMP and lowest_of_late - val[best] < noticed:
+        return None
+    numbers = {
+        "best": f"{val[best]:.2f}",
+        "best_step": f"{steps[best]:,}",
+        "last": f"{val[last]:.2f}",
+        "back": f"{_step_to_go_back_to(int(steps[best]), saved):,}",
+    }
+    peak = best + int(val[best:].argmax())
+    if not ended and last - peak >= 2 and val[peak] - val[last] > 0.2 * (val[peak] - val[best]):
+        return ProgressSummary("recovering", numbers | {"peak": f"{val[peak]:.2f}", "peak_step": f"{steps[peak]:,}"})
+    if train[last] - train[best] <= _OVERFITTED * (val[last] - val[best]):
+        trained = {"best_train": f"{train[best]:.2f}", "last_train": f"{train[last]:.2f}"}
+        return ProgressSummary("overfitting", numbers | trained)
+    if blamed := _blamed(curve, best, changes, numbers):
+        return blamed
+    return ProgressSummary("never fell" if best == 0 else "rose", numbers)
+
+
+def _blamed(
+    curve: _Curve, best: int, changes: Sequence[SettingChange], numbers: dict[str, str]
+) -> ProgressSummary | None:
+    """The rise with the setting that was changed last before it, between the lowest loss and the first high one."""
+    steps, val, _ = curve
+    high = val > val[best] + 0.2 * (val[best:].max() - val[best])
+    rose_by = steps[best + 1 :][high[best + 1 :]][0]
+    kinds = [(change, _kind_of(change)) for change in changes if steps[best] <= change.step < rose_by]
+    blamed = [(change, kind) for change, kind in kinds if kind]
+    if not blamed:
+        return None
+    change, kind = blamed[-1]
+    return ProgressSummary(kind, numbers | {"changed": f"{change.step + 1:,}"})
+
+
+def _kind_of(change: SettingChange) -> str:
+    """How a rise after this change is told; "" for a setting that cannot be its cause."""
+    if change.setting == RATE:
+        return "rose after rate raised" if change.value > change.before else "rose after rate lowered"
+    causes = {"model.dropout": "rose after dropout", "train.batch_size": "rose after batch size"}
+    return causes.get(change.setting, "")
+
+
+def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSummary:
+    """What is told of a loss that is about as low as it ever was."""
+    steps, val, _ = curve
+    numbers = {"first": f"{val[0]:.2f}", "last": f"{val[-1]:.2f}", "step": f"{steps[-1]:,}"}
+    quarter = int(np.searchsorted(steps, steps[-1] - (steps[-1] - steps[0]) / 4, side="right")) - 1
+    still = val[quarter] - val[-1] > FLAT
+    if uniform is not None and val[-1] > uniform - LEARNED and len(val) > 3 and not still:
+        return ProgressSummary("not learning", numbers)
+    moved = np.abs(val - val[-1]) > FLAT
+    flat_from = int(moved.nonzero()[0].max()) + 1 if moved.any() else 0
+    stretch = int(steps[-1] - steps[flat_from])
+    if len(val) - flat_from >= 3 and stretch >= FLAT_SHARE * (steps[-1] - steps[0]):
+        return ProgressSummary("flat", numbers | {"count": f"{stretch:,}"})
+    if ended:
+        return ProgressSummary("fell" if still else "done", numbers)
+    higher = (val > val[-1] + FLAT).nonzero()[0]
+    since = quarter if still else int(higher.max()) if len(higher) else 0
+    fall = val[since] - val[-1]
+    return ProgressSummary("falling", numbers | {"fall": f"{fall:.2f}", "since": f"{steps[since]:,}"})
+
+
+def _jitter(val: np.ndarray) -> float:
+    """By how much a falling curve wanders: the middle size of its steps upwards; 0 where it only falls."""
+    up = np.diff(val)
+    up = up[up > 0]
+    return float(np.median(up)) if len(up) else 0.0
+
+
+def _step_to_go_back_to(step: int, saved: Sequence[int]) -> int:
+    """The last step with saved weights up to `step`, else the first after it."""
+    if not saved:
+        return step
+    return max((kept for kept in saved if kept <= step), default=min(saved))

@@ -1,0 +1,119 @@
+"""One sentence on how training goes, judged on the curves of real short runs (`record_curves.py`)."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from core.training.progress_summary import SENTENCES, SettingChange, summarize_progress
+
+RUNS = json.loads(Path(__file__).with_name("recorded_curves.json").read_bytes())
+RATE = "train.learning_rate"
+
+
+def judged(name, until=math.inf, saved=(), **told):
+    """What is told of a recorded run once it has taken so many steps."""
+    rows = [row for row in RUNS[name]["rows"] if row["step"] <= until]
+    changes = [change for change in map(SettingChange._make, RUNS[name]["changes"]) if change.step <= until]
+    return summarize_progress(rows, changes, saved, **told)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "trouble"),
+    [
+        ("still falling", "Validation loss fell from 4.14 to 2.32 and was still falling at the end.", False),
+        ("settled", "Validation loss fell from 4.14 to 1.94 and was still falling at the end.", False),
+        (
+            "ruined by the learning rate",
+            "Loss rose from 1.99 to 3.05 after the learning rate was raised at step 1,101. Go back to step 1,100.",
+            True,
+        ),
+        (
+            "slightly worse after the learning rate",
+            "Validation loss fell from 4.14 to 2.03 and was still falling at the end.",
+            False,
+        ),
+        (
+            "recovers",
+            "Loss rose from 2.18 to 2.92 after the learning rate was raised at step 501. Go back to step 500.",
+            True,
+        ),
+        (
+            "overfitting",
+            "Overfitting since step 350: validation loss rose from 2.31 to 3.40, training loss went from 1.79 to 0.63. "
+            "Go back to step 350.",
+            True,
+        ),
+        ("slow", "Not learning: validation loss 4.12 after 400 steps, 4.14 before. Raise the learning rate.", True),
+        (
+            "too fast from the start",
+            "Loss rose from 3.38 to 3.75 after step 50. Go back to step 50 with a lower learning rate.",
+            True,
+        ),
+        ("finer steps help", "Validation loss fell from 4.14 to 2.05 and was still falling at the end.", False),
+        ("bigram", "Flat for the last 750 steps: validation loss 2.51.", False),
+    ],
+)
+def test_every_recorded_run_is_told_right_at_its_end(name, sentence, trouble):
+    found = judged(name, ended=True, uniform=math.log(63))
+    assert (found.sentence, found.trouble) == (sentence, trouble)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("settled", ["early", "falling"]),
+        ("ruined by the learning rate", ["early", "falling", "rose after rate raised"]),
+        ("slightly worse after the learning rate", ["early", "falling", "rose after rate raised", "falling"]),
+        ("recovers", ["early", "falling", "rose after rate raised", "recovering"]),
+        ("overfitting", ["early", "falling", "overfitting"]),
+        ("bigram", ["early", "falling", "flat", "falling", "flat"]),
+    ],
+)
+def test_while_it_trains_it_is_told_when_that_changes(name, kinds):
+    told = [judged(name, until=row["step"]).kind for row in RUNS[name]["rows"]]
+    assert [kind for kind, before in zip(told, [None, *told], strict=False) if kind != before] == kinds
+
+
+def test_a_raised_rate_is_told_at_the_next_measurement():
+    assert judged("ruined by the learning rate", until=1100).trouble is False
+    assert judged("ruined by the learning rate", until=1150).kind == "rose after rate raised"
+
+
+def test_one_goes_back_to_weights_that_were_kept():
+    told = judged("ruined by the learning rate", saved=[0, 400, 1000, 1480], ended=True).sentence
+    assert told.endswith("raised at step 1,101. Go back to step 1,000.")
+
+
+def test_a_change_that_cannot_be_the_cause_is_not_blamed():
+    rows = [{"step": 100 * n, "val_loss": loss, "train_loss": loss} for n, loss in enumerate([4.1, 2.0, 2.5, 2.9])]
+    changes = [SettingChange(150, "train.sample_temperature", 0.8, 1.0), SettingChange(250, RATE, 0.01, 0.1)]
+    assert summarize_progress(rows, changes).kind == "rose"
+    changes.insert(1, SettingChange(160, "train.batch_size", 32, 1))
+    assert summarize_progress(rows, changes).kind == "rose after batch size"
+
+
+def test_a_fork_that_learns_little_more_has_learned_something():
+    rows = [{"step": 100 * n, "val_loss": 1.80 - 0.006 * n} for n in range(5)]
+    assert not summarize_progress(rows, uniform=4.2, ended=True).trouble
+    assert summarize_progress([row | {"val_loss": 1.8 + row["step"] / 100} for row in rows]).kind == "never fell"
+
+
+@pytest.mark.parametrize("broken", [{"val_loss": None, "train_loss": None}, {"loss": float("nan")}, {"loss": None}])
+def test_a_loss_that_is_no_number_is_told_with_the_last_good_step(broken):
+    rows = [*RUNS["settled"]["rows"][:5], {"step": 250} | broken]
+    assert summarize_progress(rows).sentence == (
+        "The loss is no finite number after step 200. Go back to step 200 with a lower learning rate."
+    )
+    ended = summarize_progress(rows[:5], not_finite=True, ended=True)
+    assert ended == summarize_progress(rows) and ended.trouble
+    assert summarize_progress(rows[:1], not_finite=True).kind == "not finite at once"
+
+
+def test_nothing_measured_yet_is_too_early():
+    assert summarize_progress([]).kind == summarize_progress([{"step": 5, "loss": 3.2}]).kind == "early"
+
+
+def test_every_sentence_says_one_or_two_things():
+    assert all(0 < sentence.count(". ") + sentence.endswith(".") <= 2 for sentence in SENTENCES.values())
