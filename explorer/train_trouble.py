@@ -54,9 +54,9 @@ def _offer_slower(folder: RunFolder) -> None:
         slower = turned(config, "train.learning_rate", rate)
     except ExplorerError:  # its settings cannot be read, or it cannot be slower
         return
-    if newest is None:
+    step = -1 if newest is None else weights_step(newest)
+    if step < 0:
         return
-    step = weights_step(newest)
     st.button(
         say("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
         key="trouble_slower",

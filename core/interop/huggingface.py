@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.config import ModelConfig
@@ -27,6 +26,7 @@ from core.interop.foreign import (
 )
 from core.model import GPT, Bigram
 from core.text.bpe import MOST_TOKENS
+from core.training.checksums import checksum_holds, save_with_checksum
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _LYING = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # (in, out) there, (out, in) here
@@ -64,6 +64,10 @@ def read_folder(folder: Path) -> ForeignModel:
             "are not read, and neither are weights split over several files."
         )
     try:
+        if not checksum_holds(path):
+            raise ForeignModelError(
+                f"The file {WEIGHTS} is damaged: its checksum is not that of what was exported. Export it again."
+            )
         with safe_open(path, "pt") as file:
             ours = {_our_name(name): name for name in file.keys() if not name.endswith(_MASKS)}  # noqa: SIM118
             declared = {}
@@ -109,7 +113,7 @@ def write_folder(folder: Path, model: GPT | Bigram) -> None:
             out = parameter.size(0)
             weights[name.removesuffix("weight") + "bias"] = torch.zeros(out)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    save_with_checksum(weights, folder / WEIGHTS, {"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(settings, indent=2))
 
 

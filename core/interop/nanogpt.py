@@ -148,6 +148,8 @@ def _load(path: Path) -> dict[str, Any]:
             # PyTorch packs nothing. What is packed may unfold to any size.
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
                 raise ForeignModelError("The file is packed in a way that PyTorch never does, so it is not read.")
+            if damaged := archive.testzip():  # PyTorch writes these checksums, and does not look at them
+                raise ForeignModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except ForeignModelError:
         raise

@@ -13,6 +13,7 @@ from core.settings import value_at
 from core.text.corpora import load_corpus
 from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
+from core.training.checkpoints import check_weights
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 
@@ -54,6 +55,7 @@ def fork(
         TextError: the new run's text is missing, too short, or has characters that the model does not know.
     """
     weights, step = _weights(folder, step)
+    check_weights(weights)
     parent = folder.record()
     _check_same_model(folder.name, parent.config, config)
     tokenizer = load_tokenizer(folder.tokenizer_path)

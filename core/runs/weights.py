@@ -58,6 +58,12 @@ class RunWeights(RunPaths):
         return self.weights_path.exists() or any(self.snapshots_folder.glob("step-*.safetensors"))
 
     def latest_weights(self) -> Path | None:
-        """The newest weights there are, of a checkpoint, the end or a snapshot. None before the first."""
-        newest = max([*self.snapshots(), (weights_step(self.weights_path), self.weights_path)])
-        return newest[1] if newest[0] >= 0 else None
+        """The newest weights there are, of a checkpoint, the end or a snapshot. None before the first.
+
+        A damaged last save is the newest all the same: whoever loads it is told, and no older snapshot takes its place.
+        """
+        snapshots = self.snapshots()
+        if not self.weights_path.exists():
+            return snapshots[-1][1] if snapshots else None
+        last = weights_step(self.weights_path)
+        return snapshots[-1][1] if snapshots and 0 <= last < snapshots[-1][0] else self.weights_path

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from core.errors import DiskFullError, RunError
 from core.files import FULL, put_in_place
+from core.training.checksums import checksum_holds, save_with_checksum
+from core.training.finite import all_finite
 from core.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
@@ -35,7 +37,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     temporary = folder / ".checkpoint.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(temporary, trainer.state_dict(), {"step": str(trainer.step)})
+        save_file(_plain(trainer.state_dict()), temporary, {"step": str(trainer.step)})
         path = folder / f"step-{trainer.step:08d}-{_digest(temporary)}.safetensors"
         put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
@@ -102,7 +104,7 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, dict(model.named_parameters()), {"step": str(step)})
+        save_with_checksum(_plain(dict(model.named_parameters())), temporary, {"step": str(step)})
         put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
@@ -115,16 +117,36 @@ def load_weights(path: Path, model: nn.Module) -> int:
     """Fill a model with saved weights, and return the step they are of.
 
     Raises:
-        RunError: the file is missing or damaged, or of a model of another shape; the model is unchanged then.
+        RunError: the file is missing or damaged, of a model of another shape, or holds numbers that are not finite;
+            the model is unchanged then.
     """
+    check_weights(path)
     weights = _read(path)
     parameters = dict(model.named_parameters())
     if {name: w.shape for name, w in weights.items()} != {name: p.shape for name, p in parameters.items()}:
         raise RunError(f"The weights in {path.name} are of a model with other settings, so they do not fit this one.")
+    if not all_finite(weights.values()):
+        raise RunError(
+            f"The weights in {path.name} hold numbers that are not finite (inf or nan), so the model can predict "
+            "nothing. Choose the weights of an earlier step."
+        )
     for name, parameter in parameters.items():
         parameter.copy_(weights[name])
     with safe_open(path, framework="pt") as file:
         return int((file.metadata() or {}).get("step", 0))
+
+
+def check_weights(path: Path) -> None:
+    """Raises RunError where a file of weights cannot be read, or a checksum tells that it is not what was saved."""
+    try:
+        holds = checksum_holds(path)
+    except OSError:
+        raise _unreadable(path) from None
+    if not holds:
+        raise RunError(
+            f"The file {path.name} is damaged: its checksum is not that of what was saved. "
+            "Restore it from a copy, or choose the weights of another step."
+        )
 
 
 def snapshot_steps(total: int, count: int) -> list[int]:
@@ -167,11 +189,16 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError):
-        raise RunError(f"The file {path.name} is missing, or damaged, so no weights can be read from it.") from None
+        raise _unreadable(path) from None
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
+def _unreadable(path: Path) -> RunError:
+    return RunError(f"The file {path.name} is missing, or damaged, so no weights can be read from it.")
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as safetensors writes them: on the processor, and without gaps."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _cannot_write(what: str, folder: Path, error: OSError | SafetensorError) -> RunError:

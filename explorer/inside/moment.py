@@ -26,7 +26,16 @@ def open_moment(folder: RunFolder) -> Opened:
         return service.open_model(folder.id, kept[-1] if kept else None)
     except ExplorerError as error:
         show_error(error)
+        _offer_snapshot(folder, kept[-1] if kept else None)
         st.stop()
+
+
+def _offer_snapshot(folder: RunFolder, damaged: int | None) -> None:
+    """A button to the newest snapshot other than the one that cannot be opened."""
+    steps = [step for step, _ in folder.snapshots() if step != damaged]
+    if steps:
+        shown = say("Show step {step}", step=f"{steps[-1]:,}")
+        st.button(shown, key="show_snapshot", on_click=state.view_step, args=(steps[-1],))
 
 
 def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock | None:

@@ -14,8 +14,10 @@ import pytest
 
 from core.commands import main
 from core.commands.train import _stopping_politely
+from core.errors import RunError
 from core.runs.engine import StopRequest
 from core.runs.folder import RunFolder, list_runs
+from core.runs.forks import fork
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
 
@@ -298,3 +300,17 @@ def test_what_a_run_would_take_is_told_and_known_from_then_on(home, text_file, c
     assert re.search(r"^about .* for [\d,]+ steps$", told, re.MULTILINE)
     assert (home / "trials.json").exists()
     assert "n_layer" in refused(capsys, "estimate", "--set", "model.n_layer=-1")
+
+
+def test_a_wrong_bit_in_weights_is_a_sentence_and_no_older_snapshot_writes_instead(finished_run, capsys):
+    whole = finished_run.weights_path.read_bytes()
+    for place in (0, len(whole) - 1):  # the length of the header, and the last number
+        data = bytearray(whole)
+        data[place] ^= 1
+        finished_run.weights_path.write_bytes(data)
+        told = refused(capsys, "generate", finished_run.id, "--prompt", "T")
+        assert "weights.safetensors is" in told and "damaged" in told and "\n" not in told.strip()
+        assert "weights.safetensors is" in refused(capsys, "export", finished_run.id, "nanogpt", "never.pt")
+        with pytest.raises(RunError, match="damaged"):
+            fork(finished_run.path.parents[1], finished_run, None, finished_run.record().config)
+    assert not Path("never.pt").exists()

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from core.config import ModelConfig
 from core.model import build_model
+from core.runs.models import load_model
 from core.training.checkpoints import save_weights
 from explorer import jobs
 from explorer.state import ROOT
@@ -208,3 +210,25 @@ def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_h
     press(app, "Surgery")
     assert not app.exception
     assert any("text" in error.value for error in app.error)
+
+
+def test_damaged_weights_are_a_sentence_with_a_way_to_the_last_snapshot(app, finished_run):
+    data = bytearray(finished_run.weights_path.read_bytes())
+    data[-5] ^= 1
+    finished_run.weights_path.write_bytes(data)
+    app.run()
+    assert not app.exception
+    assert "weights.safetensors is damaged: its checksum" in app.error[0].value.replace("\\", "")
+    app.button(key="show_snapshot").click().run()
+    assert not app.exception and not app.error
+    assert app.query_params["step"] == "20" and "step 20 of 20" in said(app)
+
+
+def test_weights_that_are_not_finite_are_a_sentence(app, finished_run):
+    model = load_model(finished_run).model
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] = float("nan")
+    save_weights(finished_run.weights_path, model, 20)
+    app.run()
+    assert not app.exception
+    assert "not finite (inf or nan)" in app.error[0].value.replace("\\", "")

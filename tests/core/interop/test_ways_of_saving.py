@@ -11,12 +11,14 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.implementations import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.generation import generate
 from core.generation_config import GenerationConfig
 from core.interop.foreign import ForeignModelError, build
-from core.interop.huggingface import read_folder
+from core.interop.huggingface import read_folder, write_folder
 from core.interop.nanogpt import read_checkpoint
+from core.model import build_model
 from core.runs.exchange import import_model
 from core.runs.models import load_model
 from core.text.own_text import save_text
@@ -235,3 +237,22 @@ def test_numbers_of_numpy_in_a_checkpoint_are_read_and_nothing_else_of_numpy(tmp
 def test_an_absurd_step_in_a_checkpoint_is_a_sentence(step, tmp_path):
     with pytest.raises(ForeignModelError, match="iter_num is .* must be a number from 0 to"):
         read_checkpoint(save(tmp_path / "ckpt.pt", iter_num=step))
+
+
+def flip_in_the_middle(path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_single_wrong_bit_in_what_we_exported_is_noticed(tmp_path):
+    model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8), 11)
+    write_folder(tmp_path, model)
+    assert GPT2LMHeadModel.from_pretrained(tmp_path).config.n_embd == 16
+    flip_in_the_middle(tmp_path / WEIGHTS)
+    with pytest.raises(ForeignModelError, match=r"model.safetensors is damaged: its checksum"):
+        read_folder(tmp_path)
+    path = save(tmp_path / "ckpt.pt")
+    flip_in_the_middle(path)
+    with pytest.raises(ForeignModelError, match=r"The file is damaged: its part 'ckpt/data/\d+'"):
+        read_checkpoint(path)

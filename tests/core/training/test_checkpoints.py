@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from core.config import ModelConfig
 from core.errors import DiskFullError, NotFiniteError, RunError, TrainingError
@@ -194,3 +195,51 @@ def test_snapshots_grow_by_equal_factors():
     assert snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
     assert snapshot_steps(2000, 0) == snapshot_steps(2000, 1) == [2000]
     assert snapshot_steps(3, 24) == [0, 1, 2, 3]
+
+
+def saved_weights(path, *, step=700):
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=8), 7)
+    save_weights(path, model, step)
+    return model
+
+
+@pytest.mark.parametrize("place", ["length", "metadata", "first", "middle", "last"])
+def test_a_single_wrong_bit_anywhere_in_weights_is_noticed_before_they_are_used(place, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    model = saved_weights(path)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    flip(
+        path,
+        {
+            "length": 0,
+            "metadata": whole.index(b'"700"') + 1,
+            "first": header,
+            "middle": (header + len(whole)) // 2,
+            "last": len(whole) - 1,
+        }[place],
+    )
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(RunError, match=r"weights.safetensors is (damaged|missing, or damaged)"):
+        load_weights(path, model)
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
+def test_weights_with_their_checksum_are_a_plain_safetensors_file_and_those_without_still_open(tmp_path):
+    model = saved_weights(tmp_path / "weights.safetensors")
+    tensors = load_file(tmp_path / "weights.safetensors")
+    assert {name: p.shape for name, p in model.named_parameters()} == {n: t.shape for n, t in tensors.items()}
+    save_file(tensors, tmp_path / "old.safetensors", {"step": "5"})  # as it was written before there were checksums
+    assert load_weights(tmp_path / "old.safetensors", model) == 5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_a_sentence(value, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    model = saved_weights(path)
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = value
+    save_weights(path, model, 1)
+    with pytest.raises(RunError, match=r"not finite \(inf or nan\).* an earlier step"):
+        load_weights(path, model)
