@@ -25,9 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
 
         home()
         check_free(options.address, options.port)
+        from explorer.web_security import AllowedSites, checked_host_name, checked_origin
+
+        names = tuple(map(checked_host_name, options.host_name))
+        sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
         from explorer.server import serve
 
-        serve(options.address, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
+        serve(sites, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
     except ExplorerError as error:
         print(error, file=sys.stderr)
         return 2
@@ -74,6 +78,22 @@ def _parser() -> argparse.ArgumentParser:
         default="127.0.0.1",
         help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network. There is no "
         "password: whoever reaches it can start, stop, rename and delete any run and text",
+    )
+    parser.add_argument(
+        "--host-name",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a further name or address by which browsers reach it, such as that of a proxy; may be given several "
+        "times. Requests for other names are refused (default: this machine's own)",
+    )
+    parser.add_argument(
+        "--embed-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="a site that may show it in a frame, such as https://moodle.school.edu; may be given several times "
+        "(default: none)",
     )
     parser.add_argument("--home", type=Path, help="folder for runs and texts (default: ~/.gpt-explorer)")
     parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")

@@ -1,4 +1,7 @@
-"""The pages and the way between them. Served by `python -m explorer`; `streamlit run explorer/app.py` works too."""
+"""What is served, by `python -m explorer` and by `streamlit run explorer/app.py` alike.
+
+Streamlit reads this file for a plain `app = st.App(...)`; without one it would serve the pages alone.
+"""
 
 import sys
 from pathlib import Path
@@ -9,32 +12,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's own folder the
 
 import streamlit as st  # noqa: E402
 
-from explorer.language import later, say, use_language  # noqa: E402
-from explorer.sidebar import draw_sidebar  # noqa: E402
-from explorer.state import language_on_view, page_file  # noqa: E402
+from explorer.server import app_parts, configured_base_path, configured_sites  # noqa: E402
+from explorer.state import NAVIGATION  # noqa: E402
 
-GROUPS = {
-    "": {"home": later("Home")},
-    later("Build"): {"data": later("Data"), "train": later("Train"), "generate": later("Generate")},
-    later("Understand"): {"look_inside": later("Look inside")},
-    later("Learn"): {"learn": later("Lessons"), "play": later("Play")},
-    later("Keep"): {"runs": later("Runs")},
-}
-
-use_language(language_on_view())
-pages = {
-    group: [
-        st.Page(page_file(name), title=say(title), url_path=name, default=name == "home") for name, title in of.items()
-    ]
-    for group, of in GROUPS.items()
-}
-# Our own links instead of Streamlit's menu, because they keep the run on view in the address.
-page = st.navigation(pages, position="hidden")
-st.set_page_config(
-    page_title=f"{page.title} · GPT Explorer" if page.url_path else "GPT Explorer",
-    page_icon=ROOT / "assets" / "images" / "icon.svg",
-    layout="wide",
-    initial_sidebar_state=230,
-)
-draw_sidebar(pages, page)
-page.run()
+app = st.App(NAVIGATION, **app_parts(configured_sites(), configured_base_path()))

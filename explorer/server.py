@@ -7,32 +7,38 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from ipaddress import ip_address
 from types import FrameType
+from typing import Any
 
 import plotly.graph_objects  # noqa: F401 - the pages need these; what is imported now is frozen below
 import sklearn.decomposition  # noqa: F401
 import streamlit as st
 import uvicorn.config
+from starlette.middleware import Middleware
 
 from core.runs.capacity import threads
 from core.runs.processes import not_ignored
 from explorer import service
 from explorer.routes import api_routes
-from explorer.state import ROOT
+from explorer.state import NAVIGATION
 from explorer.streams import Feeds
 from explorer.trials import end_trial
+from explorer.web_security import AllowedSites, RequestGuard, checked_host_name
 
 _COLLECT_EVERY = 60.0  # seconds
 
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.connections:TimedHTTP"  # Streamlit leaves uvicorn this choice
 
 
-def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) -> None:
+def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = False) -> None:
     """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C."""
+    address = sites.address
     for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
         logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
-    app = build_app(base_path, lambda: print(_greeting(address, port, base_path), flush=True))
+    greet = partial(print, _greeting(address, port, base_path), flush=True)
+    app = st.App(NAVIGATION, **app_parts(sites, base_path, greet))
     config = {
         "global.disableWidgetStateDuplicationWarning": True,  # see explorer/forms.py
         "server.address": address,
@@ -50,8 +56,8 @@ def serve(address: str, port: int, *, base_path: str = "", dev: bool = False) ->
     app.run(config=config)
 
 
-def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) -> st.App:
-    """The ASGI app. `announce` is called when it is about to answer."""
+def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Return what `st.App` takes beside the pages. `announce` is called when it is about to answer."""
     feeds, handled = Feeds(), not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle those ignored, too
 
     @asynccontextmanager
@@ -70,7 +76,22 @@ def build_app(base_path: str = "", announce: Callable[[], None] = lambda: None) 
         await asyncio.to_thread(end_trial)
         await asyncio.to_thread(service.close)
 
-    return st.App(ROOT / "explorer" / "app.py", lifespan=lifespan, routes=api_routes(feeds, base_path))
+    return {
+        "lifespan": lifespan,
+        "routes": api_routes(feeds, base_path),
+        "middleware": [Middleware(RequestGuard, sites)],
+    }
+
+
+def configured_sites() -> AllowedSites:
+    """Return what `streamlit run` was told: its server.address (all addresses if none) and server.allowedHosts."""
+    names = st.get_option("server.allowedHosts")
+    return AllowedSites(st.get_option("server.address") or "0.0.0.0", tuple(map(checked_host_name, names)))
+
+
+def configured_base_path() -> str:
+    """Return the path under which `streamlit run` was told to serve."""
+    return st.get_option("server.baseUrlPath")
 
 
 async def _collect_garbage() -> None:

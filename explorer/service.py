@@ -56,7 +56,7 @@ _streams = False
 
 
 def live_streams() -> bool:
-    """Whether this server has our own routes beside the pages: True under `python -m explorer` alone."""
+    """Whether this server has our own routes beside the pages; a test of one page alone has none."""
     return _streams
 
 

@@ -25,6 +25,7 @@ from explorer.language import language, say
 from explorer.ui import literal
 
 ROOT = Path(__file__).resolve().parents[1]
+NAVIGATION = ROOT / "explorer" / "navigation.py"  # the script that Streamlit runs for every page
 FIRST_PRESET = next(iter(PRESETS))
 
 _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address

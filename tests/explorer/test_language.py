@@ -11,7 +11,7 @@ from core.lessons import prose
 from explorer.components._assets import sentences_of
 from explorer.frames import Asked, make_frame
 from explorer.language import say
-from explorer.state import ROOT
+from explorer.state import NAVIGATION, ROOT
 from explorer.ui import literal
 from tests.words import FILE, collect, python_sentences, template
 
@@ -52,7 +52,7 @@ def test_outside_of_a_session_it_is_english():
 
 
 def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_home):
-    app = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(NAVIGATION), default_timeout=60)
     app.query_params["language"] = "xx"
     app.run()
     assert not app.exception
@@ -126,7 +126,7 @@ def speaks(words: str) -> bool:
 
 @pytest.mark.parametrize("page", ["home", "data", "train", "runs", "generate", "look_inside"])
 def test_no_english_sentence_is_left_on_a_page(page, backwards, finished_run):
-    app = AppTest.from_file(str(ROOT / "explorer" / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(NAVIGATION), default_timeout=60)
     app.session_state["language"] = "xx"
     app.query_params["run"] = finished_run.id
     app.switch_page(str(ROOT / "pages" / f"{page}.py")).run()

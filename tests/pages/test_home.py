@@ -4,12 +4,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import list_runs
-from explorer.state import ROOT
+from explorer.state import NAVIGATION
 
 
 @pytest.fixture
 def app(explorer_home) -> AppTest:
-    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=30)
+    return AppTest.from_file(NAVIGATION, default_timeout=30)
 
 
 def words_of(app: AppTest) -> str:

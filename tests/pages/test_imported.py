@@ -15,7 +15,7 @@ from core.text.tokenizer import Tokenizer, load_tokenizer
 from explorer import frames
 from explorer.inside.sections import SECTIONS
 from explorer.jobs import _thread
-from explorer.state import ROOT
+from explorer.state import NAVIGATION
 from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
@@ -30,7 +30,7 @@ def imported(explorer_home, gpt2_folder, corpus):  # noqa: F811
 
 
 def page(name: str) -> AppTest:
-    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=60).run().switch_page(f"../pages/{name}.py")
+    return AppTest.from_file(NAVIGATION, default_timeout=60).run().switch_page(f"../pages/{name}.py")
 
 
 def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpus):  # noqa: F811

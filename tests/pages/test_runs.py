@@ -9,12 +9,12 @@ from explorer import service
 from explorer.exchange import EXPORTS
 from explorer.run_rows import differing_settings, read_rows
 from explorer.run_table import table_key
-from explorer.state import ROOT
+from explorer.state import NAVIGATION
 
 
 @pytest.fixture
 def page(explorer_home) -> AppTest:
-    app = AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=30).run()
+    app = AppTest.from_file(NAVIGATION, default_timeout=30).run()
     return app.switch_page("../pages/runs.py")
 
 

@@ -15,13 +15,13 @@ from core.text.tokenizer import load_tokenizer
 from explorer import service
 from explorer.closeup import read_closeup
 from explorer.fork_cards import losses_about, nearest_kept, usual_steps
-from explorer.state import ROOT, address_of
+from explorer.state import NAVIGATION, address_of
 from explorer.words import look_in_words, part_in_words
 
 
 def train_page() -> AppTest:
     """The page among the others, because it links to them."""
-    return AppTest.from_file(ROOT / "explorer" / "app.py", default_timeout=60).run().switch_page("../pages/train.py")
+    return AppTest.from_file(NAVIGATION, default_timeout=60).run().switch_page("../pages/train.py")
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""The pages and the way between them: the script that Streamlit runs for every page."""
+
+import streamlit as st
+
+from explorer.language import later, say, use_language
+from explorer.sidebar import draw_sidebar
+from explorer.state import ROOT, language_on_view, page_file
+
+GROUPS = {
+    "": {"home": later("Home")},
+    later("Build"): {"data": later("Data"), "train": later("Train"), "generate": later("Generate")},
+    later("Understand"): {"look_inside": later("Look inside")},
+    later("Learn"): {"learn": later("Lessons"), "play": later("Play")},
+    later("Keep"): {"runs": later("Runs")},
+}
+
+use_language(language_on_view())
+pages = {
+    group: [
+        st.Page(page_file(name), title=say(title), url_path=name, default=name == "home") for name, title in of.items()
+    ]
+    for group, of in GROUPS.items()
+}
+# Our own links instead of Streamlit's menu, because they keep the run on view in the address.
+page = st.navigation(pages, position="hidden")
+st.set_page_config(
+    page_title=f"{page.title} · GPT Explorer" if page.url_path else "GPT Explorer",
+    page_icon=ROOT / "assets" / "images" / "icon.svg",
+    layout="wide",
+    initial_sidebar_state=230,
+)
+draw_sidebar(pages, page)
+page.run()

@@ -1,0 +1,160 @@
+"""Refuse requests for other host names and from other sites' pages, and send security headers with every answer.
+
+A page of another site can have its own name resolved to this machine's address (DNS rebinding). The browser then
+takes our answers for that site's own. Only the Host header still says which name was asked for.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import psutil
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.errors import ExplorerError
+
+LOOPBACK_NAME = "localhost"
+_EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
+class AllowedSites(NamedTuple):
+    """By which names this server may be asked, and whose pages may show it in a frame."""
+
+    address: str = "127.0.0.1"  # that the server is bound to
+    host_names: tuple[str, ...] = ()  # further names or addresses, as users type them into a browser
+    embed_origins: tuple[str, ...] = ()  # such as https://moodle.school.edu
+
+
+class RequestGuard:
+    """ASGI middleware around the pages, Streamlit's own routes, its WebSocket and our routes."""
+
+    def __init__(self, app: ASGIApp, sites: AllowedSites):
+        self.app = app
+        self._own_names = {LOOPBACK_NAME, *map(_plain_name, (sites.address, *sites.host_names))}
+        self._given_names = {_plain_name(name) for name in sites.host_names}
+        self._is_own_address: Callable[[str], bool] = lambda host: False
+        if sites.address in _EVERY_ADDRESS:
+            short = _plain_name(socket.gethostname()).partition(".")[0]
+            self._own_names |= {_plain_name(socket.gethostname()), short, f"{short}.local"}
+            self._is_own_address = _is_own_address
+        self._headers = security_headers(sites.embed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers[name] = value
+            await send(message)
+
+        reason = self._why_refused(Headers(scope=scope))
+        if not reason:
+            # Streamlit compares Origin with Host once more, and where a proxy has changed Host, asks a web service for
+            # this machine's public address. The origin is known to be right here.
+            checked = [(name, value) for name, value in scope["headers"] if name != b"origin"]
+            await self.app({**scope, "headers": checked}, receive, send_with_headers)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "foreign host or origin"})
+        else:
+            await PlainTextResponse(reason, status_code=403)(scope, receive, send_with_headers)
+
+    def _why_refused(self, headers: Headers) -> str:
+        """Return why a request with these headers is refused, as a sentence; "" where it is answered."""
+        hosts = headers.getlist("host") or [""]
+        for host in hosts:
+            name = host_of(host)
+            if name is None or not self._is_own(name):
+                return (
+                    f"GPT Explorer does not answer to the name {(name or host)[:80]!r}. "
+                    "If this is its name in your network, start it with --host-name and that name."
+                )
+        for origin in headers.getlist("origin"):
+            if not self._is_own_origin(origin, hosts[0]):
+                return f"GPT Explorer does not answer a page of another site ({origin[:80]!r}). Open it in its own tab."
+        return ""
+
+    def _is_own(self, name: str) -> bool:
+        return name in self._own_names or _is_loopback(name) or self._is_own_address(name)
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Return whether a page came from this server: by the very host and port, or through a proxy by a given name.
+
+        Other ports of this machine are other apps.
+        """
+        scheme, _, place = origin.partition("://")
+        if scheme not in ("http", "https"):
+            return False
+        return place.lower() == host.lower() or host_of(place) in self._given_names
+
+
+def security_headers(embed_origins: Sequence[str] = ()) -> dict[str, str]:
+    """Return the headers that every answer carries."""
+    headers = {
+        "Content-Security-Policy": " ".join(("frame-ancestors 'self'", *embed_origins)),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
+    # The older header knows no list of origins; browsers that know frame-ancestors ignore it.
+    return headers if embed_origins else headers | {"X-Frame-Options": "SAMEORIGIN"}
+
+
+def checked_host_name(text: str) -> str:
+    """Return a name or address for `--host-name`, without its port. Raises ExplorerError for what is none."""
+    name = host_of(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)
+    if name is None or not all(letter.isalnum() or letter in "-._:%" for letter in name):
+        raise ExplorerError(f"{text[:80]!r} is not a host name. Write it as in a browser's address: lab.school.edu.")
+    return name
+
+
+def checked_origin(text: str) -> str:
+    """Return an origin for `--embed-origin`. Raises ExplorerError for anything but a scheme, a host and a port."""
+    scheme, _, place = text.strip().lower().removesuffix("/").partition("://")
+    name = host_of(place)
+    if scheme not in ("http", "https") or name is None or not all(c.isalnum() or c in "-._:" for c in name):
+        raise ExplorerError(
+            f"{text[:80]!r} is not an origin. Write scheme and host, and a port if it has one: https://moodle.school.edu."
+        )
+    return f"{scheme}://{place}"
+
+
+def host_of(header: str) -> str | None:
+    """Return the host of a Host header, `name:port`, in lower case; None where it is malformed."""
+    try:
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # raises ValueError for anything but a number
+    except ValueError:
+        return None
+    if parts.netloc != header or "@" in header or not parts.hostname:
+        return None
+    return _plain_name(parts.hostname)
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _is_own_address(name: str) -> bool:
+    """Return whether this is an address of one of this machine's networks now."""
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    known = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
+    return str(address) in {text.partition("%")[0] for text in known}

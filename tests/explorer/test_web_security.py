@@ -1,0 +1,150 @@
+"""Requests for other names and from other sites' pages are refused, and every answer carries the security headers."""
+
+import asyncio
+import socket
+import threading
+from contextlib import contextmanager
+
+import psutil
+import pytest
+import streamlit as st
+import uvicorn
+from streamlit.web.server.app_discovery import discover_asgi_app
+
+from core.errors import ExplorerError
+from explorer.server import app_parts
+from explorer.state import NAVIGATION
+from explorer.web_security import AllowedSites, RequestGuard, checked_host_name, checked_origin
+
+ROUTES = [
+    "/", "/train", "/static/index.html", "/api/plotly.js", "/api/runs/20260101-000000-zzzzzzzzzzzz/stream",
+    "/_stcore/health", "/_stcore/host-config", "/media/none.csv", "/component/none/x.js", "/nothing/at/all.js",
+]  # fmt: skip
+HANDSHAKE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: streamlit\r\n"
+)
+
+
+@contextmanager
+def serving(sites: AllowedSites):
+    """The pages, Streamlit's routes and ours at a port of their own, without what trains and measures behind them."""
+    parts = app_parts(sites)
+    app = st.App(NAVIGATION, routes=parts["routes"], middleware=parts["middleware"])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio"))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def port():
+    with serving(AllowedSites(host_names=("lab.school.edu",), embed_origins=("https://moodle.school.edu",))) as port:
+        yield port
+
+
+def ask(port: int, path: str, host: str, more: str = "") -> tuple[int, str]:
+    """Send a request byte by byte as given; return the status and all that came up to the end of the headers."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode())
+        told = b""
+        while b"\r\n\r\n" not in told:
+            told += connection.recv(65536)
+        if b" 403 " in told.split(b"\r\n")[0]:
+            connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(65536):
+                told += piece
+    return int(told.split()[1]), told.decode()
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_foreign_host_gets_nothing(port, path):
+    assert ask(port, path, f"127.0.0.1:{port}")[0] != 403
+    status, told = ask(port, path, f"evil.example:{port}", "Connection: close\r\n")
+    assert status == 403 and "--host-name" in told and "<" not in told
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("localhost:{}", True), ("LOCALHOST.", True), ("127.9.9.9:{}", True), ("[::1]:{}", True),
+        ("lab.school.edu", True), ("Lab.School.edu:443", True),
+        ("evil.example", False), ("localhost.evil.example", False), ("x.lab.school.edu", False), ("", False),
+        ("192.0.2.9", False), ("evil.example@localhost", False), ("localhost/evil", False), ("localhost:x", False),
+        ("evil.example\r\nHost: localhost", False), ("localhost\r\nHost: evil.example", False),
+    ],
+)  # fmt: skip
+def test_the_names_that_are_answered(port, host, answered):
+    status, _ = ask(port, "/_stcore/health", host.format(port), "Connection: close\r\n")
+    assert status == 200 if answered else status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1:{}", "http://127.0.0.1:{}", 101),
+        ("localhost:{}", "http://localhost:{}", 101),
+        ("lab.school.edu", "https://lab.school.edu", 101),
+        ("lab.school.edu", "https://lab.school.edu:8443", 101),  # proxies that change the port, or all of Host
+        ("127.0.0.1:{}", "https://lab.school.edu", 101),
+        ("evil.example:{}", "http://evil.example:{}", 403),
+        ("127.0.0.1:{}", "http://evil.example", 403),
+        ("127.0.0.1:{}", "http://localhost:9999", 403),  # another app on this machine
+        ("127.0.0.1:{}", "null", 403),
+    ],
+)
+def test_a_websocket_is_opened_for_our_own_pages_alone(port, host, origin, status):
+    told = f"{HANDSHAKE}Origin: {origin.format(port)}\r\n"
+    assert ask(port, "/_stcore/stream", host.format(port), told)[0] == status
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_answer_carries_the_headers(port, path):
+    told = ask(port, path, "localhost")[1].lower()
+    assert "content-security-policy: frame-ancestors 'self' https://moodle.school.edu\r\n" in told
+    assert "x-content-type-options: nosniff\r\n" in told and "referrer-policy: same-origin\r\n" in told
+    assert "x-frame-options" not in told  # it cannot name another site
+
+
+def guard(**sites) -> RequestGuard:
+    return RequestGuard(lambda *_: None, AllowedSites(**sites))
+
+
+def test_nobody_may_frame_it_unless_allowed():
+    headers = guard()._headers
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'self'"
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_bound_to_every_address_it_answers_to_those_of_this_machine(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Desk7.school.edu")
+    everywhere, here, one = guard(address="0.0.0.0"), guard(), guard(address="192.0.2.9")
+    addresses = [address for several in psutil.net_if_addrs().values() for address in several]
+    own = next(address.address for address in addresses if address.family == socket.AF_INET)
+    for name in ("desk7.school.edu", "desk7", "desk7.local", own):
+        assert everywhere._is_own(name)
+    assert not everywhere._is_own("192.0.2.9") and not everywhere._is_own("evil.example")
+    assert not here._is_own("desk7") and not here._is_own("192.0.2.9") and one._is_own("192.0.2.9")
+
+
+def test_what_is_given_in_the_shell_is_checked():
+    assert checked_host_name("Lab.School.edu:8501") == "lab.school.edu" and checked_host_name("fe80::1") == "fe80::1"
+    assert checked_origin("https://Moodle.school.edu/") == "https://moodle.school.edu"
+    for name in ("", "a b", "http://lab.school.edu", "lab/x", "*"):
+        with pytest.raises(ExplorerError, match="not a host name"):
+            checked_host_name(name)
+    for origin in ("moodle.school.edu", "https://a/b", "https://a; script-src *", "https://*", "*", "javascript:x"):
+        with pytest.raises(ExplorerError, match="not an origin"):
+            checked_origin(origin)
+
+
+def test_streamlit_run_serves_the_very_same():
+    found = discover_asgi_app(NAVIGATION.with_name("app.py"))
+    assert found.is_asgi_app and found.import_string == "app:app"
+    from explorer.app import app
+
+    assert [middleware.cls for middleware in app._user_middleware] == [RequestGuard]
