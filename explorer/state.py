@@ -9,7 +9,7 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, unquote, urlencode
@@ -204,12 +204,27 @@ def write_draft(config: RunConfig) -> None:
         _address({_PRESET: None, _SET: None} | address_of(config))
 
 
+def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
+    """Return what a widget shall show, and put it into the session before the widget is drawn.
+
+    That is what the session holds, else what this function returned last, else the default: the first of them that is
+    among the choices. The session can hold a choice of an earlier prompt or run, and also its label: a browser sends
+    the label of a select box, and Streamlit passes it on as a string where no option has that label any more.
+    """
+    held = st.session_state.get(key)
+    fitting = next((value for value in (held, recall(key)) if value in choices), default)
+    if held != fitting:  # once its widget is drawn, it fits and must not be written
+        st.session_state[key] = fitting
+    remember(key, fitting)
+    return fitting
+
+
 def follow_address(key: str, name: str, choices: Sequence[str]) -> None:
-    """Before a widget is drawn: let it show what the address asks for, else what it showed, else the first choice."""
+    """Before a widget is drawn: let it show what it showed, else what the address asks for, else the first choice."""
     asked = st.query_params.get(name)
-    chosen = st.session_state.get(key, asked if asked in choices else recall(key))
-    st.session_state[key] = chosen if chosen in choices else choices[0]
-    remember(key, st.session_state[key])
+    if asked in choices and key not in st.session_state:
+        st.session_state[key] = asked
+    fit_choice(key, choices, choices[0])
 
 
 def write_address(name: str, value: str) -> None:

@@ -14,7 +14,7 @@ from explorer.components.attention_arcs import attention_arcs
 from explorer.components.number_strips import number_strips
 from explorer.inside.cell import cell_in_words, cell_steps
 from explorer.inside.kept import kept
-from explorer.inside.view import Inside, head_on_view, within
+from explorer.inside.view import Inside, head_on_view, select, within
 from explorer.language import later, say
 from explorer.ui import card, chart, current_palette, sentence
 from explorer.units import worded
@@ -132,12 +132,8 @@ def _cell(inside: Inside, row: int) -> None:
 
 
 def _choose(label: str, key: str, shown: list[str]) -> int:
-    return st.selectbox(
-        worded(label),
-        range(len(shown)),
-        st.session_state[key],
-        key=key,
-        format_func=lambda place: f"{place + 1}: '{shown[place]}'",
+    return select(
+        worded(label), range(len(shown)), key=key, default=0, format_func=lambda place: f"{place + 1}: '{shown[place]}'"
     )
 
 

@@ -12,7 +12,7 @@ from core.text.display import visible
 from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.inside.kept import kept
 from explorer.inside.tokens import MOST_OFFERED, choose_token, likeliest
-from explorer.inside.view import Inside
+from explorer.inside.view import Inside, select
 from explorer.language import later, say
 from explorer.names import named
 from explorer.ui import card, chart, current_palette, literal, sentence
@@ -93,13 +93,12 @@ def _felt(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
 def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
     """The same choices whatever the token is, so that none is lost when it changes; nobody is his own rival."""
     choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
-    if st.session_state.get(RIVAL) not in choices:
-        st.session_state[RIVAL] = _NOBODY
     tokens = inside.tokenizer.tokens
     own = {_NOBODY: say("nothing (the score itself)"), _AVERAGE: worded(say("the average letter"))}
-    rival = st.selectbox(
-        say("Compared with"), choices, key=RIVAL, format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'"
-    )
+    rival = select(
+        say("Compared with"), choices, key=RIVAL, default=_NOBODY,
+        format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'",
+    )  # fmt: skip
     if rival == token:
         return "zero"
     return {_NOBODY: "zero", _AVERAGE: "mean"}.get(rival, rival)

@@ -12,7 +12,7 @@ from explorer.components.time_machine import Clock
 from explorer.components.time_space import moving_space
 from explorer.inside.maps import MOST_LAID_OUT, held_over_time, laid_out, turned_alike
 from explorer.inside.spaces import axes_card, places_card, stream_card
-from explorer.inside.view import Inside, within
+from explorer.inside.view import Inside, select, within
 from explorer.inside.words import alike_in_words
 from explorer.jobs import result_of
 from explorer.language import later, say
@@ -80,9 +80,7 @@ def draw(inside: Inside) -> None:
             say("Who are its neighbours?"), say("By cosine: 1 is the same direction, 0 is unrelated."), key="card_near"
         ),
     ):
-        st.selectbox(
-            worded(say("Letter")), range(len(tokens)), chosen, key=TOKEN, format_func=lambda index: shown[index]
-        )
+        select(worded(say("Letter")), range(len(tokens)), key=TOKEN, default=chosen, format_func=shown.__getitem__)
         st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
         chart(
             neighbour_bars(

@@ -17,7 +17,7 @@ from explorer.charts.neurons import writing_bars
 from explorer.components.marked_text import MarkedRow, marked_text
 from explorer.inside.kept import kept
 from explorer.inside.material import training_ids
-from explorer.inside.view import Inside, within
+from explorer.inside.view import Inside, select, within
 from explorer.jobs import result_of
 from explorer.language import say
 from explorer.ui import card, chart, current_palette, literal, sentence, show_error
@@ -34,9 +34,9 @@ def draw(inside: Inside) -> None:
     width = inside.model.transformer.h[0].mlp.c_proj.in_features
     layers = inside.config.n_layer
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen, started = within(LAYER, layers), within(NEURON, width + 1, default=1)
-        layer = st.selectbox(
-            say("Layer"), range(layers), chosen, key=LAYER, width=130,
+        started = within(NEURON, width + 1, default=1)
+        layer = select(
+            say("Layer"), range(layers), key=LAYER, default=0, width=130,
             format_func=lambda layer: say("layer {layer}", layer=layer + 1),
         )  # fmt: skip
         label = say("Neuron, 1 to {count}", count=f"{width:,}")

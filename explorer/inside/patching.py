@@ -54,8 +54,7 @@ def draw(inside: Inside) -> None:
             )
         with right:
             parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
-            if st.session_state.get(WHAT) not in parts:
-                st.session_state[WHAT] = parts[0]
+            state.fit_choice(WHAT, parts, parts[0])
             chosen = st.segmented_control(say("Swap"), parts, required=True, key=WHAT, format_func=say)
         other = read_prompt(typed, inside.tokenizer, min(inside.model.block_size, MOST_SEEN))
         if other.notes:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import streamlit as st
 
 from core.text.display import visible
 from core.text.tokenizer import Tokenizer
+from explorer.inside.view import select
 from explorer.units import worded
 
 MOST_OFFERED = 100  # a select of 50,257 tokens would be megabytes
@@ -21,13 +21,7 @@ def choose_token(
     label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, help: str | None = None
 ) -> int:
     """A select of tokens; what was chosen before stays only while it is still offered."""
-    if st.session_state.get(key) not in offered:
-        st.session_state[key] = default
-    return st.selectbox(
-        worded(label),
-        offered,
-        offered.index(st.session_state[key]),
-        key=key,
+    return select(
+        worded(label), offered, key=key, default=default, help=help,
         format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'",
-        help=help,
-    )
+    )  # fmt: skip

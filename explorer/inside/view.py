@@ -1,6 +1,8 @@
 """What every section of Look inside is given: one model at one step, and the prompt to look at it with."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -90,17 +92,23 @@ def open_head(layer: int, head: int) -> None:
 
 def within(key: str, count: int, default: int = 0) -> int:
     """A widget's value, brought into range: another run may have fewer layers, heads or letters."""
-    value = st.session_state.get(key, state.recall(key))  # Streamlit forgets what was not drawn for a moment
-    fitting = default if value is None or value >= count else value
-    if st.session_state.get(key) != fitting:  # once its widget is drawn, it fits and must not be written
-        st.session_state[key] = fitting
-    state.remember(key, fitting)
-    return fitting
+    return state.fit_choice(key, range(count), default)
+
+
+def select(
+    label: str, options: Sequence[Any], *, key: str, default: Any, format_func: Callable[[Any], str], **more: Any
+) -> Any:
+    """Draw a select box whose options or labels depend on another input, and return the chosen option.
+
+    The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
+    would go on to show the old one and send that back.
+    """
+    st.session_state[key] = state.fit_choice(key, options, default)
+    return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
 
 def _place(label: str, words: list[str], key: str) -> int:
-    count = len(words)
-    chosen = within(key, count)
-    return st.selectbox(
-        label, range(count), chosen, key=key, format_func=words.__getitem__, label_visibility="collapsed", width=130
-    )
+    return select(
+        label, range(len(words)), key=key, default=0, format_func=words.__getitem__, label_visibility="collapsed",
+        width=130,
+    )  # fmt: skip

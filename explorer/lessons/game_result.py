@@ -92,8 +92,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
             return folder, None
         default = min(earlier, key=lambda step: abs(step - last / 10))
         key = f"play-moment-{chosen}"
-        if st.session_state.get(key) not in earlier:
-            st.session_state[key] = default
+        state.fit_choice(key, earlier, default)
         return folder, st.select_slider(tell("moment"), earlier, key=key, format_func="{:,}".format, width=300)
 
 

@@ -1,0 +1,147 @@
+"""Choices that depend on another input: many prompts one after the other, in one session, on every page with them."""
+
+import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import InitialValue, Selectbox
+
+from core.text.own_text import save_text
+from explorer import jobs
+from explorer.inside.sections import sections_of
+from explorer.service import open_model
+from explorer.state import ROOT
+
+# Longer, shorter, equally long, nothing, characters that the model does not know, and more than it can read.
+PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(ROOT / "pages" / f"{name}.py", default_timeout=60)
+    for parameter, value in query.items():
+        app.query_params[parameter] = value
+    return wait(app)
+
+
+def wait(app: AppTest) -> AppTest:
+    """Draw the page, and again for as long as a job that it waits for has more to show."""
+    before = None
+    while before != list(jobs._jobs):
+        before = list(jobs._jobs)
+        app.run()
+        assert not app.exception
+        jobs._thread.submit(lambda: None).result()
+    return app
+
+
+@pytest.fixture(autouse=True)
+def labels_of_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let select boxes send what a browser sends: the label that it holds, which only `set_value` replaces.
+
+    Streamlit's own stand-in for a browser looks up the label of what the session holds, so it never sends an old one.
+    """
+    held: dict[str, str] = {}
+
+    def state_of(box: Selectbox) -> WidgetState:
+        if not isinstance(box._value, InitialValue):  # chosen by the test
+            held[box.id] = box.format_func(box._value)
+        elif box.proto.set_value:
+            held[box.id] = box.proto.raw_value
+        elif box.id not in held and box.proto.options:
+            held[box.id] = box.proto.options[box.proto.default]
+        return WidgetState(id=box.id, string_value=held.get(box.id))
+
+    monkeypatch.setattr(Selectbox, "_widget_state", property(state_of))
+
+
+@pytest.fixture
+def views(finished_run) -> list[str]:
+    return list(sections_of(open_model(finished_run.id).model))
+
+
+def test_many_prompts_on_every_view_of_look_inside(finished_run, views):
+    app = open_page("look_inside")
+    assert {"Attention", "Predictions", "Patching", "Embeddings", "Neurons"} <= set(views)
+    for view in views:
+        app.segmented_control(key="inspect_view").set_value(view)
+        for prompt in PROMPTS:
+            app.text_input(key="inspect_prompt").set_value(prompt).run()
+            assert not app.exception
+
+
+def test_the_places_chosen_of_a_prompt_show_its_letters(finished_run):
+    app = open_page("look_inside", view="Attention")
+    app.text_input(key="inspect_prompt").set_value("To be, or not").run()
+    app.selectbox(key="cell_query").set_value(10)
+    app.selectbox(key="cell_key").set_value(2).run()
+    for prompt in ("or not to be, to", "that is", "that if", "question"):  # longer, shorter, equally long, longer
+        app.text_input(key="inspect_prompt").set_value(prompt).run()
+        assert not app.exception
+        for key in ("cell_query", "cell_key"):
+            box = app.selectbox(key=key)
+            assert box.proto.raw_value == f"{box.value + 1}: '{prompt[box.value].replace(' ', '·')}'"
+    assert app.selectbox(key="cell_key").value == 2  # all of them have a third letter
+
+
+def type_prompts(app: AppTest, boxes: list[str]) -> None:
+    for key in boxes:
+        for prompt in PROMPTS:
+            app.text_input(key=key).set_value(prompt[:10]).run()
+            assert not app.exception
+
+
+@pytest.mark.parametrize("lesson, step", [("bigram", "numbers"), ("gpt", "averaging"), ("gpt", "attention")])
+def test_many_prompts_in_the_lessons(explorer_home, lesson, step):
+    text = save_text(POEM, "Fog", explorer_home)
+    app = open_page("learn", lesson=lesson, step=step, set=f"text:{text.name}")
+    typed = [box.key for box in app.text_input if box.key.startswith("lesson-")]
+    assert typed
+    type_prompts(app, typed)
+
+
+def test_another_text_where_a_lesson_offers_its_letters(explorer_home):
+    texts = [save_text(text, "Text", explorer_home).name for text in (POEM, POEM.upper(), POEM[::-1])]
+    for step in ("loss", "gradient"):
+        app = open_page("learn", lesson="bigram", step=step, set=f"text:{texts[0]}")
+        for text in texts[1:] + texts:
+            wait(app).selectbox(key="lesson-text").set_value(text)
+            for box in app.selectbox:
+                if box.key.startswith(f"lesson-bigram-{step}"):
+                    box.select_index(len(box.options) - 1)
+
+
+def test_many_texts_and_inputs_on_data(explorer_home):
+    texts = [save_text(text, "Text", explorer_home).name for text in (POEM, POEM.upper())]
+    app = open_page("data")
+    for text in (*texts, texts[0]):
+        app.selectbox(key="corpus").set_value(text)
+        type_prompts(wait(app), ["encode_text"])
+        app.button(key="draw_batch").click().run()
+    app.button(key="delete_text").click().run()
+    assert not app.exception
+
+
+def test_many_runs_and_prompts_on_generate(add_run):
+    runs = [add_run("first"), add_run("second")]
+    app = open_page("generate")
+    for run in (*runs, runs[0]):
+        app.selectbox(key="inspect_run").set_value(run.id).run()
+        run.rename(f"{run.name} again")
+        for prompt in PROMPTS:
+            app.text_area(key="generate_prompt").set_value(prompt).run()
+            assert not app.exception
+        app.button(key="generate_go").click().run()
+        assert not app.exception
+
+
+def test_presets_and_shapes_one_after_the_other_on_the_training_form(explorer_home):
+    app = open_page("train")
+    for name in ("bigram", "gpt-tiny"):
+        app.segmented_control(key="preset").set_value(name).run()
+        assert not app.exception
+        for path, value in (("model.n_head", 3), ("model.n_embd", 96)):
+            sliders = {slider.key: slider for slider in (*app.slider, *app.select_slider)}
+            if (slider := sliders.get(f"set-{path}")) is not None:
+                slider.set_value(value).run()
+                assert not app.exception
