@@ -2,6 +2,9 @@
    The page takes one key at a time; those pressed while it is busy wait here for their turn.
    data: { before, found: [shown], guesses: [how many each took, 0 if it was told], left, wrong: [shown], note,
            taken: number of the last key that the page has seen, words: { field, tried }, palettes } */
+const ANDROID = /Android/.test(navigator.userAgent);
+const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]/u;
+
 export default function (component) {
   return mountOnce(component, (root) => {
     const above = element("div", "board-above");
@@ -36,16 +39,24 @@ export default function (component) {
       if (!sent) sendNext();
     }
     field.addEventListener("keydown", (event) => {
+      if (event.isComposing || event.keyCode === 229) return; // the key belongs to the input method
       if (event.key !== "Enter" && !event.repeat) return;
       event.preventDefault(); // a key that is held down is one guess
       if (!event.repeat) press("\n");
     });
+    // An input method shows what is not decided yet, such as the sounds of a Japanese word or an accent without its
+    // letter. Only what it commits is a guess. Keyboards on Android compose all words; there a letter counts at once,
+    // unless the text is in a script that has to be composed.
+    const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(latest.data.before);
+    const take = () => [...field.value].forEach(press);
+    const widen = () => field.style.setProperty("width", field.value.length > 1 ? `${field.value.length * 1.1}em` : "");
     field.addEventListener("input", (event) => {
-      if (event.isComposing && !/[\p{L}\p{N}]/u.test(field.value)) return; // an accent, whose letter is still to come
-      for (const letter of [...field.value]) press(letter);
+      if (!event.isComposing || !undecided()) take();
+      widen();
     });
     field.addEventListener("compositionend", () => {
-      for (const letter of [...field.value]) press(letter);
+      take();
+      widen();
     });
     text.addEventListener("click", () => field.focus());
 

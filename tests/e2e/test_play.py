@@ -33,6 +33,43 @@ def test_a_passage_is_guessed_on_the_keyboard(server, open_page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+JAPANESE = "春は水がすきです。夏は山がすきです。秋は空を見る。冬は火が暖かい。" * 150
+ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36"
+
+
+def test_one_guess_for_each_character_that_an_input_method_commits(server, open_page):
+    corpus = save_text(JAPANESE, "Seasons", server.home)
+    hidden = choose_passage(JAPANESE, 1, 15).hidden
+    page = open_page()
+    page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
+    expect(page.locator(".board-field")).to_be_focused()
+    typing = page.context.new_cdp_session(page)
+    guesses = page.locator(".board-wrong, .board-letter")
+    first, other = hidden[0], next(letter for letter in "水山空火" if letter != hidden[0])
+    for sounds in ("す", "すき", "すきで"):
+        typing.send(
+            "Input.imeSetComposition", {"text": sounds, "selectionStart": len(sounds), "selectionEnd": len(sounds)}
+        )
+    typing.send("Input.insertText", {"text": other})
+    expect(page.locator(".board-wrong")).to_have_text([other])
+    for sounds in ("a", "あ"):
+        typing.send("Input.imeSetComposition", {"text": sounds, "selectionStart": 1, "selectionEnd": 1})
+    typing.send("Input.insertText", {"text": first})
+    expect(page.locator(".board-count").first).to_have_text("2")  # guesses in all: what was composed counts for nothing
+    expect(guesses).to_have_count(1)
+    expect(page.locator(".board-tried")).not_to_contain_text("does not occur")
+
+
+def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, open_page):
+    corpus = save_text(TEXT, "Hamlet", server.home)
+    page = open_page(user_agent=ANDROID)
+    page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
+    expect(page.locator(".board-field")).to_be_focused()
+    typing = page.context.new_cdp_session(page)
+    typing.send("Input.imeSetComposition", {"text": "ß", "selectionStart": 1, "selectionEnd": 1})
+    expect(page.locator(".board-tried")).to_contain_text("'ß' does not occur in this text.")
+
+
 def test_both_twins_learn_before_ones_eyes_and_can_be_stopped(server, open_page):
     corpus = save_text(TEXT * 2, "Hamlet", server.home)
     page = open_page(color_scheme="dark")
