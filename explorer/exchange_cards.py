@@ -21,7 +21,8 @@ from explorer.language import later, say
 from explorer.ui import literal, show_error
 
 _WHAT = later(
-    "A GPT-2 of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, let it write, train it further. "
+    "A GPT-2, GPT-NeoX or Llama of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, generate "
+    "text, train it further. "
     "Nothing in its files is executed."
 )
 _FILES = later(

@@ -11,7 +11,10 @@ _DOCUMENTS = ("script", "notebook", "report")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
-    about = "open somebody's GPT-2: a folder of Hugging Face's, its name on the hub, or nanoGPT's ckpt.pt"
+    about = (
+        "open somebody's model: a folder of transformers' (GPT-2, GPT-NeoX or Llama), a name on the hub, or nanoGPT's "
+        "ckpt.pt"
+    )
     parser = commands.add_parser("import", help=about, description=about)
     parser.add_argument(
         "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, or a name such as gpt2 (needs a network)"

@@ -9,6 +9,7 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, build_model
+from core.model.layers import rotary_angles
 from core.training.finite import all_finite
 
 MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
@@ -63,7 +64,7 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
         if declared[name] != shape:
             raise ForeignModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
     if unknown := sorted(set(declared) - set(expected)):
-        raise ForeignModelError(f"The file holds a tensor that no GPT-2 has: {unknown[0][:80]!r}.")
+        raise ForeignModelError(f"The file holds a tensor that its settings do not ask for: {unknown[0][:80]!r}.")
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
@@ -94,7 +95,11 @@ def build(foreign: ForeignModel) -> GPT:
     model = model.to_empty(device="cpu")
     if foreign.config.tie_weights:  # the move has made two tables of one
         model.lm_head.weight = model.transformer.wte.weight
-    # Buffers (angles, waves) were made on the meta device too, and hold nothing; a GPT-2 has none.
+    if foreign.config.position == "rope":  # the angles were made on the meta device too, and hold nothing
+        cos, sin = rotary_angles(foreign.config.block_size, foreign.config.n_embd // foreign.config.n_head)
+        for block in model.transformer.h:
+            block.attn.cos.copy_(cos)
+            block.attn.sin.copy_(sin)
     for name, parameter in model.named_parameters():
         parameter.copy_(foreign.weights[name])
     return model.eval()

@@ -1,6 +1,7 @@
 """Models by their name on Hugging Face's hub, for a machine that is online."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -12,11 +13,13 @@ from huggingface_hub.errors import (
 )
 
 from core.interop.foreign import ForeignModelError
-from core.interop.huggingface import CONFIG, WEIGHTS
+from core.interop.huggingface import CONFIG
+from core.interop.stored_weights import INDEX, SHARD, WEIGHTS
 from core.words import memory_in_words
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_FILES = [CONFIG, WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]  # nothing that could run
+# Nothing that could run.
+_FILES = [CONFIG, WEIGHTS, INDEX, SHARD, "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]
 _FAILURES = (HTTPError, OSError, HFValidationError, ValueError)  # HTTPError: all that may befall a connection
 _REFUSED = (401, 403, 404)  # to strangers the hub does not tell whether a model exists
 
@@ -44,11 +47,11 @@ def download(name: str, home: Path, most_bytes: int | None = None, endpoint: str
         folder = Path(found)
     except _FAILURES as error:
         raise ForeignModelError(_what_failed(name, error)) from None
-    for file in (CONFIG, WEIGHTS):
-        if not (folder / file).exists():
+    for files in ((CONFIG,), (WEIGHTS, INDEX)):
+        if not any((folder / file).exists() for file in files):
             raise ForeignModelError(
-                f"The hub's {name!r} has no {file}. Pickled weights (pytorch_model.bin) can hide programs, so they are "
-                "not even fetched, and neither are weights split over several files."
+                f"The hub's {name!r} has no {files[0]}. Pickled weights (pytorch_model.bin) can hide programs, so they "
+                "are not even fetched."
             )
     return folder
 
@@ -73,7 +76,7 @@ def _check_size(name: str, most: int, endpoint: str | None) -> bool:
         raise
     except (HTTPError, OSError):
         return False
-    size = sum(file.size or 0 for file in told if file.rfilename in _FILES)
+    size = sum(file.size or 0 for file in told if any(fnmatch(file.rfilename, wanted) for wanted in _FILES))
     if size > most:
         raise ForeignModelError(
             f"The model {name!r} has {memory_in_words(size)}, and at most {memory_in_words(most)} are fetched here. In "

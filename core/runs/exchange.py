@@ -30,7 +30,8 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
     """Make a run of a model on disk; nothing in its files is executed.
 
     Args:
-        source: a folder with config.json and model.safetensors (Hugging Face's GPT-2), or nanoGPT's `ckpt.pt`.
+        source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), or nanoGPT's
+            `ckpt.pt`.
         corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
             one that the model learned its characters from.
         name: a label; the file's name if left out.
@@ -66,9 +67,9 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
 
 
 def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None) -> None:
-    """Write a run's model as a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads, with its tokenizer.
+    """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads, with its tokenizer.
 
-    Raises ExplorerError where the model has parts that GPT-2 has not, or the folder cannot be written.
+    Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
     """
     loaded = load_model(run, weights)
     try:
@@ -97,7 +98,7 @@ def why_not(run: RunFolder, kind: Kind) -> str:
     Raises RunError where the run's record cannot be read.
     """
     try:
-        (huggingface if kind == "huggingface" else nanogpt).check_writable(run.record().config.model)
+        (huggingface.layout_for if kind == "huggingface" else nanogpt.check_writable)(run.record().config.model)
     except ForeignModelError as error:
         return str(error)
     return ""

@@ -32,6 +32,15 @@ def test_a_model_is_fetched_by_its_name_and_says_the_same(name, hub, theirs, tmp
         torch.testing.assert_close(logits, theirs(IDS).logits, atol=1e-4, rtol=0)
 
 
+def test_weights_in_several_files_are_fetched_too(hub, theirs, gpt2_folder, tmp_path):
+    (gpt2_folder / "model.safetensors").unlink()
+    theirs.save_pretrained(gpt2_folder, max_shard_size="60KB")
+    folder = download("tiny", tmp_path, 10**8, hub.url)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(build(read_folder(folder))(IDS)[0], theirs(IDS).logits, atol=1e-4, rtol=0)
+
+
 def test_only_settings_weights_and_tokenizer_are_fetched(hub, tmp_path):
     folder = download("tiny", tmp_path, endpoint=hub.url)
     allowed = {"config.json", "model.safetensors", "vocab.json", "merges.txt"}

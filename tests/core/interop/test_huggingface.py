@@ -1,9 +1,10 @@
 import json
+import re
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 
 from core.config import ModelConfig
 from core.inspection.attention import attention_patterns
@@ -24,53 +25,80 @@ def test_their_model_gives_the_same_logits_and_attention_here(theirs, gpt2_folde
     torch.testing.assert_close(patterns, torch.stack([layer[0] for layer in expected.attentions]), atol=1e-4, rtol=0)
 
 
+PLAIN = {"n_layer": 2, "n_head": 3, "n_embd": 24, "block_size": 32}
+ROPE, LLAMA = {"position": "rope"}, {"position": "rope", "norm": "rms", "activation": "swiglu"}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("kind", "changes"),
     [
-        {},
-        {"bias": True},
-        {"tie_weights": False},
-        {"activation": "relu"},
-        {"activation": "relu2"},
-        {"activation": "gelu_tanh"},
-        {"attention_scale": False},
-        {"zero_init": True, "dropout": 0.1},
+        ("gpt2", {}),
+        ("gpt2", {"bias": True}),
+        ("gpt2", {"tie_weights": False}),
+        ("gpt2", {"activation": "relu"}),
+        ("gpt2", {"activation": "relu2"}),
+        ("gpt2", {"activation": "gelu_tanh"}),
+        ("gpt2", {"attention_scale": False}),
+        ("gpt2", {"zero_init": True, "dropout": 0.1}),
+        ("gpt2", {"position": "sinusoidal"}),
+        ("gpt2", {"position": "none", "bias": True}),
+        ("gpt_neox", ROPE),
+        ("gpt_neox", ROPE | {"bias": True, "dropout": 0.1}),
+        ("gpt_neox", ROPE | {"tie_weights": False, "activation": "gelu_tanh"}),
+        ("gpt_neox", ROPE | {"attention_scale": False, "activation": "relu2", "bias": True}),
+        ("gpt_neox", ROPE | {"activation": "relu", "n_head": 1, "n_embd": 16, "n_layer": 3}),
+        ("llama", LLAMA),
+        ("llama", LLAMA | {"bias": True, "tie_weights": False}),
+        ("llama", LLAMA | {"attention_scale": False, "bias": True, "dropout": 0.1}),
+        ("llama", LLAMA | {"n_head": 4, "n_embd": 40, "n_layer": 1}),
     ],
     ids=str,
 )
-def test_our_model_gives_the_same_logits_there(changes, tmp_path):
+def test_our_model_gives_the_same_logits_there(kind, changes, tmp_path):
+    model = random_model(ModelConfig(**PLAIN | changes))
+    assert write_folder(tmp_path / "out", model).kind == kind
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert theirs.config.model_type == kind
+    with torch.no_grad():
+        ours = model(IDS)[0]
+        torch.testing.assert_close(theirs(IDS).logits, ours, atol=2e-5, rtol=0)
+        again = build(read_folder(tmp_path / "out"))
+        torch.testing.assert_close(again(IDS)[0], ours, atol=2e-5, rtol=0)
+
+
+def random_model(config):
     torch.manual_seed(2)
-    config = ModelConfig(**{"n_layer": 2, "n_head": 3, "n_embd": 24, "block_size": 32} | changes)
     model = build_model(config, 300).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.2)
-    write_folder(tmp_path / "out", model)
-    theirs = GPT2LMHeadModel.from_pretrained(tmp_path / "out").eval()
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(IDS).logits, model(IDS)[0], atol=1e-4, rtol=0)
-    again = build(read_folder(tmp_path / "out"))
-    with torch.no_grad():
-        torch.testing.assert_close(again(IDS)[0], model(IDS)[0], atol=1e-5, rtol=0)
+    return model
 
 
 @pytest.mark.parametrize(
-    ("changes", "part"),
+    ("changes", "sentence"),
     [
-        ({"kind": "bigram"}, "a bigram table"),
-        ({"norm": "rms"}, "the norm 'rms'"),
-        ({"position": "rope"}, "the positions 'rope'"),
-        ({"activation": "swiglu"}, "the activation 'swiglu'"),
-        ({"causal": False}, "no causal mask"),
-        ({"softmax_over": "queries"}, "its softmax over queries"),
-        ({"residual": False}, "no residual connections"),
-        ({"feed_forward": False}, "no feed-forward layers"),
-        ({"qk_norm": True, "bigram_start": True}, "normalised queries and keys and counted pairs"),
+        ({"kind": "bigram"}, "Settings in the way: kind=bigram."),
+        ({"causal": False}, "causal=False"),
+        ({"softmax_over": "queries"}, "softmax_over=queries"),
+        ({"residual": False}, "residual=False"),
+        ({"feed_forward": False}, "feed_forward=False"),
+        ({"norm": "none"}, "norm=none"),
+        (
+            {"norm": "rms"},
+            "for GPT-2 norm=rms; for GPT-NeoX norm=rms and position=learned; "
+            "for Llama position=learned and activation=gelu.",
+        ),
+        (  # gpt-fast
+            {"position": "rope", "norm": "rms", "activation": "relu2", "qk_norm": True, "bigram_start": True},
+            "Settings in the way: qk_norm=True and bigram_start=True; for GPT-2 norm=rms and position=rope; "
+            "for GPT-NeoX norm=rms; for Llama activation=relu2.",
+        ),
     ],
 )
-def test_what_gpt2_has_not_is_refused_before_anything_is_written(changes, part, tmp_path):
+def test_what_fits_nowhere_is_refused_before_anything_is_written(changes, sentence, tmp_path):
     model = build_model(ModelConfig(**{"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 8} | changes), 9)
-    with pytest.raises(ForeignModelError, match=part):
+    with pytest.raises(ForeignModelError, match=re.escape(sentence)):
         write_folder(tmp_path / "out", model)
     assert not (tmp_path / "out").exists()
 
@@ -78,17 +106,17 @@ def test_what_gpt2_has_not_is_refused_before_anything_is_written(changes, part, 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model_type": "llama"}, "kind 'llama'. Only GPT-2"),
-        ({"n_layer": 2}, "no GPT-2 has: 'transformer.h.2."),
+        ({"model_type": "mistral"}, "kind 'mistral'. Only GPT-2, GPT-NeoX and Llama can be opened"),
+        ({"n_layer": 2}, "do not ask for: 'transformer.h.2."),
         ({"n_layer": 4}, "transformer.h.3.ln_1.weight is missing"),
         ({"n_embd": 96}, r"wte.weight has the shape \(300, 48\), but should have \(300, 96\)"),
         ({"vocab_size": 10**12}, "vocab_size is '1000000000000'"),
         ({"n_head": 5}, "do not fit: .* 5 heads"),
         ({"n_head": "four"}, "n_head is 'four'"),
-        ({"n_inner": 7}, "feed-forward layers are 7 wide"),
+        ({"n_inner": 7}, "n_inner is '7', but only 192 is supported"),
         ({"activation_function": "tanh"}, "activation 'tanh' is not supported"),
-        ({"layer_norm_epsilon": 1e-6}, "another epsilon"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "by the layer's number"),
+        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is .1e-06., but only 1e-05 is supported"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is 'True', but only False"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_a_sentence(gpt2_folder, changes, sentence):

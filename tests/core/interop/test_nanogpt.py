@@ -97,7 +97,7 @@ def save(path, *, settings=None, weights=None, **more):
     [
         ({"settings": {"n_embd": 10**9}}, "n_embd is '1000000000'"),
         ({"settings": {"vocab_size": "many"}}, "vocab_size is 'many'"),
-        ({"settings": {"n_layer": 1}}, "no GPT-2 has: 'transformer.h.1."),
+        ({"settings": {"n_layer": 1}}, "do not ask for: 'transformer.h.1."),
         ({"settings": {"n_layer": 40}}, "transformer.h.2.ln_1.weight is missing"),
         # A table whose declared size is far beyond what the file holds: all rows are the same number.
         (
