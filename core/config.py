@@ -159,12 +159,16 @@ class ModelConfig(Config):
         return not self.causal or self.softmax_over == "queries"
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
+    def _parts_fit_together(self) -> Self:
         if self.kind == "gpt" and self.n_embd % self.n_head:
             raise ValueError(f"n_embd {self.n_embd} cannot be shared equally among n_head {self.n_head} heads")
         if self.kind == "gpt" and self.position == "rope" and (self.n_embd // self.n_head) % 2:
             raise ValueError(
                 f"rope turns pairs of numbers, so n_embd / n_head must be even, not {self.n_embd // self.n_head}"
+            )
+        if self.kind == "gpt" and self.position == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(
+                f"sinusoidal positions are pairs of a sine and a cosine, so n_embd must be even, not {self.n_embd}"
             )
         if self.kind == "gpt" and self.zero_init and not self.residual:
             raise ValueError("zero_init needs residual: blocks that start at zero would let nothing through without it")

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from core.errors import RunError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where a disk, a quota or a limit is full
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
 _BLOCK = 1 << 16  # bytes read at a time from the end of a file
 
@@ -82,7 +85,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
     }
     line = json.dumps(finite, allow_nan=False).encode() + b"\n"
     with path.open("ab+", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         size = file.seek(0, os.SEEK_END)
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
             line = b"\n" + line
@@ -94,6 +97,24 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
         except OSError:
             file.truncate(size)
             raise
+
+
+def lock(file: IO, *, wait: bool = True) -> None:
+    """Lock an open file for this process until it is closed.
+
+    Raises:
+        BlockingIOError: another process has it, and `wait` is False.
+        RunError: its file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise RunError(
+            f"The files in {Path(file.name).parent} cannot be locked, because its file system has no locks "
+            f"({error.strerror}). Set GPT_EXPLORER_HOME to a folder on another disk."
+        ) from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -22,8 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["GPT_EXPLORER_HOME"] = str(options.home.expanduser().absolute())
     try:
         from core.home import home
+        from core.runs.order import one_at_a_time
 
-        home()
+        with one_at_a_time(home() / "runs"):
+            pass  # it must be possible: where files cannot be locked, no run can be trained
         check_free(options.address, options.port)
         from explorer.web_security import AllowedSites, checked_host_name, checked_origin
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.presets import preset
-from core.runs.folder import RunFolder
+from core.runs.checks import new_run
 from core.words import duration_in_words
 from explorer import service, state
 from explorer.language import later, say
@@ -34,7 +34,7 @@ def start_first_run(number: str) -> None:
     """Start gpt-quick; a second click that carries the same number leads to the same run."""
     try:
         if state.use_ticket("start_quick", number):
-            folder = RunFolder.create(service.home(), preset("gpt-quick"))
+            folder = new_run(service.home(), preset("gpt-quick"))
             train(folder)
             state.remember("first_run", folder.id)
     except ExplorerError as error:

@@ -9,12 +9,11 @@ import streamlit as st
 from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError
 from core.presets import PRESETS, preset
+from core.runs.checks import check_startable, new_run
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.settings import Setting, fields_of
 from core.text.corpora import Corpus, catalogue, load_corpus
-from core.text.own_text import check_trainable
-from core.text.tokenizer import load_tokenizer
 from core.training.estimate import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
 from core.words import duration_in_words, memory_in_words
@@ -194,11 +193,10 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
         with st.spinner(say("Reading the text ...")):
-            text = load_corpus(config.data.corpus, service.home())
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
+            load_corpus(config.data.corpus, service.home())
+        known = _tokens_known(config, parent.folder if parent else None)
         hardware = service.hardware(config.train.device)
         choice = service.run_precision(config)
-        known = _tokens_known(parent.folder) if parent else _vocabulary(config.data.corpus, text)
         check_fits(_draw_estimate(config, known).memory_bytes, hardware, memory_in_turn(hardware))
         numbers = say(choice.why, precision=choice.precision, times=choice.times)
         st.caption(say("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
@@ -250,10 +248,8 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     if not use_ticket("train_start", number):
         return
     try:
-        if parent:
-            folder = fork(service.home(), parent.folder, parent.step, config)
-        else:
-            folder = RunFolder.create(service.home(), config)
+        home = service.home()
+        folder = fork(home, parent.folder, parent.step, config) if parent else new_run(home, config)
         train(folder)
     except ExplorerError as error:
         notify(str(error))
@@ -261,16 +257,17 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     begin_run(folder.id)
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _vocabulary(corpus: str, _text: str) -> int:
-    """How many different characters a text has. A name stands for one text for ever, so it is the key."""
-    return len(set(_text))
-
-
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={RunFolder: lambda folder: folder.id})
-def _tokens_known(folder: RunFolder) -> int:
-    """How many tokens a run's model knows: an imported one may have fifty thousand, whatever the text."""
-    return load_tokenizer(folder.tokenizer_path).vocab_size
+@st.cache_data(
+    max_entries=16,
+    show_spinner=False,
+    hash_funcs={
+        RunFolder: lambda folder: folder.id,
+        RunConfig: lambda config: (config.data.to_json(), config.model.block_size),
+    },
+)
+def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
+    """As `check_startable`; a text's name stands for one text for ever."""
+    return check_startable(service.home(), config, parent)
 
 
 def _draw_preview(kind: str) -> None:

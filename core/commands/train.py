@@ -63,10 +63,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def begin(options: argparse.Namespace) -> int:
     """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
+    from core.runs.checks import check_startable, new_run
     from core.runs.forks import fork
-    from core.text.corpora import load_corpus
-    from core.text.own_text import check_trainable, read_text, save_text
-    from core.text.tokenizer import load_tokenizer
+    from core.text.own_text import read_text, save_text
 
     parent, step, config = _origin(options)
     changes = dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
@@ -76,18 +75,14 @@ def begin(options: argparse.Namespace) -> int:
     if options.corpus:
         changes["data.corpus"] = options.corpus
     config = config.replace(changes)
-    if options.text:
-        text = read_text(_read(options.text))
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
+    text = read_text(_read(options.text)) if options.text else None
+    _check_fits(config, check_startable(home(), config, parent, text))
+    if text:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
-    else:
-        text = load_corpus(config.data.corpus, home())
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
-    _check_fits(config, load_tokenizer(parent.tokenizer_path).vocab_size if parent else len(set(text)))
     inside = options.out and options.out.absolute()
     if parent:
         return _train(fork(home(), parent, step, config, options.name, inside=inside))
-    return _train(RunFolder.create(home(), config, options.name, inside=inside))
+    return _train(new_run(home(), config, options.name, inside=inside))
 
 
 def go_on(options: argparse.Namespace) -> int:

@@ -89,8 +89,9 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
                 subfolder.mkdir(parents=True)
             building.write_record(record)
             building.write_status(Status(state="queued", steps=config.train.steps))
-            if fill:
-                fill(building)
+            with building.hold():  # a file system without locks is noticed now, not by the first worker
+                if fill:
+                    fill(building)
             building.path.rename(within / id)
         except OSError as error:
             raise RunError(f"A new run cannot be written to {within} ({error.strerror}).") from None

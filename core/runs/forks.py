@@ -6,12 +6,11 @@ from pathlib import Path
 from core.config import RunConfig, differences
 from core.errors import ConfigError, RunError
 from core.files import TEMPORARY, put_in_place
+from core.runs.checks import check_startable
 from core.runs.folder import RunFolder
 from core.runs.names import NAME_LENGTH
 from core.runs.weights import weights_step
 from core.settings import value_at
-from core.text.corpora import load_corpus
-from core.text.own_text import check_trainable
 from core.text.tokenizer import load_tokenizer
 from core.training.checkpoints import check_weights
 
@@ -59,10 +58,7 @@ def fork(
     parent = folder.record()
     _check_same_model(folder.name, parent.config, config)
     tokenizer = load_tokenizer(folder.tokenizer_path)
-    if config.data.corpus != parent.config.data.corpus:
-        text = load_corpus(config.data.corpus, home)
-        tokenizer.encode_array(text)
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
+    check_startable(home, config, folder)
 
     def fill(fork: RunFolder) -> None:
         temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"

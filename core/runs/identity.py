@@ -1,13 +1,12 @@
 """What a run is: its record, which a worker fills in and users rename."""
 
-import fcntl
 from typing import Any
 
 from pydantic import ValidationError
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.files import write_atomically
+from core.files import lock, write_atomically
 from core.runs.names import clean_name
 from core.runs.paths import RunPaths
 from core.runs.records import RunRecord
@@ -35,9 +34,9 @@ class RunIdentity(RunPaths):
     def update_record(self, **changes: Any) -> None:
         """Change some fields of the record as it is now, whatever other processes change in others meanwhile."""
         with self._writing("changed"):
-            lock = (self.path / ".record.lock").open("ab")
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            file = (self.path / ".record.lock").open("ab")
+        with file:
+            lock(file)
             self.write_record(self.record().model_copy(update=changes))
 
     def rename(self, name: str) -> None:

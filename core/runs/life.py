@@ -1,6 +1,5 @@
 """How a run fares, whether its worker lives, and what a dead one said last."""
 
-import fcntl
 import re
 import time
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 from core.errors import RunError
-from core.files import write_atomically
+from core.files import lock, write_atomically
 from core.runs.deaths import after_death
 from core.runs.paths import RunPaths
 from core.runs.processes import ProcessId, end_orphans, is_alive
@@ -95,7 +94,7 @@ class RunLife(RunPaths):
             file = self.lock_path.open("ab")
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, wait=False)
             except BlockingIOError:
                 raise RunError(f"Another process is training the run {self.name!r} already.") from None
             yield

@@ -1,11 +1,11 @@
 """One at a time: who reads how runs fare and changes it by what was read has to be alone with them meanwhile."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import RunError
+from core.files import lock
 
 _LOCK = "supervisor.lock"
 
@@ -14,7 +14,7 @@ _LOCK = "supervisor.lock"
 def one_at_a_time(runs: Path) -> Iterator[None]:
     """Be the only supervisor of a folder of runs, among threads and processes; wait until that can be.
 
-    Raises RunError where the folder is gone or cannot be written to.
+    Raises RunError where the folder is gone, cannot be written to, or cannot be locked.
     """
     try:
         file = (runs / _LOCK).open("ab")
@@ -24,7 +24,7 @@ def one_at_a_time(runs: Path) -> Iterator[None]:
             "Check that the folder is there and can be written to."
         ) from None
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         yield
 
 

@@ -11,6 +11,7 @@ import torch
 
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate, RunError
+from core.runs.checks import NO_TOKENIZER
 from core.runs.exactness import settle
 from core.runs.folder import RunFolder
 from core.runs.probes import probe_sentence
@@ -125,10 +126,7 @@ def _tokenizer(folder: RunFolder, config: RunConfig, text: str, room: Room) -> T
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
     if config.data.tokenizer != "char":
-        raise RunError(
-            "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the "
-            "tokenizer to char."
-        )
+        raise RunError(NO_TOKENIZER)
     tokenizer = CharTokenizer.from_text(text)
     room.write(lambda: tokenizer.save(folder.tokenizer_path))
     return tokenizer

@@ -10,13 +10,16 @@ from typing import Any
 
 from core.errors import TextError
 from core.files import parse_json, write_atomically
+from core.text.bpe import BPETokenizer
 from core.text.corpus import Corpus
 from core.text.split import split_point
+from core.text.tokenizer import Tokenizer
 from core.words import memory_in_words
 
 MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
+_CHARACTERS_A_TOKEN = 8  # of GPT-2's tokenizer, at most, in most texts
 _NAME = re.compile(r"text-[0-9a-f]{16}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,20 +61,27 @@ def read_text(data: bytes | str) -> str:
     return text
 
 
-def check_trainable(text: str, block_size: int, val_fraction: float) -> None:
+def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
     """Refuse a text that no model can learn from, with a TextError that says why.
 
-    Both splits must hold one whole context and the token after it: `block_size + 1` characters.
+    Both splits must hold one whole context and the token after it: `block_size + 1` tokens.
+
+    Args:
+        tokenizer: of the model that is trained further, and whose context therefore stays; None for a new model, which
+            is made for the text's characters.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
         raise TextError(f"This text has {what}, so there is nothing to predict. Choose a text with at least two.")
     needed = _shortest(block_size + 1, val_fraction)
-    if len(text) < needed:
+    length, unit = len(text), "characters"
+    if isinstance(tokenizer, BPETokenizer):
+        length, unit = _count_tokens(text, tokenizer, needed), "tokens"
+    if length < needed:
         raise TextError(
-            f"This text has {len(text):,} characters, and {needed - len(text):,} are missing: with a context of "
+            f"This text has {length:,} {unit}, and {needed - length:,} are missing: with a context of "
             f"{block_size} and {val_fraction:.0%} kept for validation it needs at least {needed:,}, so that both "
-            f"parts hold {block_size + 1}. Choose a longer text or a shorter context."
+            f"parts hold {block_size + 1}. Choose a longer text{'' if tokenizer else ' or a shorter context'}."
         )
 
 
@@ -132,6 +142,13 @@ def _decode(data: bytes) -> str:
             f"This is not valid UTF-8: byte {error.start:,} (0x{data[error.start]:02X}) cannot be read. {guess}"
             "Save the file as plain text in UTF-8 and try again."
         ) from None
+
+
+def _count_tokens(text: str, tokenizer: BPETokenizer, enough: int) -> int:
+    """Return how many tokens a text has; of a long one only the beginning is counted, where that has enough."""
+    beginning = text[: enough * _CHARACTERS_A_TOKEN]
+    count = len(tokenizer.encode_array(beginning))
+    return count if count >= enough or len(beginning) == len(text) else len(tokenizer.encode_array(text))
 
 
 def _shortest(needed: int, val_fraction: float) -> int:
