@@ -11,7 +11,8 @@ def home() -> Path:
 
     Raises ExplorerError, in a sentence, where it cannot be made or written to.
     """
-    folder = Path(os.environ.get("GPT_EXPLORER_HOME") or Path.home() / ".gpt-explorer").expanduser().absolute()
+    folder = _folder(os.environ.get("GPT_EXPLORER_HOME"))
+    check_path(folder)
     try:
         for name in ("runs", "texts", "downloads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -20,6 +21,26 @@ def home() -> Path:
     if not os.access(folder / "runs", os.W_OK | os.X_OK):
         raise ExplorerError(_sentence(folder, "no permission to write"))
     return folder
+
+
+def check_path(folder: Path) -> None:
+    """Raise ExplorerError where a folder's path is not UTF-8: weights in it could be written, but not read again."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise ExplorerError(
+            f"The path {os.fsencode(folder)!r} is not UTF-8, so nothing can be kept there. Choose or rename the folder."
+        ) from None
+
+
+def _folder(named: str | None) -> Path:
+    try:
+        return (Path(named).expanduser() if named else Path.home() / ".gpt-explorer").absolute()
+    except RuntimeError:  # HOME is not set and this user is unknown to the system, or there is no user of that name
+        what = f"of the user that {named} names" if named else "of this user"
+        raise ExplorerError(
+            f"GPT Explorer does not know the home folder {what}. Set GPT_EXPLORER_HOME to a folder you can write to."
+        ) from None
 
 
 def _sentence(folder: Path, why: str | None) -> str:

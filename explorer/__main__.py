@@ -19,13 +19,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until Ctrl-C. Returns 0, or 2 with one sentence on stderr if it cannot begin."""
     options = _parser().parse_args(arguments)
     if options.home:
-        os.environ["GPT_EXPLORER_HOME"] = str(options.home.expanduser().absolute())
+        os.environ["GPT_EXPLORER_HOME"] = options.home
     try:
         from core.home import home
         from core.runs.order import one_at_a_time
 
-        with one_at_a_time(home() / "runs"):
+        folder = home()
+        os.environ["GPT_EXPLORER_HOME"] = str(folder)
+        with one_at_a_time(folder / "runs"):
             pass  # it must be possible: where files cannot be locked, no run can be trained
+        _have_home_folder(folder)
         check_free(options.address, options.port)
         from explorer.web_security import AllowedSites, checked_host_name, checked_origin
 
@@ -40,6 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")
     return 0
+
+
+def _have_home_folder(otherwise: Path) -> None:
+    """Give this user a home folder where there is none: Streamlit looks for its settings there, or ends."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(otherwise)
 
 
 def check_free(address: str, port: int) -> None:
@@ -97,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a site that may show it in a frame, such as https://moodle.school.edu; may be given several times "
         "(default: none)",
     )
-    parser.add_argument("--home", type=Path, help="folder for runs and texts (default: ~/.gpt-explorer)")
+    parser.add_argument("--home", help="folder for runs and texts (default: ~/.gpt-explorer)")
     parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")
     parser.add_argument(
         "--dev", action="store_true", help="for work on GPT Explorer: reload on change, show tracebacks"

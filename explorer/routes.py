@@ -25,6 +25,7 @@ from core.runs.folder import RunFolder, open_run
 from explorer.exchange import EXPORTS, why_no_export, write_export
 from explorer.frames import Asked, TooManyFrames, frame_bytes
 from explorer.run_reader import event
+from explorer.state import whole_number
 from explorer.streams import Feeds
 from explorer.writing import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
 
@@ -48,7 +49,7 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/stream", stream),
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", generate),
-        Route(f"{base}/api/runs/{{id}}/frames/{{step:int}}", frame),
+        Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
         Route(f"{base}/api/plotly.js", plotly_js),
     ]
 
@@ -159,14 +160,17 @@ async def frame(request: Request) -> Response:
     folder = _run_of(request)
     if isinstance(folder, Response):
         return folder
+    step = whole_number(request.path_params["step"])
+    if step is None:
+        return PlainTextResponse("A step is a whole number of at most nine digits.", status_code=404)
     prompt, anchor = request.query_params.get("prompt", ""), request.query_params.get("anchor", "")
     if len(prompt) > LONGEST_PROMPT:
         return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} characters.", status_code=400)
     language = request.query_params.get("language")
     asked = Asked(
-        request.path_params["step"],
+        step,
         prompt,
-        int(anchor) if re.fullmatch("[0-9]{1,9}", anchor) else None,
+        whole_number(anchor),
         language if language in languages() else ENGLISH,
     )
     try:

@@ -132,7 +132,7 @@ def _parse(line: bytes) -> dict | None:
     """A row, or None for a torn line and for numbers that JSON in a browser does not know."""
     try:
         row = json.loads(line, parse_constant=_refuse)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 

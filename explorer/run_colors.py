@@ -1,11 +1,10 @@
 """A run's colour: handed out when the run is first shown, and kept, whatever becomes of the other runs."""
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.files import write_json
+from core.files import parse_json, write_json
 from explorer.charts.palette import Palette, run_places
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,6 @@ def colors_of(run_ids: Iterable[str], home: Path, palette: Palette) -> dict[str,
 
 def _kept(path: Path) -> dict[str, int]:
     try:
-        return {str(run_id): int(place) for run_id, place in json.loads(path.read_bytes()).items()}
+        return {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -7,6 +7,7 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -18,6 +19,7 @@ import streamlit as st
 
 from core.config import RunConfig, differences
 from core.errors import ConfigError
+from core.files import parse_json
 from core.lessons.prose import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
@@ -340,17 +342,21 @@ def take_notice() -> str | None:
     return None if notice is None else literal(notice)
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number in an address; None for anything else, and for one longer than any step, passage or count."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+
+
 def _number(text: str) -> Any:
     """A JSON number or truth value; anything else stays text, for the config to refuse in a sentence."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 
 
 def _step(name: str) -> int | None:
-    step = st.query_params.get(name, "")
-    return int(step) if step.isascii() and step.isdigit() else None
+    return whole_number(st.query_params.get(name, ""))
 
 
 def _address(changes: Mapping[str, str | None]) -> None:

@@ -1,9 +1,15 @@
 """`model.n_layer=6`: how settings and their values are written in a shell."""
 
-import json
+import re
 from typing import Any
 
 from core.errors import ConfigError
+from core.files import parse_json
+
+
+def is_step(text: str) -> bool:
+    """Return whether a text is a number of steps: a whole number, no longer than any run's."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None
 
 
 def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
@@ -15,6 +21,6 @@ def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"{where} needs a setting and its value, such as {example}, not {text!r}.")
     try:
-        return path.strip(), json.loads(value)
+        return path.strip(), parse_json(value)
     except ValueError:
         return path.strip(), value.strip()

@@ -5,9 +5,12 @@ import sys
 
 from core.commands.assignments import assignment
 from core.config import RunConfig
+from core.errors import ConfigError
 from core.home import home
 from core.presets import PRESETS, preset
 from core.words import duration_in_words, memory_in_words
+
+_MOST_TOKENS = 1_000_000
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -40,7 +43,11 @@ def run(options: argparse.Namespace) -> int:
         changes = dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
         changes |= {"data.corpus": options.corpus} if options.corpus else {}
         config = preset(options.preset or next(iter(PRESETS))).replace(changes)
-    tokens = options.tokens or len(set(load_corpus(config.data.corpus, home())))
+    tokens = options.tokens
+    if tokens is None:
+        tokens = len(set(load_corpus(config.data.corpus, home())))
+    elif not 2 <= tokens <= _MOST_TOKENS:
+        raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MOST_TOKENS:,}.")
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
     count = threads_for(config, threads())

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from core.commands.assignments import assignment
+from core.commands.assignments import assignment, is_step
 from core.commands.find import find_run
 from core.commands.progress import progress
 from core.config import RunConfig, TrainConfig
@@ -101,7 +101,7 @@ def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, 
     from core.runs.forks import fork_config
 
     wanted, at, step = options.parent.rpartition("@")
-    if not (at and step.isdecimal()):
+    if not (at and is_step(step)):
         wanted, step = options.parent, None
     folder = find_run(wanted, home())
     return folder, step and int(step), fork_config(folder, step and int(step))
@@ -111,7 +111,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
     """Ask for another last step, `4000` or `+500`, and say what the learning rate does until then."""
     from core.runs.order import beside_supervisors
 
-    if not steps.removeprefix("+").isdecimal():
+    if not is_step(steps.removeprefix("+")):
         raise ConfigError(
             f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
         )

@@ -1,6 +1,7 @@
 """How many runs this machine bears at once, and how many threads each of them gets."""
 
 import os
+import re
 
 from core.config import RunConfig
 from core.training.hardware import Hardware, find_hardware
@@ -25,7 +26,7 @@ def slots_on(hardware: Hardware) -> int:
 def threads() -> int:
     """Threads for one run: its share of the cores, or what GPT_EXPLORER_THREADS says."""
     asked = os.environ.get("GPT_EXPLORER_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else max(1, find_hardware().cores // slots())
+    return int(asked) if re.fullmatch("[1-9][0-9]{0,3}", asked) else max(1, find_hardware().cores // slots())
 
 
 def threads_for(config: RunConfig, most: int) -> int:

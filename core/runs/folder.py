@@ -6,13 +6,15 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from core.config import RunConfig
 from core.errors import RunError
 from core.files import TEMPORARY, cut_rows
+from core.home import check_path
 from core.runs.life import RunLife
 from core.runs.names import clean_name, friendly_name
 from core.runs.pictures import RunPictures
@@ -20,6 +22,7 @@ from core.runs.records import RunRecord, Status, library_versions
 from core.runs.turns import RunTurns
 from core.runs.weights import RunWeights
 
+_TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 
 
@@ -43,6 +46,16 @@ def list_runs(home: Path) -> list["RunFolder"]:
     except FileNotFoundError:
         return []
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
+
+
+def _new_id(within: Path) -> str:
+    """Return an id that sorts behind those of all runs in a folder, also where the clock was set back since."""
+    time = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
+    names = [path.name for path in within.iterdir()] if within.is_dir() else []
+    newest = max(filter(RUN_ID.fullmatch, names), default="")[: len("YYYYmmdd-HHMMSS")]
+    with suppress(ValueError, OverflowError):  # there is none, or its name is no time of ours
+        time = max(time, datetime.strptime(newest, _TIME) + timedelta(seconds=1))
+    return f"{time:{_TIME}}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"
 
 
 class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
@@ -70,7 +83,9 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             fill: puts into the new folder what else it begins with, before anyone can see it.
             inside: a folder other than the home's own to make it in.
         """
-        id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"
+        within = inside or runs_folder(home)
+        check_path(within)
+        id = _new_id(within)
         record = RunRecord(
             id=id,
             name=clean_name(name) if name else friendly_name(secrets.token_bytes(8)),
@@ -81,7 +96,6 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             parent_step=parent_step,
             versions=library_versions(),
         )
-        within = inside or runs_folder(home)
         # Made under another name and renamed, so that nobody ever lists half a run.
         building = cls(within / f"{TEMPORARY}{id}")
         try:

@@ -1,13 +1,12 @@
 """What is known of this machine's speed: measured once, then kept in the home for every process."""
 
-import json
 from pathlib import Path
 
 import psutil
 
 from core.config import RunConfig
 from core.errors import ConfigError
-from core.files import write_json
+from core.files import parse_json, write_json
 from core.training.hardware import Hardware, knows_bfloat16
 from core.training.precision import WHY, Choice, choose_precision
 from core.training.speed import MachineSpeed, measure_speed
@@ -49,7 +48,7 @@ def run_precision(config: RunConfig, hardware: Hardware, threads: int, home: Pat
 def _kept(path: Path, machine: str) -> dict[int, dict]:
     """By number of threads; none where they were never measured, or on another machine."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
         entries = found["speeds"] if found["machine"] == machine else []
         return {MachineSpeed.parse(entry["speed"]).threads: {"busy": bool(entry["busy"])} | entry for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, ConfigError):

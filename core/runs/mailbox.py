@@ -6,7 +6,7 @@ import time
 from collections.abc import Container
 from typing import Any
 
-from core.files import FULL, write_json
+from core.files import FULL, parse_json, write_json
 from core.runs.paths import RunPaths
 from core.runs.records import Command
 
@@ -30,7 +30,7 @@ class RunMailbox(RunPaths):
         waiting = []
         for path in sorted(self.commands.glob("[0-9]*.json")):
             try:
-                data = json.loads(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
+                data = parse_json(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
                 waiting.append(Command(str(data.pop("command")), data, path.name))
             except FileNotFoundError:  # done by the worker meanwhile
                 continue

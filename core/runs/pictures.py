@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.errors import RunError
-from core.files import write_atomically, write_json
+from core.files import parse_json, write_atomically, write_json
 from core.runs.paths import RunPaths
 from core.runs.records import Closeup, Probe
 
@@ -29,7 +29,7 @@ class RunPictures(RunPaths):
             with safe_open(self.probe_path, "np") as file:
                 told = file.metadata()
                 arrays = (file.get_tensor("attention"), file.get_tensor("embedding"))
-                return Probe(int(told["step"]), *arrays, json.loads(told["tokens"]))
+                return Probe(int(told["step"]), *arrays, parse_json(told["tokens"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 

@@ -1,14 +1,13 @@
 """What trials of settings have shown on this machine: each tried once, then kept in the home for every process."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import torch
 
 from core.config import RunConfig
 from core.errors import ConfigError
-from core.files import write_json
+from core.files import parse_json, write_json
 from core.runs.machine import machine_speed, run_precision
 from core.runs.queue import Queue
 from core.training.estimate import Correction
@@ -64,7 +63,7 @@ def _key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, h
 
 def _kept(home: Path, hardware: Hardware) -> dict[str, dict]:
     try:
-        found = json.loads(_path(home).read_bytes())
+        found = parse_json(_path(home).read_bytes())
         return dict(found["trials"]) if found["machine"] == _machine(hardware) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -131,7 +131,7 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
     GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=None, eos_token_id=None)).save_pretrained(source)
     (source / "vocab.json").write_text(json.dumps(many))
     (source / "merges.txt").write_bytes((bpe_folder / "merges.txt").read_bytes())
-    import_model(home, source, save_text(TEXT * 400, "To be", home).name, "many")
+    import_model(home, source, save_text(TEXT * 1000, "To be", home).name, "many")
     # The scores of all pieces take 200 GB; those of two dozen letters a thousandth of it.
     said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1")
     assert "These settings need about" in said

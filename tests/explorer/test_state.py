@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.state import address_of, config_from, page_file, query_for
+from explorer.state import address_of, config_from, page_file, query_for, whole_number
 
 CHANGES = {
     "model.n_layer": st.integers(1, 48),
@@ -129,3 +129,17 @@ def test_the_run_on_view_is_in_the_address():
     app.query_params["run"] = "another"
     app.run()
     assert [text.value for text in app.text] == ["another some-run", "None"] and "run" not in app.query_params
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("999999999", 999_999_999), ("", None), ("9" * 5000, None), ("-1", None), ("²", None), ("٣", None)],
+)
+def test_a_number_in_an_address_is_no_longer_than_any_step(text, number):
+    assert whole_number(text) == number
+
+
+def test_json_in_an_address_may_be_nested_however_deep():
+    for value in ("[" * 100_000, "9" * 5000):
+        with pytest.raises(ConfigError, match="model.n_layer cannot be"):
+            config_from({"set": f"model.n_layer:{value}"})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from core.commands.find import find_run
 from core.errors import RunError
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.runs.processes import identify, this_process
@@ -275,3 +276,18 @@ def test_a_new_name_and_what_the_worker_writes_never_undo_each_other(run):
     worker.join()
     assert len(seen) == 400
     assert all(seen)
+
+
+def test_the_run_made_last_is_the_newest_also_after_the_clock_was_set_back(home, config):
+    first = RunFolder.create(home, config)
+    future = home / "runs" / f"29991231-235959-{first.id[16:]}"
+    first.path.rename(future)  # as it would be called, had the clock been wrong then
+    made = [RunFolder.create(home, config) for _ in range(3)]
+    assert [run.id for run in list_runs(home)] == [*(run.id for run in reversed(made)), future.name]
+    assert find_run("latest", home).id == made[-1].id
+    assert made[-1].record().created < "2999"
+
+
+def test_runs_made_in_the_same_second_are_in_the_order_of_their_making(home, config):
+    made = [RunFolder.create(home, config).id for _ in range(5)]
+    assert [run.id for run in list_runs(home)] == made[::-1]

@@ -1,0 +1,93 @@
+"""Homes that cannot be used, and what is said of them; numbers that no run has; JSON nested too deeply."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from core.commands import main
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.home import home
+from core.runs.folder import RunFolder, list_runs
+from core.runs.trials import _kept
+from core.training.hardware import find_hardware
+from explorer.__main__ import _have_home_folder
+from explorer.__main__ import main as serve
+
+DEEP = "[" * 100_000
+LONG = "9" * 5000
+
+
+@pytest.fixture
+def unknown_user(monkeypatch):
+    """A user whom the system does not know, without HOME: a container that was started with a number as its user."""
+
+    def not_found(_):
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", not_found)
+
+
+def refused(capsys, *arguments: str, command=main) -> str:
+    assert command(list(arguments)) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err and err.count("\n") == 1
+    return err
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(unknown_user, monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("GPT_EXPLORER_HOME", raising=False)
+    for command, arguments in ((main, ["runs"]), (serve, [])):
+        assert "does not know the home folder of this user. Set GPT_EXPLORER_HOME" in refused(
+            capsys, *arguments, command=command
+        )
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "named"))
+    assert home() == tmp_path / "named"
+    _have_home_folder(home())
+    assert Path.home() == tmp_path / "named", "Streamlit looks for its settings there"
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("GPT_EXPLORER_HOME", "~nosuchuser/x")
+    assert "of the user that ~nosuchuser/x names" in refused(capsys, "runs")
+    assert "~nosuchuser/y" in refused(capsys, "--home", "~nosuchuser/y", command=serve)
+
+
+def test_a_path_that_is_not_utf8_is_refused_before_anything_is_made(explorer_home, tmp_path, monkeypatch, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    with pytest.raises(ExplorerError, match=r"caf\\xe9.* is not UTF-8, so nothing can be kept there"):
+        RunFolder.create(explorer_home, RunConfig(), inside=tmp_path / name)
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / name))
+    assert "is not UTF-8" in refused(capsys, "runs")
+    assert "is not UTF-8" in refused(capsys, "--home", str(tmp_path / name), command=serve)
+    assert not (tmp_path / name).exists() and not list_runs(explorer_home)
+
+
+@pytest.mark.parametrize("tokens", ["-5", "0", "1", "1000001"])
+def test_a_model_that_knows_no_tokens_is_not_estimated(explorer_home, capsys, tokens):
+    assert f"--tokens cannot be {tokens}: it must be" in refused(capsys, "estimate", "--tokens", tokens)
+
+
+def test_numbers_longer_than_any_runs_are_refused(finished_run, capsys):
+    assert "no run" in refused(capsys, "train", "--from", f"{finished_run.id}@{LONG}")
+    for steps in (LONG, f"+{LONG}", "²"):
+        assert "--steps needs a step" in refused(capsys, "resume", finished_run.id, "--steps", steps)
+
+
+def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_home, capsys):
+    for setting in (f"model.n_layer={DEEP}", f"model.n_layer={LONG}"):
+        assert "model.n_layer cannot be" in refused(capsys, "train", "--set", setting)
+    assert "learning_rate cannot be" in refused(capsys, "turn", finished_run.id, f"learning_rate={DEEP}")
+    (explorer_home / "trials.json").write_text(DEEP)
+    assert _kept(explorer_home, find_hardware()) == {}
+    (finished_run.commands / "1.pause.json").write_text(DEEP)
+    assert [command.name for command in finished_run.waiting_commands()] == [""]
+    for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.closeup_path):
+        path.write_text(DEEP)
+    assert not finished_run.read_metrics() and not finished_run.read_samples() and not finished_run.read_closeup()
+    for path in (finished_run.status_path, finished_run.record_path):
+        path.write_text(DEEP)
+    assert "damaged" in finished_run.problem and finished_run.status().state == "failed"
