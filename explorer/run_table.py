@@ -16,18 +16,19 @@ from explorer.language import later, say
 from explorer.lineage import before
 from explorer.run_colors import colors_of
 from explorer.run_rows import RunRow, corpus_titles, differing_settings, validation_of
-from explorer.ui import card, chart, current_palette, literal
+from explorer.ui import card, chart, current_palette, literal, table_download
 from explorer.words import number, state_in_words, when_in_words
 
+_COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
 
 
 def draw_table(rows: list[RunRow]) -> list[RunRow]:
     """The table; returns the rows picked in it, in its order."""
-    styled = _styled(rows)
-    columns = {name: st.column_config.Column(say(name)) for name in styled.columns if name.strip()}
+    table = _table(rows)
+    columns = {name: st.column_config.Column(say(name)) for name in table.columns if name != _COLOR}
     event = st.dataframe(
-        styled,
+        _colored(table, rows),
         key=table_key(rows),
         on_select="rerun",
         selection_mode="multi-row",
@@ -36,7 +37,7 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
         height=min(38 * (len(rows) + 1) + 2, 460),
         column_config=columns
         | {
-            " ": st.column_config.TextColumn(width=28),
+            _COLOR: st.column_config.TextColumn(width=28),
             "Val loss": st.column_config.NumberColumn(
                 say("Val loss"), format="%.3f", help=say("Validation loss, nats a letter.")
             ),
@@ -45,6 +46,7 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
             "Step": st.column_config.TextColumn(say("Step")),
         },
     )
+    table_download(lambda: {say(name): table[name] for name in columns}, key="runs_table", name="runs")
     return [rows[index] for index in event.selection.rows if index < len(rows)]
 
 
@@ -122,12 +124,11 @@ def draw_damaged(rows: list[RunRow]) -> None:
             st.warning(literal(row.problem), icon=":material/warning:")
 
 
-def _styled(rows: list[RunRow]) -> Styler:
-    colors = colors_of([row.id for row in rows], service.home(), current_palette())
+def _table(rows: list[RunRow]) -> pd.DataFrame:
     titles = corpus_titles(service.home())
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
-            " ": ["●" for _ in rows],
+            _COLOR: ["●" for _ in rows],
             later("Name"): [row.name for row in rows],
             later("State"): [say("damaged") if row.problem else state_in_words(row.status) for row in rows],
             later("Model"): [_model(row) for row in rows],
@@ -142,7 +143,11 @@ def _styled(rows: list[RunRow]) -> Styler:
         | _parents(rows)
         | _differences(rows)
     )
-    return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[" "])
+
+
+def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
+    colors = colors_of([row.id for row in rows], service.home(), current_palette())
+    return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
 
 
 def _parents(rows: list[RunRow]) -> dict[str, list[str]]:

@@ -78,17 +78,27 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
     drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         save_drawing(key)
-        st.download_button(
-            say("↓ CSV"),
-            lambda: csv_of(numbers()),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            key=f"{key}_csv",
-            help=say("The numbers of this chart, for a spreadsheet."),
-            on_click="ignore",
-            type="tertiary",
-        )
+        _csv_button(numbers, key, name, say("The numbers of this chart, for a spreadsheet."))
     return drawn
+
+
+def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> None:
+    """The quiet button below a table that saves it as CSV; Streamlit's own would leave formulas in it."""
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
+        _csv_button(columns, key, name, say("This table, for a spreadsheet."))
+
+
+def _csv_button(columns: Callable[[], Columns], key: str, name: str, help: str) -> None:
+    st.download_button(
+        say("↓ CSV"),
+        lambda: csv_of(columns()),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"{key}_csv",
+        help=help,
+        on_click="ignore",
+        type="tertiary",
+    )
 
 
 def takeaway(name: str) -> dict[str, Any]:

@@ -25,16 +25,17 @@ function takeaway(root, { name, columns, drawn = root, svg = () => svgOf(drawn) 
   return row;
 }
 
-/* As `csv_of` in explorer/charts/numbers.py. */
+/* As `csv_of` in explorer/charts/numbers.py, which says why. */
 function csvOf(columns) {
   const cell = (value) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "";
-    const text = typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
+    if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
+    const text = String(value).replace(/^[=+\-@\t\r]/, "'$&");
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const names = Object.keys(columns);
   const rows = Array.from(columns[names[0]], (_, index) => names.map((name) => cell(columns[name][index])).join(","));
-  return [names.map(cell).join(","), ...rows, ""].join("\n");
+  return `\ufeff${[names.map(cell).join(","), ...rows, ""].join("\r\n")}`;
 }
 
 function saveFile(name, content, type) {

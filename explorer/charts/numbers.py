@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from io import SEEK_END, StringIO
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,20 @@ Columns = Mapping[str, Sequence[Any] | np.ndarray]
 """Columns of a table by their names, all equally long."""
 
 
+_BYTE_ORDER_MARK = "\ufeff"  # without it Excel reads UTF-8 as the machine's old code page
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
 def csv_of(columns: Columns) -> str:
-    """The columns as CSV with one line of names; numbers keep six digits, what is not known stays empty."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    """The columns as CSV with one line of names; numbers keep six digits, what is not known stays empty.
+
+    Text that a spreadsheet would compute as a formula gets an apostrophe before it, as OWASP's page on CSV injection
+    says. `csvOf` in assets/js/takeaway.js does the same for what only the browser knows; a test compares the two.
+    """
+    text = StringIO(_BYTE_ORDER_MARK)
+    text.seek(0, SEEK_END)
+    writer = csv.writer(text)  # whose lines end as RFC 4180 has it, so that a cell with a lone \r is quoted, too
+    writer.writerow(map(_cell, columns))
     writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue()
 
@@ -45,4 +54,4 @@ def matrix_columns(
 def _cell(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.6g}"
-    return value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

@@ -20,7 +20,7 @@ def page(server, open_page, trained_home) -> Page:
 def saved(page: Page, button: Locator) -> str:
     with page.expect_download() as download:
         button.click()
-    return Path(download.value.path()).read_text(encoding="utf-8")
+    return Path(download.value.path()).read_text(encoding="utf-8-sig")
 
 
 def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str, str]]]:

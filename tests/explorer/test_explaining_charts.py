@@ -1,6 +1,9 @@
 """Charts of the logit lens and of attribution, and what every chart can be saved as."""
 
+from io import BytesIO
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.inspection.lens import Lens
@@ -73,13 +76,27 @@ def test_numbers_become_a_table_that_a_spreadsheet_opens():
     columns = matrix_columns(
         np.array([[0.5, np.nan], [1 / 3, 2.0]]), ["a", ","], ["x", "y"], ("row", "column", "share")
     )
-    assert csv_of(columns).splitlines() == [
+    assert csv_of(columns).removeprefix("\ufeff").splitlines() == [
         "row,row no.,column,column no.,share",
         "a,1,x,1,0.5",
         "a,1,y,2,",
         '",",2,x,1,0.333333',
         '",",2,y,2,2',
     ]
+
+
+UNSAFE = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=", "-"]
+SAFE = ["a=1", "'", "·", "⏎", "−1", " ", 'a "b", c', "ス"]
+
+
+def test_no_cell_of_text_is_a_formula_and_excel_sees_the_signs():
+    columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 1e-7, 1234567, *range(-8, 4)]}
+    file = BytesIO(csv_of(columns).encode())
+    assert file.getvalue().startswith(b"\xef\xbb\xbf")
+    table = pd.read_csv(file, keep_default_na=False)
+    assert list(table.columns) == ["'=sum", "number"]
+    assert list(table["'=sum"]) == [f"'{text}" for text in UNSAFE] + SAFE
+    assert list(table["number"]) == columns["number"]  # numbers stay numbers, negative ones too
 
 
 def test_a_chart_is_saved_as_a_drawing():

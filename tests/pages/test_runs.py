@@ -118,7 +118,7 @@ def test_opening_a_run_leads_to_its_board(page, finished_run):
 def test_without_our_routes_the_download_is_streamlits(page, finished_run):
     pick(page, 0)
     keys = {button.key for button in page.get("download_button")}
-    assert keys == {"run_download", "comparison_csv"} | {f"export_{kind}" for kind in EXPORTS}
+    assert keys == {"run_download", "comparison_csv", "runs_table_csv"} | {f"export_{kind}" for kind in EXPORTS}
 
 
 def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch):

@@ -1,0 +1,40 @@
+"""Tables that are taken along: a name that a spreadsheet would compute stays a name."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+from core.runs.folder import list_runs
+from explorer.charts.numbers import csv_of
+from explorer.components._assets import ASSETS
+from tests.explorer.test_explaining_charts import SAFE, UNSAFE
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_browser_writes_the_same_table(open_page):
+    columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
+    page = open_page()
+    page.add_script_tag(path=ASSETS / "js" / "takeaway.js")
+    assert page.evaluate("columns => csvOf(columns)", columns) == csv_of(columns)
+
+
+def test_the_list_of_runs_is_saved_by_our_button_alone(open_page, server, trained_home, tmp_path):
+    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    list_runs(server.home)[0].rename("=1+1")
+    page = open_page()
+    page.goto(f"{server.url}/runs")
+    table = page.get_by_test_id("stDataFrame")
+    table.hover()
+    expect(page.get_by_role("button", name="Search")).to_be_visible()
+    expect(page.locator('[aria-label="Download as CSV"]')).to_have_count(1)
+    expect(page.locator('[aria-label="Download as CSV"]')).to_be_hidden()
+    with page.expect_download() as download:
+        page.locator(".st-key-runs_table_csv").get_by_role("button").click()
+    saved = tmp_path / "runs.csv"
+    download.value.save_as(saved)
+    assert saved.read_bytes().startswith(b"\xef\xbb\xbf")
+    runs = pd.read_csv(saved)
+    assert list(runs["Name"]) == ["'=1+1"] and runs["Val loss"].dtype == float
