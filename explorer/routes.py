@@ -30,6 +30,7 @@ from explorer.streams import Feeds
 from explorer.writing import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
+MOST_WATCHED = 8  # runs that one page shows and has watched
 _PIECE = 2**18  # bytes of an archive sent at a time
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
@@ -45,7 +46,12 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
         cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
         return StreamingResponse(feeds.watch(folder, cursor), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
+    async def news(request: Request) -> Response:
+        ids = request.query_params.getlist("run")[:MOST_WATCHED]
+        return StreamingResponse(feeds.news(ids), media_type="text/event-stream", headers=_STREAM_HEADERS)
+
     return [
+        Route(f"{base}/api/news", news),
         Route(f"{base}/api/runs/{{id}}/stream", stream),
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", generate),

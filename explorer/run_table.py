@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
 
-from core.errors import ExplorerError
+from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder
 from explorer import service, state
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
@@ -188,15 +188,20 @@ def _value(value: object) -> str:
 
 def _rename(row: RunRow) -> None:
     with st.form(f"rename_form_{row.id}", border=False):
-        name = st.text_input(say("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
-        if st.form_submit_button(say("Save"), type="primary"):
-            try:
-                row.folder.rename(name)
-            except ExplorerError as error:
-                st.error(literal(str(error)))
-            else:
-                state.notify(say("Renamed."))
-                st.rerun()
+        st.text_input(say("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
+        # A callback, because it is given the name that this page was drawn with.
+        st.form_submit_button(say("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
+
+
+def _save_name(folder: RunFolder, seen: str) -> None:
+    try:
+        if folder.name != seen:
+            raise RunError(say("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
+        folder.rename(st.session_state[f"rename_to_{folder.id}"])
+    except ExplorerError as error:
+        state.notify(str(error))
+    else:
+        state.notify(say("Renamed."))
 
 
 def _download(folder: RunFolder) -> None:
@@ -243,7 +248,7 @@ def _delete(picked: list[RunRow]) -> None:
     try:
         for row in picked:
             if row.folder.path.exists():  # a second click, or somebody else was quicker
-                service.supervisor().delete(row.folder)
+                service.supervisor().delete(row.folder, seen=row.status)
             if state.run_on_view() == row.id:
                 state.view_run(None)
     except ExplorerError as error:

@@ -9,10 +9,12 @@ from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
 from explorer.components.fold_sidebar import fold_sidebar
 from explorer.language import language, say, use_language
-from explorer.state import ROOT, query_for, run_on_view, view_language
+from explorer.news import watch_runs
+from explorer.state import ROOT, query_for, run_beside, run_on_view, view_language
 from explorer.words import model_in_words, state_in_words
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
+_OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
 
 
 def draw_sidebar(pages: dict[str, list], here) -> None:
@@ -33,6 +35,11 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                 for page in members:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
                         st.page_link(page, query_params=query_for(run_id))
+        shown = [id for id in (run_id, run_beside()) if id]
+        if here.url_path in _OF_ALL_RUNS:
+            watch_runs(None)
+        elif shown:
+            watch_runs(shown)
         if run_id:
             _draw_run_on_view(run_id)
         if len(languages()) > 1:

@@ -7,13 +7,16 @@ from the first, marked `"reset": true`, which means that they replace all rows s
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 
+from core.home import home
 from core.runs.folder import RunFolder
+from explorer.news import news_of
 from explorer.run_reader import Position, RunReader, event
 
+NEWS_TICK = 0.5  # seconds between two looks whether a run that a page shows has changed
 TICK = 0.2  # seconds between two looks at the folder
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that proxies and we notice who has left
 MOST_BEHIND = 300  # chunks a slow watcher may fall behind before it is sent away to come back with its cursor
@@ -108,6 +111,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[Path, RunFeed] = {}
+        self._closing = asyncio.Event()
 
     async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncGenerator[bytes, None]:
         """As `RunFeed.watch`; all watchers of a run share one feed."""
@@ -122,8 +126,24 @@ class Feeds:
             if not feed.watchers and self._feeds.get(folder.path) is feed:
                 del self._feeds[folder.path]
 
+    async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The digest of these runs, or of all where none is named (`explorer.news`): now, and whenever it changes."""
+        told, silent = "", 0.0
+        while not self._closing.is_set():
+            digest = await asyncio.to_thread(news_of(home()).digest, ids or None)
+            if digest != told:
+                told, silent = digest, 0.0
+                yield event("news", json.dumps({"digest": digest})).encode()
+            elif silent >= KEEP_ALIVE:
+                silent = 0.0
+                yield b": still here\n\n"
+            silent += NEWS_TICK
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), NEWS_TICK)
+
     def close(self) -> None:
         """Let every stream go, so that the server can stop at once."""
+        self._closing.set()
         for feed in list(self._feeds.values()):
             feed.close()
 

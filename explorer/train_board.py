@@ -115,9 +115,8 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     draw_title(folder, record, status)
     changed = live_status(
         folder.id,
-        state=status.state,
-        notice=status.notice,
-        steps=status.steps,
+        name=folder.name,
+        status=status,
         grad_clip=record.config.train.grad_clip,
         machine=say(_MACHINES[service.hardware().device]),
     )
@@ -150,13 +149,13 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     """What can be done now. There is one primary button at most: what most people do next."""
     state = status.state
     if state == "running":
-        _button(say("Pause"), "pause", folder, icon=":material/pause:")
+        _button(say("Pause"), "pause", folder, status, icon=":material/pause:")
     if state in ("paused", "stopped", "failed"):
-        _button(say("Resume"), "resume", folder, icon=":material/play_arrow:", primary=not status.problem)
+        _button(say("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
-        _button(say("One step"), "step", folder, icon=":material/skip_next:")
+        _button(say("One step"), "step", folder, status, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
-        _button(say("Stop"), "stop", folder, icon=":material/stop:")
+        _button(say("Stop"), "stop", folder, status, icon=":material/stop:")
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
         if st.button(say("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
@@ -169,20 +168,20 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
             open_page("look_inside", folder.id)
 
 
-def _button(label: str, verb: str, folder: RunFolder, *, icon: str, primary: bool = False) -> None:
+def _button(label: str, verb: str, folder: RunFolder, status: Status, *, icon: str, primary: bool = False) -> None:
     st.button(
         label,
         key=f"train_{verb}",
         icon=icon,
         type="primary" if primary else "secondary",
         on_click=_tell,
-        args=(verb, folder),
+        args=(verb, folder, status),
     )
 
 
-def _tell(verb: str, folder: RunFolder) -> None:
+def _tell(verb: str, folder: RunFolder, seen: Status) -> None:
     try:
-        getattr(service.supervisor(), verb)(folder)
+        getattr(service.supervisor(), verb)(folder, seen=seen)
     except ExplorerError as error:
         notify(str(error))
 

@@ -19,7 +19,7 @@ from explorer.components.live import live_rate, live_turns
 from explorer.curves import curve_rows
 from explorer.forms import setting_input
 from explorer.language import later, say
-from explorer.state import notify, recall, remember
+from explorer.state import recall, remember
 from explorer.train_setup import settings_that_matter
 from explorer.ui import card, current_palette, literal, show_error
 from explorer.words import asked_in_words, number, turn_in_words
@@ -79,9 +79,7 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
     for column, knob in zip(st.columns(len(small)), small, strict=True):
         with column:
             _draw_knob(folder, knob, config, first)
-    if problem := recall(_problem_of(folder)):
-        show_error(problem)
-        remember(_problem_of(folder), None)
+    _show_problem(folder)
 
 
 def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig) -> None:
@@ -158,6 +156,13 @@ def _turn(folder: RunFolder, knob: str, value: object) -> None:
         remember(_problem_of(folder), str(error))
 
 
+def _show_problem(folder: RunFolder) -> None:
+    """Why what was asked for last was refused, once."""
+    if problem := recall(_problem_of(folder)):
+        show_error(problem)
+        remember(_problem_of(folder), None)
+
+
 def _problem_of(folder: RunFolder) -> str:
     return f"knob_problem-{folder.id}"
 
@@ -171,18 +176,20 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
         return
     key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
     left = status.steps - status.step
-    usual = min(most, left if left > 0 else max(100, round(status.step / 2, -2)))
+    usual = min(most, left if left > 0 else max(100, int(round(status.step / 2, -2))))
     more = st.number_input(say("Additional steps"), 1, most, usual, step=min(100, most), key=key)
     schedule = _choose_schedule(folder, status, config, more)
-    if st.button(
+    clicked = st.button(
         say("Continue"),
         key="train_continue",
         icon=":material/fast_forward:",
         width="stretch",
         on_click=_continue,
-        args=(folder, more, schedule),
-    ):
+        args=(folder, more, schedule, status),
+    )
+    if clicked and not recall(_problem_of(folder)):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
+    _show_problem(folder)
 
 
 def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> Schedule:
@@ -214,8 +221,8 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     return chosen
 
 
-def _continue(folder: RunFolder, more: int, schedule: Schedule) -> None:
+def _continue(folder: RunFolder, more: int, schedule: Schedule, seen: Status) -> None:
     try:
-        service.supervisor().continue_for(folder, more, schedule)
+        service.supervisor().continue_for(folder, more, schedule, seen=seen)
     except ExplorerError as error:
-        notify(str(error))
+        remember(_problem_of(folder), str(error))

@@ -117,6 +117,8 @@ function openRun(runId, forget) {
         }, 1000);
       };
     },
+    /* Whether what becomes of the run is still told here. */
+    open: () => source !== null && !lost,
     /* The run goes on after its stream had ended (a stopped run was resumed). */
     wake() {
       if (!ended) return;

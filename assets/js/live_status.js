@@ -100,8 +100,8 @@ export default function (component) {
 }
 
 /* What the page around the numbers says of the run: when it changes, the page is drawn again. */
-function newsOf({ state, notice }) {
-  return `${state} ${notice || ""}`;
+function newsOf({ state, attempt, name, notice }) {
+  return JSON.stringify([state, attempt, name, notice || ""]);
 }
 
 /* Which of the counted lines this loss lies under. */

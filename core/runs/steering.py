@@ -7,6 +7,7 @@ from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.knobs import RESTART, turned
 from core.runs.folder import RunFolder
+from core.runs.records import Status
 from core.runs.turns import TURN
 from core.settings import value_at
 
@@ -16,6 +17,31 @@ NO_TRAINING_OF_ITS_OWN = (
     "An imported model has no training of its own to go on with. Try from here with other settings: that starts a new "
     "run with its weights."
 )
+
+
+def check_unchanged(folder: RunFolder, seen: Status | None) -> None:
+    """Raise RunError where a run has gone on since somebody saw it, because what they ask for was meant for that state.
+
+    While a run trains, its step and a pause change by themselves; another attempt means that it was ended in between.
+
+    Args:
+        seen: its status as a page or a shell showed it; None passes.
+    """
+    if seen is None:
+        return
+    if not folder.path.is_dir():
+        raise RunError("This run has been deleted since the page was drawn.")
+    now = folder.status()
+    attempts = (seen.attempt, seen.attempt + 1) if seen.state == "queued" else (seen.attempt,)
+    if seen.ended:
+        same = (now.state, now.attempt, now.step) == (seen.state, seen.attempt, seen.step)
+    else:
+        same = now.attempt in attempts
+    if not same:
+        raise RunError(
+            f"The run {folder.name!r} has changed since the page was drawn: it is {now.state} at step {now.step:,}. "
+            "Nothing was done; if you still want this, press again."
+        )
 
 
 def turn(folder: RunFolder, knob: str, value: Any) -> RunConfig:

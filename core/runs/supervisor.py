@@ -19,7 +19,7 @@ from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_sig
 from core.runs.queue import Claim, Queue, is_held_by_a_shell
 from core.runs.records import State, Status
 from core.runs.room import shortage
-from core.runs.steering import Schedule, extend, has_steps_left, turn
+from core.runs.steering import Schedule, check_unchanged, extend, has_steps_left, turn
 from core.runs.turns import TURN
 
 TICK_SECONDS = 0.25
@@ -49,6 +49,9 @@ class Told(NamedTuple):
 
 class Supervisor:
     """The verbs of the pages, and a thread that sees to it that waiting runs train and dead ones are noticed.
+
+    `seen` is the status that a verb's button was drawn for: where the run has changed since, the verb raises RunError
+    and does nothing (`core.runs.steering.check_unchanged`).
 
     What counts lies on disk: the queue says who waits and who holds a slot, a run's status names its process. So a
     new supervisor goes on where a killed one was, workers outlive it, and two of them on one home take turns. Only who
@@ -95,9 +98,10 @@ class Supervisor:
                 self.queue.put(folder.id)
                 self._fill_slots()
 
-    def pause(self, folder: RunFolder) -> None:
+    def pause(self, folder: RunFolder, *, seen: Status | None = None) -> None:
         """Pause after the step under way; a run that still waits leaves the queue."""
         with self._turn():
+            check_unchanged(folder, seen)
             status = folder.status()
             if status.ended:
                 raise RunError(f"The run {folder.name!r} has ended, so it cannot be paused.")
@@ -109,9 +113,10 @@ class Supervisor:
             elif status.pid is not None:
                 folder.send("pause")
 
-    def resume(self, folder: RunFolder) -> None:
+    def resume(self, folder: RunFolder, *, seen: Status | None = None) -> None:
         """Go on with a paused, stopped or failed run as soon as a slot is free."""
         with self._turn():
+            check_unchanged(folder, seen)
             status = folder.status()
             if status.state == "finished" and not has_steps_left(folder):
                 raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
@@ -132,16 +137,20 @@ class Supervisor:
         with self._turn():
             turn(folder, knob, value)
 
-    def continue_for(self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay") -> None:
+    def continue_for(
+        self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay", *, seen: Status | None = None
+    ) -> None:
         """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
         with self._turn():
+            check_unchanged(folder, seen)
             extend(folder, more_steps, schedule)
             self._enqueue(folder, folder.status())
             self._fill_slots()
 
-    def step(self, folder: RunFolder) -> None:
+    def step(self, folder: RunFolder, *, seen: Status | None = None) -> None:
         """Take one step and pause."""
         with self._turn():
+            check_unchanged(folder, seen)
             status = folder.status()
             if status.state == "queued" or status.ended:
                 raise RunError(
@@ -152,9 +161,10 @@ class Supervisor:
             folder.send("step")
             self._fill_slots()
 
-    def stop(self, folder: RunFolder) -> None:
+    def stop(self, folder: RunFolder, *, seen: Status | None = None) -> None:
         """Save and end; a run that waits just leaves the queue. One that has ended stays as it is."""
         with self._turn():
+            check_unchanged(folder, seen)
             status = folder.status()
             if status.ended:
                 return
@@ -173,9 +183,10 @@ class Supervisor:
                 if folder.id not in self._told or self._told[folder.id].process != process:
                     self._told[folder.id] = Told(process, time.monotonic(), signal.SIGTERM)
 
-    def delete(self, folder: RunFolder) -> None:
+    def delete(self, folder: RunFolder, *, seen: Status | None = None) -> None:
         """End its worker, if there is one, and remove the run for good."""
         with self._turn():
+            check_unchanged(folder, seen)
             self.queue.remove(folder.id)
             status = folder.status()
             if not status.ended and status.pid is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
+from core.runs.records import Status
 from core.training.progress_summary import SENTENCES
 from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
@@ -81,15 +82,15 @@ def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: 
     _loss(key="live_loss_view", data=data | _palettes())
 
 
-def live_status(run_id: str, *, state: str, notice: str, steps: int, grad_clip: float, machine: str) -> str | None:
+def live_status(run_id: str, *, name: str, status: Status, grad_clip: float, machine: str) -> str | None:
     """The four numbers above the board. Returns the state that the run has just changed to, else None.
 
     Args:
-        state: what the page shows of the run's state now, and `notice` of what happened to it; a change from either
-            reruns the page.
+        name, status: of the run, as the page shows them; another name, state, attempt or notice reruns the page.
         machine: where it trains, in words that follow "letters a second, ".
     """
-    data = {"run": run_id, "state": state, "notice": notice, "steps": steps, "grad_clip": grad_clip, "machine": machine}
+    drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
+    data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
     return _status(key="live_status_view", data=data | _palettes(), on_state_change=_nothing).state
 
 

@@ -81,6 +81,14 @@ def test_one_picked_run_can_be_renamed(page, add_run):
     assert list(page.dataframe[0].value["Name"]) == ["../../x <b>", "one"]
 
 
+def test_a_run_renamed_meanwhile_is_not_renamed_by_a_stale_form(page, finished_run):
+    pick(page, 0)
+    finished_run.rename("by another tab")
+    page.text_input(key=f"rename_to_{finished_run.id}").set_value("mine")
+    page.button[[button.label for button in page.button].index("Save")].click().run()
+    assert not page.exception and finished_run.name == "by another tab"
+
+
 def test_picked_runs_are_deleted_after_a_question(page, add_run, explorer_home):
     kept, first, second = add_run("kept"), add_run("one"), add_run("two")
     pick(page, 0, 1)

@@ -110,6 +110,9 @@ def test_a_finished_run_goes_on_for_more_steps(app, finished_run, live):
     assert [row["step"] for row in finished_run.read_metrics() if "val_loss" in row] == [0, 10, 20, 27]
     app.run()
     assert app.number_input(key="continue_steps-27").value == 100  # not the seven of before
+    finished_run.write_status(finished_run.status().model_copy(update={"step": 700, "steps": 700}))
+    app.run()
+    assert not app.exception and app.number_input(key="continue_steps-700").value == 400
     assert [turn.knob for turn in finished_run.turns()] == ["train.steps"]
 
 
@@ -131,6 +134,16 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     assert finished_run.turns()[-1] == Turn(20, RESTART, 20)
     rates = {row["step"]: row["lr"] for row in finished_run.read_metrics() if "lr" in row}
     assert rates[26] > 9e-4 and rates[40] < 2e-4
+
+
+def test_a_continue_button_of_a_page_that_is_stale_adds_no_steps(app, finished_run, live):
+    board_of(app, finished_run)
+    gone_on = {"state": "finished", "step": 40, "steps": 40, "attempt": finished_run.status().attempt + 1}
+    finished_run.write_status(finished_run.status().model_copy(update=gone_on))
+    app.button(key="train_continue").click().run()
+    assert not app.exception
+    assert "has changed since the page was drawn: it is finished at step 40." in words_of(app)
+    assert finished_run.status().steps == 40 and finished_run.waiting_commands() == []
 
 
 def test_a_stopped_run_has_one_way_on_which_is_resume(app, add_run, live):

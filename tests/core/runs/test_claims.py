@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
 
 import psutil
 import pytest
@@ -12,6 +14,7 @@ from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import Queue
 from core.runs.records import Status
+from core.runs.steering import check_unchanged
 from core.runs.supervisor import Supervisor
 from tests.core.runs.conftest import wait_for_state
 
@@ -173,3 +176,36 @@ def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
     assert [command.args["knob"] for command in run.take_commands()] == ["model.dropout", "train.steps"]
     with pytest.raises(RunError, match="has not ended"):
         idle.continue_for(run, 5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "refused"),
+    [
+        ({"state": "finished", "attempt": 1}, {"state": "finished", "attempt": 1}, False),
+        ({"state": "finished", "attempt": 1}, {"state": "finished", "attempt": 2}, True),  # continued and done
+        ({"state": "finished", "attempt": 1}, {"state": "queued", "attempt": 1}, True),
+        ({"state": "stopped", "attempt": 1, "step": 5}, {"state": "stopped", "attempt": 1, "step": 8}, True),
+        ({"state": "running", "attempt": 1, "step": 5}, {"state": "paused", "attempt": 1, "step": 8}, False),
+        ({"state": "running", "attempt": 1}, {"state": "running", "attempt": 2}, True),  # stopped and resumed
+        ({"state": "queued", "attempt": 1}, {"state": "starting", "attempt": 2}, False),
+        ({"state": "queued", "attempt": 1}, {"state": "running", "attempt": 3}, True),
+    ],
+)
+def test_what_is_asked_for_a_state_that_has_passed_is_refused(run, seen, now, refused):
+    status = Status(steps=12, **now)
+    run.write_status(status)
+    with pytest.raises(RunError, match=f"it is {status.state} at step") if refused else nullcontext():
+        check_unchanged(run, Status(steps=12, **seen))
+
+
+def test_every_verb_refuses_a_stale_button_and_leaves_the_run_alone(idle, run):
+    run.write_status(Status(state="finished", step=12, steps=12, attempt=2))
+    stale = Status(state="finished", step=8, steps=8, attempt=1)
+    verbs = (idle.pause, idle.resume, idle.step, idle.stop, idle.delete, partial(idle.continue_for, more_steps=5))
+    for verb in verbs:
+        with pytest.raises(RunError, match="has changed since the page was drawn: it is finished at step 12"):
+            verb(run, seen=stale)
+    assert run.status().state == "finished" and run.waiting_commands() == [] and idle.waiting() == []
+    run.delete()
+    with pytest.raises(RunError, match="has been deleted since the page was drawn"):
+        idle.resume(run, seen=stale)

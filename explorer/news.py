@@ -1,0 +1,96 @@
+"""Whether runs are still as a page has drawn them: a digest, which the page compares with the newest of a stream."""
+
+import json
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from zlib import crc32
+
+import streamlit as st
+
+from core.errors import RunError
+from core.home import home
+from core.runs.folder import RunFolder, list_runs
+from explorer import service
+from explorer.components._assets import component
+
+_SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
+_LOOK_AGAIN = 2.0  # seconds, where the server has no streams
+
+_watch = component("watch_runs", js=["mount.js", "watch_runs.js"])
+
+
+class RunNews:
+    """The state, name and length of every run of a home; files are read again only when they have changed."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self._lock = threading.Lock()
+        self._scanned = 0.0  # seconds of the monotonic clock
+        self._lines: dict[str, str] = {}  # by run id
+        self._read: dict[str, tuple[tuple, str]] = {}  # by run id: the files' versions, and the line
+
+    def digest(self, ids: Iterable[str] | None = None, *, fresh: bool = False) -> str:
+        """Return a checksum that changes when one of these runs is started, continued, stopped, renamed or deleted.
+
+        Args:
+            ids: of the runs; all runs if left out.
+            fresh: look now, though another look may just have been taken.
+        """
+        with self._lock:
+            folders: dict[str, RunFolder] = {}
+            if fresh or time.monotonic() - self._scanned > _SCAN_SECONDS:
+                with suppress(OSError):  # of a home that cannot be read, the page itself says so
+                    folders = {folder.id: folder for folder in list_runs(self.home)}
+                self._lines = {id: self._line(folder) for id, folder in folders.items()}
+                self._read = {id: known for id, known in self._read.items() if id in folders}
+                self._scanned = time.monotonic()
+            told = [(id, self._lines.get(id)) for id in sorted(self._lines if ids is None else ids)]
+        return f"{crc32(json.dumps(told).encode()):x}"
+
+    def _line(self, folder: RunFolder) -> str:
+        version = tuple(_version(path) for path in (folder.status_path, folder.record_path))
+        known = self._read.get(folder.id)
+        if known is None or known[0] != version:
+            try:
+                status = folder.read_status()
+                told = f"{status.state} {status.attempt} {status.steps} {status.notice} {folder.name}"
+            except RunError as error:
+                told = str(error)
+            known = self._read[folder.id] = version, told
+        return known[1]
+
+
+@lru_cache(maxsize=4)
+def news_of(home: Path) -> RunNews:
+    """The one of a home that all pages and streams share."""
+    return RunNews(home)
+
+
+def watch_runs(ids: list[str] | None) -> None:
+    """Draw the page anew when one of these runs changes, by another tab or the shell. Call it before they are drawn.
+
+    Args:
+        ids: of the runs that the page shows; None for all.
+    """
+    drawn = news_of(home()).digest(ids, fresh=True)
+    if service.live_streams():
+        _watch(key="watch_runs", data={"runs": ids, "drawn": drawn}, height=1, on_changed_change=lambda: None)
+    else:
+        st.fragment(_look_again, run_every=_LOOK_AGAIN)(ids, drawn)
+
+
+def _look_again(ids: list[str] | None, drawn: str) -> None:
+    if news_of(home()).digest(ids) != drawn:
+        st.rerun()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)

@@ -1,0 +1,82 @@
+"""Pages that show a run learn what becomes of it elsewhere."""
+
+import asyncio
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import service
+from explorer.news import RunNews, news_of
+from explorer.state import NAVIGATION
+from explorer.streams import Feeds
+from tests.explorer.test_streams import until
+
+
+@pytest.fixture
+def live():
+    service.serve_live_streams(True)
+    yield
+    service.serve_live_streams(False)
+
+
+def change(folder, **status) -> None:
+    folder.write_status(folder.status().model_copy(update=status))
+
+
+CHANGES = {
+    "continued": lambda run: change(run, state="queued", steps=40),
+    "ended again": lambda run: change(run, attempt=7),
+    "stopped": lambda run: change(run, state="stopped"),
+    "renamed": lambda run: run.rename("other name"),
+    "deleted": lambda run: run.delete(),
+    "damaged": lambda run: run.status_path.write_bytes(b"{"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_every_change_of_a_run_changes_its_digest_and_that_of_all(add_run, explorer_home, how):
+    run, other = add_run("one"), add_run("two")
+    news, ids = RunNews(explorer_home), ([run.id], None, [other.id])
+    before = [news.digest(which, fresh=True) for which in ids]
+    CHANGES[how](run)
+    after = [news.digest(which, fresh=True) for which in ids]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [False, False, True]
+
+
+def test_training_by_itself_is_no_news_and_a_new_run_is(running_run, add_run, explorer_home):
+    news = RunNews(explorer_home)
+    before = news.digest([running_run.id], fresh=True), news.digest()
+    change(running_run, step=12, val_loss=2.0, seconds=3.0)
+    assert (news.digest([running_run.id], fresh=True), news.digest()) == before
+    add_run("new")
+    assert news.digest([running_run.id], fresh=True) == before[0] and news.digest() != before[1]
+
+
+def test_the_stream_tells_the_digest_of_now_and_of_every_change(finished_run, explorer_home):
+    async def scene():
+        feeds = Feeds()
+        stream = feeds.news([finished_run.id])
+        seen = await until(stream, lambda new: new)
+        CHANGES["continued"](finished_run)
+        seen += await until(stream, lambda new: new)
+        feeds.close()
+        return seen, [chunk async for chunk in stream]
+
+    seen, rest = asyncio.run(scene())
+    assert [name for name, _, _ in seen] == ["news", "news"] and rest == []
+    first, second = (data["digest"] for _, data, _ in seen)
+    assert first != second == news_of(explorer_home).digest([finished_run.id], fresh=True)
+
+
+@pytest.mark.parametrize("page", ["home", "runs", "train", "generate", "look_inside", "learn"])
+def test_every_page_that_shows_a_run_watches_it(live, finished_run, explorer_home, page):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60)
+    app.query_params["run"] = finished_run.id
+    app.run().switch_page(f"../pages/{page}.py").run()
+    assert not app.exception
+    watched = [one for one in app.sidebar.get("bidi_component") if "watch_runs" in one.proto.component_name]
+    assert len(watched) == 1
+    data = json.loads(watched[0].proto.json)
+    assert data["runs"] == (None if page in ("home", "runs") else [finished_run.id])
+    assert data["drawn"] == news_of(explorer_home).digest(data["runs"])
