@@ -106,7 +106,8 @@ def _own_text() -> None:
         st.text_area(say("Text"), key="own_text", height=180, placeholder=say("A few pages at least; more is better."))
         st.button(say("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
-        st.file_uploader(say("A plain text file in UTF-8"), type="txt", key="own_file", max_upload_size=MAX_BYTES >> 20)
+        # Of any ending: whether it is text is told by what is in it.
+        st.file_uploader(say("A plain text file, of any ending"), key="own_file", max_upload_size=MAX_BYTES >> 20)
         st.button(say("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := state.recall("own_text_problem"):
         show_error(problem)

@@ -36,7 +36,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     text = train.add_mutually_exclusive_group()
     text.add_argument("--corpus", metavar="NAME", help="a text by its name; see: python -m core corpora")
-    text.add_argument("--text", metavar="FILE", type=Path, help="a text of your own, in UTF-8")
+    text.add_argument("--text", metavar="FILE", type=Path, help="a plain text file of your own, of any ending")
     train.add_argument("--set", action="append", default=[], metavar="model.n_layer=6", help="change any setting")
     train.add_argument("--steps", type=int, help="the same as --set train.steps=...")
     train.add_argument("--device", help=f"{devices.help} ({', '.join(devices.choices)})")

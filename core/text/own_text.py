@@ -1,5 +1,6 @@
 """A text of the user's own: read with care, checked, and kept."""
 
+import codecs
 import hashlib
 import json
 import re
@@ -21,25 +22,28 @@ MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
 _CHARACTERS_A_TOKEN = 8  # of GPT-2's tokenizer, at most, in most texts
 _NAME = re.compile(r"text-[0-9a-f]{16}")
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # of those that take one byte in UTF-8
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_text(data: bytes | str) -> str:
-    """A text to train on, from an upload's bytes (UTF-8) or a pasted string.
+    """A text to train on, from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a pasted string.
 
     A byte order mark is dropped and every line ends in a plain newline afterwards.
 
     Raises:
-        TextError: nothing but white space, not UTF-8, a NUL or half a surrogate pair, longer than MAX_BYTES,
+        TextError: nothing but white space, in another encoding, a NUL or half a surrogate pair, longer than MAX_BYTES,
             or more than MAX_DISTINCT distinct characters. Positions count from 0.
     """
-    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
-    if size > MAX_BYTES:
-        raise TextError(
-            f"This text has {size:,} bytes, and at most {MAX_BYTES:,} ({memory_in_words(MAX_BYTES)}) are allowed. "
-            "Cut it to a part; a few million characters are plenty for the models here."
-        )
     text = _decode(data) if isinstance(data, bytes) else data
+    _check_size(len(text.encode("utf-8", "surrogatepass")))
     if (position := text.find("\0")) >= 0:
         raise TextError(
             f"There is a NUL character at position {position:,}, so this is probably not a plain text file. "
@@ -133,13 +137,28 @@ def delete_text(name: str, home: Path) -> None:
         raise TextError(f"The text {name} cannot be deleted: {error.strerror or error}.") from None
 
 
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        guess = "It looks like UTF-16. " if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
         raise TextError(
-            f"This is not valid UTF-8: byte {error.start:,} (0x{data[error.start]:02X}) cannot be read. {guess}"
+            f"This text has {size:,} bytes, and at most {MAX_BYTES:,} ({memory_in_words(MAX_BYTES)}) are allowed. "
+            "Cut it to a part; a few million characters are plenty for the models here."
+        )
+
+
+def _decode(data: bytes) -> str:
+    """The text in a file, by its content alone: a name's ending tells little."""
+    encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8")
+    _check_size(len(data) // _BYTES_A_LETTER[encoding])
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-8" and b"\0" in data:
+            raise TextError(
+                "This is not a plain text file: it has zero bytes, as pictures, archives and documents do. "
+                "Save its text as plain text in UTF-8 and try again."
+            ) from None
+        raise TextError(
+            f"This is not valid {encoding.upper()}: byte {error.start:,} (0x{data[error.start]:02X}) cannot be read. "
             "Save the file as plain text in UTF-8 and try again."
         ) from None
 

@@ -69,6 +69,15 @@ def test_a_file_is_read_as_utf8_and_named_after_itself(app, explorer_home):
     assert own_texts(explorer_home)[0].title == "fog"
 
 
+@pytest.mark.parametrize("name", ["notes.md", "chat.csv", "tunes.abc", "fog", "FOG.TXT", "fog.tar.gz"])
+def test_a_text_is_taken_whatever_its_file_is_called(app, explorer_home, name):
+    app.file_uploader(key="own_file").set_value((name, POEM.encode(), "application/octet-stream"))
+    app.button(key="own_file_go").click().run()
+    assert not app.exception and not app.error
+    assert not app.file_uploader(key="own_file").proto.type
+    assert len(own_texts(explorer_home)) == 1
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

@@ -8,7 +8,7 @@ from core.errors import TextError
 from core.text import own_text
 from core.text.batches import split_ids
 from core.text.corpora import catalogue, find_corpus, load_corpus
-from core.text.own_text import check_trainable, delete_text, read_text, save_text
+from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 
 
 def test_bytes_and_strings_read_alike():
@@ -33,7 +33,9 @@ def test_a_line_of_a_megabyte_is_only_a_line():
         (" \n\t\u2003\n", "This text is empty"),
         (b"\xef\xbb\xbf\r\n", "This text is empty"),
         (b"abc\xff\xfe", r"not valid UTF-8: byte 3 \(0xFF\) cannot be read"),
-        ("hello".encode("utf-16"), r"byte 0 \(0xFF\) cannot be read. It looks like UTF-16"),
+        (b"\xff\xfe\x00\xd8h\x00", r"not valid UTF-16: byte 2 \(0x00\) cannot be read"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a plain text file: it has zero bytes"),
+        ("hêllo".encode("utf-16-le"), "not a plain text file: it has zero bytes"),
         (b"caf\xe9", r"byte 3 \(0xE9\)"),
         ("ab\0c", "a NUL character at position 2"),
         (b"ab\0c", "a NUL character at position 2"),
@@ -171,3 +173,28 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "texts").write_text("a file where the folder should be")
     with pytest.raises(TextError, match="The text cannot be kept in"):
         save_text("abc", "Mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        "utf-8-sig",
+        "utf-16",
+        "utf-32",
+        ("utf-16-le", b"\xff\xfe"),
+        ("utf-16-be", b"\xfe\xff"),
+        ("utf-32-be", b"\0\0\xfe\xff"),
+    ],
+    ids=str,
+)
+def test_a_file_in_unicode_opens_in_every_encoding_that_says_which_it_is(encoding):
+    text = "Größe, 今日は 😀\nzwei"
+    encoding, mark = encoding if isinstance(encoding, tuple) else (encoding, b"")
+    assert read_text(mark + text.encode(encoding)) == text
+
+
+def test_the_bound_is_of_the_text_in_utf8_whatever_the_encoding_of_the_file():
+    with pytest.raises(TextError, match="20,971,52. bytes"):
+        read_text(("a" * (MAX_BYTES + 1)).encode("utf-16"))
+    assert len(read_text(("a" * (MAX_BYTES - 1) + "b").encode("utf-16"))) == MAX_BYTES
