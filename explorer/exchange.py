@@ -1,5 +1,6 @@
 """Models that come and go through a browser: uploads become runs, runs become files for other programs and people."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -13,14 +14,14 @@ from core.files import TEMPORARY
 from core.interop.foreign import ForeignModelError
 from core.interop.hub import download
 from core.runs.documents import DOCUMENTS, why_no_document
-from core.runs.exchange import import_model, pack, why_not
+from core.runs.exchange import CHECKPOINT, MODEL_FILE, import_model, pack, why_not
 from core.runs.folder import RunFolder
 from core.words import memory_in_words
 from explorer.language import later, say
 
-MOST_MEGABYTES = 700  # of an upload: GPT-2 with 124 million parameters has 550
-CHECKPOINT = "ckpt.pt"
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")  # of Hugging Face's folder
+MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
+_PACKED = "upload.zip"
+_COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
 KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
 
 
@@ -86,6 +87,8 @@ def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str
                     shutil.copyfileobj(upload.content, file, 1 << 20)
             except OSError as error:
                 raise _not_kept(error) from None
+        if _PACKED in kept:
+            return import_model(home, place / _PACKED, corpus, name)
         source = place / CHECKPOINT if CHECKPOINT in kept else place
         return import_model(home, source, corpus, name or say("imported model"))
 
@@ -104,32 +107,45 @@ def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
     if size > MOST_MEGABYTES << 20:
         raise ForeignModelError(
             say(
-                "The files have {size} together, and at most {most} MB are taken here. In a shell there is no bound: "
+                "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
                 "python -m core import PATH",
                 size=memory_in_words(size),
-                most=MOST_MEGABYTES,
+                most=memory_in_words(MOST_MEGABYTES << 20),
             )
         )
     kept: dict[str, Upload] = {}
     for upload in uploads:
-        name = CHECKPOINT if upload.name.endswith(".pt") else upload.name
-        if name not in (*FILES, CHECKPOINT):
-            raise ForeignModelError(
-                say(
-                    "Nothing here reads a file called {name}. A model is {files} and its tokenizer's files, or one "
-                    "checkpoint of nanoGPT that ends in .pt.",
-                    name=repr(upload.name[:60]),
-                    files=", ".join(FILES[:2]),
-                )
-            )
+        name = _name_here(upload.name)
+        if name is None:
+            continue
         if name in kept:
             raise ForeignModelError(say("There are two files for {name}. Which one belongs to the model?", name=name))
         kept[name] = upload
+    if not kept:
+        raise ForeignModelError(
+            say(
+                "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
+                "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
+                name=repr(uploads[0].name[:60]),
+            )
+        )
+    if _PACKED in kept and len(kept) > 1:
+        raise ForeignModelError(say("A zip is opened by itself. Choose it alone, or the files without it."))
     if CHECKPOINT in kept and "model.safetensors" in kept:
         raise ForeignModelError(
             say("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
         )
     return kept
+
+
+def _name_here(name: str) -> str | None:
+    """The name under which an uploaded file is read; None for one that is not needed."""
+    name = _COPY.sub("", name.lower())
+    if name.endswith((".pt", ".pth")):
+        return CHECKPOINT
+    if name.endswith(".zip"):
+        return _PACKED
+    return name if MODEL_FILE.fullmatch(name) else None
 
 
 def _not_kept(error: OSError) -> ExplorerError:

@@ -27,7 +27,7 @@ _WHAT = later(
 )
 _FILES = later(
     "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
-    "nanoGPT: its ckpt.pt."
+    "nanoGPT: its ckpt.pt. From here: what Download gives for a run. Other files are passed over."
 )
 _TEXT = later(
     "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
@@ -51,8 +51,7 @@ def draw_import() -> None:
         files, hub = st.tabs([say("Its files"), say("Its name on the hub")])
         with files:
             st.file_uploader(
-                say("config.json and model.safetensors, or ckpt.pt, {most} MB at most", most=MOST_MEGABYTES),
-                type=["json", "safetensors", "txt", "pt"],
+                say("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
                 accept_multiple_files=True,
                 max_upload_size=MOST_MEGABYTES,
                 key=f"import_files_{taken}",
@@ -98,7 +97,7 @@ def _take(make, what: str) -> None:
         show_error(error)
         return
     state.remember("models_taken", state.recall("models_taken", 0) + 1)
-    state.open_page("look_inside", folder.id)
+    state.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
 
 
 def _button(folder: RunFolder, kind: str) -> None:

@@ -13,11 +13,11 @@ _DOCUMENTS = ("script", "notebook", "report")
 def add_to(commands: argparse._SubParsersAction) -> None:
     about = (
         "open somebody's model: a folder of transformers' (GPT-2, GPT-NeoX or Llama), a name on the hub, or nanoGPT's "
-        "ckpt.pt"
+        "ckpt.pt; or the zip of a run, as the app's download of it"
     )
     parser = commands.add_parser("import", help=about, description=about)
     parser.add_argument(
-        "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, or a name such as gpt2 (needs a network)"
+        "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, a zip, or a name such as gpt2 (needs a network)"
     )
     parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (shakespeare)")
     parser.add_argument("--name", help="a label for the run it becomes")

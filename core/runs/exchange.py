@@ -4,10 +4,11 @@ An imported model is a run that has finished without a single step: it opens whe
 needed, and can be forked to be trained further.
 """
 
+import re
 import shutil
 import tempfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 from core.config import RunConfig
@@ -15,6 +16,7 @@ from core.errors import ExplorerError
 from core.interop import huggingface, nanogpt
 from core.interop.foreign import ForeignModelError, build, without_spare_rows
 from core.interop.tokenizers import check_belongs, read_tokenizer, write_tokenizer
+from core.runs.archive import Archive, holds_run, import_run
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.runs.records import Status
@@ -25,20 +27,32 @@ from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
 
+CHECKPOINT = "ckpt.pt"
+# The files that a model is read from; all others that people keep beside them are passed over.
+MODEL_FILE = re.compile(
+    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|ckpt\.pt"
+    r"|tokenizer\.json|vocab\.json|merges\.txt|added_tokens\.json",
+    re.ASCII,
+)
+
 
 def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
     """Make a run of a model on disk; nothing in its files is executed.
 
     Args:
-        source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), or nanoGPT's
-            `ckpt.pt`.
+        source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), nanoGPT's
+            `ckpt.pt`, a zip of either, or the zip of a run, which becomes a run with all its history.
         corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
             one that the model learned its characters from.
-        name: a label; the file's name if left out.
+        name: a label; the file's name if left out, or the run's own.
 
     Raises:
         ExplorerError: a file is missing, damaged, of another kind, or does not belong to the others.
     """
+    if holds_run(source):
+        return import_run(home, source, name)
+    if source.suffix.lower() == ".zip" and source.is_file():
+        return _import_packed(home, source, corpus, name)
     if source.is_dir():
         foreign, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
     elif source.is_file():
@@ -64,6 +78,19 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
         run.write_status(Status(state="finished", step=foreign.step, steps=foreign.step, reason="An imported model."))
 
     return RunFolder.create(home, config, name or source.stem, fill=fill)
+
+
+def _import_packed(home: Path, source: Path, corpus: str, name: str | None) -> RunFolder:
+    """Make a run of the zip of a model's files, in whatever folders they lie in it."""
+    with Archive(source) as archive, tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
+        place = Path(temporary) / source.name
+        place.mkdir()
+        for member in archive.members:
+            file_name = PurePosixPath(member.filename).name
+            if MODEL_FILE.fullmatch(file_name) and not (place / file_name).exists():
+                archive.unpack(member, place / file_name)
+        checkpoint = place / CHECKPOINT
+        return import_model(home, checkpoint if checkpoint.exists() else place, corpus, name or source.stem)
 
 
 def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None) -> None:
@@ -112,8 +139,8 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
     with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
         place = Path(temporary)
         if kind == "nanogpt":
-            export_nanogpt(run, place / "ckpt.pt")
-            with (place / "ckpt.pt").open("rb") as written:
+            export_nanogpt(run, place / CHECKPOINT)
+            with (place / CHECKPOINT).open("rb") as written:
                 shutil.copyfileobj(written, file, 1 << 20)
             return
         export_hugging_face(run, place)

@@ -1,5 +1,6 @@
 """Where everything of a run lies: the only file that spells the names in a run's folder."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,14 @@ from typing import Any
 
 from core.errors import DiskFullError, RunError
 from core.files import FULL, parse_json
+
+# What of a run's folder is taken from a zip of it, by the names below.
+TRAVELLING = re.compile(
+    r"(run|status|baselines|closeup|tokenizer)\.json|(metrics|events|samples)\.jsonl|(weights|start)\.safetensors"
+    r"|probes/latest\.safetensors|snapshots/step-\d{8}\.safetensors"
+    r"|checkpoints/step-\d{8}-[0-9a-f]{64}\.safetensors",
+    re.ASCII,
+)
 
 
 class RunPaths:

@@ -5,13 +5,14 @@ import os
 import tomllib
 
 import pytest
+import torch
 
 from core.errors import ExplorerError
 from core.files import TEMPORARY
 from core.runs.exchange import export_hugging_face, export_nanogpt
 from core.runs.folder import list_runs
 from core.runs.models import load_model
-from explorer.exchange import MOST_MEGABYTES, Upload, import_from_hub, import_uploads
+from explorer.exchange import MOST_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
 from explorer.state import ROOT
 
 
@@ -21,7 +22,7 @@ def files(finished_run, tmp_path) -> dict[str, bytes]:
     export_hugging_face(finished_run, tmp_path / "hf")
     export_nanogpt(finished_run, tmp_path / "ckpt.pt")
     paths = [*(tmp_path / "hf").iterdir(), tmp_path / "ckpt.pt"]
-    return {path.name: path.read_bytes() for path in paths if path.name != "tokenizer_config.json"}
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def uploads(files, *names):
@@ -34,6 +35,65 @@ def test_uploads_become_a_run_and_leave_nothing_else(finished_run, explorer_home
     imported = import_uploads(explorer_home, uploads(files, *names), corpus, "  theirs ")
     assert (imported.name, imported.status().state) == ("theirs", "finished")
     assert load_model(imported).tokenizer == load_model(finished_run).tokenizer
+    assert not list((explorer_home / "downloads").iterdir())
+
+
+def same_model(run, other) -> bool:
+    left, right = (load_model(folder) for folder in (run, other))
+    ids = torch.arange(10)[None]
+    with torch.no_grad():
+        logits = [loaded.model(ids)[0] for loaded in (left, right)]
+    return left.tokenizer == right.tokenizer and torch.allclose(*logits, atol=1e-5)
+
+
+def renamed(files, names):
+    return [Upload(there, io.BytesIO(files[here]), len(files[here])) for here, there in names.items()]
+
+
+def test_our_own_exports_open_with_all_their_files_chosen_together(finished_run, explorer_home, files):
+    corpus = finished_run.record().config.data.corpus
+    there = {name: name for name in files if name != "ckpt.pt"}
+    files |= dict.fromkeys(("generation_config.json", "special_tokens_map.json", "README.md"), b"{}")
+    for names in (files.keys() - {"ckpt.pt"}, there):
+        sent = renamed(files, {name: name for name in names})
+        assert same_model(import_uploads(explorer_home, sent, corpus, ""), finished_run)
+    sent = renamed(files, {name: name for name in ("ckpt.pt", "tokenizer.json", "tokenizer_config.json")})
+    assert same_model(import_uploads(explorer_home, sent, corpus, ""), finished_run)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {
+            "config.json": "config (1).json",
+            "model.safetensors": "model(12).safetensors",
+            "tokenizer.json": "tokenizer 2.json",
+        },
+        {
+            "config.json": "CONFIG.JSON",
+            "model.safetensors": "Model.safetensors",
+            "tokenizer.json": "tokenizer copy.json",
+        },
+        {"ckpt.pt": "CKPT.PT", "tokenizer.json": "tokenizer (3).json"},
+        {"ckpt.pt": "ckpt (1).pt"},
+        {"ckpt.pt": "last.pth"},
+    ],
+    ids=lambda names: " ".join(names.values()),
+)
+def test_names_as_browsers_and_systems_change_them_are_known(names, finished_run, explorer_home, files):
+    corpus = finished_run.record().config.data.corpus
+    assert same_model(import_uploads(explorer_home, renamed(files, names), corpus, ""), finished_run)
+
+
+def test_zips_that_the_page_gives_open_again(finished_run, explorer_home):
+    corpus = finished_run.record().config.data.corpus
+    for kind, name in (("huggingface", "theirs"), (None, "patient-otter")):
+        packed = io.BytesIO()
+        finished_run.zip_to(packed) if kind is None else write_export(explorer_home, finished_run, kind, packed)
+        sent = [Upload("Anything (2).ZIP", packed, packed.tell())]
+        again = import_uploads(explorer_home, sent, corpus, "" if kind is None else name)
+        assert again.name == name and again.id != finished_run.id and same_model(again, finished_run)
+        assert bool(again.record().origin) == (kind is not None)
     assert not list((explorer_home / "downloads").iterdir())
 
 
@@ -53,13 +113,17 @@ def test_any_name_of_a_checkpoint_will_do(finished_run, explorer_home, files):
         (("../run.json",), "Nothing here reads a file called '../run.json'"),
         (("config.json", "config.json"), "two files for config.json"),
         (("ckpt.pt", "model.safetensors"), "These are two models"),
-        (("large.pt",), "at most 700 MB"),
+        (("large.pt",), "at most 1.0 GB"),
+        (("run.zip", "config.json"), "A zip is opened by itself"),
+        (("broken.zip",), "damaged, or is not a zip"),
+        (("readme.md", "../run.json"), "Nothing here reads a file called 'readme.md'"),
         (("broken.pt",), "missing, damaged, or not saved by PyTorch"),
     ],
 )
 def test_what_cannot_be_opened_is_a_sentence_and_leaves_nothing(finished_run, explorer_home, files, names, sentence):
     corpus = finished_run.record().config.data.corpus
-    files |= {"../run.json": b"{}", "large.pt": b"", "broken.pt": b"PK nothing"}
+    files |= {"../run.json": b"{}", "large.pt": b"", "broken.pt": b"PK nothing", "readme.md": b"#"}
+    files |= {"run.zip": b"PK", "broken.zip": b"PK nothing"}
     sent = uploads(files, *names)
     if names == ("large.pt",):
         sent = [sent[0]._replace(size=(MOST_MEGABYTES << 20) + 1)]

@@ -1,0 +1,238 @@
+"""A run as one zip, as its download is: checked, and opened again as a new run, here or on another machine.
+
+Only the files that a run folder has are read, each by its exact name, and written under that name into a new folder.
+So nothing in a zip can lead out of it, be a link, or replace what is there.
+"""
+
+import json
+import math
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.config import RunConfig
+from core.errors import RunError
+from core.files import parse_json, parse_row
+from core.runs.folder import RUN_ID, RunFolder
+from core.runs.models import load_model
+from core.runs.paths import TRAVELLING
+from core.runs.records import RunRecord, Status
+
+MOST_STEPS = 10**9
+_MOST_FILES = 20_000
+_MOST_JSON = 32 << 20  # bytes of one file that is read at once
+_LEAST_BOUND, _MOST_RATIO = 1 << 30, 10  # what a zip may unpack to: weights hardly shrink, rows of numbers tenfold
+_PIECE = 1 << 20
+_MOST_THREADS = 1024
+
+
+class Archive:
+    """An open zip whose members are read with bounds; damage is a RunError."""
+
+    def __init__(self, path: Path):
+        try:
+            self._zip = zipfile.ZipFile(path)
+            self.members = self._zip.infolist()
+            self._left = max(_LEAST_BOUND, _MOST_RATIO * path.stat().st_size)
+        except (OSError, zipfile.BadZipFile, ValueError):
+            raise RunError("The file is damaged, or is not a zip.") from None
+        if len(self.members) > _MOST_FILES:
+            raise RunError(f"The zip has {len(self.members):,} files, and at most {_MOST_FILES:,} are read.")
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def unpack(self, member: zipfile.ZipInfo, path: Path) -> None:
+        """Write a member's content into a new file. Raises RunError, and OSError where it cannot be written."""
+        with path.open("xb") as file:
+            self._read(member, file.write)
+
+    def json(self, member: zipfile.ZipInfo) -> dict[str, Any]:
+        """The object in a small member."""
+        pieces: list[bytes] = []
+        if member.file_size > _MOST_JSON:
+            raise RunError(f"The file {_base(member)} in the zip is too large.")
+        self._read(member, pieces.append)
+        try:
+            data = parse_json(b"".join(pieces))
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise RunError(f"The file {_base(member)} in the zip is damaged: it ends too early or is not JSON.")
+        return data
+
+    def _read(self, member: zipfile.ZipInfo, take: Callable[[bytes], object]) -> None:
+        """Hand a member's content on, piece by piece; what it declares about its own size is not believed."""
+        if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
+            raise RunError(f"The file {_base(member)} in the zip is a link or a folder, so it is not read.")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise RunError(f"The file {_base(member)} in the zip is packed in a way that is not read here.")
+        try:
+            with self._zip.open(member) as file:
+                while piece := file.read(_PIECE):
+                    self._left -= len(piece)
+                    if self._left < 0:
+                        raise RunError("The zip unpacks to far more than it is large, so it is not read.")
+                    take(piece)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+            raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
+
+    def files_of_run(self) -> dict[str, zipfile.ZipInfo]:
+        """The members that belong to a run folder, by their names in it; empty where the zip holds no run."""
+        records = [member for member in self.members if _base(member) == "run.json"]
+        if not records:
+            return {}
+        top = min((PurePosixPath(member.filename).parent for member in records), key=lambda parent: len(parent.parts))
+        names = {member: _relative(member, top) for member in self.members}
+        return {name: member for member, name in names.items() if name and TRAVELLING.fullmatch(name)}
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a file is a zip with a run in it."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with Archive(path) as archive:
+        return bool(archive.files_of_run())
+
+
+def import_run(home: Path, path: Path, name: str | None = None) -> RunFolder:
+    """Make a new run of the zip of one, with its weights, curves, samples and checkpoints.
+
+    One that was still training is stopped here, with what it had saved.
+
+    Args:
+        name: a label; the run's own if left out.
+
+    Raises:
+        ExplorerError: the zip is damaged, holds no run, or something that no run has; nothing is left behind.
+    """
+    with Archive(path) as archive:
+        files = archive.files_of_run()
+        if not files:
+            raise RunError("The zip holds no run: there is no run.json in it.")
+        record = _record(archive.json(files.pop("run.json")))
+        status = _status(archive.json(files.pop("status.json"))) if "status.json" in files else Status(state="stopped")
+
+        def fill(run: RunFolder) -> None:
+            for name, member in files.items():
+                target = run.path / name
+                if name.endswith(".jsonl"):
+                    archive.unpack(member, target.with_suffix(".raw"))
+                    _copy_rows(target.with_suffix(".raw"), target)
+                else:
+                    archive.unpack(member, target)
+            run.update_record(**record.model_dump(include=_TAKEN_ALONG))
+            run.write_status(status)
+            _check(run)
+
+        return RunFolder.create(
+            home, record.config, name or record.name, parent=record.parent, parent_step=record.parent_step, fill=fill
+        )
+
+
+_TAKEN_ALONG = {"created", "origin", "corpus_hash", "versions", "hardware", "machine", "threads", "precision"}
+
+
+def _record(data: dict[str, Any]) -> RunRecord:
+    if not isinstance(data.get("config"), dict):
+        raise RunError("The file run.json in the zip is damaged: config is missing or wrong.")
+    try:
+        config = RunConfig.parse(data["config"])
+        record = RunRecord.model_validate({**data, "config": config})
+        datetime.fromisoformat(record.created)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunError(f"The file run.json in the zip is damaged: {field} is missing or wrong.") from None
+    except ValueError:
+        raise RunError("The file run.json in the zip is damaged: created is not a date.") from None
+    sound = {
+        "parent": record.parent if record.parent and RUN_ID.fullmatch(record.parent) else None,
+        "parent_step": record.parent_step if _is_step(record.parent_step) else None,
+        "threads": record.threads if record.threads and 0 < record.threads <= _MOST_THREADS else None,
+        "precision": record.precision if record.precision in ("float32", "bfloat16") else None,
+    }
+    return record.model_copy(update=sound)
+
+
+def _status(data: dict[str, Any]) -> Status:
+    """How the run fares here: ended, whatever it did where it was packed."""
+    try:
+        told = Status.model_validate(data)
+    except ValidationError:
+        raise RunError("The file status.json in the zip is damaged.") from None
+    if not _is_step(told.step) or not _is_step(told.steps):
+        raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
+    numbers = {name: getattr(told, name) for name in ("seconds", "tokens_per_second", "train_loss", "val_loss")}
+    sound = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
+    going_on = "This is a copy, packed while the run was still training."
+    return Status(
+        state=told.state if told.ended else "stopped",
+        reason=told.reason[:1000] if told.ended else going_on,
+        problem=told.problem if told.ended else "",
+        step=told.step,
+        steps=told.steps,
+        **sound,
+    )
+
+
+def _copy_rows(raw: Path, target: Path) -> None:
+    """Copy the rows that a run could have written, and remove the file that they came in."""
+    with raw.open("rb") as source, target.open("wb") as file:
+        for line in source:
+            row = parse_row(line)
+            if row is not None and _is_sound(row, target.stem):
+                file.write(json.dumps(row).encode() + b"\n")
+    raw.unlink()
+
+
+def _is_sound(row: dict[str, Any], kind: str) -> bool:
+    if not _is_step(row.get("step")):
+        return False
+    if kind == "metrics":
+        return all(value is None or _is_number(value) for value in row.values())
+    if kind == "samples":
+        return isinstance(row.get("text"), str)
+    return isinstance(row.get("kind"), str) and all(value is None or _is_plain(value) for value in row.values())
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEPS
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | bool) or _is_number(value)
+
+
+def _check(run: RunFolder) -> None:
+    """Raises ExplorerError where the run cannot be opened; pictures that do not fit the model are left out."""
+    run.config_now()
+    baselines, probe = run.read_baselines(), run.read_probe()
+    if baselines is not None and not all(map(_is_number, baselines.values())):
+        run.baselines_path.unlink()
+    if run.has_weights:
+        vocab_size = load_model(run).tokenizer.vocab_size
+        fits = probe is not None and probe.embedding.ndim == 2 and len(probe.embedding) == vocab_size
+        if not fits or probe.attention.ndim != 4 or probe.attention.shape[2:] != (len(probe.tokens),) * 2:
+            run.probe_path.unlink(missing_ok=True)
+
+
+def _base(member: zipfile.ZipInfo) -> str:
+    return PurePosixPath(member.filename).name[:80]
+
+
+def _relative(member: zipfile.ZipInfo, top: PurePosixPath) -> str:
+    path = PurePosixPath(member.filename)
+    return str(path.relative_to(top)) if path.is_relative_to(top) else ""
