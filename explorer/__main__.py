@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from core.errors import ExplorerError
+from core.terminal import prepare_output, tell
 
 # Before numpy and torch are loaded. The server does small sums beside training: a pool of threads that spin for each
 # of them costs 40 times their own time (a map of 65 letters: 53 ms instead of 1.3 on two busy cores).
@@ -17,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the workers, see core/__ma
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until Ctrl-C. Returns 0, or 2 with one sentence on stderr if it cannot begin."""
+    prepare_output()
     options = _parser().parse_args(arguments)
     if options.home:
         os.environ["GPT_EXPLORER_HOME"] = options.home
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         serve(sites, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
     except ExplorerError as error:
-        print(error, file=sys.stderr)
+        tell(str(error), sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")

@@ -22,7 +22,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.words",
     },
     {"core.text", "core.model"},
-    {"core.training", "core.generation", "core.inspection"},
+    {"core.training", "core.generation", "core.inspection", "core.terminal"},
     {"core.lessons"},
     {"core.interop"},
     {"core.runs"},

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from core.commands import estimate, exchange, generate, lists, train, turn, work
 from core.errors import ExplorerError
+from core.terminal import prepare_output, tell
 
 _COMMANDS = (train, turn, estimate, generate, lists, exchange, work)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
+    prepare_output()
     parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
     names = "{train,resume,turn,estimate,generate,runs,corpora,presets,import,export,notebooks}"
     commands = parser.add_subparsers(required=True, metavar=names)
@@ -23,9 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_to(commands)
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()  # here, so that what it raises is told below
+        return code
     except ExplorerError as error:
-        print(error, file=sys.stderr)
+        tell(str(error), sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core.commands.find import find_run
 from core.home import home
+from core.terminal import tell
 
 _MODELS = ("huggingface", "nanogpt")
 _DOCUMENTS = ("script", "notebook", "report")
@@ -45,7 +46,7 @@ def bring_in(options: argparse.Namespace) -> int:
     if not source.exists() and HUB_NAME.fullmatch(options.source):
         source, name = download(options.source, home()), name or options.source
     run = import_model(home(), source.absolute(), options.corpus, name)
-    print(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
+    tell(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
     return 0
 
 
@@ -58,7 +59,7 @@ def send_out(options: argparse.Namespace) -> int:
         write_document(run, options.kind, options.out.absolute(), home())
     else:
         (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
-    print(f"{run.name} is written to {options.out}.")
+    tell(f"{run.name} is written to {options.out}.")
     return 0
 
 
@@ -66,5 +67,5 @@ def write_lessons(options: argparse.Namespace) -> int:
     from core.interop.lessons import write_notebooks
 
     for path in write_notebooks(options.out.absolute()):
-        print(f"{path.name} is written to {options.out}.")
+        tell(f"{path.name} is written to {options.out}.")
     return 0

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     from core.generation import generate, text_of
     from core.runs.models import load_model
-    from core.text.display import read_newlines
+    from core.text.display import printable, read_newlines
     from core.text.tokenizer import opening_ids
 
     model, tokenizer, _ = load_model(find_run(options.wanted, home()))
@@ -49,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
         if number:
             sys.stdout.write("---------------\n")
         how = settings.replace({"seed": (settings.seed + number) % 2**31})
-        sys.stdout.write(opening)
+        sys.stdout.write(printable(opening))
         for text in text_of(generate(model, ids, how, alternatives=0, spread=True), tokenizer, stop):
-            sys.stdout.write(text)
+            sys.stdout.write(printable(text))
             sys.stdout.flush()
         sys.stdout.write("\n")
     return 0

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from core.home import home
 from core.presets import PRESETS
+from core.text.display import printable
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -26,7 +27,9 @@ def runs(_: argparse.Namespace) -> int:
     for folder in list_runs(home()):
         status = folder.status()
         loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
-        table.add_row(Text(folder.name), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id)
+        table.add_row(
+            Text(printable(folder.name)), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id
+        )
     return _show(table, "There are no runs yet. Start one: python -m core train")
 
 
@@ -36,8 +39,8 @@ def corpora(_: argparse.Namespace) -> int:
     table = _table("name", "title", "characters", "language", "licence", "begins")
     for corpus in catalogue(home()):
         size = f"{corpus.characters:,}" if corpus.characters else "?"
-        begins = Text(preview(corpus, home()) or "(downloaded when first used)" * corpus.download)
-        table.add_row(corpus.name, Text(corpus.title), size, corpus.language, corpus.licence, begins)
+        begins = Text(printable(preview(corpus, home())) or "(downloaded when first used)" * corpus.download)
+        table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.licence, begins)
     return _show(table)
 
 

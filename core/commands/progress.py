@@ -1,5 +1,6 @@
 """Progress on a terminal as a bar; into a pipe or a file as a line for every measurement."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from core.runs.folder import RunFolder
 from core.runs.records import Status
+from core.terminal import Undisturbed
+from core.text.display import printable
 
 
 class Show(Protocol):
@@ -23,8 +26,8 @@ class Show(Protocol):
 @contextmanager
 def progress(folder: RunFolder) -> Iterator[Show]:
     """Shows a run on standard output while it trains."""
-    console = Console(highlight=False)
-    console.print(f"Training {escape(folder.name)} ({folder.id})", soft_wrap=True)
+    console = Console(file=Undisturbed(sys.stdout), highlight=False)
+    console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -65,7 +68,7 @@ class _Bar:
         self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
 
     def note(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, soft_wrap=True)
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
 class _Lines:
@@ -79,4 +82,4 @@ class _Lines:
             self.note(describe(status))
 
     def note(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, soft_wrap=True)
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)

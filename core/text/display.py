@@ -8,12 +8,25 @@ KINDS = ("vowel", "consonant", "capital", "digit", "punctuation", "space", "othe
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
 _PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are a part of a character
+CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}
+"""Unicode's picture of each control character of ASCII."""
+
+_JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
 
 
 def visible(token: str) -> str:
     """The token with every character that cannot be seen replaced by a sign or its code point; "" stays ""."""
     return "".join(_visible_character(character) for character in token)
+
+
+def printable(text: str) -> str:
+    """Return a text as a terminal may be given it: control characters, which it would obey, become signs (␛).
+
+    Newlines and tabs stay. Other characters without a picture, such as marks that reverse the direction of writing, are
+    spelled by their code point.
+    """
+    return "".join(character if character in "\n\t" else _printable_character(character) for character in text)
 
 
 def kind_of(token: str) -> str:
@@ -52,6 +65,14 @@ def _visible_character(character: str) -> str:
 def read_newlines(typed: str) -> str:
     r"""Read `\n` in a line that was typed as a newline, and `\\n` as the two characters `\n`."""
     return re.sub(r"(\\?)\\n", lambda found: r"\n" if found[1] else "\n", typed)
+
+
+def _printable_character(character: str) -> str:
+    if character in CONTROL_SIGNS:
+        return CONTROL_SIGNS[character]
+    if character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    return f"<U+{ord(character):04X}>"
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,62 @@
+"""What the shell prints: shown on every terminal, never obeyed by one, and never in the way of what prints it."""
+
+import codecs
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TextIO
+
+from core.text.display import CONTROL_SIGNS, printable
+
+_SPELLED = {"·": "-", "…": "...", "–": "-", "—": "-", "→": "->"} | {
+    sign: f"^{chr(ord(control) ^ 64)}" for control, sign in CONTROL_SIGNS.items()
+}
+
+
+def prepare_output() -> None:
+    """Let standard output and error spell in ASCII what their encoding lacks (`PYTHONIOENCODING=ascii`, ISO-8859-2)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="spell")
+
+
+def tell(text: str, file: TextIO | None = None) -> None:
+    """Print a line that may quote a user: a name, a path, a text."""
+    print(printable(text), file=file)
+
+
+class Undisturbed:
+    """A stream for what must go on without it: a terminal may be closed meanwhile, a disk full, a reader gone."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, do: Callable[..., object], *arguments: str) -> None:
+        try:
+            do(*arguments)
+        except (ValueError, RuntimeError):  # closed; or a signal handler writes while something is being written
+            pass
+        except OSError:  # from here on, what is written, and what waits to be, goes nowhere
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_SPELLED.get(character, "?") for character in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("spell", _spell)

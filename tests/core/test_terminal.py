@@ -1,0 +1,80 @@
+"""What the shell prints is shown by every terminal, obeyed by none, and hurts no training."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.commands import main
+from core.runs.folder import list_runs
+from core.runs.paths import RunPaths
+from core.terminal import Undisturbed
+from core.text.display import printable
+from core.text.own_text import save_text
+from tests.core.test_command_line import SMALL, home, text_file  # noqa: F401 - fixtures
+
+TRAIN = ["train", "--steps", "2", *SMALL, "--set", "train.eval_interval=1"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-2", "utf-8"])
+def test_a_terminal_that_lacks_our_signs_does_not_end_a_run(home, text_file, monkeypatch, encoding):  # noqa: F811
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    assert main([*TRAIN, "--text", str(text_file), "--name", "naïve 日本"]) == 0
+    said = written.getvalue().decode(encoding)
+    assert f"step 2 of 2 {'·' if encoding == 'utf-8' else '-'} training" in said
+    assert main(["runs"]) == main(["corpora"]) == main(["presets"]) == 0
+    assert list_runs(home)[0].status().state == "finished"
+
+
+def full_disk() -> io.TextIOWrapper:
+    return Path("/dev/full").open("w", buffering=1)
+
+
+def gone_reader() -> io.TextIOWrapper:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w", buffering=1)
+
+
+@pytest.mark.parametrize("output", [full_disk, gone_reader])
+def test_an_output_that_cannot_be_written_does_not_end_a_run(home, text_file, monkeypatch, output):  # noqa: F811
+    with output() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main([*TRAIN, "--text", str(text_file)]) == 0
+    assert list_runs(home)[0].status().state == "finished"
+
+
+def test_a_closed_output_is_no_trouble_either():
+    stream = Undisturbed(io.StringIO())
+    stream.write("once")
+    assert stream.getvalue() == "once"
+    stream.close()
+    stream.write("again")
+    stream.flush()
+
+
+def test_what_a_terminal_would_obey_becomes_signs(home, tmp_path, capsys):  # noqa: F811
+    red = "\x1b[31mred\x07 \x9b0m\u202e\r\x7f"
+    (tmp_path / "ansi.txt").write_bytes(f"{red}\n\ttab\n".encode() * 60)
+    assert main([*TRAIN, "--text", str(tmp_path / "ansi.txt")]) == 0
+    assert main(["generate", "latest", "--prompt", "[31m", "--tokens", "300", "--temperature", "2"]) == 0
+    (run,) = list_runs(home)
+    path = RunPaths.record_path.fget(run)
+    path.write_text(path.read_text().replace(run.name, r"\u001b[31mname"))  # by hand: our own names have none
+    save_text(red * 60, "own", home)
+    assert main(["runs"]) == main(["corpora"]) == 0
+    assert main(["train", "--corpus", red]) == main(["generate", red]) == 2
+    assert main(["export", "latest", "script", str(tmp_path / red)]) == 0
+    out, err = capsys.readouterr()
+    for said in (out, err):
+        assert not set(said) & set("\x1b\x07\x9b\u202e\r\x7f")
+    assert "␛" in out and "␛[31mname" in out and "\n" in out and "\t" in out
+
+
+def test_signs_stand_for_controls_and_everything_else_stays():
+    assert printable("a\tb\n") == "a\tb\n"
+    assert printable("\x1b[2J\x00\x7f\x85\u2028\ud800") == "␛[2J␀␡<U+0085><U+2028><U+D800>"
+    assert printable("é👩\u200d🔬שלום かな") == "é👩\u200d🔬שלום かな"
