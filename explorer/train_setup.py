@@ -193,11 +193,11 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
         with st.spinner(say("Reading the text ...")):
-            load_corpus(config.data.corpus, service.home())
+            text = load_corpus(config.data.corpus, service.home())
         known = _tokens_known(config, parent.folder if parent else None)
         hardware = service.hardware(config.train.device)
         choice = service.run_precision(config)
-        check_fits(_draw_estimate(config, known).memory_bytes, hardware, memory_in_turn(hardware))
+        check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_in_turn(hardware))
         numbers = say(choice.why, precision=choice.precision, times=choice.times)
         st.caption(say("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
     except ExplorerError as error:
@@ -215,11 +215,11 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     )
 
 
-def _draw_estimate(config: RunConfig, vocab_size: int) -> Estimate:
+def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
     """What it will take, as reckoned; and as tried out, as soon as that is known."""
     correction, under_way = tried(config, vocab_size)
     reckoned = service.run_speed(config), service.run_precision(config).precision
-    figures = estimate(config, vocab_size, *reckoned, correction or Correction())
+    figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
         say("**{count}** parameters", count=f"{figures.parameters:,}"),

@@ -65,6 +65,7 @@ def begin(options: argparse.Namespace) -> int:
     """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
     from core.runs.checks import check_startable, new_run
     from core.runs.forks import fork
+    from core.text.corpora import load_corpus
     from core.text.own_text import read_text, save_text
 
     parent, step, config = _origin(options)
@@ -76,7 +77,8 @@ def begin(options: argparse.Namespace) -> int:
         changes["data.corpus"] = options.corpus
     config = config.replace(changes)
     text = read_text(_read(options.text)) if options.text else None
-    _check_fits(config, check_startable(home(), config, parent, text))
+    vocab_size = check_startable(home(), config, parent, text)
+    _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, home())))
     if text:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
     inside = options.out and options.out.absolute()
@@ -209,12 +211,16 @@ def _stopping_politely(request, note) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_fits(config: RunConfig, vocab_size: int) -> None:
-    """Refuse what needs more memory than there is, as the page does."""
+def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
+    """Refuse what needs more memory than there is, as the page does: in the precision that the run will compute in."""
+    from core.runs.capacity import threads, threads_for
+    from core.runs.machine import run_precision
     from core.training.estimate import check_fits, memory_needed
     from core.training.hardware import find_hardware
 
-    check_fits(memory_needed(config, vocab_size), find_hardware(config.train.device))
+    hardware = find_hardware(config.train.device)
+    precision = run_precision(config, hardware, threads_for(config, threads()), home()).precision
+    check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
 
 
 def _read(file: Path) -> bytes:

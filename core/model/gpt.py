@@ -185,7 +185,12 @@ class GPT(nn.Module):
         One is added to every count (Laplace's rule), so that no pair is impossible.
         """
         V = self.vocab_size
-        pairs = torch.bincount(ids[:-1].long() * V + ids[1:].long(), minlength=V * V).view(V, V) + 1.0
+        counts = torch.zeros(V * V, dtype=torch.int64)
+        for piece in ids.split(1 << 20):  # a long text would take many times its own size at once
+            counts += torch.bincount(piece[:-1].long() * V + piece[1:].long(), minlength=V * V)
+        for end in range(1 << 20, len(ids), 1 << 20):  # the pairs between two pieces
+            counts[ids[end - 1].long() * V + ids[end].long()] += 1
+        pairs = counts.view(V, V) + 1.0
         self.bigram.weight.copy_((pairs / pairs.sum(dim=1, keepdim=True)).log())
 
     def forward(

@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike
 
 from core.errors import TextError
 
+_PIECE = 1 << 20  # tokens that are counted together
+_TABLE = 1 << 22  # different sequences that are counted in a table; more are sorted
+
 
 @dataclass(frozen=True)
 class Baselines:
@@ -46,7 +49,7 @@ def count_baselines(
     Raises:
         TextError: fewer than three tokens to measure on, or none to count.
     """
-    train, val = _as_ids(train_ids), _as_ids(val_ids)
+    train, val = np.asarray(train_ids), _as_ids(val_ids)
     if len(train) < 3 or len(val) < 3:
         raise TextError(
             f"Counting triples needs at least 3 tokens in each part of the text; they have {len(train)} and {len(val)}."
@@ -92,13 +95,36 @@ def _interpolate(
     shorter: np.ndarray,
 ) -> np.ndarray:
     """P(token | history) for each pair, given the same with the shorter history."""
-    train_histories = _history(train, order, vocab_size)
-    pairs, pair_counts = np.unique(train_histories * vocab_size + train[order - 1 :], return_counts=True)
+    pairs, pair_counts = _count_sequences(train, order, vocab_size)
     seen, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
     totals = np.add.reduceat(pair_counts, first)
     n_pair = _look_up(pairs, pair_counts, histories * vocab_size + tokens)
     n, u = _look_up(seen, totals, histories), _look_up(seen, variety, histories)
     return np.where(n > 0, (n_pair + u * shorter) / np.maximum(n + u, 1), shorter)
+
+
+def _count_sequences(ids: np.ndarray, order: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return every sequence of `order` tokens as one number, sorted, and how often it occurs.
+
+    The text is counted a piece at a time: a long one would take many times its own size at once.
+    """
+    different = vocab_size**order
+    table = np.zeros(different if different <= _TABLE else 0, dtype=np.int64)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for start in range(0, len(ids) - order + 1, _PIECE):
+        piece = _as_ids(ids[start : start + _PIECE + order - 1])
+        sequences = _history(piece, order, vocab_size) * vocab_size + piece[order - 1 :]
+        if len(table):
+            table += np.bincount(sequences, minlength=different)
+        else:
+            found.append(np.unique(sequences, return_counts=True))
+    if len(table):
+        seen = np.flatnonzero(table)
+        return seen, table[seen]
+    if len(found) == 1:
+        return found[0]
+    seen, place = np.unique(np.concatenate([numbers for numbers, _ in found]), return_inverse=True)
+    return seen, np.bincount(place, np.concatenate([counts for _, counts in found])).astype(np.int64)
 
 
 def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:

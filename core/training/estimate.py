@@ -8,6 +8,7 @@ from core.errors import OutOfMemoryEstimate
 from core.generation import first_seen
 from core.generation_config import GenerationConfig
 from core.settings import Config
+from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, free_memory
 from core.training.speed import MachineSpeed, step_seconds
 from core.training.work import work_per_token
@@ -15,8 +16,8 @@ from core.words import memory_in_words
 
 FLOAT_BYTES = 4
 _MUON_ROOM = 5  # times its matrices: looking ahead, put together by shape, and turned into a step
-WORKER_BYTES = 480 * 2**20  # Python with torch loaded, and room for the text
-_MEASURED_TOKENS = 2048  # at once, as the trainer does; more where a batch is larger
+WORKER_BYTES = 350 * 2**20  # Python with torch loaded
+_TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
 # Seconds beside training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
 # opening, the first touch of memory and the loop are assumed, not measured each by itself.
 _ROW_SECONDS = 0.0004  # of the curve, with the status beside it
@@ -37,7 +38,7 @@ class Estimate:
 
     Attributes:
         parameters: exact.
-        memory_bytes: held by the tensors of training at its fullest moment.
+        memory_bytes: see `memory_needed`.
         seconds: from the first loss to the end, with measurements, sampled texts and all that is written down.
         flops_per_token: of one training step, forward and backward.
     """
@@ -62,13 +63,14 @@ def estimate(
     speed: MachineSpeed,
     precision: str,
     correction: Correction = Correction(),  # noqa: B008 - frozen
+    text_length: int = 0,
 ) -> Estimate:
     """Count the parameters and estimate memory and time, without building the model.
 
     Time: what `speed` has measured of this machine, applied to these settings, times what a trial of them has shown.
     """
     work, train = work_per_token(config.model, vocab_size, precision), config.train
-    memory = memory_needed(config, vocab_size, precision)
+    memory = memory_needed(config, vocab_size, precision, text_length)
     step = step_seconds(config, vocab_size, speed, precision) * correction.step
     measurements, texts = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
@@ -82,11 +84,15 @@ def estimate(
     return Estimate(work.parameters, memory, seconds * _looking(config, speed), work.flops)
 
 
-def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32") -> int:
-    """Bytes held by the tensors of training at its fullest moment.
+def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
+    """Bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
 
     Weights, gradients and AdamW's two averages (Muon keeps one), plus what the backward pass needs of one batch or,
-    once that is gone, Muon's update in the making, plus the windows that are measured on.
+    once that is gone, Muon's update in the making, plus what evaluation takes: its windows, and its logits with their
+    logarithms, since freed memory is kept and blocks of another size seldom fit into it. Plus the text.
+
+    Args:
+        text_length: characters in the text.
     """
     work = work_per_token(config.model, vocab_size, precision)
     train, block_size = config.train, config.model.block_size
@@ -96,7 +102,8 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     muon = work.muon_numbers if train.optimizer == "muon" else 0
     floats = 4 * work.parameters - muon + max(batch, _MUON_ROOM * muon)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
-    return int(FLOAT_BYTES * floats + windows)
+    evaluated = min(windows_at_once(config, vocab_size), train.eval_windows) * block_size * vocab_size
+    return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + _TEXT_BYTES * text_length)
 
 
 def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -> None:
@@ -123,8 +130,7 @@ def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -
 def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """The losses on both splits, once: forward passes only, a third of a step's work each, without its update."""
     train, block_size = config.train, config.model.block_size
-    at_once = max(train.batch_size, _MEASURED_TOKENS // block_size)
-    passes = 2 * -(-train.eval_windows // at_once)
+    passes = 2 * -(-train.eval_windows // windows_at_once(config, vocab_size))
     per_token = _forward_seconds(config, vocab_size, speed, precision)
     return passes * _call_seconds(config, speed, precision) + 2 * train.eval_windows * block_size * per_token
 

@@ -8,6 +8,18 @@ from core.model import GPT, Bigram, evaluating
 from core.text.batches import predicted_positions
 from core.text.ngrams import Baselines, count_baselines
 
+_TOKENS_AT_ONCE = 2048  # larger batches run faster, but who trains with small ones may have little memory
+_LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
+
+
+def windows_at_once(config: RunConfig, vocab_size: int) -> int:
+    """Return how many windows an evaluation reads together: no fewer than a batch, and few for a large vocabulary.
+
+    So evaluating never needs more memory than a training step, but for `_LOGITS_AT_ONCE`.
+    """
+    tokens = min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // vocab_size)
+    return max(config.train.batch_size, tokens // config.model.block_size)
+
 
 @torch.no_grad()
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
@@ -20,12 +32,15 @@ def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
     """
     if not len(windows):
         raise ValueError("a mean over no windows at all does not exist")
+    parts = windows.split(batch_size)
+    # One transfer for all of them: asking a GPU for each number by itself would make it wait every time. A small tensor
+    # left behind by each part would lie between the large ones that are freed, and the memory would grow by every part.
+    losses = torch.empty(len(parts), device=windows.device)
     with evaluating(model):
-        losses = [model(part[:, :-1], part[:, 1:])[1] for part in windows.split(batch_size)]
-    sizes = [len(part) for part in windows.split(batch_size)]
-    # One transfer for all of them: asking a GPU for each number by itself would make it wait every time.
-    values = torch.stack(losses).tolist()
-    return sum(value * size for value, size in zip(values, sizes, strict=True)) / len(windows)
+        for place, part in enumerate(parts):
+            losses[place] = model(part[:, :-1], part[:, 1:])[1]
+    weighted = (loss * len(part) for loss, part in zip(losses.tolist(), parts, strict=True))
+    return sum(weighted) / len(windows)
 
 
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:

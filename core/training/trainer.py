@@ -16,14 +16,10 @@ from core.errors import NotFiniteError, TextError, TrainingError
 from core.knobs import turned
 from core.model import build_model, evaluating, set_dropout
 from core.text.batches import fixed_windows, random_batch
-from core.training.evaluation import mean_loss
+from core.training.evaluation import mean_loss, windows_at_once
 from core.training.finite import all_finite
 from core.training.optimizer import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
-
-_MEASURED_TOKENS = (
-    2048  # at once: larger batches run faster, but those who train with small ones may have little memory
-)
 
 _ADVICE = "A lower learning rate, a longer warm-up or gradient clipping usually helps."
 
@@ -178,7 +174,7 @@ class Trainer:
     def evaluate(self) -> EvaluationEvent:
         """Mean loss over the fixed windows of both splits; changes nothing that training depends on."""
         start = perf_counter()
-        batch_size = max(self.config.train.batch_size, _MEASURED_TOKENS // self.model.block_size)
+        batch_size = windows_at_once(self.config, self.vocab_size)
         with self._mixed_precision():
             train_loss, val_loss = (
                 mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor, from_numpy, int32
+import numpy as np
+from torch import Tensor, from_numpy
 
 from core.errors import TextError
 from core.runs.records import RunRecord
@@ -82,5 +83,5 @@ def _read(record: RunRecord, tokenizer: Tokenizer) -> Material:
                 name=repr(data.corpus),
             )
         )
-    ids = from_numpy(tokenizer.encode_array(text)).to(int32)
+    ids = from_numpy(tokenizer.encode_array(text, np.int32))
     return Material(*split_ids(ids, data.val_fraction))

@@ -62,10 +62,7 @@ def _row(home: Path, name: str, steps: int) -> dict[str, Any]:
     reckoned = estimate(config, vocabulary, speed, precision)
     expected = estimate(config, vocabulary, speed, precision, correction)
     folder = RunFolder.create(home, config)
-    peak = _process(home, ["worker", folder.id])
-    status = folder.status()
-    if status.state != "finished":
-        raise RuntimeError(f"{name} ended as {status.state}: {status.reason}")
+    peak, status = worker_peak(home, folder), folder.status()
     needed = expected.memory_bytes + WORKER_BYTES
     return {
         "preset": name,
@@ -79,6 +76,15 @@ def _row(home: Path, name: str, steps: int) -> dict[str, Any]:
         "MB taken": round(peak / 2**20),
         "memory": _off(needed, peak),
     }
+
+
+def worker_peak(home: Path, folder: RunFolder) -> int:
+    """Train a run in a worker of its own, and return the most memory that it held, in bytes."""
+    peak = _process(home, ["worker", folder.id])
+    status = folder.status()
+    if status.state != "finished":
+        raise RuntimeError(f"{folder.name} ended as {status.state}: {status.reason}")
+    return peak
 
 
 def _off(told: float, taken: float) -> str:

@@ -9,6 +9,7 @@ from core.errors import OutOfMemoryEstimate
 from core.model import GPT, Bigram, build_model, parameter_count
 from core.presets import PRESETS, preset
 from core.training.estimate import check_fits, estimate, memory_needed
+from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, memory_in_turn
 from core.training.optimizer import build_optimizer
 from core.training.speed import MachineSpeed, Prices
@@ -98,6 +99,19 @@ def test_more_of_anything_costs_more(name, path):
     assert large.seconds > small.seconds
     assert large.memory_bytes > small.memory_bytes or path == "train.steps"
     assert large.parameters >= small.parameters
+
+
+def test_memory_counts_the_logits_of_evaluation_and_the_text():
+    config = preset("gpt-quick").replace({"train.batch_size": 2})
+    few, many = (memory_needed(config, size) for size in (100, 50_000))
+    work = [work_per_token(config.model, size) for size in (100, 50_000)]
+    training = 4 * 4 * (work[1].parameters - work[0].parameters)
+    batch = 4 * 2 * 32 * sum(sign * (w.numbers_kept + w.numbers_passing) for sign, w in zip((-1, 1), work, strict=True))
+    # 64 windows of 32 tokens together with 100 characters; with 50,000 as few as keep the logits below 32 MB.
+    logits = 4 * 2 * 32 * (windows_at_once(config, 50_000) * 50_000 - 64 * 100)
+    assert windows_at_once(config, 100) == 64 and windows_at_once(config, 50_000) * 32 * 50_000 <= 2**23
+    assert many - few == pytest.approx(training + batch + logits, rel=1e-6)
+    assert memory_needed(config, 100, text_length=20_000_000) - few == 120_000_000
 
 
 def test_muon_costs_time_and_keeps_one_average_less():

@@ -16,6 +16,34 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+EVALUATING = """
+import resource
+import torch
+from core.config import ModelConfig, RunConfig, TrainConfig
+from core.training.memory import keep_freed_memory
+from core.training.trainer import Trainer
+keep_freed_memory()
+config = RunConfig(
+    model=ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=64),
+    train=TrainConfig(batch_size=1, eval_windows=64, device="cpu", precision="float32"),
+)
+ids = torch.arange(20_000) % 50_000
+trainer = Trainer(config, ids, ids, 50_000)
+for _ in range(2):
+    trainer.train_step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in range(2):
+    trainer.evaluate()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_evaluating_many_windows_takes_no_more_memory_than_a_few():
+    grown = subprocess.run([sys.executable, "-c", EVALUATING], capture_output=True, check=True).stdout
+    kilobytes = int(grown) / (1 if sys.platform.startswith("linux") else 1024)
+    assert kilobytes < 4 * 2 * 64 * 50_000 * 4 / 1024  # the logits of two windows at once, and three copies
+
+
 def test_a_tensor_of_the_same_size_needs_no_new_pages():
     kept, given_back = (
         int(subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, check=True).stdout)

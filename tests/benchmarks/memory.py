@@ -1,0 +1,66 @@
+"""Memory told before a run starts against the peak of the real worker: six shapes, and a text of 20 MB."""
+
+import tempfile
+from pathlib import Path
+
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from core.runs.folder import RunFolder
+from core.text.corpora import load_corpus
+from core.text.own_text import MAX_BYTES, save_text
+from core.text.tokenizer import CharTokenizer
+from core.training.estimate import WORKER_BYTES, memory_needed
+from tests.benchmarks.estimates import worker_peak
+from tests.benchmarks.report import report
+
+NEAR = 0.15
+# Tokens known, batch, context, layers.
+SHAPES = (
+    (65, 1, 64, 4),
+    (65, 12, 1024, 4),
+    (2000, 1, 64, 4),
+    (2000, 12, 256, 4),
+    (50_257, 1, 64, 4),
+    (50_257, 12, 64, 4),
+)
+
+
+def measure() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for name in ("runs", "texts", "downloads"):
+            (home / name).mkdir()
+        text = load_corpus("shakespeare", home)
+        few = save_text(text[:200_000], "Short", home).name
+        much = save_text((text * 5)[: MAX_BYTES - 1], "Long", home).name
+        rows = [_row(home, few, text, *shape) for shape in SHAPES]
+        report("Memory", [*rows, _row(home, much, text, 65, 12, 64, 4)])
+
+
+def _row(home: Path, corpus: str, text: str, vocab_size: int, batch_size: int, block_size: int, layers: int) -> dict:
+    config = RunConfig(
+        model=ModelConfig(n_layer=layers, n_head=4, n_embd=64, block_size=block_size),
+        data=DataConfig(corpus=corpus),
+        train=TrainConfig(
+            steps=20, batch_size=batch_size, eval_interval=10, eval_windows=64, sample_interval=10, sample_length=40,
+            checkpoint_interval=10, snapshots=2, device="cpu", precision="float32",
+        ),
+    )  # fmt: skip
+    known = set(text)
+    spare = map(chr, range(0x20000, 0x20000 + max(0, vocab_size - len(known))))  # never met in the text
+    tokenizer = CharTokenizer(sorted({*known, *spare}))
+
+    def fill(folder: RunFolder) -> None:
+        tokenizer.save(folder.tokenizer_path)
+
+    peak = worker_peak(home, RunFolder.create(home, config, fill=fill))
+    told = memory_needed(config, tokenizer.vocab_size, "float32", len(load_corpus(corpus, home))) + WORKER_BYTES
+    off = told / peak - 1
+    return {
+        "tokens": tokenizer.vocab_size,
+        "batch": batch_size,
+        "context": block_size,
+        "text": corpus,
+        "MB told": round(told / 2**20),
+        "MB taken": round(peak / 2**20),
+        "off": f"{100 * off:+.0f} %" + (" (!)" if abs(off) > NEAR else ""),
+    }
