@@ -8,9 +8,10 @@ from core.lessons.prose import languages, word
 from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
 from explorer.components.fold_sidebar import fold_sidebar
+from explorer.components.to_top import to_top
 from explorer.language import language, say, use_language
 from explorer.news import watch_runs
-from explorer.state import ROOT, query_for, run_beside, run_on_view, view_language
+from explorer.state import ROOT, place_on, query_for, run_beside, run_on_view, view_language
 from explorer.words import model_in_words, state_in_words
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
@@ -45,6 +46,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         if len(languages()) > 1:
             _choose_language()
         fold_sidebar(here.url_path)
+        to_top(place_on(here.url_path))
 
 
 def _choose_language() -> None:

@@ -151,6 +151,12 @@ def query_for(run_id: str | None) -> dict[str, str]:
     return {_RUN: run_id} if run_id else {}
 
 
+def place_on(page: str) -> str:
+    """Which thing a page shows, by its address: a run, the settings of one, or the step of a lesson."""
+    shown = {"train": (_RUN, _FORK), "learn": (_LESSON, _LESSON_STEP)}.get(page, ())
+    return " ".join([page, *(st.query_params.get(name, "") for name in shown)])
+
+
 def open_page(name: str, run_id: str | None = None, config: RunConfig | None = None) -> NoReturn:
     """Go to a page, with a run on view or a draft to start from."""
     st.switch_page(page_file(name), query_params=query_for(run_id) | (address_of(config) if config else {}))

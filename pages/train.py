@@ -1,8 +1,7 @@
 """Train: choose and start a run, then watch it learn."""
 
 from explorer import service
-from explorer.components.to_top import to_top
-from explorer.state import fork_asked, run_on_view, stay_with_begun_run
+from explorer.state import run_on_view, stay_with_begun_run
 from explorer.train_board import draw_board
 from explorer.train_setup import draw_setup
 from explorer.train_still import draw_still_board
@@ -15,4 +14,3 @@ elif service.live_streams():
     draw_board(run_id)
 else:
     draw_still_board(run_id)
-to_top(run_id or f"settings {fork_asked()}")

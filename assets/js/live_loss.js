@@ -1,6 +1,6 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels,
-   6 its parent's validation, which stays as Python sent it. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
+   6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // more cannot be told apart on a screen
@@ -115,7 +115,8 @@ export default function (component) {
       const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
       const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
       const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
-      const stepOf = (row) => (choice.logSteps ? Math.max(1, begins() + row.step) : begins() + row.step);
+      const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
+      const stepOf = (row) => onAxisOf(begins() + row.step);
       const steps = trained.map(stepOf);
       const end = measured.slice(-1);
       const traces = {
@@ -124,6 +125,9 @@ export default function (component) {
         text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
         customdata: [null, trained.map((row) => row.step), measured.map((row) => row.step)],
       };
+      const parent = figure().data.at(-1);
+      traces.x[6] = Array.from(parent.x, onAxisOf);
+      traces.y[6] = Array.from(parent.y);
       const axes = view();
       const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
       const onAxis = (row) => (choice.logSteps ? Math.log10(stepOf(row)) : stepOf(row));
@@ -136,7 +140,7 @@ export default function (component) {
       marks.forEach((filled, index) => {
         for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
       });
-      const filled = [0, 1, 2, 3, 4, 5];
+      const filled = [0, 1, 2, 3, 4, 5, 6];
       for (const name of Object.keys(traces)) traces[name] = filled.map((index) => traces[name][index] ?? null);
       plot.update(chart, traces, axes, filled);
       rest = Math.max(200, 4 * (performance.now() - begun));

@@ -1,9 +1,17 @@
 /* Fewer rows to draw, without the loss of an extreme. */
 
-/* Of every `size` rows those with the lowest and the highest value of each column, and always the last row.
-   `spared(row)` keeps more. Stretches begin at the first row, so a list that grows keeps its picture. */
+/* Of every `size` rows those with the lowest and the highest value of each column, always the last row, and some rows of every
+   doubling of the steps, so that a logarithmic axis has points at its beginning too. `spared(row)` keeps more. Stretches begin
+   at the first row, so a list that grows keeps its picture. */
 function withExtremes(rows, columns, size, spared = () => false) {
+  const EACH = 24; // rows of a doubling
   const kept = new Set();
+  let octave = -1;
+  rows.forEach(({ step }, index) => {
+    const place = Math.floor(EACH * Math.log2(1 + step));
+    if (place > octave) kept.add(index);
+    octave = Math.max(octave, place);
+  });
   for (let begin = 0; begin < rows.length; begin += size) {
     const end = Math.min(begin + size, rows.length);
     for (const column of columns) {

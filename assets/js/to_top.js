@@ -1,5 +1,5 @@
-/* Streamlit keeps the place on a page whose address only changes its parameters: from a run's board to the settings of its fork,
-   and from there to the new run's board, one would land in the middle. */
+/* Streamlit keeps the place on a page whose address only changes its parameters: from the list of lessons to a lesson, or from a
+   run's board to the settings of its fork, one would land in the middle. */
 export default function (component) {
   const { shown } = component.data;
   const before = globalThis.__gptExplorerShown;

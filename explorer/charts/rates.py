@@ -5,6 +5,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
+from core.words import number
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.language import say
@@ -43,5 +44,6 @@ def rates_figure(
     style(figure, palette, height=_HEIGHT)
     figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(showgrid=False, tickformat=",d", nticks=4)
-    figure.update_yaxes(rangemode="tozero", nticks=3, tickformat=".1e", exponentformat="e")
+    highest = max((rate for _, points, _, _ in lines for _, rate in points), default=1.0)
+    figure.update_yaxes(tickvals=[0, highest], ticktext=["0", number(float(f"{highest:.3g}"))])
     return figure

@@ -6,7 +6,7 @@ _to_top = component("to_top", js=["to_top.js"])
 
 
 def to_top(shown: str) -> None:
-    """Put this at the end of a page that may turn into another one without being left.
+    """Put this on every page, because a page may turn into another one without being left.
 
     Args:
         shown: what it shows now; when that changes, the page is scrolled to its top.

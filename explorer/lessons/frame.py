@@ -12,7 +12,6 @@ from core.lessons.prose import load_prose
 from explorer import state
 from explorer.components.lesson_path import PathStep, lesson_path
 from explorer.components.live import get_ready
-from explorer.components.to_top import to_top
 from explorer.lessons.lab import Lab
 from explorer.lessons.links import class_link
 from explorer.lessons.questions import draw_question
@@ -57,7 +56,6 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
     _notes(lab)
     _way_on(lab, names)
     _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
-    to_top(f"{lab.lesson}/{lab.step}")
     get_ready()  # a curve that grows is seen from its first point on
 
 

@@ -83,5 +83,11 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     child = run_on(page, server)
     assert (child.record().parent, child.record().parent_step) == (run.id, stopped_at + 40)
     expect(page.locator(".st-key-parent")).to_contain_text(run.name)
+    page.get_by_text("log steps").click()
+    page.wait_for_function(f"() => {CHART}.layout.xaxis.type === 'log'")
+    parent = page.evaluate(f"(() => {{ const {{x, y}} = {CHART}.data.at(-1); return [[...x], [...y]]; }})()")
+    first, *_, last = run.read_metrics()
+    assert (parent[0][0], parent[1][0]) == (1, first["val_loss"])  # from where it fell, at the left edge
+    assert (parent[0][-1], parent[1][-1]) == (last["step"], last["val_loss"])
     page.go_back()
     expect(page.get_by_text(f"had learned by step {stopped_at + 40:,}")).to_be_visible()

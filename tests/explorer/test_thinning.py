@@ -47,5 +47,15 @@ def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values
         assert {known.min(), known.max()} <= set(values[places])
 
 
+@given(st.integers(3001, 200_000))
+def test_a_logarithmic_axis_keeps_points_all_along(count):
+    loss = 4.2 / np.log10(np.arange(count) + 10)  # it falls fastest at first
+    kept = chosen({"loss": loss, "val_loss": np.full(count, np.nan)}, count, 3000)
+    drawn = np.interp(np.arange(count), kept, loss[kept])
+    assert np.abs(drawn - loss).max() < 0.01
+    for octave in range(3, int(np.log2(count))):
+        assert ((kept >= 2**octave) & (kept < 2 ** (octave + 1))).sum() >= 8
+
+
 def test_evenly_takes_the_ends():
     assert evenly(3, 5) == [0, 1, 2] and evenly(9, 3) == [0, 4, 8] and evenly(9, 1) == []
