@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from zlib import crc32
@@ -125,7 +126,9 @@ def _numbers_line_by_line(block: bytes, columns: Sequence[str]) -> dict[str, np.
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan
+    with suppress(OverflowError):  # a whole number of hundreds of digits
+        return float(value) if isinstance(value, int | float) else np.nan
+    return np.nan
 
 
 def _parse(line: bytes) -> dict | None:
