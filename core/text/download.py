@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import pooch
 import requests
@@ -35,8 +36,8 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float
         ) from None
     except requests.RequestException:
         raise TextError(
-            f"This text is downloaded from {host} the first time, and {host} cannot be reached. Check the "
-            "connection to the internet, or choose a text that needs no download."
+            f"This text is downloaded from {host} the first time, and it cannot be reached{through_proxy(host)}. Check "
+            "the connection to the internet, or choose a text that needs no download."
         ) from None
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
@@ -45,3 +46,9 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float
             f"What {host} sent is not the text that was expected (its checksum differs), so it was thrown away. "
             "Try again, or choose a text that needs no download."
         ) from None
+
+
+def through_proxy(host: str) -> str:
+    """Return " through the proxy ...", naming the variable of the environment that sets one for a host; "" for none."""
+    kinds = [] if proxy_bypass(host) else [kind for kind in ("https", "all", "http") if getproxies().get(kind)]
+    return f" through the proxy that {kinds[0].upper()}_PROXY names" if kinds else ""

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub.utils import close_session
 
 from core.interop.foreign import ForeignModelError, build
 from core.interop.hub import download
@@ -61,6 +62,34 @@ def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes
     hub.stop()
     with pytest.raises(ForeignModelError, match="Is this machine online. Without a network, give a folder with config"):
         download("tiny", tmp_path, most_bytes, hub.url)
+
+
+@pytest.fixture
+def set_proxy(monkeypatch):
+    """Sets ALL_PROXY, and nothing else of its kind, for a client that is made anew."""
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_(proxy):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        close_session()
+
+    yield set_
+    close_session()
+
+
+@pytest.mark.parametrize("most_bytes", [None, 10**8])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "foo://x", "http://[bad", "http://h:port", "::::", "http://"]
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found(
+    proxy, most_bytes, hub, set_proxy, tmp_path
+):
+    kept = download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
+    set_proxy(proxy)
+    with pytest.raises(ForeignModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
+        download("tiny", tmp_path, most_bytes, hub.url)
+    assert download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
 
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])

@@ -63,7 +63,7 @@ def test_wrong_bytes_are_thrown_away(server, tmp_path):
 
 
 def test_a_download_that_breaks_off_leaves_nothing(server, tmp_path):
-    with pytest.raises(TextError, match=r"127\.0\.0\.1 cannot be reached"):
+    with pytest.raises(TextError, match=r"from 127\.0\.0\.1 the first time, and it cannot be reached"):
         fetch(f"{server.url}/torn", SHA256, tmp_path, "text.txt")
     assert not list(tmp_path.iterdir())
 
@@ -85,3 +85,14 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(server, tmp_path):
     (tmp_path / "downloads").write_text("a file where the folder should be")
     with pytest.raises(TextError, match="The text cannot be kept in"):
         fetch(f"{server.url}/text", SHA256, tmp_path / "downloads", "text.txt")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "foo://x", "http://[bad", "http://h:port", "::::", "http://"]
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_that_names_its_variable(proxy, tmp_path, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(TextError, match="cannot be reached through the proxy that ALL_PROXY names. Check"):
+        fetch("http://127.0.0.1:1/text", SHA256, tmp_path, "text.txt")
