@@ -8,22 +8,26 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.commands import estimate, exchange, generate, lists, train, turn, work
+from core.commands import control, estimate, exchange, generate, lists, train, turn, work
 from core.errors import ExplorerError
 from core.terminal import prepare_output, tell
 
-_COMMANDS = (train, turn, estimate, generate, lists, exchange, work)
+_COMMANDS = (train, turn, control, estimate, generate, lists, exchange, work)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what parses all commands."""
+    made = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
+    commands = made.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add_to(commands)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
     prepare_output()
-    parser = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
-    names = "{train,resume,turn,estimate,generate,runs,corpora,presets,import,export,notebooks}"
-    commands = parser.add_subparsers(required=True, metavar=names)
-    for module in _COMMANDS:
-        module.add_to(commands)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code = options.run(options)
         sys.stdout.flush()  # here, so that what it raises is told below

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from core.commands.find import find_run
+from core.commands.find import add_run, find_run_at
+from core.errors import RunError
 from core.home import home
 from core.terminal import tell
 
@@ -20,15 +21,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, a zip, or a name such as gpt2 (needs a network)"
     )
-    parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (shakespeare)")
-    parser.add_argument("--name", help="a label for the run it becomes")
+    parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (default: shakespeare)")
+    parser.add_argument("--name", help="a label for the run it becomes (default: the file's name)")
     parser.set_defaults(run=bring_in)
     about = (
         "write a run's model for others, for transformers (a folder) or nanoGPT (a ckpt.pt); or what trains it again, "
         "as a script or a notebook; or a report of it, as one page of HTML"
     )
     parser = commands.add_parser("export", help=about, description=about)
-    parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    add_run(parser, at_step=True)
     parser.add_argument("kind", choices=_MODELS + _DOCUMENTS)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.set_defaults(run=send_out)
@@ -53,12 +54,17 @@ def bring_in(options: argparse.Namespace) -> int:
 def send_out(options: argparse.Namespace) -> int:
     from core.runs.documents import write_document
     from core.runs.exchange import export_hugging_face, export_nanogpt
+    from core.runs.weights import weights_of
 
-    run = find_run(options.wanted, home())
+    run, step = find_run_at(options.wanted, home())
+    if options.kind in _DOCUMENTS and step is not None:
+        raise RunError(f"A {options.kind} is of the whole run. Leave @{step} out.")
     if options.kind in _DOCUMENTS:
         write_document(run, options.kind, options.out.absolute(), home())
     else:
-        (export_hugging_face if options.kind == "huggingface" else export_nanogpt)(run, options.out.absolute())
+        weights = None if step is None else weights_of(run, step)[0]
+        export = export_hugging_face if options.kind == "huggingface" else export_nanogpt
+        export(run, options.out.absolute(), weights)
     tell(f"{run.name} is written to {options.out}.")
     return 0
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from core.commands.find import find_run
+from core.commands.find import add_run, find_run_at
 from core.errors import ConfigError
 from core.generation_config import GenerationConfig
 from core.home import home
@@ -14,17 +14,21 @@ _SHORT = {"max_new_tokens": "tokens"}
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("generate", help="let a trained model write", description="Let a trained model write.")
-    parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
-    parser.add_argument("--prompt", default="", help="text to continue; \\n is a newline (the model begins by itself)")
-    parser.add_argument("--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline")
+    add_run(parser, at_step=True)
     parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="number of texts; each has the next seed (1)"
+        "--prompt", default="", help="text to continue; \\n is a newline (default: the model begins by itself)"
+    )
+    parser.add_argument(
+        "--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline (default: none)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="number of texts; each has the next seed (default: 1)"
     )
     earlier = {"dest": "evict_fraction", "type": float, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
     parser.add_argument("--forget", **earlier)  # the earlier name of --evict-fraction
     for name, setting in fields_of(GenerationConfig):
         flag = f"--{_SHORT.get(name, name).replace('_', '-')}"
-        about = f"{setting.help} ({setting.default})".replace("%", "%%")
+        about = f"{setting.help} (default: {setting.default})".replace("%", "%%")
         parser.add_argument(flag, dest=name, type=setting.type, default=setting.default, help=about)
     parser.set_defaults(run=run)
 
@@ -36,10 +40,12 @@ def run(options: argparse.Namespace) -> int:
 
     from core.generation import generate, text_of
     from core.runs.models import load_model
+    from core.runs.weights import weights_of
     from core.text.display import printable, read_newlines
     from core.text.tokenizer import opening_ids
 
-    model, tokenizer, _ = load_model(find_run(options.wanted, home()))
+    folder, step = find_run_at(options.wanted, home())
+    model, tokenizer, _ = load_model(folder, None if step is None else weights_of(folder, step)[0])
     prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
     ids, opening = tokenizer.encode(prompt), prompt
     if not ids:

@@ -1,13 +1,17 @@
-"""`runs`, `corpora` and `presets`: what there is."""
+"""`runs`, `corpora`, `presets` and `settings`: what there is."""
 
 import argparse
+import json
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.config import RunConfig
 from core.home import home
 from core.presets import PRESETS
+from core.settings import Setting, fields_of
 from core.text.display import printable
 
 
@@ -18,6 +22,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         ("presets", presets, "list the presets"),
     ):
         commands.add_parser(name, help=about, description=about).set_defaults(run=show)
+    about = "list all settings of a run, with default, bounds and help"
+    parser = commands.add_parser("settings", help=about, description=about)
+    parser.add_argument("--json", action="store_true", help="write them as JSON")
+    parser.set_defaults(run=settings)
 
 
 def runs(_: argparse.Namespace) -> int:
@@ -53,6 +61,39 @@ def presets(_: argparse.Namespace) -> int:
         numbers = map(str, (*shape, model.block_size, train.batch_size, train.steps))
         table.add_row(name, *numbers, (make.__doc__ or "").split("\n")[0])
     return _show(table)
+
+
+def settings(options: argparse.Namespace) -> int:
+    known = dict(fields_of(RunConfig))
+    if options.json:
+        print(json.dumps({path: _as_json(setting) for path, setting in known.items()}, indent=2))
+        return 0
+    table = _table("setting", "default", "bounds", "what it is")
+    for path, setting in known.items():
+        table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
+    return _show(table)
+
+
+def _as_json(setting: Setting) -> dict[str, Any]:
+    bounds = {"choices": list(setting.choices)} if setting.choices else {"low": setting.low, "high": setting.high}
+    what = {"type": setting.type.__name__ if isinstance(setting.type, type) else "str", "unit": setting.unit}
+    return {"default": setting.default, **bounds, **what, "label": setting.label, "help": setting.help}
+
+
+def _bounds(setting: Setting) -> str:
+    if setting.choices:
+        return ", ".join(map(str, setting.choices))
+    if setting.type is bool:
+        return "true, false"
+    if setting.low is None or setting.high is None:
+        return ""
+    return f"{_in_words(setting.low)} to {_in_words(setting.high)} {setting.unit}".strip()
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _table(*columns: str) -> Table:

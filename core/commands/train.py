@@ -2,54 +2,42 @@
 
 import argparse
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from core.commands.assignments import assignment, is_step
-from core.commands.find import find_run
+from core.commands.assignments import is_step
+from core.commands.configs import add_config_options, config_wanted
+from core.commands.find import add_run, find_run
 from core.commands.progress import progress
 from core.config import RunConfig, TrainConfig
-from core.errors import ConfigError, RunError, TextError
+from core.errors import ConfigError, RunError
 from core.home import home
-from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
 from core.runs.steering import STEPS, Schedule, extend, turn
 from core.settings import fields_of
+from core.terminal import tell
 from core.words import number
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     devices = dict(fields_of(TrainConfig))["device"]
     train = commands.add_parser("train", help="train a model", description="Train a model on a text.")
-    origin = train.add_mutually_exclusive_group()
-    origin.add_argument("--preset", metavar="NAME", help=", ".join(PRESETS))
-    origin.add_argument(
-        "--from",
-        dest="parent",
-        metavar="RUN[@STEP]",
-        help="fork: begin with a run's settings and weights, its newest or those it kept at a step; the optimizer, the "
-        "schedule and the steps begin afresh",
-    )
-    text = train.add_mutually_exclusive_group()
-    text.add_argument("--corpus", metavar="NAME", help="a text by its name; see: python -m core corpora")
-    text.add_argument("--text", metavar="FILE", type=Path, help="a plain text file of your own, of any ending")
-    train.add_argument("--set", action="append", default=[], metavar="model.n_layer=6", help="change any setting")
-    train.add_argument("--steps", type=int, help="the same as --set train.steps=...")
-    train.add_argument("--device", help=f"{devices.help} ({', '.join(devices.choices)})")
-    train.add_argument("--name", help="a label for the run")
-    train.add_argument("--out", type=Path, metavar="DIR", help="where to put the run's folder (your runs)")
+    add_config_options(train)
+    train.add_argument("--name", help="a label for the run (default: one is made up)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="where to put the run's folder (default: the home)")
+    train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
     train.set_defaults(run=begin)
 
     resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
-    resume.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    add_run(resume)
     resume.add_argument(
         "--steps",
         metavar="N",
-        help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on",
+        help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on "
+        "(default: the end it has)",
     )
     resume.add_argument(
         "--schedule",
@@ -57,7 +45,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="the learning rate of additional steps (--steps +N): restart warms up and decays once more, stay (the "
         "default) keeps to the schedule, whose rate stays at its last value after its end",
     )
-    resume.add_argument("--device", help=f"{devices.help} ({', '.join(devices.choices)})")
+    resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
     resume.set_defaults(run=go_on)
 
 
@@ -66,17 +54,12 @@ def begin(options: argparse.Namespace) -> int:
     from core.runs.checks import check_startable, new_run
     from core.runs.forks import fork
     from core.text.corpora import load_corpus
-    from core.text.own_text import read_text, save_text
+    from core.text.own_text import save_text
 
-    parent, step, config = _origin(options)
-    changes = dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
-    for path, value in (("train.steps", options.steps), ("train.device", options.device)):
-        if value is not None:
-            changes[path] = value
-    if options.corpus:
-        changes["data.corpus"] = options.corpus
-    config = config.replace(changes)
-    text = read_text(_read(options.text)) if options.text else None
+    config, parent, step, text = config_wanted(options)
+    if options.dump_config:
+        print(config.to_json())
+        return 0
     vocab_size = check_startable(home(), config, parent, text)
     _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, home())))
     if text:
@@ -89,6 +72,8 @@ def begin(options: argparse.Namespace) -> int:
 
 def go_on(options: argparse.Namespace) -> int:
     folder = find_run(options.wanted, home())
+    if options.steps is None and not options.schedule and _let_go_on(folder):
+        return 0
     if options.steps is not None:
         _move_end(folder, options.steps, options.schedule)
     elif options.schedule:
@@ -96,17 +81,17 @@ def go_on(options: argparse.Namespace) -> int:
     return _train(folder, options.device, afresh=True)
 
 
-def _origin(options: argparse.Namespace) -> tuple[RunFolder | None, int | None, RunConfig]:
-    """The run to fork and the step of its weights, or neither, and the settings to start out from."""
-    if options.parent is None:
-        return None, None, preset(options.preset or next(iter(PRESETS)))
-    from core.runs.forks import fork_config
+def _let_go_on(folder: RunFolder) -> bool:
+    """Tell the process of a run that was paused to go on; returns whether there is one."""
+    from core.runs.order import beside_supervisors
 
-    wanted, at, step = options.parent.rpartition("@")
-    if not (at and is_step(step)):
-        wanted, step = options.parent, None
-    folder = find_run(wanted, home())
-    return folder, step and int(step), fork_config(folder, step and int(step))
+    with beside_supervisors(folder.path.parent):
+        status = folder.status()
+        if status.state != "paused" or status.pid is None:
+            return False
+        folder.send("resume")
+    tell(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
+    return True
 
 
 def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
@@ -120,7 +105,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
     with beside_supervisors(folder.path.parent):
         if folder.status().pid is not None:
             raise RunError(
-                f"The run {folder.name!r} is being trained. Turn its end: python -m core turn {folder.id} steps=4000"
+                f"The run {folder.name!r} is being trained. Change its end: python -m core set {folder.id} steps=4000"
             )
         more = int(steps) if steps.startswith("+") else int(steps) - folder.status().step
         if steps.startswith("+") or (schedule == "restart" and more > 0):
@@ -159,6 +144,8 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
     at_home = folder.path.parent == home() / "runs"
     meant, stop = folder.id if at_home else str(folder.path), StopRequest()
     with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if at_home else None):
+        if folder.path.is_symlink():
+            show.note(f"Its folder is {folder.path.resolve()}.")
         status = train_run(folder, home(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
     if told := progress_of(folder, folder.read_metrics()):
@@ -221,10 +208,3 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     hardware = find_hardware(config.train.device)
     precision = run_precision(config, hardware, threads_for(config, threads()), home()).precision
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise TextError(f"The file {file} cannot be read ({error.strerror}).") from None

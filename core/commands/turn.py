@@ -1,10 +1,10 @@
-"""`turn`: change settings of a run while it trains."""
+"""`set`: change settings of a run while it trains."""
 
 import argparse
 from typing import Any
 
 from core.commands.assignments import assignment
-from core.commands.find import find_run
+from core.commands.find import add_run, find_run
 from core.config import RunConfig
 from core.home import home
 from core.knobs import KNOBS
@@ -17,13 +17,14 @@ _SHORT = {knob.rpartition(".")[2]: knob for knob in KNOBS}
 def add_to(commands: argparse._SubParsersAction) -> None:
     labels = dict(fields_of(RunConfig))
     parser = commands.add_parser(
-        "turn",
+        "set",
+        aliases=["turn"],
         help="change settings of a run while it trains",
-        description="Change settings of a run while it trains: felt from its next step on, and kept for one that does "
-        "not train now until it goes on. Without a setting, all that can be turned are shown as they are.",
+        description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
+        "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
         epilog="Settings: " + "; ".join(f"{name} ({labels[knob].label})" for name, knob in _SHORT.items()) + ".",
     )
-    parser.add_argument("wanted", metavar="RUN", help="id, the beginning of one, name or path of a run, or: latest")
+    add_run(parser)
     parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
     parser.set_defaults(run=run)
 
@@ -49,5 +50,5 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _change(text: str) -> tuple[str, Any]:
-    name, value = assignment(text, "turn", _EXAMPLE)
+    name, value = assignment(text, "set", _EXAMPLE)
     return _SHORT.get(name, name), value

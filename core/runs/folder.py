@@ -48,10 +48,10 @@ def list_runs(home: Path) -> list["RunFolder"]:
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
 
 
-def _new_id(within: Path) -> str:
-    """Return an id that sorts behind those of all runs in a folder, also where the clock was set back since."""
+def _new_id(*within: Path) -> str:
+    """Return an id that sorts behind those of all runs in some folders, also where the clock was set back since."""
     time = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-    names = [path.name for path in within.iterdir()] if within.is_dir() else []
+    names = [path.name for folder in within if folder.is_dir() for path in folder.iterdir()]
     newest = max(filter(RUN_ID.fullmatch, names), default="")[: len("YYYYmmdd-HHMMSS")]
     with suppress(ValueError, OverflowError):  # there is none, or its name is no time of ours
         time = max(time, datetime.strptime(newest, _TIME) + timedelta(seconds=1))
@@ -81,11 +81,12 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             parent: id of the run that this one goes out from.
             parent_step: of the parent's weights that it begins with.
             fill: puts into the new folder what else it begins with, before anyone can see it.
-            inside: a folder other than the home's own to make it in.
+            inside: a folder other than the home's own to make it in. The home's gets a link to it, so that the run is
+                listed and found there, too, for as long as it exists.
         """
-        within = inside or runs_folder(home)
+        within, runs = inside or runs_folder(home), runs_folder(home)
         check_path(within)
-        id = _new_id(within)
+        id = _new_id(within, runs)
         record = RunRecord(
             id=id,
             name=clean_name(name) if name else friendly_name(secrets.token_bytes(8)),
@@ -111,6 +112,10 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             raise RunError(f"A new run cannot be written to {within} ({error.strerror}).") from None
         finally:
             shutil.rmtree(building.path, ignore_errors=True)
+        if within != runs:
+            with suppress(OSError):  # a file system without links: the run is found by its path
+                (runs / id).symlink_to(within / id, target_is_directory=True)
+                return cls(runs / id)
         return cls(within / id)
 
     @property
@@ -146,11 +151,14 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
         status = self.status()
         if status.pid is not None and not status.ended:
             raise RunError(f"The run {self.name!r} is being trained. Stop it before deleting it.")
-        doomed = self.path.with_name(f"{TEMPORARY}{self.id}")  # gone at once for all who look
         if not self.path.exists():
             return
+        place = self.path.resolve()  # where `create` made it inside another folder
+        doomed = place.with_name(f"{TEMPORARY}{self.id}")  # gone at once for all who look
         with self._writing("deleted"):
-            self.path.rename(doomed)
+            place.rename(doomed)
+            if self.path.is_symlink():
+                self.path.unlink()
         shutil.rmtree(doomed, ignore_errors=True)
 
     def zip_to(self, file: BinaryIO) -> None:

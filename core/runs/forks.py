@@ -9,7 +9,7 @@ from core.files import TEMPORARY, put_in_place
 from core.runs.checks import check_startable
 from core.runs.folder import RunFolder
 from core.runs.names import NAME_LENGTH
-from core.runs.weights import weights_step
+from core.runs.weights import weights_of, weights_step
 from core.settings import value_at
 from core.text.tokenizer import load_tokenizer
 from core.training.checkpoints import check_weights
@@ -53,7 +53,7 @@ def fork(
         ConfigError: the model is another one.
         TextError: the new run's text is missing, too short, or has characters that the model does not know.
     """
-    weights, step = _weights(folder, step)
+    weights, step = weights_of(folder, step)
     check_weights(weights)
     parent = folder.record()
     _check_same_model(folder.name, parent.config, config)
@@ -71,23 +71,6 @@ def fork(
     suffix = f" from step {step}"
     name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
     return RunFolder.create(home, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
-
-
-def _weights(folder: RunFolder, step: int | None) -> tuple[Path, int]:
-    """The parent's weights of a step, and that step."""
-    if step is None:
-        newest = folder.latest_weights()
-        if newest is None:
-            raise RunError(f"The run {folder.name!r} has saved no weights yet. Wait for its first steps, or train it.")
-        return newest, weights_step(newest)
-    for path in (folder.snapshot_path(step), folder.weights_path):
-        if weights_step(path) == step:
-            return path, step
-    kept = sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
-    raise RunError(
-        f"The run {folder.name!r} has kept no weights of step {step}. It has those of "
-        f"{', '.join(f'{step:,}' for step in kept) or 'no step yet'}."
-    )
 
 
 def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from core.errors import RunError
 from core.runs.paths import RunPaths
 
 
@@ -67,3 +68,20 @@ class RunWeights(RunPaths):
             return snapshots[-1][1] if snapshots else None
         last = weights_step(self.weights_path)
         return snapshots[-1][1] if snapshots and 0 <= last < snapshots[-1][0] else self.weights_path
+
+
+def weights_of(folder: "RunWeights", step: int | None) -> tuple[Path, int]:
+    """Return a run's weights of a step, the newest if None, and that step. Raises RunError where none were kept."""
+    if step is None:
+        newest = folder.latest_weights()
+        if newest is None:
+            raise RunError(f"The run {folder.name!r} has saved no weights yet. Wait for its first steps, or train it.")
+        return newest, weights_step(newest)
+    for path in (folder.snapshot_path(step), folder.weights_path):
+        if weights_step(path) == step:
+            return path, step
+    kept = sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+    raise RunError(
+        f"The run {folder.name!r} has kept no weights of step {step}. It has those of "
+        f"{', '.join(f'{step:,}' for step in kept) or 'no step yet'}."
+    )

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from core.commands import main
+from core.commands.find import find_run
 from core.commands.train import _stopping_politely
 from core.errors import RunError
 from core.runs.engine import StopRequest
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.forks import fork
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
@@ -180,12 +182,22 @@ def test_what_there_is_not_is_said(home, capsys, monkeypatch):
     assert "GPT_EXPLORER_HOME" in refused(capsys, "runs")
 
 
-def test_a_run_of_another_folder_is_found_by_its_path(home, text_file, tmp_path, capsys):
-    assert main(["train", "--text", str(text_file), "--steps", "3", "--out", str(tmp_path / "here"), *SMALL]) == 0
+def test_a_run_of_another_folder_is_listed_for_as_long_as_it_is_there(home, text_file, tmp_path, capsys):
+    asked = ["train", "--text", str(text_file), "--steps", "3", "--out", str(tmp_path / "here"), *SMALL]
+    assert main([*asked, "--name", "outside"]) == 0
     (path,) = (tmp_path / "here").iterdir()
-    assert str(path) in capsys.readouterr().out
+    assert f"Its folder is {path}." in capsys.readouterr().out
+    (listed,) = list_runs(home)
+    for wanted in ("latest", "outside", path.name, str(path)):
+        assert find_run(wanted, home).path == listed.path and main(["generate", wanted, "--tokens", "5"]) == 0
+    assert open_run(home, path.name).record().name == "outside"
+    shutil.move(path, tmp_path / path.name)
     assert list_runs(home) == []
-    assert main(["generate", str(path), "--tokens", "5"]) == 0
+    assert main(["generate", str(tmp_path / path.name), "--tokens", "5"]) == 0
+    shutil.move(tmp_path / path.name, path)
+    assert main(["delete", "outside", "--yes"]) == 0
+    assert list_runs(home) == list((tmp_path / "here").iterdir()) == []
+    assert not (home / "runs" / path.name).is_symlink()
 
 
 def test_what_the_system_refuses_is_told_in_a_sentence(home, text_file, capsys):

@@ -31,7 +31,7 @@ def finished(home, text_file, capsys) -> RunFolder:
 
 
 def test_settings_are_turned_by_their_short_names(finished, capsys):
-    assert main(["turn", "first"]) == 0
+    assert main(["set", "first"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "learning_rate: 0.006"
     assert shown[-1] == "steps: 12"
@@ -53,7 +53,7 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("turn", "first", "dropout"), "turn needs a setting and its value, such as learning_rate=3e-4, not 'dropout'"),
+        (("turn", "first", "dropout"), "set needs a setting and its value, such as learning_rate=3e-4, not 'dropout'"),
         (("turn", "first", "dropout=0.2", "batch_size=0"), "train.batch_size cannot be 0"),
         (
             ("turn", "first", "n_layer=3"),
@@ -102,7 +102,7 @@ def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
     me = this_process()
     going = {"state": "running", "pid": me.pid, "pid_started": me.started}
     finished.write_status(finished.status().model_copy(update=going))
-    assert f"python -m core turn {finished.id} steps=" in refused(capsys, "resume", "first", "--steps", "+8")
+    assert f"python -m core set {finished.id} steps=" in refused(capsys, "resume", "first", "--steps", "+8")
     assert main(["turn", "first", "steps=40"]) == 0
     assert "waits" not in capsys.readouterr().out.replace("steps: 12 -> 40", "")
     assert finished.config_now().train.steps == 40

@@ -1,0 +1,161 @@
+"""What a shell does with settings and with one run: `settings`, `--config`, `show`, `pause`, `stop`, `rename`, ..."""
+
+import argparse
+import json
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from core.commands import main, parser
+from core.commands.control import _unlike_preset
+from core.config import RunConfig
+from core.presets import PRESETS, preset
+from core.runs.folder import list_runs
+from core.runs.processes import this_process
+from core.settings import fields_of
+from tests.core.test_command_line import SMALL, home, refused, text_file
+
+__all__ = ["home", "text_file"]
+
+CHANGED = ("--preset", "gpt-fast", "--set", "train.compile=on", "--set", "model.residual=true", "--steps", "7")
+
+
+def said(capsys, *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (found,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: command for name, command in found.choices.items() if name != "worker"}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_help_of_every_option_says_its_default(name, capsys):
+    for action in commands()[name]._actions:
+        if action.option_strings and action.nargs != 0 and action.help != argparse.SUPPRESS:
+            assert "default" in action.help, action.option_strings
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0 and capsys.readouterr().out
+
+
+def test_all_settings_are_listed_with_bounds_default_and_help(home, capsys):
+    table, known = said(capsys, "settings"), json.loads(said(capsys, "settings", "--json"))
+    assert list(known) == [path for path, _ in fields_of(RunConfig)]
+    for path, setting in fields_of(RunConfig):
+        assert path in table
+        assert (known[path]["default"], known[path]["help"]) == (setting.default, setting.help)
+    assert known["model.n_layer"]["low"] == 1 and known["model.n_layer"]["high"] == 48
+    assert known["train.compile"]["choices"] == ["auto", "on", "off"]
+    assert "1 to 48" in table and "auto, on, off" in table
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_dumped_settings_are_read_back(home, tmp_path, capsys, name):
+    for dump in (str, lambda text: yaml.safe_dump(json.loads(text))):
+        file = tmp_path / "settings"
+        text = said(capsys, "train", "--preset", name, "--set", "train.beta2=0.95", "--dump-config")
+        assert RunConfig.parse(text) == preset(name).replace({"train.beta2": 0.95})
+        file.write_text(dump(text))
+        assert said(capsys, "train", "--config", str(file), "--dump-config") == text
+    assert list_runs(home) == []
+
+
+def test_a_file_of_settings_stands_between_the_preset_and_the_line(home, tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: gpt-fast\ntrain: {compile: on, learning_rate: 6e-4, steps: 9}\nmodel:\n  residual: yes\n")
+    config = RunConfig.parse(said(capsys, "train", "--config", str(file), "--steps", "7", "--dump-config"))
+    assert (config.preset, config.train.compile, config.train.learning_rate, config.train.steps) == (
+        "gpt-fast", "on", 6e-4, 7,
+    )  # fmt: skip
+    assert config.model.residual is True and config.model.n_layer == preset("gpt-fast").model.n_layer
+    file.write_text("model.n_layer: 2\n")
+    assert RunConfig.parse(said(capsys, "train", "--config", str(file), "--dump-config")).model.n_layer == 2
+    for content, sentence in (
+        ("model: {n_layers: 3}", "There is no setting called 'model.n_layers'"),
+        ("train: {steps: 0}", "train.steps cannot be 0"),
+        ("preset: nope", "There is no preset called 'nope'"),
+        ("- 1", "does not hold settings in JSON or YAML"),
+        ("a: [", "does not hold settings in JSON or YAML"),
+        ("[" * 100_000, "does not hold settings in JSON or YAML"),
+        ("!!python/object/apply:os.system ['true']", "does not hold settings in JSON or YAML"),
+        ("model: 3", "model cannot be 3"),
+    ):
+        file.write_text(content)
+        assert sentence in refused(capsys, "train", "--config", str(file))
+    assert "cannot be read" in refused(capsys, "train", "--config", str(tmp_path / "none.json"))
+
+
+def test_estimate_takes_what_train_takes(home, text_file, capsys):
+    shared = {option for action in commands()["train"]._actions for option in action.option_strings}
+    offered = {option for action in commands()["estimate"]._actions for option in action.option_strings}
+    assert shared - offered == {"--name", "--out", "--dump-config"}
+    assert "for 3 steps" in said(capsys, "estimate", "--text", str(text_file), "--steps", "3", *SMALL)
+    assert not list((home / "texts").glob("bottles*"))
+    assert "--tokens cannot be -5: it must be a whole number from 2" in refused(capsys, "estimate", "--tokens", "-5")
+    assert "No such file" in refused(capsys, "estimate", "--text", "none.txt")
+
+
+@pytest.fixture
+def kept_steps(finished_run) -> list[int]:
+    steps = finished_run.moments()
+    assert len(steps) > 2
+    return steps
+
+
+def test_earlier_weights_are_meant_by_their_step(finished_run, kept_steps, tmp_path, capsys):
+    asked = ["--prompt", "To", "--tokens", "60"]
+    newest = said(capsys, "generate", "latest", *asked)
+    assert said(capsys, "generate", f"latest@{kept_steps[-1]}", *asked) == newest
+    assert said(capsys, "generate", f"{finished_run.name}@{kept_steps[0]}", *asked) != newest
+    for step in (kept_steps[0], kept_steps[-1]):
+        said(capsys, "export", f"latest@{step}", "huggingface", str(tmp_path / f"step-{step}"))
+    first, last = (
+        load_file(tmp_path / f"step-{step}" / "model.safetensors") for step in (kept_steps[0], kept_steps[-1])
+    )
+    assert any(not first[name].equal(last[name]) for name in first)
+    kept = ", ".join(map(str, kept_steps))
+    for command in (("generate", "latest@7"), ("export", "latest@7", "nanogpt", str(tmp_path / "x.pt"))):
+        assert f"kept no weights of step 7. It has those of {kept}" in refused(capsys, *command)
+    assert "whole run" in refused(capsys, "export", "latest@20", "report", str(tmp_path / "x.html"))
+
+
+def test_a_run_is_shown(finished_run, capsys):
+    shown, data = said(capsys, "show", "latest"), json.loads(said(capsys, "show", "latest", "--json"))
+    config = finished_run.config_now()
+    assert f"id: {finished_run.id}" in shown and "state: finished" in shown and "step 20 of 20" in shown
+    assert data["status"]["val_loss"] == finished_run.status().val_loss and data["config"] == config.model_dump()
+    assert data["files"] == {"bytes": finished_run.size, "steps_with_weights": finished_run.moments()}
+    assert "  model.n_layer: 2 (preset: 4)" in shown and "train.steps: 20" in shown
+    assert set(_unlike_preset(config)).isdisjoint({"train.seed", "data.corpus"})
+
+
+def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch):
+    other = add_run("other")
+    assert "is called plain now" in said(capsys, "rename", finished_run.id, "plain\x07")
+    assert finished_run.record().name == "plain"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert "--yes" in refused(capsys, "delete", "plain") and finished_run.path.exists()
+    for answer, left in (("", True), ("n", True), ("y", False)):
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+        monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
+        said(capsys, "delete", "plain")
+        assert finished_run.path.exists() is left
+    said(capsys, "delete", "other", "--yes")
+    assert not other.path.exists()
+
+
+def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finished_run, capsys):
+    said(capsys, "pause", running_run.id)
+    said(capsys, "stop", running_run.id)
+    assert [command.name for command in running_run.take_commands()] == ["pause", "stop"]
+    me = this_process()
+    paused = {"state": "paused", "pid": me.pid, "pid_started": me.started}
+    running_run.write_status(running_run.status().model_copy(update=paused))
+    assert "goes on at step 10" in said(capsys, "resume", running_run.id)
+    assert [command.name for command in running_run.take_commands()] == ["resume"]
+    for command in ("pause", "stop"):
+        told = refused(capsys, command, finished_run.id)
+        assert "finished already" in told or "has ended" in told
