@@ -49,11 +49,11 @@ function arcsReader(root) {
     const best = marks.map((_, column) => column).sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
     const parts = best.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
-      const filled = { share: percent(share(row, column)), token: `'${data.tokens[column]}'`, count: Math.abs(back) };
+      const filled = { share: percent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
       if (!back) return say("{share} at itself", filled);
       return back > 0 ? say("{share} at {token}, {count} back", filled) : say("{share} at {token}, {count} ahead", filled);
     });
-    const token = element("b", "", `'${data.tokens[row]}'`);
+    const token = element("b", "", quoted(data.tokens[row]));
     told.replaceChildren(...withElements(say("{token} looks {places}."), { token, places: parts.join("; ") }));
   }
 

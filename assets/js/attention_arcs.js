@@ -65,7 +65,7 @@ export default function (component) {
     }
 
     function named(list) {
-      return list.map(([place, value]) => `'${tokens()[place]}' ${percent(value)}`).join(", ");
+      return list.map(([place, value]) => `${quoted(tokens()[place])} ${percent(value)}`).join(", ");
     }
 
     function draw() {
@@ -102,10 +102,10 @@ export default function (component) {
       for (const [place, value] of seen) if (value >= LEAST) arc(below, place, focus, value, palette.validation, 0.25 + 0.75 * value);
       const best = looks.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
       const fans = seen.filter(([, value]) => value >= 0.05).slice(0, 3);
-      const itself = best.map(([place, value]) => (place === focus ? say("itself {share}", { share: percent(value) }) : `'${tokens()[place]}' ${percent(value)}`)).join(", ");
+      const itself = best.map(([place, value]) => (place === focus ? say("itself {share}", { share: percent(value) }) : `${quoted(tokens()[place])} ${percent(value)}`)).join(", ");
       const sentence = latest.data.flow ? say("{token} holds {shares}.") : say("{token} looks at {shares}.");
       const others = fans.length ? say("Most from others: {shares}.", { shares: named(fans) }) : latest.data.nobody;
-      told.replaceChildren(...withElements(sentence, { token: element("b", "", `'${tokens()[focus]}'`), shares: itself }), ` ${others}`);
+      told.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[focus])), shares: itself }), ` ${others}`);
     }
 
     function point(place) {

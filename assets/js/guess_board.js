@@ -7,8 +7,8 @@ const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script
 
 export default function (component) {
   return mountOnce(component, (root) => {
-    const above = element("div", "board-above");
-    const text = element("div", "board-text");
+    const above = writtenText("div", "board-above");
+    const text = writtenText("div", "board-text");
     const before = element("span", "board-before"); // what stands in the line that is guessed
     const found = element("span", "board-found");
     const field = element("input", "board-field");

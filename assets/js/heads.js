@@ -302,7 +302,7 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   const share = bytes[((layer * heads + head) * length + row) * length + column] / 255;
   const percent = share > 0 && share < 0.01 ? say("under 1 %") : `${Math.round(share * 100)} %`;
   const back = row - column;
-  const filled = { token: `'${tokens[row]}'`, share: percent, other: `'${tokens[column]}'`, count: Math.abs(back) };
+  const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]), count: Math.abs(back) };
   if (back < 0 && share === 0) return say("{token} cannot look ahead at {other}", filled);
   if (!back) return say("{token} looks {share} at {other}, itself", filled);
   return back > 0 ? say("{token} looks {share} at {other}, {count} back", filled) : say("{token} looks {share} at {other}, {count} ahead", filled);

@@ -36,7 +36,7 @@ export default function (component) {
     function explain(letter) {
       const loss = Number(letter.dataset.loss);
       const share = percent(Math.exp(-loss));
-      const filled = { token: `'${letter.dataset.token}'`, before: `'${letter.dataset.before}'`, share, loss: loss.toFixed(2) };
+      const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
       return say("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
     }
 
@@ -75,7 +75,7 @@ export default function (component) {
     }
 
     function pieceOf({ tokens, losses }) {
-      const line = element("div", "closeup-piece");
+      const line = writtenText("div", "closeup-piece");
       line.append(element("span", "closeup-first", inText(tokens[0])));
       losses.forEach((loss, index) => {
         const token = tokens[index + 1];

@@ -19,10 +19,10 @@ export default function (component) {
     function draw(rows) {
       waiting.hidden = true;
       const last = rows[rows.length - 1];
-      newest.replaceChildren(head(last), element("div", "sample-text", last.text.replace(/^\n+/, "")));
+      newest.replaceChildren(head(last), writtenText("div", "sample-text", last.text.replace(/^\n+/, "")));
       const lines = rows.slice(0, -1).reverse().map((row) => {
         const line = element("div", "sample");
-        line.append(head(row), element("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
+        line.append(head(row), writtenText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
         line.title = row.text.trim();
         return line;
       });

@@ -31,11 +31,11 @@ export default function (component) {
     function line(row, at, table) {
       const made = element("div", "marked-row");
       if (row.lead) made.append(element("span", "marked-lead", row.lead));
-      const text = element("div", "marked-text");
+      const text = writtenText("div", "marked-text");
       row.tokens.forEach((token, place) => {
         const broken = token === "\n";
         const kind = broken ? "marked newline" : token ? "marked" : "marked part"; // "": it ends within a character
-        const mark = element("span", kind, broken ? "⏎" : token);
+        const mark = element("span", kind, broken ? "⏎" : withSigns(token));
         if (place === row.strong) mark.classList.add("strong");
         mark.dataset.row = at;
         mark.dataset.place = place;

@@ -8,7 +8,29 @@ let words = {}; // a component's code is a module of its own, so these are its o
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
    quotes: explorer/components/_assets.py finds it there. */
 function say(english, numbers = {}) {
-  return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => numbers[name] ?? whole);
+  return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
+}
+
+/* As `core.text.display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
+function isolated(text) {
+  return /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(text) ? `\u2068${text}\u2069` : text;
+}
+
+/* Text as it is, but for control characters, which a browser would swallow: ␛ for the escape character. */
+function withSigns(text) {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0))).replaceAll("\u007f", "\u2421");
+}
+
+/* A shown token in quotes: 'e'. */
+function quoted(token) {
+  return `'${isolated(token)}'`;
+}
+
+/* An element for text that somebody or a model has written: its first letter decides in which direction it is read. */
+function writtenText(tag, className, text) {
+  const made = element(tag, className, text && withSigns(text));
+  made.dir = "auto";
+  return made;
 }
 
 /* A sentence in pieces, with `elements` (or texts) at those `{name}` that `say` was given nothing for. */

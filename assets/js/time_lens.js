@@ -41,7 +41,7 @@ export default function (component) {
           if (cell.textContent !== token) cell.textContent = token;
           cell.style.background = `rgb(${table.slice(level * 3, level * 3 + 3).join(",")})`;
           cell.style.color = level > 140 ? palette.sequential[0] : palette.text;
-          const filled = { read: `'${lens.tokens[place]}'`, block: stage, token: `'${token}'`, share: percent(share) };
+          const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: percent(share) };
           cell.title = stage ? say("After {read}, block {block}: {token} with {share}", filled) : say("After {read}, no block yet: {token} with {share}", filled);
         }));
       },

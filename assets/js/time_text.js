@@ -2,7 +2,7 @@
 export default function (component) {
   return movingView(component, (root) => {
     const { unit } = component.data;
-    const text = element("div", "moving-text");
+    const text = writtenText("div", "moving-text");
     root.append(text);
     return {
       words({ written }) {
@@ -18,13 +18,13 @@ export default function (component) {
       draw({ prompt, written }, palette) {
         const table = colorTable(palette.sequential);
         const marks = (written || []).map(([part, share]) => {
-          const mark = element("span", part ? "moving-letter" : "moving-letter part", part === "\n" ? "⏎\n" : part);
+          const mark = element("span", part ? "moving-letter" : "moving-letter part", part === "\n" ? "⏎\n" : withSigns(part));
           const level = Math.round(share * 128) * 3;
           mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
           mark.title = percent(share);
           return mark;
         });
-        text.replaceChildren(element("span", "moving-prompt", prompt), ...marks);
+        text.replaceChildren(element("span", "moving-prompt", withSigns(prompt)), ...marks);
       },
     };
   });

@@ -23,7 +23,7 @@ export default function (component) {
       const chip = event.target.closest(".chip");
       if (!chip) return;
       const count = light(chip.dataset.id);
-      const filled = { token: `'${chip.firstChild.textContent}'`, number: chip.dataset.id, count };
+      const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
       told.textContent =
         chip.classList.contains("unknown") ? say("{token} does not occur in this text, so it has no number.", filled)
         : count === 1 ? say("{token} is always number {number}; it stands here once.", filled)

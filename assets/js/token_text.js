@@ -9,7 +9,7 @@ export default function (component) {
     const stop = element("button", "written-button", say("Stop"));
     const copy = element("button", "written-button", say("Copy"));
     const body = element("div", "written-body");
-    const text = element("div", "written-text");
+    const text = writtenText("div", "written-text");
     const panel = element("div", "written-panel");
     stop.type = copy.type = "button";
     told.setAttribute("role", "status");
@@ -48,7 +48,7 @@ export default function (component) {
       const index = tokens.push(token) - 1;
       const broken = token.text === "\n";
       const kind = broken ? "letter newline" : token.text ? "letter" : "letter part"; // "": it ends within a character
-      const mark = element("span", kind, broken ? "⏎" : token.text);
+      const mark = element("span", kind, broken ? "⏎" : withSigns(token.text));
       mark.dataset.index = index;
       mark.style.backgroundColor = shade(token.p);
       text.append(mark);
@@ -105,7 +105,7 @@ export default function (component) {
       tokens = [];
       pinned = shown = -1;
       told.classList.remove("problem");
-      text.replaceChildren(element("span", "prompt", data.prompt));
+      text.replaceChildren(element("span", "prompt", withSigns(data.prompt)));
       const hint = pieces()
         ? say("Point at a token to see what else the model considered there.")
         : say("Point at a letter to see what else the model considered there.");
@@ -180,7 +180,7 @@ export default function (component) {
       const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
       if (!step || !tokens.length) return;
       event.preventDefault();
-      pin(pinned + step);
+      pin(pinned + (getComputedStyle(text).direction === "rtl" && Math.abs(step) === 1 ? -step : step));
     });
     stop.addEventListener("click", () => {
       close();

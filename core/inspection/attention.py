@@ -10,7 +10,7 @@ from core.inspection.progress import Progress
 from core.inspection.recording import Ids, as_row, record
 from core.inspection.stream import read_on, stream_at
 from core.model import GPT, Bigram
-from core.text.display import visible
+from core.text.display import quoted, visible
 
 
 def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
@@ -110,11 +110,11 @@ def describe(
     """
     weights = patterns[layer, head, row]
     column = int(weights.argmax()) if column is None else column
-    looks = f"'{visible(tokens[row])}' looks {_percent(float(weights[column]))} at"
+    looks = f"{quoted(visible(tokens[row]))} looks {_percent(float(weights[column]))} at"
     if column == row:
         return f"{looks} itself"
     distance = f"{row - column} back" if column < row else f"{column - row} ahead"
-    return f"{looks} '{visible(tokens[column])}', {distance}"
+    return f"{looks} {quoted(visible(tokens[column]))}, {distance}"
 
 
 def _percent(weight: float) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import ExplorerError
+from core.text.display import isolated
 
 ENGLISH = "en"
 _FOLDER = Path(__file__).resolve().parents[2] / "assets" / "lessons"
@@ -50,7 +51,7 @@ def fill(part: str, /, **numbers: object) -> str:
             return match[0][0]
         if match[1] not in numbers:
             raise ExplorerError(f"The text asks for {{{match[1]}}}, which is none of {', '.join(sorted(numbers))}.")
-        return str(numbers[match[1]])
+        return isolated(str(numbers[match[1]]))
 
     return _PLACEHOLDER.sub(found, part)
 

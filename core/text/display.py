@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-KINDS = ("vowel", "consonant", "capital", "digit", "punctuation", "space", "other")
+KINDS = ("vowel", "consonant", "capital", "letter", "digit", "punctuation", "space", "other")
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
 _PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are a part of a character
@@ -13,6 +13,8 @@ CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f
 
 _JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
+_CONTROLS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}  # ␛ for the escape character
+_LATIN = re.compile(r"LATIN (?:SMALL|CAPITAL) (?:LETTER|LIGATURE) (?:.* )??([A-Z]+)(?: WITH .*)?$")
 
 
 def visible(token: str) -> str:
@@ -32,7 +34,8 @@ def printable(text: str) -> str:
 def kind_of(token: str) -> str:
     """One of KINDS, by the token's first character that is not white space.
 
-    Accents are looked through: "é" is a vowel. Letters of other scripts are "other".
+    Accents are looked through: "é" and "ø" are vowels, "ß" is a consonant. Letters of other scripts than the Latin one
+    are "letter", their capitals too.
     """
     letters = token.strip()
     if not letters:
@@ -45,16 +48,33 @@ def kind_of(token: str) -> str:
         return "digit"
     if category.startswith("P") or (character.isascii() and category.startswith("S")):
         return "punctuation"
-    if not (character.isascii() and character.isalpha()):
+    if not category.startswith("L"):
         return "other"
-    if character.isupper():
+    latin = _LATIN.match(unicodedata.name(character, ""))
+    if not latin:
+        return "letter"
+    if category == "Lu":
         return "capital"
-    return "vowel" if character in "aeiou" else "consonant"
+    return "vowel" if set(latin[1]) <= set("AEIOU") or latin[1] == "SCHWA" else "consonant"
+
+
+def isolated(text: str) -> str:
+    """The text between Unicode's isolates (FSI, PDI) where it holds right-to-left letters, for use inside a sentence.
+
+    Without them such a letter also turns round the numbers and quotes beside it.
+    """
+    turned = not text.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return f"\u2068{text}\u2069" if turned else text
+
+
+def quoted(token: str) -> str:
+    """A shown token in quotes, for use inside a sentence: 'e'."""
+    return f"'{isolated(token)}'"
 
 
 def _visible_character(character: str) -> str:
-    if character in _SIGNS:
-        return _SIGNS[character]
+    if sign := _SIGNS.get(character) or _CONTROLS.get(character):
+        return sign
     category = unicodedata.category(character)
     # C: controls, format marks, surrogates. Z: other spaces and line ends. Variation selectors count as marks (M).
     if category[0] in "CZ" or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from core import words
+from core.text import display
 from explorer.language import say
 
 
@@ -13,7 +14,7 @@ def plain(text: str) -> str:
 
 def quoted(token: str) -> str:
     """A shown token in quotes, for plotly: 'e'."""
-    return f"'{plain(token)}'"
+    return plain(display.quoted(token))
 
 
 def percent(share: float) -> str:

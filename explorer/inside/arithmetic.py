@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.inspection.attention import attention_patterns, over_heads, rollout, to_bytes
 from core.inspection.cell import arithmetic
+from core.text.display import quoted
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.numbers import Columns, matrix_columns
 from explorer.charts.words import percent, room_for
@@ -133,7 +134,11 @@ def _cell(inside: Inside, row: int) -> None:
 
 def _choose(label: str, key: str, shown: list[str]) -> int:
     return select(
-        worded(label), range(len(shown)), key=key, default=0, format_func=lambda place: f"{place + 1}: '{shown[place]}'"
+        worded(label),
+        range(len(shown)),
+        key=key,
+        default=0,
+        format_func=lambda place: f"{place + 1}: {quoted(shown[place])}",
     )
 
 

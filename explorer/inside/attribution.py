@@ -8,7 +8,7 @@ from core.inspection.attribution import Attribution, attribute
 from core.inspection.prediction import next_token_logits
 from core.inspection.recording import PartError
 from core.model import GPT
-from core.text.display import visible
+from core.text.display import quoted, visible
 from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.inside.kept import kept
 from explorer.inside.tokens import MOST_OFFERED, choose_token, likeliest
@@ -63,14 +63,14 @@ def attribution_in_words(found: Attribution, inside: Inside, against: int | str)
     shown = inside.tokenizer.tokens
     shares = sorted(found.shares(), key=lambda row: row[1])
     (lowest, least), (highest, most) = shares[0], shares[-1]
-    token = f"'{visible(shown[found.token])}'"
+    token = quoted(visible(shown[found.token]))
     told = {"token": token, "score": signed(found.total)}
     if against == "zero":
         what = say("All parts together give {token} a score of {score}", **told)
     elif against == "mean":
         what = say("All parts together lift {token} by {score} over the average letter", **told)
     else:
-        rival = f"'{visible(shown[int(against)])}'"
+        rival = quoted(visible(shown[int(against)]))
         what = say("All parts together give {token} a lead of {score} over {rival}", rival=rival, **told)
     spoke = (
         say("most for it speaks {name} ({share})", name=named(highest), share=signed(most))
@@ -97,7 +97,7 @@ def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Liter
     own = {_NOBODY: say("nothing (the score itself)"), _AVERAGE: worded(say("the average letter"))}
     rival = select(
         say("Compared with"), choices, key=RIVAL, default=_NOBODY,
-        format_func=lambda id: own.get(id) or f"'{visible(tokens[id])}'",
+        format_func=lambda id: own.get(id) or quoted(visible(tokens[id])),
     )  # fmt: skip
     if rival == token:
         return "zero"

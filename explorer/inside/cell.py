@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from core.inspection.cell import Cell
+from core.text.display import quoted
 from explorer.charts.words import cut, percent
 from explorer.components.number_strips import Step, Strip
 from explorer.language import later, say
@@ -75,7 +76,9 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
     most = max(np.abs(cell.weighted_values).max(), np.abs(cell.z).max())
     weighed = [
         numbers(
-            f"'{cut(shown[place], 5)}' {percent(float(cell.row_weights[place]))}", cell.weighted_values[place], most
+            f"{quoted(cut(shown[place], 5))} {percent(float(cell.row_weights[place]))}",
+            cell.weighted_values[place],
+            most,
         )
         for place in told
     ]

@@ -38,6 +38,7 @@ _PLURALS = {
     "digit": later("digits"),
     "punctuation": later("punctuation marks"),
     "space": later("spaces and line ends"),
+    "letter": later("letters of other scripts"),
     "other": later("other signs"),
 }
 _ONE = {"letters": later("letter"), "tokens": later("token")}

@@ -11,7 +11,7 @@ from core.inspection.neurons import Excitement, Writing, exciting_texts, neuron_
 from core.inspection.recording import PartError, record
 from core.model import parameter_count
 from core.text.batches import fixed_windows
-from core.text.display import visible
+from core.text.display import quoted, visible
 from core.text.tokenizer import Tokenizer, token_texts
 from explorer.charts.neurons import writing_bars
 from explorer.components.marked_text import MarkedRow, marked_text
@@ -80,8 +80,8 @@ def writing_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, f
     """What it speaks for and against."""
     return say(
         "When it fires it speaks for {raised} and against {lowered}.",
-        raised=", ".join(repr(token) for token, _ in raised[:3]),
-        lowered=", ".join(repr(token) for token, _ in lowered[:3]),
+        raised=", ".join(quoted(token) for token, _ in raised[:3]),
+        lowered=", ".join(quoted(token) for token, _ in lowered[:3]),
     )
 
 
@@ -190,7 +190,7 @@ def _named(inside: Inside, found: Writing) -> tuple[list[tuple[str, float]], lis
 
 
 def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
-    words = [f"'{visible(tokenizer.tokens[id])}': {value:.2f}" for id, value in zip(ids, values, strict=True)]
+    words = [f"{quoted(visible(tokenizer.tokens[id]))}: {value:.2f}" for id, value in zip(ids, values, strict=True)]
     return MarkedRow(token_texts(tokenizer, ids), np.maximum(0, values) / most, words, lead, strong)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.text.display import visible
+from core.text.display import quoted, visible
 from core.text.tokenizer import Tokenizer
 from explorer.inside.view import select
 from explorer.units import worded
@@ -23,5 +23,5 @@ def choose_token(
     """A select of tokens; what was chosen before stays only while it is still offered."""
     return select(
         worded(label), offered, key=key, default=default, help=help,
-        format_func=lambda id: f"'{visible(tokenizer.tokens[id])}'",
+        format_func=lambda id: quoted(visible(tokenizer.tokens[id])),
     )  # fmt: skip

@@ -55,7 +55,7 @@ def _opening(facts: Facts) -> Markup:
     return tag(
         "header",
         tag("p", "A run of GPT Explorer", class_="eyebrow"),
-        tag("h1", facts.name),
+        tag("h1", facts.name, dir="auto"),
         tag("p", made, class_="muted"),
         tag("h2", question(facts), class_="question"),
         tag("p", " ".join(answer(facts))),
@@ -92,7 +92,7 @@ def _samples(facts: Facts) -> Markup:
         loss = sample.get("val_loss")
         told = f"After {sample['step']:,} steps" + (f", at a loss of {loss:.2f}" if loss is not None else "")
         text = str(sample.get("text", ""))[:_MOST_SAMPLE]
-        shown.append(tag("figure", tag("figcaption", told), tag("pre", text), class_="sample"))
+        shown.append(tag("figure", tag("figcaption", told), tag("pre", text, dir="auto"), class_="sample"))
     why = "Always from the same start and with the same dice, so that only learning shows."
     return _section("What does it write?", tag("p", why, class_="muted"), shown)
 

@@ -10,7 +10,7 @@ from core.inspection.attention import describe
 from core.interop.report.facts import Facts
 from core.interop.report.markup import Markup, joined, tag
 from core.palette import DARK, LIGHT, Palette
-from core.text.display import visible
+from core.text.display import quoted, visible
 
 _MOST_HEADS = 160
 _MOST_LETTERS = 100  # of a table that is drawn
@@ -57,7 +57,10 @@ def table_picture(facts: Facts) -> Markup | None:
         return None
     shown = [visible(token) for token in facts.vocabulary]
     rows = [
-        [f"after '{row}' comes '{column}' in {share:.0%} of cases" for column, share in zip(shown, shares, strict=True)]
+        [
+            f"after {quoted(row)} comes {quoted(column)} in {share:.0%} of cases"
+            for column, share in zip(shown, shares, strict=True)
+        ]
         for row, shares in zip(shown, facts.table, strict=True)
     ]
     return token_map(np.sqrt(facts.table), shown, rows, least=0.1)  # of shares as small as these the eye sees little

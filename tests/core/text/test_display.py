@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.text.display import KINDS, kind_of, plain, read_newlines, visible
+from core.lessons.prose import fill
+from core.text.display import KINDS, isolated, kind_of, plain, quoted, read_newlines, visible
 
 
 @pytest.mark.parametrize(
@@ -15,8 +16,11 @@ from core.text.display import KINDS, kind_of, plain, read_newlines, visible
         (" ", "·"),
         ("\t", "⇥"),
         ("", ""),
-        ("\r", "U+000D"),
-        ("\0", "U+0000"),
+        ("\r", "␍"),
+        ("\0", "␀"),
+        ("\x1b[31m", "␛[31m"),
+        ("\x7f", "␡"),
+        ("\x85", "U+0085"),
         ("\u200b", "U+200B"),
         ("\ufeff", "U+FEFF"),
         ("\u202e", "U+202E"),
@@ -41,13 +45,14 @@ def test_nothing_stays_invisible(token):
 @pytest.mark.parametrize(
     ("tokens", "kind"),
     [
-        ("aeioué", "vowel"),
-        ("bcxyzçñ", "consonant"),
-        ("ABEZÉ", "capital"),
+        ("aeiouéøæœıɘə", "vowel"),
+        ("bcxyzçñßđłŋſþ", "consonant"),
+        ("ABEZÉØẞ", "capital"),
         ("059٣", "digit"),
         (".,;:!?'\"&$-+—“", "punctuation"),
         (" \n\t\u00a0", "space"),
-        ("шДש中😀\u200b\0", "other"),
+        ("шДש中ىすª", "letter"),
+        ("😀\u200b\0", "other"),
     ],
 )
 def test_kinds(tokens, kind):
@@ -69,3 +74,10 @@ def test_anybodys_text_is_no_markdown(name):
     shown = plain(name)
     assert "<" not in shown and "\n" not in shown
     assert not any(mark in shown.replace(f"\\{mark}", "") for mark in "*`[](#")
+
+
+def test_right_to_left_letters_are_isolated_from_the_sentence_around_them():
+    assert isolated("ى") == "\u2068ى\u2069" and quoted("ש") == "'\u2068ש\u2069'"
+    assert isolated("9 %") == "9 %" and quoted("é") == "'é'"
+    sentence = fill("'{token}' looks {share} at '{other}', {back} back", token="ى", share="9 %", other="ل", back=1)
+    assert sentence == "'\u2068ى\u2069' looks 9 % at '\u2068ل\u2069', 1 back"
