@@ -21,6 +21,7 @@ from starlette.middleware import Middleware
 from core.runs.capacity import threads
 from core.runs.processes import not_ignored
 from explorer import service
+from explorer.base_url import KnownBaseUrl
 from explorer.routes import api_routes
 from explorer.state import NAVIGATION
 from explorer.streams import Feeds
@@ -79,7 +80,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     return {
         "lifespan": lifespan,
         "routes": api_routes(feeds, base_path),
-        "middleware": [Middleware(RequestGuard, sites)],
+        "middleware": [Middleware(RequestGuard, sites), Middleware(KnownBaseUrl, base_path)],
     }
 
 

@@ -38,11 +38,12 @@ def component(
             styles in the document's head.
         said: sentences that the server streams to it, besides those in its own code.
     """
+    styles = ["focus.css", *(css or [])] if isolate else css or []
     code = "\n".join(read("js", file) for file in js)
     drawn = st.components.v2.component(
         f"gpt_explorer.{name}",
         js=code,
-        css="\n".join(read("css", file) for file in css or []) or None,
+        css="\n".join(read("css", file) for file in styles) or None,
         isolate_styles=isolate,
     )
     sentences = [*sentences_of(code), *said]

@@ -12,6 +12,7 @@ import uvicorn
 from streamlit.web.server.app_discovery import discover_asgi_app
 
 from core.errors import ExplorerError
+from explorer.base_url import KnownBaseUrl
 from explorer.server import app_parts
 from explorer.state import NAVIGATION
 from explorer.web_security import AllowedSites, RequestGuard, checked_host_name, checked_origin
@@ -147,4 +148,4 @@ def test_streamlit_run_serves_the_very_same():
     assert found.is_asgi_app and found.import_string == "app:app"
     from explorer.app import app
 
-    assert [middleware.cls for middleware in app._user_middleware] == [RequestGuard]
+    assert [middleware.cls for middleware in app._user_middleware] == [RequestGuard, KnownBaseUrl]

@@ -1,0 +1,48 @@
+"""Every page opened by its own address: nothing on the console, and a focus that is seen."""
+
+import shutil
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.e2e
+
+# Of all that takes the keyboard in our components: the contrast of its ring with what is behind it.
+RINGS = """() => {
+  const rgb = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const light = (color) => {
+    const part = rgb(color).slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+  };
+  const ratio = (one, other) => (Math.max(light(one), light(other)) + 0.05) / (Math.min(light(one), light(other)) + 0.05);
+  const background = getComputedStyle(document.querySelector(".stApp")).backgroundColor;
+  const found = [];
+  for (const host of document.querySelectorAll("*")) {
+    if (!host.shadowRoot) continue;
+    for (const node of host.shadowRoot.querySelectorAll("button, input, a[href], [tabindex]")) {
+      if (!node.getClientRects().length || node.disabled) continue;
+      node.focus({ focusVisible: true, preventScroll: true });
+      if (host.shadowRoot.activeElement !== node) continue;
+      const style = getComputedStyle(node);
+      found.push([node.className || node.tagName, parseFloat(style.outlineWidth), ratio(style.outlineColor, background)]);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_log_no_error_and_show_the_focus(server, open_page, trained_home, theme):
+    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    page = open_page(color_scheme=theme)
+    errors = []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    rings = 0
+    for address in ("", "data", "train", "generate", "look_inside?view=Attention", "learn?lesson=gpt", "play", "runs"):
+        page.goto(f"{server.url}/{address}")
+        expect(page.locator(".stMain :is(h1, h2)").first).to_be_visible()
+        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        for name, width, contrast in page.evaluate(RINGS):
+            assert width >= 2 and contrast >= 3, (address, name, width, contrast)
+            rings += 1
+    assert not errors and rings
