@@ -31,6 +31,16 @@ def percent(share: float) -> str:
     return "less than 0.1 %" if share else "0 %"
 
 
+def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
+    """A number with a true minus sign, and without a sign where it is rounded to zero: 4.45, −0.25, 0.00.
+
+    Args:
+        plus: whether numbers above zero get their sign, too: +4.45.
+    """
+    text = f"{value:{'+' if plus else ''},.{places}f}"
+    return (text.lstrip("+-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
+
+
 def duration_in_words(seconds: float) -> str:
     """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
     seconds = max(0, round(seconds))

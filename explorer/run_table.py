@@ -236,7 +236,11 @@ def _confirm_delete(picked: list[RunRow]) -> None:
                 step=f"{row.status.step:,}",
             )
         )
-    st.caption(say("Their weights, curves and texts go with them. What trains is ended. This cannot be undone."))
+    st.caption(
+        say("Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.")
+        if len(picked) == 1
+        else say("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+    )
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button(say("Keep"), key="delete_no"):
             st.rerun()

@@ -94,6 +94,12 @@ function colorTable(stops) {
   return table;
 }
 
+/* The color of text that is well read on a color given as [red, green, blue]. */
+function inkOn(color) {
+  const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#1d1d24" : "#ffffff";
+}
+
 /* An element with a class and a text; text is never read as HTML. */
 function element(tag, className, text) {
   const made = document.createElement(tag);

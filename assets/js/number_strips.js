@@ -6,6 +6,7 @@ export default function (component) {
   return mountOnce(component, (root) => {
     const box = element("div", "strips");
     root.append(box);
+    const LABEL = 112; // pixels, as in the style sheet
     let steps = [];
     takeaway(root, {
       name: () => "one-look",
@@ -31,7 +32,7 @@ export default function (component) {
         const at = Math.round(level * 255) * 3;
         const color = (share ? tables.share : tables.signed).slice(at, at + 3);
         made.style.background = `rgb(${color.join(",")})`;
-        made.style.color = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140 ? "#1d1d24" : "#ffffff";
+        made.style.color = inkOn(color);
       } else {
         made.classList.add("hidden-cell");
         made.style.color = palette.muted;
@@ -70,6 +71,10 @@ export default function (component) {
             return made;
           }),
         );
+        for (const cell of box.querySelectorAll(".marked")) {
+          const step = cell.closest(".strips-step"); // what is beside the label, which stays, is seen of it
+          step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
+        }
       },
       destroy() {},
     };

@@ -39,8 +39,9 @@ export default function (component) {
           cell.classList.toggle("lens-settled", stage === lens.settled[place]);
           const level = Math.round(255 * share ** 0.6);
           if (cell.textContent !== token) cell.textContent = token;
-          cell.style.background = `rgb(${table.slice(level * 3, level * 3 + 3).join(",")})`;
-          cell.style.color = level > 140 ? palette.sequential[0] : palette.text;
+          const color = table.slice(level * 3, level * 3 + 3);
+          cell.style.background = `rgb(${color.join(",")})`;
+          cell.style.color = inkOn(color);
           const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: percent(share) };
           cell.title = stage ? say("After {read}, block {block}: {token} with {share}", filled) : say("After {read}, no block yet: {token} with {share}", filled);
         }));

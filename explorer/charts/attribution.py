@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
+from core.words import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
 from explorer.language import say
@@ -12,8 +13,8 @@ MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
 
 
 def signed(value: float) -> str:
-    """+2.1 or −0.4, with a true minus sign."""
-    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
+    """+2.12 or −0.42."""
+    return decimal(value, plus=True)
 
 
 def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> list[tuple[str, float]]:

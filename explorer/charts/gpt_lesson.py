@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from plotly import graph_objects as go
 
+from core.words import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
@@ -33,7 +34,7 @@ def ladder_chart(
     for place, (name, loss) in enumerate(zip(names, losses, strict=True)):
         color = palette.lines if counted[place] else palette.validation
         drop = loss - standing
-        change = f" ({drop:+.2f})".replace("-", "−") if place else ""
+        change = f" ({decimal(drop, plus=True)})" if place else ""
         words = say(
             "{name}: {loss} nats, like choosing among {choices} letters",
             name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
@@ -75,7 +76,7 @@ def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT)
     figure = go.Figure(
         go.Bar(
             x=[drops[name] for name in order], y=list(range(len(order))), orientation="h", hoverinfo="skip",
-            text=[f"{-drops[name]:+.2f}".replace("-", "−") for name in order], textposition="outside",
+            text=[decimal(-drops[name], plus=True) for name in order], textposition="outside",
             textfont={"color": palette.text, "size": 13}, cliponaxis=False,
             marker={
                 "color": palette.validation, "cornerradius": 3,
@@ -128,7 +129,7 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
         go.Bar(
             x=places, y=list(products), hoverinfo="text",
             hovertext=[
-                say("number {place}: {value}", place=place, value=f"{value:+.2f}")
+                say("number {place}: {value}", place=place, value=decimal(value, plus=True))
                 for place, value in zip(places, products, strict=True)
             ],
             marker={
@@ -173,5 +174,5 @@ def share_pairs(
         tickvals=places, ticktext=[plain(token) for token in tokens], showgrid=False, tickangle=0, fixedrange=True,
         tickfont={"family": MONO, "size": 14, "color": palette.text},
     )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%", fixedrange=True, nticks=5, rangemode="tozero")
+    figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=5, rangemode="tozero")
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.inspection.heads import NAMED_FROM, ROLES, HeadName
+from core.words import decimal
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
 from explorer.language import say
@@ -151,7 +152,7 @@ def births_figure(
             "side": "right",
             "showgrid": False,
             "tickfont": {"color": palette.muted, "size": 12},
-            "tickformat": ".1f",
+            "nticks": 5,
             "automargin": True,
         },
         margin={"l": 8, "r": 64, "t": 8, "b": 8},
@@ -172,7 +173,11 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
         [
             say("not tried yet")
             if np.isnan(cost)
-            else say("without head {head} the loss is {change}", head=f"{layer + 1}.{head + 1}", change=f"{cost:+.3f}")
+            else say(
+                "without head {head} the loss is {change}",
+                head=f"{layer + 1}.{head + 1}",
+                change=decimal(cost, 3, plus=True),
+            )
             for head, cost in enumerate(row)
         ]
         for layer, row in enumerate(costs)
@@ -186,7 +191,7 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
             xgap=3,
             ygap=3,
             showscale=False,
-            text=[["" if np.isnan(cost) else f"{cost:+.2f}" for cost in row] for row in costs],
+            text=[["" if np.isnan(cost) else decimal(cost, plus=True) for cost in row] for row in costs],
             texttemplate="%{text}",
             hovertext=words,
             hoverinfo="text",

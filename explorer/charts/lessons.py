@@ -7,6 +7,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.text.display import visible
+from core.words import decimal
 from explorer.charts.attention import token_axes
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import MONO, key_below, style
@@ -99,7 +100,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
         showgrid=False,
         fixedrange=True,
     )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero", fixedrange=True, nticks=4)
+    figure.update_yaxes(tickformat=".2~%", rangemode="tozero", fixedrange=True, nticks=4)
     return figure
 
 
@@ -199,7 +200,9 @@ def change_heatmap(
     most = max(1e-4, float(np.abs(change).max()))
     words = [
         [
-            told.format(row=quoted(visible(row)), column=quoted(visible(column)), change=f"{value * 100:+.1f}")
+            told.format(
+                row=quoted(visible(row)), column=quoted(visible(column)), change=decimal(value * 100, 1, plus=True)
+            )
             for column, value in zip(columns, line, strict=True)
         ]
         for row, line in zip(rows, change.tolist(), strict=True)
@@ -208,7 +211,7 @@ def change_heatmap(
         go.Heatmap(
             z=change, zmin=-most, zmax=most, text=words, hoverinfo="text",
             colorscale=colorscale(palette.diverging), xgap=1, ygap=1,
-            colorbar=key_below(palette, tickformat="+.1%" if most < 0.1 else "+.0%", nticks=5),
+            colorbar=key_below(palette, tickformat="+.2~%", nticks=5),
         )
     )  # fmt: skip
     token_axes(figure, list(columns), palette, height=110 + 24 * len(rows))
@@ -245,5 +248,5 @@ def before_and_after(
         tickvals=list(range(len(chosen))), ticktext=[plain(tokens[i]) for i in chosen], showgrid=False,
         tickfont={"family": MONO, "size": 14, "color": palette.text}, tickangle=0, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%", fixedrange=True, nticks=4)
+    figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=4)
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
+from core.words import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import plain, quoted
@@ -28,12 +29,12 @@ def writing_bars(
                 "color": [palette.diverging[-2] if value > 0 else palette.diverging[1] for _, value in rows],
                 "cornerradius": 3,
             },
-            text=[f"{value:+.2f}" for _, value in rows],
+            text=[decimal(value, plus=True) for _, value in rows],
             textposition="outside",
             textfont={"color": palette.text, "size": 12},
             cliponaxis=False,
             hovertext=[
-                say("{token}: its logit moves by {change}", token=quoted(token), change=f"{value:+.3f}")
+                say("{token}: its logit moves by {change}", token=quoted(token), change=decimal(value, 3, plus=True))
                 for token, value in rows
             ],
             hoverinfo="text",

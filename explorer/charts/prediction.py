@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from plotly import graph_objects as go
 
+from core.words import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import MONO, style
 from explorer.charts.words import percent, plain, quoted
@@ -52,11 +53,11 @@ def neighbour_bars(
                 "{token} and {other} have a cosine of {cosine}",
                 token=quoted(token),
                 other=quoted(chosen),
-                cosine=f"{cosine:.2f}",
+                cosine=decimal(cosine),
             )
             for token, cosine in zip(tokens, cosines, strict=True)
         ],
-        [f"{cosine:.2f}" for cosine in cosines],
+        [decimal(cosine) for cosine in cosines],
         palette,
     )
 

@@ -91,7 +91,7 @@ def difference_heatmap(
             colorscale=colorscale(palette.diverging),
             xgap=0.5,
             ygap=0.5,
-            colorbar=key_below(palette, tickformat="+.0%", nticks=5),
+            colorbar=key_below(palette, tickformat="+.2~%", nticks=5),
         )
     )  # fmt: skip
     return token_axes(figure, list(tokens), palette, height=820)

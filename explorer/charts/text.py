@@ -55,5 +55,5 @@ def character_bars(
         fixedrange=True,
         range=[-0.7, len(tokens) - 0.3],
     )
-    figure.update_yaxes(tickformat=".0%", fixedrange=True, nticks=5)
+    figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=5)
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 
 from core.inspection.cell import Cell
 from core.text.display import quoted
+from core.words import decimal
 from explorer.charts.words import cut, percent
 from explorer.components.number_strips import Step, Strip
 from explorer.language import later, say
@@ -26,20 +27,29 @@ def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
     if cell.hidden:
         return say(
             "{looks} cannot look at {other}: that is in its future, so the mask turns the score {score} into −∞.",
-            looks=looks, other=other, score=_n(cell.score),
+            looks=looks, other=other, score=decimal(cell.score),
         )  # fmt: skip
     better = int((cell.row_scores > cell.row_scores[key]).sum())
+    told = {
+        "looks": looks,
+        "share": percent(cell.weight),
+        "other": say("itself") if query == key else other,
+        "product": decimal(cell.product),
+        "score": decimal(cell.score),
+    }
     seen = int(np.isfinite(cell.row_scores).sum())
+    if seen == 1:
+        return say(
+            "{looks} looks {share} at {other}: their product {product} makes a score of {score}, and there is nothing "
+            "else that it may look at.",
+            **told,
+        )
     return say(
         "{looks} looks {share} at {other}: their product {product} makes a score of {score}, {place} of the {count} it "
         "may look at.",
-        looks=looks,
-        share=percent(cell.weight),
-        other=say("itself") if query == key else other,
-        product=_n(cell.product),
-        score=_n(cell.score),
         place=say("number {number}", number=better + 1) if better else say("the highest"),
         count=seen,
+        **told,
     )
 
 
@@ -83,15 +93,15 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
         for place in told
     ]
     if rest:
-        weighed.append(numbers(say("{count} others", count=len(rest)), cell.weighted_values[rest].sum(axis=0), most))
-    root = f"1/√{size} = {cell.scale:.3f}" if cell.scale != 1 else say("1 (this model does not scale)")
-    exponent = f"e^{_n(cell.score)} = {math.exp(min(cell.score, 50)):,.2f}"
+        others = say("1 other") if len(rest) == 1 else say("{count} others", count=len(rest))
+        weighed.append(numbers(others, cell.weighted_values[rest].sum(axis=0), most))
+    exponent = f"e^{decimal(cell.score)} = {math.exp(min(cell.score, 50)):,.2f}"
     divided = (
         say("divided by the sum over all letters: {share}.", share=percent(cell.weight))
         if cell.hidden
         else say("{power}, divided by the sum over all letters: {share}.", power=exponent, share=percent(cell.weight))
     )
-    product, masked = _n(cell.product), int(hidden.sum())
+    product, masked = decimal(cell.product), int(hidden.sum())
     return [
         Step(
             say("The query: what '{letter}' looks for", letter=shown[query]),
@@ -114,13 +124,17 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
         Step(
             say("Scaled"),
             say("one number"),
-            say("{product} × {root} gives the score {score}.", product=product, root=root, score=_n(cell.score)),
+            say("{product} ÷ √{size} ≈ {score}, the score.", product=product, size=size, score=decimal(cell.score))
+            if cell.scale != 1
+            else say("This model does not scale: {score} is the score.", score=decimal(cell.score)),
         ),
         Step(
             say("Masked: nobody looks into the future") if masked else say("All scores of this letter"),
             say("{shape}, a row of {whole}", shape=f"({length},)", whole=f"({length}, {length})"),
             (
-                say("The same for every letter; {count} that come later get −∞.", count=masked)
+                say("The same for every letter; the one that comes later gets −∞.")
+                if masked == 1
+                else say("The same for every letter; {count} that come later get −∞.", count=masked)
                 if masked
                 else say("The same for every letter.")
             ),
@@ -144,7 +158,3 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
 
 def _plain(values: np.ndarray) -> list[float]:
     return [round(float(value), 5) for value in values]
-
-
-def _n(value: float) -> str:
-    return "0.00" if abs(value) < 0.005 else f"{value:.2f}".replace("-", "−")

@@ -6,6 +6,7 @@ import streamlit as st
 from core.inspection.embeddings import methods, nearest, project, token_embeddings
 from core.model import GPT
 from core.text.display import kind_of, visible
+from core.words import decimal
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
 from explorer.components.time_machine import Clock
@@ -159,7 +160,7 @@ def _still_map(
 def neighbours_in_words(token: str, close: list[tuple[str, float]]) -> str:
     """What is nearest to a token right now, and whether it stands out."""
     (first, cosine), *others = close
-    told = {"letter": token, "nearest": first, "cosine": f"{cosine:.2f}"}
+    told = {"letter": token, "nearest": first, "cosine": decimal(cosine)}
     if cosine < 0.2:
         return say("Nothing is really near '{letter}' yet: '{nearest}' comes closest, with {cosine}.", **told)
     if not others:

@@ -13,6 +13,7 @@ from core.model import parameter_count
 from core.text.batches import fixed_windows
 from core.text.display import quoted, visible
 from core.text.tokenizer import Tokenizer, token_texts
+from core.words import decimal
 from explorer.charts.neurons import writing_bars
 from explorer.components.marked_text import MarkedRow, marked_text
 from explorer.inside.kept import kept
@@ -63,7 +64,7 @@ def excitement_in_words(found: list[Excitement], shown: list[str]) -> str:
         return say("Nothing in the texts that were read excites it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)
     times = shown.count(most)
-    told = {"value": f"{found[0].value:.2f}", "letter": shown[0], "all": len(shown)}
+    told = {"value": decimal(found[0].value), "letter": shown[0], "all": len(shown)}
     if times * 2 <= len(shown):
         return say(
             "Its strongest is {value}, on '{letter}'; the {all} strongest are on different letters, so it waits for "
@@ -123,7 +124,7 @@ def _texts_card(inside: Inside, layer: int, neuron: int) -> None:
                 pieces[place.window, :-1].tolist(),
                 place.values,
                 most,
-                f"{place.value:.2f}",
+                decimal(place.value),
                 place.position,
             )
             for place in found
@@ -141,8 +142,8 @@ def _prompt_card(inside: Inside, layer: int, neuron: int) -> None:
             sentence(
                 say(
                     "Over your prompt it goes from {least} to {most}, the most at '{letter}', letter {number}.",
-                    least=f"{values.min():.2f}",
-                    most=f"{values.max():.2f}",
+                    least=decimal(float(values.min())),
+                    most=decimal(float(values.max())),
                     letter=inside.prompt.shown[strongest],
                     number=strongest + 1,
                 )
@@ -190,7 +191,10 @@ def _named(inside: Inside, found: Writing) -> tuple[list[tuple[str, float]], lis
 
 
 def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
-    words = [f"{quoted(visible(tokenizer.tokens[id]))}: {value:.2f}" for id, value in zip(ids, values, strict=True)]
+    words = [
+        f"{quoted(visible(tokenizer.tokens[id]))}: {decimal(float(value))}"
+        for id, value in zip(ids, values, strict=True)
+    ]
     return MarkedRow(token_texts(tokenizer, ids), np.maximum(0, values) / most, words, lead, strong)
 
 

@@ -7,6 +7,7 @@ from core.inspection.embeddings import cosines, own_axes, position_embeddings, p
 from core.inspection.recording import PartError
 from core.inspection.stream import residual_stream
 from core.text.display import kind_of, visible
+from core.words import decimal
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.lens import stage_words
 from explorer.charts.numbers import matrix_columns
@@ -92,7 +93,7 @@ def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: 
     if not others:
         return say("The first axis does not keep its two groups quite apart.")
     furthest = max(others, key=lambda index: places[index])
-    told = {"letter": shown[furthest], "place": f"{places[furthest]:.2f}"}
+    told = {"letter": shown[furthest], "place": decimal(float(places[furthest]))}
     if apart:
         return say(
             "The first axis keeps its two groups apart; of all other letters '{letter}' lies furthest along it "
@@ -155,7 +156,7 @@ def stream_in_words(stream: np.ndarray, stage: int, ids: list[int]) -> str:
         return say("No letter stands in your prompt twice; type one that repeats, to see equal letters move apart.")
     return say(
         "Here the same letter at two places has a cosine of {same} on average, different letters {other}.",
-        same=f"{alike[same].mean():.2f}", other=f"{alike[other].mean():.2f}",
+        same=decimal(float(alike[same].mean())), other=decimal(float(alike[other].mean())),
     )  # fmt: skip
 
 
@@ -219,9 +220,9 @@ def places_in_words(alike: np.ndarray, stride: int = 1) -> str:
     """How fast likeness falls with distance, from cosines (N, N)."""
     near, far = float(np.diagonal(alike, 1).mean()), len(alike) // 2
     told = {
-        "near": f"{near:.2f}",
+        "near": decimal(near),
         "distance": f"{far * stride:,}",
-        "far": f"{float(np.diagonal(alike, far).mean()):.2f}",
+        "far": decimal(float(np.diagonal(alike, far).mean())),
     }
     if stride == 1:
         return say("Neighbouring places have a cosine of {near} on average, places {distance} apart {far}.", **told)

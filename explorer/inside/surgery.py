@@ -14,6 +14,7 @@ from core.inspection.progress import Progress, finish
 from core.inspection.recording import read
 from core.model import parameter_count
 from core.text.display import kind_of, visible
+from core.words import decimal
 from explorer.charts.heads import costs_figure
 from explorer.charts.prediction import prediction_bars
 from explorer.inside.kept import kept
@@ -110,11 +111,13 @@ def _outcome(
         if not _on_evaluation_windows(inside):
             label = say("Validation loss on {count} windows (nats/token)", count=len(pieces))
             about = say("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
+        more = told["loss"] - whole["loss"] if whole else 0.0
         st.metric(
             label,
             f"{told['loss']:.3f}",
-            f"{told['loss'] - whole['loss']:+.3f}" if whole else None,
-            delta_color="inverse",
+            decimal(more, 3, plus=True) if whole else None,
+            delta_color="red" if more > 0 else "green",
+            delta_arrow="up" if more > 0 else "down",
             help=about,
         )
         tokens = inside.tokenizer.tokens
@@ -204,7 +207,7 @@ def costs_in_words(costs: np.ndarray) -> str:
     return say(
         "Head {place} is missed most: without it the loss rises by {cost}. {spare} of {count} could go and cost less "
         "than 0.01 each.",
-        place=f"{layer + 1}.{head + 1}", cost=f"{costs[layer, head]:.3f}", spare=spare, count=costs.size,
+        place=f"{layer + 1}.{head + 1}", cost=decimal(float(costs[layer, head]), 3), spare=spare, count=costs.size,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from functools import reduce
 import numpy as np
 
 from core.inspection.embeddings import cosines
+from core.words import decimal
 from explorer.charts.words import percent
 from explorer.language import later, say
 
@@ -130,7 +131,12 @@ def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) ->
     alike = np.triu(cosines(vectors), 1)
     places = np.argsort(-alike, axis=None, kind="stable")[:pairs]
     told = [
-        say("'{one}' and '{other}' ({cosine})", one=shown[one], other=shown[other], cosine=f"{alike[one, other]:.2f}")
+        say(
+            "'{one}' and '{other}' ({cosine})",
+            one=shown[one],
+            other=shown[other],
+            cosine=decimal(float(alike[one, other])),
+        )
         for one, other in zip(*np.unravel_index(places, alike.shape), strict=True)
     ]
     in_order = reduce(lambda before, pair: say("{before}, then {pair}", before=before, pair=pair), told)

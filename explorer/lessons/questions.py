@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from core.words import decimal
 from explorer import state
 from explorer.lessons.lab import Lab
 from explorer.ui import literal
@@ -78,7 +79,7 @@ def _told(question: Question, lab: Lab, given: Any) -> bool:
 def _shown(value: Any, question: Question, lab: Lab) -> str:
     if question.options:
         return lab.plain(value) if question.named else str(value)
-    return f"{value:,.2f}" if question.tolerance else f"{value:,.0f}"
+    return decimal(value, 2 if question.tolerance else 0)
 
 
 def number_typed(typed: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.words import memory_in_words
+from core.words import decimal, memory_in_words
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,19 @@ from core.words import memory_in_words
 )
 def test_memory_is_told_in_the_unit_that_suits_it(size, words):
     assert memory_in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "plus", "words"),
+    [
+        (4.4525, 2, False, "4.45"),
+        (-0.25, 2, False, "−0.25"),
+        (-0.004, 2, False, "0.00"),
+        (-0.004, 2, True, "0.00"),
+        (-0.0, 1, True, "0.0"),
+        (0.3, 2, True, "+0.30"),
+        (-12345.678, 1, False, "−12,345.7"),
+    ],
+)
+def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, words):
+    assert decimal(value, places, plus=plus) == words

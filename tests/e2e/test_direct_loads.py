@@ -11,10 +11,14 @@ pytestmark = pytest.mark.e2e
 RINGS = """() => {
   const rgb = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
   const light = (color) => {
-    const part = rgb(color).slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const part = rgb(color).slice(0, 3).map((value) => linear(value / 255));
     return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
   };
-  const ratio = (one, other) => (Math.max(light(one), light(other)) + 0.05) / (Math.min(light(one), light(other)) + 0.05);
+  const ratio = (one, other) => {
+    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+  };
   const background = getComputedStyle(document.querySelector(".stApp")).backgroundColor;
   const found = [];
   for (const host of document.querySelectorAll("*")) {
@@ -24,7 +28,8 @@ RINGS = """() => {
       node.focus({ focusVisible: true, preventScroll: true });
       if (host.shadowRoot.activeElement !== node) continue;
       const style = getComputedStyle(node);
-      found.push([node.className || node.tagName, parseFloat(style.outlineWidth), ratio(style.outlineColor, background)]);
+      const contrast = ratio(style.outlineColor, background);
+      found.push([node.className || node.tagName, parseFloat(style.outlineWidth), contrast]);
     }
   }
   return found;

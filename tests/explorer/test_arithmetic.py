@@ -1,5 +1,8 @@
 """One cell's arithmetic as it is told, and the pictures beside a single head."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +54,20 @@ def test_a_look_in_one_sentence():
     assert told.startswith("'l' (letter 4) looks ") and "of the 4 it may look at" in told
     assert "at itself" in cell_in_words(cell(2, 2), SHOWN, 2, 2)
     assert "that is in its future" in cell_in_words(cell(0, 4), SHOWN, 0, 4)
+
+
+@pytest.mark.parametrize("query, key", [(3, 1), (4, 0), (2, 2)])
+def test_the_scaled_product_is_the_score(query, key):
+    found = cell(query, key)
+    product, size, score = re.fullmatch(
+        r"(.+) ÷ √(\d+) ≈ (.+), the score\.", cell_steps(found, SHOWN, query, key)[3].says
+    ).groups()
+    product, score = (float(number.replace("−", "-")) for number in (product, score))
+    assert product / math.sqrt(int(size)) == pytest.approx(score, abs=0.011)
+
+
+def test_the_first_letter_has_nothing_else_to_look_at():
+    assert cell_in_words(cell(0, 0), SHOWN, 0, 0).endswith("and there is nothing else that it may look at.")
 
 
 def test_what_rotates_or_normalises_is_shown_before_and_after():

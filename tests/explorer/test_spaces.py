@@ -40,7 +40,7 @@ def test_what_is_seen_is_said():
     assert axis_in_words(np.array([1.0, 0.9]), ([0], [1]), shown).endswith("does not keep its two groups quite apart.")
     stream = np.array([[[1.0, 0], [1.0, 0], [-2.0, 0]]])
     assert stream_in_words(stream, 0, [4, 4, 7]) == (
-        "Here the same letter at two places has a cosine of 1.00 on average, different letters -1.00."
+        "Here the same letter at two places has a cosine of 1.00 on average, different letters −1.00."
     )
     assert "No letter stands in your prompt twice" in stream_in_words(stream, 0, [4, 5, 7])
     assert places_in_words(np.array([[1, 0.5], [0.5, 1]])).startswith("Neighbouring places have a cosine of 0.50")

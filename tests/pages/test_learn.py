@@ -1,6 +1,7 @@
 """Lessons: every step runs, its question is checked from what was computed, and a teacher's link sets and hides."""
 
 import json
+import re
 import shutil
 from urllib.parse import parse_qsl, urlsplit
 
@@ -99,7 +100,7 @@ def _wrong(app: AppTest, step: str) -> str:
     if not app.radio:
         return "999"
     options = app.radio[0].options
-    right = {"text": "·", "table": "u", "training": options[1], "writing": options[1], "context": options[0]}
+    right = {"text": "·", "table": "e", "training": options[1], "writing": options[1], "context": options[0]}
     right["numbers"] = words_of(_lab("shakespeare"))[0]
     return next(option for option in options if option != right[step])
 
@@ -109,7 +110,7 @@ def _lab(name: str) -> Lab:
     return Lab("bigram", "text", corpus, material(name, ROOT), "en")
 
 
-RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "u", "loss": "4.14"}
+RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "e", "loss": "4.14"}
 
 
 @pytest.mark.parametrize("step", RIGHT)
@@ -187,6 +188,13 @@ def test_every_step_runs_on_a_short_text_of_ones_own(open_step, explorer_home, s
     app = open_step(step, set=f"text:{corpus.name}")
     assert not app.error
     assert app.selectbox(key="lesson-text").value == corpus.name
+
+
+def test_the_question_about_the_tables_is_about_a_row_that_they_show(open_step):
+    app = open_step("table")  # q, which leaves least doubt, is too rare to be shown
+    asked = re.search(r"After \*\*(.)\*\*", said(app))[1]
+    tables = [json.loads(drawn.proto.spec) for drawn in app.get("plotly_chart")][:2]
+    assert all(f"{asked} " in table["layout"]["yaxis"]["ticktext"] for table in tables)
 
 
 def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, explorer_home):

@@ -189,7 +189,7 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     press(app, "Surgery")
     assert "Without head 1.1, head 1.2" in said(app)
     assert app.metric[0].value == whole and app.metric[1].value != whole
-    assert app.metric[1].delta.startswith(("+", "-"))
+    assert app.metric[1].delta.startswith(("+", "−"))
     app.button_group(key="surgery_how").set_value("mean")
     press(app, "Surgery")
     assert not app.exception

@@ -10,6 +10,7 @@ from core.lessons.surprise import surprise
 from core.model import Bigram
 from core.text.display import visible
 from core.training.evaluation import whole_split_loss
+from core.words import decimal
 from explorer.charts.lessons import surprise_bars, surprise_curve
 from explorer.charts.words import percent
 from explorer.lessons.bigram.learned import learned
@@ -45,7 +46,7 @@ def _draw(lab: Lab) -> bool:
         worked = surprise(logits, signs[came])
         st.markdown(
             lab.say(
-                "result", first=before, second=came, score=f"{worked.score:.3f}", power=f"{worked.power:,.3f}",
+                "result", first=before, second=came, score=decimal(worked.score, 3), power=f"{worked.power:,.3f}",
                 total=f"{worked.total:,.2f}", probability=f"{worked.probability:.4f}", loss=f"{worked.loss:.2f}",
                 share=percent(worked.probability),
             )

@@ -69,12 +69,14 @@ def _heatmap(lab: Lab, table: Tensor, shown: list[int], name: str) -> None:
 
 
 def surest_letter(lab: Lab) -> int:
-    """The letter, among those seen often, that leaves least doubt about what follows it in the text."""
-    often = lab.found["counts"].sum(dim=1) >= min(100.0, float(lab.found["counts"].sum(dim=1).max()))
-    letters = np.array([lab.tokens[id].isalpha() for id in range(lab.vocab_size)])
-    letters = letters if (letters & often.numpy()).any() else np.ones_like(letters)
-    best = np.where(often.numpy() & letters, lab.found["counted"].max(dim=1).values.numpy(), -1)
-    return int(best.argmax())
+    """The letter that leaves least doubt about what follows it: among those seen often whose row the tables show."""
+    shown = np.isin(np.arange(lab.vocab_size), frequent_ids(lab))
+    answered = shown & shown[lab.found["learned"].model.table().argmax(dim=1).numpy()]  # the cell asked for, too
+    often = lab.found["counts"].sum(dim=1).numpy() >= 100
+    letters = np.array([token.isalpha() for token in lab.tokens])
+    choices = (answered & often & letters, answered & letters, answered, shown)
+    rows = next(rows for rows in choices if rows.any())
+    return int(np.where(rows, lab.found["counted"].max(dim=1).values.numpy(), -1).argmax())
 
 
 def _row(lab: Lab) -> np.ndarray:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lessons.attending import Attended, attend, matrices_of, what_heads_read
 from core.text.display import visible
+from core.words import decimal
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.gpt_lesson import product_bars, share_pairs
 from explorer.charts.numbers import matrix_columns
@@ -67,8 +68,9 @@ def _draw_cell(lab: Lab, seen: Attended, signs: list[str]) -> None:
     )  # fmt: skip
     st.markdown(
         lab.say(
-            "sum", total=f"{sum(products):.2f}", size=len(products), root=f"{math.sqrt(len(products)):.2f}",
-            score=f"{seen.scores[row, column]:.2f}", weight=percent(float(seen.weights[row, column])), at=signs[column],
+            "sum", total=decimal(sum(products)), size=len(products), root=f"{math.sqrt(len(products)):.2f}",
+            score=decimal(float(seen.scores[row, column])), weight=percent(float(seen.weights[row, column])),
+            at=signs[column],
         )
     )  # fmt: skip
     shares = seen.weights[row, : row + 1].tolist()

@@ -6,6 +6,7 @@ import torch
 from core.inspection.prediction import next_token_logits
 from core.lessons.choosing import keep_top_k, keep_top_p, shares_drawn_from, warm
 from core.text.display import visible
+from core.words import decimal
 from explorer.charts.gpt_lesson import share_pairs
 from explorer.charts.words import percent
 from explorer.lessons.gpt.trained import the_gpt, typed_ids
@@ -63,7 +64,7 @@ def _draw(lab: Lab) -> bool:
         st.dataframe(
             {
                 lab.plain("letter"): signs[:_ROWS],
-                lab.plain("score"): [f"{score:.2f}" for score in logits[order][:_ROWS].tolist()],
+                lab.plain("score"): [decimal(score) for score in logits[order][:_ROWS].tolist()],
                 **{
                     lab.plain(name): [percent(share) for share in stage[order][:_ROWS].tolist()]
                     for name, stage in zip(columns, stages, strict=True)

@@ -10,6 +10,7 @@ from plotly import graph_objects as go
 from core.lessons.ladder import RUNGS, Reached, climb, rung_configs
 from core.model.gpt import Block
 from core.training.work import exact_parameters
+from core.words import decimal
 from explorer.charts.gpt_lesson import drop_bars, ladder_chart
 from explorer.components.growing_figure import growing_figure
 from explorer.jobs import result_of
@@ -77,7 +78,7 @@ def _parts(lab: Lab, reached: list[Reached]) -> None:
     for rung in RUNGS:
         numbers = exact_parameters(configs[rung.name].model, lab.vocab_size)
         change = losses[rung.name] - losses[below]
-        told = f"{change:+.2f}".replace("-", "−")
+        told = decimal(change, plus=True)
         about = lab.say(f"about {rung.name}")
         st.markdown(f"**{lab.plain(rung.name)}** ({told}, {numbers:,} {lab.plain('parameters')}): {about}")
         if not rung.beside:
