@@ -10,7 +10,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.text.display import visible
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizer import load_tokenizer, opening_ids
 from explorer import service
 from explorer.charts.attention import table_heatmap
 from explorer.charts.numbers import matrix_columns
@@ -73,7 +73,7 @@ def draw_board(run_id: str) -> None:
                 live_closeup(run_id)  # below the chart, which then stays where it is
         with card(
             say("What does it write?"),
-            say("The same prompt and the same dice every time."),
+            _samples_note(folder),
             key="live_samples",
             height="stretch",
         ):
@@ -92,6 +92,21 @@ def draw_board(run_id: str) -> None:
     with right, alike:
         live_embedding(run_id, height=height)
     draw_settings(folder, record)
+
+
+def _samples_note(folder: RunFolder) -> str:
+    """What every sample continues, so that only learning shows."""
+    try:
+        tokenizer = load_tokenizer(folder.tokenizer_path)
+    except ExplorerError:  # not made yet
+        return say("Same prompt, same random seed each time. Click an earlier text to open it.")
+    prompt = "".join(visible(tokenizer.tokens[id]) for id in opening_ids(tokenizer))
+    return literal(
+        say(
+            "Each text continues the prompt “{prompt}”, with the same random seed. Click an earlier text to open it.",
+            prompt=prompt,
+        )
+    )
 
 
 def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:

@@ -5,6 +5,7 @@ from math import ceil
 import streamlit as st
 
 from core.config import RunConfig, differences
+from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
@@ -25,9 +26,10 @@ _AGAIN = later("A new run that starts from these settings; change what you like 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     """What the run was made of, with what differs from its preset marked, and the ways to another one like it."""
-    config = record.config
+    first = record.config
+    config = _config_now(folder, first)
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
-    changed = differences(config, base)
+    changed = differences(first, base) | differences(config, base)
     name = config.preset or say("none")
     note = say("Preset: {name} · what differs is marked", name=name) if changed else say("Preset: {name}", name=name)
     with card(say("Settings"), note, key="settings"):
@@ -37,8 +39,10 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
                 value = f"**{literal(number(value_at(config, path)))}**"
-                usual = f" :violet-badge[{say('preset')}: {literal(number(value_at(base, path)))}]"
-                rows.append(f"| {say(setting.label)}{usual if path in changed else ''} | {value} |")
+                others = {say("initially"): value_at(first, path), say("preset"): value_at(base, path)}
+                other = next((name for name, old in others.items() if old != value_at(config, path)), None)
+                usual = f" :violet-badge[{other}: {literal(number(others[other]))}]" if other else ""
+                rows.append(f"| {say(setting.label)}{usual} | {value} |")
         share = ceil(len(rows) / _ACROSS)
         for place, column in enumerate(st.columns(_ACROSS, gap="large")):
             column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
@@ -46,8 +50,16 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
             st.caption(literal(told))
         with st.container(horizontal=True, gap="small"):
             if st.button(say("Train again"), key="train_again", icon=":material/tune:", help=say(_AGAIN)):
-                open_page("train", config=config)
+                open_page("train", config=first)
             draw_exports(folder)
+
+
+def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
+    """The settings with all changes, as long as these can be read; another part of the page says why they cannot."""
+    try:
+        return folder.config_now()
+    except ExplorerError:
+        return first
 
 
 def machine_in_words(record: RunRecord) -> str:

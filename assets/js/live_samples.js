@@ -3,6 +3,7 @@ export default function (component) {
   return mountOnce(component, (root) => {
     let leave = null;
     let runId = null;
+    const opened = new Set(); // steps of the earlier texts that are shown whole
     const newest = element("div", "newest");
     const list = element("div", "earlier");
     const waiting = element("div", "waiting", say("The first text is written before the first step."));
@@ -21,9 +22,12 @@ export default function (component) {
       const last = rows[rows.length - 1];
       newest.replaceChildren(head(last), writtenText("div", "sample-text", last.text.replace(/^\n+/, "")));
       const lines = rows.slice(0, -1).reverse().map((row) => {
-        const line = element("div", "sample");
-        line.append(head(row), writtenText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
-        line.title = row.text.trim();
+        const line = element("details", "sample");
+        const summary = element("summary", "sample-summary");
+        summary.append(head(row), writtenText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
+        line.append(summary, writtenText("div", "sample-text", row.text.replace(/^\n+/, "")));
+        line.open = opened.has(row.step);
+        line.addEventListener("toggle", () => (line.open ? opened.add(row.step) : opened.delete(row.step)));
         return line;
       });
       list.replaceChildren(...lines);
@@ -34,6 +38,7 @@ export default function (component) {
         if (next.data.run === runId) return;
         leave?.();
         runId = next.data.run;
+        opened.clear();
         newest.replaceChildren();
         list.replaceChildren();
         waiting.hidden = false;

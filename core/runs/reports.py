@@ -11,7 +11,7 @@ from core.knobs import RESTART, turned
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.settings import fields_of, value_at
-from core.text.corpora import find_corpus
+from core.text.corpora import catalogue, find_corpus
 from core.text.tokenizer import load_tokenizer
 from core.training.work import exact_parameters
 from core.words import SCHEDULE_RESTARTED, number
@@ -64,6 +64,7 @@ def facts_of(run: RunFolder, home: Path) -> Facts:
         threads=record.threads or 1,
         hardware=record.hardware or "",
         versions=record.versions,
+        titles={corpus.name: corpus.title for corpus in catalogue(home)},
     )
 
 

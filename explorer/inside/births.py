@@ -46,7 +46,15 @@ def with_births(clock: Clock, inside: Inside) -> Clock:
         found = job(births_key(inside), lambda: scores_over_time(inside))
     if found is None or not found.ended or found.problem or found.stopped or found.result is None:
         return clock  # without a result, too, where all of them were thinned out meanwhile
-    return replace(clock, births=born_heads(*found.result))
+    steps, scores = found.result
+    new = [birth for birth in born_heads(steps, scores) if not (has_parent(inside) and birth.step == steps[0])]
+    return replace(clock, births=new)
+
+
+def has_parent(inside: Inside) -> bool:
+    """Whether its first weights were another model's, so that a role at its first step emerged there."""
+    record = inside.folder.record()
+    return record.parent_step is not None or bool(record.origin)
 
 
 def watch_births(inside: Inside) -> None:

@@ -7,7 +7,7 @@ from core.inspection.heads import ROLES, HeadScores, births, name_heads, score_h
 from explorer.charts.heads import births_figure, role_bars, roles_board
 from explorer.charts.numbers import Columns
 from explorer.curves import curve_rows
-from explorer.inside.births import births_key, scores_over_time
+from explorer.inside.births import births_key, has_parent, scores_over_time
 from explorer.inside.material import windows
 from explorer.inside.view import HEAD, LAYER, Inside, choose_head, head_on_view
 from explorer.jobs import result_of
@@ -121,7 +121,7 @@ def _births_card(inside: Inside) -> None:
         born = births(steps, over_time)
         measured = [row for row in curve_rows(inside.folder) if row.get("val_loss") is not None]
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
-        st.caption(sentence(births_in_words(born, named(ROLES[role]))))
+        st.caption(sentence(births_in_words(born, named(ROLES[role]), steps[0] if has_parent(inside) else None)))
         figure = births_figure(steps, over_time, born, losses, role, current_palette())
         heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*born.shape)]
         chart(
@@ -132,9 +132,18 @@ def _births_card(inside: Inside) -> None:
         )
 
 
-def births_in_words(born: np.ndarray, role: str) -> str:
-    """Which head came first, and how many there are."""
+def births_in_words(born: np.ndarray, role: str, inherited: int | None = None) -> str:
+    """Return which head came first, and how many there are.
+
+    Args:
+        inherited: the first step of a run that began with another model's weights; heads of that step were its.
+    """
     alive = np.argwhere(born >= 0)
+    if inherited is not None and len(before := np.argwhere(born == inherited)):
+        names = ", ".join(f"{layer + 1}.{head + 1}" for layer, head in before.tolist())
+        told = say("Already {role} heads in its parent: {places}.", role=role, places=names)
+        new = np.where(born == inherited, -1, born)
+        return told if (new < 0).all() else f"{told} {births_in_words(new, role)}"
     if not len(alive):
         return say("No head keeps the habit “{role}” to the end.", role=role)
     layer, head = min(alive.tolist(), key=lambda place: born[tuple(place)])

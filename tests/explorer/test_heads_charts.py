@@ -46,6 +46,11 @@ def test_births_are_marked_where_the_habit_begins_to_stay():
     assert figure.layout.yaxis2.tickformat is None  # with a fixed one, close ticks would be written alike
     assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
     assert births_in_words(born, "induction") == "The first induction head is 1.1, born at step 10."
+    inherited = births_in_words(np.array([[0, 0], [-1, 40]]), "induction", 0)
+    assert inherited == (
+        "Already induction heads in its parent: 1.1, 1.2. The first induction head is 2.2, born at step 40."
+    )
+    assert births_in_words(np.array([[0]]), "induction", 0) == "Already induction heads in its parent: 1.1."
     assert "No head keeps" in births_in_words(np.array([[-1, -1]]), "induction")
 
 

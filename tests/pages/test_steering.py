@@ -307,3 +307,10 @@ def test_a_model_that_is_not_causal_looks_at_all_letters(app, running_run, live)
 def test_parts_have_names_in_words():
     assert part_in_words("h.3.mlp") == "layer 4, feed-forward"
     assert part_in_words("wpe") == "positions" and part_in_words("new_part") == "new_part"
+
+
+def test_the_settings_of_a_continued_run_are_those_of_now(app, finished_run, live):
+    finished_run.write_turn(Turn(20, "train.steps", 40), 20, "someone")
+    words = words_of(board_of(app, finished_run))
+    assert "initially: 20" in words and "**40**" in words
+    assert "Each text continues the prompt “⏎”, with the same random seed." in words

@@ -48,6 +48,7 @@ class Facts(NamedTuple):
     threads: int
     hardware: str
     versions: dict[str, str]
+    titles: dict[str, str]  # of all texts, by the name that the settings have
 
     @property
     def letters(self) -> str:

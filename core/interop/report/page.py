@@ -128,7 +128,9 @@ def _settings(facts: Facts) -> Markup:
         told = tag("p", f"Nothing but chance: all settings are those of {base}.")
     changed = {name for name, _, _ in changes(facts)}
     listed = [
-        tag("div", tag("dt", label(path), title=help_of(path)), tag("dd", shown(facts.config, path)), class_=mark)
+        tag(
+            "div", tag("dt", label(path), title=help_of(path)), tag("dd", shown(facts.config, path, facts)), class_=mark
+        )
         for path, _ in fields_of(RunConfig)
         if matters(path, facts.config)
         for mark in ["here" if label(path) in changed else None]

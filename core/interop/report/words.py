@@ -38,7 +38,7 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
     """What is not as in the base: label, its value there, its value here."""
     _, base = base_of(facts)
     return [
-        (label(path), shown(base, path), shown(facts.config, path))
+        (label(path), shown(base, path, facts), shown(facts.config, path, facts))
         for path in differences(facts.config, base)
         if path not in _NO_DIFFERENCE and matters(path, facts.config)
     ]
@@ -59,9 +59,10 @@ def help_of(path: str) -> str:
     return _SETTINGS[path].help
 
 
-def shown(config: RunConfig, path: str) -> str:
-    """A setting's value as it is written beside its slider."""
-    return number(value_at(config, path))
+def shown(config: RunConfig, path: str, facts: Facts) -> str:
+    """A setting's value as it is written beside its slider; of a text, its title."""
+    value = value_at(config, path)
+    return facts.titles.get(value, value) if path == "data.corpus" else number(value)
 
 
 def model_in_words(facts: Facts) -> str:

@@ -63,6 +63,14 @@ def test_a_report_stands_alone(trained, home):
     assert "prefers-color-scheme: dark" in page and "@media print" in page
 
 
+def test_a_report_names_a_text_by_its_title(home, config):
+    corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", home).name
+    run = RunFolder.create(home, config.replace({"data.corpus": corpus}), name="owl")
+    train_run(run, home, threads=1)
+    told = Reader(report_of(run, home)).text
+    assert "My diary" in told and corpus not in told
+
+
 def test_names_titles_and_samples_are_shown_as_they_are(home, config):
     text = f"{NASTY} & so on & on\n" * 60
     corpus = save_text(text, f'"{NASTY}', home).name
