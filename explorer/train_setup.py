@@ -16,6 +16,7 @@ from core.settings import Setting, fields_of
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.training.estimate import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
+from core.training.schedule import schedule_notice
 from core.words import duration_in_words, memory_in_words
 from explorer import service
 from explorer.components.live import get_ready
@@ -203,6 +204,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     except ExplorerError as error:
         show_error(error)
         startable = False
+    _draw_schedule_notice(config)
     st.button(
         say("Train"),
         key="train_start",
@@ -213,6 +215,22 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         on_click=_start,
         args=(config, parent, ticket("train_start")),
     )
+
+
+def _draw_schedule_notice(config: RunConfig) -> None:
+    """Say where the schedule does not fit the number of steps, with a button that makes it fit."""
+    found = schedule_notice(config.train)
+    if found is None:
+        return
+    sentence, numbers = found
+    st.warning(say(sentence, **numbers))
+    changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
+    st.button(say("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
+
+
+def _fit(config: RunConfig) -> None:
+    forget_inputs()
+    keep_draft(config)
 
 
 def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:

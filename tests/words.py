@@ -18,6 +18,7 @@ from core.text.display import KINDS
 from core.training.hardware import SENTENCES
 from core.training.precision import WHY
 from core.training.progress_summary import SENTENCES as PROGRESS
+from core.training.schedule import LATE_DECAY, LONG_WARMUP
 from core.words import CHOICES, SCHEDULE_RESTARTED
 from explorer.components._assets import ASSETS, sentences_of
 
@@ -46,7 +47,7 @@ def core_sentences() -> list[str]:
     told = [words for text in texts for words in (text.description, text.language, text.licence)]
     told = [words for words in told if not words.startswith("Python ")]
     tables = [words for table in (SENTENCES, WHY, PROGRESS, CHOICES) for words in table.values()]
-    return [*presets, *told, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, *KINDS]
+    return [*presets, *told, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
 
 
 def collect() -> list[str]:

@@ -126,8 +126,8 @@ function timeInWords(status, data) {
   if (state === "queued") return say("waiting");
   if (state === "starting") return say("starting …");
   if (state === "running") {
-    // The first steps of a run are slow and say nothing about the others.
-    return status && status.seconds_left && status.step >= 5 ? say("{time} left", { time: durationInWords(status.seconds_left) }) : say("starting …");
+    if (!status || !status.step) return say("starting …");
+    return status.seconds_left ? say("{time} left", { time: durationInWords(status.seconds_left) }) : say("estimating …");
   }
   if (state === "finished") return status && status.seconds ? durationInWords(status.seconds) : say("done");
   return { paused: say("paused"), stopped: say("stopped"), failed: say("failed") }[state] ?? state;

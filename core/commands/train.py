@@ -55,6 +55,7 @@ def begin(options: argparse.Namespace) -> int:
     from core.runs.forks import fork
     from core.text.corpora import load_corpus
     from core.text.own_text import save_text
+    from core.training.schedule import schedule_notice
 
     config, parent, step, text = config_wanted(options)
     if options.dump_config:
@@ -65,6 +66,8 @@ def begin(options: argparse.Namespace) -> int:
     if text:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
     inside = options.out and options.out.absolute()
+    if found := schedule_notice(config.train):
+        print(found[0].format(**found[1]))
     if parent:
         return _train(fork(home(), parent, step, config, options.name, inside=inside))
     return _train(new_run(home(), config, options.name, inside=inside))

@@ -19,6 +19,7 @@ from core.runs.room import Room, waits_for_room
 from core.runs.snapshots import Snapshots
 from core.text.tokenizer import Tokenizer, opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights
+from core.training.time_left import TimeLeft
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
 STATUS_SECONDS = 0.2  # between two status files
@@ -57,7 +58,7 @@ class Journal:
         last_row = folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
-        self._pace_since = (trainer.step, 0.0)  # a step, and the seconds of this attempt at which it was taken
+        self._time_left = TimeLeft()
         self._first_step, self._saves_early = trainer.step, status.deaths > 0
         self._patience = patience
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
@@ -89,6 +90,8 @@ class Journal:
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
+        if not watched:
+            self._time_left.step(event.seconds)
         evaluation = self.trainer.evaluate() if last or step % config.eval_interval == 0 else None
         if last:
             self.trainer.check_finite(evaluation)
@@ -128,7 +131,7 @@ class Journal:
     def turned(self) -> None:
         """A knob has been turned: what is planned or told with it changes."""
         self._snapshots.plan(self.trainer.config.train.steps)
-        self._pace_since = (self.trainer.step, self._clock.seconds_here)
+        self._time_left.changed()
         self._write_status(durable=False)
 
     def set_state(self, state: State, reason: str = "") -> None:
@@ -199,7 +202,7 @@ class Journal:
 
         A model whose numbers have overflowed writes nothing: the loss of the next step ends the run and says why.
         """
-        config, tokenizer = self.trainer.config.train, self.tokenizer
+        config, tokenizer, start = self.trainer.config.train, self.tokenizer, time.monotonic()
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
@@ -208,6 +211,7 @@ class Journal:
             text = tokenizer.decode([token.id for token in written])
         except NotFiniteError:
             return
+        self._time_left.sample(time.monotonic() - start)
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.room.write(lambda: self.folder.append_sample(row))
 
@@ -221,6 +225,7 @@ class Journal:
             row["tokens_per_second"] = changes["tokens_per_second"] = speed
         row["seconds"] = round(self._clock.seconds, 3)
         if evaluation:
+            self._time_left.evaluation(evaluation.seconds)
             losses = {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss}
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
@@ -291,13 +296,10 @@ class Journal:
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
-        begun, seconds = self._pace_since
-        done = step - begun
-        left = (self._clock.seconds_here - seconds) / done * (steps - step) if done else None
         changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3), "slowest": self._slowest()}
         changes["oom_kills"] = memory_kills()
         if not self.status.ended:
-            changes["seconds_left"] = left
+            changes["seconds_left"] = self._time_left.seconds(self.trainer.config.train, step)
         status = self.status.model_copy(update=changes)
 
         def write() -> None:

@@ -37,3 +37,27 @@ def learning_rates(first: int, last: int, config: TrainConfig, most: int = 200) 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """The learning rate of one update, counted from 0."""
     return config.learning_rate * fraction_at(step, config)
+
+
+WARMUP_SHARE = 0.1  # of the steps of a schedule; nanoGPT's and our presets' warm-ups take less
+LONG_WARMUP = (
+    "The warm-up takes {warmup} of {steps} steps, so the learning rate is at its full height only briefly or never. "
+    "Set the warm-up to {fitting} steps (train.warmup_steps={fitting})."
+)
+LATE_DECAY = (
+    "The learning rate falls until step {decay}, but the run ends at step {steps}, before it is low. "
+    "Let it fall until the last step (train.decay_steps=0)."
+)
+
+
+def schedule_notice(config: TrainConfig) -> tuple[str, dict[str, int]] | None:
+    """Return a sentence on a schedule that does not fit the run's length, and its numbers; None where it fits.
+
+    Nothing is changed: who has chosen a warm-up shall have it.
+    """
+    if config.warmup_steps > 2 * WARMUP_SHARE * config.steps:
+        fitting = int(WARMUP_SHARE * config.steps)
+        return LONG_WARMUP, {"warmup": config.warmup_steps, "steps": config.steps, "fitting": fitting}
+    if config.schedule != "constant" and config.decay_steps > config.steps:
+        return LATE_DECAY, {"decay": config.decay_steps, "steps": config.steps}
+    return None

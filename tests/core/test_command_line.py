@@ -75,6 +75,7 @@ def test_train_then_generate(home, text_file, capsys):
     assert main(["train", "--text", str(text_file), "--steps", "20", "--name", "[red]<b>x", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "Training [red]<b>x" in out
+    assert "The warm-up takes 50 of 20 steps" in out and "(train.warmup_steps=2)" in out
     assert re.search(r"step 20 of 20 · training \d\.\d+ · validation \d\.\d+ · [\d,]+ tokens/s", out)
     (run,) = list_runs(home)
     assert f"python -m core generate {run.id}" in out

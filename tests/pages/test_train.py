@@ -86,6 +86,16 @@ def test_a_link_opens_its_settings_and_marks_what_differs(app):
     assert not app.exception
 
 
+def test_a_warm_up_too_long_for_the_steps_is_said_and_fitted(app):
+    app.query_params["preset"] = "gpt-tiny"
+    app.query_params["set"] = "train.steps:100"
+    app.run()
+    assert any("takes 100 of 100 steps" in warning.value for warning in app.warning)
+    app.button(key="fit_schedule").click().run()
+    assert not app.exception and not any("warm-up" in warning.value for warning in app.warning)
+    assert "train.warmup_steps:10" in "".join(app.query_params["set"])
+
+
 def test_what_is_chosen_is_in_the_address(app):
     app.run()
     app.segmented_control(key="preset").set_value("gpt-tiny").run()

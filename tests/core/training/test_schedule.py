@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import TrainConfig
-from core.training.schedule import learning_rate_at
+from core.presets import PRESETS, preset
+from core.training.schedule import learning_rate_at, schedule_notice
 
 CONFIG = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1e-3, min_learning_rate=1e-4)
 
@@ -55,3 +56,26 @@ def test_no_step_is_zero_or_beyond_the_highest(steps, warmup, at):
 def test_a_final_rate_above_the_highest_never_lets_the_rate_rise(schedule):
     config = TrainConfig(steps=50, warmup_steps=0, learning_rate=1e-3, min_learning_rate=6e-3, schedule=schedule)
     assert {learning_rate_at(step, config) for step in range(60)} == {1e-3}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_schedule_of_a_preset_fits_its_own_length(name):
+    assert schedule_notice(preset(name).train) is None
+
+
+def test_a_warm_up_too_long_for_the_run_is_said_with_one_that_fits():
+    config = preset("gpt-tiny").replace({"train.steps": 40}).train
+    sentence, numbers = schedule_notice(config)
+    assert sentence.format(**numbers).endswith("Set the warm-up to 4 steps (train.warmup_steps=4).")
+    assert max(learning_rate_at(step, config) for step in range(40)) < 0.4 * config.learning_rate
+    fitting = preset("gpt-tiny").replace({"train.steps": 40, "train.warmup_steps": numbers["fitting"]}).train
+    assert schedule_notice(fitting) is None
+    assert learning_rate_at(39, fitting) < 0.15 * config.learning_rate
+
+
+def test_a_decay_that_ends_after_the_run_is_said():
+    config = TrainConfig(steps=1000, decay_steps=2000)
+    assert "falls until step 2000, but the run ends at step 1000" in schedule_notice(config)[0].format(
+        **schedule_notice(config)[1]
+    )
+    assert schedule_notice(TrainConfig(steps=1000, decay_steps=2000, schedule="constant")) is None
