@@ -5,6 +5,7 @@ own 64 digits as zeros.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,6 +25,7 @@ def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapp
     """Write a safetensors file that `checksum_holds` can check; readers of safetensors files pass over the checksum."""
     save_file(dict(tensors), path, {**metadata, _KEY: _ZEROS})
     with path.open("r+b") as file:
+        _sort_metadata(file)
         at, _, computed = _digests(file)
         file.seek(at)
         file.write(computed)
@@ -43,6 +45,16 @@ def _holds(path: Path, _inode: int, _changed: int, _size: int) -> bool:
     with path.open("rb") as file:
         _, stored, computed = _digests(file)
     return stored is None or stored == computed
+
+
+def _sort_metadata(file: BinaryIO) -> None:
+    """Sort the metadata in the header: safetensors writes it in random order, and equal weights must be equal files."""
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    file.seek(8)
+    file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
+    file.seek(0)
 
 
 def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:

@@ -19,6 +19,7 @@ from core.training.checkpoints import (
     save_weights,
     snapshot_steps,
 )
+from core.training.checksums import checksum_holds, save_with_checksum
 from core.training.trainer import EvaluationEvent, StepEvent
 
 
@@ -232,6 +233,17 @@ def test_weights_with_their_checksum_are_a_plain_safetensors_file_and_those_with
     assert {name: p.shape for name, p in model.named_parameters()} == {n: t.shape for n, t in tensors.items()}
     save_file(tensors, tmp_path / "old.safetensors", {"step": "5"})  # as it was written before there were checksums
     assert load_weights(tmp_path / "old.safetensors", model) == 5
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    """safetensors itself writes metadata in random order."""
+    tensors = {"b": torch.zeros(2), "a": torch.ones(3)}
+    files = set()
+    for _ in range(20):
+        save_with_checksum(tensors, tmp_path / "w.safetensors", {"step": "3", "note": "é"})
+        files.add((tmp_path / "w.safetensors").read_bytes())
+    assert len(files) == 1 and checksum_holds(tmp_path / "w.safetensors")
+    assert load_file(tmp_path / "w.safetensors")["a"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
