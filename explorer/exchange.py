@@ -40,7 +40,7 @@ EXPORTS = {
     "notebook": Export(later("Notebook that trains it again"), "retrain.ipynb"),
     "script": Export(later("Script that trains it again"), "retrain.py"),
     "huggingface": Export(later("For transformers (zip)"), "transformers.zip"),
-    "nanogpt": Export(later("For nanoGPT (ckpt.pt)"), "ckpt.pt"),
+    "nanogpt": Export(later("For nanoGPT (zip)"), "nanogpt.zip"),
 }
 
 

@@ -5,9 +5,10 @@ They bypass Streamlit's sessions, so a run is addressed by its id, which cannot 
 
 import asyncio
 import gzip
-import re
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ from core.errors import ExplorerError, RunError
 from core.home import home
 from core.lessons.prose import ENGLISH, languages
 from core.runs.folder import RunFolder, open_run
+from core.runs.names import plain_name
 from explorer.exchange import EXPORTS, why_no_export, write_export
 from explorer.frames import Asked, TooManyFrames, frame_bytes
 from explorer.run_reader import event
@@ -68,7 +70,7 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
     folder = _run_of(request)
     if isinstance(folder, Response):
         return folder
-    name = re.sub(r"[^\w-]+", "-", folder.name, flags=re.ASCII).strip("-")[:60] or "run"
+    name = plain_name(folder.name)
     kind = request.query_params.get("for")
     if kind is None:
         archive = _Archive(folder.zip_to, f"{name}-{folder.id}.zip", places)
@@ -103,19 +105,31 @@ class _Archive(Response):
             await PlainTextResponse(sentence, status_code=503)(scope, receive, send)
             return
         async with self.places:
-            with tempfile.TemporaryFile(prefix="gpt-explorer-") as file:
-                try:
-                    await asyncio.to_thread(self.make, file)
-                except OSError as error:
-                    sentence = f"The archive cannot be made: {error.strerror}. Is there room for temporary files?"
-                    await PlainTextResponse(sentence, status_code=500)(scope, receive, send)
-                    return
-                except ExplorerError as error:
-                    await PlainTextResponse(str(error), status_code=500)(scope, receive, send)
-                    return
-                headers = dict(self.headers) | {"Content-Length": str(file.tell())}
-                file.seek(0)
+            try:
+                file = await asyncio.to_thread(self._made)
+            except (ExplorerError, OSError) as error:
+                sentence = str(error) if isinstance(error, ExplorerError) else _no_archive(error)
+                await PlainTextResponse(sentence, status_code=500)(scope, receive, send)
+                return
+            with file:
+                headers = dict(self.headers) | {"Content-Length": str(os.fstat(file.fileno()).st_size)}
                 await StreamingResponse(_pieces(file), headers=headers)(scope, receive, send)
+
+    def _made(self) -> BinaryIO:
+        """The archive, from its beginning. Raises OSError or ExplorerError where there is no room for it, say."""
+        file = tempfile.TemporaryFile(prefix="gpt-explorer-")  # noqa: SIM115 - closed by who sends it
+        try:
+            self.make(file)
+            file.seek(0)  # writes what is still buffered
+        except BaseException:
+            with suppress(OSError):
+                file.close()
+            raise
+        return file
+
+
+def _no_archive(error: OSError) -> str:
+    return f"The file for this download cannot be made ({error.strerror or error}). Make room for temporary files."
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

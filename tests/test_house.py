@@ -18,6 +18,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.home",
         "core.palette",
         "core.files",
+        "core.outputs",
         "core.threads",
         "core.words",
     },

@@ -9,6 +9,7 @@ from core.home import home
 from core.terminal import tell
 
 _MODELS = ("huggingface", "nanogpt")
+_FORCE = "replace files that exist already (they are left alone otherwise)"
 _DOCUMENTS = ("script", "notebook", "report")
 
 
@@ -25,17 +26,19 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--name", help="a label for the run it becomes (default: the file's name)")
     parser.set_defaults(run=bring_in)
     about = (
-        "write a run's model for others, for transformers (a folder) or nanoGPT (a ckpt.pt); or what trains it again, "
-        "as a script or a notebook; or a report of it, as one page of HTML"
+        "write a run's model for others, for transformers (a folder) or nanoGPT (a folder or a .pt file); or what "
+        "trains it again, as a script or a notebook; or a report of it, as one page of HTML"
     )
     parser = commands.add_parser("export", help=about, description=about)
     add_run(parser, at_step=True)
     parser.add_argument("kind", choices=_MODELS + _DOCUMENTS)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
+    parser.add_argument("--force", action="store_true", help=_FORCE)
     parser.set_defaults(run=send_out)
     about = "write the lessons as Jupyter notebooks, which run next to core"
     parser = commands.add_parser("notebooks", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write them into")
+    parser.add_argument("--force", action="store_true", help=_FORCE)
     parser.set_defaults(run=write_lessons)
 
 
@@ -59,19 +62,21 @@ def send_out(options: argparse.Namespace) -> int:
     run, step = find_run_at(options.wanted, home())
     if options.kind in _DOCUMENTS and step is not None:
         raise RunError(f"A {options.kind} is of the whole run. Leave @{step} out.")
+    how = ""
     if options.kind in _DOCUMENTS:
-        write_document(run, options.kind, options.out.absolute(), home())
+        write_document(run, options.kind, options.out.absolute(), home(), options.force)
     else:
         weights = None if step is None else weights_of(run, step)[0]
         export = export_hugging_face if options.kind == "huggingface" else export_nanogpt
-        export(run, options.out.absolute(), weights)
-    tell(f"{run.name} is written to {options.out}.")
+        how = export(run, options.out.absolute(), weights, options.force)
+    for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):
+        tell(line)
     return 0
 
 
 def write_lessons(options: argparse.Namespace) -> int:
     from core.interop.lessons import write_notebooks
 
-    for path in write_notebooks(options.out.absolute()):
+    for path in write_notebooks(options.out.absolute(), options.force):
         tell(f"{path.name} is written to {options.out}.")
     return 0

@@ -10,6 +10,7 @@ from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, build_model
 from core.model.layers import rotary_angles
+from core.text.tokenizer import Tokenizer
 from core.training.finite import all_finite
 
 MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
@@ -28,6 +29,7 @@ class ForeignModel(NamedTuple):
     vocab_size: int
     weights: dict[str, Tensor]  # float32, by the names and in the shapes of `core.model.gpt`
     step: int  # at which it was saved, as far as the file tells
+    tokenizer: Tokenizer | None = None  # where it lies in the same file
 
 
 def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:

@@ -19,7 +19,10 @@ from core.interop.foreign import (
 from core.interop.layout import Layout, TheirConfig
 from core.interop.layouts import LAYOUTS
 from core.interop.stored_weights import WEIGHTS, StoredWeights, open_weights
+from core.interop.tokenizers import tokenizer_files
 from core.model import GPT, Bigram
+from core.outputs import write_files
+from core.text.tokenizer import Tokenizer
 from core.training.checksums import save_with_checksum
 
 CONFIG = "config.json"
@@ -39,19 +42,26 @@ def read_folder(folder: Path) -> ForeignModel:
         return _read(layout, found, stored)
 
 
-def write_folder(folder: Path, model: GPT | Bigram) -> Layout:
+def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
     """Write a model so that transformers' `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
+
+    Args:
+        force: replace files of the same name.
 
     Returns the kind it was written as: the first that can hold it.
 
     Raises:
         ForeignModelError: none of the kinds can hold it.
-        OSError: the folder cannot be written.
+        ExplorerError: the folder cannot be written, or a file exists already.
     """
     layout = layout_for(model.config)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_with_checksum(layout.their_weights(model), folder / WEIGHTS, {"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(layout.their_settings(model.config, model.vocab_size), indent=2))
+    weights = layout.their_weights(model)
+    settings = layout.their_settings(model.config, model.vocab_size)
+    files = {
+        WEIGHTS: lambda path: save_with_checksum(weights, path, {"format": "pt"}),
+        CONFIG: json.dumps(settings, indent=2).encode(),
+    }
+    write_files(folder, files | (tokenizer_files(tokenizer) if tokenizer else {}), force)
     return layout
 
 
@@ -65,12 +75,10 @@ def layout_for(config: ModelConfig) -> Layout:
         if not found:
             return layout
     everywhere = [one for one in obstacles[LAYOUTS[0]] if all(one in found for found in obstacles.values())]
-    special = [
-        f"for {layout.title} {_listed(rest)}"
-        for layout, found in obstacles.items()
-        if (rest := [one for one in found if one not in everywhere])
-    ]
-    reasons = [_listed(everywhere), *special] if everywhere else special
+    special = {layout: [one for one in found if one not in everywhere] for layout, found in obstacles.items()}
+    reasons = [_listed(everywhere)] if everywhere else []
+    if all(special.values()):  # else there is one kind in whose way nothing else is
+        reasons += [f"for {layout.title} {_listed(found)}" for layout, found in special.items()]
     titles = [layout.title for layout in LAYOUTS]
     raise ForeignModelError(
         f"None of {_listed(titles)} can hold this model, so it cannot be exported for transformers. "

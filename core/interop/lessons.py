@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import ExplorerError
 from core.interop.notebooks import Cell, code, prose, to_notebook
 from core.interop.sources import source_with_imports
 from core.lessons.outline import LESSONS
 from core.lessons.prose import ENGLISH, fill, glossary, load_prose, placeholders, terms_in, without_links
+from core.outputs import write_files
 from core.text.corpora import load_corpus
 from core.text.split import split_point
 
@@ -53,20 +53,14 @@ def lesson_notebook(lesson: str, language: str = ENGLISH) -> str:
     return to_notebook(_cells(lesson, language))
 
 
-def write_notebooks(folder: Path, language: str = ENGLISH) -> list[Path]:
+def write_notebooks(folder: Path, force: bool = False, language: str = ENGLISH) -> list[Path]:
     """Write the notebooks of all lessons into a folder, which is made if it is missing.
 
-    Raises ExplorerError where that cannot be done.
+    Raises ExplorerError where that cannot be done, or where `force` is needed to replace others of the same names.
     """
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for lesson, name in NOTEBOOKS.items():
-            (folder / name).write_text(lesson_notebook(lesson, language), "utf-8")
-            written.append(folder / name)
-    except OSError as error:
-        raise ExplorerError(f"The notebooks cannot be written to {folder.name} ({error.strerror}).") from None
-    return written
+    files = {name: lesson_notebook(lesson, language).encode() for lesson, name in NOTEBOOKS.items()}
+    write_files(folder, files, force)
+    return [folder / name for name in files]
 
 
 class Piece(NamedTuple):

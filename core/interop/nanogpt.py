@@ -4,8 +4,11 @@ The file is a pickle, which can run programs when it is loaded. So it is read by
 knows tensors and plain values only, and every size that it declares is checked before it is used.
 """
 
+import pickle
 import re
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,18 @@ from core.interop.foreign import (
     unwrapped,
     whole_number,
 )
+from core.interop.layout import weights_with_positions, with_unscaled_queries
+from core.interop.layouts import GPT2
+from core.interop.tokenizers import FILE, parse_tokenizer, tokenizer_files
 from core.model import GPT, Bigram
-from core.text.bpe import MOST_TOKENS
+from core.text.bpe import MOST_TOKENS, BPETokenizer
+from core.text.tokenizer import Tokenizer
 
 _MOST_STEPS = 10**9
+# What nanoGPT can be set to, is exported without (how the scores are scaled), or was of matter only at the beginning.
+_SAME = (
+    "n_layer", "n_head", "n_embd", "block_size", "dropout", "bias", "attention_scale", "zero_init", "init_std",
+)  # fmt: skip
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
@@ -74,19 +85,26 @@ def read_checkpoint(path: Path) -> ForeignModel:
             raise ForeignModelError(f"The tensor {name} is not a plain table of numbers with a point.")
     weights = {name: tensor.float() for name, tensor in weights.items()}
     check_finite(weights)
-    return ForeignModel(config, vocab_size, weights, step)
+    text = found.get(FILE)
+    return ForeignModel(config, vocab_size, weights, step, parse_tokenizer(text) if isinstance(text, str) else None)
 
 
-def write_checkpoint(path: Path, model: GPT | Bigram, step: int = 0, val_loss: float | None = None) -> None:
-    """Write a model as a `ckpt.pt` that nanoGPT's `sample.py` reads. There is no optimizer in it.
+def checkpoint_writer(
+    model: GPT | Bigram, tokenizer: Tokenizer, dataset: str, step: int = 0, val_loss: float | None = None
+) -> Callable[[Path], None]:
+    """Return what writes a model as a `ckpt.pt` that nanoGPT's `sample.py` reads. There is no optimizer in it.
 
-    Raises:
-        ForeignModelError: nanoGPT's model has no such part (rotary positions, say).
-        OSError: the file cannot be written.
+    Its tokenizer lies in it too, for `read_checkpoint`; nanoGPT passes over it.
+
+    Args:
+        dataset: where nanoGPT finds what `meta` returns: `data/<dataset>/meta.pkl`.
+
+    Raises ForeignModelError where nanoGPT's model has no such part (rotary positions, say).
     """
     config = model.config
     check_writable(config)
-    weights = {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters()}
+    weights = with_unscaled_queries(weights_with_positions(model), config)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
     settings = {
         name: getattr(config, name) for name in ("n_layer", "n_head", "n_embd", "block_size", "bias", "dropout")
@@ -96,27 +114,62 @@ def write_checkpoint(path: Path, model: GPT | Bigram, step: int = 0, val_loss: f
         "model_args": settings | {"vocab_size": model.vocab_size},
         "iter_num": step,
         "best_val_loss": val_loss,
-        "config": {},
+        "config": {"dataset": dataset},
+        FILE: tokenizer_files(tokenizer)[FILE].decode(),
     }
-    torch.save(checkpoint, path)
+    return partial(_save, checkpoint)
+
+
+def meta(tokenizer: Tokenizer) -> bytes | None:
+    """Return nanoGPT's `meta.pkl`: what `sample.py` reads and writes text with. None for GPT-2's own vocabulary.
+
+    It looks up single characters only. So the prompts of a model with other pieces of words are read character by
+    character, as far as there are tokens for them.
+    """
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+        return None
+    itos = dict(enumerate(tokenizer.tokens))
+    stoi = {token: id for id, token in itos.items() if len(token) == 1}
+    return pickle.dumps({"vocab_size": tokenizer.vocab_size, "itos": itos, "stoi": stoi}, protocol=4)
+
+
+def first_prompt(tokenizer: Tokenizer) -> str:
+    """Return a prompt that sample.py can read: its own, a newline, or else a letter, or any other character."""
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+        return "\n"
+    known = [token for token in tokenizer.tokens if len(token) == 1]
+    return min(known, key=lambda character: (character != "\n", not character.isalpha()), default="\n")
 
 
 def check_writable(config: ModelConfig) -> None:
     """Raises ForeignModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
+    if config.kind != "gpt":
+        raise ForeignModelError(
+            f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."
+        )
     plain = ModelConfig(
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        block_size=config.block_size,
-        dropout=config.dropout,
-        bias=config.bias,
-        zero_init=config.zero_init,  # only how it began, as the next one
-        init_std=config.init_std,
-        activation="gelu_tanh" if config.activation == "gelu_tanh" else "gelu",  # nearly the same
+        **{name: getattr(config, name) for name in _SAME},
+        position=config.position if config.position in GPT2.fits["position"] else "learned",
+        activation="gelu",
     )
-    if config != plain:
-        names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
-        raise ForeignModelError(f"nanoGPT's model cannot be set to this one's {' and '.join(names)}.")
+    names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
+    if names:
+        given = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+        held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
+        raise ForeignModelError(
+            f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}; export for "
+            "transformers instead, or train with these settings."
+        )
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:  # PyTorch's own sentence, instead of what the system said
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 class _NumberKind:

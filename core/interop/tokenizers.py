@@ -16,14 +16,27 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
 
     Raises TextError where it is damaged or of another kind.
     """
-    characters = _characters(folder / FILE)
+    try:
+        characters = _characters((folder / FILE).read_bytes())
+    except OSError:
+        characters = None
     return characters or BPETokenizer.from_folder(folder)
 
 
-def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write `tokenizer.json`, which transformers reads too, told by `tokenizer_config.json` to take it as it is."""
-    tokenizer.to_hugging_face().save(str(folder / FILE), pretty=True)
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+def parse_tokenizer(text: str) -> Tokenizer:
+    """Return the tokenizer that a `tokenizer.json` of ours says. Raises TextError where it is damaged."""
+    try:
+        return _characters(text) or BPETokenizer.parse({"tokenizer": parse_json(text)})
+    except ValueError:
+        raise TextError("The tokenizer of this model is damaged: it is not valid JSON.") from None
+
+
+def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """Return `tokenizer.json`, which transformers reads too, and what tells it to take that as it is."""
+    return {
+        FILE: tokenizer.to_hugging_face().to_str(pretty=True).encode(),
+        "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}',
+    }
 
 
 def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
@@ -35,16 +48,16 @@ def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
         )
 
 
-def _characters(path: Path) -> CharTokenizer | None:
+def _characters(text: str | bytes) -> CharTokenizer | None:
     try:
-        model = parse_json(path.read_bytes())["model"]
+        model = parse_json(text)["model"]
         if model["type"] != "WordLevel":
             return None
         vocabulary = model["vocab"]
         tokens = sorted(vocabulary, key=vocabulary.get)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     try:
         return CharTokenizer(tokens)
     except (ValueError, TypeError):
-        raise TextError(f"The tokenizer in {path.name} is neither GPT-2's nor one of single characters.") from None
+        raise TextError(f"The tokenizer in {FILE} is neither GPT-2's nor one of single characters.") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core.errors import ExplorerError
 from core.interop.recipes import recipe_notebook, recipe_script
+from core.outputs import write_file
 from core.runs.folder import RunFolder
 from core.runs.recipes import lineage, recipe_of
 from core.runs.reports import report_of
@@ -17,16 +18,12 @@ DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
 """What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""
 
 
-def write_document(run: RunFolder, kind: str, path: Path, home: Path) -> None:
+def write_document(run: RunFolder, kind: str, path: Path, home: Path, force: bool = False) -> None:
     """Write a run's script, notebook or report into a file.
 
-    Raises ExplorerError where the run has none, or the file cannot be written.
+    Raises ExplorerError where the run has none, the file cannot be written, or `force` is needed to replace one.
     """
-    text = DOCUMENTS[kind](run, home)
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise ExplorerError(f"The {kind} cannot be written to {path.name} ({error.strerror}).") from None
+    write_file(path, DOCUMENTS[kind](run, home).encode(), force)
 
 
 def why_no_document(run: RunFolder, kind: str, home: Path) -> str:

@@ -5,20 +5,23 @@ needed, and can be forked to be trained further.
 """
 
 import re
-import shutil
+import shlex
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 from core.config import RunConfig
-from core.errors import ExplorerError
+from core.errors import DiskFullError, ExplorerError
+from core.files import FULL
 from core.interop import huggingface, nanogpt
 from core.interop.foreign import ForeignModelError, build, without_spare_rows
-from core.interop.tokenizers import check_belongs, read_tokenizer, write_tokenizer
+from core.interop.tokenizers import check_belongs, read_tokenizer
+from core.outputs import Content, write_files
 from core.runs.archive import Archive, holds_run, import_run
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
+from core.runs.names import plain_name
 from core.runs.records import Status
 from core.text.bpe import BPETokenizer
 from core.text.corpora import load_corpus
@@ -27,13 +30,14 @@ from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
 
-CHECKPOINT = "ckpt.pt"
+CHECKPOINT = "ckpt.pt"  # as sample.py calls it
 # The files that a model is read from; all others that people keep beside them are passed over.
 MODEL_FILE = re.compile(
     r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|ckpt\.pt"
     r"|tokenizer\.json|vocab\.json|merges\.txt|added_tokens\.json",
     re.ASCII,
 )
+_NO_ROOM = "There is no room for temporary files, which this model has to be written into. Make room, then try again."
 
 
 def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
@@ -56,7 +60,8 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
     if source.is_dir():
         foreign, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
     elif source.is_file():
-        foreign, tokenizer, origin = nanogpt.read_checkpoint(source), read_tokenizer(source.parent), "nanoGPT's format"
+        foreign, origin = nanogpt.read_checkpoint(source), "nanoGPT's format"
+        tokenizer = foreign.tokenizer or read_tokenizer(source.parent)
     else:
         raise ForeignModelError(f"There is no file or folder {source.name!r}.")
     if tokenizer is None:
@@ -93,30 +98,62 @@ def _import_packed(home: Path, source: Path, corpus: str, name: str | None) -> R
         return import_model(home, checkpoint if checkpoint.exists() else place, corpus, name or source.stem)
 
 
-def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None) -> None:
+def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None, force: bool = False) -> str:
     """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads, with its tokenizer.
+
+    Args:
+        force: replace files of the same names.
+
+    Returns how it is opened, in a sentence.
 
     Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
     """
     loaded = load_model(run, weights)
-    try:
-        huggingface.write_folder(folder, loaded.model)
-        write_tokenizer(folder, loaded.tokenizer)
-    except OSError as error:
-        raise ExplorerError(f"The model cannot be written to {folder.name} ({error.strerror}).") from None
+    layout = huggingface.write_folder(folder, loaded.model, loaded.tokenizer, force)
+    return f"Open it with transformers, as a {layout.title}: AutoModelForCausalLM.from_pretrained({str(folder)!r})"
 
 
-def export_nanogpt(run: RunFolder, path: Path, weights: Path | None = None) -> None:
-    """Write a run's model as nanoGPT's `ckpt.pt`, with its tokenizer beside it.
+def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force: bool = False) -> str:
+    """Write a run's model as nanoGPT's `ckpt.pt`, and the `data/NAME/meta.pkl` that `sample.py` needs beside it.
 
-    Raises ExplorerError where the model has parts that nanoGPT's has not, or the file cannot be written.
+    Args:
+        out: the folder, or the checkpoint in it where that ends in `.pt`.
+        force: replace files of the same names.
+
+    Returns how nanoGPT writes with it, in sentences.
+
+    Raises ExplorerError where the model has parts that nanoGPT's has not, or a file cannot be written.
     """
+    folder, name = (out.parent, out.name) if out.suffix == ".pt" else (out, CHECKPOINT)
+    files, sentences, start = _nanogpt_files(run, weights)
+    write_files(folder, {name if file == CHECKPOINT else file: content for file, content in files.items()}, force)
+    if meta := next((file for file in files if file != CHECKPOINT), None):
+        sentences.append(f"sample.py looks for {meta} in nanoGPT's own folder, so copy {folder / 'data'} there.")
+    if name != CHECKPOINT:
+        sentences.append(f"It reads a file called {CHECKPOINT}, so rename {name}.")
+    return "\n".join([*sentences, "In nanoGPT's folder, write with it:", _sample_command(str(folder), start)])
+
+
+def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[str, Content], list[str], str]:
+    """The files that nanoGPT needs of a run, sentences on what sample.py does not know, and a prompt it can read."""
     loaded = load_model(run, weights)
-    try:
-        nanogpt.write_checkpoint(path, loaded.model, loaded.step, run.status().val_loss)
-        write_tokenizer(path.parent, loaded.tokenizer)
-    except OSError as error:
-        raise ExplorerError(f"The model cannot be written to {path.name} ({error.strerror}).") from None
+    dataset = f"{plain_name(run.name)}-{run.id[-6:]}"  # nobody else's: a run's tokenizer never changes
+    save = nanogpt.checkpoint_writer(loaded.model, loaded.tokenizer, dataset, loaded.step, run.status().val_loss)
+    meta = nanogpt.meta(loaded.tokenizer)
+    files: dict[str, Content] = {CHECKPOINT: save} | ({f"data/{dataset}/meta.pkl": meta} if meta else {})
+    by_character = meta and isinstance(loaded.tokenizer, BPETokenizer)
+    sentences = ["sample.py knows no tokens but GPT-2's, so it reads prompts character by character."]
+    return files, sentences if by_character else [], nanogpt.first_prompt(loaded.tokenizer)
+
+
+def _sample_command(folder: str, start: str) -> str:
+    """The command that writes with a checkpoint, with a prompt where sample.py's own is not known to the model."""
+    options = [f"--out_dir={folder}", "--device=cpu"]
+    if start.isalpha():
+        options.append(f"--start={start}")
+    elif start != "\n":  # it is read as Python where that can be, and may hold no further "="
+        options.append("--start=" + ascii(start).replace("=", r"\x3d"))
+    return f"python sample.py {shlex.join(options)}"
 
 
 def why_not(run: RunFolder, kind: Kind) -> str:
@@ -132,21 +169,39 @@ def why_not(run: RunFolder, kind: Kind) -> str:
 
 
 def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
-    """Write a run's model into one file: nanoGPT's `ckpt.pt`, or Hugging Face's folder as a zip.
+    """Write a run's model into one zip: transformers' folder, or what is unpacked in nanoGPT's folder.
 
     Raises ExplorerError where the model has parts that the others have not, or the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
-        place = Path(temporary)
-        if kind == "nanogpt":
-            export_nanogpt(run, place / CHECKPOINT)
-            with (place / CHECKPOINT).open("rb") as written:
-                shutil.copyfileobj(written, file, 1 << 20)
-            return
-        export_hugging_face(run, place)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
-            for path in sorted(place.iterdir()):
-                archive.write(path, path.name)
+    try:
+        with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
+            place = Path(temporary)
+            if kind == "nanogpt":
+                _write_for_unpacking(run, place)
+            else:
+                export_hugging_face(run, place)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+                for path in sorted(path for path in place.rglob("*") if path.is_file()):
+                    archive.write(path, path.relative_to(place))
+            file.flush()
+    except DiskFullError:
+        raise DiskFullError(_NO_ROOM) from None
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(_NO_ROOM) from None
+        raise ExplorerError(f"The model cannot be written into a temporary file ({error.strerror or error}).") from None
+
+
+def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
+    """Write what is to be unpacked in nanoGPT's folder, where several models may be."""
+    files, sentences, start = _nanogpt_files(run)
+    own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
+    packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}
+    where = (
+        f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there. In that folder, write with it:"
+    )
+    how = "\n".join([*sentences, where, _sample_command(own, start), ""])
+    write_files(folder, packed | {f"{own}/README.txt": how.encode()})
 
 
 def _characters_of(corpus: str, home: Path, vocab_size: int) -> Tokenizer:

@@ -1,5 +1,6 @@
 """Friendly names for runs, and the cleaning of names that people give."""
 
+import re
 import unicodedata
 
 from core.errors import RunError
@@ -43,3 +44,8 @@ def clean_name(name: str) -> str:
     if not cleaned:
         raise RunError("A run's name needs at least one character that can be seen.")
     return cleaned
+
+
+def plain_name(name: str) -> str:
+    """Return a name as a part of a file's name that every system takes: letters, digits and hyphens."""
+    return re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:60] or "run"

@@ -1,6 +1,7 @@
 """GPT-2's tokenizer: pieces of words, grown by joining the pairs of bytes that occur together most often."""
 
 import codecs
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from core.files import parse_json, write_atomically
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _PIECE = 20_000  # characters encoded at a time, at least
+_GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
 
 
 def _byte_of_sign() -> dict[str, int]:
@@ -79,6 +81,11 @@ class BPETokenizer:
         data["added_tokens"] = [token for token in data["added_tokens"] if token["id"] < vocab_size]
         data["post_processor"] = None  # it may put one of them before every text
         return BPETokenizer(_from_json(json.dumps(data)))
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Whether its tokens are the very ones of GPT-2, which `tiktoken.get_encoding("gpt2")` numbers the same."""
+        return hashlib.sha256(b"\0".join(self.token_bytes)).hexdigest() == _GPT2_TOKENS
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, begun with the marks of the tokenizer's template as transformers does, but once."""

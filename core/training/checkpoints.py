@@ -6,19 +6,18 @@ then renamed.
 """
 
 import hashlib
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.errors import DiskFullError, RunError
 from core.files import FULL, put_in_place
-from core.training.checksums import checksum_holds, save_with_checksum
+from core.training.checksums import checksum_holds, save_tensors, save_with_checksum
 from core.training.finite import all_finite
 from core.training.trainer import Trainer
 
@@ -37,7 +36,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     temporary = folder / ".checkpoint.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_plain(trainer.state_dict()), temporary, {"step": str(trainer.step)})
+        save_tensors(_plain(trainer.state_dict()), temporary, {"step": str(trainer.step)})
         path = folder / f"step-{trainer.step:08d}-{_digest(temporary)}.safetensors"
         put_in_place(temporary, path)
     except (OSError, SafetensorError) as error:
@@ -202,15 +201,8 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _cannot_write(what: str, folder: Path, error: OSError | SafetensorError) -> RunError:
-    number = error.errno if isinstance(error, OSError) else _errno(error)
-    why = os.strerror(number) if number else str(error)
-    kind = DiskFullError if number in FULL else RunError
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    kind = DiskFullError if isinstance(error, OSError) and error.errno in FULL else RunError
     return kind(
         f"The {what} could not be saved in {folder}: {why}. Make room or check the permissions, then resume the run."
     )
-
-
-def _errno(error: SafetensorError) -> int | None:
-    """The system's own number for what went wrong, which safetensors only tells in words: `(os error 28)`."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None

@@ -6,12 +6,14 @@ own 64 digits as zeros.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,13 +24,26 @@ _LONGEST_HEADER = 100_000_000  # bytes; safetensors refuses longer ones
 
 
 def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file that `checksum_holds` can check; readers of safetensors files pass over the checksum."""
-    save_file(dict(tensors), path, {**metadata, _KEY: _ZEROS})
+    """Write a safetensors file that `checksum_holds` can check; readers of safetensors files pass over the checksum.
+
+    Raises OSError where it cannot be written.
+    """
+    save_tensors(tensors, path, {**metadata, _KEY: _ZEROS})
     with path.open("r+b") as file:
         _sort_metadata(file)
         at, _, computed = _digests(file)
         file.seek(at)
         file.write(computed)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file. Raises OSError where it cannot be written."""
+    try:
+        save_file(dict(tensors), path, dict(metadata))
+    except SafetensorError as error:  # it tells the system's number for what went wrong in words: `(os error 28)`
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from None
+        raise
 
 
 def checksum_holds(path: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from explorer.routes import api_routes
 from explorer.run_reader import event
 from explorer.streams import Feeds
 from explorer.writing import LONGEST_PROMPT
+from tests.conftest import no_file_longer_than
 from tests.explorer.test_streams import events_of, steps_of
 
 NO_RUNS = [
@@ -276,18 +278,35 @@ def test_a_model_leaves_for_other_programs(client, finished_run, tmp_path, monke
     names = zipfile.ZipFile(io.BytesIO(response.content)).namelist()
     assert names == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert 'filename="patient-otter-transformers.zip"' in response.headers["content-disposition"]
-    (tmp_path / "ckpt.pt").write_bytes(client.get(address, params={"for": "nanogpt"}).content)
-    assert read_checkpoint(tmp_path / "ckpt.pt").step == 20
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ckpt.pt", "home"]
+    response = client.get(address, params={"for": "nanogpt"})
+    assert 'filename="patient-otter-nanogpt.zip"' in response.headers["content-disposition"]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    packed = zipfile.ZipFile(io.BytesIO(response.content))
+    own = f"patient-otter-{finished_run.id[-6:]}"
+    assert packed.namelist() == [f"data/{own}/meta.pkl", f"out-{own}/README.txt", f"out-{own}/ckpt.pt"]
+    assert read_checkpoint(Path(packed.extract(f"out-{own}/ckpt.pt", tmp_path))).step == 20
+
+
+@pytest.mark.parametrize("kind", [None, "huggingface", "nanogpt", "report"])
+def test_a_download_without_room_for_temporary_files_is_a_sentence(client, finished_run, monkeypatch, kind):
+    address, params = f"/api/runs/{finished_run.id}/download", {"for": kind} if kind else {}
+    with no_file_longer_than(3000):
+        response = client.get(address, params=params)
+    assert response.status_code == 500 and "oom for temporary files" in response.text
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", "/nowhere")
+        response = client.get(address, params=params)
+    assert response.status_code == 500 and "No such file or directory" in response.text
+    assert client.get(address, params=params).status_code == 200, "and its place was given back"
 
 
 def test_a_model_with_parts_that_others_lack_stays_and_says_why(client, finished_run):
     record = finished_run.record()
-    config = record.config.replace({"model.position": "rope"})
+    config = record.config.replace({"model.qk_norm": True})
     finished_run.write_record(record.model_copy(update={"config": config}))
     address = f"/api/runs/{finished_run.id}/download"
     response = client.get(address, params={"for": "huggingface"})
-    assert response.status_code == 409 and "GPT-2 has no such part" in response.text
+    assert response.status_code == 409 and "Settings in the way: qk_norm=True." in response.text
     assert client.get(address, params={"for": "../x"}).status_code == 404
 
 

@@ -7,6 +7,7 @@ from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.generation import generate
 from core.generation_config import GenerationConfig
+from core.interop.tokenizers import tokenizer_files
 from core.runs.engine import train_run
 from core.runs.exchange import export_hugging_face, export_nanogpt, import_model
 from core.runs.folder import RunFolder
@@ -52,7 +53,7 @@ def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # n
 
 
 def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
-    export_hugging_face(run, tmp_path / "out")
+    assert "as a GPT-2: AutoModelForCausalLM.from_pretrained(" in export_hugging_face(run, tmp_path / "out")
     ours, tokenizer, _ = load_model(run)
     there = GPT2LMHeadModel.from_pretrained(tmp_path / "out").eval()
     torch.testing.assert_close(logits(ours), there(torch.arange(8)[None]).logits, atol=1e-4, rtol=0)
@@ -101,21 +102,35 @@ def test_split_characters_are_written_as_by_transformers(theirs, bpe_folder, tmp
     assert run.read_samples()[-1]["text"].count("�") <= 1, "at its end a sample may cut a character"
 
 
-def test_a_run_leaves_for_nanogpt_and_comes_back_with_or_without_its_tokenizer(run, tmp_path):
-    (tmp_path / "out").mkdir()
-    export_nanogpt(run, tmp_path / "out" / "ckpt.pt")
+def test_a_run_leaves_for_nanogpt_and_comes_back_with_its_tokenizer_in_the_file(run, tmp_path):
+    export_nanogpt(run, tmp_path / "out")
     corpus = run.record().config.data.corpus
+    (tmp_path / "out" / "ckpt.pt").rename(tmp_path / "alone.pt")
+    back = load_model(import_model(tmp_path, tmp_path / "alone.pt", corpus))
+    assert back.tokenizer == load_model(run).tokenizer
+    assert back.step == 3
+    assert torch.equal(logits(back.model), logits(load_model(run).model))
+
+
+def without_tokenizer(path):
+    """Make a checkpoint one that nanoGPT wrote itself, as far as tokens go."""
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["tokenizer.json"]
+    torch.save(checkpoint, path)
+
+
+def test_a_checkpoint_without_a_tokenizer_takes_the_one_beside_it_or_the_characters_of_its_text(run, tmp_path):
+    export_nanogpt(run, tmp_path / "ckpt.pt")
+    without_tokenizer(tmp_path / "ckpt.pt")
+    corpus, tokenizer = run.record().config.data.corpus, load_model(run).tokenizer
     for _ in range(2):
-        back = load_model(import_model(tmp_path, tmp_path / "out" / "ckpt.pt", corpus))
-        assert back.tokenizer == load_model(run).tokenizer
-        assert back.step == 3
-        assert torch.equal(logits(back.model), logits(load_model(run).model))
-        (tmp_path / "out" / "tokenizer.json").unlink(missing_ok=True)
+        assert load_model(import_model(tmp_path, tmp_path / "ckpt.pt", corpus)).tokenizer == tokenizer
+        (tmp_path / "tokenizer.json").write_bytes(tokenizer_files(tokenizer)["tokenizer.json"])
 
 
 def test_what_does_not_belong_together_leaves_no_run_behind(run, gpt2_folder, tmp_path):  # noqa: F811
     export_nanogpt(run, tmp_path / "ckpt.pt")
-    (tmp_path / "tokenizer.json").unlink()
+    without_tokenizer(tmp_path / "ckpt.pt")
     other = save_text("another text with other letters, xyz! " * 20, "Other", tmp_path).name
     before = sorted((tmp_path / "runs").iterdir())
     with pytest.raises(ExplorerError, match="brings no tokenizer and knows"):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from core.errors import TextError, UnknownCharacterError
-from core.interop.tokenizers import write_tokenizer
+from core.interop.tokenizers import tokenizer_files
+from core.outputs import write_files
 from core.text.tokenizer import CharTokenizer, load_tokenizer, opening_ids
 
 texts = st.text(min_size=1)  # every character of Unicode but half surrogate pairs
@@ -62,7 +63,7 @@ def test_an_id_that_no_character_has_is_refused(bad):
 
 def test_transformers_reads_it_and_refuses_an_unknown_character_too(tmp_path):
     tokenizer = CharTokenizer.from_text("\nabc 😀")
-    write_tokenizer(tmp_path, tokenizer)
+    write_files(tmp_path, tokenizer_files(tokenizer))
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert theirs("ab c\n😀")["input_ids"] == tokenizer.encode("ab c\n😀")
     assert theirs.decode(tokenizer.encode("ab c\n😀")) == "ab c\n😀"
