@@ -21,6 +21,7 @@ SENTENCES = {
     "falling": "Still falling: validation loss {last}, {fall} lower than at step {since}.",
     "fell": "Validation loss fell from {first} to {last} and was still falling at the end.",
     "done": "Validation loss fell from {first} to {last}.",
+    "unchanged": "Validation loss ended at {last}, about where it began ({first}).",
     "flat": "Flat for the last {count} steps: validation loss {last}.",
     "recovering": "Falling again: {last} after {peak} at step {peak_step}. The lowest was {best} at step {best_step}.",
     "overfitting": "Overfitting since step {best_step}: validation loss rose from {best} to {last}, training loss "
@@ -35,7 +36,7 @@ SENTENCES = {
     "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
     "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
 }
-_FINE = ("early", "falling", "fell", "done", "flat")
+_FINE = ("early", "falling", "fell", "done", "unchanged", "flat")
 
 
 class SettingChange(NamedTuple):
@@ -193,6 +194,8 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
     stretch = int(steps[-1] - steps[flat_from])
     if len(val) - flat_from >= 3 and stretch >= FLAT_SHARE * (steps[-1] - steps[0]):
         return ProgressSummary("flat", numbers | {"count": f"{stretch:,}"})
+    if ended and val[0] - val[-1] <= FLAT:  # of a fork, whose first loss is its parent's last
+        return ProgressSummary("unchanged", numbers)
     if ended:
         return ProgressSummary("fell" if still else "done", numbers)
     higher = (val > val[-1] + FLAT).nonzero()[0]

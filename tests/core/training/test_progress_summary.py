@@ -117,3 +117,10 @@ def test_nothing_measured_yet_is_too_early():
 
 def test_every_sentence_says_one_or_two_things():
     assert all(0 < sentence.count(". ") + sentence.endswith(".") <= 2 for sentence in SENTENCES.values())
+
+
+def test_a_fork_that_ends_where_it_began_did_not_fall():
+    """It rose after the restart of its schedule and came back: its first loss is its parent's last."""
+    curve = [(0, 1.88), (100, 1.904), (200, 1.906), (300, 1.901), (400, 1.89)]
+    summary = summarize_progress([{"step": step, "val_loss": loss} for step, loss in curve], ended=True)
+    assert summary.sentence == "Validation loss ended at 1.89, about where it began (1.88)."
