@@ -241,6 +241,23 @@ def write_address(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
+def view_asked() -> str | None:
+    """The view of a page that the address asks for, as it stands there."""
+    return st.query_params.get("view") or None
+
+
+def text_of_link() -> str | None:
+    """The text that the address asks a new run to learn from, as it stands there."""
+    parts = (st.query_params.get(_SET) or "").split(";")
+    return dict(part.partition(":")[::2] for part in parts).get("data.corpus")
+
+
+def leave_text_of_link() -> None:
+    """Take that text out of the address; all other settings stay."""
+    parts = (st.query_params.get(_SET) or "").split(";")
+    _address({_SET: ";".join(part for part in parts if not part.startswith("data.corpus:")) or None})
+
+
 def passage_asked() -> PassageAsked:
     """Which passage a link wants played; None for what it does not say."""
     return PassageAsked(st.query_params.get(_TEXT), _step(_PASSAGE), _step(_LETTERS))
@@ -249,6 +266,11 @@ def passage_asked() -> PassageAsked:
 def view_passage(text: str, number: int, letters: int) -> None:
     """Put the passage into the address, so that a class can play the same one."""
     _address({_TEXT: text, _PASSAGE: str(number), _LETTERS: str(letters)})
+
+
+def leave_passage() -> None:
+    """Take the passage out of the address: the page chooses one."""
+    _address(dict.fromkeys((_TEXT, _PASSAGE, _LETTERS)))
 
 
 def lesson_on_view() -> tuple[str | None, str | None]:

@@ -71,6 +71,15 @@ def description(corpus: Corpus) -> str:
     )
 
 
+def absent_text(name: str) -> str:
+    """Say that a link asks for a text that this machine does not have."""
+    return say(
+        "The link asks for the text {name}, which is not here. It was deleted, or it is on another machine: choose "
+        "another text, or add that one on the page Data.",
+        name=repr(name[:60]),
+    )
+
+
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     """The select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
 

@@ -27,14 +27,17 @@ from explorer.state import (
     begin_run,
     draft,
     keep_draft,
+    leave_text_of_link,
     notify,
     take_notice,
+    text_of_link,
     ticket,
     use_ticket,
     write_draft,
 )
+from explorer.text_cards import absent_text
 from explorer.trials import train, tried
-from explorer.ui import card, page_header, show_error
+from explorer.ui import card, end_absent, page_header, show_error
 from explorer.words import hardware_in_words
 
 _ACROSS = 3  # settings side by side
@@ -58,6 +61,9 @@ def draw_setup() -> None:
         config, problem = preset(next(iter(PRESETS))), error
     if problem:
         show_error(problem)
+    asked = text_of_link()
+    if asked and asked not in {corpus.name for corpus in catalogue(service.home())}:
+        end_absent(absent_text(asked), say("Train with another text"), leave_text_of_link)
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:

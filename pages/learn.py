@@ -1,29 +1,49 @@
 """Learn: the lecture's ladder as lessons that run."""
 
+from functools import partial
+
 from core.errors import ExplorerError
+from core.lessons.prose import load_prose
 from explorer import state
-from explorer.language import language
-from explorer.lessons.choose_text import choose_text, read_text
+from explorer.language import language, say
+from explorer.lessons.choose_text import absent_in_link, choose_text, read_text
 from explorer.lessons.frame import draw_step, lesson_head
 from explorer.lessons.lab import Lab
 from explorer.lessons.overview import draw_glossary, draw_overview
 from explorer.lessons.shelf import lessons, steps_of
-from explorer.ui import page_style, show_error
+from explorer.ui import end_absent, page_style, show_error
 
 page_style()
 lesson, asked = state.lesson_on_view()
 
 if lesson == "glossary":
     draw_glossary(language(), asked)
-elif lesson not in lessons():
+elif lesson is None:
     draw_overview(language())
+elif lesson not in lessons():
+    end_absent(
+        say("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
+        say("All lessons"),
+        partial(state.view_lesson, None),
+    )
 else:
     steps = steps_of(lesson)
-    step = asked if asked in steps else next(iter(steps))
+    step = asked or next(iter(steps))
+    if step not in steps:
+        end_absent(
+            say(
+                "The lesson “{title}” has no step {step}. Perhaps the link is misspelt.",
+                title=load_prose(lesson, "lesson", language()).title, step=repr(step[:60]),
+            ),
+            say("Begin this lesson"),
+            partial(state.view_lesson, lesson, next(iter(steps))),
+        )  # fmt: skip
     try:
         head = lesson_head()
         with head.text:
             corpus = choose_text(language())
+        if problem := absent_in_link():
+            show_error(problem)
         draw_step(Lab(lesson, step, *read_text(corpus), language()), steps, head)
     except ExplorerError as error:
         show_error(error)

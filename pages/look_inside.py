@@ -1,5 +1,7 @@
 """Look inside: what a model attends to, what it expects, and which letters it treats alike."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.errors import ExplorerError
@@ -7,12 +9,12 @@ from explorer import state
 from explorer.frames import MOST_SEEN
 from explorer.inside.births import watch_births
 from explorer.inside.moment import choose_moment, clock_of, open_moment
-from explorer.inside.sections import sections_of
+from explorer.inside.sections import SECTIONS, sections_of
 from explorer.inside.view import Inside, warn_of_columns
 from explorer.language import say
 from explorer.prompt import example_prompt, newline_hint, read_prompt
 from explorer.run_choice import choose_run
-from explorer.ui import literal, show_error
+from explorer.ui import end_absent, literal, show_error
 from explorer.units import speaking_of
 
 folder = choose_run(
@@ -31,6 +33,15 @@ if "inspect_prompt" not in st.session_state:
 clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
 choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
+asked_view = state.view_asked()
+if asked_view and asked_view not in {section.name for section in SECTIONS}:
+    end_absent(
+        say("Look inside has no view {view}. Perhaps the link is misspelt.", view=repr(asked_view[:60])),
+        say("Show {view}", view=say(next(iter(sections)))),
+        partial(state.write_address, "view", next(iter(sections))),
+    )
+if asked_view and asked_view not in sections:
+    st.info(say("This model has no view {view}: here is another one.", view=say(asked_view)))
 state.follow_address("inspect_view", "view", list(sections))
 name = st.segmented_control(
     say("View"),

@@ -7,9 +7,11 @@ from core.lessons.prose import word
 from core.text.corpora import Corpus, catalogue
 from explorer import service, state
 from explorer.lessons.lab import Material, material
+from explorer.text_cards import absent_text
 from explorer.ui import show_error
 
 _KEY = "lesson-text"
+_CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
 _AT_HAND = "python"  # on every machine, as Python's own library is
 
 
@@ -22,10 +24,18 @@ def choose_text(language: str) -> Corpus:
         st.session_state[_KEY] = chosen
         chosen = st.selectbox(
             word("text", language), list(corpora), key=_KEY, format_func=lambda name: corpora[name].title,
-            label_visibility="collapsed", width=230,
+            label_visibility="collapsed", width=230, on_change=lambda: state.remember(_CHOSEN, True),
         )  # fmt: skip
     state.remember(_KEY, chosen)
     return corpora[chosen]
+
+
+def absent_in_link() -> str | None:
+    """What to say where a teacher's link asks for a text that is not here, until the visitor has chosen one."""
+    asked = state.lesson_values().get("text")
+    if not asked or state.recall(_CHOSEN) or asked in {corpus.name for corpus in catalogue(service.home())}:
+        return None
+    return absent_text(asked)
 
 
 def read_text(corpus: Corpus) -> tuple[Corpus, Material]:

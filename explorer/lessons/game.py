@@ -13,9 +13,9 @@ from core.text.corpora import catalogue, load_corpus
 from core.text.display import visible
 from explorer import service, state
 from explorer.components.guess_board import guess_board
-from explorer.language import language
-from explorer.text_cards import facts_of
-from explorer.ui import card
+from explorer.language import language, say
+from explorer.text_cards import absent_text, facts_of
+from explorer.ui import card, end_absent
 
 LENGTHS = (15, 30, 60, 100)
 MOST_PASSAGES = 9999
@@ -37,6 +37,8 @@ def choose_game() -> tuple[str, Game]:
     """The controls that choose text, passage and length, all of them in the address; the text's name, and the game."""
     corpora = {corpus.name: corpus.title for corpus in catalogue(service.home())}
     asked = state.passage_asked()
+    if asked.text and asked.text not in corpora:
+        end_absent(absent_text(asked.text), say("Play with another text"), state.leave_passage)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_text"] = asked.text if asked.text in corpora else next(iter(corpora))
         name = st.selectbox(tell("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,

@@ -204,9 +204,26 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
     assert app.header and app.get("plotly_chart")  # it goes on with another text
 
 
-def test_a_step_that_does_not_exist_is_the_first(open_step):
-    app = open_step("no-such-step")
-    assert load_prose("bigram", LESSONS["bigram"][0]).title in app.header[0].value
+@pytest.mark.parametrize(
+    ("lesson", "step", "told", "left"),
+    [
+        ("bigram", "no-such-step", "has no step 'no-such-step'", {"lesson": "bigram", "step": "text"}),
+        ("bigramm", "text", "There is no lesson 'bigramm'", {}),
+    ],
+)
+def test_a_misspelt_link_is_said_and_the_way_on_is_offered(open_step, lesson, step, told, left):
+    app = open_step(step, lesson=lesson)
+    assert told in app.error[0].value.replace("\\", "") and not app.header
+    assert app.query_params == {"lesson": lesson, "step": step}
+    app.button(key="take_another").click().run()
+    assert not app.exception and not app.error and app.query_params == left
+
+
+def test_a_link_to_a_text_that_is_not_here_is_said_until_one_is_chosen(open_step):
+    app = open_step("text", set="text:text-gone")
+    assert "asks for the text 'text-gone', which is not here" in said(app) and app.header
+    app.selectbox(key="lesson-text").select_index(1).run()
+    assert not app.exception and "text-gone" not in said(app)
 
 
 def test_the_glossary_begins_with_what_was_asked_for(open_step):

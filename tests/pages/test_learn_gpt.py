@@ -123,9 +123,9 @@ def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_hom
 
 
 def test_without_positions_a_shuffled_past_is_the_same_and_with_them_it_is_not(open_step):
-    app = open_step("positions", set="text:little")
+    app = open_step("positions", set="typed:little")
     assert "exactly the same, to the last digit" in said(app)
-    app = open_step("positions", set="text:little;kind:rope")
+    app = open_step("positions", set="typed:little;kind:rope")
     assert "percentage points" in said(app)
 
 

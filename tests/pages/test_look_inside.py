@@ -151,6 +151,21 @@ def test_a_run_that_is_gone_is_said_and_another_is_offered(app, finished_run):
     assert app.query_params["run"] == finished_run.id
 
 
+def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
+    app.query_params["view"] = "Atention"
+    app.run()
+    assert not app.exception
+    assert "has no view 'Atention'" in app.error[0].value and app.query_params["view"] == "Atention"
+    app.button(key="take_another").click().run()
+    assert not app.exception and not app.error and app.query_params["view"] == "Attention"
+
+
+def test_a_view_that_this_model_lacks_is_said(app, finished_run):
+    app.query_params["view"] = "Table"  # of a bigram
+    app.run()
+    assert not app.exception and "This model has no view Table" in said(app)
+
+
 def test_a_damaged_run_is_a_sentence(app, damaged_run):
     app.run()
     assert not app.exception

@@ -148,3 +148,14 @@ def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
     assert "<b>" not in strange.name and early.x[0] == pytest.approx(10, abs=3) and you.x[0] < strange.x[0] <= 100
     low, high = figure.layout.yaxis.range
     assert low < 0.2 * 0.693 and high > 9 * 0.693
+
+
+def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(corpus):
+    at = AppTest.from_file(page_file("play"), default_timeout=60)
+    at.query_params.update({"text": "text-gone", "passage": "3"})
+    at.run()
+    assert not at.exception and "asks for the text 'text\\-gone', which is not here" in at.error[0].value
+    assert at.query_params["text"] == "text-gone" and not at.selectbox
+    at.button("take_another").click().run()
+    assert not at.exception and not at.error
+    assert at.selectbox("play_text").value == at.query_params["text"] != "text-gone"

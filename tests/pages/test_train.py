@@ -252,3 +252,19 @@ def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(ap
     app.run()
     assert not app.exception and app.query_params["run"] == run_id
     assert "train_start" not in keys_of_buttons(app)
+
+
+def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "data.corpus:text-gone;train.steps:77"})
+    app.run()
+    assert not app.exception and "asks for the text 'text\\-gone', which is not here" in app.error[0].value
+    assert "text-gone" in str(app.query_params["set"]) and not app.selectbox
+    app.button(key="take_another").click().run()
+    assert not app.exception and not app.error
+    assert app.selectbox(key="corpus").value == "shakespeare" and "train.steps:77" in str(app.query_params["set"])
+
+
+def test_a_link_to_a_preset_that_does_not_exist_is_said(app):
+    app.query_params["preset"] = "gpt-tinny"
+    app.run()
+    assert not app.exception and "There is no preset called 'gpt\\-tinny'" in app.error[0].value

@@ -27,7 +27,7 @@ def _draw(lab: Lab) -> bool:
         if model is None:
             return False
         typed = lab.value(
-            "text", "To be or not to b", st.text_input, lab.plain("control"), max_chars=30, width=340,
+            "typed", "To be or not to b", st.text_input, lab.plain("control"), max_chars=30, width=340,
             help=newline_hint(),
         )  # fmt: skip
         left, middle, right = st.columns(3)

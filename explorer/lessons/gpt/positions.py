@@ -25,7 +25,7 @@ def _draw(lab: Lab) -> bool:
             return False
         left, right = st.columns([2, 3])
         with left:
-            typed = lab.value("text", "the quee", st.text_input, lab.plain("control"), max_chars=_MOST)
+            typed = lab.value("typed", "the quee", st.text_input, lab.plain("control"), max_chars=_MOST)
         with right:
             kind = lab.value(
                 "kind", "none", st.segmented_control, lab.plain("control kind"), list(KINDS), format_func=lab.plain
