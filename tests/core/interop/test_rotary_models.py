@@ -51,7 +51,7 @@ def check_logits(theirs, folder):
         (llama, {"attention_bias": True}),
         (llama, {"mlp_bias": True, "num_key_value_heads": 3}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 @pytest.mark.parametrize("shard", ["50GB", "8KB"])
 def test_their_model_gives_the_same_logits_here(make, changes, shard, tmp_path):
