@@ -157,8 +157,8 @@ def check_writable(config: ModelConfig) -> None:
         given = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
         raise ForeignModelError(
-            f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}; export for "
-            "transformers instead, or train with these settings."
+            f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}: train with that, or "
+            "export for transformers, if a model there can hold it."
         )
 
 

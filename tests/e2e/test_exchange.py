@@ -32,7 +32,7 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.goto(f"{server.url}/train?run={run.id}")
     page.get_by_role("button", name="Take it elsewhere").click()
     for label, file_name in (
-        ("For nanoGPT (ckpt.pt)", "traveller-ckpt.pt"),
+        ("For nanoGPT (zip)", "traveller-nanogpt.zip"),
         ("For transformers (zip)", "traveller-transformers.zip"),
     ):
         link = page.get_by_role("link", name=label)
@@ -45,8 +45,8 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.get_by_role("button", name="Open somebody's model").click()
     page.get_by_role("button", name="Open these files").click()
     expect(page.get_by_text("Choose the files first")).to_be_visible()
-    page.locator("input[type=file]").set_input_files(tmp_path / "traveller-ckpt.pt")
-    expect(page.get_by_text("traveller-ckpt.pt")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(tmp_path / "traveller-nanogpt.zip")
+    expect(page.get_by_role("button", name="Remove traveller-nanogpt.zip")).to_be_visible()  # the name is shortened
     page.locator(".st-key-import_corpus input").click()
     page.get_by_role("option", name="Two lines of Hamlet").click()
     page.locator(".st-key-import_name_0 input").fill("<b>back</b> again")
