@@ -9,8 +9,9 @@ from transformers import AutoModelForCausalLM
 from core.config import ModelConfig
 from core.inspection.attention import attention_patterns
 from core.interop.foreign import ForeignModelError, build
-from core.interop.huggingface import read_folder, write_folder
+from core.interop.huggingface import layout_for, read_folder, write_folder
 from core.model import build_model
+from core.presets import PRESETS
 
 IDS = torch.randint(300, (2, 32), generator=torch.Generator().manual_seed(0))
 
@@ -64,6 +65,19 @@ def test_our_model_gives_the_same_logits_there(kind, changes, tmp_path):
         torch.testing.assert_close(theirs(IDS).logits, ours, atol=2e-5, rtol=0)
         again = build(read_folder(tmp_path / "out"))
         torch.testing.assert_close(again(IDS)[0], ours, atol=2e-5, rtol=0)
+
+
+def test_every_preset_fits_somewhere_but_those_with_parts_of_their_own():
+    kinds = {}
+    for name, preset in PRESETS.items():
+        try:
+            kinds[name] = layout_for(preset().model).kind
+        except ForeignModelError:
+            kinds[name] = None
+    assert kinds == {
+        "gpt-quick": "gpt_neox", "gpt-fast": None, "bigram": None,
+        "gpt-tiny": "gpt2", "gpt-lecture": "gpt2", "gpt2": "gpt2",
+    }  # fmt: skip
 
 
 def random_model(config):
