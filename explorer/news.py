@@ -11,7 +11,7 @@ from zlib import crc32
 
 import streamlit as st
 
-from core.errors import RunError
+from core.errors import ExplorerError, RunError
 from core.home import home
 from core.runs.folder import RunFolder, list_runs
 from explorer import service
@@ -76,7 +76,10 @@ def watch_runs(ids: list[str] | None) -> None:
     Args:
         ids: of the runs that the page shows; None for all.
     """
-    drawn = news_of(home()).digest(ids, fresh=True)
+    try:
+        drawn = news_of(home()).digest(ids, fresh=True)
+    except ExplorerError:  # the home cannot be used, as the page itself says
+        return
     if service.live_streams():
         _watch(key="watch_runs", data={"runs": ids, "drawn": drawn}, height=1, on_changed_change=lambda: None)
     else:

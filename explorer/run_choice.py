@@ -47,6 +47,14 @@ def choose_run(title: str, what: str) -> RunFolder:
     return runs[chosen]
 
 
+def newest_run() -> str | None:
+    """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
+    try:
+        return next((folder.id for folder in list_runs(service.home()) if folder.has_weights), None)
+    except ExplorerError:  # the home cannot be used, as the page itself says
+        return None
+
+
 def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
     """`choose_run`, its model opened, and the line that says at which step it is; where that fails, the page ends."""
     folder = choose_run(title, what)

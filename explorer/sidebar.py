@@ -11,10 +11,12 @@ from explorer.components.fold_sidebar import fold_sidebar
 from explorer.components.to_top import to_top
 from explorer.language import language, say, use_language
 from explorer.news import watch_runs
+from explorer.run_choice import newest_run
 from explorer.state import ROOT, place_on, query_for, run_beside, run_on_view, view_language
 from explorer.words import model_in_words, state_in_words
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
+_OF_ONE_RUN = ("look_inside", "generate")  # pages that need one
 _OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
 
 
@@ -35,7 +37,8 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                     st.caption(say(group))
                 for page in members:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
-                        st.page_link(page, query_params=query_for(run_id))
+                        run = run_id or (newest_run() if page.url_path in _OF_ONE_RUN else None)
+                        st.page_link(page, query_params=query_for(run, page.url_path))
         shown = [id for id in (run_id, run_beside()) if id]
         if here.url_path in _OF_ALL_RUNS:
             watch_runs(None)

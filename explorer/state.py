@@ -32,6 +32,7 @@ FIRST_PRESET = next(iter(PRESETS))
 
 _RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
 _BESIDE, _BESIDE_STEP = "with", "with_step"
+VIEW, VIEW_KEY = "view", "inspect_view"  # of Look inside: in the address, and its widget
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
 # In the session:
@@ -146,9 +147,10 @@ def page_file(name: str) -> str:
     return str(ROOT / "pages" / f"{Path(name).stem}.py")
 
 
-def query_for(run_id: str | None) -> dict[str, str]:
-    """What the address of another page needs so that the same run stays on view."""
-    return {_RUN: run_id} if run_id else {}
+def query_for(run_id: str | None, page: str = "") -> dict[str, str]:
+    """What the address of another page needs so that the same run stays on view, and the page's view of it."""
+    view = recall(VIEW_KEY) if page == "look_inside" else None
+    return ({_RUN: run_id} if run_id else {}) | ({VIEW: view} if view else {})
 
 
 def place_on(page: str) -> str:
@@ -159,7 +161,7 @@ def place_on(page: str) -> str:
 
 def open_page(name: str, run_id: str | None = None, config: RunConfig | None = None) -> NoReturn:
     """Go to a page, with a run on view or a draft to start from."""
-    st.switch_page(page_file(name), query_params=query_for(run_id) | (address_of(config) if config else {}))
+    st.switch_page(page_file(name), query_params=query_for(run_id, name) | (address_of(config) if config else {}))
 
 
 def address_of(config: RunConfig) -> dict[str, str]:
@@ -228,22 +230,24 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
 
 
 def follow_address(key: str, name: str, choices: Sequence[str]) -> None:
-    """Before a widget is drawn: let it show what it showed, else what the address asks for, else the first choice."""
+    """Before a widget is drawn: let it show what the address asks for, else the first choice.
+
+    Its `on_change` is `write_address`, and nothing else writes that part: each change of the address is an entry in the
+    browser's history, so a page that wrote its defaults as it opened would have to be left twice by Back.
+    """
     asked = st.query_params.get(name)
-    if asked in choices and key not in st.session_state:
-        st.session_state[key] = asked
-    fit_choice(key, choices, choices[0])
+    st.session_state[key] = asked if asked in choices else choices[0]
+    remember(key, st.session_state[key])
 
 
 def write_address(name: str, value: str) -> None:
-    """Put something that a page shows into the address, to be shared or come back to."""
-    if st.query_params.get(name) != value:
-        st.query_params[name] = value
+    """Put something that was chosen into the address, to be shared or come back to."""
+    _address({name: value})
 
 
 def view_asked() -> str | None:
     """The view of a page that the address asks for, as it stands there."""
-    return st.query_params.get("view") or None
+    return st.query_params.get(VIEW) or None
 
 
 def text_of_link() -> str | None:

@@ -38,16 +38,17 @@ if asked_view and asked_view not in {section.name for section in SECTIONS}:
     end_absent(
         say("Look inside has no view {view}. Perhaps the link is misspelt.", view=repr(asked_view[:60])),
         say("Show {view}", view=say(next(iter(sections)))),
-        partial(state.write_address, "view", next(iter(sections))),
+        partial(state.write_address, state.VIEW, next(iter(sections))),
     )
 if asked_view and asked_view not in sections:
     st.info(say("This model has no view {view}: here is another one.", view=say(asked_view)))
-state.follow_address("inspect_view", "view", list(sections))
+state.follow_address(state.VIEW_KEY, state.VIEW, list(sections))
 name = st.segmented_control(
     say("View"),
     list(sections),
     required=True,
-    key="inspect_view",
+    key=state.VIEW_KEY,
+    on_change=lambda: state.write_address(state.VIEW, st.session_state[state.VIEW_KEY]),
     format_func=say,
     label_visibility="collapsed",
 )
@@ -57,7 +58,6 @@ typed = st.text_input(
     key="inspect_prompt",
     help=newline_hint(),
 )
-state.write_address("view", name)
 
 section = sections[name]
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))

@@ -34,7 +34,10 @@ def title() -> str:
 
 
 def choose_game() -> tuple[str, Game]:
-    """The controls that choose text, passage and length, all of them in the address; the text's name, and the game."""
+    """The controls that choose text, passage and length; the text's name, and the game.
+
+    What is chosen goes into the address, and a bare address is the first passage of the first text.
+    """
     corpora = {corpus.name: corpus.title for corpus in catalogue(service.home())}
     asked = state.passage_asked()
     if asked.text and asked.text not in corpora:
@@ -50,7 +53,6 @@ def choose_game() -> tuple[str, Game]:
         length = st.segmented_control(tell("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
         st.button(tell("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
-    state.view_passage(name, number, length)
     text = load_corpus(name, service.home())
     kept = state.recall(_GAME)
     if not kept or kept[0] != (name, number, length):

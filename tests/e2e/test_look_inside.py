@@ -1,6 +1,7 @@
 """Look inside, as a person uses it: what is drawn can be taken along, and a head clicked off is missed."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,3 +71,23 @@ def test_a_head_that_is_clicked_off_is_missed(page, server):
     expect(cut.locator("[data-testid=stCode]")).not_to_have_text(whole.locator("[data-testid=stCode]").inner_text())
     page.locator(".st-key-surgery_undo button").click()
     expect(cut).to_contain_text("Nothing is silent yet")
+
+
+def test_back_leaves_a_page_with_one_press(page, server):
+    links, title = page.locator(".stSidebar"), page.locator("h1").first
+    page.goto(server.url)
+    expect(title).to_have_text("Watch a language model learn")
+    for name, shown in (("Look inside", ".st-key-inspect_view"), ("Play", ".st-key-play_number")):
+        links.get_by_role("link", name=name).click()
+        expect(page.locator(shown)).to_be_visible()
+        expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+        page.go_back()
+        expect(title).to_have_text("Watch a language model learn")
+        expect(page).to_have_url(f"{server.url}/")
+    links.get_by_role("link", name="Look inside").click()
+    views = page.locator(".st-key-inspect_view")
+    for name in ("Embeddings", "Attention"):
+        views.get_by_role("radio", name=name).click()
+        expect(page).to_have_url(re.compile(f"view={name}"))
+    page.go_back()
+    expect(views.get_by_role("radio", name="Embeddings")).to_be_checked()

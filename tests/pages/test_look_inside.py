@@ -52,6 +52,17 @@ def test_a_finished_run_opens_at_its_first_head(app, finished_run):
     assert "Head 1.1" in said(app) and "Of its attention" in said(app)
 
 
+def test_the_address_is_written_by_a_choice_alone_and_goes_before_what_was_shown(app, finished_run):
+    app.query_params["run"] = finished_run.id
+    app.run()
+    assert list(app.query_params) == ["run"] and "Head 1.1" in said(app)
+    app.segmented_control(key="inspect_view").set_value("Embeddings").run()
+    assert app.query_params["view"] in ("Embeddings", ["Embeddings"])
+    del app.query_params["view"]  # as the browser's Back does
+    app.run()
+    assert app.segmented_control(key="inspect_view").value == "Attention" and "view" not in app.query_params
+
+
 def test_choosing_a_head_shows_that_head(app, finished_run):
     app.run()
     app.selectbox(key="inspect_layer").set_value(1)
