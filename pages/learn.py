@@ -3,7 +3,7 @@
 from functools import partial
 
 from core.errors import ExplorerError
-from core.lessons.prose import load_prose
+from core.lessons.prose import load_prose, word
 from explorer import state
 from explorer.language import language, say
 from explorer.lessons.choose_text import absent_in_link, choose_text, read_text
@@ -11,7 +11,7 @@ from explorer.lessons.frame import draw_step, lesson_head
 from explorer.lessons.lab import Lab
 from explorer.lessons.overview import draw_glossary, draw_overview
 from explorer.lessons.shelf import lessons, steps_of
-from explorer.ui import end_absent, page_style, show_error
+from explorer.ui import end_absent, page_header, page_style, show_error
 
 page_style()
 lesson, asked = state.lesson_on_view()
@@ -21,6 +21,7 @@ if lesson == "glossary":
 elif lesson is None:
     draw_overview(language())
 elif lesson not in lessons():
+    page_header(word("lessons", language()))
     end_absent(
         say("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
         say("All lessons"),
@@ -30,6 +31,7 @@ else:
     steps = steps_of(lesson)
     step = asked or next(iter(steps))
     if step not in steps:
+        page_header(word("lessons", language()))
         end_absent(
             say(
                 "The lesson “{title}” has no step {step}. Perhaps the link is misspelt.",

@@ -152,6 +152,7 @@ def births_figure(
             "side": "right",
             "showgrid": False,
             "tickfont": {"color": palette.muted, "size": 12},
+            "tickmode": "auto",
             "nticks": 5,
             "automargin": True,
         },

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
 
-# Of all that takes the keyboard in our components: the contrast of its ring with what is behind it.
+# Of all links and buttons, and of all that takes the keyboard in our components: the contrast of the ring.
 RINGS = """() => {
   const rgb = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
   const light = (color) => {
@@ -21,12 +21,14 @@ RINGS = """() => {
   };
   const background = getComputedStyle(document.querySelector(".stApp")).backgroundColor;
   const found = [];
-  for (const host of document.querySelectorAll("*")) {
-    if (!host.shadowRoot) continue;
-    for (const node of host.shadowRoot.querySelectorAll("button, input, a[href], [tabindex]")) {
+  const own = [...document.querySelectorAll("*")].map((host) => host.shadowRoot).filter(Boolean);
+  for (const root of [document, ...own]) {
+    const parts = "button, input, a[href], [tabindex]";
+    for (const node of root.querySelectorAll(root === document ? ".stApp :is(a[href], button)" : parts)) {
+      if (root === document && node.tabIndex < 0) continue;
       if (!node.getClientRects().length || node.disabled) continue;
       node.focus({ focusVisible: true, preventScroll: true });
-      if (host.shadowRoot.activeElement !== node) continue;
+      if (root.activeElement !== node) continue;
       const style = getComputedStyle(node);
       const contrast = ratio(style.outlineColor, background);
       found.push([node.className || node.tagName, parseFloat(style.outlineWidth), contrast]);
