@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
 from core.runs.steering import STEPS, Schedule, extend, turn
 from core.settings import fields_of
-from core.terminal import tell
+from core.terminal import Undisturbed, tell
 from core.words import number
 
 
@@ -67,7 +68,7 @@ def begin(options: argparse.Namespace) -> int:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
     inside = options.out and options.out.absolute()
     if found := schedule_notice(config.train):
-        print(found[0].format(**found[1]))
+        print(found[0].format(**found[1]), file=Undisturbed(sys.stdout))
     if parent:
         return _train(fork(home(), parent, step, config, options.name, inside=inside))
     return _train(new_run(home(), config, options.name, inside=inside))
@@ -116,7 +117,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
         else:
             config = turn(folder, STEPS, int(steps))
     if said := _rates_in_words(config.train, config.train.steps - more):
-        print(said)
+        print(said, file=Undisturbed(sys.stdout))
 
 
 def _rates_in_words(config: TrainConfig, step: int) -> str:

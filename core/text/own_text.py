@@ -147,8 +147,8 @@ def _check_size(size: int) -> None:
 
 def _decode(data: bytes) -> str:
     """The text in a file, by its content alone: a name's ending tells little."""
-    encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8")
-    _check_size(len(data) // _BYTES_A_LETTER[encoding])
+    mark, encoding = next(((mark, name) for mark, name in _MARKS.items() if data.startswith(mark)), (b"", "utf-8"))
+    _check_size((len(data) - len(mark)) // _BYTES_A_LETTER[encoding])
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -70,7 +70,7 @@ def test_with_few_tokens_there_is_no_rest():
 
 def test_neighbours_may_point_away():
     figure = neighbour_bars(["b"], ["consonant"], [-0.5], "a")
-    assert figure.data[0].hovertext == ("'b' and 'a' have a cosine of -0.50",)
+    assert figure.data[0].hovertext == ("'b' and 'a' have a cosine of −0.50",)
     assert figure.layout.xaxis.range[0] < -0.5
 
 

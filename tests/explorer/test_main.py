@@ -77,10 +77,12 @@ def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored)
         with server.capture_signals(), _streams_end_first(Feeds(), handled):
             return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    before = signal.signal(ignored, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(ignored, signal.SIG_IGN)  # the other one is not, also where the tests run in the background
     try:
         during = asyncio.run(serve())
         assert signal.getsignal(ignored) == signal.SIG_IGN
     finally:
-        signal.signal(ignored, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert {number for number, handler in during.items() if handler == signal.SIG_IGN} == {ignored}

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from core.errors import RunError
+from core.runs.deaths import MOST_KILLS
 from core.runs.folder import RunFolder, list_runs
 from core.runs.order import one_at_a_time
 from core.runs.processes import ProcessId, identify, is_alive, kill
@@ -148,7 +149,7 @@ def test_a_worker_that_cannot_even_start_is_a_failed_run(home, run, monkeypatch)
     supervisor = Supervisor(home, slots=1)
     supervisor.submit(run)
     wait_for(lambda: (supervisor.check(), run.status().state)[1] == "failed", "the run to fail")
-    assert run.status().deaths == 3
+    assert run.status().deaths == MOST_KILLS
     assert "did not say why" in run.status().reason
     supervisor.close()
 
@@ -194,6 +195,7 @@ import sys
 from pathlib import Path
 import torch
 from core.runs import engine
+from core.runs.deaths import MOST_KILLS
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 engine.PAUSED_EXIT_SECONDS = 0.0
