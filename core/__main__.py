@@ -8,7 +8,7 @@ import sys
 # machine. Read when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from core.commands import main
+from core.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

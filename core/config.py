@@ -266,7 +266,7 @@ class TrainConfig(Config):
         unit="steps",
         advanced=True,
     )
-    # No setting of a new run, so no slider has it: only a restart of the schedule writes it (`core.knobs.RESTART`).
+    # Not a setting of a new run, so it has no slider: only a restart of the schedule (`core.live_settings`) writes it.
     schedule_start: int = Field(0, ge=0, le=1_000_000, description="The step that warm-up and decay are counted from.")
     optimizer: Literal["adamw", "muon"] = setting(
         "adamw",

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from core.atomic_io import FULL, TEMPORARY, put_in_place
 from core.errors import DiskFullError, ExplorerError
-from core.files import FULL, TEMPORARY, put_in_place
 
 Content = bytes | Callable[[Path], None]  # what a file holds, or what writes it
 

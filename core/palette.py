@@ -19,7 +19,7 @@ class Palette:
         good, warning, bad: states; never the only carrier of a message.
         sequential: stops of an amount from nothing to all.
         diverging: stops of a signed value from the lowest through zero to the highest.
-        kinds: a token's colour by its kind (`core.text.display.KINDS`).
+        kinds: a token's colour by its kind (`core.text.token_display.KINDS`).
         runs: colours for curves of different runs; `run_places` hands them out.
     """
 

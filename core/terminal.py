@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
-from core.text.display import CONTROL_SIGNS, printable
+from core.text.token_display import CONTROL_SIGNS, printable
 
 _SPELLED = {"·": "-", "…": "...", "–": "-", "—": "-", "→": "->"} | {
     sign: f"^{chr(ord(control) ^ 64)}" for control, sign in CONTROL_SIGNS.items()

@@ -23,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.home:
         os.environ["GPT_EXPLORER_HOME"] = options.home
     try:
-        from core.home import home
-        from core.runs.order import one_at_a_time
+        from core.paths import home
+        from core.runs.supervisor_lock import one_at_a_time
 
         folder = home()
         os.environ["GPT_EXPLORER_HOME"] = str(folder)

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from explorer.language import later, say, use_language
-from explorer.sidebar import draw_sidebar
-from explorer.state import ROOT, language_on_view, page_file
+from explorer.i18n.language import later, say, use_language
+from explorer.widgets.address import ROOT, language_on_view, page_file
+from explorer.widgets.sidebar import draw_sidebar
 
 GROUPS = {
     "": {"home": later("Home")},

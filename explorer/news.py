@@ -12,10 +12,10 @@ from zlib import crc32
 import streamlit as st
 
 from core.errors import ExplorerError, RunError
-from core.home import home
+from core.paths import home
 from core.runs.folder import RunFolder, list_runs
-from explorer import service
 from explorer.components._assets import component
+from explorer.services import shared
 
 _SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
 _LOOK_AGAIN = 2.0  # seconds, where the server has no streams
@@ -80,7 +80,7 @@ def watch_runs(ids: list[str] | None) -> None:
         drawn = news_of(home()).digest(ids, fresh=True)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return
-    if service.live_streams():
+    if shared.live_streams():
         _watch(key="watch_runs", data={"runs": ids, "drawn": drawn}, height=1, on_changed_change=lambda: None)
     else:
         st.fragment(_look_again, run_every=_LOOK_AGAIN)(ids, drawn)

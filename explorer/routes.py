@@ -20,16 +20,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError, RunError
-from core.home import home
-from core.lessons.prose import ENGLISH, languages
+from core.lessons.lesson_text import ENGLISH, languages
+from core.paths import home
 from core.runs.folder import RunFolder, open_run
 from core.runs.names import plain_name
-from explorer.exchange import EXPORTS, why_no_export, write_export
-from explorer.frames import Asked, TooManyFrames, frame_bytes
-from explorer.run_reader import event
-from explorer.state import whole_number
-from explorer.streams import Feeds
-from explorer.writing import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
+from explorer.look_inside.frames import Asked, TooManyFrames, frame_bytes
+from explorer.services.model_files import EXPORTS, why_no_export, write_export
+from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
+from explorer.streaming.run_events import event
+from explorer.widgets.address import whole_number
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched
@@ -176,7 +176,7 @@ def _client(request: Request) -> str:
 
 
 async def frame(request: Request) -> Response:
-    """One moment of a training, for the time machine: what `explorer.frames` makes of a step and a prompt."""
+    """One moment of a training, for the time machine: `explorer.look_inside.frames` of a step and a prompt."""
     folder = _run_of(request)
     if isinstance(folder, Response):
         return folder

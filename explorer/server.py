@@ -20,13 +20,13 @@ from starlette.middleware import Middleware
 
 from core.runs.capacity import threads
 from core.runs.processes import not_ignored
-from explorer import service
 from explorer.base_url import KnownBaseUrl
 from explorer.routes import api_routes
-from explorer.state import NAVIGATION
-from explorer.streams import Feeds
-from explorer.trials import end_trial
+from explorer.services import shared
+from explorer.services.cost_trials import end_trial
+from explorer.streaming.broadcaster import Feeds
 from explorer.web_security import AllowedSites, RequestGuard, checked_host_name
+from explorer.widgets.address import NAVIGATION
 
 _COLLECT_EVERY = 60.0  # seconds
 
@@ -41,7 +41,7 @@ def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = Fa
     greet = partial(print, _greeting(address, port, base_path), flush=True)
     app = st.App(NAVIGATION, **app_parts(sites, base_path, greet))
     config = {
-        "global.disableWidgetStateDuplicationWarning": True,  # see explorer/forms.py
+        "global.disableWidgetStateDuplicationWarning": True,  # see explorer/widgets/forms.py
         "server.address": address,
         "server.port": port,
         "server.baseUrlPath": base_path,
@@ -65,17 +65,17 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
         for count in {1, threads()}:
-            await asyncio.to_thread(service.machine_speed, count, again_if_busy=True)
-        service.supervisor()
-        service.serve_live_streams()
+            await asyncio.to_thread(shared.machine_speed, count, again_if_busy=True)
+        shared.supervisor()
+        shared.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())
         with _streams_end_first(feeds, handled):
             announce()
             yield {}
         collecting.cancel()
-        service.serve_live_streams(False)
+        shared.serve_live_streams(False)
         await asyncio.to_thread(end_trial)
-        await asyncio.to_thread(service.close)
+        await asyncio.to_thread(shared.close)
 
     return {
         "lifespan": lifespan,

@@ -3,41 +3,43 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer import service, state, text_cards
-from explorer.language import say
-from explorer.ui import literal, page_header, show_error
+from explorer.data import cards
+from explorer.i18n.language import say
+from explorer.services import shared
+from explorer.widgets import address
+from explorer.widgets.layout import literal, page_header, show_error
 
 page_header(
     say("Data"), say("A language model learns from text and nothing else. Choose one, and see it as the model will.")
 )
 
-if notice := state.take_notice():
+if notice := address.take_notice():
     st.toast(notice)
 
 try:
-    corpus, beside = text_cards.choose_corpus()
-    st.caption(literal(text_cards.description(corpus)))
+    corpus, beside = cards.choose_corpus()
+    st.caption(literal(cards.description(corpus)))
     doing = say("Fetching the text, once") if corpus.download else say("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
-        facts = text_cards.facts_of(corpus.name, service.home())
-    config = state.draft()
+        facts = cards.facts_of(corpus.name, shared.home())
+    config = address.draft()
 except ExplorerError as error:
     show_error(error)
     st.stop()
 
-obstacle = text_cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, service.home())
+obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, shared.home())
 if obstacle:
     show_error(obstacle)
 
 label = say("Train with this text")
 if beside.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
-    state.open_page("train", config=config)
+    address.open_page("train", config=config)
 
-text_cards.figures(facts, config.data.val_fraction)
+cards.figures(facts, config.data.val_fraction)
 left, right = st.columns([2, 3])
 with left:
-    text_cards.preview_card(facts)
+    cards.preview_card(facts)
 with right:
-    text_cards.character_card(facts)
-text_cards.token_card(facts)
-text_cards.batch_card(facts, config.data.val_fraction)
+    cards.character_card(facts)
+cards.token_card(facts)
+cards.batch_card(facts, config.data.val_fraction)

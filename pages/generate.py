@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from explorer import state, writing_cards
-from explorer.language import say
-from explorer.run_choice import open_chosen
-from explorer.units import speaking_of
+from explorer.generate import cards
+from explorer.i18n.language import say
+from explorer.i18n.units import speaking_of
+from explorer.widgets import address
+from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(
     say("Generate"),
@@ -16,11 +17,11 @@ folder, opened = open_chosen(
 )
 
 if "generate_prompt" not in st.session_state:
-    known, asked = set(opened.tokenizer.tokens), state.recall("writing")
+    known, asked = set(opened.tokenizer.tokens), address.recall("writing")
     opening = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
     st.session_state["generate_prompt"] = asked["typed"] if asked else opening
 left, right = st.columns([4, 10])
 with left:
-    typed, settings = writing_cards.ask(folder)
+    typed, settings = cards.ask(folder)
 with right, speaking_of(opened.tokenizer):
-    writing_cards.written_card(folder, typed, settings)
+    cards.written_card(folder, typed, settings)

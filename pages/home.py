@@ -3,17 +3,18 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer import service, state
 from explorer.components.live import get_ready
-from explorer.language import say
-from explorer.run_cards import RECENT, draw_beginning, draw_recent, draw_start
-from explorer.run_rows import read_rows
-from explorer.ui import page_header, show_error
-from explorer.words import hardware_in_words
+from explorer.home.cards import RECENT, draw_beginning, draw_recent, draw_start
+from explorer.i18n.formatting import hardware_in_words
+from explorer.i18n.language import say
+from explorer.services import shared
+from explorer.widgets import address
+from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.run_rows import read_rows
 
-if run_id := state.recall("go_to_run"):
-    state.remember("go_to_run", None)
-    state.open_page("train", run_id)
+if run_id := address.recall("go_to_run"):
+    address.remember("go_to_run", None)
+    address.open_page("train", run_id)
 
 page_header(say("Watch a language model learn"))
 st.markdown(
@@ -24,12 +25,12 @@ st.markdown(
     width=720,
 )
 try:
-    rows = read_rows(service.home(), RECENT)
+    rows = read_rows(shared.home(), RECENT)
     draw_start(rows)
-    st.caption(hardware_in_words(service.hardware()))
+    st.caption(hardware_in_words(shared.hardware()))
     learn = say("Or learn how it works, step by step")
     if st.button(learn, icon=":material/school:", type="tertiary", key="home_learn"):
-        state.open_page("learn")
+        address.open_page("learn")
 except ExplorerError as error:
     show_error(error)
     st.stop()

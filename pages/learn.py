@@ -3,18 +3,18 @@
 from functools import partial
 
 from core.errors import ExplorerError
-from core.lessons.prose import load_prose, word
-from explorer import state
-from explorer.language import language, say
-from explorer.lessons.choose_text import absent_in_link, choose_text, read_text
-from explorer.lessons.frame import draw_step, lesson_head
-from explorer.lessons.lab import Lab
-from explorer.lessons.overview import draw_glossary, draw_overview
-from explorer.lessons.shelf import lessons, steps_of
-from explorer.ui import end_absent, page_header, page_style, show_error
+from core.lessons.lesson_text import load_prose, word
+from explorer.i18n.language import language, say
+from explorer.learn.choose_text import absent_in_link, choose_text, read_text
+from explorer.learn.lab import Lab
+from explorer.learn.lesson_table import lessons, steps_of
+from explorer.learn.overview import draw_glossary, draw_overview
+from explorer.learn.step_layout import draw_step, lesson_head
+from explorer.widgets import address
+from explorer.widgets.layout import end_absent, page_header, page_style, show_error
 
 page_style()
-lesson, asked = state.lesson_on_view()
+lesson, asked = address.lesson_on_view()
 
 if lesson == "glossary":
     draw_glossary(language(), asked)
@@ -25,7 +25,7 @@ elif lesson not in lessons():
     end_absent(
         say("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
         say("All lessons"),
-        partial(state.view_lesson, None),
+        partial(address.view_lesson, None),
     )
 else:
     steps = steps_of(lesson)
@@ -38,7 +38,7 @@ else:
                 title=load_prose(lesson, "lesson", language()).title, step=repr(step[:60]),
             ),
             say("Begin this lesson"),
-            partial(state.view_lesson, lesson, next(iter(steps))),
+            partial(address.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
     try:
         head = lesson_head()

@@ -5,17 +5,17 @@ from functools import partial
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer import state
-from explorer.frames import MOST_SEEN
-from explorer.inside.births import watch_births
-from explorer.inside.moment import choose_moment, clock_of, open_moment
-from explorer.inside.sections import SECTIONS, sections_of
-from explorer.inside.view import Inside, warn_of_columns
-from explorer.language import say
-from explorer.prompt import example_prompt, newline_hint, read_prompt
-from explorer.run_choice import choose_run
-from explorer.ui import end_absent, literal, show_error
-from explorer.units import speaking_of
+from explorer.i18n.language import say
+from explorer.i18n.units import speaking_of
+from explorer.look_inside.frames import MOST_SEEN
+from explorer.look_inside.head_emergence import watch_births
+from explorer.look_inside.sections import SECTIONS, sections_of
+from explorer.look_inside.snapshot import choose_moment, clock_of, open_moment
+from explorer.look_inside.view import Inside, warn_of_columns
+from explorer.widgets import address
+from explorer.widgets.layout import end_absent, literal, show_error
+from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
+from explorer.widgets.run_picker import choose_run
 
 folder = choose_run(
     say("Look inside"),
@@ -33,22 +33,22 @@ if "inspect_prompt" not in st.session_state:
 clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
 choose_moment(folder, opened, clock)
 sections = sections_of(opened.model)
-asked_view = state.view_asked()
+asked_view = address.view_asked()
 if asked_view and asked_view not in {section.name for section in SECTIONS}:
     end_absent(
         say("Look inside has no view {view}. Perhaps the link is misspelt.", view=repr(asked_view[:60])),
         say("Show {view}", view=say(next(iter(sections)))),
-        partial(state.write_address, state.VIEW, next(iter(sections))),
+        partial(address.write_address, address.VIEW, next(iter(sections))),
     )
 if asked_view and asked_view not in sections:
     st.info(say("This model has no view {view}: here is another one.", view=say(asked_view)))
-state.follow_address(state.VIEW_KEY, state.VIEW, list(sections))
+address.follow_address(address.VIEW_KEY, address.VIEW, list(sections))
 name = st.segmented_control(
     say("View"),
     list(sections),
     required=True,
-    key=state.VIEW_KEY,
-    on_change=lambda: state.write_address(state.VIEW, st.session_state[state.VIEW_KEY]),
+    key=address.VIEW_KEY,
+    on_change=lambda: address.write_address(address.VIEW, st.session_state[address.VIEW_KEY]),
     format_func=say,
     label_visibility="collapsed",
 )

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer.lessons import game
-from explorer.lessons.game_result import draw_result
-from explorer.ui import page_header, show_error
+from explorer.play import game
+from explorer.play.game_result import draw_result
+from explorer.widgets.layout import page_header, show_error
 
 page_header(game.title())
 st.markdown(game.tell("idea"), width=820)

@@ -1,16 +1,16 @@
 """Train: choose and start a run, then watch it learn."""
 
-from explorer import service
-from explorer.state import run_on_view, stay_with_begun_run
-from explorer.train_board import draw_board
-from explorer.train_setup import draw_setup
-from explorer.train_still import draw_still_board
+from explorer.services import shared
+from explorer.train.dashboard import draw_board
+from explorer.train.setup import draw_setup
+from explorer.train.static_dashboard import draw_still_board
+from explorer.widgets.address import run_on_view, stay_with_begun_run
 
 stay_with_begun_run()
 run_id = run_on_view()
 if run_id is None:
     draw_setup()
-elif service.live_streams():
+elif shared.live_streams():
     draw_board(run_id)
 else:
     draw_still_board(run_id)

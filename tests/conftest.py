@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from core.runs.engine import train_run
 from core.runs.folder import RunFolder, list_runs
+from core.runs.training_loop import train_run
 from core.text.own_text import save_text
 
 # No deadline: a busy machine is slow, not wrong. The same examples in every run: a failure is there for everyone.
@@ -43,8 +43,8 @@ def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         (home / name).mkdir(parents=True)
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(home))
     yield home
-    if "explorer.service" in sys.modules:
-        service = sys.modules["explorer.service"]
+    if "explorer.services.shared" in sys.modules:
+        service = sys.modules["explorer.services.shared"]
         for folder in list_runs(home):
             pid = folder.status().pid
             if pid not in (None, os.getpid()):

@@ -13,7 +13,7 @@ import psutil
 from core.presets import preset
 from core.runs.folder import RunFolder
 from core.runs.records import Status
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 
 EVALUATED = 250  # steps between two measurements of the validation loss
 

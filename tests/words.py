@@ -8,18 +8,18 @@ import inspect
 from pathlib import Path
 
 from core.config import RunConfig
-from core.generation_config import GenerationConfig
+from core.formatting import CHOICES, SCHEDULE_RESTARTED
 from core.presets import PRESETS
-from core.runs.steering import NO_TRAINING_OF_ITS_OWN
+from core.runs.continuation import NO_TRAINING_OF_ITS_OWN
+from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 from core.text import own_text
 from core.text.corpora import catalogue
-from core.text.display import KINDS
+from core.text.token_display import KINDS
 from core.training.hardware import SENTENCES
 from core.training.precision import WHY
 from core.training.progress_summary import SENTENCES as PROGRESS
 from core.training.schedule import LATE_DECAY, LONG_WARMUP
-from core.words import CHOICES, SCHEDULE_RESTARTED
 from explorer.components._assets import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,5 +1,5 @@
 /* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
-   data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/closeup.py) } */
+   data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_SURPRISED = 6; // nats, of the strongest shade

@@ -11,7 +11,7 @@ function say(english, numbers = {}) {
   return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
 }
 
-/* As `core.text.display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
+/* As `core.text.token_display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
 function isolated(text) {
   return /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(text) ? `\u2068${text}\u2069` : text;
 }

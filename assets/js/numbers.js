@@ -11,7 +11,7 @@ function short(number) {
   return number >= 1e4 ? (number / 1e3).toFixed(1) + "k" : Math.round(number).toLocaleString("en");
 }
 
-/* As `duration_in_words` in explorer/words.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
+/* As `duration_in_words` in explorer/i18n/formatting.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
 function durationInWords(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
@@ -23,7 +23,7 @@ function durationInWords(seconds) {
   return say("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
 }
 
-/* A perplexity as `core.words.loss_as_choice` writes it: 6.7, 12.4, 66.0. */
+/* A perplexity as `core.formatting.loss_as_choice` writes it: 6.7, 12.4, 66.0. */
 function choicesInWords(choices) {
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
   return choices < 1e6 ? choices.toLocaleString("en", digits) : say("a great many");

@@ -25,7 +25,7 @@ function takeaway(root, { name, columns, drawn = root, svg = () => svgOf(drawn) 
   return row;
 }
 
-/* As `csv_of` in explorer/charts/numbers.py, which says why. */
+/* As `csv_of` in explorer/charts/csv_export.py, which says why. */
 function csvOf(columns) {
   const cell = (value) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "";

@@ -1,5 +1,5 @@
 /* The two traces of what was turned while a run trained, lines and labels, filled in the browser as
-   explorer/charts/marks.py fills them in Python. */
+   explorer/charts/setting_changes.py fills them in Python. */
 const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
 const MARK_LETTER = 6.2; // pixels of a label's letter
 

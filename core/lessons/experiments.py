@@ -9,10 +9,10 @@ from torch import Tensor
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import TextError
-from core.lessons.measures import loss_on_letter, recitation
+from core.lessons.experiment_measures import loss_on_letter, recitation
 from core.model import GPT
 from core.text.batches import split_ids
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.trainer import Trainer
 
 VAL_FRACTION = 0.1

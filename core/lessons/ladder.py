@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from core.config import RunConfig
-from core.inspection.progress import Progress
-from core.lessons.brief import small_gpt, train_briefly
+from core.interpretability.progress import Progress
+from core.lessons.quick_train import small_gpt, train_briefly
 from core.training.evaluation import run_baselines
 
 TOLERANCE = 0.03  # nats: so much may a rung lie above the one below it, by luck of a short training

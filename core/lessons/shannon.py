@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from core.errors import TextError
-from core.inspection.progress import Progress
-from core.inspection.recording import read
+from core.fast.threads import one_thread
+from core.interpretability.activations import read
+from core.interpretability.progress import Progress
 from core.model import GPT, Bigram
 from core.text.ngrams import pair_beliefs
 from core.text.split import split_point
-from core.threads import one_thread
 
 VAL_FRACTION = 0.1  # of a text, at its end: what runs are not trained on unless told otherwise
 SHOWN = 160  # characters in front of the passage that can be read

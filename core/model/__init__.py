@@ -7,15 +7,13 @@ from torch import nn
 
 from core.config import ModelConfig
 from core.model.bigram import Bigram
-from core.model.cache import KVCache
-from core.model.decode import Decoder
 from core.model.gpt import GPT
-from core.model.tap import Tap
+from core.model.hooks import Tap
+from core.model.kv_cache import KVCache
 
 __all__ = [
     "GPT",
     "Bigram",
-    "Decoder",
     "KVCache",
     "Tap",
     "build_model",

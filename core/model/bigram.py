@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.tap import Tap, touch
+from core.model.hooks import Tap, touch
 
 
 class Bigram(nn.Module):

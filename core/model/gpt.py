@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.cache import KVCache
+from core.model.hooks import Tap, touch, within
+from core.model.kv_cache import KVCache
 from core.model.layers import (
     Dropout,
     activate,
@@ -22,7 +23,6 @@ from core.model.layers import (
     rotate,
     sinusoidal_positions,
 )
-from core.model.tap import Tap, touch, within
 
 LONG = 512  # tokens; from here on the fused kernel's thrift counts for more than its speed
 
@@ -202,7 +202,7 @@ class GPT(nn.Module):
             ids: tokens (B, T) of type int64; with a cache, only those that follow what it holds.
             targets: the tokens (B, T) that truly came next; without them there is no loss.
             cache: keys and values of the tokens before; extended by this call.
-            tap: called at named points with the tensors passing there (`core.model.tap`); it makes attention
+            tap: called at named points with the tensors passing there (`core.model.hooks`); it makes attention
                 spell out its weights instead of using the fused kernel.
 
         Returns:

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.atomic_io import parse_json, parse_row
 from core.config import RunConfig
 from core.errors import RunError
-from core.files import parse_json, parse_row
 from core.runs.folder import RUN_ID, RunFolder
 from core.runs.models import load_model
 from core.runs.paths import TRAVELLING

@@ -7,7 +7,7 @@ from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.text.corpora import load_corpus
 from core.text.own_text import check_trainable
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+from core.text.tokenizers import CharTokenizer, load_tokenizer
 
 NO_TOKENIZER = (
     "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer to char."

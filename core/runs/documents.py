@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ExplorerError
-from core.interop.recipes import recipe_notebook, recipe_script
+from core.import_export.reproduce import recipe_notebook, recipe_script
 from core.outputs import write_file
 from core.runs.folder import RunFolder
 from core.runs.recipes import lineage, recipe_of

@@ -4,8 +4,8 @@ import logging
 
 import torch
 
+from core.atomic_io import FULL
 from core.errors import DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
-from core.files import FULL
 from core.runs.folder import RunFolder
 from core.runs.records import State
 

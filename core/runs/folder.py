@@ -11,15 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from core.atomic_io import TEMPORARY, cut_rows
 from core.config import RunConfig
 from core.errors import RunError
-from core.files import TEMPORARY, cut_rows
-from core.home import check_path
-from core.runs.life import RunLife
+from core.paths import check_path
 from core.runs.names import clean_name, friendly_name
-from core.runs.pictures import RunPictures
+from core.runs.probe_files import RunPictures
 from core.runs.records import RunRecord, Status, library_versions
-from core.runs.turns import RunTurns
+from core.runs.run_status import RunLife
+from core.runs.setting_changes import RunTurns
 from core.runs.weights import RunWeights
 
 _TIME = "%Y%m%d-%H%M%S"

@@ -3,15 +3,15 @@
 import shutil
 from pathlib import Path
 
+from core.atomic_io import TEMPORARY, put_in_place
 from core.config import RunConfig, differences
 from core.errors import ConfigError, RunError
-from core.files import TEMPORARY, put_in_place
 from core.runs.checks import check_startable
 from core.runs.folder import RunFolder
 from core.runs.names import NAME_LENGTH
 from core.runs.weights import weights_of, weights_step
 from core.settings import value_at
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import check_weights
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")

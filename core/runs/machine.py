@@ -4,9 +4,9 @@ from pathlib import Path
 
 import psutil
 
+from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
 from core.errors import ConfigError
-from core.files import parse_json, write_json
 from core.training.hardware import Hardware, knows_bfloat16
 from core.training.precision import WHY, Choice, choose_precision
 from core.training.speed import MachineSpeed, measure_speed

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from core.errors import RunError
 from core.model import GPT, Bigram, build_model
 from core.runs.folder import RunFolder
-from core.text.tokenizer import Tokenizer, load_tokenizer
+from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights
 from core.training.finite import all_finite
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.atomic_io import FULL, parse_json
 from core.errors import DiskFullError, RunError
-from core.files import FULL, parse_json
 
 # What of a run's folder is taken from a zip of it, by the names below.
 TRAVELLING = re.compile(

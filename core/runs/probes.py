@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.inspection.attention import attention_patterns, to_bytes
-from core.inspection.embeddings import token_embeddings
+from core.interpretability.attention import attention_patterns, to_bytes
+from core.interpretability.embeddings import token_embeddings
 from core.model import GPT, Bigram, evaluating
 from core.runs.folder import RunFolder
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizers import Tokenizer
 
 PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
 _MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.runs.folder import RunFolder
-from core.runs.turns import TURN
+from core.runs.setting_changes import TURN
 from core.training.progress_summary import ProgressSummary, SettingChange, summarize_progress
 
 

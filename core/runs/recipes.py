@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.errors import RunError
-from core.interop.recipes import Recipe, Stage
+from core.import_export.reproduce import Recipe, Stage
 from core.runs.folder import RunFolder, open_run
 from core.text.corpora import load_corpus, text_hash
 

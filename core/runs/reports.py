@@ -6,15 +6,15 @@ import numpy as np
 
 from core.config import RunConfig
 from core.errors import ExplorerError
-from core.interop.report import Ancestor, Facts, report_html
-from core.knobs import RESTART, turned
+from core.formatting import SCHEDULE_RESTARTED, number
+from core.import_export.report import Ancestor, Facts, report_html
+from core.live_settings import RESTART, turned
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, find_corpus
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizers import load_tokenizer
 from core.training.work import exact_parameters
-from core.words import SCHEDULE_RESTARTED, number
 
 _MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.files import append_row, last_rows, read_rows
+from core.atomic_io import append_row, last_rows, read_rows
 from core.runs.paths import RunPaths
 
 

@@ -13,17 +13,17 @@ import torch
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate, RunError
 from core.runs.checks import NO_TOKENIZER
-from core.runs.exactness import settle
+from core.runs.disk_space import Room
 from core.runs.folder import RunFolder
+from core.runs.numerics import settle
 from core.runs.probes import probe_sentence
 from core.runs.records import RunRecord, Turn
-from core.runs.room import Room
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
-from core.text.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
+from core.text.tokenizers import CharTokenizer, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
-from core.training.estimate import WORKER_BYTES, check_fits, memory_needed
+from core.training.cost import WORKER_BYTES, check_fits, memory_needed
 from core.training.evaluation import run_baselines
 from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
@@ -59,7 +59,7 @@ def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | No
     """Load a run's text and model from its folder, and settle in its record how it is computed.
 
     Args:
-        home, device, threads: see `core.runs.engine.train_run`.
+        home, device, threads: see `core.runs.training_loop.train_run`.
         room: for what is written.
 
     Raises:

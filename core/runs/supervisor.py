@@ -9,18 +9,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.atomic_io import sweep
 from core.errors import DiskFullError, Problem, RunError
-from core.files import sweep
 from core.runs.capacity import slots as slots_of_this_machine
-from core.runs.crew import Crew
+from core.runs.continuation import Schedule, check_unchanged, extend, has_steps_left, turn
+from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs, open_run
-from core.runs.order import one_at_a_time
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell
 from core.runs.records import State, Status
-from core.runs.room import shortage
-from core.runs.steering import Schedule, check_unchanged, extend, has_steps_left, turn
-from core.runs.turns import TURN
+from core.runs.setting_changes import TURN
+from core.runs.supervisor_lock import one_at_a_time
+from core.runs.worker_pool import Crew
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
@@ -51,7 +51,7 @@ class Supervisor:
     """The verbs of the pages, and a thread that sees to it that waiting runs train and dead ones are noticed.
 
     `seen` is the status that a verb's button was drawn for: where the run has changed since, the verb raises RunError
-    and does nothing (`core.runs.steering.check_unchanged`).
+    and does nothing (`core.runs.continuation.check_unchanged`).
 
     What counts lies on disk: the queue says who waits and who holds a slot, a run's status names its process. So a
     new supervisor goes on where a killed one was, workers outlive it, and two of them on one home take turns. Only who

@@ -11,14 +11,14 @@ import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
-from core.home import home
+from core.fast.allocator import keep_freed_memory
+from core.paths import home
 from core.runs.capacity import threads
-from core.runs.engine import StopRequest, train_run
 from core.runs.folder import RunFolder, open_run
 from core.runs.processes import not_ignored
+from core.runs.training_loop import StopRequest, train_run
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
-from core.training.memory import keep_freed_memory
 from core.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

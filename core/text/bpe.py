@@ -15,8 +15,8 @@ from tokenizers.decoders import ByteLevel
 from tokenizers.implementations import ByteLevelBPETokenizer
 from tokenizers.pre_tokenizers import ByteLevel as PreTokenizer
 
+from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError
-from core.files import parse_json, write_atomically
 
 # Between two lines that hold something on both sides, where no rule of GPT-2's ever joins: after a lone newline.
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")

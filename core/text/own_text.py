@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError
-from core.files import parse_json, write_atomically
+from core.formatting import memory_in_words
 from core.text.bpe import BPETokenizer
 from core.text.corpus import Corpus
 from core.text.split import split_point
-from core.text.tokenizer import Tokenizer
-from core.words import memory_in_words
+from core.text.tokenizers import Tokenizer
 
 MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000

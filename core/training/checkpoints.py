@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from core.atomic_io import FULL, put_in_place
 from core.errors import DiskFullError, RunError
-from core.files import FULL, put_in_place
 from core.training.checksums import checksum_holds, save_tensors, save_with_checksum
 from core.training.finite import all_finite
 from core.training.trainer import Trainer

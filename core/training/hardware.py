@@ -14,8 +14,8 @@ import safetensors
 import torch
 
 from core.errors import ExplorerError
+from core.formatting import memory_in_words
 from core.training.limits import allowed_memory, memory_left
-from core.words import memory_in_words
 
 SENTENCES = {
     "cuda": "This trains on the graphics card: {name}, {memory} of memory.",

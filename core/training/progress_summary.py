@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.knobs import RATE
+from core.live_settings import RATE
 
 RISE = 0.03  # nats above the lowest loss from which a rise is told, if the curve does not wander by as much anyway
 JUMP = 0.3  # nats: a single measurement so far above the lowest is told at once

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
-from core.generation import generate
-from core.generation_config import GenerationConfig
 from core.model import build_model
 from core.model.layers import Dropout
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
 from core.settings import Config
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer

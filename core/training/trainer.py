@@ -13,12 +13,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
-from core.knobs import turned
+from core.live_settings import turned
 from core.model import build_model, evaluating, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss, windows_at_once
 from core.training.finite import all_finite
-from core.training.optimizer import build_optimizer, set_learning_rates
+from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
 
 _ADVICE = "A lower learning rate, a longer warm-up or gradient clipping usually helps."
@@ -121,7 +121,7 @@ class Trainer:
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def turn(self, knob: str, value: Any) -> None:
-        """Turn one of `core.knobs.CHANGES`, named by its dotted path; the next step is the first to feel it.
+        """Turn one of `core.live_settings.CHANGES`, named by its dotted path; the next step is the first to feel it.
 
         Raises:
             ConfigError: the knob is unknown, or the value out of its bounds.

@@ -11,9 +11,9 @@ from time import perf_counter
 import torch
 
 from core.config import RunConfig
-from core.generation import generate
-from core.generation_config import GenerationConfig
-from core.training.estimate import Correction, measuring_seconds, writing_seconds
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
+from core.training.cost import Correction, measuring_seconds, writing_seconds
 from core.training.speed import MachineSpeed, step_seconds
 from core.training.trainer import Trainer
 

@@ -3,11 +3,11 @@
 import numpy as np
 from plotly import graph_objects as go
 
-from core.text.display import visible
+from core.text.token_display import visible
 from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, key_below, style
-from explorer.charts.words import percent, plain, quoted
-from explorer.language import say
+from explorer.i18n.language import say
 
 # Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
 LIGHTNESS_POWER = 0.6
@@ -41,7 +41,7 @@ def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette
     """One head on a prompt too long to draw every token of it.
 
     Args:
-        pattern: (G, G), as `core.inspection.attention.coarse_patterns` gives it; nobody looks ahead.
+        pattern: (G, G), as `core.interpretability.attention.coarse_patterns` gives it; nobody looks ahead.
         size: how many tokens a row or column stands for.
         length: of the prompt, in tokens.
     """

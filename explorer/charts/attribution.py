@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
-from core.words import decimal
+from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
-from explorer.language import say
+from explorer.i18n.language import say
 
 MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from plotly import graph_objects as go
 
-from explorer.charts.numbers import Columns
+from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import plain
 from explorer.charts.theme import style
-from explorer.charts.words import plain
-from explorer.language import later, say
+from explorer.i18n.language import later, say
 
 _LABELS = 124  # pixels, beside the chart
 _LINE = 17  # pixels, of a label

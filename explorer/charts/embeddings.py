@@ -6,9 +6,9 @@ import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.charts.words import plain, quoted
-from explorer.language import say
+from explorer.i18n.language import say
 
 
 def embedding_map(

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from plotly import graph_objects as go
 
-from explorer.charts.marks import Mark
 from explorer.charts.palette import LIGHT, Palette
-from explorer.language import say
+from explorer.charts.setting_changes import Mark
+from explorer.i18n.language import say
 
 FAINT = 0.4  # opacity of what another run learned
 _LONGEST = 24  # characters of a name in the chart

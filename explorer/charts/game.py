@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from plotly import graph_objects as go
 
-from explorer.charts.numbers import Columns
+from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
-from explorer.charts.words import plain
-from explorer.language import say
+from explorer.charts.text_format import plain
+from explorer.i18n.language import say
 
 BIT = log(2)  # nats
 

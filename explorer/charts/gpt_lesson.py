@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from plotly import graph_objects as go
 
-from core.words import decimal
+from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.charts.words import percent, plain, quoted
-from explorer.language import say
+from explorer.i18n.language import say
 
 
 def ladder_chart(

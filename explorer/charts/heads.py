@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from plotly import graph_objects as go
 
-from core.inspection.heads import NAMED_FROM, ROLES, HeadName
-from core.words import decimal
+from core.formatting import decimal
+from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
-from explorer.language import say
-from explorer.names import named
+from explorer.i18n.language import say
+from explorer.i18n.part_names import named
 
 
 def role_colors(palette: Palette) -> dict[str, str]:

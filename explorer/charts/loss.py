@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from plotly import graph_objects as go
 
+from explorer.charts.csv_export import Columns
 from explorer.charts.forks import Before, fork_range, parent_trace, step_axis
-from explorer.charts.marks import TURN_AXIS, Mark, turn_traces
-from explorer.charts.numbers import Columns
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.setting_changes import TURN_AXIS, Mark, turn_traces
 from explorer.charts.theme import style
-from explorer.language import later, say
+from explorer.i18n.language import later, say
 
 COUNTED = {  # said where they are shown
     "uniform": later("guessing at random"),

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
-from core.words import decimal
+from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.charts.words import plain, quoted
-from explorer.language import say
+from explorer.i18n.language import say
 
 
 def writing_bars(

@@ -6,9 +6,9 @@ import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.text_format import cut, plain, quoted
 from explorer.charts.theme import MONO, key_below, style
-from explorer.charts.words import cut, plain, quoted
-from explorer.language import say
+from explorer.i18n.language import say
 
 ROW = 30  # pixels
 

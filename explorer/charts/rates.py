@@ -5,10 +5,10 @@ from typing import Any
 
 from plotly import graph_objects as go
 
-from core.words import number
+from core.formatting import number
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
-from explorer.language import say
+from explorer.i18n.language import say
 
 _HEIGHT = 130  # pixels
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.lessons.prose import ENGLISH, app_sentence
-from explorer.language import language
+from core.lessons.lesson_text import ENGLISH, app_sentence
+from explorer.i18n.language import language
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 

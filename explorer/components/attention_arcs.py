@@ -6,8 +6,8 @@ import numpy as np
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
-from explorer.language import later, say
-from explorer.units import worded
+from explorer.i18n.language import later, say
+from explorer.i18n.units import worded
 
 _arcs = component(
     "attention_arcs",
@@ -37,8 +37,8 @@ def attention_arcs(
     """Draw a line of tokens with arcs for the one pointed at; returns the place of a token clicked just now.
 
     Args:
-        pattern: (T, T) uint8, 255 for all of a row's attention (`core.inspection.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.display.visible`).
+        pattern: (T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
+        tokens: T tokens as they are shown (`core.text.token_display.visible`).
         row: the token that is picked, marked by a frame.
         flow: shares are of what has flowed from one token into another, and are told so.
         name: of the files that it is saved as.

@@ -26,8 +26,8 @@ def attention_board(
     """Draw every head's pattern on one canvas and return the head clicked just now, as (layer, head) from 0.
 
     Args:
-        patterns: (L, H, T, T) uint8, 255 for all of a row's attention (`core.inspection.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.display.visible`).
+        patterns: (L, H, T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
+        tokens: T tokens as they are shown (`core.text.token_display.visible`).
         selected: the head to mark.
         key: as of any widget.
         switched_off: heads drawn faint, with the word "off".

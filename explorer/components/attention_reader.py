@@ -18,8 +18,8 @@ def attention_reader(pattern: np.ndarray, tokens: list[str], *, row: int, key: s
     """Draw a line of tokens whose looks can be read by pointing or with the arrow keys.
 
     Args:
-        pattern: (T, T) uint8, 255 for all of a row's attention (`core.inspection.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.display.visible`).
+        pattern: (T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
+        tokens: T tokens as they are shown (`core.text.token_display.visible`).
         row: the token to begin with.
     """
     if pattern.dtype != np.uint8 or pattern.shape != (len(tokens), len(tokens)):

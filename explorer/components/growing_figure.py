@@ -8,7 +8,7 @@ import streamlit as st
 from plotly import graph_objects as go
 
 from explorer.components._assets import component
-from explorer.service import live_streams
+from explorer.services.shared import live_streams
 
 _figure = component(
     "growing_figure", js=["mount.js", "plotly.js", "growing_figure.js"], css=["growing_figure.css"], isolate=False

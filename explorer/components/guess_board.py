@@ -5,10 +5,10 @@ from functools import partial
 
 import streamlit as st
 
-from core.text.display import visible
-from explorer import state
+from core.text.token_display import visible
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
+from explorer.widgets import address
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
 _board = component("guess_board", js=["mount.js", "guess_board.js"], css=["guess_board.css"])
@@ -40,7 +40,7 @@ def guess_board(
             "left": left,
             "wrong": [visible(letter) for letter in wrong],
             "note": note,
-            "taken": state.recall(_TAKEN + key),
+            "taken": address.recall(_TAKEN + key),
             "words": words,
             "palettes": both_palettes(),
         },
@@ -52,6 +52,6 @@ def _typed(key: str, on_guess: Callable[[str], None]) -> None:
     """Every key has a number: one that the browser has sent twice counts once."""
     typed = st.session_state[key].get("guess")
     letter, number = (typed.get("letter"), typed.get("number")) if isinstance(typed, Mapping) else (None, None)
-    if isinstance(letter, str) and letter and number != state.recall(_TAKEN + key):
-        state.remember(_TAKEN + key, number)
+    if isinstance(letter, str) and letter and number != address.recall(_TAKEN + key):
+        address.remember(_TAKEN + key, number)
         on_guess(letter[0])

@@ -11,7 +11,7 @@ from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
-from explorer.service import live_streams
+from explorer.services.shared import live_streams
 
 _loss = component(
     "live_loss",
@@ -132,7 +132,7 @@ def live_closeup(run_id: str | None, closeup: dict[str, Any] | None = None) -> N
 
     Args:
         run_id: whose stream brings it; None without streams.
-        closeup: where there is no stream (`explorer.closeup`).
+        closeup: where there is no stream (`explorer.streaming.step_detail`).
     """
     _closeup(key="live_closeup_view", data={"run": run_id, "closeup": closeup} | _palettes())
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
-from explorer.units import worded
+from explorer.i18n.units import worded
 
 _marked = component("marked_text", js=["mount.js", "marked_text.js"], css=["tokens.css", "marked_text.css"])
 

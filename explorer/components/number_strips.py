@@ -6,7 +6,7 @@ from typing import Literal
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
-from explorer.units import worded
+from explorer.i18n.units import worded
 
 _strips = component(
     "number_strips",

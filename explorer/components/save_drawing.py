@@ -6,5 +6,5 @@ _button = component("save_drawing", js=["mount.js", "save_drawing.js"], css=[TAK
 
 
 def save_drawing(chart: str) -> None:
-    """Put this below the chart of that key, drawn with `explorer.ui.takeaway`'s settings."""
+    """Put this below the chart of that key, drawn with `explorer.widgets.layout.takeaway`'s settings."""
     _button(key=f"{chart}_svg", data={"chart": chart}, width="content")

@@ -1,7 +1,7 @@
 """The time machine: a bar that chooses a moment of a training, and the views that move with it, without reruns.
 
 All components of one side of the page share a clock in the browser (`assets/js/time.js`), which fetches frames
-(`explorer.frames`) ahead. A page has one side, "a", and "b" where it compares.
+(`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
-from explorer.language import language
-from explorer.names import named
-from explorer.units import unit
+from explorer.i18n.language import language
+from explorer.i18n.part_names import named
+from explorer.i18n.units import unit
 
 
 class Birth(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
 from explorer.components.time_machine import Clock, view_data
-from explorer.units import worded
+from explorer.i18n.units import worded
 
 _space = component(
     "time_space",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from core.text.display import kind_of, visible
+from core.text.token_display import kind_of, visible
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import component
-from explorer.units import unit
-from explorer.written import WrittenToken
+from explorer.i18n.units import unit
+from explorer.services.generated_tokens import WrittenToken
 
 _text = component("token_text", js=["mount.js", "tokens.js", "token_text.js"], css=["tokens.css", "token_text.css"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from core.inspection.attention import attention_patterns, to_bytes
+from core.interpretability.attention import attention_patterns, to_bytes
 from core.model import build_model
 from core.presets import preset
 from explorer.charts.palette import LIGHT

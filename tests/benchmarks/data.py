@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.text.batches import split_ids
 from core.text.own_text import read_text
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 
 
 class Splits(NamedTuple):

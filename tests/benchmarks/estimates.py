@@ -13,11 +13,11 @@ from typing import Any
 from core.config import RunConfig
 from core.presets import preset
 from core.runs.capacity import threads, threads_for
+from core.runs.cost_trials import kept_correction
 from core.runs.folder import RunFolder
 from core.runs.machine import machine_speed, run_precision
-from core.runs.trials import kept_correction
 from core.text.corpora import load_corpus
-from core.training.estimate import WORKER_BYTES, estimate
+from core.training.cost import WORKER_BYTES, estimate
 from core.training.hardware import find_hardware
 from tests.benchmarks.report import report
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from core.config import ModelConfig
-from core.generation import generate
-from core.generation_config import GenerationConfig
 from core.model import build_model
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
 from tests.benchmarks.report import report
 
 VOCAB = 65

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from core.config import RunConfig
+from core.fast.allocator import keep_freed_memory
 from core.presets import preset
 from core.runs.capacity import threads, threads_for
 from core.training.hardware import knows_bfloat16
-from core.training.memory import keep_freed_memory
 from core.training.trainer import Trainer
 from core.training.work import work_per_token
 from tests.benchmarks.report import report

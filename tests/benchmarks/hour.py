@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from core.runs.folder import RunFolder
-from explorer import streams
+from explorer.streaming import broadcaster
 from tests.long_runs import add_rows, long_run, write_picture
 
 ROWS_A_TICK = 5
@@ -19,9 +19,9 @@ STAY = 300  # ticks after which a watcher leaves and another comes
 
 
 async def hour(home: Path, ticks: int, watchers: int) -> None:
-    streams.TICK = 0.0
+    broadcaster.TICK = 0.0
     run = long_run(home, 20_000)
-    feeds, process = streams.Feeds(), psutil.Process()
+    feeds, process = broadcaster.Feeds(), psutil.Process()
     places = [asyncio.create_task(_come_and_go(feeds, run)) for _ in range(watchers)]
     gc.collect()
     gc.freeze()  # as the server does
@@ -42,7 +42,7 @@ async def hour(home: Path, ticks: int, watchers: int) -> None:
         place.cancel()
 
 
-async def _come_and_go(feeds: streams.Feeds, run: RunFolder) -> None:
+async def _come_and_go(feeds: broadcaster.Feeds, run: RunFolder) -> None:
     async for _ in feeds.watch(run):
         pass
 

@@ -13,18 +13,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.generation import generate
-from core.generation_config import GenerationConfig
-from core.inspection import ablation, attention, attribution, embeddings, heads, lens, losses, neurons, patching, stream
-from core.inspection.cell import arithmetic
-from core.inspection.copying import copied_spans, longest_matches
-from core.inspection.pairs import compare_tables
-from core.inspection.prediction import next_token_probabilities
-from core.inspection.progress import Progress
+from core.interpretability import (
+    ablation,
+    attention,
+    attribution,
+    embeddings,
+    head_roles,
+    logit_lens,
+    neurons,
+    patching,
+    residual_stream,
+    token_losses,
+)
+from core.interpretability.attention_steps import arithmetic
+from core.interpretability.bigram_table import compare_tables
+from core.interpretability.memorization import copied_spans, longest_matches
+from core.interpretability.prediction import next_token_probabilities
+from core.interpretability.progress import Progress
 from core.model import GPT, build_model
 from core.presets import preset
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
 from core.text.corpora import load_corpus
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from tests.benchmarks.report import report
 
 PATIENCE = 4.0  # seconds
@@ -71,7 +82,7 @@ def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], 
     table = embeddings.token_embeddings(model)[:MAP_POINTS]
     last = model.config.n_layer - 1
     silent, means = [ablation.Part("head", 0, 0)], ablation.mean_activations(model, windows[:4])
-    measured = losses.window_losses(model, windows[:4])
+    measured = token_losses.window_losses(model, windows[:4])
     groups = ([0, 1], [2, 3])
     return {
         "next token": lambda: next_token_probabilities(model, prompt),
@@ -79,25 +90,25 @@ def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], 
         "attention rollout": lambda: attention.rollout(patterns),
         "attention in squares, the whole context": lambda: attention.coarse_patterns(model, long, -(-len(long) // 64)),
         "one cell's arithmetic": lambda: arithmetic(model, prompt, last, 0, 40, 20),
-        "logit lens": lambda: lens.logit_lens(model, prompt),
-        "logit lens, the whole context": lambda: lens.logit_lens(model, long),
-        "was the prompt foreseen": lambda: losses.foresight(model, prompt),
+        "logit lens": lambda: logit_lens.logit_lens(model, prompt),
+        "logit logit_lens, the whole context": lambda: logit_lens.logit_lens(model, long),
+        "was the prompt foreseen": lambda: token_losses.foresight(model, prompt),
         "who said that": lambda: attribution.attribute(model, prompt),
-        "residual stream": lambda: stream.residual_stream(model, prompt),
+        "residual stream": lambda: residual_stream.residual_stream(model, prompt),
         "map by axes of one's own": lambda: embeddings.own_axes(table, [groups, groups]),
         "neighbours": lambda: embeddings.nearest(table, 0, 8),
         "map by PCA, 8 moments": lambda: embeddings.project_along([table] * 8),
         "map by t-SNE": lambda: embeddings.project(table, "tsne"),
         "cosines of positions": lambda: embeddings.cosines(embeddings.position_embeddings(model)),
-        "loss on a passage of 64": lambda: losses.passage_losses(model, prompt),
+        "loss on a passage of 64": lambda: token_losses.passage_losses(model, prompt),
         "loss by place and kind": lambda: by_place_and_kind(measured, windows[:4], tokens),
-        "loss on 64 pieces": lambda: losses.window_losses(model, windows[:64]),
+        "loss on 64 pieces": lambda: token_losses.window_losses(model, windows[:64]),
         "loss without a head, 64 pieces": lambda: ablation.loss_without(model, windows[:64], silent),
         "80 tokens without a head": lambda: written_without(model, prompt, silent, means),
         "what a neuron writes": lambda: neurons.neuron_writing(model, last, 0),
-        "names of all heads, 64 pieces": lambda: heads.score_heads(model, windows[:64], tokens),
-        "ranking of all heads, 16 pieces": lambda: ablation.rank_heads(model, windows[:16]),
-        "patching, stream, 64 tokens": lambda: patching.patch_map(model, prompt, other),
+        "names of all head_roles, 64 pieces": lambda: head_roles.score_heads(model, windows[:64], tokens),
+        "ranking of all head_roles, 16 pieces": lambda: ablation.rank_heads(model, windows[:16]),
+        "patching, residual_stream, 64 tokens": lambda: patching.patch_map(model, prompt, other),
         "patching, attention, 64 tokens": lambda: patching.patch_map(model, prompt, other, "attention"),
         "patching, feed-forward, 64 tokens": lambda: patching.patch_map(model, prompt, other, "mlp"),
         "texts that excite a neuron, 2048 pieces": lambda: neurons.exciting_texts(model, windows[:2048], last, 0),
@@ -105,7 +116,7 @@ def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], 
 
 
 def by_place_and_kind(measured: Tensor, windows: Tensor, tokens: list[str]) -> object:
-    return losses.loss_by_position(measured), losses.loss_by_kind(measured, windows[:, 1:], tokens)
+    return token_losses.loss_by_position(measured), token_losses.loss_by_kind(measured, windows[:, 1:], tokens)
 
 
 def written_without(model: GPT, prompt: Tensor, silent: list[ablation.Part], means: ablation.Means) -> object:

@@ -7,8 +7,8 @@ from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder
 from core.text.corpora import load_corpus
 from core.text.own_text import MAX_BYTES, save_text
-from core.text.tokenizer import CharTokenizer
-from core.training.estimate import WORKER_BYTES, memory_needed
+from core.text.tokenizers import CharTokenizer
+from core.training.cost import WORKER_BYTES, memory_needed
 from tests.benchmarks.estimates import worker_peak
 from tests.benchmarks.report import report
 

@@ -17,11 +17,11 @@ from time import perf_counter
 import numpy as np
 
 from core.config import RunConfig
-from core.interop.foreign import build
-from core.interop.nanogpt import read_checkpoint
+from core.fast.allocator import keep_freed_memory
+from core.import_export.external_weights import build
+from core.import_export.nanogpt import read_checkpoint
 from core.presets import preset
 from core.training.evaluation import whole_split_loss
-from core.training.memory import keep_freed_memory
 from core.training.precision import choose_precision
 from core.training.speed import MachineSpeed, measure_speed
 from core.training.trainer import EvaluationEvent, Trainer

@@ -8,7 +8,7 @@ import torch
 from core.presets import preset
 from core.text.batches import split_ids
 from core.text.own_text import read_text
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.evaluation import whole_split_loss
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer

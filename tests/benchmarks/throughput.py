@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
-from core.training.memory import keep_freed_memory
+from core.fast.allocator import keep_freed_memory
 from core.training.precision import choose_precision
 from core.training.speed import measure_speed
 from core.training.trainer import Trainer

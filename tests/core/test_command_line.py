@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from core.commands import main
-from core.commands.find import find_run
-from core.commands.train import _stopping_politely
+from core.cli import main
+from core.cli.find import find_run
+from core.cli.train import _stopping_politely
 from core.errors import RunError
-from core.runs.engine import StopRequest
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.forks import fork
+from core.runs.training_loop import StopRequest
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
 

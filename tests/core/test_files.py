@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import core.files
-from core.files import TEMPORARY, append_row, cut_rows, last_rows, parse_row, read_rows, sweep
-from core.text.tokenizer import CharTokenizer, load_tokenizer
+import core.atomic_io
+from core.atomic_io import TEMPORARY, append_row, cut_rows, last_rows, parse_row, read_rows, sweep
+from core.text.tokenizers import CharTokenizer, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 WRITES_TOO_MUCH = """
 import resource, sys
 from pathlib import Path
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system refuses the rest, as on a full disk
 try:
     CharTokenizer.from_text("".join(map(chr, range(40, 5000)))).save(Path(sys.argv[1]))
@@ -31,7 +31,7 @@ except OSError as error:
 FINDS_NO_ROOM = """
 import resource, sys
 from pathlib import Path
-from core.files import append_row
+from core.atomic_io import append_row
 path = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))  # the second row fits by half
 for step in range(3):
@@ -93,7 +93,7 @@ LINES = st.lists(WHOLE_LINES | st.sampled_from([b"", b'{"step": 3, "lo', b"[1]",
 @given(LINES, st.sampled_from([b"", b'{"step": 9}', b'{"step"', b"\x00" * 40]), st.integers(1, 200))
 def test_rows_read_from_the_end_are_those_read_from_the_beginning(lines, torn, block):
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.files._BLOCK", block)
+        patch.setattr("core.atomic_io._BLOCK", block)
         path = Path(folder) / "rows.jsonl"
         whole = b"".join(line + b"\n" for line in lines)
         path.write_bytes(whole)
@@ -105,8 +105,8 @@ def test_rows_read_from_the_end_are_those_read_from_the_beginning(lines, torn, b
 
 
 def test_the_end_of_a_long_file_costs_no_more_than_that_of_a_short_one(tmp_path, monkeypatch):
-    read, parsed = core.files.parse_row, []
-    monkeypatch.setattr("core.files.parse_row", lambda line: parsed.append(line) or read(line))
+    read, parsed = core.atomic_io.parse_row, []
+    monkeypatch.setattr("core.atomic_io.parse_row", lambda line: parsed.append(line) or read(line))
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"".join(b'{"step": %d}\n' % step for step in range(100_000)) + b'{"step": 100')
     assert next(last_rows(path))[1] == {"step": 99_999}

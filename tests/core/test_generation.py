@@ -12,12 +12,12 @@ from tokenizers.implementations import ByteLevelBPETokenizer
 
 from core.config import ModelConfig
 from core.errors import NotFiniteError
-from core.generation import GeneratedToken, choose, first_seen, generate, text_of
-from core.generation_config import GenerationConfig
-from core.inspection.ablation import Part, ablating
+from core.interpretability.ablation import Part, ablating
 from core.model import build_model
+from core.sampling import GeneratedToken, choose, first_seen, generate, text_of
+from core.sampling_config import GenerationConfig
 from core.text.bpe import BPETokenizer
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 
 VOCAB = 23
 POSITIONS = ("learned", "sinusoidal", "rope", "none")

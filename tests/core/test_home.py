@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from core.commands import main
+from core.cli import main
 from core.config import RunConfig
 from core.errors import ExplorerError
-from core.home import home
+from core.paths import home
+from core.runs.cost_trials import _kept
 from core.runs.folder import RunFolder, list_runs
-from core.runs.trials import _kept
 from core.training.hardware import find_hardware
 from explorer.__main__ import _have_home_folder
 from explorer.__main__ import main as serve

@@ -2,7 +2,7 @@ import pytest
 
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError
-from core.knobs import KNOBS, RESTART, turned
+from core.live_settings import KNOBS, RESTART, turned
 from core.settings import fields_of
 from core.training.schedule import learning_rate_at
 

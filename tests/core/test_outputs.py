@@ -6,13 +6,13 @@ import os
 import pytest
 import torch
 
-from core.commands import main
+from core.cli import main
 from core.config import ModelConfig
 from core.errors import DiskFullError, ExplorerError
-from core.interop.huggingface import write_folder
+from core.import_export.huggingface import write_folder
 from core.model import build_model
 from core.outputs import write_file, write_files
-from core.runs.exchange import export_nanogpt, pack
+from core.runs.model_files import export_nanogpt, pack
 from tests.conftest import no_file_longer_than
 
 KINDS = {"huggingface": "model.safetensors", "nanogpt": "ckpt.pt"}

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from core.commands import main, parser
-from core.commands.control import _unlike_preset
+from core.cli import main, parser
+from core.cli.control import _unlike_preset
 from core.config import RunConfig
 from core.presets import PRESETS, preset
 from core.runs.folder import list_runs

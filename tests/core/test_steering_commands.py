@@ -7,14 +7,14 @@ import sys
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from core.commands import main
-from core.knobs import RESTART
-from core.runs.exchange import import_model
+from core.cli import main
+from core.live_settings import RESTART
 from core.runs.folder import RunFolder, list_runs
-from core.runs.order import one_at_a_time
+from core.runs.model_files import import_model
 from core.runs.processes import this_process
+from core.runs.supervisor_lock import one_at_a_time
 from core.text.own_text import save_text
-from tests.core.interop.conftest import TEXT, bpe_folder
+from tests.core.import_export.conftest import TEXT, bpe_folder
 from tests.core.test_command_line import ROOT, SMALL, home, refused, text_file
 
 __all__ = ["bpe_folder", "home", "text_file"]
@@ -140,7 +140,7 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
 
 TURNS = """
 import sys
-from core.commands import main
+from core.cli import main
 for steps in range(20, 60):
     assert main(["turn", "first", f"steps={steps}"]) == 0
 """

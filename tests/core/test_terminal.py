@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.commands import main
+from core.cli import main
 from core.runs.folder import list_runs
 from core.runs.paths import RunPaths
 from core.terminal import Undisturbed
-from core.text.display import printable
 from core.text.own_text import save_text
+from core.text.token_display import printable
 from tests.core.test_command_line import SMALL, home, text_file  # noqa: F401 - fixtures
 
 TRAIN = ["train", "--steps", "2", *SMALL, "--set", "train.eval_interval=1"]

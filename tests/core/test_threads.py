@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from core.threads import one_thread
+from core.fast.threads import one_thread
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.words import decimal, memory_in_words
+from core.formatting import decimal, memory_in_words
 
 
 @pytest.mark.parametrize(

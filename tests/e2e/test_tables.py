@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.runs.folder import list_runs
-from explorer.charts.numbers import csv_of
+from explorer.charts.csv_export import csv_of
 from explorer.components._assets import ASSETS
 from tests.explorer.test_explaining_charts import SAFE, UNSAFE
 

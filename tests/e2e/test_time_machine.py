@@ -6,8 +6,8 @@ import shutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.runs.engine import train_run
 from core.runs.folder import RunFolder, list_runs
+from core.runs.training_loop import train_run
 
 pytestmark = pytest.mark.e2e
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.inspection.cell import arithmetic
+from core.interpretability.attention_steps import arithmetic
 from core.model import build_model
 from explorer.charts.attention import attention_heatmap
 from explorer.components.attention_arcs import attention_arcs
-from explorer.inside.arithmetic import picture_in_words
-from explorer.inside.cell import cell_in_words, cell_steps
+from explorer.look_inside.attention_steps import cell_in_words, cell_steps
+from explorer.look_inside.attention_weights import picture_in_words
 
 SHOWN = list("hello")
 PATTERN = np.array([[1, 0, 0], [0.62, 0.38, 0], [0.5, 0.1, 0.4]], dtype=np.float32)

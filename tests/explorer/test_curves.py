@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import explorer.row_files
-from explorer.curves import COLUMNS, MOST_ROWS, Curve, curve, curve_rows
-from explorer.row_files import Mark, last_mark, read_pieces, thin_lines
+import explorer.streaming.jsonl_tail
+from explorer.streaming.curves import COLUMNS, MOST_ROWS, Curve, curve, curve_rows
+from explorer.streaming.jsonl_tail import Mark, last_mark, read_pieces, thin_lines
 
 
 def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn: int = -1) -> None:
@@ -31,7 +31,7 @@ def steps_of(pieces) -> list[int]:
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.row_files._BLOCK", 200_000)
+    monkeypatch.setattr("explorer.streaming.jsonl_tail._BLOCK", 200_000)
     return tmp_path / "metrics.jsonl"
 
 
@@ -64,9 +64,9 @@ def test_every_piece_ends_where_a_watcher_can_come_back_to(path):
 
 
 def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
-    seen, real = [], explorer.row_files.thin_lines
+    seen, real = [], explorer.streaming.jsonl_tail.thin_lines
     monkeypatch.setattr(
-        "explorer.row_files.thin_lines", lambda block, *more: seen.append(len(block)) or real(block, *more)
+        "explorer.streaming.jsonl_tail.thin_lines", lambda block, *more: seen.append(len(block)) or real(block, *more)
     )
     write_rows(path, 60_000)
     found = Curve(path)
@@ -79,8 +79,8 @@ def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
 
 
 def test_python_parses_no_more_rows_of_a_long_curve_than_are_shown(path, monkeypatch):
-    parsed, real = [], explorer.row_files._parse
-    monkeypatch.setattr("explorer.row_files._parse", lambda line: parsed.append(line) or real(line))
+    parsed, real = [], explorer.streaming.jsonl_tail._parse
+    monkeypatch.setattr("explorer.streaming.jsonl_tail._parse", lambda line: parsed.append(line) or real(line))
     write_rows(path, 60_000)
     assert len(steps_of(Curve(path).pieces(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
 
@@ -157,7 +157,7 @@ def test_charts_get_the_rows_of_a_run(finished_run):
 
 
 def test_only_so_many_curves_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.curves.MOST_CURVES", 2)
+    monkeypatch.setattr("explorer.streaming.curves.MOST_CURVES", 2)
     one = curve(tmp_path / "1")
     assert curve(tmp_path / "1") is one
     curve(tmp_path / "2"), curve(tmp_path / "3")

@@ -7,13 +7,13 @@ import tomllib
 import pytest
 import torch
 
+from core.atomic_io import TEMPORARY
 from core.errors import ExplorerError
-from core.files import TEMPORARY
-from core.runs.exchange import export_hugging_face, export_nanogpt
 from core.runs.folder import list_runs
+from core.runs.model_files import export_hugging_face, export_nanogpt
 from core.runs.models import load_model
-from explorer.exchange import MOST_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
-from explorer.state import ROOT
+from explorer.services.model_files import MOST_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
+from explorer.widgets.address import ROOT
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.inspection.lens import Lens
-from core.inspection.patching import Answers, PatchMap
+from core.interpretability.logit_lens import Lens
+from core.interpretability.patching import Answers, PatchMap
 from explorer.charts.attribution import attribution_bars, signed, strongest
-from explorer.charts.lens import lens_heatmap
-from explorer.charts.numbers import csv_of, matrix_columns
+from explorer.charts.csv_export import csv_of, matrix_columns
+from explorer.charts.logit_lens import lens_heatmap
 from explorer.charts.palette import LIGHT
 from explorer.charts.patching import patch_heatmap
-from explorer.charts.words import cut, room_for
-from explorer.inside.lens import lens_columns, lens_in_words
-from explorer.inside.patching import map_in_words
-from explorer.ui import takeaway
+from explorer.charts.text_format import cut, room_for
+from explorer.look_inside.logit_lens import lens_columns, lens_in_words
+from explorer.look_inside.patching import map_in_words
+from explorer.widgets.layout import takeaway
 
 SAID = [[["a", "b"], ["<", "b"]], [["b", "a"], ["<", "a"]], [["b", "a"], ["c", "<"]]]  # (S, T, K)
 LENS = Lens(

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.config import RunConfig
 from core.presets import PRESETS, preset
 from core.settings import fields_of, value_at
-from explorer.forms import moves_in_factors, number, positions, widget_key
+from explorer.widgets.forms import moves_in_factors, number, positions, widget_key
 
 NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.type in (int, float)}
 
@@ -49,7 +49,7 @@ def form() -> None:
     from core.config import RunConfig
     from core.presets import preset
     from core.settings import fields_of
-    from explorer.forms import setting_inputs
+    from explorer.widgets.forms import setting_inputs
 
     config = preset("gpt-tiny").replace({"model.n_layer": 6})
     paths = [path for path, setting in fields_of(RunConfig) if path != "data.corpus"]  # which the catalogue offers

@@ -7,18 +7,18 @@ import pytest
 
 from core.config import ModelConfig
 from core.errors import RunError
-from core.generation import generate
-from core.generation_config import GenerationConfig
-from core.inspection.attention import attention_patterns
-from core.inspection.embeddings import align, token_embeddings
-from core.inspection.lens import logit_lens
-from core.inspection.prediction import next_token_probabilities
+from core.interpretability.attention import attention_patterns
+from core.interpretability.embeddings import align, token_embeddings
+from core.interpretability.logit_lens import logit_lens
+from core.interpretability.prediction import next_token_probabilities
 from core.model import build_model
 from core.runs.models import load_model
-from core.text.display import visible
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
+from core.text.token_display import visible
 from core.training.checkpoints import save_weights
-from explorer import frames
-from explorer.frames import MOST_CELLS, Asked, frame_now, longest_seen, make_frame
+from explorer.look_inside import frames
+from explorer.look_inside.frames import MOST_CELLS, Asked, frame_now, longest_seen, make_frame
 
 PROMPT = "To be, or"
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from core.inspection.heads import HeadName
+from core.interpretability.head_roles import HeadName
 from explorer.charts.heads import births_figure, costs_figure, role_bars, roles_board
 from explorer.charts.palette import DARK, LIGHT
-from explorer.inside.heads import births_in_words, roles_in_words
-from explorer.inside.surgery import costs_in_words
+from explorer.look_inside.ablation import costs_in_words
+from explorer.look_inside.heads import births_in_words, roles_in_words
 
 PREVIOUS = HeadName("previous_token", "previous token", 0.9)
 NONE = HeadName(None, "no habit found", 0.1)

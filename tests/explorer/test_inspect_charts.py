@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from explorer.charts.attention import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
+from explorer.charts.characters import character_bars
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.palette import DARK, LIGHT
 from explorer.charts.prediction import neighbour_bars, prediction_bars
-from explorer.charts.text import character_bars
-from explorer.charts.words import percent, plain
-from explorer.inside.attention import head_in_words
-from explorer.prompt import as_line, example_prompt, read_prompt
+from explorer.charts.text_format import percent, plain
+from explorer.look_inside.attention import head_in_words
+from explorer.widgets.prompt import as_line, example_prompt, read_prompt
 
 TOKENS = ["h", "e", "\n", "<"]
 PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 0.2, 0.3, 0.4]], dtype=np.float32)

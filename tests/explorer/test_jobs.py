@@ -4,8 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import ExplorerError
-from core.inspection.progress import Progress
-from explorer import jobs
+from core.interpretability.progress import Progress
+from explorer.services import jobs
 
 
 def ended(job):
@@ -108,7 +108,7 @@ asked: Slowly
 def page_with_a_job():
     import streamlit as st
 
-    from explorer import jobs
+    from explorer.services import jobs
     from tests.explorer import test_jobs
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
@@ -120,7 +120,7 @@ def page_with_a_job():
 def page_whose_job_ends_before_it_looks():
     import streamlit as st
 
-    from explorer import jobs
+    from explorer.services import jobs
     from tests.explorer import test_jobs
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1

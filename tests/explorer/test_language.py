@@ -7,12 +7,12 @@ import shutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lessons import prose
+from core.lessons import lesson_text
 from explorer.components._assets import sentences_of
-from explorer.frames import Asked, make_frame
-from explorer.language import say
-from explorer.state import NAVIGATION, ROOT
-from explorer.ui import literal
+from explorer.i18n.language import say
+from explorer.look_inside.frames import Asked, make_frame
+from explorer.widgets.address import NAVIGATION, ROOT
+from explorer.widgets.layout import literal
 from tests.words import FILE, collect, python_sentences, template
 
 
@@ -24,10 +24,10 @@ def backwards(tmp_path, monkeypatch):
     (folder / "xx").mkdir()
     (folder / "xx" / "app.md").write_text("\n\n".join(["#", *(f"## {words}\n⟦{words}⟧" for words in collect())]))
     (folder / "xx" / "words.md").write_text("# Words\n\n## language\nXish\n")
-    monkeypatch.setattr(prose, "_FOLDER", folder)
-    prose._read.cache_clear()
+    monkeypatch.setattr(lesson_text, "_FOLDER", folder)
+    lesson_text._read.cache_clear()
     yield
-    prose._read.cache_clear()
+    lesson_text._read.cache_clear()
 
 
 def test_the_file_for_translators_holds_every_sentence():

@@ -1,8 +1,8 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
 from core.runs.forks import fork, fork_config
-from explorer.lineage import before, verdict
-from explorer.run_rows import validation_of
+from explorer.widgets.lineage import before, verdict
+from explorer.widgets.run_rows import validation_of
 
 
 def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):

@@ -4,7 +4,7 @@ import pytest
 
 from explorer.charts.forks import Before
 from explorer.charts.loss import COUNTED, label_shifts, loss_figure, loss_range, smoothed
-from explorer.charts.marks import Mark
+from explorer.charts.setting_changes import Mark
 
 ROWS = [
     {"step": 0, "train_loss": 4.2, "val_loss": 4.2},

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from core.inspection.losses import KindLoss
-from explorer.charts.losses import kind_bars, position_curve, smoothed
+from core.interpretability.token_losses import KindLoss
 from explorer.charts.palette import LIGHT
-from explorer.inside.losses import kinds_in_words, passage_in_words, position_in_words
+from explorer.charts.token_losses import kind_bars, position_curve, smoothed
+from explorer.look_inside.token_losses import kinds_in_words, passage_in_words, position_in_words
 
 KINDS = [KindLoss("vowel", 1.5, 30, 0.55), KindLoss("capital", 3.0, 4, 0.2), KindLoss("space", 0.5, 20, 0.25)]
 

@@ -12,7 +12,7 @@ import uvicorn
 from core.errors import ExplorerError
 from core.runs.processes import not_ignored
 from explorer.__main__ import check_free, main
-from explorer.state import ROOT
+from explorer.widgets.address import ROOT
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_port_that_is_none_is_refused(port, capsys):
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored):
     from explorer.server import _streams_end_first
-    from explorer.streams import Feeds
+    from explorer.streaming.broadcaster import Feeds
 
     async def serve() -> dict:
         handled = not_ignored(signal.SIGINT, signal.SIGTERM)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from core.inspection.copying import copied_lengths, copied_spans, longest_matches
-from core.inspection.neurons import Excitement
+from core.interpretability.memorization import copied_lengths, copied_spans, longest_matches
+from core.interpretability.neurons import Excitement
 from explorer.charts.neurons import writing_bars
 from explorer.charts.palette import LIGHT
-from explorer.inside.neurons import excitement_in_words, writing_in_words
-from explorer.inside.text import copied_in_words
+from explorer.look_inside.memorization import copied_in_words
+from explorer.look_inside.neurons import excitement_in_words, writing_in_words
 
 
 def test_copied_or_composed_in_words():

@@ -6,18 +6,18 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import service
 from explorer.news import RunNews, news_of
-from explorer.state import NAVIGATION
-from explorer.streams import Feeds
+from explorer.services import shared
+from explorer.streaming.broadcaster import Feeds
+from explorer.widgets.address import NAVIGATION
 from tests.explorer.test_streams import until
 
 
 @pytest.fixture
 def live():
-    service.serve_live_streams(True)
+    shared.serve_live_streams(True)
     yield
-    service.serve_live_streams(False)
+    shared.serve_live_streams(False)
 
 
 def change(folder, **status) -> None:

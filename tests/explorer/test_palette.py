@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.text.display import KINDS
+from core.text.token_display import KINDS
 from explorer.charts.palette import DARK, LIGHT, Palette, palette_for, run_places
-from explorer.run_colors import colors_of
+from explorer.widgets.run_colors import colors_of
 
 BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 

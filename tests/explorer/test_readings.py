@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from core.inspection.heads import ROLES, HeadScores
-from explorer import jobs, service
+from core.interpretability.head_roles import ROLES, HeadScores
 from explorer.components.time_machine import Clock
-from explorer.inside.births import births_key, born_heads, with_births
-from explorer.inside.view import Inside
-from explorer.inside.words import alike_in_words, heads_seen_in_words
-from explorer.prompt import read_prompt
+from explorer.look_inside.captions import alike_in_words, heads_seen_in_words
+from explorer.look_inside.head_emergence import births_key, born_heads, with_births
+from explorer.look_inside.view import Inside
+from explorer.services import jobs, shared
+from explorer.widgets.prompt import read_prompt
 
 
 def test_who_is_most_alike_is_told_once_a_pair():
@@ -35,7 +35,7 @@ def test_a_head_is_born_when_it_takes_up_its_last_habit():
 
 
 def test_where_no_snapshot_can_be_read_any_more_no_births_are_told(finished_run):
-    opened = service.open_model(finished_run.id, None)
+    opened = shared.open_model(finished_run.id, None)
     inside = Inside(finished_run, opened, read_prompt("", opened.tokenizer))
     for _, path in finished_run.snapshots():
         path.write_bytes(b"")

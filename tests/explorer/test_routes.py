@@ -13,12 +13,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from core.interop.nanogpt import read_checkpoint
-from explorer import writing
+from core.import_export.nanogpt import read_checkpoint
 from explorer.routes import api_routes
-from explorer.run_reader import event
-from explorer.streams import Feeds
-from explorer.writing import LONGEST_PROMPT
+from explorer.streaming import generation
+from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.generation import LONGEST_PROMPT
+from explorer.streaming.run_events import event
 from tests.conftest import no_file_longer_than
 from tests.explorer.test_streams import events_of, steps_of
 
@@ -161,7 +161,7 @@ def test_a_run_without_weights_says_so(client, finished_run):
 
 @pytest.mark.parametrize("run", [None, *NO_RUNS[:1]])
 def test_too_many_texts_are_refused_before_anything_is_done(client, finished_run, monkeypatch, run):
-    monkeypatch.setattr("explorer.writing.MOST_WAITING", 0)
+    monkeypatch.setattr("explorer.streaming.generation.MOST_WAITING", 0)
     address = f"/api/runs/{run or finished_run.id}/generate"
     refused = client.get(address)
     assert refused.status_code == 503 and "Wait a little" in refused.text and refused.headers["retry-after"]
@@ -177,7 +177,7 @@ def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch)
         go_on.wait(30)
         yield event("token", "{}")
 
-    monkeypatch.setattr(writing, "_tokens", slow)
+    monkeypatch.setattr(generation, "_tokens", slow)
     address = f"/api/runs/{finished_run.id}/generate"
     app = Starlette(routes=api_routes(Feeds()))
 
@@ -187,19 +187,19 @@ def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch)
 
         async with from_("192.0.2.1") as one, from_("192.0.2.2") as other, from_("127.0.0.1") as proxy:
             asked = [asyncio.create_task(who.get(address)) for who in [one] * 1000 + [other] * 2 + [proxy] * 1000]
-            while sum(task.done() for task in asked) < 2002 - writing.MOST_WAITING:
+            while sum(task.done() for task in asked) < 2002 - generation.MOST_WAITING:
                 await asyncio.sleep(0)
             go_on.set()
             return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     statuses = asyncio.run(flood())
-    assert statuses[:1000].count(200) == writing.MOST_OF_ONE and statuses[1000:1002] == [200, 200]
-    assert statuses.count(200) == writing.MOST_WAITING and statuses.count(503) == 2002 - writing.MOST_WAITING
-    assert not writing._asked
+    assert statuses[:1000].count(200) == generation.MOST_OF_ONE and statuses[1000:1002] == [200, 200]
+    assert statuses.count(200) == generation.MOST_WAITING and statuses.count(503) == 2002 - generation.MOST_WAITING
+    assert not generation._asked
 
 
 def test_too_many_frames_are_refused(client, finished_run, monkeypatch):
-    monkeypatch.setattr("explorer.frames.MOST_WAITING", 0)
+    monkeypatch.setattr("explorer.look_inside.frames.MOST_WAITING", 0)
     refused = client.get(f"/api/runs/{finished_run.id}/frames/20")
     assert refused.status_code == 503 and "Wait a little" in refused.text
 
@@ -212,27 +212,27 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
         go_on.wait(30)
         yield event("token", "{}")
 
-    monkeypatch.setattr(writing, "_tokens", slow)
-    monkeypatch.setattr(writing, "_threads", ThreadPoolExecutor(1))
+    monkeypatch.setattr(generation, "_tokens", slow)
+    monkeypatch.setattr(generation, "_threads", ThreadPoolExecutor(1))
 
     async def come_and_leave() -> tuple[int, int]:
         async def read() -> str:
-            with writing.text_of(finished_run.id, {}) as pieces:
+            with generation.text_of(finished_run.id, {}) as pieces:
                 return await anext(pieces)
 
         readers = [asyncio.create_task(read()) for _ in range(3)]
         await asyncio.to_thread(begun.wait, 30)
-        before = len(writing._asked)
+        before = len(generation._asked)
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        after = len(writing._asked)  # the one that writes is counted until it has ended
+        after = len(generation._asked)  # the one that writes is counted until it has ended
         go_on.set()
-        await asyncio.to_thread(writing._threads.shutdown)
+        await asyncio.to_thread(generation._threads.shutdown)
         return before, after
 
     assert asyncio.run(come_and_leave()) == (3, 1)
-    assert not writing._asked
+    assert not generation._asked
 
 
 def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):

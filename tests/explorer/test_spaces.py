@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from core.inspection.pairs import Tables
+from core.interpretability.bigram_table import Tables
+from explorer.charts.embedding_directions import axes_map, cosine_heatmap, difference_heatmap
 from explorer.charts.palette import LIGHT
-from explorer.charts.spaces import axes_map, cosine_heatmap, difference_heatmap
-from explorer.inside.maps import along_axes, turned_alike
-from explorer.inside.spaces import axis_in_words, places_in_words, stream_in_words
-from explorer.inside.table import tables_in_words
+from explorer.look_inside.bigram_table import tables_in_words
+from explorer.look_inside.embedding_directions import axis_in_words, places_in_words, stream_in_words
+from explorer.look_inside.vector_maps import along_axes, turned_alike
 
 LEARNED = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], dtype=np.float32)
 COUNTED = np.array([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0, 1, 0]], dtype=np.float32)

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.state import address_of, config_from, page_file, query_for, whole_number
+from explorer.widgets.address import address_of, config_from, page_file, query_for, whole_number
 
 CHANGES = {
     "model.n_layer": st.integers(1, 48),
@@ -79,13 +79,14 @@ def test_a_query_keeps_the_run():
 def _tickets():
     import streamlit as st
 
-    from explorer import state
+    from explorer.widgets import address
 
-    number = state.ticket("start")
+    number = address.ticket("start")
     st.text(
-        f"{number == state.ticket('start')} {state.use_ticket('start', number)} {state.use_ticket('start', number)}"
+        f"{number == address.ticket('start')} {address.use_ticket('start', number)} "
+        f"{address.use_ticket('start', number)}"
     )
-    st.text(str(state.ticket("start") != number))
+    st.text(str(address.ticket("start") != number))
 
 
 def test_a_ticket_counts_once_and_the_next_is_another():
@@ -95,11 +96,11 @@ def test_a_ticket_counts_once_and_the_next_is_another():
 def _draft():
     import streamlit as st
 
-    from explorer import state
+    from explorer.widgets import address
 
-    st.text(state.draft().preset)
-    state.keep_draft(state.draft().replace({"model.n_layer": 5}))
-    st.text(str(state.draft().model.n_layer))
+    st.text(address.draft().preset)
+    address.keep_draft(address.draft().replace({"model.n_layer": 5}))
+    st.text(str(address.draft().model.n_layer))
 
 
 def test_the_draft_comes_from_the_address_and_stays_with_the_visitor():
@@ -115,13 +116,13 @@ def test_the_draft_comes_from_the_address_and_stays_with_the_visitor():
 def _view():
     import streamlit as st
 
-    from explorer import state
+    from explorer.widgets import address
 
-    before = state.run_on_view()
-    state.view_run("some-run")
-    st.text(f"{before} {state.run_on_view()}")
-    state.view_run(None)
-    st.text(str(state.run_on_view()))
+    before = address.run_on_view()
+    address.view_run("some-run")
+    st.text(f"{before} {address.run_on_view()}")
+    address.view_run(None)
+    st.text(str(address.run_on_view()))
 
 
 def test_the_run_on_view_is_in_the_address():

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.lessons.prose import fill
-from explorer.row_files import Mark
-from explorer.run_reader import MOST_SAMPLES, Position, RunReader
-from explorer.streams import Feeds, RunFeed
+from core.lessons.lesson_text import fill
+from explorer.streaming.broadcaster import Feeds, RunFeed
+from explorer.streaming.jsonl_tail import Mark
+from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
 
 NUMBERS = st.integers(0, 2**63)
 MARKS = st.builds(Mark, NUMBERS, st.integers(0, 2**32 - 1))
@@ -201,8 +201,8 @@ def test_closing_the_server_ends_streams_without_saying_that_the_run_ended(runni
 
 
 def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run, monkeypatch):
-    monkeypatch.setattr("explorer.streams.MOST_BEHIND", 2)
-    monkeypatch.setattr("explorer.streams.TICK", 0.0)
+    monkeypatch.setattr("explorer.streaming.broadcaster.MOST_BEHIND", 2)
+    monkeypatch.setattr("explorer.streaming.broadcaster.TICK", 0.0)
 
     async def scene():
         feed = RunFeed(running_run)

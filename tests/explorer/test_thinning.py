@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.thinning import chosen, evenly, extremes
+from explorer.streaming.thinning import chosen, evenly, extremes
 
 
 @given(st.integers(1, 9000), st.integers(1, 50), st.integers(10, 3000))

@@ -6,17 +6,17 @@ import pytest
 
 from core.config import RunConfig
 from core.runs.folder import RunFolder
-from explorer import service, trials
-from explorer.trials import end_trial, train, tried
+from explorer.services import cost_trials, shared
+from explorer.services.cost_trials import end_trial, train, tried
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path))
-    trials._asked.clear()
+    cost_trials._asked.clear()
     yield
     end_trial()
-    service.close()
+    shared.close()
 
 
 @pytest.fixture
@@ -27,16 +27,16 @@ def settings() -> RunConfig:
 
 def test_what_is_asked_for_is_tried_out_and_then_known(settings):
     assert tried(settings, 20) == (None, True)
-    trials._trial.wait(120)
+    cost_trials._trial.wait(120)
     assert tried(settings, 20).correction.step > 0
 
 
 def test_nothing_is_tried_beside_training(settings):
-    folder = RunFolder.create(service.home(), settings.replace({"train.steps": 100_000}))
+    folder = RunFolder.create(shared.home(), settings.replace({"train.steps": 100_000}))
     assert tried(settings, 20).under_way
     train(folder)
     assert tried(settings, 20) == (None, False)
-    service.supervisor().stop(folder)
+    shared.supervisor().stop(folder)
 
 
 def test_what_the_machine_cannot_hold_is_not_tried(settings):

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.charts.loss import loss_figure
-from explorer.charts.marks import LETTER, Mark, heights, merged, turn_traces
-from explorer.words import turn_in_words
+from explorer.charts.setting_changes import LETTER, Mark, heights, merged, turn_traces
+from explorer.i18n.formatting import turn_in_words
 
 
 def test_a_turn_is_told_in_the_words_of_its_slider():

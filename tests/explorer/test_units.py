@@ -1,9 +1,9 @@
 import pytest
 
 from core.text.bpe import BPETokenizer
-from core.text.tokenizer import CharTokenizer
-from explorer.units import speaking_of, unit, worded
-from tests.core.interop.conftest import bpe_folder  # noqa: F401 - a fixture
+from core.text.tokenizers import CharTokenizer
+from explorer.i18n.units import speaking_of, unit, worded
+from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 
 
 @pytest.fixture

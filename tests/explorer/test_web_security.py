@@ -14,8 +14,8 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from core.errors import ExplorerError
 from explorer.base_url import KnownBaseUrl
 from explorer.server import app_parts
-from explorer.state import NAVIGATION
 from explorer.web_security import AllowedSites, RequestGuard, checked_host_name, checked_origin
+from explorer.widgets.address import NAVIGATION
 
 ROUTES = [
     "/", "/train", "/static/index.html", "/api/plotly.js", "/api/runs/20260101-000000-zzzzzzzzzzzz/stream",

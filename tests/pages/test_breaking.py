@@ -6,16 +6,16 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.inspection.progress import finish
+from core.interpretability.progress import finish
+from core.lessons.experiment_results import numbers_of, verdict
 from core.lessons.experiments import EXPERIMENTS, healthy_config, make_twins
-from core.lessons.prose import load_prose, placeholders
-from core.lessons.twins import Course, Outcome, train_twins
-from core.lessons.verdicts import numbers_of, verdict
+from core.lessons.lesson_text import load_prose, placeholders
+from core.lessons.paired_runs import Course, Outcome, train_twins
 from core.text.own_text import save_text
 from core.training.evaluation import run_baselines
-from explorer import jobs
-from explorer.lessons.lab import Lab, material
-from explorer.state import page_file
+from explorer.learn.lab import Lab, material
+from explorer.services import jobs
+from explorer.widgets.address import page_file
 from tests.conftest import TEXT
 
 PARTS = ("cheat", "lower", "same", "higher", "always", "went on", "recited", "not recited")

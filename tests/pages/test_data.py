@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.text.corpora import catalogue
-from explorer.state import ROOT
+from explorer.widgets.address import ROOT
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
 

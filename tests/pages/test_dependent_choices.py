@@ -6,10 +6,10 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import InitialValue, Selectbox
 
 from core.text.own_text import save_text
-from explorer import jobs
-from explorer.inside.sections import sections_of
-from explorer.service import open_model
-from explorer.state import ROOT
+from explorer.look_inside.sections import sections_of
+from explorer.services import jobs
+from explorer.services.shared import open_model
+from explorer.widgets.address import ROOT
 
 # Longer, shorter, equally long, nothing, characters that the model does not know, and more than it can read.
 PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")

@@ -7,11 +7,11 @@ from streamlit.testing.v1 import AppTest
 
 from core.config import ModelConfig
 from core.model import build_model
-from core.runs.exchange import import_model
+from core.runs.model_files import import_model
 from core.training.checkpoints import save_weights
-from explorer import jobs
-from explorer.state import ROOT
-from tests.core.interop.conftest import bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+from explorer.services import jobs
+from explorer.widgets.address import ROOT
+from tests.core.import_export.conftest import bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
 @pytest.fixture

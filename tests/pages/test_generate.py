@@ -6,11 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.generation_config import GenerationConfig
+from core.sampling_config import GenerationConfig
 from core.settings import fields_of
-from explorer import service
-from explorer.forms import widget_key
-from explorer.state import ROOT
+from explorer.services import shared
+from explorer.widgets.address import ROOT
+from explorer.widgets.forms import widget_key
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def app(explorer_home) -> AppTest:
 
 @pytest.fixture
 def live():
-    service.serve_live_streams(True)
+    shared.serve_live_streams(True)
     yield
-    service.serve_live_streams(False)
+    shared.serve_live_streams(False)
 
 
 def written(app: AppTest) -> dict:

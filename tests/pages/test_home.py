@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import list_runs
-from explorer.state import NAVIGATION
+from explorer.widgets.address import NAVIGATION
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
     def twice():
         import streamlit as st
 
-        from explorer import state
-        from explorer.run_cards import start_first_run
+        from explorer.home.cards import start_first_run
+        from explorer.widgets import address
 
-        number = state.ticket("start_quick")
+        number = address.ticket("start_quick")
         start_first_run(number)
-        first = state.recall("go_to_run")
+        first = address.recall("go_to_run")
         start_first_run(number)
-        st.text(f"{first == state.recall('go_to_run')} {first}")
+        st.text(f"{first == address.recall('go_to_run')} {first}")
 
     app = AppTest.from_function(twice, default_timeout=30).run()
     (folder,) = list_runs(explorer_home)

@@ -5,18 +5,18 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.runs.engine import train_run
-from core.runs.exchange import import_model
 from core.runs.folder import list_runs
 from core.runs.forks import fork, fork_config
-from core.text.display import visible
+from core.runs.model_files import import_model
+from core.runs.training_loop import train_run
 from core.text.own_text import save_text
-from core.text.tokenizer import Tokenizer, load_tokenizer
-from explorer import frames
-from explorer.inside.sections import SECTIONS
-from explorer.jobs import _thread
-from explorer.state import NAVIGATION
-from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+from core.text.token_display import visible
+from core.text.tokenizers import Tokenizer, load_tokenizer
+from explorer.look_inside import frames
+from explorer.look_inside.sections import SECTIONS
+from explorer.services.jobs import _thread
+from explorer.widgets.address import NAVIGATION
+from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
 @pytest.fixture

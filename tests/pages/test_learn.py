@@ -9,17 +9,17 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from core.interop.lessons import NOTEBOOKS
-from core.lessons import prose
+from core.import_export.lesson_notebooks import NOTEBOOKS
+from core.lessons import lesson_text
+from core.lessons.lesson_text import glossary, load_prose
 from core.lessons.outline import LESSONS
-from core.lessons.prose import glossary, load_prose
 from core.text.corpora import catalogue
 from core.text.own_text import save_text
-from explorer import jobs
-from explorer.lessons.bigram.reading import words_of
-from explorer.lessons.lab import Lab, material
-from explorer.lessons.shelf import lessons, steps_of
-from explorer.state import ROOT
+from explorer.learn.bigram.reading import words_of
+from explorer.learn.lab import Lab, material
+from explorer.learn.lesson_table import lessons, steps_of
+from explorer.services import jobs
+from explorer.widgets.address import ROOT
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
 
@@ -239,8 +239,8 @@ def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
     (folder / "de" / "words.md").write_text("# Worte\n\n## language\nDeutsch\n\n## next\nWeiter\n", encoding="utf-8")
     german = "# Was liest ein Modell?\n\nText, [[loss|nichts als Text]].\n\n## question\nWelches Zeichen?\n"
     (folder / "de" / "bigram" / "text.md").write_text(german, encoding="utf-8")
-    monkeypatch.setattr(prose, "_FOLDER", folder)
-    prose._read.cache_clear()
+    monkeypatch.setattr(lesson_text, "_FOLDER", folder)
+    lesson_text._read.cache_clear()
     try:
         app = open_step("text", language="de")
         assert app.header[0].value == "Was liest ein Modell?" and app.button(key="lesson_next").label == "Weiter"
@@ -251,7 +251,7 @@ def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
         assert load_prose("bigram", "numbers").title == app.header[0].value  # not translated yet
         assert "language=de" in said(app)  # a link to the glossary, opened elsewhere, keeps the language
     finally:
-        prose._read.cache_clear()
+        lesson_text._read.cache_clear()
 
 
 def test_every_lesson_of_the_lecture_can_be_taken_along_as_a_notebook(explorer_home):

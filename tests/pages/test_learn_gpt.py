@@ -6,11 +6,11 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.lessons.lesson_text import load_prose
 from core.lessons.outline import LESSONS
-from core.lessons.prose import load_prose
 from core.text.own_text import save_text
-from explorer import jobs
-from explorer.state import ROOT
+from explorer.services import jobs
+from explorer.widgets.address import ROOT
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
 RIGHT = {  # where the text does not decide

@@ -6,10 +6,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.text.own_text import save_text
-from explorer import jobs
 from explorer.charts.game import Player, with_players
 from explorer.charts.loss import loss_figure
-from explorer.state import page_file
+from explorer.services import jobs
+from explorer.widgets.address import page_file
 from tests.conftest import TEXT
 
 KEPT = "page-shannon-game"

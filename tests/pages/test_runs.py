@@ -3,13 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.home import home
+from core.paths import home
 from core.runs.folder import list_runs
-from explorer import service
-from explorer.exchange import EXPORTS
-from explorer.run_rows import differing_settings, read_rows
-from explorer.run_table import table_key
-from explorer.state import NAVIGATION
+from explorer.runs.table import table_key
+from explorer.services import shared
+from explorer.services.model_files import EXPORTS
+from explorer.widgets.address import NAVIGATION
+from explorer.widgets.run_rows import differing_settings, read_rows
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_without_our_routes_the_download_is_streamlits(page, finished_run):
 
 
 def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch):
-    monkeypatch.setattr(service, "_streams", True)
+    monkeypatch.setattr(shared, "_streams", True)
     pick(page, 0)
     address = f"api/runs/{finished_run.id}/download"
     links = [link.proto.url for link in page.get("link_button")]

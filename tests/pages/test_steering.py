@@ -7,16 +7,16 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.knobs import RESTART
+from core.live_settings import RESTART
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
 from core.runs.records import Closeup, Status, Turn
-from core.text.tokenizer import load_tokenizer
-from explorer import service
-from explorer.closeup import read_closeup
-from explorer.fork_cards import losses_about, nearest_kept, usual_steps
-from explorer.state import NAVIGATION, address_of
-from explorer.words import look_in_words, part_in_words
+from core.text.tokenizers import load_tokenizer
+from explorer.i18n.formatting import look_in_words, part_in_words
+from explorer.services import shared
+from explorer.streaming.step_detail import read_closeup
+from explorer.train.forks import losses_about, nearest_kept, usual_steps
+from explorer.widgets.address import NAVIGATION, address_of
 
 
 def train_page() -> AppTest:
@@ -31,9 +31,9 @@ def app(explorer_home) -> AppTest:
 
 @pytest.fixture
 def live() -> None:
-    service.serve_live_streams(True)
+    shared.serve_live_streams(True)
     yield
-    service.serve_live_streams(False)
+    shared.serve_live_streams(False)
 
 
 def board_of(app: AppTest, folder: RunFolder) -> AppTest:

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import RunFolder
-from explorer import jobs, service
-from explorer.state import ROOT
+from explorer.services import jobs, shared
+from explorer.widgets.address import ROOT
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def app(explorer_home) -> AppTest:
 @pytest.fixture
 def live(app):
     """The same with our own routes beside the pages."""
-    service.serve_live_streams()
+    shared.serve_live_streams()
     yield app
-    service.serve_live_streams(False)
+    shared.serve_live_streams(False)
     jobs._thread.submit(lambda: None).result()  # what a section has begun ends before its run is taken away
     jobs._jobs.clear()
 

@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import list_runs
 from core.text.own_text import save_text
-from explorer import service
-from explorer.state import ROOT
+from explorer.services import shared
+from explorer.widgets.address import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPT_EXPLORER_HOME", str(home))
-        service.machine_speed(1)
+        shared.machine_speed(1)
     return home / "machine.json"
 
 
@@ -31,9 +31,9 @@ def app(explorer_home: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def live() -> None:
-    service.serve_live_streams(True)
+    shared.serve_live_streams(True)
     yield
-    service.serve_live_streams(False)
+    shared.serve_live_streams(False)
 
 
 def words_of(app: AppTest) -> str:
@@ -131,7 +131,7 @@ def test_what_cannot_fit_in_memory_is_refused_with_the_estimate(app):
     app.run()
     assert app.button(key="train_start").disabled
     assert "memory" in app.error[0].value
-    assert not list_runs(service.home())
+    assert not list_runs(shared.home())
 
 
 def test_a_text_shorter_than_the_context_is_refused(app, explorer_home):

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.text.own_text import delete_text
-from explorer import jobs
-from explorer.state import ROOT
+from explorer.services import jobs
+from explorer.widgets.address import ROOT
 
 
 @pytest.fixture

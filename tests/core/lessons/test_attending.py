@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.inspection.recording import record
-from core.lessons.attending import attend, favourite_share, matrices_of, random_scores, slope_left, what_heads_read
+from core.interpretability.activations import record
+from core.lessons.self_attention import attend, favourite_share, matrices_of, random_scores, slope_left, what_heads_read
 from core.model import build_model
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]

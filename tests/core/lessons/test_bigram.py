@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from core.inspection.pairs import compare_tables
-from core.inspection.progress import finish
-from core.lessons.learning import gradient_step, look_closely, new_bigram, train_bigram
-from core.lessons.memory import memory_loss, memory_losses, rows_needed, what_follows
-from core.lessons.pairs import as_probabilities, count_pairs, distance, examples
-from core.lessons.reading import alphabet, decode, encode, most_frequent, numbers_of
-from core.lessons.surprise import surprise
-from core.lessons.writing import circle, write, write_likeliest
+from core.interpretability.bigram_table import compare_tables
+from core.interpretability.progress import finish
+from core.lessons.bigram_counts import as_probabilities, count_pairs, distance, examples
+from core.lessons.bigram_sampling import circle, write, write_likeliest
+from core.lessons.bigram_training import gradient_step, look_closely, new_bigram, train_bigram
+from core.lessons.cross_entropy import surprise
+from core.lessons.encoding import alphabet, decode, encode, most_frequent, numbers_of
+from core.lessons.ngram_context import memory_loss, memory_losses, rows_needed, what_follows
 from core.text.batches import random_batch
 from core.text.ngrams import count_baselines
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.evaluation import whole_split_loss
 
 TEXT = "the cat sat on the mat; the rat ate the hat.\n" * 60

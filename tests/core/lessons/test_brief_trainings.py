@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.inspection.progress import finish
-from core.lessons.brief import small_gpt, train_briefly
+from core.interpretability.progress import finish
 from core.lessons.ladder import RUNGS, TOLERANCE, climb, rung_configs
-from core.lessons.seeing import after_shuffling, look_ahead, loss_by_place
+from core.lessons.masking import after_shuffling, look_ahead, loss_by_place
+from core.lessons.quick_train import small_gpt, train_briefly
 from core.model import build_model
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 
 
 @pytest.fixture(scope="module")

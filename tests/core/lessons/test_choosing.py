@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.generation import choose
-from core.generation_config import GenerationConfig
-from core.lessons.choosing import keep_top_k, keep_top_p, share_of_repeats, shares_drawn_from, warm, write
+from core.lessons.sampling_steps import keep_top_k, keep_top_p, share_of_repeats, shares_drawn_from, warm, write
 from core.model import build_model
-from core.text.tokenizer import CharTokenizer
+from core.sampling import choose
+from core.sampling_config import GenerationConfig
+from core.text.tokenizers import CharTokenizer
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
 ROLLS = 4000

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from core.errors import TextError
-from core.inspection.progress import finish
+from core.interpretability.progress import finish
+from core.lessons.experiment_measures import loss_on_letter, recitation
+from core.lessons.experiment_results import explained, numbers_of
 from core.lessons.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -16,8 +18,7 @@ from core.lessons.experiments import (
     with_planted,
     without_letter,
 )
-from core.lessons.measures import loss_on_letter, recitation
-from core.lessons.twins import (
+from core.lessons.paired_runs import (
     Course,
     kind_of_sample,
     longest_copy,
@@ -25,7 +26,6 @@ from core.lessons.twins import (
     shuffled,
     train_twins,
 )
-from core.lessons.verdicts import explained, numbers_of
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
 from tests.conftest import TEXT as TWO_LINES

@@ -5,9 +5,8 @@ import shutil
 import pytest
 
 from core.errors import ExplorerError
-from core.lessons import prose
-from core.lessons.outline import LESSONS
-from core.lessons.prose import (
+from core.lessons import lesson_text
+from core.lessons.lesson_text import (
     fill,
     glossary,
     languages,
@@ -18,6 +17,7 @@ from core.lessons.prose import (
     terms_in,
     word,
 )
+from core.lessons.outline import LESSONS
 
 STEPS = [(lesson, step) for lesson, steps in LESSONS.items() for step in (*steps, *(["lesson"] if steps else []))]
 
@@ -59,7 +59,7 @@ def test_a_translation_asks_for_no_other_numbers(lesson, step):
 def sloppy(tmp_path, monkeypatch):
     """A language with gaps, and with a placeholder that is no number of ours."""
     folder = tmp_path / "lessons"
-    shutil.copytree(prose._FOLDER, folder)
+    shutil.copytree(lesson_text._FOLDER, folder)
     (folder / "de" / "bigram").mkdir(parents=True)
     files = {
         "app.md": "# App\n\n## {count} steps\n{zahl} Schritte\n\n## Train\nTrainieren\n\n## Stop\n",
@@ -68,14 +68,14 @@ def sloppy(tmp_path, monkeypatch):
     }
     for name, text in files.items():
         (folder / "de" / name).write_text(text, encoding="utf-8")
-    monkeypatch.setattr(prose, "_FOLDER", folder)
-    prose._read.cache_clear()
+    monkeypatch.setattr(lesson_text, "_FOLDER", folder)
+    lesson_text._read.cache_clear()
     yield "de"
-    prose._read.cache_clear()
+    lesson_text._read.cache_clear()
 
 
 def test_gaps_and_slips_of_a_language_are_told_in_english(sloppy):
-    said = [prose.app_sentence(english, sloppy) for english in ("{count} steps", "Train", "Stop", "Pause")]
+    said = [lesson_text.app_sentence(english, sloppy) for english in ("{count} steps", "Train", "Stop", "Pause")]
     assert said == ["{count} steps", "Trainieren", "Stop", "Pause"]
     assert [word(name, sloppy) for name in ("next", "back", "check")] == [word("next"), word("back"), "Prüfen"]
     step, english = load_prose("bigram", "text", sloppy), load_prose("bigram", "text")

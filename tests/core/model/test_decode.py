@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.model import Decoder
+from core.fast.decode import Decoder
 from tests.core.model.test_gpt import MODERN, SMALL, SWITCHES, small_gpt, some_ids
 
 LENGTH = SMALL["block_size"]

@@ -7,13 +7,13 @@ import zipfile
 import pytest
 import torch
 
-from core.commands import main
+from core.cli import main
 from core.errors import ExplorerError
 from core.runs.archive import holds_run, import_run
-from core.runs.engine import train_run
+from core.runs.continuation import extend
 from core.runs.folder import list_runs
 from core.runs.models import load_model
-from core.runs.steering import extend
+from core.runs.training_loop import train_run
 
 
 @pytest.fixture

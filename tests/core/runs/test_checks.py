@@ -9,22 +9,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.commands import main
+from core.atomic_io import append_row
+from core.cli import main
 from core.config import ModelConfig, RunConfig
 from core.errors import ConfigError, NotFiniteError, RunError, TextError
-from core.files import append_row
 from core.runs.checks import check_startable, new_run
-from core.runs.engine import train_run
-from core.runs.exchange import import_model
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
+from core.runs.model_files import import_model
+from core.runs.training_loop import train_run
 from core.settings import fields_of
 from core.text.corpora import load_corpus
 from core.text.own_text import save_text
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizers import load_tokenizer
 from core.training.trainer import Trainer
 from explorer.__main__ import main as serve
-from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
 @pytest.fixture

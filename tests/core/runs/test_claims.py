@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from core.errors import ConfigError, RunError
+from core.runs.continuation import check_unchanged
 from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import Queue
 from core.runs.records import Status
-from core.runs.steering import check_unchanged
 from core.runs.supervisor import Supervisor
 from tests.core.runs.conftest import wait_for_state
 

@@ -12,12 +12,12 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from core.runs.deaths import MOST_KILLS, after_death
-from core.runs.engine import train_run
+from core.runs.crash_recovery import MOST_KILLS, after_death
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
+from core.runs.training_loop import train_run
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -182,7 +182,7 @@ def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
 
 
 def test_what_dies_again_and_again_without_a_step_is_given_up(home, config, supervisor, monkeypatch):
-    monkeypatch.setattr("core.runs.deaths.MOST_KILLS", 2)
+    monkeypatch.setattr("core.runs.crash_recovery.MOST_KILLS", 2)
     run = RunFolder.create(home, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
     supervisor.submit(run)
     for attempt in (1, 2):

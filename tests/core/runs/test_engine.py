@@ -12,15 +12,15 @@ from safetensors.numpy import load_file
 
 from core.errors import NotFiniteError, RunError
 from core.model import build_model
-from core.runs import engine
-from core.runs.engine import train_run
+from core.runs import training_loop
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.runs.records import Status
+from core.runs.training_loop import train_run
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import latest_checkpoint, save_weights
 from core.training.evaluation import run_baselines
 
@@ -41,8 +41,8 @@ def at_step(run, step, *commands):
 @pytest.fixture
 def eager(monkeypatch):
     """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
-    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.0)
 
 
 def courses(run: RunFolder) -> list[tuple]:
@@ -117,7 +117,7 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(home, config, monk
         if status.step >= 9:
             raise KeyboardInterrupt  # in the middle of a step's bookkeeping
 
-    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         train_run(broken, home, on_status=die)
     assert broken.status().state == "stopped"
@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(home, config, eager):
 
 
 def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(home, run, eager, monkeypatch):
-    monkeypatch.setattr(engine, "PAUSED_EXIT_SECONDS", 0.0)
+    monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
     status = train_run(run, home, on_status=at_step(run, 3, "pause"))
     assert (status.state, status.step, status.pid) == ("paused", 3, None)
     assert run.status() == status
@@ -229,7 +229,7 @@ LIMITED = """
 import os, resource, sys
 from pathlib import Path
 import torch
-from core.runs.engine import train_run
+from core.runs.training_loop import train_run
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 home, limit, place = Path(sys.argv[1]), getattr(resource, sys.argv[2]), int(sys.argv[3])

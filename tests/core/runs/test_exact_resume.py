@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from core.runs.continuation import turn
 from core.runs.folder import RunFolder
-from core.runs.steering import turn
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.runs.engine import train_run
-from core.runs.exactness import settle
 from core.runs.folder import RunFolder
+from core.runs.numerics import settle
 from core.runs.records import RunRecord
+from core.runs.training_loop import train_run
 from core.training.hardware import Hardware, find_hardware
 
 HERE = Hardware(

@@ -2,21 +2,21 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from core.commands import main
+from core.cli import main
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
-from core.generation import generate
-from core.generation_config import GenerationConfig
-from core.interop.tokenizers import tokenizer_files
-from core.runs.engine import train_run
-from core.runs.exchange import export_hugging_face, export_nanogpt, import_model
+from core.import_export.tokenizers import tokenizer_files
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
+from core.runs.model_files import export_hugging_face, export_nanogpt, import_model
 from core.runs.models import load_model
 from core.runs.supervisor import Supervisor
+from core.runs.training_loop import train_run
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
 from core.text.own_text import save_text
-from explorer.written import written_tokens
-from tests.core.interop.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+from explorer.services.generated_tokens import written_tokens
+from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.engine import train_run
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
 from core.runs.models import load_model
+from core.runs.training_loop import train_run
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "first_release_home.tar.gz"
 LOSSES = {  # that the first release wrote at these steps when it resumed the run at step 13

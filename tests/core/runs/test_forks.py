@@ -3,13 +3,13 @@ import torch
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError, TextError
-from core.runs.engine import train_run
+from core.runs.continuation import extend, turn
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
 from core.runs.models import load_model
-from core.runs.steering import extend, turn
+from core.runs.training_loop import train_run
 from core.text.own_text import save_text
-from core.text.tokenizer import load_tokenizer
+from core.text.tokenizers import load_tokenizer
 
 
 @pytest.fixture

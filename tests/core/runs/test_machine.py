@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.config import RunConfig
-from core.runs.engine import train_run
 from core.runs.folder import RunFolder
 from core.runs.machine import machine_speed, run_precision
+from core.runs.training_loop import train_run
 from core.training.hardware import find_hardware, knows_bfloat16
 
 HARDWARE = find_hardware("cpu")

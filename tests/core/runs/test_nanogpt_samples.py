@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.commands import main
+from core.cli import main
 from core.config import ModelConfig, RunConfig
 from core.errors import ExplorerError
-from core.interop import nanogpt
+from core.import_export import nanogpt
 from core.model import build_model
-from core.runs.exchange import export_nanogpt, import_model, pack
 from core.runs.folder import RunFolder
+from core.runs.model_files import export_nanogpt, import_model, pack
 from core.runs.models import load_model
 from core.runs.records import Status
 from core.text.bpe import BPETokenizer
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.checkpoints import save_weights
-from tests.core.interop.conftest import bpe_folder  # noqa: F401 - a fixture
+from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 
 # What stands for sample.py where there is no checkout: it must find meta.pkl, or knows only GPT-2's tokens.
 STAND_IN = """

@@ -12,13 +12,13 @@ import nbformat
 import pytest
 
 from core.errors import RunError
+from core.runs.continuation import turn
 from core.runs.documents import DOCUMENTS, why_no_document, write_document
-from core.runs.engine import train_run
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.runs.models import load_model
 from core.runs.recipes import recipe_of
-from core.runs.steering import turn
+from core.runs.training_loop import train_run
 from core.text.own_text import read_text
 from tests.core.runs.conftest import TEXT
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from core.config import RunConfig
-from core.interop.report.markup import escaped, tag
-from core.interop.report.pictures import sharpest, token_map
-from core.runs.engine import train_run
+from core.import_export.report.markup import escaped, tag
+from core.import_export.report.pictures import sharpest, token_map
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.runs.reports import facts_of, report_of
+from core.runs.training_loop import train_run
 from core.text.own_text import save_text
 
 NASTY = "<script>alert(1)</script>"

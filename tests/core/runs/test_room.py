@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.engine import train_run
+from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
-from core.runs.room import shortage
 from core.runs.supervisor import WAITS_FOR_ROOM, Supervisor
+from core.runs.training_loop import train_run
 from core.training.checkpoints import latest_checkpoint
 from tests.core.runs.conftest import wait_for
 from tests.core.runs.test_deaths import outcome
@@ -108,7 +108,7 @@ FULL_FROM_THE_START = """
 import resource, sys
 from pathlib import Path
 import torch
-from core.runs.engine import train_run
+from core.runs.training_loop import train_run
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 home, (run,) = Path(sys.argv[1]), list_runs(Path(sys.argv[1]))

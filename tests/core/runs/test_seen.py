@@ -3,9 +3,9 @@
 import pytest
 
 from core.lessons.shannon import Passage
+from core.runs.contamination import may_have_seen
 from core.runs.folder import RunFolder
 from core.runs.forks import fork, fork_config
-from core.runs.seen import may_have_seen
 from core.text.own_text import save_text
 from tests.conftest import TEXT
 

@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from core.errors import RunError
-from core.runs.deaths import MOST_KILLS
+from core.runs.crash_recovery import MOST_KILLS
 from core.runs.folder import RunFolder, list_runs
-from core.runs.order import one_at_a_time
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
+from core.runs.supervisor_lock import one_at_a_time
 from tests.core.runs.conftest import wait_for, wait_for_state
 
 ROOT = Path(__file__).parents[3]
@@ -194,12 +194,12 @@ LEAVES_AT_ONCE = """
 import sys
 from pathlib import Path
 import torch
-from core.runs import engine
-from core.runs.deaths import MOST_KILLS
+from core.runs import training_loop
+from core.runs.crash_recovery import MOST_KILLS
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
-engine.PAUSED_EXIT_SECONDS = 0.0
-print(engine.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
+training_loop.PAUSED_EXIT_SECONDS = 0.0
+print(training_loop.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
 """
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.config import RunConfig
+from core.runs.cost_trials import kept_correction, run_trial
 from core.runs.machine import machine_speed
-from core.runs.trials import kept_correction, run_trial
 from core.training.hardware import find_hardware
 
 HARDWARE = find_hardware("cpu")

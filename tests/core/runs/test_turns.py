@@ -5,15 +5,15 @@ import json
 import pytest
 
 from core.errors import ConfigError, RunError
-from core.knobs import RESTART
-from core.runs import engine
-from core.runs.engine import train_run
+from core.formatting import SCHEDULE_RESTARTED
+from core.live_settings import RESTART
+from core.runs import training_loop
+from core.runs.continuation import extend, has_steps_left, turn
 from core.runs.folder import RunFolder
 from core.runs.forks import fork_config
 from core.runs.records import Status, Turn
 from core.runs.reports import facts_of
-from core.runs.steering import extend, has_steps_left, turn
-from core.words import SCHEDULE_RESTARTED
+from core.runs.training_loop import train_run
 
 RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"
 
@@ -21,8 +21,8 @@ RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
     """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
-    monkeypatch.setattr("core.runs.journal.STATUS_SECONDS", 0.0)
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.0)
 
 
 def at(step, *doings):
@@ -96,7 +96,7 @@ def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(home, config):
 
 
 def test_a_turn_while_paused_waits_for_the_next_worker(home, run, monkeypatch):
-    monkeypatch.setattr(engine, "PAUSED_EXIT_SECONDS", 0.0)
+    monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
     train_run(run, home, on_status=at(4, lambda: run.send("pause")))
     assert run.status().state == "paused"
     turn(run, "train.steps", 20)

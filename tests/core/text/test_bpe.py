@@ -9,8 +9,8 @@ from transformers import GPT2TokenizerFast
 
 from core.errors import TextError
 from core.text.bpe import BPETokenizer
-from core.text.display import kind_of
-from core.text.tokenizer import load_tokenizer, token_texts
+from core.text.token_display import kind_of
+from core.text.tokenizers import load_tokenizer, token_texts
 
 TEXT = (
     "To be, or not to be: that is the question.\n"

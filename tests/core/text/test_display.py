@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.lessons.prose import fill
-from core.text.display import KINDS, isolated, kind_of, plain, quoted, read_newlines, visible
+from core.lessons.lesson_text import fill
+from core.text.token_display import KINDS, isolated, kind_of, plain, quoted, read_newlines, visible
 
 
 @pytest.mark.parametrize(

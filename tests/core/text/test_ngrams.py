@@ -11,7 +11,7 @@ from core.errors import TextError
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines, pair_beliefs
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 
 
 class WittenBell:

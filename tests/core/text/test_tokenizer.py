@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from core.errors import TextError, UnknownCharacterError
-from core.interop.tokenizers import tokenizer_files
+from core.import_export.tokenizers import tokenizer_files
 from core.outputs import write_files
-from core.text.tokenizer import CharTokenizer, load_tokenizer, opening_ids
+from core.text.tokenizers import CharTokenizer, load_tokenizer, opening_ids
 
 texts = st.text(min_size=1)  # every character of Unicode but half surrogate pairs
 

@@ -9,7 +9,7 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.trainer import Trainer
 
 FILE = Path(__file__).with_name("recorded_curves.json")

@@ -8,10 +8,10 @@ from core.config import ModelConfig, TrainConfig
 from core.errors import OutOfMemoryEstimate
 from core.model import GPT, Bigram, build_model, parameter_count
 from core.presets import PRESETS, preset
-from core.training.estimate import check_fits, estimate, memory_needed
+from core.training.cost import check_fits, estimate, memory_needed
 from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, memory_in_turn
-from core.training.optimizer import build_optimizer
+from core.training.optimizers import build_optimizer
 from core.training.speed import MachineSpeed, Prices
 from core.training.work import exact_parameters, work_per_token
 

@@ -8,7 +8,7 @@ from core.presets import preset
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
-from core.text.tokenizer import CharTokenizer
+from core.text.tokenizers import CharTokenizer
 from core.training.evaluation import mean_loss, run_baselines, whole_split_loss
 
 CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.3)

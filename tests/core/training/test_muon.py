@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from core.config import ModelConfig, TrainConfig
+from core.fast.muon import Muon, orthogonalise
 from core.model import build_model
-from core.training.muon import Muon, orthogonalise
-from core.training.optimizer import build_optimizer, set_learning_rates
+from core.training.optimizers import build_optimizer, set_learning_rates
 
 SHAPES = [(16, 16), (16, 16), (64, 16), (16, 64), (24, 8)]
 MUON = TrainConfig(optimizer="muon", learning_rate=3e-3, muon_learning_rate=0.05, muon_momentum=0.9)

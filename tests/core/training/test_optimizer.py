@@ -2,7 +2,7 @@ import pytest
 
 from core.config import ModelConfig, TrainConfig
 from core.model import build_model
-from core.training.optimizer import build_optimizer
+from core.training.optimizers import build_optimizer
 
 TRAIN = TrainConfig(weight_decay=0.1, beta1=0.8, beta2=0.95)
 

@@ -7,8 +7,8 @@ from torch.nn.utils import get_total_norm
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import TextError, TrainingError
-from core.generation import generate
-from core.generation_config import GenerationConfig
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
 from core.settings import value_at
 from core.training.schedule import learning_rate_at
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer

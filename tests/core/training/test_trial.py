@@ -3,7 +3,7 @@ import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.presets import preset
-from core.training.estimate import Correction, estimate
+from core.training.cost import Correction, estimate
 from core.training.speed import MachineSpeed, Prices, step_seconds
 from core.training.trial import thin_slice, try_out
 

@@ -1,0 +1,118 @@
+"""`pause`, `stop`, `show`, `rename` and `delete`: what is done with one run, beside training it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from core.cli.find import add_run, find_run
+from core.cli.progress import describe
+from core.config import RunConfig, differences
+from core.errors import RunError
+from core.formatting import memory_in_words
+from core.paths import home
+from core.presets import PRESETS, preset
+from core.runs.folder import RunFolder
+from core.settings import value_at
+from core.terminal import tell
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "pause", "pause a run after the step under way", pause)
+    parser = _command(commands, "stop", "save a run and end its training", stop)
+    parser = _command(commands, "show", "show a run: status, losses, settings unlike its preset's, files", show)
+    parser.add_argument("--json", action="store_true", help="write it as JSON, with all settings")
+    parser = _command(commands, "rename", "give a run another name", rename)
+    parser.add_argument("name", metavar="NAME", help="the new name")
+    parser = _command(commands, "delete", "delete a run for good; asks first", delete)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    add_run(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def pause(options: argparse.Namespace) -> int:
+    from core.runs.supervisor import Supervisor
+
+    folder = find_run(options.wanted, home())
+    Supervisor(home()).pause(folder)
+    tell(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
+    return 0
+
+
+def stop(options: argparse.Namespace) -> int:
+    from core.runs.supervisor import Supervisor
+
+    folder = find_run(options.wanted, home())
+    if folder.status().ended:
+        raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
+    Supervisor(home()).stop(folder)
+    tell(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
+    return 0
+
+
+def rename(options: argparse.Namespace) -> int:
+    folder = find_run(options.wanted, home())
+    before = folder.name
+    folder.rename(options.name)
+    tell(f"{before} is called {folder.name} now.")
+    return 0
+
+
+def delete(options: argparse.Namespace) -> int:
+    from core.runs.supervisor import Supervisor
+
+    folder = find_run(options.wanted, home())
+    if not options.yes and not _confirmed(folder):
+        tell("Nothing was deleted.")
+        return 0
+    name = folder.name
+    Supervisor(home()).delete(folder)
+    tell(f"{name} is deleted.")
+    return 0
+
+
+def _confirmed(folder: RunFolder) -> bool:
+    if not sys.stdin.isatty():
+        raise RunError("Deleting needs --yes where nobody can be asked.")
+    status = folder.status()
+    tell(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
+    return input("Delete it for good? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def show(options: argparse.Namespace) -> int:
+    folder = find_run(options.wanted, home())
+    record, status, config = folder.record(), folder.status(), folder.config_now()
+    known = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
+    known |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}
+    files = {"bytes": folder.size, "steps_with_weights": folder.moments()}
+    if options.json:
+        everything = {**known, "status": status.model_dump(), "config": config.model_dump(), "files": files}
+        print(json.dumps(everything, indent=2, ensure_ascii=False))
+        return 0
+    for name, value in known.items():
+        if value is not None:
+            tell(f"{name}: {value}")
+    tell(f"state: {status.state}{f' ({status.reason})' if status.reason else ''}")
+    tell(f"progress: {describe(status)}")
+    tell(f"text: {config.data.corpus}")
+    tell(f"preset: {config.preset or 'none'}")
+    for path, value in _unlike_preset(config).items():
+        tell(f"  {path}: {value}")
+    steps = ", ".join(f"{step:,}" for step in files["steps_with_weights"])
+    tell(f"files: {memory_in_words(files['bytes'])}; weights of {f'steps {steps}' if steps else 'no step yet'}")
+    return 0
+
+
+def _unlike_preset(config: RunConfig) -> dict[str, Any]:
+    """Return the settings unlike the preset's, with the preset's value beside each."""
+    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    changed = {path: value for path, value in differences(config, base).items() if path != "data.corpus"}
+    return {path: f"{value} (preset: {value_at(base, path)})" for path, value in changed.items()}

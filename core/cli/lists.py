@@ -1,0 +1,110 @@
+"""`runs`, `corpora`, `presets` and `settings`: what there is."""
+
+import argparse
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.config import RunConfig
+from core.paths import home
+from core.presets import PRESETS
+from core.settings import Setting, fields_of
+from core.text.token_display import printable
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    for name, show, about in (
+        ("runs", runs, "list your runs, newest first"),
+        ("corpora", corpora, "list the texts to learn from"),
+        ("presets", presets, "list the presets"),
+    ):
+        commands.add_parser(name, help=about, description=about).set_defaults(run=show)
+    about = "list all settings of a run, with default, bounds and help"
+    parser = commands.add_parser("settings", help=about, description=about)
+    parser.add_argument("--json", action="store_true", help="write them as JSON")
+    parser.set_defaults(run=settings)
+
+
+def runs(_: argparse.Namespace) -> int:
+    from core.runs.folder import list_runs
+
+    table = _table("name", "state", "step", "validation loss", "id")
+    for folder in list_runs(home()):
+        status = folder.status()
+        loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
+        table.add_row(
+            Text(printable(folder.name)), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id
+        )
+    return _show(table, "There are no runs yet. Start one: python -m core train")
+
+
+def corpora(_: argparse.Namespace) -> int:
+    from core.text.corpora import catalogue, preview
+
+    table = _table("name", "title", "characters", "language", "licence", "begins")
+    for corpus in catalogue(home()):
+        size = f"{corpus.characters:,}" if corpus.characters else "?"
+        begins = Text(printable(preview(corpus, home())) or "(downloaded when first used)" * corpus.download)
+        table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.licence, begins)
+    return _show(table)
+
+
+def presets(_: argparse.Namespace) -> int:
+    table = _table("name", "layers", "heads", "width", "context", "batch", "steps", "what it is")
+    for name, make in PRESETS.items():
+        config = make()
+        model, train = config.model, config.train
+        shape = (model.n_layer, model.n_head, model.n_embd) if model.kind == "gpt" else ("", "", "")
+        numbers = map(str, (*shape, model.block_size, train.batch_size, train.steps))
+        table.add_row(name, *numbers, (make.__doc__ or "").split("\n")[0])
+    return _show(table)
+
+
+def settings(options: argparse.Namespace) -> int:
+    known = dict(fields_of(RunConfig))
+    if options.json:
+        print(json.dumps({path: _as_json(setting) for path, setting in known.items()}, indent=2))
+        return 0
+    table = _table("setting", "default", "bounds", "what it is")
+    for path, setting in known.items():
+        table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
+    return _show(table)
+
+
+def _as_json(setting: Setting) -> dict[str, Any]:
+    bounds = {"choices": list(setting.choices)} if setting.choices else {"low": setting.low, "high": setting.high}
+    what = {"type": setting.type.__name__ if isinstance(setting.type, type) else "str", "unit": setting.unit}
+    return {"default": setting.default, **bounds, **what, "label": setting.label, "help": setting.help}
+
+
+def _bounds(setting: Setting) -> str:
+    if setting.choices:
+        return ", ".join(map(str, setting.choices))
+    if setting.type is bool:
+        return "true, false"
+    if setting.low is None or setting.high is None:
+        return ""
+    return f"{_in_words(setting.low)} to {_in_words(setting.high)} {setting.unit}".strip()
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _show(table: Table, otherwise: str = "") -> int:
+    # Into a pipe goes every word: a table cut to a terminal's width would be of no use there.
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(table if table.row_count else otherwise)
+    return 0

@@ -1,0 +1,85 @@
+"""Progress on a terminal as a bar; into a pipe or a file as a line for every measurement."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from core.runs.folder import RunFolder
+from core.runs.records import Status
+from core.terminal import Undisturbed
+from core.text.token_display import printable
+
+
+class Show(Protocol):
+    """Takes every status of a run, and sentences beside them."""
+
+    def __call__(self, status: Status) -> None: ...
+
+    def note(self, sentence: str) -> None: ...
+
+
+@contextmanager
+def progress(folder: RunFolder) -> Iterator[Show]:
+    """Shows a run on standard output while it trains."""
+    console = Console(file=Undisturbed(sys.stdout), highlight=False)
+    console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as bar:
+        yield _Bar(console, bar)
+
+
+def describe(status: Status) -> str:
+    """`step 250 of 1,500 · training 2.01 · validation 2.10 · 41k tokens/s · 0:24 left`."""
+    parts = [f"step {status.step:,} of {status.steps:,}"]
+    if status.train_loss is not None:
+        parts.append(f"training {status.train_loss:.3f}")
+    if status.val_loss is not None:
+        parts.append(f"validation {status.val_loss:.3f}")
+    if status.tokens_per_second:
+        parts.append(f"{status.tokens_per_second:,.0f} tokens/s")
+    if status.state == "paused":
+        parts.append("paused")
+    elif status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`0:41`, `12:05`, `3:00:12`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class _Bar:
+    def __init__(self, console: Console, bar: Progress):
+        self._console, self._bar = console, bar
+        self._task = bar.add_task("getting ready", total=None)
+
+    def __call__(self, status: Status) -> None:
+        self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
+
+    def note(self, sentence: str) -> None:
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)
+
+
+class _Lines:
+    def __init__(self, console: Console):
+        self._console = console
+        self._shown: tuple[float | None, float | None] = (None, None)
+
+    def __call__(self, status: Status) -> None:
+        if (status.train_loss, status.val_loss) != self._shown:
+            self._shown = (status.train_loss, status.val_loss)
+            self.note(describe(status))
+
+    def note(self, sentence: str) -> None:
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)

@@ -1,0 +1,214 @@
+"""`train` and `resume`: a run, new, forked or gone on with, in this very process, with its progress on the terminal."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, get_args
+
+from core.cli.assignments import is_step
+from core.cli.configs import add_config_options, config_wanted
+from core.cli.find import add_run, find_run
+from core.cli.progress import progress
+from core.config import RunConfig, TrainConfig
+from core.errors import ConfigError, RunError
+from core.formatting import number
+from core.paths import home
+from core.runs.continuation import STEPS, Schedule, extend, turn
+from core.runs.folder import RunFolder
+from core.runs.processes import not_ignored
+from core.settings import fields_of
+from core.terminal import Undisturbed, tell
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    devices = dict(fields_of(TrainConfig))["device"]
+    train = commands.add_parser("train", help="train a model", description="Train a model on a text.")
+    add_config_options(train)
+    train.add_argument("--name", help="a label for the run (default: one is made up)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="where to put the run's folder (default: the home)")
+    train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
+    train.set_defaults(run=begin)
+
+    resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
+    add_run(resume)
+    resume.add_argument(
+        "--steps",
+        metavar="N",
+        help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on "
+        "(default: the end it has)",
+    )
+    resume.add_argument(
+        "--schedule",
+        choices=get_args(Schedule),
+        help="the learning rate of additional steps (--steps +N): restart warms up and decays once more, stay (the "
+        "default) keeps to the schedule, whose rate stays at its last value after its end",
+    )
+    resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
+    resume.set_defaults(run=go_on)
+
+
+def begin(options: argparse.Namespace) -> int:
+    """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
+    from core.runs.checks import check_startable, new_run
+    from core.runs.forks import fork
+    from core.text.corpora import load_corpus
+    from core.text.own_text import save_text
+    from core.training.schedule import schedule_notice
+
+    config, parent, step, text = config_wanted(options)
+    if options.dump_config:
+        print(config.to_json())
+        return 0
+    vocab_size = check_startable(home(), config, parent, text)
+    _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, home())))
+    if text:
+        config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
+    inside = options.out and options.out.absolute()
+    if found := schedule_notice(config.train):
+        print(found[0].format(**found[1]), file=Undisturbed(sys.stdout))
+    if parent:
+        return _train(fork(home(), parent, step, config, options.name, inside=inside))
+    return _train(new_run(home(), config, options.name, inside=inside))
+
+
+def go_on(options: argparse.Namespace) -> int:
+    folder = find_run(options.wanted, home())
+    if options.steps is None and not options.schedule and _let_go_on(folder):
+        return 0
+    if options.steps is not None:
+        _move_end(folder, options.steps, options.schedule)
+    elif options.schedule:
+        raise ConfigError("--schedule is for additional steps, such as --steps +500. Add how many.")
+    return _train(folder, options.device, afresh=True)
+
+
+def _let_go_on(folder: RunFolder) -> bool:
+    """Tell the process of a run that was paused to go on; returns whether there is one."""
+    from core.runs.supervisor_lock import beside_supervisors
+
+    with beside_supervisors(folder.path.parent):
+        status = folder.status()
+        if status.state != "paused" or status.pid is None:
+            return False
+        folder.send("resume")
+    tell(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
+    return True
+
+
+def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
+    """Ask for another last step, `4000` or `+500`, and say what the learning rate does until then."""
+    from core.runs.supervisor_lock import beside_supervisors
+
+    if not is_step(steps.removeprefix("+")):
+        raise ConfigError(
+            f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
+        )
+    with beside_supervisors(folder.path.parent):
+        if folder.status().pid is not None:
+            raise RunError(
+                f"The run {folder.name!r} is being trained. Change its end: python -m core set {folder.id} steps=4000"
+            )
+        more = int(steps) if steps.startswith("+") else int(steps) - folder.status().step
+        if steps.startswith("+") or (schedule == "restart" and more > 0):
+            config = extend(folder, more, schedule or "stay")
+        else:
+            config = turn(folder, STEPS, int(steps))
+    if said := _rates_in_words(config.train, config.train.steps - more):
+        print(said, file=Undisturbed(sys.stdout))
+
+
+def _rates_in_words(config: TrainConfig, step: int) -> str:
+    """What the learning rate does from a step on, where that has to be said: a schedule does not move with the end."""
+    from core.training.schedule import learning_rate_at
+
+    highest, lowest = number(config.learning_rate), number(min(config.learning_rate, config.min_learning_rate))
+    end = max(config.decay_steps or config.steps, config.schedule_start + config.warmup_steps)
+    if config.schedule == "constant":
+        return ""
+    if config.schedule_start == step < end:
+        warmup = f"warms up over {config.warmup_steps:,} steps, then " if config.warmup_steps else ""
+        return f"The learning rate {warmup}decays from {highest} to {lowest} until step {end:,}."
+    if end >= config.steps:
+        return ""
+    if step < end:
+        return f"The learning rate follows its schedule until step {end:,}, then stays at {lowest}."
+    rate = number(learning_rate_at(step, config))
+    return f"The learning rate stays at {rate}, where its schedule ended. --schedule restart warms up and decays again."
+
+
+def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
+    from core.fast.allocator import keep_freed_memory
+    from core.runs.progress import progress_of
+    from core.runs.training_loop import StopRequest, train_run
+
+    keep_freed_memory()
+    at_home = folder.path.parent == home() / "runs"
+    meant, stop = folder.id if at_home else str(folder.path), StopRequest()
+    with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if at_home else None):
+        if folder.path.is_symlink():
+            show.note(f"Its folder is {folder.path.resolve()}.")
+        status = train_run(folder, home(), device=device, on_status=show, afresh=afresh, stop_request=stop)
+    show.note(status.reason or f"The run is {status.state}.")
+    if told := progress_of(folder, folder.read_metrics()):
+        show.note(told.sentence)
+    if status.state == "finished":
+        show.note(f"Let it write: python -m core generate {meant}")
+        return 0
+    show.note(f"Go on: python -m core resume {meant}")
+    return 130
+
+
+@contextmanager
+def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
+    """An app on the same runs sees that the machine is taken, and goes on with the run should this process be killed.
+
+    One who sits at the shell does not wait for a slot, though.
+    """
+    from core.runs.queue import Queue
+
+    if folder is None:
+        yield
+        return
+    with suppress(RunError):  # a damaged queue is no reason not to train
+        Queue(home()).take_from_shell(folder.id)
+    try:
+        yield
+    finally:
+        with suppress(RunError):
+            Queue(home()).leave_to_others(folder.id)
+
+
+@contextmanager
+def _stopping_politely(request, note) -> Iterator[None]:
+    """The first Ctrl-C saves and stops between two steps; the second one ends at once. A closed terminal stops, too.
+
+    What `nohup` or a shell's background job is started to ignore stays ignored.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, before[number])
+        request.reason = "Stopped from the shell."
+        note("Saving; press Ctrl-C again to stop without.")
+
+    handled = not_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
+    """Refuse what needs more memory than there is, as the page does: in the precision that the run will compute in."""
+    from core.runs.capacity import threads, threads_for
+    from core.runs.machine import run_precision
+    from core.training.cost import check_fits, memory_needed
+    from core.training.hardware import find_hardware
+
+    hardware = find_hardware(config.train.device)
+    precision = run_precision(config, hardware, threads_for(config, threads()), home()).precision
+    check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)

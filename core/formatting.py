@@ -1,0 +1,83 @@
+"""Numbers in words, the same ones in every sentence, on every page and in the shell."""
+
+import math
+from typing import Any
+
+CHOICES = {
+    "among": "like choosing among {count} {unit}",
+    "lost": "hopelessly lost among {unit}",
+}
+
+SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_settings.RESTART` does
+
+
+def memory_in_words(bytes: int) -> str:
+    """`23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes, as systems count memory; one decimal below ten."""
+    size, unit = max(0, bytes) / 2**10, "KB"
+    for larger in ("MB", "GB", "TB"):
+        if round(size) < 1024:
+            break
+        size, unit = size / 2**10, larger
+    decimals = 1 if unit in ("GB", "TB") and size < 9.95 else 0
+    return f"{size:,.{decimals}f} {unit}"
+
+
+def percent(share: float) -> str:
+    """A share as a person says it: 62 %, 3.4 %, less than 0.1 %."""
+    if share >= 0.0995:
+        return f"{share * 100:.0f} %"
+    if share >= 0.001:
+        return f"{share * 100:.1f} %"
+    return "less than 0.1 %" if share else "0 %"
+
+
+def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
+    """A number with a true minus sign, and without a sign where it is rounded to zero: 4.45, −0.25, 0.00.
+
+    Args:
+        plus: whether numbers above zero get their sign, too: +4.45.
+    """
+    text = f"{value:{'+' if plus else ''},.{places}f}"
+    return (text.lstrip("+-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
+
+
+def duration_in_words(seconds: float) -> str:
+    """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 600 and seconds % 60:
+        return f"{seconds // 60} min {seconds % 60} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    if seconds < 2 * 365 * 86_400:
+        return f"{seconds // 86_400:,} days"
+    return f"{seconds // (365 * 86_400):,} years"
+
+
+def loss_in_words(loss: float, unit: str = "letters") -> str:
+    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
+    told, count = loss_as_choice(loss)
+    return told.format(count=count, unit=unit)
+
+
+def loss_as_choice(loss: float) -> tuple[str, str]:
+    """The one of CHOICES that says a loss in nats, and the count that it asks for."""
+    choices = math.exp(min(loss, 700.0))
+    return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
+
+
+def number(value: Any) -> str:
+    """A value as it is written beside its slider."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value and abs(value) < 0.01:
+            mantissa, power = f"{value:.3e}".split("e")
+            return f"{float(mantissa):g}e{int(power)}"
+        return f"{value:g}"
+    return str(value)

@@ -1,0 +1,107 @@
+"""A model that comes from elsewhere, in our own terms, and the checks that every kind of file has to pass."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.config import ModelConfig
+from core.errors import ExplorerError
+from core.model import GPT, build_model
+from core.model.layers import rotary_angles
+from core.text.tokenizers import Tokenizer
+from core.training.finite import all_finite
+
+MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
+_WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+_TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
+
+
+class ForeignModelError(ExplorerError):
+    """A file cannot be read as a model, or a model cannot be written in that form; the message says why."""
+
+
+class ForeignModel(NamedTuple):
+    """What was read."""
+
+    config: ModelConfig
+    vocab_size: int
+    weights: dict[str, Tensor]  # float32, by the names and in the shapes of `core.model.gpt`
+    step: int  # at which it was saved, as far as the file tells
+    tokenizer: Tokenizer | None = None  # where it lies in the same file
+
+
+def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:
+    """A whole number from somebody's settings, within bounds; raises ForeignModelError."""
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ForeignModelError(
+            f"Its setting {name} is {str(value)[:40]!r}, but must be a number from {low} to {high}."
+        )
+    return value
+
+
+def unwrapped(name: str) -> str:
+    """Return a parameter's own name, without what wrappers around the model put before it."""
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter that a model of these settings has; takes no memory for them."""
+    with torch.device("meta"):
+        return {name: tuple(p.shape) for name, p in build_model(config, vocab_size).named_parameters()}
+
+
+def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare what a file declares with what its settings promise, before a single number is read.
+
+    Raises ForeignModelError naming the first tensor that is missing, or of another shape, or unknown.
+    """
+    for name, shape in expected.items():
+        if name not in declared:
+            raise ForeignModelError(f"The tensor {name} is missing from the file.")
+        if declared[name] != shape:
+            raise ForeignModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
+    if unknown := sorted(set(declared) - set(expected)):
+        raise ForeignModelError(f"The file holds a tensor that its settings do not ask for: {unknown[0][:80]!r}.")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raises ForeignModelError naming the first tensor that holds inf or nan, with which no text can be written."""
+    if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
+        raise ForeignModelError(
+            f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
+            "Use a save from before its training diverged."
+        )
+
+
+def without_spare_rows(foreign: ForeignModel, used: int) -> ForeignModel:
+    """Return the model without the rows beyond the first `used` tokens, which only round the vocabulary up.
+
+    The logits of all other tokens stay what they are, and a token without a text can never be sampled.
+    """
+    if not 0 < foreign.vocab_size - used <= MOST_SPARE:
+        return foreign
+    tables = {name: foreign.weights[name][:used].clone() for name in _TABLES if name in foreign.weights}
+    return foreign._replace(vocab_size=used, weights=foreign.weights | tables)
+
+
+@torch.no_grad()
+def build(foreign: ForeignModel) -> GPT:
+    """The model itself, on the processor, in evaluation mode."""
+    with torch.device("meta"):
+        model = build_model(foreign.config, foreign.vocab_size)
+    model = model.to_empty(device="cpu")
+    if foreign.config.tie_weights:  # the move has made two tables of one
+        model.lm_head.weight = model.transformer.wte.weight
+    if foreign.config.position == "rope":  # the angles were made on the meta device too, and hold nothing
+        cos, sin = rotary_angles(foreign.config.block_size, foreign.config.n_embd // foreign.config.n_head)
+        for block in model.transformer.h:
+            block.attn.cos.copy_(cos)
+            block.attn.sin.copy_(sin)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(foreign.weights[name])
+    return model.eval()

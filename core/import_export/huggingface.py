@@ -1,0 +1,153 @@
+"""A model as Hugging Face's transformers keeps it: a folder with config.json and model.safetensors."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.atomic_io import parse_json
+from core.config import ModelConfig
+from core.import_export.external_weights import (
+    ForeignModel,
+    ForeignModelError,
+    check_finite,
+    check_shapes,
+    expected_shapes,
+)
+from core.import_export.layout import Layout, TheirConfig
+from core.import_export.layouts import LAYOUTS
+from core.import_export.stored_weights import WEIGHTS, StoredWeights, open_weights
+from core.import_export.tokenizers import tokenizer_files
+from core.model import GPT, Bigram
+from core.outputs import write_files
+from core.text.tokenizers import Tokenizer
+from core.training.checksums import save_with_checksum
+
+CONFIG = "config.json"
+_TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
+
+
+def read_folder(folder: Path) -> ForeignModel:
+    """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
+
+    Raises:
+        ForeignModelError: a file is missing or damaged, is of another kind of model, or does not fit the settings.
+    """
+    settings = _settings(folder / CONFIG)
+    layout = _layout_of(settings)
+    found = layout.our_config(settings)
+    with open_weights(folder) as stored:
+        return _read(layout, found, stored)
+
+
+def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
+    """Write a model so that transformers' `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
+
+    Args:
+        force: replace files of the same name.
+
+    Returns the kind it was written as: the first that can hold it.
+
+    Raises:
+        ForeignModelError: none of the kinds can hold it.
+        ExplorerError: the folder cannot be written, or a file exists already.
+    """
+    layout = layout_for(model.config)
+    weights = layout.their_weights(model)
+    settings = layout.their_settings(model.config, model.vocab_size)
+    files = {
+        WEIGHTS: lambda path: save_with_checksum(weights, path, {"format": "pt"}),
+        CONFIG: json.dumps(settings, indent=2).encode(),
+    }
+    write_files(folder, files | (tokenizer_files(tokenizer) if tokenizer else {}), force)
+    return layout
+
+
+def layout_for(config: ModelConfig) -> Layout:
+    """Return the first kind of model that can hold one of these settings.
+
+    Raises ForeignModelError naming the settings that are in the way.
+    """
+    obstacles = {layout: layout.obstacles(config) for layout in LAYOUTS}
+    for layout, found in obstacles.items():
+        if not found:
+            return layout
+    everywhere = [one for one in obstacles[LAYOUTS[0]] if all(one in found for found in obstacles.values())]
+    special = {layout: [one for one in found if one not in everywhere] for layout, found in obstacles.items()}
+    reasons = [_listed(everywhere)] if everywhere else []
+    if all(special.values()):  # else there is one kind in whose way nothing else is
+        reasons += [f"for {layout.title} {_listed(found)}" for layout, found in special.items()]
+    titles = [layout.title for layout in LAYOUTS]
+    raise ForeignModelError(
+        f"None of {_listed(titles)} can hold this model, so it cannot be exported for transformers. "
+        f"Settings in the way: {'; '.join(reasons)}."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ForeignModelError(f"There is no {CONFIG} in {path.parent.name}, so this is no model's folder.") from None
+    except (OSError, ValueError):
+        raise ForeignModelError(f"The file {CONFIG} cannot be read: it is damaged or not JSON.") from None
+    if not isinstance(settings, dict):
+        raise ForeignModelError(f"The file {CONFIG} holds no settings: it is not a dictionary.")
+    return settings
+
+
+def _layout_of(settings: dict[str, Any]) -> Layout:
+    """The kind of model, which configs that were written by hand tell by their class or their settings only."""
+    classes = settings.get("architectures")
+    kind = settings.get("model_type")
+    if "model_type" not in settings and isinstance(classes, list) and classes:
+        stems = {layout: re.sub("(LMHeadModel|ForCausalLM)$", "", layout.model_class) for layout in LAYOUTS}
+        kind = next((layout.kind for layout in LAYOUTS if str(classes[0]).startswith(stems[layout])), classes[0])
+    elif "model_type" not in settings and "n_embd" in settings and "n_head" in settings:
+        kind = "gpt2"
+    for layout in LAYOUTS:
+        if layout.kind == kind:
+            return layout
+    titles = _listed([layout.title for layout in LAYOUTS])
+    raise ForeignModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only {titles} can be opened here.")
+
+
+def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ForeignModel:
+    config, vocab_size, lacking = found
+    names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # as they should be -> as they are
+    ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
+    missing = {name for name in ours if name.endswith(tuple(f"{part}.bias" for part in lacking))} if lacking else set()
+    with torch.device("meta"):
+        parts = {name: layout.split(name, torch.empty(shape), config) for name, shape in ours.items()}
+    table, head = *parts[_TABLE], *parts[_HEAD]
+    tied = config.tie_weights
+    if tied and head in names and table not in names:  # the one table by its second name
+        names[table] = names.pop(head)
+    if tied and head not in names:
+        del parts[_HEAD]
+    expected = {
+        their_name: tuple(tensor.shape)
+        for name, tensors in parts.items()
+        if name not in missing
+        for their_name, tensor in tensors.items()
+    }
+    check_shapes({own: stored.shapes[name] for own, name in names.items()}, expected)
+    weights = {
+        name: torch.zeros(ours[name])
+        if name in missing
+        else layout.join(name, [stored.read(names[their_name]) for their_name in tensors], config)
+        for name, tensors in parts.items()
+    }
+    if tied and _HEAD in weights:
+        if torch.equal(weights[_HEAD], weights[_TABLE]):
+            del weights[_HEAD]
+        else:  # two tables, whatever the settings say: transformers uses both
+            config = config.model_copy(update={"tie_weights": False})
+    check_finite(weights)
+    return ForeignModel(config, vocab_size, weights, step=0)

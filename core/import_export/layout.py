@@ -1,0 +1,217 @@
+"""What the kinds of models that transformers reads have in common: names, shapes and settings, theirs and ours."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.config import ModelConfig
+from core.errors import ConfigError
+from core.import_export.external_weights import ForeignModelError, unwrapped, whole_number
+from core.model import GPT
+from core.text.bpe import MOST_TOKENS
+
+Rearrange = Callable[[str, Tensor, ModelConfig], Tensor]
+
+_IN_BLOCK = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
+# Ours to theirs, which have several names for one formula; we write the first.
+ACTIVATIONS = {
+    "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
+    "gelu": ("gelu", "gelu_python"),
+    "relu": ("relu",),
+    "relu2": ("relu2",),
+}
+# Settings of ours that all three kinds are fixed in.
+_FIXED = {
+    "kind": "gpt",
+    "causal": True,
+    "softmax_over": "keys",
+    "residual": True,
+    "feed_forward": True,
+    "qk_norm": False,
+    "bigram_start": False,
+}
+
+
+class TheirConfig(NamedTuple):
+    """What a config.json says, in our terms."""
+
+    config: ModelConfig
+    vocab_size: int
+    lacking: frozenset[str] = frozenset()  # parts of a block whose biases the file leaves out: they are zero
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layout:
+    """One kind of transformers' models.
+
+    Attributes:
+        kind: its `model_type`.
+        title: its name in a sentence.
+        model_class: the class of transformers that reads it.
+        fits: the values of our settings that it can hold, besides those that every kind is fixed in.
+        base: what stands before the name of every parameter but the head's.
+        blocks: what the list of its blocks is called.
+        head: what stands before the name of the head's parameter; newer versions call every head `lm_head`.
+        outside: our names to theirs, of what stands outside the blocks.
+        inside: the same for the parts of a block; several of theirs are stacked in one of ours.
+        defaults: what transformers takes where a config leaves a setting out.
+        settings_of: the settings that it has by names of its own, for a config of ours.
+        read: the settings of our model in a config of theirs, and the parts of a block that have no biases there.
+        constants: endings of the names of what older versions stored among the weights.
+        other_names: general names that transformers knows a setting by.
+        always_bias: whether its linear layers and norms have biases whatever it is set to.
+        scale_is_a_setting: whether attention can be left unscaled.
+        to_theirs, to_ours: rearrange one parameter.
+    """
+
+    kind: str
+    title: str
+    model_class: str
+    fits: Mapping[str, tuple[Any, ...]]
+    base: str
+    blocks: str
+    head: str
+    outside: Mapping[str, str]
+    inside: Mapping[str, tuple[str, ...]]
+    defaults: Mapping[str, Any]
+    settings_of: Callable[[ModelConfig], dict[str, Any]]
+    read: Callable[[dict[str, Any]], tuple[dict[str, Any], list[str]]]
+    constants: tuple[str, ...]
+    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    always_bias: bool = True
+    scale_is_a_setting: bool = False
+    to_theirs: Rearrange = lambda name, tensor, config: tensor
+    to_ours: Rearrange = lambda name, tensor, config: tensor
+
+    def obstacles(self, config: ModelConfig) -> list[str]:
+        """Return the settings of a model that this kind cannot hold, as `name=value`."""
+        if config.kind != "gpt":  # its other settings are without effect
+            return [f"kind={config.kind}"]
+        fits = {name: (value,) for name, value in _FIXED.items()} | self.fits
+        return [f"{name}={value}" for name in fits if (value := getattr(config, name)) not in fits[name]]
+
+    def own_name(self, name: str) -> str | None:
+        """Return the full name of a stored parameter; None for a constant. Some files leave the first word out."""
+        name = re.sub(r"^lm_head\.", self.head, unwrapped(name))
+        if name.endswith(self.constants):
+            return None
+        return name if name.startswith((self.base, self.head)) else self.base + name
+
+    def split(self, name: str, tensor: Tensor, config: ModelConfig) -> dict[str, Tensor]:
+        """Return what a parameter of ours is stored as: tensors by their names."""
+        if name in self.outside:
+            return {self.outside[name]: tensor}
+        layer, part, kind = _IN_BLOCK.fullmatch(name).groups()
+        theirs = [f"{self.base}{self.blocks}.{layer}.{one}.{kind}" for one in self.inside[part]]
+        return dict(zip(theirs, self.to_theirs(name, tensor, config).chunk(len(theirs)), strict=True))
+
+    def join(self, name: str, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
+        """Return a parameter of ours from what it is stored as: the inverse of `split`."""
+        return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
+
+    def our_config(self, given: dict[str, Any]) -> TheirConfig:
+        """Read a config.json; raises ForeignModelError naming the setting that no model of ours can have."""
+        others = {name: [given[other] for other in names if other in given] for name, names in self.other_names.items()}
+        settings = dict(self.defaults) | {name: found[0] for name, found in others.items() if found} | given
+        read, lacking = self.read(settings)
+        try:
+            config = ModelConfig.parse(read | {"tie_weights": bool(settings["tie_word_embeddings"])})
+        except ConfigError as error:
+            raise ForeignModelError(f"Its settings do not fit: {error}") from None
+        return TheirConfig(config, whole_number(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
+
+    def their_settings(self, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
+        """Return the config.json of a model of ours that this kind can hold."""
+        return {
+            "architectures": [self.model_class],
+            "model_type": self.kind,
+            "vocab_size": vocab_size,
+            "initializer_range": config.init_std,
+            "tie_word_embeddings": config.tie_weights,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            **self.settings_of(config),
+        }
+
+    def their_weights(self, model: GPT) -> dict[str, Tensor]:
+        """Return all that is stored of a model of ours that this kind can hold."""
+        config = model.config
+        weights = (
+            weights_with_positions(model)
+            if "transformer.wpe.weight" in self.outside
+            else dict(model.named_parameters())
+        )
+        if not self.scale_is_a_setting:
+            weights = with_unscaled_queries(weights, config)
+        if self.always_bias and not config.bias:  # zeros, which is the same
+            for name, tensor in list(weights.items()):
+                if _IN_BLOCK.fullmatch(name) or ".ln_f." in name:
+                    weights[name.removesuffix("weight") + "bias"] = torch.zeros(tensor.size(0))
+        theirs: dict[str, Tensor] = {}
+        for name, tensor in weights.items():
+            theirs |= self.split(name, tensor.detach().cpu(), config)
+        return {name: tensor.clone().contiguous() for name, tensor in theirs.items()}
+
+
+def weights_with_positions(model: GPT) -> dict[str, Tensor]:
+    """Return the parameters of a model with a table of positions, also where it computes them or has none."""
+    weights = dict(model.named_parameters())
+    if model.config.position == "sinusoidal":
+        weights["transformer.wpe.weight"] = model.waves
+    elif model.config.position == "none":
+        weights["transformer.wpe.weight"] = torch.zeros(model.config.block_size, model.config.n_embd)
+    return weights
+
+
+def with_unscaled_queries(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return weights that give the same scores where attention is scaled, of a model in which it is not."""
+    if config.attention_scale:
+        return weights
+    changed = dict(weights)
+    for name, tensor in weights.items():
+        if ".c_attn." in name:
+            changed[name] = tensor.detach().clone()
+            changed[name][: config.n_embd] *= math.sqrt(config.n_embd // config.n_head)
+    return changed
+
+
+def our_activation(name: object) -> str:
+    activations = {name: ours for ours, names in ACTIVATIONS.items() for name in names}
+    if not isinstance(name, str) or name not in activations:
+        raise ForeignModelError(
+            f"Its activation {str(name)[:40]!r} is not supported. Supported are {', '.join(activations)}."
+        )
+    return activations[name]
+
+
+def require(settings: dict[str, Any], name: str, value: object, missing: object = None) -> None:
+    """Raises ForeignModelError where a setting is not the one value that models have here."""
+    found = settings.get(name, missing)
+    same = bool(found) == value if isinstance(value, bool) else type(found) is not bool and found == value
+    if not same:
+        raise ForeignModelError(f"Its setting {name} is {str(found)[:40]!r}, but only {value!r} is supported.")
+
+
+def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
+    """Raises ForeignModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
+
+    Args:
+        base: the setting's older name; newer versions put all of them into `rope_parameters`.
+        share: the older name of the share of a head that is rotated, and what it is where nothing is said.
+    """
+    given = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        raise ForeignModelError(f"Its setting rope_parameters is {str(given)[:40]!r}, but must be a dictionary.")
+    name, whole = share
+    plain = {
+        "rope_type": given.get("type", "default"),
+        "rope_theta": settings.get(base, settings.get("rope_theta", 10_000)),
+        "partial_rotary_factor": settings.get(name, whole),
+    } | given
+    for setting, value in (("rope_type", "default"), ("rope_theta", 10_000), ("partial_rotary_factor", 1)):
+        require(plain, setting, value)

@@ -1,0 +1,217 @@
+"""nanoGPT's checkpoint: one `ckpt.pt` with the weights under our names, and the settings that made the model.
+
+The file is a pickle, which can run programs when it is loaded. So it is read by PyTorch's restricted reader, which
+knows tensors and plain values only, and every size that it declares is checked before it is used.
+"""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.config import ModelConfig
+from core.errors import ConfigError
+from core.import_export.external_weights import (
+    ForeignModel,
+    ForeignModelError,
+    check_finite,
+    check_shapes,
+    expected_shapes,
+    unwrapped,
+    whole_number,
+)
+from core.import_export.layout import weights_with_positions, with_unscaled_queries
+from core.import_export.layouts import GPT2
+from core.import_export.tokenizers import FILE, parse_tokenizer, tokenizer_files
+from core.model import GPT, Bigram
+from core.text.bpe import MOST_TOKENS, BPETokenizer
+from core.text.tokenizers import Tokenizer
+
+_MOST_STEPS = 10**9
+# What nanoGPT can be set to, is exported without (how the scores are scaled), or was of matter only at the beginning.
+_SAME = (
+    "n_layer", "n_head", "n_embd", "block_size", "dropout", "bias", "attention_scale", "zero_init", "init_std",
+)  # fmt: skip
+_NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
+
+
+def read_checkpoint(path: Path) -> ForeignModel:
+    """Read the model from a `ckpt.pt`; the optimizer in it is passed over.
+
+    Raises:
+        ForeignModelError: it is no such file, holds more than tensors and plain values, or does not fit its settings.
+    """
+    found = _load(path)
+    settings, stored = found.get("model_args"), found.get("model")
+    if not isinstance(settings, dict) or not isinstance(stored, dict):
+        raise ForeignModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
+    vocab_size = whole_number(settings, "vocab_size", 2, MOST_TOKENS)
+    step = 0 if found.get("iter_num") is None else whole_number(found, "iter_num", 0, _MOST_STEPS)
+    try:
+        config = ModelConfig.parse(
+            {
+                "n_layer": whole_number(settings, "n_layer", 1, 48),
+                "n_head": whole_number(settings, "n_head", 1, 64),
+                "n_embd": whole_number(settings, "n_embd", 2, 2048),
+                "block_size": whole_number(settings, "block_size", 2, 2048),
+                "bias": bool(settings.get("bias", True)),
+                "activation": "gelu",
+            }
+        )
+    except ConfigError as error:
+        raise ForeignModelError(f"Its settings do not fit: {error}") from None
+    weights: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ForeignModelError("Among its weights is something that is no tensor.")
+        weights[unwrapped(name)] = tensor
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # masks
+    head = weights.pop("lm_head.weight", None)  # the table of embeddings by its second name
+    if head is not None:
+        table = weights.setdefault("transformer.wte.weight", head)
+        if head.shape == (vocab_size, config.n_embd) == table.shape and not torch.equal(head, table):
+            config = config.model_copy(update={"tie_weights": False})
+            weights["lm_head.weight"] = head
+    check_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()}, expected_shapes(config, vocab_size))
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() or tensor.is_sparse or not tensor.is_contiguous():
+            raise ForeignModelError(f"The tensor {name} is not a plain table of numbers with a point.")
+    weights = {name: tensor.float() for name, tensor in weights.items()}
+    check_finite(weights)
+    text = found.get(FILE)
+    return ForeignModel(config, vocab_size, weights, step, parse_tokenizer(text) if isinstance(text, str) else None)
+
+
+def checkpoint_writer(
+    model: GPT | Bigram, tokenizer: Tokenizer, dataset: str, step: int = 0, val_loss: float | None = None
+) -> Callable[[Path], None]:
+    """Return what writes a model as a `ckpt.pt` that nanoGPT's `sample.py` reads. There is no optimizer in it.
+
+    Its tokenizer lies in it too, for `read_checkpoint`; nanoGPT passes over it.
+
+    Args:
+        dataset: where nanoGPT finds what `meta` returns: `data/<dataset>/meta.pkl`.
+
+    Raises ForeignModelError where nanoGPT's model has no such part (rotary positions, say).
+    """
+    config = model.config
+    check_writable(config)
+    weights = with_unscaled_queries(weights_with_positions(model), config)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    weights["lm_head.weight"] = weights["transformer.wte.weight"]
+    settings = {
+        name: getattr(config, name) for name in ("n_layer", "n_head", "n_embd", "block_size", "bias", "dropout")
+    }
+    checkpoint = {
+        "model": weights,
+        "model_args": settings | {"vocab_size": model.vocab_size},
+        "iter_num": step,
+        "best_val_loss": val_loss,
+        "config": {"dataset": dataset},
+        FILE: tokenizer_files(tokenizer)[FILE].decode(),
+    }
+    return partial(_save, checkpoint)
+
+
+def meta(tokenizer: Tokenizer) -> bytes | None:
+    """Return nanoGPT's `meta.pkl`: what `sample.py` reads and writes text with. None for GPT-2's own vocabulary.
+
+    It looks up single characters only. So the prompts of a model with other pieces of words are read character by
+    character, as far as there are tokens for them.
+    """
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+        return None
+    itos = dict(enumerate(tokenizer.tokens))
+    stoi = {token: id for id, token in itos.items() if len(token) == 1}
+    return pickle.dumps({"vocab_size": tokenizer.vocab_size, "itos": itos, "stoi": stoi}, protocol=4)
+
+
+def first_prompt(tokenizer: Tokenizer) -> str:
+    """Return a prompt that sample.py can read: its own, a newline, or else a letter, or any other character."""
+    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+        return "\n"
+    known = [token for token in tokenizer.tokens if len(token) == 1]
+    return min(known, key=lambda character: (character != "\n", not character.isalpha()), default="\n")
+
+
+def check_writable(config: ModelConfig) -> None:
+    """Raises ForeignModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
+    if config.kind != "gpt":
+        raise ForeignModelError(
+            f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."
+        )
+    plain = ModelConfig(
+        **{name: getattr(config, name) for name in _SAME},
+        position=config.position if config.position in GPT2.fits["position"] else "learned",
+        activation="gelu",
+    )
+    names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
+    if names:
+        given = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+        held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
+        raise ForeignModelError(
+            f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}: train with that, or "
+            "export for transformers, if a model there can hold it."
+        )
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:  # PyTorch's own sentence, instead of what the system said
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+class _NumberKind:
+    """Stands in for numpy's dtype while a checkpoint is read: nothing of numpy's is called with what a file says."""
+
+    def __init__(self, code: str, *_: object):
+        self.code = code
+
+    def __setstate__(self, state: object) -> None:
+        """Pass over what numpy would set: the byte order that all machines with PyTorch have."""
+
+
+def _number(kind: _NumberKind, data: bytes) -> float | int:
+    if not isinstance(kind, _NumberKind) or not isinstance(kind.code, str) or not _NUMBER.fullmatch(kind.code):
+        raise ValueError("a number of numpy's of an unknown kind")
+    return np.frombuffer(data, kind.code, count=1)[0].item()
+
+
+# Single numbers as numpy 1 and numpy 2 pickle them: an average of losses easily is one (`np.mean` while evaluating).
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+torch.serialization.add_safe_globals(
+    [(_NumberKind, "numpy.dtype"), *((_number, f"{name}.scalar") for name in _MODULES)]
+)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # PyTorch packs nothing. What is packed may unfold to any size.
+            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+                raise ForeignModelError("The file is packed in a way that PyTorch never does, so it is not read.")
+            if damaged := archive.testzip():  # PyTorch writes these checksums, and does not look at them
+                raise ForeignModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except ForeignModelError:
+        raise
+    except (OSError, zipfile.BadZipFile):
+        raise ForeignModelError("The file is missing, damaged, or not saved by PyTorch.") from None
+    except Exception:  # the restricted reader raises many kinds, and its advice is to switch the restriction off
+        raise ForeignModelError(
+            "The file holds something other than tensors and plain values, which could be a program, so it is not read."
+        ) from None
+    if not isinstance(found, dict):
+        raise ForeignModelError("The file holds no dictionary, so it is no checkpoint of nanoGPT.")
+    return found

@@ -1,0 +1,123 @@
+"""Head surgery: what becomes of a model when some of its parts fall silent.
+
+Zero ablation takes out all that a part says; mean ablation replaces it with what the part says on average, which leaves
+the rest in a state it knows ("Interpretability in the Wild", Wang 2022, section 2.1).
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.interpretability.activations import device_of, record_batch, rows_at_once
+from core.interpretability.progress import Progress
+from core.interpretability.residual_stream import read_on, stream_at, unembed
+from core.interpretability.token_losses import next_token_losses, window_losses
+from core.model import GPT, Tap
+
+Means = Mapping[str, Tensor]
+"""What passes each point on average: (H, C / H) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
+
+
+class Part(NamedTuple):
+    """A part that can be switched off; layer and head count from 0.
+
+    head: one head. attention: all heads of a layer. mlp: its feed-forward half. block: both halves.
+    """
+
+    kind: Literal["head", "attention", "mlp", "block"]
+    layer: int
+    head: int = 0  # of a head only
+
+    def __str__(self) -> str:
+        if self.kind == "head":
+            return f"head {self.layer + 1}.{self.head + 1}"
+        return f"{'MLP' if self.kind == 'mlp' else self.kind} {self.layer + 1}"
+
+
+class HeadCost(NamedTuple):
+    """What the removal of one head costs."""
+
+    layer: int
+    head: int
+    increase: float  # of the loss, in nats a token; below 0 where the model does better without it
+
+
+def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) -> Tap:
+    """A tap under which some parts of the model are silent; with `means`, they say what they say on average.
+
+    It treats every position by itself, so it works with a cache and inside of `generate` too. In a model without
+    residual connections a silent half empties the stream, and all that was read before is lost.
+
+    Raises ValueError for a part that the model does not have.
+    """
+    heads: dict[str, list[int]] = {}
+    whole: set[str] = set()
+    for part in parts:
+        if not (0 <= part.layer < model.config.n_layer and 0 <= part.head < model.config.n_head):
+            raise ValueError(f"this model has no {part}")
+        block = f"blocks.{part.layer}"
+        if part.kind == "head":
+            heads.setdefault(f"{block}.attn.hook_z", []).append(part.head)
+        if part.kind in ("attention", "block"):
+            whole.add(f"{block}.hook_attn_out")
+        if part.kind in ("mlp", "block"):
+            whole.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
+
+    def tap(name: str, tensor: Tensor) -> Tensor | None:
+        if name in heads:
+            tensor = tensor.clone()  # (B, T, H, C / H)
+            tensor[:, :, heads[name]] = means[name][heads[name]].to(tensor) if means else 0
+            return tensor
+        if name in whole:
+            return means[name].to(tensor).expand_as(tensor) if means else torch.zeros_like(tensor)
+        return None
+
+    return tap
+
+
+def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
+    """What heads and halves of blocks say on average, for mean ablation: over all tokens read of windows (N, T + 1)."""
+    names = [
+        f"blocks.{layer}.{name}"
+        for layer in range(model.config.n_layer)
+        for name in ("attn.hook_z", "hook_attn_out", *["hook_mlp_out"] * model.config.feed_forward)
+    ]
+    sums: dict[str, Tensor] = {}
+    read = windows[:, :-1]
+    for part in read.split(rows_at_once(model, read.size(1))):
+        for name, tensor in record_batch(model, part, names).items():
+            sums[name] = sums.get(name, 0) + tensor.double().sum(dim=(0, 1)).cpu()
+    return {name: (total / read.numel()).float() for name, total in sums.items()}
+
+
+def loss_without(model: GPT, windows: Tensor, parts: Collection[Part], means: Means | None = None) -> float:
+    """Mean loss in nats a token on windows (N, T + 1), with some parts silent; with no parts, the model's own."""
+    return float(window_losses(model, windows, ablating(model, parts, means) if parts else None).double().mean())
+
+
+def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Iterator[Progress[list[HeadCost]]]:
+    """What each head's removal costs on windows (N, T + 1), head by head from the first layer up.
+
+    The result lists the heads done so far, the newest last; sort by `increase` for the ranking. Blocks below the
+    changed one are computed once a layer, not once a head.
+    """
+    parts = windows.split(rows_at_once(model, windows.size(1) - 1))
+    streams = [stream_at(model, part[:, :-1], 0) for part in parts]
+
+    def loss(stage: int, tap: Tap | None = None) -> float:
+        total = 0.0
+        for stream, part in zip(streams, parts, strict=True):
+            ids = part[:, :-1].to(device_of(model))
+            logits = unembed(model, read_on(model, stream, stage, tap), ids)
+            total += float(next_token_losses(logits, part[:, 1:]).double().sum())
+        return total / windows[:, 1:].numel()
+
+    whole, costs = loss(0), []
+    for layer in range(model.config.n_layer):
+        for head in range(model.config.n_head):
+            silent = ablating(model, [Part("head", layer, head)], means)
+            costs.append(HeadCost(layer, head, loss(layer, silent) - whole))
+            yield Progress(len(costs), model.config.n_layer * model.config.n_head, list(costs))
+        streams = [read_on(model, stream, layer, until=layer + 1) for stream in streams]

@@ -1,0 +1,156 @@
+"""Watching one forward pass, or changing something in the middle of it. Everything else here builds on this."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import ExplorerError
+from core.fast.threads import threads_for
+from core.model import GPT, Bigram, Tap, evaluating, parameter_count
+from core.training.finite import finite_logits
+
+Ids = Sequence[int] | np.ndarray | Tensor
+"""One row of tokens (T,)."""
+
+Edit = Callable[[Tensor], Tensor | None] | Tensor | np.ndarray
+"""What to do with the tensor at a point. A function takes it, with its leading batch dimension of 1, and returns a
+replacement, or None to leave it. An array takes its place; it may lack the batch dimension, as `record` returns it."""
+
+_MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB, so that a small machine copes
+_MOST_TOKENS_AT_ONCE = 4096  # more are not faster
+
+
+class PromptError(ExplorerError):
+    """A prompt is empty, longer than the model can see at once, or does not fit what it is compared with."""
+
+
+class PartError(ExplorerError):
+    """The question asked makes no sense for a model of this kind."""
+
+
+def record(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """What passes the named points (`core.model.hooks`) while the model reads some tokens, in the order of passing.
+
+    Args:
+        ids: the tokens (T,).
+        names: points to keep; all of them unless given.
+
+    Returns:
+        float32 arrays without the batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
+
+    Raises:
+        PromptError: no tokens, or more than the context holds.
+        ValueError: the model does not have a named point.
+    """
+    recorded = record_batch(model, as_row(model, ids), names)
+    return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
+
+
+def record_batch(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The same for several pieces (B, T) at once: tensors with their batch dimension, where the model lies.
+
+    Reading ends as soon as the last named point was passed: what lies behind it costs nothing.
+    """
+    recorded: dict[str, Tensor] = {}
+    wanted = None if names is None else set(names)
+
+    def tap(name: str, tensor: Tensor) -> None:
+        if wanted is None or name in wanted:
+            recorded[name] = tensor.clone()
+            if wanted is not None and len(recorded) == len(wanted):
+                raise _Enough
+
+    try:
+        read(model, ids, tap)
+    except _Enough:
+        return recorded
+    _check_all_met(wanted or set(), recorded)
+    return recorded
+
+
+def run_with(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
+    """Logits (T, V), float32, of the model with some of its inner tensors replaced on their way.
+
+    >>> without_head_2 = run_with(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
+    >>> with_their_stream = run_with(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
+
+    Args:
+        ids: the tokens (T,).
+        edits: for each point (`core.model.hooks`), what is done to the tensor passing there.
+
+    Raises:
+        PromptError: no tokens, or more than the context holds.
+        ValueError: the model does not have a named point, or a replacement has another shape.
+    """
+    edits = edits or {}
+    met: dict[str, bool] = {}
+
+    def tap(name: str, tensor: Tensor) -> Tensor | None:
+        if name not in edits:
+            return None
+        met[name] = True
+        return _edited(name, tensor, edits[name])
+
+    logits = read(model, as_row(model, ids), tap if edits else None)[0]
+    _check_all_met(set(edits), met)
+    return logits.float().cpu().numpy()
+
+
+@torch.no_grad()
+def read(model: GPT | Bigram, ids: Tensor, tap: Tap | None = None) -> Tensor:
+    """Logits (B, T, V) for pieces of text (B, T), without a gradient or dropout; the model's mode is kept.
+
+    Raises NotFiniteError where the logits give no probabilities.
+    """
+    with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
+        return finite_logits(model(ids.to(device_of(model), torch.int64), tap=tap)[0])
+
+
+def device_of(model: GPT | Bigram) -> torch.device:
+    return next(model.parameters()).device
+
+
+def rows_at_once(model: GPT | Bigram, length: int) -> int:
+    """How many pieces of `length` tokens to read together: enough to be fast, and no more than memory likes."""
+    config = model.config
+    widest = model.vocab_size
+    if isinstance(model, GPT):
+        widest = max(widest, 4 * config.n_embd, config.n_head * length)
+    return max(1, min(_MOST_TOKENS_AT_ONCE // length, _MOST_NUMBERS_AT_ONCE // (length * widest)))
+
+
+class _Enough(Exception):
+    """All that was asked for has passed: the rest of the forward pass need not be computed."""
+
+
+def as_row(model: GPT | Bigram, ids: Ids) -> Tensor:
+    """(1, T), or a sentence why not."""
+    ids = torch.as_tensor(ids, dtype=torch.int64)
+    if ids.ndim != 1:
+        raise ValueError(f"ids must be one row of tokens (T,), not {tuple(ids.shape)}")
+    if not len(ids):
+        raise PromptError("There is nothing to look at yet: write at least one character.")
+    if len(ids) > model.block_size:
+        raise PromptError(
+            f"This prompt has {len(ids):,} tokens, but the model sees only {model.block_size} at once. Shorten it."
+        )
+    return ids[None]
+
+
+def _edited(name: str, tensor: Tensor, edit: Edit) -> Tensor | None:
+    if callable(edit) and not isinstance(edit, Tensor):
+        replacement = edit(tensor)
+    else:
+        replacement = torch.as_tensor(edit).to(tensor)
+        if replacement.shape == tensor.shape[1:]:
+            replacement = replacement[None]
+    if replacement is not None and replacement.shape != tensor.shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {tuple(replacement.shape)}")
+    return replacement
+
+
+def _check_all_met(wanted: set[str], met: Mapping[str, object]) -> None:
+    if missing := sorted(wanted - met.keys()):
+        raise ValueError(f"this model does not have the points {', '.join(missing)}")

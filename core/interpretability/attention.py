@@ -1,0 +1,121 @@
+"""Which earlier tokens each token looks at. L layers, H heads, T tokens."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from core.interpretability.activations import Ids, as_row, record
+from core.interpretability.progress import Progress
+from core.interpretability.residual_stream import read_on, stream_at
+from core.model import GPT, Bigram
+from core.text.token_display import quoted, visible
+
+
+def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
+    """How much each token (row) looks at each token (column), in every head: (L, H, T, T), float32.
+
+    Every row sums to 1. A bigram model has no attention: (0, 0, T, T). Raises PromptError for no tokens, or more than
+    the context holds.
+    """
+    if not isinstance(model, GPT):
+        return np.zeros((0, 0, len(ids), len(ids)), dtype=np.float32)
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
+    recorded = record(model, ids, names)
+    return np.stack([recorded[name] for name in names])
+
+
+def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.ndarray]]:
+    """The patterns of a long prompt in squares of `size` by `size` tokens, layer by layer: (L, H, G, G) float32.
+
+    A square holds how much of their attention the tokens of its row give, on average, to all tokens of its column; so
+    every row sums to 1 still. Only one layer's full patterns are held at a time. Layers not done yet are nan.
+
+    Raises PromptError for no tokens, or more than the context holds.
+    """
+    row, layers = as_row(model, ids), model.config.n_layer
+    groups = -(-row.size(1) // size)
+    found = np.full((layers, model.config.n_head, groups, groups), np.nan, dtype=np.float32)
+    stream = stream_at(model, row, 0)
+    for layer in range(layers):
+
+        def tap(name: str, tensor: Tensor, layer: int = layer) -> None:
+            if name == f"blocks.{layer}.attn.hook_pattern":
+                found[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
+
+        stream = read_on(model, stream, layer, tap, until=layer + 1)
+        yield Progress(layer + 1, layers, found.copy())
+
+
+def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
+    """Patterns (..., T, T) in squares of `size` by `size`: the mean over tokens that look, of the sum over those
+    looked at.
+
+    Where T is no multiple of `size`, the last row and column stand for fewer tokens.
+    """
+    starts = np.arange(0, patterns.shape[-1], size)
+    counts = np.diff([*starts, patterns.shape[-1]])
+    summed = np.add.reduceat(np.add.reduceat(patterns, starts, axis=-1), starts, axis=-2)
+    return summed / counts[:, None].astype(patterns.dtype)
+
+
+def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np.ndarray:
+    """All heads of a layer as one picture: (L, T, T) from (L, H, T, T).
+
+    mean: where the layer looks on average; rows still sum to 1. max: where at least one of its heads looks.
+    """
+    if how not in ("mean", "max"):
+        raise ValueError(f"how must be 'mean' or 'max', not {how!r}")
+    if not patterns.size:  # a bigram model
+        return np.zeros((len(patterns), *patterns.shape[2:]), dtype=patterns.dtype)
+    return patterns.mean(axis=1) if how == "mean" else patterns.max(axis=1)
+
+
+def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
+    """How much of each first token (column) has flowed into each place (row) after each layer: (L, T, T).
+
+    Attention rollout (Abnar and Zuidema 2020, section 3): layer by layer, the mean over heads is multiplied onto what
+    came before; what flows past attention on the residual stream counts as half. Rows sum to 1. It takes attention at
+    its word: what the values carry, and all that the feed-forward layers do, is left out.
+
+    Args:
+        patterns: (L, H, T, T).
+        residual: whether the model has residual connections (`ModelConfig.residual`).
+    """
+    T = patterns.shape[-1]
+    flow, stages = np.eye(T, dtype=np.float32), np.zeros((len(patterns), T, T), dtype=np.float32)
+    for layer, mixed in enumerate(over_heads(patterns)):
+        step = (mixed + np.eye(T, dtype=np.float32)) / 2 if residual else mixed
+        flow = step @ flow
+        stages[layer] = flow
+    return stages
+
+
+def to_bytes(patterns: np.ndarray) -> np.ndarray:
+    """The same as uint8 with 255 for 1: what the live board is sent. Off by at most 1 / 510."""
+    return np.rint(np.clip(patterns, 0, 1) * 255).astype(np.uint8)
+
+
+def describe(
+    patterns: np.ndarray, tokens: Sequence[str], layer: int, head: int, row: int, column: int | None = None
+) -> str:
+    """One cell in words: "'e' looks 62 % at 'h', 1 back".
+
+    Args:
+        patterns: (L, H, T, T), weights from 0 to 1.
+        tokens: the T tokens.
+        layer, head, row: counted from 0.
+        column: the token looked at; the one looked at most unless given.
+    """
+    weights = patterns[layer, head, row]
+    column = int(weights.argmax()) if column is None else column
+    looks = f"{quoted(visible(tokens[row]))} looks {_percent(float(weights[column]))} at"
+    if column == row:
+        return f"{looks} itself"
+    distance = f"{row - column} back" if column < row else f"{column - row} ahead"
+    return f"{looks} {quoted(visible(tokens[column]))}, {distance}"
+
+
+def _percent(weight: float) -> str:
+    return "under 1 %" if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")

@@ -1,0 +1,148 @@
+"""Who said that? Direct logit attribution: the share of every part of the model in one token's logit.
+
+The stream that the scores are read from is a sum of what embedding, heads and feed-forward layers wrote, so a logit is
+a sum of their shares ("A Mathematical Framework for Transformer Circuits", Elhage 2021, section "Logit attribution").
+The last norm divides by the size of that very sum; it is frozen at the value it has in this run, as if it were a
+constant, and the shares then add up exactly. Indirect influence, through what later parts read, is not counted.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.interpretability.activations import Ids, PartError, record
+from core.model import GPT, Bigram
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Shares in the logit of `token`, less the reference's; they add up to `logit`.
+
+    Attributes:
+        token: whose logit.
+        logit: the logit itself, less what it is compared with.
+        embedding: the token read at this position.
+        position: its place in the context; 0 where the model adds none (`rope`, `none`, a bigram).
+        heads: (L, H) float64. A bigram model has none: (0, 0).
+        mlps: (L,) float64, each with its bias.
+        biases: what attention's output layers and the last norm add whatever they read.
+        pairs: the table of counted pairs, where the model has one; else 0.
+    """
+
+    token: int
+    logit: float
+    embedding: float
+    position: float
+    heads: np.ndarray
+    mlps: np.ndarray
+    biases: float
+    pairs: float
+
+    @property
+    def total(self) -> float:
+        """The sum of all shares: `logit`, but for rounding."""
+        rest = self.embedding + self.position + self.biases + self.pairs
+        return float(rest + self.heads.sum() + self.mlps.sum())
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Every part in words with its share, from the bottom of the model up; layers and heads count from 1."""
+        rows = [("the token read", self.embedding), ("its place", self.position), ("counted pairs", self.pairs)]
+        for layer, (heads, mlp) in enumerate(zip(self.heads, self.mlps, strict=True), start=1):
+            rows += [(f"head {layer}.{head}", float(share)) for head, share in enumerate(heads, start=1)]
+            rows.append((f"MLP {layer}", float(mlp)))
+        return [*rows, ("biases", self.biases)]
+
+
+def attribute(
+    model: GPT | Bigram,
+    ids: Ids,
+    token: int | None = None,
+    against: int | Literal["mean", "zero"] = "zero",
+    position: int = -1,
+) -> Attribution:
+    """The shares of all parts in the logit of `token` after the tokens `ids` (T,).
+
+    Args:
+        token: the next token asked about; the likeliest one unless given.
+        against: what its logit is compared with: "zero" takes it as it is, "mean" subtracts the mean over all
+            tokens, an id that rival's logit ("why this letter rather than that one?").
+        position: from which place the next token is foreseen; the last unless given.
+
+    Raises:
+        PartError: the model has no residual connections, so its parts do not add up.
+        PromptError: no tokens, or more than the context holds.
+    """
+    if not isinstance(model, GPT):
+        logits = record(model, ids, ["hook_embed"])["hook_embed"][position].astype(np.float64)
+        token = int(logits.argmax()) if token is None else token
+        share = float(logits[token] - _reference(logits, against))
+        return Attribution(token, share, share, 0.0, np.zeros((0, 0)), np.zeros(0), 0.0, 0.0)
+    if not model.config.residual:
+        raise PartError(
+            "This model has no residual connections: each part replaces what came before it instead of adding to it, "
+            "so its answer cannot be shared out. Look at a model that has them."
+        )
+    last = f"blocks.{model.config.n_layer - 1}.hook_resid_post"
+    recorded = record(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])
+    at = {name: torch.from_numpy(array[position]).double() for name, array in recorded.items()}
+
+    unembedding = model.lm_head.weight.detach().cpu()  # (V, C); only the rows in question are needed in float64
+    pairs = at.get("hook_bigram", torch.zeros(model.vocab_size, dtype=torch.float64))
+    read = at["ln_final.hook_normalized"]
+    if token is None:
+        token = int((unembedding @ read.to(unembedding) + pairs).argmax())
+    wanted = unembedding[token].double()
+    if against == "mean":
+        wanted = wanted - unembedding.mean(dim=0, dtype=torch.float64)
+    elif against != "zero":
+        wanted = wanted - unembedding[against].double()
+    pair = float(pairs[token]) - _reference(pairs.numpy(), against)
+    direction, constant = _through_norm(model.transformer.ln_f, wanted, at[last])
+
+    heads = np.zeros((model.config.n_layer, model.config.n_head))
+    for layer, block in enumerate(model.transformer.h):
+        writes = block.attn.c_proj.weight.detach().cpu().double().view(model.config.n_embd, model.config.n_head, -1)
+        heads[layer] = torch.einsum("chd,hd,c->h", writes, at[f"blocks.{layer}.attn.hook_z"], direction).numpy()
+        if block.attn.c_proj.bias is not None:
+            constant += float(block.attn.c_proj.bias.detach().cpu().double() @ direction)
+    mlps = [at.get(f"blocks.{i}.hook_mlp_out", torch.zeros_like(direction)) for i in range(model.config.n_layer)]
+    return Attribution(
+        token=token,
+        logit=float(wanted @ read) + pair,
+        embedding=float(at["hook_embed"] @ direction),
+        position=float(at["hook_pos_embed"] @ direction) if "hook_pos_embed" in at else 0.0,
+        heads=heads,
+        mlps=np.array([float(said @ direction) for said in mlps]),
+        biases=constant,
+        pairs=pair,
+    )
+
+
+def _through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, float]:
+    """`wanted` (C,) as a direction in the stream before the last norm, whose scale is frozen at what `stream` (C,)
+    gives it; and what the norm's own bias adds."""
+    if isinstance(norm, nn.Identity):
+        return wanted, 0.0
+    direction = wanted * norm.weight.detach().cpu().double()
+    if isinstance(norm, nn.RMSNorm):
+        return direction * (stream.square().mean() + norm.eps).rsqrt(), 0.0
+    constant = 0.0 if norm.bias is None else float(norm.bias.detach().cpu().double() @ wanted)
+    # Taking the mean off the stream and taking it off the direction is the same in their product.
+    return (direction - direction.mean()) * (stream.var(correction=0) + norm.eps).rsqrt(), constant
+
+
+def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> float:
+    if against == "zero":
+        return 0.0
+    return float(logits.mean() if against == "mean" else logits[against])
+
+
+def _sources(model: GPT) -> list[str]:
+    """The points at which something is written to the stream, or to the logits directly."""
+    names = ["hook_embed"] + ["hook_pos_embed"] * (model.config.position in ("learned", "sinusoidal"))
+    for layer in range(model.config.n_layer):
+        names += [f"blocks.{layer}.attn.hook_z"] + [f"blocks.{layer}.hook_mlp_out"] * model.config.feed_forward
+    return names + ["hook_bigram"] * model.config.bigram_start

@@ -1,0 +1,174 @@
+"""Where a model puts its tokens and places, and which ones it treats alike. V tokens, C numbers each."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from core.interpretability.activations import PartError
+from core.model import GPT, Bigram
+
+Method = Literal["pca", "tsne", "umap"]
+
+# Up to this size an exact decomposition takes a moment; beyond it, only the few directions needed are sought.
+_EXACT_UP_TO = 512
+
+
+def token_embeddings(model: GPT | Bigram) -> np.ndarray:
+    """One row for each token: (V, C) float32. For a bigram model the row of its table: what follows the token."""
+    table = model.transformer.wte if isinstance(model, GPT) else model.token_embedding_table
+    return table.weight.detach().float().cpu().numpy().copy()
+
+
+def position_embeddings(model: GPT | Bigram) -> np.ndarray:
+    """One row for each place in the context: (block_size, C) float32, learned or fixed waves.
+
+    Raises PartError for a model that does not add anything for a token's place.
+    """
+    if isinstance(model, GPT) and model.config.position == "learned":
+        return model.transformer.wpe.weight.detach().float().cpu().numpy().copy()
+    if isinstance(model, GPT) and model.config.position == "sinusoidal":
+        return model.waves.float().cpu().numpy().copy()
+    raise PartError(
+        "This model has no table of places: "
+        + (
+            "it turns its queries and keys by their place instead."
+            if isinstance(model, GPT) and model.config.position == "rope"
+            else "it cannot tell where a token stands."
+        )
+    )
+
+
+def cosines(vectors: np.ndarray) -> np.ndarray:
+    """How alike any two rows of (N, C) are: (N, N) float32 from -1 to 1. A row of zeros is like nothing: 0."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return np.clip(units @ units.T, -1, 1).astype(np.float32)
+
+
+def own_axes(vectors: np.ndarray, axes: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
+    """Tokens placed along directions of one's own choice: (V, len(axes)) float32.
+
+    Each axis leads from the mean of one group of rows, which lies at 0, to that of another, which lies at 1: from small
+    letters to capitals, say. Axes that are not at right angles are measured each by itself.
+
+    Raises ValueError for an empty group, or two groups with the same mean.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    points = np.zeros((len(vectors), len(axes)))
+    for column, (start, end) in enumerate(axes):
+        if not len(start) or not len(end):
+            raise ValueError("an axis needs at least one token at either end")
+        origin = vectors[list(start)].mean(axis=0)
+        direction = vectors[list(end)].mean(axis=0) - origin
+        if not (length := direction @ direction):
+            raise ValueError("both ends of an axis are the same, so it has no direction")
+        points[:, column] = (vectors - origin) @ direction / length
+    return points.astype(np.float32)
+
+
+def methods() -> tuple[Method, ...]:
+    """The ways to draw a map that this installation has: UMAP only where umap-learn is installed."""
+    return ("pca", "tsne", "umap") if find_spec("umap") else ("pca", "tsne")
+
+
+def project_along(
+    tables: Sequence[np.ndarray], method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0
+) -> np.ndarray:
+    """The same rows at several moments of a training, as points that move instead of jumping: (S, V, dimensions).
+
+    pca: the directions are those of the last moment, for all of them. The other methods have no directions: each moment
+    is laid out by itself, and turned, mirrored and shifted to lie close to the moment after it.
+
+    Args:
+        tables: S tables (V, C), in the order of time.
+    """
+    tables = [np.asarray(table, dtype=np.float64) for table in tables]
+    if method == "pca":
+        mean, directions = tables[-1].mean(axis=0), _directions(tables[-1], dimensions, seed)
+        return np.stack([(table - mean) @ directions.T for table in tables]).astype(np.float32)
+    maps = [project(tables[-1], method, dimensions, seed)]
+    for table in reversed(tables[:-1]):
+        maps.append(align(project(table, method, dimensions, seed), maps[-1]))
+    return np.stack(maps[::-1])
+
+
+def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0) -> np.ndarray:
+    """The rows of `vectors` (V, C) as points that can be drawn: (V, dimensions) float32, the same for the same seed.
+
+    pca: the directions in which they differ most (Pearson 1901); distances keep their meaning. Directions that do not
+    exist (few tokens, or all alike) are 0.
+    tsne: keeps neighbours together and says nothing about far distances (van der Maaten and Hinton 2008). Fewer than
+    four different rows have no neighbourhoods, and are projected as with pca.
+    umap: likewise, and a little of the whole too (McInnes 2018); only where umap-learn is installed (`methods`).
+    """
+    if method not in methods():
+        raise ValueError(f"method must be one of {', '.join(methods())}, not {method!r}")
+    vectors = np.asarray(vectors, dtype=np.float64)
+    points = (vectors - vectors.mean(axis=0)) @ _directions(vectors, dimensions, seed).T
+    if method == "pca" or len(np.unique(vectors, axis=0)) < 4:
+        return points.astype(np.float32)
+    if method == "umap":
+        return _umap(vectors, dimensions, seed)
+    from sklearn.manifold import TSNE  # takes a second to import; a worker only ever draws with pca
+
+    # The published start: the first principal components, very small, so that the outcome does not hang on luck.
+    start = points / points[:, 0].std() * 1e-4
+    tsne = TSNE(dimensions, perplexity=min(30, (len(points) - 1) / 3), init=start.astype(np.float32), random_state=seed)
+    # Its thousand small steps cost more to share out than to do: 65 letters take 0.1 s alone, 0.9 s on two cores.
+    with threadpool_limits(1, user_api="openmp"):
+        return tsne.fit_transform(np.asarray(vectors, dtype=np.float32))
+
+
+def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Turn, mirror and shift `points` (V, d) to lie as close as possible to `reference` (V, d).
+
+    The map of a model that learns then moves instead of jumping: a projection's axes may swap or flip at any step.
+    Size is kept, so distances stay true (orthogonal Procrustes problem, Schönemann 1966).
+    """
+    if points.shape != reference.shape:
+        raise ValueError(f"points have shape {points.shape}, but the reference {reference.shape}")
+    middle, target = points.mean(axis=0), reference.mean(axis=0)
+    u, _, vt = np.linalg.svd((points - middle).T @ (reference - target))
+    return ((points - middle) @ (u @ vt) + target).astype(points.dtype)
+
+
+def nearest(vectors: np.ndarray, index: int, count: int) -> list[tuple[int, float]]:
+    """The `count` rows most alike row `index`, best first, with their cosine from -1 to 1; itself left out.
+
+    A row of zeros has no direction: its cosine to everything is 0.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    products = lengths * lengths[index]
+    cosines = np.divide(vectors @ vectors[index], products, out=np.zeros(len(vectors)), where=products > 0)
+    order = np.argsort(-cosines, kind="stable")
+    return [(int(other), float(np.clip(cosines[other], -1, 1))) for other in order if other != index][:count]
+
+
+def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
+    """The principal directions, (dimensions, C): of length 1, or of zeros where there are no more.
+
+    Each one's sign is chosen so that its largest number is positive.
+    """
+    centred = vectors - vectors.mean(axis=0)
+    if min(centred.shape) <= _EXACT_UP_TO:
+        found = np.linalg.svd(centred, full_matrices=False)[2][:dimensions]
+    else:
+        from sklearn.utils.extmath import randomized_svd
+
+        found = randomized_svd(centred, dimensions, random_state=seed)[2]
+    directions = np.zeros((dimensions, vectors.shape[1]))
+    largest = np.abs(found).argmax(axis=1)
+    directions[: len(found)] = found * np.sign(found[np.arange(len(found)), largest])[:, None]
+    return directions
+
+
+def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
+    from umap import UMAP  # takes seconds to import
+
+    neighbours = min(15, len(vectors) - 1)
+    found = UMAP(neighbours, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
+    return found.fit_transform(vectors.astype(np.float32)).astype(np.float32)

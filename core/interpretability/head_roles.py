@@ -1,0 +1,150 @@
+"""What is this head? Scores for the habits that attention heads are known for, and a name for whoever has one.
+
+Each score is the share of attention, from 0 to 1, that goes where the habit would look, averaged over all places where
+the habit can be told from others. Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson
+2022). V tokens, L layers, H heads.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.interpretability.activations import record_batch, rows_at_once
+from core.interpretability.progress import Progress
+from core.model import GPT
+
+ROLES = {
+    "previous_token": "previous token",
+    "same_token": "same token",
+    "start_of_text": "start of text",
+    "start_of_word": "start of the word",
+    "induction": "induction",
+}
+"""The roles, with their names in words, in the order of `HeadScores`."""
+
+NAMED_FROM = 0.3
+"""A head whose strongest score is below this gets no name. Attention spread evenly scores under 0.1 on 64 tokens."""
+
+_PIECES = 16  # repeated random sequences for the induction score
+_HALF = 64  # their length, where the context has room for twice as much
+
+
+class HeadScores(NamedTuple):
+    """Each (L, H) float32 from 0 to 1. A place where every head would get a share by chance alone is left out.
+
+    previous_token: attention to the token just before, over all places from the second on.
+    same_token: attention to all earlier places with the same token, where there are any.
+    start_of_text: attention to the first token, from the third place on (at the second it is the previous token).
+    start_of_word: attention to the last space or newline before, where it is not simply the previous token, and the
+        looking token is none itself.
+    induction: on random tokens said twice, attention of the second time to the token that followed the first time.
+    """
+
+    previous_token: np.ndarray
+    same_token: np.ndarray
+    start_of_text: np.ndarray
+    start_of_word: np.ndarray
+    induction: np.ndarray
+
+
+class HeadName(NamedTuple):
+    """The strongest role of one head."""
+
+    role: str | None  # a key of ROLES, or None below the threshold
+    words: str  # "previous token", or "no habit found"
+    score: float  # of the strongest role, whether it is named or not
+
+
+def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 1337) -> Iterator[Progress[HeadScores]]:
+    """Scores of every head, on pieces of real text and, for induction, on repeated random tokens.
+
+    The result holds the scores so far; a habit that had no place to show yet has 0.
+
+    Args:
+        windows: pieces of text (N, T + 1), of which the last token is not read; always the same ones, so that scores
+            can be compared from step to step. 64 pieces of 64 tokens settle a score to about a hundredth.
+        tokens: the vocabulary (V), to know which are spaces and newlines.
+        seed: of the random tokens.
+    """
+    spaces = torch.tensor([any(character.isspace() for character in token) for token in tokens])
+    sums, counts = np.zeros((5, model.config.n_layer, model.config.n_head)), np.zeros(5)
+    repeated = repeated_tokens(model.vocab_size, min(_HALF, model.block_size // 2), _PIECES, seed)
+    parts = [(False, part) for part in windows[:, :-1].split(rows_at_once(model, windows.size(1) - 1))]
+    parts += [(True, part) for part in repeated.split(rows_at_once(model, repeated.size(1)))]
+    for done, (is_repeated, part) in enumerate(parts, start=1):
+        targets = [None] * 4 + [_induction(part)] if is_repeated else [*_habits(part, spaces), None]
+        for layer, pattern in enumerate(_patterns(model, part)):
+            for role, target in enumerate(targets):
+                if target is not None:
+                    sums[role, layer] += torch.einsum("bhqk,bqk->h", pattern, target.to(pattern)).cpu().numpy()
+        counts += [0 if target is None else int(target.any(dim=-1).sum()) for target in targets]
+        scores = np.clip(sums / np.maximum(counts, 1)[:, None, None], 0, 1).astype(np.float32)
+        yield Progress(done, len(parts), HeadScores(*scores))
+
+
+def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[HeadName]]:
+    """The strongest role of each head, by layer and head; none where it stays below the threshold."""
+    stacked = np.stack(scores)  # (5, L, H)
+    roles = list(ROLES)
+    named = []
+    for layer in range(stacked.shape[1]):
+        row = []
+        for head in range(stacked.shape[2]):
+            best = int(stacked[:, layer, head].argmax())
+            score = float(stacked[best, layer, head])
+            role = roles[best] if score >= threshold else None
+            row.append(HeadName(role, ROLES[role] if role else "no habit found", score))
+        named.append(row)
+    return named
+
+
+def births(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
+    """The step from which on each head keeps a habit: (L, H) int64, -1 where it does not have it at the end.
+
+    Args:
+        steps: (S,) of the snapshots, rising.
+        scores: (S, L, H), one role's score at each.
+    """
+    keeps = np.logical_and.accumulate((scores >= threshold)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
+    return np.where(keeps.any(axis=0), np.asarray(steps, dtype=np.int64)[keeps.argmax(axis=0)], -1)
+
+
+def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tensor:
+    """Random tokens, said twice: (count, 2 * length). No token comes twice in one half if the vocabulary allows it."""
+    dice = torch.Generator().manual_seed(seed)
+    if vocab_size >= length:
+        half = torch.stack([torch.randperm(vocab_size, generator=dice)[:length] for _ in range(count)])
+    else:
+        half = torch.randint(vocab_size, (count, length), generator=dice)
+    return torch.cat([half, half], dim=1)
+
+
+def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
+    """Layer by layer (B, H, T, T)."""
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
+    recorded = record_batch(model, ids, names)
+    for name in names:
+        yield recorded.pop(name)
+
+
+def _habits(ids: Tensor, spaces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where each habit would look, True in (B, T, T); a row without True does not count."""
+    B, T = ids.shape
+    query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
+    previous = (key == query - 1).expand(B, T, T)
+    same = (ids[:, :, None] == ids[:, None, :]) & (key < query)
+    start = ((key == 0) & (query >= 2)).expand(B, T, T)
+    is_space = spaces[ids]  # (B, T)
+    last = torch.where(is_space, torch.arange(T), -1).cummax(dim=1).values  # the last space up to here, or -1
+    word = (key == last[:, :, None]) & (key < query - 1) & ~is_space[:, :, None]
+    return previous, same, start, word
+
+
+def _induction(ids: Tensor) -> Tensor:
+    """The same for tokens (B, 2n) said twice: from n + i to i + 1."""
+    B, T = ids.shape
+    query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
+    return ((query >= T // 2) & (key == query - T // 2 + 1)).expand(B, T, T)

@@ -1,0 +1,98 @@
+"""The logit lens: what a model would say if it stopped thinking early (nostalgebraist 2020).
+
+The stream after each block goes straight through the last norm and the scores of the vocabulary, as if the blocks that
+follow added nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.interpretability.activations import Ids, device_of
+from core.interpretability.residual_stream import places_at_once, residual_stream, unembed
+from core.model import GPT, Bigram
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What would be said at each stage and position. Stage s is after s blocks; K alternatives are kept.
+
+    Attributes:
+        ids: (L + 1, T, K) int64, the likeliest tokens, best first.
+        probabilities: (L + 1, T, K) float32, theirs.
+        answer: (T,) int64, the likeliest token at the last stage: what the model really says.
+        answer_probability: (L + 1, T) float32, the belief in that answer at each stage.
+        first: (T,) int64, the first stage at which the answer leads.
+        settled: (T,) int64, the first stage from which on it leads to the end.
+    """
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    answer: np.ndarray
+    answer_probability: np.ndarray
+    first: np.ndarray
+    settled: np.ndarray
+
+
+def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
+    """The lens over a whole prompt (T,). Logits are held for one stage and a few places at a time, so that long prompts
+    fit into memory.
+
+    Raises PromptError for no tokens, or more than the context holds.
+    """
+    row = torch.as_tensor(ids, dtype=torch.int64)
+    streams = torch.from_numpy(residual_stream(model, ids))  # (L + 1, T, C)
+    size = places_at_once(model)
+    pieces = [
+        _lens_at(model, *piece, min(alternatives, model.vocab_size))
+        for piece in zip(streams.split(size, dim=1), row.split(size), strict=True)
+    ]
+    tokens, probabilities, belief = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
+    answer = tokens[-1, :, 0]  # (T,)
+    leads = tokens[..., 0] == answer  # (L + 1, T)
+    stays = leads.flip(0).cummin(dim=0).values.flip(0)
+    return Lens(
+        ids=tokens.numpy(),
+        probabilities=probabilities.numpy(),
+        answer=answer.numpy(),
+        answer_probability=belief.numpy(),
+        first=leads.int().argmax(dim=0).numpy(),
+        settled=stays.int().argmax(dim=0).numpy(),
+    )
+
+
+def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None = None) -> np.ndarray:
+    """The logits at every stage: (L + 1, P, V) float32, for some positions, or all T unless given.
+
+    For GPT-2's vocabulary all of 1,024 positions would be 2.7 GB: ask for the few that are drawn.
+    """
+    row = torch.as_tensor(ids, dtype=torch.int64)
+    chosen = torch.arange(len(row)) if positions is None else torch.as_tensor(positions, dtype=torch.int64)
+    streams = torch.from_numpy(residual_stream(model, ids))[:, chosen]
+    return np.stack([_scored(model, stream, row[chosen]).numpy() for stream in streams])
+
+
+def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The likeliest tokens and their probabilities (S, P, K), and the belief in the final answer (S, P), for some of
+    the places: streams (S, P, C) and the tokens read there (P,). Logits are held for one stage at a time."""
+    best, belief = [], []
+    for stream in streams.flip(0):  # the last stage first: it tells the answer
+        beliefs = _scored(model, stream, ids).softmax(dim=-1)
+        best.append(beliefs.topk(count))
+        answer = best[0].indices[:, :1]
+        belief.append(beliefs.gather(-1, answer)[:, 0])
+    best, belief = best[::-1], belief[::-1]
+    return (
+        torch.stack([found.indices for found in best]),
+        torch.stack([found.values for found in best]),
+        torch.stack(belief),
+    )
+
+
+def _scored(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
+    """Logits (P, V) on the processor, of one stage's stream (P, C)."""
+    device = device_of(model)
+    return unembed(model, stream.to(device), ids.to(device)).float().cpu()

@@ -1,0 +1,114 @@
+"""What a neuron of a feed-forward layer waits for, and what it says when it fires.
+
+"Transformer Feed-Forward Layers Are Key-Value Memories" (Geva 2021): the first matrix decides what excites a neuron,
+the second what it writes.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from core.interpretability.activations import PartError, record_batch, rows_at_once
+from core.interpretability.progress import Progress
+from core.model import GPT
+
+
+@dataclass(frozen=True)
+class Excitement:
+    """One place of the text at which a neuron fired.
+
+    Attributes:
+        value: how strongly, after the activation function.
+        window: which window of those scanned.
+        position: which token of it.
+        values: (T,) float32, the neuron along that window.
+    """
+
+    value: float
+    window: int
+    position: int
+    values: np.ndarray
+
+
+class Writing(NamedTuple):
+    """What one neuron adds to the scores of the next token when it fires.
+
+    Attributes:
+        logits: (V,) float32, for an activation of 1, before the last norm divides by the size of the stream; the mean
+            over all tokens, which moves no probability, is taken off.
+        raised, lowered: tokens with their number, the most raised and the most lowered first.
+    """
+
+    logits: np.ndarray
+    raised: list[tuple[int, float]]
+    lowered: list[tuple[int, float]]
+
+
+def exciting_texts(
+    model: GPT, windows: Tensor, layer: int, neuron: int, top: int = 10
+) -> Iterator[Progress[list[Excitement]]]:
+    """The places that excite a neuron most, strongest first, at most one a window.
+
+    Args:
+        windows: pieces of text (N, T + 1), of which the last token is not read.
+        layer, neuron: counted from 0; a layer has `core.model.layers.feed_forward_width` neurons.
+        top: how many places to keep.
+
+    Raises ValueError for a neuron that the model does not have.
+    """
+    _check(model, layer, neuron)
+    name = f"blocks.{layer}.mlp.hook_post"
+    read, found = windows[:, :-1], []
+    size = rows_at_once(model, read.size(1))
+    for start in range(0, len(read), size):
+        values = record_batch(model, read[start : start + size], [name])[name][..., neuron].float().cpu()  # (B, T)
+        strongest, places = values.max(dim=1)
+        for row in strongest.topk(min(top, len(strongest))).indices.tolist():
+            place = Excitement(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())
+            found.append(place)
+        found = heapq.nlargest(top, found, key=lambda place: (place.value, -place.window))
+        yield Progress(min(start + size, len(read)), len(read), list(found))
+
+
+def neuron_writing(model: GPT, layer: int, neuron: int, count: int = 10) -> Writing:
+    """What a neuron says: its output direction, straight through the last norm's weights and the unembedding.
+
+    What later blocks make of it is left out.
+
+    Raises:
+        PartError: a model without residual connections hands on only what its last layer says.
+        ValueError: the model does not have the neuron.
+    """
+    _check(model, layer, neuron)
+    if not model.config.residual and layer < model.config.n_layer - 1:
+        raise PartError(
+            "This model has no residual connections, so nothing of this layer reaches the answer directly. Choose a "
+            "neuron of the last layer."
+        )
+    direction = model.transformer.h[layer].mlp.c_proj.weight.detach()[:, neuron].double()  # (C,)
+    norm = model.transformer.ln_f
+    if isinstance(norm, nn.LayerNorm):
+        direction = direction - direction.mean()
+    if not isinstance(norm, nn.Identity):
+        direction = direction * norm.weight.detach()
+    logits = model.lm_head.weight.detach() @ direction.to(model.lm_head.weight)
+    logits = (logits - logits.mean()).float().cpu()
+    count = min(count, len(logits))
+    raised, lowered = logits.topk(count), (-logits).topk(count)
+    return Writing(
+        logits.numpy(),
+        list(zip(raised.indices.tolist(), raised.values.tolist(), strict=True)),
+        list(zip(lowered.indices.tolist(), (-lowered.values).tolist(), strict=True)),
+    )
+
+
+def _check(model: GPT, layer: int, neuron: int) -> None:
+    if not model.config.feed_forward:
+        raise PartError("The neurons of a GPT are the middles of its feed-forward layers, and this one has none.")
+    width = model.transformer.h[0].mlp.c_proj.in_features
+    if not (0 <= layer < model.config.n_layer and 0 <= neuron < width):
+        raise ValueError(f"this model has no neuron {neuron + 1} in layer {layer + 1}")

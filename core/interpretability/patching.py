@@ -1,0 +1,143 @@
+"""Activation patching: which place of the model carries the difference between two prompts?
+
+The corrupted prompt is read again and again, each time with one activation replaced by that of the clean prompt, and
+one sees how far the answer moves back ("Locating and Editing Factual Associations in GPT", Meng 2022, section 2.1,
+where it is called causal tracing).
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.interpretability.activations import Ids, PartError, PromptError, device_of, read, record_batch, rows_at_once
+from core.interpretability.progress import Progress
+from core.interpretability.residual_stream import read_on, stage_names, unembed
+from core.model import GPT, Bigram
+
+
+class Answers(NamedTuple):
+    """The two tokens whose logits are compared after the last token of either prompt."""
+
+    answer: int  # what the clean prompt calls for
+    rival: int  # what the corrupted one does
+    clean: float  # logit of `answer` less that of `rival`, after the clean prompt
+    corrupted: float  # the same after the corrupted one
+
+
+class PatchMap(NamedTuple):
+    """How far one replaced activation moves the answer back.
+
+    Attributes:
+        moved: (rows, T) float32: 0 as corrupted as before, 1 all the way back to the clean answer; rows not done yet
+            are nan. A replacement may overshoot: values a little below 0 or above 1 are real.
+        rows: what each row is, in words, from the bottom of the model up.
+        answers: what is measured.
+    """
+
+    moved: np.ndarray
+    rows: list[str]
+    answers: Answers
+
+
+def answers(
+    model: GPT | Bigram, clean: Ids, corrupted: Ids, answer: int | None = None, rival: int | None = None
+) -> Answers:
+    """What tells the two prompts (T,) apart after their last token.
+
+    Unless given, `answer` is what the clean prompt makes likeliest, and `rival` what the corrupted one does; where both
+    say the same, the second choice of the corrupted one.
+
+    Raises PromptError if the prompts have different lengths or do not fit, or if both lead to the same answer.
+    """
+    pair = _pair(model, clean, corrupted)
+    logits = read(model, pair)[:, -1].float().cpu()  # (2, V)
+    answer = int(logits[0].argmax()) if answer is None else answer
+    if rival is None:
+        rival = next(int(token) for token in logits[1].argsort(descending=True) if token != answer)
+    difference = (logits[:, answer] - logits[:, rival]).tolist()
+    if abs(difference[0] - difference[1]) < 1e-4:
+        raise PromptError(
+            "Both prompts lead this model to the same answer, so there is no difference to trace. Change one of them."
+        )
+    return Answers(answer, rival, *difference)
+
+
+def patch_map(
+    model: GPT,
+    clean: Ids,
+    corrupted: Ids,
+    what: Literal["stream", "attention", "mlp"] = "stream",
+    answer: int | None = None,
+    rival: int | None = None,
+) -> Iterator[Progress[PatchMap]]:
+    """How far the answer moves back for every layer and place, row by row from the bottom up.
+
+    Args:
+        clean, corrupted: two prompts (T,) of the same length.
+        what: the residual stream between the blocks (L + 1 rows), or what the attention or the feed-forward half of
+            each block adds to it (L rows).
+        answer, rival: see `answers`.
+
+    Raises:
+        PartError: the blocks have no such half.
+        PromptError: see `answers`.
+    """
+    if what == "mlp" and not model.config.feed_forward:
+        raise PartError("The blocks of this model have no feed-forward half to swap: they only attend.")
+    goal = answers(model, clean, corrupted, answer, rival)
+    pair = _pair(model, clean, corrupted)
+    T, layers = pair.size(1), model.config.n_layer
+    points = {"attention": "hook_attn_out", "mlp": "hook_mlp_out"}
+    stages = stage_names(model)
+    names = stages if what == "stream" else [f"blocks.{layer}.{points[what]}" for layer in range(layers)]
+    recorded = record_batch(model, pair, list(dict.fromkeys([*stages, *names])))
+    stream_words = ["before block 1", *(f"after block {layer + 1}" for layer in range(layers))]
+    rows = stream_words if what == "stream" else [f"{'MLP' if what == 'mlp' else what} {i + 1}" for i in range(layers)]
+    moved = np.full((len(names), T), np.nan, dtype=np.float32)
+    for row, name in enumerate(names):
+        for places in torch.arange(T).split(rows_at_once(model, T)):
+            streams = recorded[stages[row]][1].repeat(len(places), 1, 1)  # one corrupted copy for each place
+            replacement = recorded[name][0]  # (T, C)
+            if what == "stream":
+                streams = _replaced(streams, replacement, places)
+                ends = read_on(model, streams, row)
+            else:
+                ends = read_on(
+                    model,
+                    streams,
+                    row,
+                    lambda at, tensor, name=name, new=replacement, places=places: (
+                        _replaced(tensor.clone(), new, places) if at == name else None
+                    ),
+                )
+            logits = unembed(model, ends[:, -1], pair[1, -1].expand(len(places)).to(device_of(model)))
+            difference = (logits[:, goal.answer] - logits[:, goal.rival]).float().cpu().numpy()
+            moved[row, places.numpy()] = (difference - goal.corrupted) / (goal.clean - goal.corrupted)
+        yield Progress(row + 1, len(names), PatchMap(moved.copy(), rows, goal))
+
+
+def _replaced(streams: Tensor, replacement: Tensor, places: Tensor) -> Tensor:
+    """In copy i (of the first dimension), the vector at places[i] becomes that of `replacement`; in place."""
+    streams[torch.arange(len(places)), places] = replacement[places]
+    return streams
+
+
+def _pair(model: GPT | Bigram, clean: Ids, corrupted: Ids) -> Tensor:
+    """(2, T), or a sentence why not."""
+    lengths = len(clean), len(corrupted)
+    if not min(lengths):
+        raise PromptError("Two prompts are compared here: write at least one character in each.")
+    if lengths[0] != lengths[1]:
+        raise PromptError(
+            f"Swapping works place by place, so both prompts must be equally long; these have {lengths[0]:,} and "
+            f"{lengths[1]:,} tokens."
+        )
+    if lengths[0] > model.block_size:
+        raise PromptError(
+            f"These prompts have {lengths[0]:,} tokens, but the model sees only {model.block_size} at once. Shorten "
+            "them."
+        )
+    return torch.stack([torch.as_tensor(ids, dtype=torch.int64) for ids in (clean, corrupted)])

@@ -1,0 +1,141 @@
+"""Where the loss lives: by place in the context, by kind of character, and on a passage token by token."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.interpretability.activations import Ids, PromptError, read, rows_at_once
+from core.interpretability.residual_stream import last_stream, scores_in_pieces
+from core.model import GPT, Bigram, Tap
+from core.text.token_display import KINDS, kind_of
+
+
+class KindLoss(NamedTuple):
+    """How hard one kind of token is to foresee."""
+
+    kind: str  # one of `core.text.token_display.KINDS`
+    loss: float  # nats a token, their mean
+    count: int  # tokens of the kind
+    share: float  # of the whole loss, from 0 to 1
+
+
+class Foresight(NamedTuple):
+    """What a model held for likely at each place of a passage but the first: T places, K alternatives."""
+
+    probabilities: np.ndarray  # (T,) float32, of the token that came
+    alternatives: np.ndarray  # (T, K) int64, the likeliest tokens, best first
+    shares: np.ndarray  # (T, K) float32, their probabilities
+
+
+def window_losses(model: GPT | Bigram, windows: Tensor, tap: Tap | None = None) -> Tensor:
+    """The loss of every token foreseen, (N, T) float32 nats, for windows (N, T + 1); the tap may change the model.
+
+    Without a tap, logits are held for a few places at a time, however large the vocabulary is.
+    """
+    parts = windows.split(rows_at_once(model, windows.size(1) - 1))
+    if tap is not None:
+        return torch.cat([next_token_losses(read(model, part[:, :-1], tap), part[:, 1:]) for part in parts])
+    found = []
+    for part in parts:
+        streams = last_stream(model, part[:, :-1]).flatten(0, 1)
+        found.append(_losses(model, streams, part[:, :-1].flatten(), part[:, 1:].flatten()).view(len(part), -1))
+    return torch.cat(found)
+
+
+def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Nats (B, T), on the processor, of targets (B, T) under logits (B, T, V)."""
+    targets = targets.to(logits.device, torch.int64)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape).cpu()
+
+
+def loss_by_position(losses: np.ndarray | Tensor) -> np.ndarray:
+    """Mean loss at each place in the context: (T,) from (N, T). Entry t was foreseen from t + 1 tokens."""
+    return np.asarray(losses, dtype=np.float64).mean(axis=0)
+
+
+def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, tokens: Sequence[str]) -> list[KindLoss]:
+    """Mean loss for each kind of token that was to be foreseen, in the order of KINDS; absent kinds are left out.
+
+    Args:
+        losses, targets: (N, T) both.
+        tokens: the vocabulary (V).
+    """
+    losses = np.asarray(losses, dtype=np.float64).ravel()
+    kind_of_token = np.array([KINDS.index(kind_of(token)) for token in tokens])
+    kinds = kind_of_token[np.asarray(targets).ravel()]
+    counts, sums = np.bincount(kinds, minlength=len(KINDS)), np.bincount(kinds, losses, minlength=len(KINDS))
+    whole = losses.sum() or 1.0
+    return [
+        KindLoss(kind, float(total / count), int(count), float(total / whole))
+        for kind, count, total in zip(KINDS, counts, sums, strict=True)
+        if count
+    ]
+
+
+def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
+    """The loss of every token of a passage but the first: (T - 1,) float32 nats.
+
+    A passage longer than the context is read in windows that overlap by half, so that every token is foreseen from at
+    least half a context, or from all that stands before it. Raises PromptError for fewer than two tokens.
+    """
+    ids = _passage(ids)
+    return _losses(model, _passage_stream(model, ids), ids[:-1], ids[1:]).numpy()
+
+
+def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight:
+    """How likely the model held every token of a passage (T,) but the first, and what else it considered there.
+
+    A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
+    """
+    ids = _passage(ids)
+    came, best, shares, start = [], [], [], 0
+    for logits in scores_in_pieces(model, _passage_stream(model, ids), ids[:-1]):
+        beliefs = logits.float().softmax(dim=-1).cpu()
+        targets = ids[start + 1 : start + 1 + len(beliefs)]
+        found = beliefs.topk(min(alternatives, model.vocab_size))
+        came.append(beliefs.gather(-1, targets[:, None])[:, 0])
+        best.append(found.indices)
+        shares.append(found.values)
+        start += len(beliefs)
+    return Foresight(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
+
+
+def _passage(ids: Ids) -> Tensor:
+    ids = torch.as_tensor(ids, dtype=torch.int64)
+    if len(ids) < 2:
+        raise PromptError("There is nothing to foresee yet: write at least two characters.")
+    return ids
+
+
+def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
+    """The last stream at every place of a passage (T,) but the last: (T - 1, C), as read in overlapping windows."""
+    size = min(model.block_size, len(ids) - 1)
+    starts = _starts(len(ids), size)
+    parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
+    return _joined(torch.cat([last_stream(model, part) for part in parts]), starts, len(ids) - 1)
+
+
+def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
+    """Nats (N,), on the processor, of targets (N,) after the last stream (N, C) of tokens read, ids (N,)."""
+    found, start = [], 0
+    for logits in scores_in_pieces(model, stream, ids):
+        found.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
+        start += len(logits)
+    return torch.cat(found)
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Where windows of `size` + 1 tokens begin that overlap by half; the last ends at the end."""
+    return [*range(0, length - size - 1, max(1, size // 2)), length - size - 1]
+
+
+def _joined(rows: Tensor, starts: list[int], length: int) -> Tensor:
+    """(length, C) from windows (S, size, C): where they overlap, the earlier one has read more of what precedes."""
+    joined = rows.new_empty((length, *rows.shape[2:]))
+    for start, row in zip(reversed(starts), rows.flip(0), strict=True):
+        joined[start : start + len(row)] = row
+    return joined

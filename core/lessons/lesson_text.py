@@ -1,0 +1,141 @@
+"""All words that can be said in another language: they lie in `assets/lessons/<language>` as Markdown.
+
+A step's file begins with `# Title`. What stands before the first `## name` is the part "idea"; each `## name` begins
+another part. `{name}` is filled with a number that the step has computed, and `[[term]]`, or `[[term|as it is
+written]]`, leads to the glossary. The sentences of all other pages stand in the code in English; the `## name` of one
+in `app.md` is that sentence. A language that lacks a file, a part or a word has the English one.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ExplorerError
+from core.text.token_display import isolated
+
+ENGLISH = "en"
+_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "lessons"
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+_TERM = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]]+))?\]\]")
+
+
+class Prose(NamedTuple):
+    """One step in words: its title, and its parts by name ("idea", "question", ...) as Markdown."""
+
+    title: str
+    parts: dict[str, str]
+
+
+def languages() -> list[str]:
+    """Every language that has a folder, English first."""
+    found = sorted(folder.name for folder in _FOLDER.iterdir() if folder.is_dir())
+    return [ENGLISH, *(name for name in found if name != ENGLISH)]
+
+
+def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
+    """The words of one step. Raises ExplorerError where no language has them."""
+    own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
+    return Prose(own.title or english.title, _translated(english.parts, own.parts))
+
+
+def fill(part: str, /, **numbers: object) -> str:
+    """A part with its placeholders filled; `{{` and `}}` are single braces.
+
+    Raises ExplorerError for a placeholder that no number has been given for.
+    """
+
+    def found(match: re.Match) -> str:
+        if match[1] is None:
+            return match[0][0]
+        if match[1] not in numbers:
+            raise ExplorerError(f"The text asks for {{{match[1]}}}, which is none of {', '.join(sorted(numbers))}.")
+        return isolated(str(numbers[match[1]]))
+
+    return _PLACEHOLDER.sub(found, part)
+
+
+def placeholders(part: str) -> set[str]:
+    """The names of the numbers that a part asks for."""
+    return {name for name in _PLACEHOLDER.findall(part) if name}
+
+
+def glossary(language: str = ENGLISH) -> dict[str, str]:
+    """What every term means, in alphabetical order."""
+    known = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
+    terms = {term: text for term, text in known.items() if term != "idea"}
+    return dict(sorted(terms.items(), key=lambda entry: entry[0].lower()))
+
+
+def terms_in(part: str) -> list[str]:
+    """The terms that a part links to, as the glossary calls them."""
+    return [match[1] for match in _TERM.finditer(part)]
+
+
+def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> str:
+    """`[[term]]` as Markdown links, with what the term means as their title.
+
+    Args:
+        to_url: the address of a term.
+
+    Raises ExplorerError for a term that the glossary does not have.
+    """
+    known = glossary(language)
+
+    def link(match: re.Match) -> str:
+        term, shown = match[1], match[2] or match[1]
+        if term not in known:
+            raise ExplorerError(f"The glossary does not have the term {term!r}.")
+        meaning = _TERM.sub(lambda inner: inner[2] or inner[1], known[term])
+        meaning = re.sub(r"[*_`]", "", " ".join(meaning.split())).replace('"', "'")
+        return f'[{shown}]({to_url(term)} "{meaning}")'
+
+    return _TERM.sub(link, text)
+
+
+def without_links(text: str) -> str:
+    """`[[term]]` in italics, for a reader without the glossary's page."""
+    return _TERM.sub(lambda term: f"*{term[2] or term[1]}*", text)
+
+
+def word(name: str, language: str = ENGLISH) -> str:
+    """One of the app's own words on a lesson's page, such as the label of a button."""
+    words = _translated(_read("words.md", ENGLISH).parts, _read("words.md", language).parts)
+    if name not in words:
+        raise ExplorerError(f"The lessons have no word called {name!r}.")
+    return words[name]
+
+
+def app_sentence(english: str, language: str = ENGLISH) -> str:
+    """A sentence of a page or a picture in a language, its placeholders not yet filled."""
+    if language == ENGLISH:
+        return english
+    return _translated({english: english}, {english: _read("app.md", language).parts.get(english, "")})[english]
+
+
+def parse_prose(text: str) -> Prose:
+    """A file's title and parts."""
+    title, _, rest = text.strip().partition("\n")
+    pieces = re.split(r"^## +(.+?) *$", rest, flags=re.MULTILINE)
+    parts = {"idea": pieces[0].strip()}
+    parts |= {name: part.strip() for name, part in zip(pieces[1::2], pieces[2::2], strict=True)}
+    return Prose(title.removeprefix("#").strip(), parts)
+
+
+def _translated(english: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """English parts, over them a language's own that ask for nothing that English does not: a slip stops no page."""
+    return english | {
+        name: part for name, part in own.items() if part and placeholders(part) <= placeholders(english.get(name, part))
+    }
+
+
+@cache
+def _read(path: str, language: str) -> Prose:
+    if language not in languages():
+        language = ENGLISH
+    for folder in dict.fromkeys((language, ENGLISH)):
+        file = _FOLDER / folder / path
+        if file.is_file():
+            return parse_prose(file.read_text(encoding="utf-8"))
+    raise ExplorerError(f"The lessons have no text called {path}.")

@@ -1,0 +1,215 @@
+"""Runs that begin as somebody else's model, and runs that leave as one.
+
+An imported model is a run that has finished without a single step: it opens wherever no history of training is
+needed, and can be forked to be trained further.
+"""
+
+import re
+import shlex
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
+
+from core.atomic_io import FULL
+from core.config import RunConfig
+from core.errors import DiskFullError, ExplorerError
+from core.import_export import huggingface, nanogpt
+from core.import_export.external_weights import ForeignModelError, build, without_spare_rows
+from core.import_export.tokenizers import check_belongs, read_tokenizer
+from core.outputs import Content, write_files
+from core.runs.archive import Archive, holds_run, import_run
+from core.runs.folder import RunFolder
+from core.runs.models import load_model
+from core.runs.names import plain_name
+from core.runs.records import Status
+from core.text.bpe import BPETokenizer
+from core.text.corpora import load_corpus
+from core.text.tokenizers import CharTokenizer, Tokenizer
+from core.training.checkpoints import save_weights
+
+Kind = Literal["huggingface", "nanogpt"]
+
+CHECKPOINT = "ckpt.pt"  # as sample.py calls it
+# The files that a model is read from; all others that people keep beside them are passed over.
+MODEL_FILE = re.compile(
+    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|ckpt\.pt"
+    r"|tokenizer\.json|vocab\.json|merges\.txt|added_tokens\.json",
+    re.ASCII,
+)
+_NO_ROOM = "There is no room for temporary files, which this model has to be written into. Make room, then try again."
+
+
+def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
+    """Make a run of a model on disk; nothing in its files is executed.
+
+    Args:
+        source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), nanoGPT's
+            `ckpt.pt`, a zip of either, or the zip of a run, which becomes a run with all its history.
+        corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
+            one that the model learned its characters from.
+        name: a label; the file's name if left out, or the run's own.
+
+    Raises:
+        ExplorerError: a file is missing, damaged, of another kind, or does not belong to the others.
+    """
+    if holds_run(source):
+        return import_run(home, source, name)
+    if source.suffix.lower() == ".zip" and source.is_file():
+        return _import_packed(home, source, corpus, name)
+    if source.is_dir():
+        foreign, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
+    elif source.is_file():
+        foreign, origin = nanogpt.read_checkpoint(source), "nanoGPT's format"
+        tokenizer = foreign.tokenizer or read_tokenizer(source.parent)
+    else:
+        raise ForeignModelError(f"There is no file or folder {source.name!r}.")
+    if tokenizer is None:
+        tokenizer = _characters_of(corpus, home, foreign.vocab_size)
+    if isinstance(tokenizer, BPETokenizer):
+        tokenizer = tokenizer.limited_to(foreign.vocab_size)
+    foreign = without_spare_rows(foreign, tokenizer.vocab_size)
+    check_belongs(tokenizer, foreign.vocab_size)
+    kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
+    config = RunConfig(model=foreign.config).replace(
+        {"data.corpus": corpus, "data.tokenizer": kind, "train.learning_rate": 3e-5, "train.min_learning_rate": 3e-6}
+    )
+    model = build(foreign)
+
+    def fill(run: RunFolder) -> None:
+        run.update_record(origin=f"imported from {source.name}, in {origin}")
+        tokenizer.save(run.tokenizer_path)
+        save_weights(run.weights_path, model, foreign.step)
+        run.write_status(Status(state="finished", step=foreign.step, steps=foreign.step, reason="An imported model."))
+
+    return RunFolder.create(home, config, name or source.stem, fill=fill)
+
+
+def _import_packed(home: Path, source: Path, corpus: str, name: str | None) -> RunFolder:
+    """Make a run of the zip of a model's files, in whatever folders they lie in it."""
+    with Archive(source) as archive, tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
+        place = Path(temporary) / source.name
+        place.mkdir()
+        for member in archive.members:
+            file_name = PurePosixPath(member.filename).name
+            if MODEL_FILE.fullmatch(file_name) and not (place / file_name).exists():
+                archive.unpack(member, place / file_name)
+        checkpoint = place / CHECKPOINT
+        return import_model(home, checkpoint if checkpoint.exists() else place, corpus, name or source.stem)
+
+
+def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None, force: bool = False) -> str:
+    """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads, with its tokenizer.
+
+    Args:
+        force: replace files of the same names.
+
+    Returns how it is opened, in a sentence.
+
+    Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
+    """
+    loaded = load_model(run, weights)
+    layout = huggingface.write_folder(folder, loaded.model, loaded.tokenizer, force)
+    return f"Open it with transformers, as a {layout.title}: AutoModelForCausalLM.from_pretrained({str(folder)!r})"
+
+
+def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force: bool = False) -> str:
+    """Write a run's model as nanoGPT's `ckpt.pt`, and the `data/NAME/meta.pkl` that `sample.py` needs beside it.
+
+    Args:
+        out: the folder, or the checkpoint in it where that ends in `.pt`.
+        force: replace files of the same names.
+
+    Returns how nanoGPT writes with it, in sentences.
+
+    Raises ExplorerError where the model has parts that nanoGPT's has not, or a file cannot be written.
+    """
+    folder, name = (out.parent, out.name) if out.suffix == ".pt" else (out, CHECKPOINT)
+    files, sentences, start = _nanogpt_files(run, weights)
+    write_files(folder, {name if file == CHECKPOINT else file: content for file, content in files.items()}, force)
+    if meta := next((file for file in files if file != CHECKPOINT), None):
+        sentences.append(f"sample.py looks for {meta} in nanoGPT's own folder, so copy {folder / 'data'} there.")
+    if name != CHECKPOINT:
+        sentences.append(f"It reads a file called {CHECKPOINT}, so rename {name}.")
+    return "\n".join([*sentences, "In nanoGPT's folder, write with it:", _sample_command(str(folder), start)])
+
+
+def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[str, Content], list[str], str]:
+    """The files that nanoGPT needs of a run, sentences on what sample.py does not know, and a prompt it can read."""
+    loaded = load_model(run, weights)
+    dataset = f"{plain_name(run.name)}-{run.id[-6:]}"  # nobody else's: a run's tokenizer never changes
+    save = nanogpt.checkpoint_writer(loaded.model, loaded.tokenizer, dataset, loaded.step, run.status().val_loss)
+    meta = nanogpt.meta(loaded.tokenizer)
+    files: dict[str, Content] = {CHECKPOINT: save} | ({f"data/{dataset}/meta.pkl": meta} if meta else {})
+    by_character = meta and isinstance(loaded.tokenizer, BPETokenizer)
+    sentences = ["sample.py knows no tokens but GPT-2's, so it reads prompts character by character."]
+    return files, sentences if by_character else [], nanogpt.first_prompt(loaded.tokenizer)
+
+
+def _sample_command(folder: str, start: str) -> str:
+    """The command that writes with a checkpoint, with a prompt where sample.py's own is not known to the model."""
+    options = [f"--out_dir={folder}", "--device=cpu"]
+    if start.isalpha():
+        options.append(f"--start={start}")
+    elif start != "\n":  # it is read as Python where that can be, and may hold no further "="
+        options.append("--start=" + ascii(start).replace("=", r"\x3d"))
+    return f"python sample.py {shlex.join(options)}"
+
+
+def why_not(run: RunFolder, kind: Kind) -> str:
+    """A sentence on why a run's model cannot be written in that form; "" where it can.
+
+    Raises RunError where the run's record cannot be read.
+    """
+    try:
+        (huggingface.layout_for if kind == "huggingface" else nanogpt.check_writable)(run.record().config.model)
+    except ForeignModelError as error:
+        return str(error)
+    return ""
+
+
+def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
+    """Write a run's model into one zip: transformers' folder, or what is unpacked in nanoGPT's folder.
+
+    Raises ExplorerError where the model has parts that the others have not, or the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
+            place = Path(temporary)
+            if kind == "nanogpt":
+                _write_for_unpacking(run, place)
+            else:
+                export_hugging_face(run, place)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+                for path in sorted(path for path in place.rglob("*") if path.is_file()):
+                    archive.write(path, path.relative_to(place))
+            file.flush()
+    except DiskFullError:
+        raise DiskFullError(_NO_ROOM) from None
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(_NO_ROOM) from None
+        raise ExplorerError(f"The model cannot be written into a temporary file ({error.strerror or error}).") from None
+
+
+def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
+    """Write what is to be unpacked in nanoGPT's folder, where several models may be."""
+    files, sentences, start = _nanogpt_files(run)
+    own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
+    packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}
+    where = (
+        f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there. In that folder, write with it:"
+    )
+    how = "\n".join([*sentences, where, _sample_command(own, start), ""])
+    write_files(folder, packed | {f"{own}/README.txt": how.encode()})
+
+
+def _characters_of(corpus: str, home: Path, vocab_size: int) -> Tokenizer:
+    tokenizer = CharTokenizer.from_text(load_corpus(corpus, home))
+    if tokenizer.vocab_size != vocab_size:
+        raise ForeignModelError(
+            f"The model brings no tokenizer and knows {vocab_size:,} tokens, but the text {corpus!r} has "
+            f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
+            "(vocab.json and merges.txt) beside it."
+        )
+    return tokenizer

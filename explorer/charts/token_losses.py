@@ -1,0 +1,98 @@
+"""Where the loss lives: along the context, and by kind of token."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from core.interpretability.token_losses import KindLoss
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import percent
+from explorer.charts.theme import style
+from explorer.i18n.language import say
+
+_SPREAD = 1.25  # a place is averaged with those from so much nearer to so much further
+
+
+def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = "letters") -> go.Figure:
+    """The loss at each place of the context: dots as measured, a line through their running mean.
+
+    Args:
+        losses: (T,) nats; entry t was foreseen from t + 1 tokens.
+    """
+    places = np.arange(1, len(losses) + 1)
+    read, loss = "%{x:,}", "%{y:.2f}"
+    if unit == "tokens":
+        hover = say("having read {count} tokens: {loss} nats", count=read, loss=loss)
+        title = say("tokens read before")
+    else:
+        hover = say("having read {count} letters: {loss} nats", count=read, loss=loss)
+        title = say("letters read before")
+    figure = go.Figure()
+    figure.add_scatter(
+        x=places,
+        y=losses,
+        mode="markers",
+        marker={"color": palette.validation, "size": 4, "opacity": 0.45},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=places,
+        y=smoothed(losses),
+        mode="lines",
+        line={"color": palette.validation, "width": 2.4},
+        hovertemplate=f"{hover}<extra></extra>",
+    )
+    style(figure, palette, height=300)
+    figure.update_layout(showlegend=False, hovermode="closest")
+    last = math.log10(len(losses))
+    ticks = [place for place in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if place <= len(losses)]
+    figure.update_xaxes(
+        type="log", range=[-0.03, max(last, 0.1) + 0.03], tickvals=ticks, ticktext=[f"{place:,}" for place in ticks],
+        title_text=title, showgrid=False, fixedrange=True,
+    )  # fmt: skip
+    figure.update_yaxes(title_text=say("loss, nats"), fixedrange=True)
+    return figure
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """The running mean of (T,), over a wider stretch the further on: places there differ less and less."""
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    places = np.arange(1, len(losses) + 1)
+    begin = np.ceil(places / _SPREAD).astype(int) - 1
+    end = np.minimum(np.floor(places * _SPREAD).astype(int), len(losses))
+    return (sums[end] - sums[begin]) / (end - begin)
+
+
+def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
+    """The mean loss of each kind of token, hardest on top, with its share of the whole loss beside it."""
+    rows = sorted(kinds, key=lambda kind: -kind.loss)
+    figure = go.Figure(
+        go.Bar(
+            x=[row.loss for row in rows],
+            y=[say(row.kind) for row in rows],
+            orientation="h",
+            marker={"color": [palette.kinds[row.kind] for row in rows], "cornerradius": 3},
+            text=[say("{loss}, {share} of all", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
+            textposition="outside",
+            textfont={"color": palette.text, "size": 13},
+            cliponaxis=False,
+            hovertext=[
+                say(
+                    "{kind}: {loss} nats each, {count} of them, {share} of the whole loss",
+                    kind=say(row.kind),
+                    loss=f"{row.loss:.2f}",
+                    count=f"{row.count:,}",
+                    share=percent(row.share),
+                )
+                for row in rows
+            ],
+            hoverinfo="text",
+        )
+    )
+    style(figure, palette, height=48 + 34 * len(rows))
+    figure.update_xaxes(visible=False, fixedrange=True, range=[0, 1.55 * max(row.loss for row in rows)])
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix=" ")
+    figure.update_layout(bargap=0.3)
+    return figure

@@ -1,0 +1,139 @@
+"""The panels of Generate: how the model shall write, and what it writes."""
+
+import secrets
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder
+from core.sampling_config import GenerationConfig
+from core.settings import fields_of, value_at
+from explorer.components.token_text import token_text
+from explorer.i18n.language import language, say
+from explorer.i18n.units import unit, worded
+from explorer.services import shared
+from explorer.services.generated_tokens import written_tokens
+from explorer.widgets import address
+from explorer.widgets.forms import setting_input, widget_key
+from explorer.widgets.layout import card, literal, show_error
+from explorer.widgets.prompt import Prompt, read_prompt
+
+LONGEST_PROMPT = 2000  # characters; it travels in an address
+
+
+def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
+    """Prompt, sliders and the button. Pressing it puts what is asked for where `written_card` finds it.
+
+    Returns the prompt and the settings as they stand.
+    """
+    with card(say("How shall it write?"), key="card_ask"):
+        typed = st.text_area(
+            say("Prompt"),
+            st.session_state.get("generate_prompt", ""),
+            key="generate_prompt",
+            height=96,
+            max_chars=LONGEST_PROMPT,
+            placeholder=say("It begins by itself."),
+        )
+        button = st.container()  # above the sliders: in sight however many there are
+        settings = GenerationConfig.parse(_inputs())
+        st.caption(say("The same seed, prompt and settings write the same text again."))
+        if button.button(say("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+            address.remember(
+                "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
+            )
+    return typed, settings
+
+
+def _inputs() -> dict:
+    """The sliders of GenerationConfig, from its own fields. Coming back to the page, they are as they wrote last."""
+    asked = address.recall("writing")
+    usual = asked["settings"] if asked else GenerationConfig()
+    values = {}
+    for path, known in fields_of(GenerationConfig):
+        value = value_at(usual, path)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
+            if path == "seed":
+                st.button(
+                    "",
+                    icon=":material/casino:",
+                    key="new_dice",
+                    on_click=_roll,
+                    help=say("New dice: another seed, so another text."),
+                )
+    return values
+
+
+def _roll() -> None:
+    """Another seed, short enough to be told to a neighbour."""
+    st.session_state[widget_key("seed")] = secrets.randbelow(1_000_000)
+
+
+def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
+    """The text asked for last from this run, streaming in where the server has streams.
+
+    Args:
+        typed, settings: what the next text would be written with.
+    """
+    with card(
+        say("What does it write?"),
+        say("A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives."),
+        more=say(
+            "After each letter the model gives every possible next one a probability, and the dice choose. "
+            "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the "
+            "likeliest in the game. The shades always show the model's own belief, before any of that."
+        ),
+        key="card_written",
+    ):
+        asked = address.recall("writing")
+        if not asked or asked["run"] != folder.id:
+            st.caption(worded(say("Press **Write**, and the text appears here letter by letter.")))
+            return
+        try:
+            if (asked["typed"], asked["settings"]) != (typed, settings):
+                st.caption(
+                    say("Written before you changed the prompt or the settings. Press **Write** for a new text.")
+                )
+            opened = shared.open_model(folder.id)
+            prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
+            if prompt.notes:
+                st.info(literal(" ".join(prompt.notes)))
+            if shared.live_streams():
+                _streamed(folder, prompt, asked)
+            else:
+                _in_one_piece(opened, prompt, asked)
+        except ExplorerError as error:
+            show_error(error)
+
+
+def _streamed(folder: RunFolder, prompt: Prompt, asked: dict) -> None:
+    query = urlencode({"prompt": prompt.text, "language": language(), **asked["settings"].model_dump()})
+    token_text(
+        prompt=prompt.text,
+        go=asked["go"],
+        url=f"api/runs/{folder.id}/generate?{query}",
+        total=asked["settings"].max_new_tokens,
+        key="written",
+    )
+
+
+def _in_one_piece(opened: shared.Opened, prompt: Prompt, asked: dict) -> None:
+    """Under `streamlit run` there are no streams, so the script writes all of it and then shows it."""
+    written = address.recall("written")
+    if not written or written[0] != asked["go"]:
+        total = asked["settings"].max_new_tokens
+        bar = st.progress(0.0, say("Writing …"))
+        tokens = []
+        for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
+            tokens.append(token)
+            if len(tokens) % 10 == 0:
+                done = say(
+                    "Writing … {count} of {total} {letters}", count=len(tokens), total=total, letters=say(unit())
+                )
+                bar.progress(len(tokens) / total, done)
+        bar.empty()
+        written = (asked["go"], tokens)
+        address.remember("written", written)
+    token_text(prompt=prompt.text, go=asked["go"], tokens=written[1], key="written")

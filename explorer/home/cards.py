@@ -1,0 +1,124 @@
+"""The home page's cards: the first run, and the recent ones."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.formatting import duration_in_words
+from core.presets import preset
+from core.runs.checks import new_run
+from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.services.cost_trials import train
+from explorer.widgets import address
+from explorer.widgets.layout import card, literal, show_error
+from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows
+
+RECENT = 6
+_LOOK_AGAIN = 3.0  # seconds, while something trains
+_BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
+    (later("At first"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", later("It knows no letter from another.")),
+    (
+        later("After seconds"),
+        "Ace therd ave hard mond whemy songent heam hom",
+        later("Letters fall into the shape of words."),
+    ),
+    (
+        later("After half a minute"),
+        "In to gain what's the very for this here.",
+        later("Words and lines, and all it ever does is guess the next letter."),
+    ),
+)
+
+
+def start_first_run(number: str) -> None:
+    """Start gpt-quick; a second click that carries the same number leads to the same run."""
+    try:
+        if address.use_ticket("start_quick", number):
+            folder = new_run(shared.home(), preset("gpt-quick"))
+            train(folder)
+            address.remember("first_run", folder.id)
+    except ExplorerError as error:
+        address.remember("first_run_problem", str(error))
+        return
+    address.remember("go_to_run", address.recall("first_run"))
+
+
+def draw_start(rows: list[RunRow]) -> None:
+    """The one button that gets a GPT going, or leads to the one that learns right now."""
+    if problem := address.recall("first_run_problem"):
+        show_error(problem)
+        address.remember("first_run_problem", None)
+    going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if going_on and st.button(
+            say("Watch your GPT learn"), type="primary", icon=":material/visibility:", key="watch_quick"
+        ):
+            address.open_page("train", going_on.id)
+        again = say("Train a GPT now") if rows else say("Train a first GPT now")
+        st.button(
+            say("Start another") if going_on else again,
+            type="secondary" if going_on else "primary",
+            icon=None if going_on else ":material/play_arrow:",
+            key="start_quick",
+            on_click=start_first_run,
+            args=(address.ticket("start_quick"),),
+        )
+        if not going_on:
+            st.page_link(address.page_file("train"), label=say("or choose the settings yourself"))
+
+
+def draw_beginning() -> None:
+    """Before the first run: what one looks like."""
+    with card(say("What will happen?"), say("A real model reads Shakespeare and writes, worse and then better.")):
+        for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
+            with column:
+                st.caption(say(when))
+                st.code(text, language=None, wrap_lines=True)
+                st.caption(say(note))
+
+
+def draw_recent(rows: list[RunRow]) -> None:
+    """The newest runs as cards, looked at again while one of them goes on."""
+    st.markdown(f"##### {say('Recent runs')}")
+    st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
+
+
+def _cards() -> None:
+    rows, titles = read_rows(shared.home(), RECENT), corpus_titles(shared.home())
+    st.html(address.ROOT / "assets" / "css" / "run_cards.css")
+    with st.container(horizontal=True, gap="small", key="run_cards"):
+        for row in rows:
+            with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
+                _card(row, titles)
+    with st.container(key="all_runs"):
+        st.page_link(address.page_file("runs"), label=say("All runs, side by side"), icon=":material/arrow_forward:")
+
+
+def _card(row: RunRow, titles: dict[str, str]) -> None:
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.text(row.name, width="content")
+        draw_state(row)
+    if row.record is None:
+        st.caption(literal(row.problem))
+        return
+    config, status = row.record.config, row.status
+    title = literal(titles.get(config.data.corpus, config.data.corpus))
+    st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
+    if row.going_on:
+        done = say("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
+        if status.seconds_left is not None:
+            done = say("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))
+        st.progress(min(1.0, status.step / max(1, status.steps)), done)
+    elif status.val_loss is not None:
+        loss = f"{status.val_loss:.2f}"
+        st.caption(say("Loss **{loss}**, {meaning}", loss=loss, meaning=loss_in_words(status.val_loss)))
+    elif status.reason:
+        st.caption(literal(status.reason))
+    with st.container(horizontal=True, gap="small"):
+        query = address.query_for(row.id)
+        watch = say("Watch") if row.going_on else say("Open")
+        st.page_link(address.page_file("train"), label=watch, query_params=query)
+        if not row.going_on and row.folder.has_weights:
+            st.page_link(address.page_file("look_inside"), label=say("Look inside"), query_params=query)
+            st.page_link(address.page_file("generate"), label=say("Generate"), query_params=query)

@@ -1,0 +1,44 @@
+"""What a model reads, in words: letters, or for one that reads pieces of words, tokens.
+
+All sentences of the app are written for letters, which is what most models here read. Between `speaking_of` and its end
+they are told with the word that fits the model on view.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from core.lessons.lesson_text import ENGLISH
+from core.text.tokenizers import CharTokenizer, Tokenizer
+from explorer.i18n.language import language, later
+
+# What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
+_QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
+_by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
+
+
+@contextmanager
+def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
+    """Inside, `worded` and all that uses it speak of what this tokenizer's models read."""
+    before = _by_letter.set(isinstance(tokenizer, CharTokenizer))
+    try:
+        yield
+    finally:
+        _by_letter.reset(before)
+
+
+def unit() -> str:
+    """ "letters" or "tokens", in English."""
+    return later("letters") if _by_letter.get() else later("tokens")
+
+
+def worded(text: str) -> str:
+    """A sentence about letters, in the word that fits. Other languages than English are left as they are translated."""
+    return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
+
+
+def _in_tokens(found: re.Match) -> str:
+    if found[1] is None:
+        return found[0]
+    return f"{'T' if found[1] == 'L' else 't'}oken{found[2]}"

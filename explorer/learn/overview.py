@@ -1,0 +1,62 @@
+"""What is shown where no step is: all lessons, and the glossary."""
+
+from functools import partial
+
+import streamlit as st
+
+from core.import_export.lesson_notebooks import NOTEBOOKS, lesson_notebook
+from core.lessons.lesson_text import glossary, links, load_prose, word
+from explorer.components.lesson_path import lesson_path
+from explorer.learn.lesson_table import lessons, steps_of
+from explorer.learn.step_layout import answered, path_of
+from explorer.widgets import address
+from explorer.widgets.layout import page_header
+
+
+def draw_overview(language: str) -> None:
+    """Every lesson with its steps; the one where this browser was last is marked."""
+    page_header(word("lessons", language))
+    st.markdown(word("lessons_idea", language), width=820)
+    for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
+        with column, st.container(border=True, height="stretch"):
+            prose, names = load_prose(lesson, "lesson", language), list(steps_of(lesson))
+            st.markdown(f"##### {prose.title}")
+            st.caption(prose.parts["idea"])
+            clicked = lesson_path(
+                lesson, path_of(lesson, names, language), here=None, right=answered(lesson), label=prose.title,
+                key=f"path-{lesson}", listed=True, resume=word("go_on", language),
+            )  # fmt: skip
+            with st.container(horizontal=True, gap="small"):
+                if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
+                             key=f"begin-{lesson}"):  # fmt: skip
+                    clicked = names[0]
+                if lesson in NOTEBOOKS:
+                    st.download_button(
+                        word("notebook", language), partial(_notebook, lesson, language), NOTEBOOKS[lesson],
+                        "application/x-ipynb+json", on_click="ignore", icon=":material/download:",
+                        help=word("notebook_idea", language), key=f"notebook-{lesson}",
+                    )  # fmt: skip
+            if clicked:
+                address.view_lesson(lesson, clicked)
+                st.rerun()
+    if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
+        address.view_lesson("glossary")
+        st.rerun()
+
+
+def _notebook(lesson: str, language: str) -> bytes:
+    return lesson_notebook(lesson, language).encode()
+
+
+def draw_glossary(language: str, asked: str | None) -> None:
+    """Every term; the one that was asked for stands first."""
+    page_header(word("glossary", language))
+    if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
+        address.view_lesson(None)
+        st.rerun()
+    terms = glossary(language)
+    order = sorted(terms, key=lambda term: term != asked)
+    for term in order:
+        text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)
+        with st.container(border=term == asked):
+            st.markdown(f"##### {term}\n\n{text}", width=820)

@@ -1,0 +1,137 @@
+"""How every step of every lesson is laid out."""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import NamedTuple
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.lessons.lesson_text import load_prose
+from explorer.components.lesson_path import PathStep, lesson_path
+from explorer.components.live import get_ready
+from explorer.learn.class_links import class_link
+from explorer.learn.lab import Lab
+from explorer.learn.questions import draw_question
+from explorer.learn.step import Step
+from explorer.widgets import address
+from explorer.widgets.layout import card, worded
+
+
+class Head(NamedTuple):
+    """The places at the top of a step, which are filled when the rest of it is known."""
+
+    title: DeltaGenerator
+    text: DeltaGenerator
+    links: DeltaGenerator
+    path: DeltaGenerator
+
+
+def lesson_head() -> Head:
+    """The title of the lesson on the left, the text and the links on the right, the way below."""
+    row = st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small", key="lesson_head"
+    )
+    title = row.container(width="content")
+    right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
+    return Head(title, right.container(width="content"), right.container(horizontal=True, width="content"),
+                st.container())  # fmt: skip
+
+
+def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
+    """One step: where it stands, its idea, its result, the code, the question, and the way on."""
+    step, names = steps[lab.step], list(steps)
+    lab.numbers.update(step.numbers(lab))
+    st.markdown(lab.say("idea"), width=820)
+    ready = step.draw(lab) is not False
+    if step.code:
+        with st.expander(lab.word("code"), icon=":material/code:"):
+            st.code(source_of(*step.code), language="python")
+    if step.question and ready:
+        with card(lab.word("question"), key="lesson_question"):
+            lab.mastered = draw_question(step.question, lab)
+    if lab.mastered:
+        answered(lab.lesson).add(lab.step)
+    _notes(lab)
+    _way_on(lab, names)
+    _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
+    get_ready()  # a curve that grows is seen from its first point on
+
+
+def answered(lesson: str) -> set[str]:
+    """The steps that this visitor has mastered: a question answered right, or an experiment predicted and seen."""
+    found = address.recall(f"answered-{lesson}")
+    if found is None:
+        found = set()
+        address.remember(f"answered-{lesson}", found)
+    return found
+
+
+def path_of(lesson: str, names: list[str], language: str) -> list[PathStep]:
+    """The steps of a lesson, with their titles and addresses."""
+    return [
+        PathStep(name, load_prose(lesson, name, language).title, address.lesson_query(lesson, name)) for name in names
+    ]
+
+
+def source_of(*functions: Callable) -> str:
+    """The functions' own source, one below the other."""
+    return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
+
+
+def _fill_head(lab: Lab, names: list[str], head: Head) -> None:
+    place, title = names.index(lab.step), load_prose(lab.lesson, "lesson", lab.language).title
+    head.title.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}")
+    with head.links:
+        st.button(
+            lab.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
+        )
+        if not address.is_student():  # what a teacher has hidden is not handed out again
+            class_link(lab)
+    with head.path:
+        clicked = lesson_path(
+            lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),
+            label=title, key="lesson_path",
+        )  # fmt: skip
+        if clicked and clicked != lab.step:
+            address.view_lesson(lab.lesson, clicked)
+            st.rerun()
+        st.header(worded(lab.prose.title), anchor=False)
+
+
+def _notes(lab: Lab) -> None:
+    """What to try and where to read on, side by side where there is room."""
+    parts = [part for part in ("try", "read on") if lab.say(part)]
+    if parts:
+        for column, part in zip(st.columns(len(parts)), parts, strict=True):
+            with column:
+                st.markdown(f"**{lab.word(part)}**")
+                st.markdown(lab.say(part))
+
+
+def _way_on(lab: Lab, names: list[str]) -> None:
+    place = names.index(lab.step)
+    with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
+        if place:
+            st.button(
+                lab.word("back"), icon=":material/arrow_back:", key="lesson_back", shortcut="b",
+                on_click=address.view_lesson, args=(lab.lesson, names[place - 1]),
+            )  # fmt: skip
+        else:
+            st.container(width="content")
+        if place + 1 < len(names):
+            st.button(
+                lab.word("next"), icon=":material/arrow_forward:", icon_position="right", type="primary",
+                key="lesson_next", shortcut="n", on_click=address.view_lesson, args=(lab.lesson, names[place + 1]),
+            )  # fmt: skip
+        else:
+            with st.container(horizontal=True, width="content", vertical_alignment="center"):
+                st.caption(lab.word("finished"))
+                st.button(
+                    lab.word("all_lessons"),
+                    type="primary",
+                    key="lesson_end",
+                    on_click=address.view_lesson,
+                    args=(None,),
+                )

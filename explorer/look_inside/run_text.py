@@ -1,0 +1,87 @@
+"""The text that a run learned from, as the model's own numbers: what to measure it on, and what it may have copied."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, from_numpy
+
+from core.errors import TextError
+from core.runs.records import RunRecord
+from core.text.batches import fixed_windows, split_ids
+from core.text.corpora import load_corpus, text_hash
+from core.text.tokenizers import Tokenizer
+from explorer.i18n.language import say
+from explorer.look_inside.view import Inside
+from explorer.services import shared
+
+MOST_KEPT = 2  # texts; one of five megabytes takes twenty
+
+
+class Material(NamedTuple):
+    """A run's text, cut in two as for its training. int32, shared: never change them."""
+
+    training: Tensor  # (N,)
+    validation: Tensor  # (M,)
+
+
+_reading = threading.Lock()
+_kept: OrderedDict[Path, Material] = OrderedDict()
+
+
+def material(inside: Inside) -> Material:
+    """Both parts of the run's text. GPT-2's pieces of words take a second a megabyte to find; then they are kept.
+
+    Raises TextError, in a sentence, where the text is gone, is another one now, or has characters unknown to the model.
+    """
+    place = inside.folder.path
+    with _reading:
+        if place not in _kept:
+            _kept[place] = _read(inside.opened.record, inside.tokenizer)
+            while len(_kept) > MOST_KEPT:
+                _kept.popitem(last=False)
+        _kept.move_to_end(place)
+        return _kept[place]
+
+
+def windows(inside: Inside, length: int = 64, count: int = 64) -> Tensor:
+    """Pieces of text that the model has not learned from, the same ones every time: (count, length + 1), int64.
+
+    `length` is cut to the model's context, and a short text gives fewer pieces. Raises TextError: see `material`.
+    """
+    return fixed_windows(material(inside).validation, min(length, inside.model.block_size), count)
+
+
+def evaluation_windows(inside: Inside) -> Tensor:
+    """Return the windows that the run's validation loss is measured on: (count, block_size + 1), int64.
+
+    Raises TextError: see `material`.
+    """
+    return windows(inside, inside.model.block_size, inside.opened.record.config.train.eval_windows)
+
+
+def training_ids(inside: Inside) -> Tensor:
+    """The whole text that the model has learned from, or would learn from if it was imported: (N,) int32.
+
+    Raises TextError: see `material`.
+    """
+    return material(inside).training
+
+
+def _read(record: RunRecord, tokenizer: Tokenizer) -> Material:
+    data = record.config.data
+    try:
+        text = load_corpus(data.corpus, shared.home())
+    except TextError as error:
+        raise TextError(say("The text of this run cannot be read any more. {error}", error=error)) from None
+    if record.corpus_hash not in (None, text_hash(text)):
+        raise TextError(
+            say(
+                "The text {name} is no longer the one that this run learned from, so nothing is measured on it.",
+                name=repr(data.corpus),
+            )
+        )
+    ids = from_numpy(tokenizer.encode_array(text, np.int32))
+    return Material(*split_ids(ids, data.val_fraction))

@@ -1,0 +1,52 @@
+"""Which sections Look inside has, in the order in which they are offered."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from core.model import GPT, Bigram
+from explorer.i18n.language import later
+from explorer.look_inside import (
+    ablation,
+    attention,
+    bigram_table,
+    embeddings,
+    heads,
+    memorization,
+    neurons,
+    patching,
+    predictions,
+    token_losses,
+)
+from explorer.look_inside.view import Inside
+
+
+class Section(NamedTuple):
+    """One section: its name in the address and, said, on the page, and what draws it."""
+
+    name: str
+    draw: Callable[[Inside], None]
+    gpt: bool = True  # whether a GPT has it
+    bigram: bool = True  # whether a bigram has it
+    prompt: bool = True  # whether it needs at least one token of a prompt
+    shares: bool = False  # whether it speaks of shares of a letter's attention
+
+
+SECTIONS = (
+    Section(later("Attention"), attention.draw, bigram=False, shares=True),
+    Section(later("Heads"), heads.draw, bigram=False, prompt=False, shares=True),
+    Section(later("Table"), bigram_table.draw, gpt=False, prompt=False),
+    Section(later("Predictions"), predictions.draw),
+    Section(later("Embeddings"), embeddings.draw, prompt=False),
+    Section(later("Surgery"), ablation.draw, bigram=False),
+    Section(later("Patching"), patching.draw, bigram=False),
+    Section(later("Neurons"), neurons.draw, bigram=False),
+    Section(later("Losses"), token_losses.draw, prompt=False),
+    Section(later("Text"), memorization.draw),
+)
+
+
+def sections_of(model: GPT | Bigram) -> dict[str, Section]:
+    """The sections that a model has, by name."""
+    if isinstance(model, Bigram):
+        return {s.name: s for s in SECTIONS if s.bigram}
+    return {s.name: s for s in SECTIONS if s.gpt and (model.config.feed_forward or s.name != "Neurons")}

@@ -1,0 +1,262 @@
+"""The table of all runs, and what can be done with those picked in it."""
+
+import io
+from zlib import crc32
+
+import pandas as pd
+import streamlit as st
+from pandas.io.formats.style import Styler
+
+from core.errors import ExplorerError, RunError
+from core.runs.folder import RunFolder
+from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
+from explorer.i18n.formatting import number, state_in_words, when_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.widgets import address
+from explorer.widgets.import_export import draw_exports
+from explorer.widgets.layout import card, chart, current_palette, literal, table_download
+from explorer.widgets.lineage import before
+from explorer.widgets.run_colors import colors_of
+from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, validation_of
+
+_COLOR = " "  # the column with each run's color
+_COMPARED = 5  # curves shown as long as none are picked
+
+
+def draw_table(rows: list[RunRow]) -> list[RunRow]:
+    """The table; returns the rows picked in it, in its order."""
+    table = _table(rows)
+    columns = {name: st.column_config.Column(say(name)) for name in table.columns if name != _COLOR}
+    event = st.dataframe(
+        _colored(table, rows),
+        key=table_key(rows),
+        on_select="rerun",
+        selection_mode="multi-row",
+        hide_index=True,
+        row_height=38,
+        height=min(38 * (len(rows) + 1) + 2, 460),
+        column_config=columns
+        | {
+            _COLOR: st.column_config.TextColumn(width=28),
+            "Val loss": st.column_config.NumberColumn(
+                say("Val loss"), format="%.3f", help=say("Validation loss, nats a letter.")
+            ),
+            # A long name is cut off, and told whole when pointed at.
+            "Name": st.column_config.TextColumn(say("Name"), width=170),
+            "Step": st.column_config.TextColumn(say("Step")),
+        },
+    )
+    table_download(lambda: {say(name): table[name] for name in columns}, key="runs_table", name="runs")
+    return [rows[index] for index in event.selection.rows if index < len(rows)]
+
+
+def table_key(rows: list[RunRow]) -> str:
+    """The table's key. A selection counts rows, so another list of runs is another table."""
+    return f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
+
+
+def draw_actions(picked: list[RunRow]) -> None:
+    """Open, rename, download and delete what is picked."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
+        if not picked:
+            st.caption(say("Tick one run to open, rename or download it; tick several to compare or delete them."))
+            return
+        one = picked[0] if len(picked) == 1 else None
+        if one and one.record:
+            if st.button(say("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
+                address.open_page("train", one.id)
+            with st.popover(say("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
+                _rename(one)
+        if one:
+            _download(one.folder)
+        if one and one.record:
+            draw_exports(one.folder)
+        delete = say("Delete {count} runs", count=len(picked)) if len(picked) > 1 else say("Delete")
+        if st.button(delete, key="run_delete", icon=":material/delete:"):
+            st.dialog(say("Delete for good?"))(_confirm_delete)(picked)
+
+
+def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
+    """The validation losses of the runs picked, or of the newest."""
+    measured = [row for row in rows if row.record and row.status.val_loss is not None]
+    shown = [row for row in picked if row in measured] or measured[:_COMPARED]
+    with card(
+        say("Which run learned best?"),
+        say("Validation loss: how surprised each is by text it has not seen. Lower is better."),
+        more=say(
+            "A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
+            "runs on the same text, because every text has its own letters."
+        ),
+        key="card_comparison",
+    ):
+        if not shown:
+            st.caption(say("The curves appear here once a run has measured its first loss."))
+            return
+        over = st.segmented_control(
+            say("Over"),
+            list(AXES),
+            format_func=lambda name: say(AXES[name]),
+            default="step",
+            key="compare_over",
+            label_visibility="collapsed",
+        )
+        palette = current_palette()
+        colors = colors_of([row.id for row in rows], shared.home(), palette)
+        curves = {row.id: validation_of(row.folder) for row in shown}
+        names = {row.id: row.name for row in shown}
+        past = {row.id: found for row in shown if (found := before(shared.home(), row.record))}
+        begins = {id: found.seconds if over == "seconds" else found.step for id, found in past.items()}
+        figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
+        chart(
+            figure,
+            key="comparison",
+            numbers=lambda: comparison_columns(curves, names),
+            name="comparison",
+        )
+        if len({row.record.config.data.corpus for row in shown}) > 1:
+            st.caption(say("These runs learn from different texts, so a lower curve may just have the easier text."))
+
+
+def draw_damaged(rows: list[RunRow]) -> None:
+    """What is wrong with the runs that cannot be read."""
+    for row in rows:
+        if row.problem:
+            st.warning(literal(row.problem), icon=":material/warning:")
+
+
+def _table(rows: list[RunRow]) -> pd.DataFrame:
+    titles = corpus_titles(shared.home())
+    return pd.DataFrame(
+        {
+            _COLOR: ["●" for _ in rows],
+            later("Name"): [row.name for row in rows],
+            later("State"): [say("damaged") if row.problem else state_in_words(row.status) for row in rows],
+            later("Model"): [_model(row) for row in rows],
+            later("Text"): [
+                titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
+                for row in rows
+            ],
+            later("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
+            later("Val loss"): [row.status.val_loss if row.record else None for row in rows],
+            later("When"): [when_in_words(row.record.created) if row.record else "" for row in rows],
+        }
+        | _parents(rows)
+        | _differences(rows)
+    )
+
+
+def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
+    colors = colors_of([row.id for row in rows], shared.home(), current_palette())
+    return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
+
+
+def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
+    """A column that says where forks come from, if any of the runs is one."""
+    names = {row.id: row.name for row in rows}
+
+    def told(row: RunRow) -> str:
+        if row.record is None or row.record.parent_step is None:
+            return ""
+        parent = names.get(row.record.parent or "") or say("a deleted run")
+        return say("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
+
+    column = [told(row) for row in rows]
+    return {later("Began with"): column} if any(column) else {}
+
+
+def _model(row: RunRow) -> str:
+    return (row.record.config.preset or row.record.config.model.kind) if row.record else ""
+
+
+def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
+    """Columns for the settings in which the runs differ; damaged runs leave theirs empty."""
+    readable = [row for row in rows if row.record]
+    columns = differing_settings([row.record.config for row in readable])
+    return {
+        label: [_value(values[readable.index(row)]) if row.record else "" for row in rows]
+        for label, values in columns.items()
+    }
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return number(value)
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _rename(row: RunRow) -> None:
+    with st.form(f"rename_form_{row.id}", border=False):
+        st.text_input(say("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
+        # A callback, because it is given the name that this page was drawn with.
+        st.form_submit_button(say("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
+
+
+def _save_name(folder: RunFolder, seen: str) -> None:
+    try:
+        if folder.name != seen:
+            raise RunError(say("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
+        folder.rename(st.session_state[f"rename_to_{folder.id}"])
+    except ExplorerError as error:
+        address.notify(str(error))
+    else:
+        address.notify(say("Renamed."))
+
+
+def _download(folder: RunFolder) -> None:
+    if shared.live_streams():
+        st.link_button(say("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
+    else:
+        st.download_button(
+            say("Download"),
+            lambda: _zip(folder),
+            file_name=f"{folder.id}.zip",
+            mime="application/zip",
+            on_click="ignore",
+            icon=":material/download:",
+            key="run_download",
+        )
+
+
+def _zip(folder: RunFolder) -> bytes:
+    file = io.BytesIO()
+    folder.zip_to(file)
+    return file.getvalue()
+
+
+def _confirm_delete(picked: list[RunRow]) -> None:
+    """What the dialog asks."""
+    for row in picked:
+        st.text(
+            say(
+                "{name}, {state} at step {step}",
+                name=row.name,
+                state=state_in_words(row.status),
+                step=f"{row.status.step:,}",
+            )
+        )
+    st.caption(
+        say("Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.")
+        if len(picked) == 1
+        else say("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+    )
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if st.button(say("Keep"), key="delete_no"):
+            st.rerun()
+        if st.button(say("Delete"), type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
+            st.rerun()
+
+
+def _delete(picked: list[RunRow]) -> None:
+    try:
+        for row in picked:
+            if row.folder.path.exists():  # a second click, or somebody else was quicker
+                shared.supervisor().delete(row.folder, seen=row.status)
+            if address.run_on_view() == row.id:
+                address.view_run(None)
+    except ExplorerError as error:
+        address.notify(str(error))
+    else:
+        address.notify(say("{count} runs deleted.", count=len(picked)) if len(picked) > 1 else say("Deleted."))

@@ -1,0 +1,89 @@
+"""Trials of settings for the page Train: one at a time, in a process of its own, and never beside training."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import core
+from core.config import RunConfig
+from core.errors import OutOfMemoryEstimate
+from core.runs.capacity import threads, threads_for
+from core.runs.cost_trials import kept_correction
+from core.runs.folder import RunFolder
+from core.training.cost import Correction, check_fits, memory_needed
+from core.training.hardware import memory_in_turn
+from explorer.services import shared
+
+
+class Tried(NamedTuple):
+    """What is known of some settings."""
+
+    correction: Correction | None  # None before a trial
+    under_way: bool  # it will be known soon
+
+
+_lock = threading.Lock()
+_trial: subprocess.Popen | None = None
+_asked: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
+
+
+def tried(config: RunConfig, vocab_size: int) -> Tried:
+    """What a trial of these settings has shown; begins one where there was none and nothing trains."""
+    global _trial
+    shared.run_speed(config)  # measured now, if it never was, while nobody else measures
+    count = threads_for(config, threads())
+    known = kept_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.home())
+    if known:
+        return Tried(known, under_way=False)
+    asked = (config.to_json(), vocab_size)
+    with _lock:
+        if _trial and _trial.poll() is None:
+            return Tried(None, under_way=True)
+        if asked in _asked or shared.supervisor().busy or not _fits(config, vocab_size):
+            return Tried(None, under_way=False)
+        _asked.add(asked)
+        _trial = _begin(*asked)
+        return Tried(None, under_way=True)
+
+
+def train(folder: RunFolder) -> None:
+    """Hand a run to the supervisor; the cores are its own. Raises RunError where it cannot be queued."""
+    end_trial()
+    shared.supervisor().submit(folder)
+
+
+def end_trial() -> None:
+    """End what is being tried out; it is tried again when somebody asks."""
+    with _lock:
+        if _trial and _trial.poll() is None:
+            _trial.kill()
+            _trial.wait()
+            _asked.clear()  # it was not its fault
+
+
+def _fits(config: RunConfig, vocab_size: int) -> bool:
+    hardware = shared.hardware(config.train.device)
+    needed = memory_needed(config, vocab_size, shared.run_precision(config).precision)
+    try:
+        check_fits(needed, hardware, memory_in_turn(hardware))
+    except OutOfMemoryEstimate:
+        return False
+    return True
+
+
+def _begin(settings: str, vocab_size: int) -> subprocess.Popen:
+    root = str(Path(core.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core", "estimate", "--settings", "--tokens", str(vocab_size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(shared.home())},
+    )
+    with process.stdin as said:
+        said.write(settings.encode())
+    return process

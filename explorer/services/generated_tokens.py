@@ -1,0 +1,66 @@
+"""Tokens as they are written, in the form in which a browser draws them."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+from core.interpretability.token_losses import Foresight
+from core.model import GPT, Bigram
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
+from core.text.token_display import visible
+from core.text.tokenizers import IncrementalDecoder, Tokenizer, opening_ids, token_texts
+from explorer.services import shared
+
+
+class WrittenToken(TypedDict):
+    """One token as `assets/js/token_text.js` draws it, and as the route `api/runs/{id}/generate` sends it."""
+
+    text: str  # what it completes: "" where it ends within a character
+    visible: str
+    p: float  # what the model gave it, before temperature and cuts
+    alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
+
+
+def written_tokens(
+    model: GPT | Bigram, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig
+) -> Iterator[WrittenToken]:
+    """Continue a prompt token by token; an empty one begins like a new line.
+
+    A token that ends within a character waits for the next one, and its text is "": the character is the text of the
+    token that completes it.
+
+    Raises UnknownCharacterError for a character that the model has never seen.
+    """
+    shown = [visible(token) for token in tokenizer.tokens]
+    ids = tokenizer.encode(prompt) or opening_ids(tokenizer)
+    decoder, waiting = IncrementalDecoder(tokenizer), None
+    for token in generate(model, ids, settings, spread=not shared.supervisor().busy):
+        if waiting:
+            yield waiting
+        written: WrittenToken = {
+            "text": decoder.add(token.id),
+            "visible": shown[token.id],
+            "p": round(token.probability, 5),
+            "alternatives": [(shown[id], round(probability, 5)) for id, probability in token.alternatives],
+        }
+        waiting = written if decoder.pending else None
+        if not waiting:
+            yield written
+    if waiting:
+        yield waiting | {"text": waiting["text"] + decoder.finish()}
+
+
+def foreseen_tokens(ids: Sequence[int], found: Foresight, tokenizer: Tokenizer) -> list[WrittenToken]:
+    """Every token of a passage (T,) but the first, with the probability it had before it was read."""
+    tokens = tokenizer.tokens
+    return [
+        {
+            "text": text,
+            "visible": visible(tokens[id]),
+            "p": round(float(p), 5),
+            "alternatives": [
+                (visible(tokens[other]), round(float(share), 5)) for other, share in zip(others, shares, strict=True)
+            ],
+        }
+        for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True)
+    ]

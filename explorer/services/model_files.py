@@ -1,0 +1,171 @@
+"""Models that come and go through a browser: uploads become runs, runs become files for other programs and people."""
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from core.atomic_io import TEMPORARY
+from core.errors import ExplorerError
+from core.formatting import memory_in_words
+from core.import_export.external_weights import ForeignModelError
+from core.import_export.hub import download
+from core.runs.documents import DOCUMENTS, why_no_document
+from core.runs.folder import RunFolder
+from core.runs.model_files import CHECKPOINT, MODEL_FILE, import_model, pack, why_not
+from explorer.i18n.language import later, say
+
+MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
+_PACKED = "upload.zip"
+_COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
+KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
+
+
+class Export(NamedTuple):
+    """A form in which a run can be taken elsewhere."""
+
+    label: str  # in English
+    ending: str  # of its file
+
+    def file_name(self, name: str) -> str:
+        return f"{name}-{self.ending}"
+
+
+EXPORTS = {
+    "report": Export(later("Report to read or hand in (HTML)"), "report.html"),
+    "notebook": Export(later("Notebook that trains it again"), "retrain.ipynb"),
+    "script": Export(later("Script that trains it again"), "retrain.py"),
+    "huggingface": Export(later("For transformers (zip)"), "transformers.zip"),
+    "nanogpt": Export(later("For nanoGPT (zip)"), "nanogpt.zip"),
+}
+
+
+def write_export(home: Path, run: RunFolder, kind: str, file: BinaryIO) -> None:
+    """Write one of EXPORTS into a file. Raises ExplorerError, in a sentence, where the run cannot be taken there."""
+    if kind in DOCUMENTS:
+        file.write(DOCUMENTS[kind](run, home).encode())
+    else:
+        pack(run, kind, file)
+
+
+def why_no_export(home: Path, run: RunFolder, kind: str) -> str:
+    """A sentence on why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
+    if kind in DOCUMENTS:
+        return why_no_document(run, kind, home)
+    if not run.has_weights:
+        return say("It has kept no weights yet; its first are saved as it begins.")
+    return why_not(run, kind)
+
+
+class Upload(NamedTuple):
+    """A file that somebody sent, by the name that it had there: a label, and never a path here."""
+
+    name: str
+    content: BinaryIO
+    size: int  # bytes
+
+
+def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
+    """Make a run of uploaded files, which are put into a folder of the home for as long as that takes.
+
+    Args:
+        corpus: the text that the model learned from, or shall be looked at with.
+        name: a label; made up where it is empty.
+
+    Raises ExplorerError, in a sentence, where files are unknown, missing, too large, damaged or of another kind.
+    """
+    kept = _kept_names(uploads)
+    with _workplace(home) as place:
+        for file_name, upload in kept.items():
+            upload.content.seek(0)
+            try:
+                with (place / file_name).open("wb") as file:
+                    shutil.copyfileobj(upload.content, file, 1 << 20)
+            except OSError as error:
+                raise _not_kept(error) from None
+        if _PACKED in kept:
+            return import_model(home, place / _PACKED, corpus, name)
+        source = place / CHECKPOINT if CHECKPOINT in kept else place
+        return import_model(home, source, corpus, name or say("imported model"))
+
+
+def import_from_hub(home: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
+    """Make a run of a model on Hugging Face's hub. Raises ExplorerError, in a sentence, where that cannot be."""
+    folder = download(hub_name, home, MOST_MEGABYTES << 20)
+    return import_model(home, folder, corpus, name or hub_name)
+
+
+def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
+    """Each upload by the one name that it may have here."""
+    if not uploads:
+        raise ForeignModelError(say("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
+    size = sum(upload.size for upload in uploads)
+    if size > MOST_MEGABYTES << 20:
+        raise ForeignModelError(
+            say(
+                "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
+                "python -m core import PATH",
+                size=memory_in_words(size),
+                most=memory_in_words(MOST_MEGABYTES << 20),
+            )
+        )
+    kept: dict[str, Upload] = {}
+    for upload in uploads:
+        name = _name_here(upload.name)
+        if name is None:
+            continue
+        if name in kept:
+            raise ForeignModelError(say("There are two files for {name}. Which one belongs to the model?", name=name))
+        kept[name] = upload
+    if not kept:
+        raise ForeignModelError(
+            say(
+                "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
+                "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
+                name=repr(uploads[0].name[:60]),
+            )
+        )
+    if _PACKED in kept and len(kept) > 1:
+        raise ForeignModelError(say("A zip is opened by itself. Choose it alone, or the files without it."))
+    if CHECKPOINT in kept and "model.safetensors" in kept:
+        raise ForeignModelError(
+            say("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
+        )
+    return kept
+
+
+def _name_here(name: str) -> str | None:
+    """The name under which an uploaded file is read; None for one that is not needed."""
+    name = _COPY.sub("", name.lower())
+    if name.endswith((".pt", ".pth")):
+        return CHECKPOINT
+    if name.endswith(".zip"):
+        return _PACKED
+    return name if MODEL_FILE.fullmatch(name) else None
+
+
+def _not_kept(error: OSError) -> ExplorerError:
+    return ExplorerError(say("The upload cannot be kept on this machine ({reason}).", reason=error.strerror))
+
+
+@contextmanager
+def _workplace(home: Path) -> Iterator[Path]:
+    """An empty folder under the home, called so that a run may tell it came from there; removed afterwards."""
+    downloads = home / "downloads"
+    try:
+        for old in downloads.glob(f"{TEMPORARY}*"):
+            if old.stat().st_mtime < time.time() - 3600 * KEPT_HOURS:
+                shutil.rmtree(old, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=downloads))
+        place = temporary / "uploaded files"
+        place.mkdir()
+    except OSError as error:
+        raise _not_kept(error) from None
+    try:
+        yield place
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

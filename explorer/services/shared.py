@@ -1,0 +1,149 @@
+"""What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
+
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from core.config import RunConfig
+from core.errors import RunError
+from core.model import GPT, Bigram
+from core.paths import home
+from core.runs import machine
+from core.runs.capacity import threads, threads_for
+from core.runs.folder import RunFolder, open_run
+from core.runs.models import load_model
+from core.runs.records import RunRecord
+from core.runs.supervisor import Supervisor
+from core.text.tokenizers import Tokenizer
+from core.training.hardware import Hardware, find_hardware
+from core.training.precision import Choice
+from core.training.speed import MachineSpeed
+from explorer.i18n.language import say
+
+__all__ = [
+    "Opened",
+    "hardware",
+    "home",
+    "live_streams",
+    "machine_speed",
+    "no_weights_of",
+    "open_model",
+    "run_precision",
+    "run_speed",
+    "supervisor",
+]
+
+MOST_MODELS = 4  # kept open at a time
+
+
+class Opened(NamedTuple):
+    """A run's model, ready to look into and to write with. Shared by all sessions: never change it."""
+
+    model: GPT | Bigram
+    tokenizer: Tokenizer
+    record: RunRecord
+    step: int
+    saved: int  # when these weights were, nanoseconds since 1970: a run that was set back saves a step once more
+
+
+# One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
+_supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
+_supervisors: dict[Path, Supervisor] = {}
+_models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+_streams = False
+
+
+def live_streams() -> bool:
+    """Whether this server has our own routes beside the pages; a test of one page alone has none."""
+    return _streams
+
+
+def serve_live_streams(on: bool = True) -> None:
+    """Said by the server when it has them."""
+    global _streams
+    _streams = on
+
+
+def supervisor() -> Supervisor:
+    """The one of this process and home, at work from its first use on."""
+    place = home()
+    with _supervising:
+        if place not in _supervisors:
+            _supervisors[place] = Supervisor(place)
+            _supervisors[place].start()
+        return _supervisors[place]
+
+
+def close() -> None:
+    """End the supervisors. What trains goes on training."""
+    with _supervising:
+        while _supervisors:
+            _supervisors.popitem()[1].close()
+
+
+def open_model(run_id: str, step: int | None = None) -> Opened:
+    """A run's newest weights, or those kept at a step, in memory.
+
+    Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
+    """
+    folder = open_run(home(), run_id)
+    path = folder.latest_weights() if step is None else folder.weights_at(step)
+    if path is None and step is not None and folder.has_weights:
+        raise no_weights_of(folder, step)
+    if path is None:
+        raise RunError(
+            say(
+                "The run {name} has saved no weights yet. Its first are saved when training begins.",
+                name=repr(folder.name),
+            )
+        )
+    try:
+        key = (path, path.stat().st_mtime_ns)
+    except FileNotFoundError:  # a run that trains makes room for later moments
+        raise RunError(say("This moment is no longer kept. Choose another one.")) from None
+    with _opening:
+        if key not in _models:
+            loaded = load_model(folder, path)
+            for old in [known for known in _models if known[0] == path]:
+                del _models[old]
+            _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step, key[1])
+            while len(_models) > MOST_MODELS:
+                _models.popitem(last=False)
+        _models.move_to_end(key)
+        return _models[key]
+
+
+def no_weights_of(folder: RunFolder, step: int) -> RunError:
+    """The sentence for a moment that a run has not kept."""
+    return RunError(
+        say(
+            "The run {name} keeps no weights of step {step}. Choose another moment.",
+            name=repr(folder.name),
+            step=f"{step:,}",
+        )
+    )
+
+
+@lru_cache(maxsize=4)
+def hardware(device: str = "auto") -> Hardware:
+    """What this machine trains on. Raises ExplorerError where a device asked for is absent."""
+    return find_hardware(device)
+
+
+def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
+    """How fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
+    with _measuring:
+        return machine.machine_speed(home(), hardware(), count, again_if_busy=again_if_busy)
+
+
+def run_speed(config: RunConfig) -> MachineSpeed:
+    """How fast this machine trains with as many threads as a run of these settings would take."""
+    return machine_speed(threads_for(config, threads()))
+
+
+def run_precision(config: RunConfig) -> Choice:
+    """The numbers that a run of these settings would compute in, and why."""
+    with _measuring:
+        return machine.run_precision(config, hardware(config.train.device), threads_for(config, threads()), home())

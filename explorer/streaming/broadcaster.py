@@ -1,0 +1,156 @@
+"""The live stream of a run: read once a tick, written as server-sent events once, handed to every watcher as it is.
+
+Every event carries a cursor as its id. Whoever comes back with the last one they saw gets what came after it: no gap,
+no repeat. Rows that a resumed training has cut away invalidate the cursors behind them; the rows are then sent again
+from the first, marked `"reset": true`, which means that they replace all rows sent before.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+from core.paths import home
+from core.runs.folder import RunFolder
+from explorer.news import news_of
+from explorer.streaming.run_events import Position, RunReader, event
+
+NEWS_TICK = 0.5  # seconds between two looks whether a run that a page shows has changed
+TICK = 0.2  # seconds between two looks at the folder
+KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that proxies and we notice who has left
+MOST_BEHIND = 300  # chunks a slow watcher may fall behind before it is sent away to come back with its cursor
+
+
+class RunFeed:
+    """One run's tailer and its watchers, in the server's event loop. It works only while somebody watches."""
+
+    def __init__(self, folder: RunFolder):
+        self.reader = RunReader(folder)
+        self.position: Position | None = None
+        self.closed = False
+        self._watchers: set[asyncio.Queue[bytes | None]] = set()
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task | None = None
+
+    async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
+        """Chunks of event-stream text: what came after the cursor, then what comes."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_BEHIND)
+        self._watchers.add(queue)
+        try:
+            if self._task is None:
+                self._task = asyncio.create_task(self._tail())
+            await self._ready.wait()
+            # From here to `until` nothing may await: what the tailer hands out later begins exactly there.
+            while not queue.empty():
+                queue.get_nowait()
+            until, done = self.position, self.closed
+            if until is None:
+                return
+            # In pieces: the curve of a long run is drawn while it is being read.
+            events = self.reader.between(Position.parse(cursor), until)
+            while (text := await asyncio.to_thread(next, events, None)) is not None:
+                yield text.encode()
+            while not done:
+                try:
+                    chunk = await asyncio.wait_for(queue.get(), KEEP_ALIVE)
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                if chunk is None:
+                    done = True
+                else:
+                    yield chunk
+            if self.reader.ended and queue in self._watchers:
+                yield event("end", json.dumps({"state": self.reader.state})).encode()
+        finally:
+            self._watchers.discard(queue)
+            if not self._watchers:
+                self.close()
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    def close(self) -> None:
+        """Send everyone away; those who want more come back with their cursor."""
+        self.closed = True
+        if self._task is not None:
+            self._task.cancel()
+        self._ready.set()
+        for queue in self._watchers:
+            _send_away(queue)
+
+    async def _tail(self) -> None:
+        try:
+            while not self.closed:
+                here = await asyncio.to_thread(self.reader.here)
+                ended = self.reader.ended
+                if self.position is not None and here != self.position:
+                    text = await asyncio.to_thread("".join, self.reader.between(self.position, here))
+                    self._hand_out(text.encode())
+                self.position = here
+                self.closed = ended
+                self._ready.set()
+                if not ended:
+                    await asyncio.sleep(TICK)
+        finally:
+            self.close()
+
+    def _hand_out(self, chunk: bytes) -> None:
+        for queue in list(self._watchers):
+            try:
+                queue.put_nowait(chunk)
+            except asyncio.QueueFull:
+                self._watchers.discard(queue)
+                _send_away(queue)
+
+
+class Feeds:
+    """The feeds of all runs that somebody watches now."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[Path, RunFeed] = {}
+        self._closing = asyncio.Event()
+
+    async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncGenerator[bytes, None]:
+        """As `RunFeed.watch`; all watchers of a run share one feed."""
+        feed = self._feeds.get(folder.path)
+        if feed is None or feed.closed:
+            feed = self._feeds[folder.path] = RunFeed(folder)
+        try:
+            async with aclosing(feed.watch(cursor)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            if not feed.watchers and self._feeds.get(folder.path) is feed:
+                del self._feeds[folder.path]
+
+    async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The digest of these runs, or of all where none is named (`explorer.news`): now, and whenever it changes."""
+        told, silent = "", 0.0
+        while not self._closing.is_set():
+            digest = await asyncio.to_thread(news_of(home()).digest, ids or None)
+            if digest != told:
+                told, silent = digest, 0.0
+                yield event("news", json.dumps({"digest": digest})).encode()
+            elif silent >= KEEP_ALIVE:
+                silent = 0.0
+                yield b": still here\n\n"
+            silent += NEWS_TICK
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), NEWS_TICK)
+
+    def close(self) -> None:
+        """Let every stream go, so that the server can stop at once."""
+        self._closing.set()
+        for feed in list(self._feeds.values()):
+            feed.close()
+
+
+def _send_away(queue: asyncio.Queue[bytes | None]) -> None:
+    """End a stream. If it has fallen behind, all that waits goes: dropping only some would leave a gap."""
+    if queue.full():
+        while not queue.empty():
+            queue.get_nowait()
+    queue.put_nowait(None)

@@ -1,0 +1,131 @@
+"""A model's text as server-sent events, one a token, written in a few threads that stop when the reader leaves."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from core.errors import ExplorerError, RunError
+from core.lessons.lesson_text import ENGLISH
+from core.sampling_config import GenerationConfig
+from explorer.i18n.language import in_language, say
+from explorer.services import shared
+from explorer.services.generated_tokens import written_tokens
+from explorer.streaming.run_events import event
+
+AT_ONCE = 2  # texts written at the same time
+MOST_WAITING = 24  # texts asked for and not finished, those being written among them
+MOST_OF_ONE = 8  # of those, by one address in the network; this machine's own may be a proxy's, behind which are many
+LONGEST_PROMPT = 4000  # characters; it travels in an address
+_SETTINGS = tuple(GenerationConfig.model_fields)
+
+_log = logging.getLogger(__name__)
+_threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
+_asked: dict[Future, str] = {}  # every job not ended yet, also where nobody waits for its text; and who asked for it
+
+
+class TooManyTexts(ExplorerError):
+    """So many texts are being written that no other one is begun."""
+
+
+def check_for_room(client: str, language: str = ENGLISH) -> None:
+    """Raise TooManyTexts, with a sentence in that language, where one more text for that address would be too many."""
+    own = list(_asked.values()).count(client)
+    with in_language(language):
+        if len(_asked) >= MOST_WAITING:
+            raise TooManyTexts(
+                say("Many people are having text written at this moment. Wait a little and press the button again.")
+            )
+        if own >= MOST_OF_ONE and not _is_this_machine(client):
+            raise TooManyTexts(say("{count} texts of yours are still being written. Wait for them.", count=own))
+
+
+@contextmanager
+def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
+    """Have a text written as long as the block lasts.
+
+    Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`
+    {"sentence"}, and `end`.
+
+    Args:
+        query: the prompt, the fields of GenerationConfig and the language of problems, as text from an address.
+        client: the network address of whoever asks.
+
+    Raises:
+        TooManyTexts: before any work is done.
+    """
+    language = query.get("language", ENGLISH)
+    check_for_room(client, language)
+    told_in = in_language(language)
+    loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
+
+    @told_in
+    def work() -> None:
+        try:
+            if left.is_set():  # before a model is loaded for nobody
+                return
+            for piece in _tokens(run_id, query):
+                if left.is_set():
+                    return
+                loop.call_soon_threadsafe(queue.put_nowait, piece)
+        except ExplorerError as error:
+            loop.call_soon_threadsafe(queue.put_nowait, problem_event(str(error)))
+        except Exception:
+            _log.exception("Writing with run %s failed", run_id)
+            sentence = say(
+                "Writing has failed for a reason that is our mistake; the terminal of the server tells more."
+            )
+            loop.call_soon_threadsafe(queue.put_nowait, problem_event(sentence))
+        finally:
+            loop.call_soon_threadsafe(queue.put_nowait, None)
+
+    job = _threads.submit(work)
+    _asked[job] = client
+    job.add_done_callback(lambda job: _asked.pop(job, None))
+    try:
+        yield _pieces(queue)
+    finally:
+        left.set()
+        job.cancel()  # where it has not begun, it never will
+
+
+async def _pieces(queue: asyncio.Queue[str | None]) -> AsyncIterator[str]:
+    done = False
+    while not done:
+        pieces = [await queue.get()]
+        while not queue.empty():
+            pieces.append(queue.get_nowait())
+        done = pieces[-1] is None
+        yield "".join(filter(None, pieces)) + (event("end", "{}") if done else "")
+
+
+def _is_this_machine(client: str) -> bool:
+    try:
+        return ip_address(client).is_loopback
+    except ValueError:  # no address: a test, or a socket file
+        return True
+
+
+def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
+    prompt = query.get("prompt", "")
+    if len(prompt) > LONGEST_PROMPT:
+        raise RunError(
+            say(
+                "The prompt has {count} characters, and at most {most} are read here.",
+                count=len(prompt),
+                most=LONGEST_PROMPT,
+            )
+        )
+    settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
+    opened = shared.open_model(run_id)
+    for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):
+        yield event("token", json.dumps(token))
+
+
+def problem_event(sentence: str) -> str:
+    """Return a sentence as the stream tells it: a browser hides the body of a stream that failed."""
+    return event("problem", json.dumps({"sentence": sentence}))

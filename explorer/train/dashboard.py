@@ -1,0 +1,247 @@
+"""The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
+
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder, open_run
+from core.runs.progress import progress_of
+from core.runs.records import RunRecord, Status
+from core.text.token_display import visible
+from core.text.tokenizers import load_tokenizer, opening_ids
+from explorer.charts.attention import table_heatmap
+from explorer.charts.csv_export import matrix_columns
+from explorer.components.live import (
+    live_attention,
+    live_closeup,
+    live_curves,
+    live_embedding,
+    live_loss,
+    live_samples,
+    live_status,
+)
+from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.streaming.curves import curve_rows
+from explorer.train.details import draw_settings
+from explorer.train.failure_help import draw_trouble
+from explorer.train.forks import draw_fork
+from explorer.train.live_settings import draw_knobs
+from explorer.widgets.address import notify, open_page, take_notice
+from explorer.widgets.layout import card, chart, current_palette, literal, page_style, show_error
+from explorer.widgets.lineage import before, verdict
+
+_LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
+_MOST_ROWS = 120  # of a bigram's table; more cannot be read
+_MACHINES = {"cpu": later("on this CPU"), "cuda": later("on the GPU"), "mps": later("on Apple's GPU")}
+_CURVES = [
+    {"column": "lr", "label": later("Learning rate"), "format": "rate"},
+    {"column": "grad_norm", "label": later("Gradient norm"), "format": "plain"},
+    {"column": "tokens_per_second", "label": later("Letters a second"), "format": "short"},
+]
+
+
+def draw_board(run_id: str) -> None:
+    """The live board of a run."""
+    opened = open_on_view(run_id)
+    if opened is None:
+        return
+    folder, record = opened
+    _draw_header(folder, record)
+    status, gpt = folder.status(), record.config.model.kind == "gpt"
+    steps = status.steps
+    side, main = st.columns([1, 2.9], gap="small")
+    with side, st.container(height="stretch", key="beside"):
+        draw_knobs(folder)
+        with card(say("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
+            live_curves(run_id, steps, [curve | {"label": say(curve["label"])} for curve in _CURVES])
+    with main, st.container(height="stretch"):
+        with card(
+            say("How surprised is it by text it has not seen?"),
+            say("Lower is better; dotted lines are what plain counting reaches on the same text."),
+            key="live_loss",
+            corner=partial(draw_fork, folder),
+        ):
+            live_loss(run_id, steps, before=before(shared.home(), record))
+            if status.ended and (told := verdict(shared.home(), folder, record)):
+                st.caption(told)
+        if not status.ended:
+            with st.container(border=True, key="live_closeup"):
+                live_closeup(run_id)  # below the chart, which then stays where it is
+        with card(
+            say("What does it write?"),
+            _samples_note(folder),
+            key="live_samples",
+            height="stretch",
+        ):
+            live_samples(run_id)
+    height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
+    left, right = st.columns([1.55, 1], gap="small")
+    look = card(look_title(record), _look_note(gpt), key="live_attention", height="stretch")
+    with left, look:
+        if gpt:
+            shown = live_attention(run_id, height=height)
+            if shown:
+                open_page("look_inside", run_id)
+        else:
+            draw_table(folder)
+    alike = card(say("Which letters does it treat alike?"), _alike_note(gpt), key="live_embedding", height="stretch")
+    with right, alike:
+        live_embedding(run_id, height=height)
+    draw_settings(folder, record)
+
+
+def _samples_note(folder: RunFolder) -> str:
+    """What every sample continues, so that only learning shows."""
+    try:
+        tokenizer = load_tokenizer(folder.tokenizer_path)
+    except ExplorerError:  # not made yet
+        return say("Same prompt, same random seed each time. Click an earlier text to open it.")
+    prompt = "".join(visible(tokenizer.tokens[id]) for id in opening_ids(tokenizer))
+    return literal(
+        say(
+            "Each text continues the prompt “{prompt}”, with the same random seed. Click an earlier text to open it.",
+            prompt=prompt,
+        )
+    )
+
+
+def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
+    """The run and what it is; where that cannot be read, says so on the page and returns None."""
+    page_style()
+    try:
+        folder = open_run(shared.home(), run_id)
+        return folder, folder.record()
+    except ExplorerError as error:
+        st.title(say("Train"), anchor=False)
+        show_error(error)
+        if st.button(say("Train a new run"), type="primary", key="train_new"):
+            open_page("train")
+        return None
+
+
+@st.fragment
+def _draw_header(folder: RunFolder, record: RunRecord) -> None:
+    """Title, state, buttons and the four numbers; redrawn alone when the state changes."""
+    status = folder.status()
+    draw_title(folder, record, status)
+    changed = live_status(
+        folder.id,
+        name=folder.name,
+        status=status,
+        grad_clip=record.config.train.grad_clip,
+        machine=say(_MACHINES[shared.hardware().device]),
+    )
+    if changed:
+        st.rerun()  # the whole page: the sidebar tells of the run too
+
+
+def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
+    """The title with the run's name and state, and the buttons that fit the state."""
+    with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
+        st.title(say("Train"), anchor=False, width="content")
+        words = literal(f"{state_in_words(status)} · {record.name}")
+        # Not st.badge: it escapes brackets once more, and the name would show backslashes.
+        color = "orange" if status.state == "finished" and in_trouble(folder) else STATE_COLORS[status.state]
+        st.markdown(f":{color}-badge[● {words}]", width="content")
+        st.space("stretch")
+        _draw_buttons(folder, status)
+    draw_trouble(folder, status)
+    if notice := take_notice():
+        st.warning(notice)
+
+
+def in_trouble(folder: RunFolder) -> bool:
+    """Whether the run's validation curve says that something went wrong."""
+    found = progress_of(folder, curve_rows(folder))
+    return found is not None and found.trouble
+
+
+def _draw_buttons(folder: RunFolder, status: Status) -> None:
+    """What can be done now. There is one primary button at most: what most people do next."""
+    state = status.state
+    if state == "running":
+        _button(say("Pause"), "pause", folder, status, icon=":material/pause:")
+    if state in ("paused", "stopped", "failed"):
+        _button(say("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
+    if state in ("running", "paused"):
+        _button(say("One step"), "step", folder, status, icon=":material/skip_next:")
+    if state in ("queued", "starting", "running", "paused"):
+        _button(say("Stop"), "stop", folder, status, icon=":material/stop:")
+    if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
+        if st.button(say("Generate"), key="train_generate", icon=":material/edit_note:"):
+            open_page("generate", folder.id)
+        if st.button(
+            say("Look inside"),
+            key="train_look",
+            type="primary" if state == "finished" else "secondary",
+            icon=":material/search:",
+        ):
+            open_page("look_inside", folder.id)
+
+
+def _button(label: str, verb: str, folder: RunFolder, status: Status, *, icon: str, primary: bool = False) -> None:
+    st.button(
+        label,
+        key=f"train_{verb}",
+        icon=icon,
+        type="primary" if primary else "secondary",
+        on_click=_tell,
+        args=(verb, folder, status),
+    )
+
+
+def _tell(verb: str, folder: RunFolder, seen: Status) -> None:
+    try:
+        getattr(shared.supervisor(), verb)(folder, seen=seen)
+    except ExplorerError as error:
+        notify(str(error))
+
+
+def draw_table(folder: RunFolder) -> None:
+    """A bigram's whole mind, seen again every two seconds while it learns."""
+    st.fragment(_draw_table, run_every=None if folder.status().ended else 2.0)(folder)
+
+
+def _draw_table(folder: RunFolder) -> None:
+    probe = folder.read_probe()
+    if probe is None:
+        st.caption(say("The first picture arrives with the first steps."))
+        return
+    try:
+        tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
+    except ExplorerError as error:
+        show_error(error)
+        return
+    logits = probe.embedding.astype(np.float32)  # (V, V): a bigram's embedding of a token is its row of logits
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares = shares[: len(tokens), : len(tokens)]
+    figure = table_heatmap(shares, [visible(token) for token in tokens], current_palette())
+    shown = [visible(token) for token in tokens]
+    chart(
+        figure,
+        key="table",
+        numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "expected")),
+        name="table",
+    )
+
+
+def look_title(record: RunRecord) -> str:
+    model = record.config.model
+    return look_in_words(model.causal) if model.kind == "gpt" else say("What does it expect after each letter?")
+
+
+def _look_note(gpt: bool) -> str:
+    if gpt:
+        return say(
+            "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
+        )
+    return say("A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next.")
+
+
+def _alike_note(gpt: bool) -> str:
+    return say("Close letters are read alike.") if gpt else say("Close letters are followed by much the same letters.")

@@ -1,0 +1,94 @@
+"""What to do when training ran into trouble: why it probably happened, and one button that leads on."""
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.live_settings import turned
+from core.runs.folder import RunFolder
+from core.runs.forks import fork, fork_config
+from core.runs.records import Status
+from core.runs.weights import weights_step
+from explorer.i18n.formatting import number
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.services.cost_trials import train
+from explorer.widgets.address import notify, open_page, ticket, use_ticket, view_run
+from explorer.widgets.layout import literal
+
+_SLOWER = 3  # a third of the learning rate
+_NOT_FINITE = later(
+    "**What probably happened:** each step moved the weights too far. A step that is too long lands higher up the "
+    "slope than it began, the next gradient is larger still, and within a few steps the numbers outgrow what the "
+    "machine can write down. A lower learning rate takes shorter steps."
+)
+_MEMORY = later(
+    "**What probably happened:** every piece of a batch is kept in memory until the step is done, so half the batch "
+    "needs about half of that."
+)
+
+
+def draw_trouble(folder: RunFolder, status: Status) -> None:
+    """The reason why a run ended or waits, and what can be done about it."""
+    if status.notice:
+        st.info(literal(status.notice), icon=":material/info:")
+    if not status.reason or status.reason == status.notice:
+        return
+    if status.state != "failed":
+        st.info(literal(status.reason))
+        return
+    with st.container(gap="small", key="trouble"):
+        st.error(literal(status.reason), icon=":material/error:")
+        if status.problem == "not_finite":
+            _offer_slower(folder)
+        elif status.problem == "memory":
+            _offer_smaller(folder)
+
+
+def _offer_slower(folder: RunFolder) -> None:
+    st.markdown(say(_NOT_FINITE))
+    newest = folder.latest_weights()
+    try:
+        config = fork_config(folder)
+        rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
+        slower = turned(config, "train.learning_rate", rate)
+    except ExplorerError:  # its settings cannot be read, or it cannot be slower
+        return
+    step = -1 if newest is None else weights_step(newest)
+    if step < 0:
+        return
+    st.button(
+        say("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
+        key="trouble_slower",
+        type="primary",
+        icon=":material/fork_right:",
+        on_click=_fork,
+        args=(folder, step, slower, ticket("trouble_slower")),
+    )
+    st.caption(say("This starts a new run with the last weights that were sound; this one stays as it is."))
+
+
+def _offer_smaller(folder: RunFolder) -> None:
+    st.markdown(say(_MEMORY))
+    config = folder.config_now()
+    half = config.train.batch_size // 2
+    if half and st.button(
+        say("Open the settings with a batch of {count}", count=half),
+        key="trouble_smaller",
+        type="primary",
+        icon=":material/tune:",
+    ):
+        open_page("train", config=config.replace({"train.batch_size": half}))
+
+
+def _fork(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
+    """Start one fork, however often the button was clicked before the page changed."""
+    if not use_ticket("trouble_slower", drawn):
+        return
+    try:
+        new = fork(shared.home(), folder, step, config)
+        train(new)
+    except ExplorerError as error:
+        notify(str(error))
+        return
+    view_run(new.id)

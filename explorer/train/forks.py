@@ -1,0 +1,212 @@
+"""Forks: where a run begins with another one's weights, from the one's board to the other's."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ExplorerError, RunError
+from core.runs.folder import RunFolder, open_run
+from core.runs.forks import fork_config
+from core.runs.records import RunRecord, Status
+from core.runs.weights import weights_step
+from core.settings import fields_of
+from explorer.i18n.formatting import model_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.streaming.curves import curve_rows
+from explorer.widgets.address import fork_asked, leave_fork, open_fork, page_file, query_for, recall, remember
+from explorer.widgets.forms import forget_inputs
+from explorer.widgets.layout import literal, show_error
+
+_FORK = later("A new run that begins with what this one had learned by then, with other learning settings if you like.")
+
+
+class Parent(NamedTuple):
+    """The run whose weights a new one shall begin with."""
+
+    folder: RunFolder
+    step: int
+    config: RunConfig  # its settings, as they are turned now
+
+
+def fork_steps(folder: RunFolder) -> list[int]:
+    """The steps whose weights are kept, so that another run can begin with them."""
+    return sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+
+
+@st.fragment
+def draw_fork(folder: RunFolder) -> None:
+    """Another run that begins where this one was: from which step, and for how long."""
+    with st.popover(say("Try from here"), icon=":material/fork_right:", key="fork", on_change="rerun"):
+        st.caption(say(_FORK))
+        if not folder.status().ended:
+            st.caption(say("This run trains on meanwhile."))
+        steps = fork_steps(folder)
+        if not steps:
+            st.caption(say("It has kept no weights yet; its first are saved as it begins."))
+            return
+        chosen = recall(f"fork_step-{folder.id}")  # until then the newest, which moves on while it trains
+        st.session_state["fork_step"] = step = chosen if chosen in steps else steps[-1]
+        losses = losses_about(curve_rows(folder), steps)
+        st.selectbox(
+            say("Begin with the weights of"),
+            steps,
+            key="fork_step",
+            format_func=lambda step: _step_in_words(step, losses.get(step)),
+            accept_new_options=True,  # a step typed that is not kept: `_choose` takes the nearest
+            filter_mode="contains",
+            on_change=_choose,
+            args=(folder, steps),
+        )
+        if sentence := recall(f"fork_told-{folder.id}"):
+            st.caption(sentence)
+        config = _settings(folder, step)
+        if config and st.button(say("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
+            open_fork(folder.id, step, config)
+
+
+def _step_in_words(step: int, loss: float | None) -> str:
+    if loss is None:
+        return say("step {step}", step=f"{step:,}")
+    return say("step {step} · loss {loss}", step=f"{step:,}", loss=f"{loss:.2f}")
+
+
+def _settings(folder: RunFolder, step: int) -> RunConfig | None:
+    """What the new run begins with, asking for how long; None, and a sentence, where that cannot be had."""
+    setting = dict(fields_of(RunConfig))["train.steps"]
+    st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
+    steps = st.number_input(
+        say("Train it for so many steps"),
+        setting.low,
+        setting.high,
+        step=100,
+        key="fork_steps",
+        on_change=lambda: remember(f"fork_steps-{folder.id}-{step}", st.session_state["fork_steps"]),
+    )
+    try:
+        return fork_config(folder, step).replace({"train.steps": steps})
+    except ExplorerError as error:
+        show_error(error)
+        return None
+
+
+def usual_steps(status: Status, step: int) -> int:
+    """As many as the parent took from there on, so that both curves end together; from its end, half of them."""
+    left = max(status.step, status.steps) - step
+    return left if left > 0 else max(100, round(step / 2, -2))
+
+
+def _choose(folder: RunFolder, steps: list[int]) -> None:
+    """Take the step that was picked or typed."""
+    picked, told = st.session_state["fork_step"], ""
+    if isinstance(picked, str):
+        picked, told = nearest_kept(picked, steps)
+    remember(f"fork_step-{folder.id}", picked)
+    remember(f"fork_told-{folder.id}", told)
+
+
+def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
+    """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
+    digits = re.sub(r"[^0-9]", "", typed)[:9]
+    if not digits:
+        return steps[-1], say("A step is a whole number; this is the newest.")
+    wanted = int(digits)
+    nearest = min(steps, key=lambda step: abs(step - wanted))
+    if nearest == wanted:
+        return nearest, ""
+    return nearest, say(
+        "No weights are kept of step {wanted}; those of step {nearest} are the nearest.",
+        wanted=f"{wanted:,}",
+        nearest=f"{nearest:,}",
+    )
+
+
+def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
+    """The loss at each step: on validation text where it was measured about then, else on the batches around it."""
+    found = {}
+    for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the later one counts
+        known = [row for row in rows if row.get(column) is not None]
+        at = np.array([row["step"] for row in known])
+        values = np.array([row[column] for row in known])
+        for step in steps:
+            near = np.abs(at - step) <= 1 + share * step
+            if near.any():
+                closest = np.abs(at - step)[near].argmin()
+                found[step] = float(values[near].mean() if column == "loss" else values[near][closest])
+    return found
+
+
+def draw_parent(record: RunRecord) -> None:
+    """Where its first weights come from, with a link."""
+    if not record.parent or record.parent_step is None:
+        return
+    step = f"{record.parent_step:,}"
+    try:
+        name = open_run(shared.home(), record.parent).name
+    except ExplorerError:
+        st.caption(say("It began with the weights of step {step} of a run that was deleted.", step=step))
+        return
+    with st.container(gap=None, key="parent"):
+        st.caption(say("It began with the weights of step {step} of", step=step))
+        st.page_link(
+            page_file("train"), label=literal(name), icon=":material/fork_right:", query_params=query_for(record.parent)
+        )
+
+
+def parent_asked() -> Parent | None:
+    """The run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
+    asked = fork_asked()
+    if asked is None:
+        return None
+    folder = open_run(shared.home(), asked.run_id)
+    steps = fork_steps(folder)
+    step = steps[-1] if asked.step is None and steps else asked.step
+    if step not in steps:
+        raise RunError(
+            say(
+                "The run {name} keeps no weights of step {step}. This begins from scratch instead.",
+                name=repr(folder.name),
+                step=step,
+            )
+        )
+    return Parent(folder, step, fork_config(folder, step))
+
+
+def draw_beginning(parent: Parent) -> None:
+    """What is settled already, and why."""
+    model = parent.config.model
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="parent"):
+        with st.container(gap=None, width="content"):
+            st.markdown(
+                say(
+                    "With what **{name}** had learned by step **{step}**.",
+                    name=literal(parent.folder.name),
+                    step=f"{parent.step:,}",
+                )
+            )
+            st.page_link(
+                page_file("train"),
+                label=say("Look at that run"),
+                icon=":material/fork_right:",
+                query_params=query_for(parent.folder.id),
+            )
+        st.button(say("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
+    shape = model_in_words(model)
+    if model.kind == "gpt":
+        shape = say("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
+    kept = say(
+        "{shape}, context {context}: the model keeps its shape, because learned weights fit only the shape they were "
+        "learned in. Optimizer and learning rate begin afresh.",
+        shape=shape,
+        context=model.block_size,
+    )
+    st.caption(f":material/lock: {kept}")
+
+
+def _leave_fork() -> None:
+    leave_fork()
+    forget_inputs()

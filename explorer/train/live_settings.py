@@ -1,0 +1,228 @@
+"""What can be turned while a run trains, and going on with one that has ended."""
+
+from functools import partial
+from typing import get_args
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.live_settings import KNOBS
+from core.runs.continuation import NO_TRAINING_OF_ITS_OWN, Schedule, extended_config
+from core.runs.folder import RunFolder
+from core.runs.records import Status
+from core.settings import fields_of, value_at
+from core.training.schedule import learning_rate_at, learning_rates
+from explorer.charts.rates import rates_figure
+from explorer.components.live import live_rate, live_turns
+from explorer.i18n.formatting import asked_in_words, number, turn_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.streaming.curves import curve_rows
+from explorer.train.setup import settings_that_matter
+from explorer.widgets.address import recall, remember
+from explorer.widgets.forms import setting_input
+from explorer.widgets.layout import card, current_palette, literal, show_error
+
+_STEPS, _RATE = "train.steps", "train.learning_rate"
+_SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
+_NOTE = later("Felt from the next step on, and marked on the curve.")
+_HELP = later(
+    "These may change while the model learns; its shape may not. Turning the learning rate moves its whole schedule "
+    "along; turning the last step leaves the schedule alone, so nothing jumps."
+)
+
+
+def knob_key(knob: str) -> str:
+    """The key of a knob's widget: `knob_learning_rate`."""
+    return f"knob_{knob.rpartition('.')[2]}"
+
+
+@st.fragment
+def draw_knobs(folder: RunFolder) -> None:
+    """The knobs of a run that trains; of a finished one, how it continues; of a stopped one, what it resumes with."""
+    status = folder.status()
+    ended, finished = status.ended, status.state == "finished"
+    title = say("Turn while it trains")
+    if ended:
+        title = say("Continue training") if finished else say("Change settings first")
+    with card(title, key="knobs"):
+        if folder.record().origin:
+            st.caption(say(NO_TRAINING_OF_ITS_OWN))
+            return
+        if not ended:
+            st.caption(say(_NOTE), help=say(_HELP))
+        try:
+            config = folder.config_now()
+        except ExplorerError as error:
+            show_error(error)
+            return
+        if finished:
+            _draw_continue(folder, status, config)
+        elif ended:
+            st.caption(say("They take effect when the run is resumed."))
+        # The knobs stand above what came of them, but what came of them may have moved them.
+        knobs = st.expander(say("Change settings first")) if finished else st.container()
+        _draw_told(folder, status)
+        with knobs:
+            _draw_all(folder, status, folder.config_now())
+
+
+def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
+    shown = [path for path, _ in settings_that_matter(config.model.kind) if path in KNOBS]
+    if status.state == "finished":  # the field above asks for how long
+        shown.remove(_STEPS)
+    first = folder.record().config
+    wide, small = ([knob for knob in KNOBS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True))
+    for knob in wide:
+        _draw_knob(folder, knob, config, first)
+    for column, knob in zip(st.columns(len(small)), small, strict=True):
+        with column:
+            _draw_knob(folder, knob, config, first)
+    _show_problem(folder)
+
+
+def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig) -> None:
+    setting, value, key = dict(fields_of(RunConfig))[knob], value_at(config, knob), knob_key(knob)
+    # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
+    if st.session_state.get(key) != value:  # else left alone: a hand may be on it
+        st.session_state[key] = value
+    change = partial(_turn_to_widget, folder, knob)
+    if knob == _STEPS:
+        least, most = setting.low, setting.high
+        st.number_input(
+            say("Stop at step"),
+            least,
+            most,
+            value,
+            step=100,
+            key=key,
+            help=say(setting.help),
+            on_change=change,
+        )
+        return
+    before = value_at(first, knob)
+    setting_input(knob, setting, value, before, named=later("at first"), key=key, on_change=change)
+    if knob == _RATE:
+        _draw_rate(folder, value)
+
+
+def _draw_rate(folder: RunFolder, peak: float) -> None:
+    """The knob sets the peak; the schedule says what share of it is at work now."""
+    if shared.live_streams():
+        live_rate(folder.id, peak=peak)
+        return
+    now = (folder.last_metrics() or {}).get("lr")
+    if now is None:
+        st.caption(say("peak {rate}", rate=number(peak)))
+    else:
+        st.caption(say("peak {rate} · now {now} by the schedule", rate=number(peak), now=f"{now:.1e}"))
+
+
+def _draw_told(folder: RunFolder, status: Status) -> None:
+    """What the turns so far came to, and a way back from the last one."""
+    waiting = _waiting(folder)
+    turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
+    if shared.live_streams():
+        told = live_turns(
+            folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
+        )
+        if told:
+            _turn(folder, *told)
+        return
+    for words in waiting:
+        st.caption(literal(say("{turn}, when it goes on", turn=words)))
+    for row in reversed(turns[-3:]):
+        words = turn_in_words(row["knob"], row.get("before"), row["value"])
+        st.caption(literal(say("{turn}, from step {step} on", turn=words, step=f"{row['step'] + 1:,}")))
+    if turns and not waiting and not status.ended:
+        last = turns[-1]
+        st.button(say("Put back"), key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
+
+
+def _waiting(folder: RunFolder) -> list[str]:
+    """In words, what was turned and no worker has taken yet."""
+    return [asked_in_words(knob, value) for knob, value in dict(folder.turns_asked()).items()]
+
+
+def _turn_to_widget(folder: RunFolder, knob: str) -> None:
+    _turn(folder, knob, st.session_state[knob_key(knob)])
+
+
+def _turn(folder: RunFolder, knob: str, value: object) -> None:
+    try:
+        shared.supervisor().turn(folder, knob, value)
+    except ExplorerError as error:
+        remember(_problem_of(folder), str(error))
+
+
+def _show_problem(folder: RunFolder) -> None:
+    """Why what was asked for last was refused, once."""
+    if problem := recall(_problem_of(folder)):
+        show_error(problem)
+        remember(_problem_of(folder), None)
+
+
+def _problem_of(folder: RunFolder) -> str:
+    return f"knob_problem-{folder.id}"
+
+
+def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
+    """Additional steps for a finished run, in the same run and the same chart."""
+    highest = dict(fields_of(RunConfig))[_STEPS].high
+    most = highest - status.step
+    if most < 1:
+        st.caption(say("It has taken as many steps as a run may."))
+        return
+    key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
+    left = status.steps - status.step
+    usual = min(most, left if left > 0 else max(100, int(round(status.step / 2, -2))))
+    more = st.number_input(say("Additional steps"), 1, most, usual, step=min(100, most), key=key)
+    schedule = _choose_schedule(folder, status, config, more)
+    clicked = st.button(
+        say("Continue"),
+        key="train_continue",
+        icon=":material/fast_forward:",
+        width="stretch",
+        on_click=_continue,
+        args=(folder, more, schedule, status),
+    )
+    if clicked and not recall(_problem_of(folder)):
+        st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
+    _show_problem(folder)
+
+
+def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> Schedule:
+    """What the learning rate does over the additional steps, with the curve of either choice."""
+    if config.train.schedule == "constant":
+        return "stay"
+    step, train = status.step, config.train
+    ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
+    highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
+    stays = say("Keep to the schedule")
+    if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
+        stays = say("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
+    labels = {"stay": stays, "restart": say("Restart the schedule")}
+    chosen = st.radio(
+        say("Learning rate"),
+        labels,
+        key="continue_schedule",
+        format_func=labels.get,
+        help=say(
+            "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so it pays "
+            "off over many steps: about half as many as the run has taken, or more.",
+            highest=highest,
+            lowest=lowest,
+        ),
+    )
+    ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
+    figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
+    st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates")
+    return chosen
+
+
+def _continue(folder: RunFolder, more: int, schedule: Schedule, seen: Status) -> None:
+    try:
+        shared.supervisor().continue_for(folder, more, schedule, seen=seen)
+    except ExplorerError as error:
+        remember(_problem_of(folder), str(error))

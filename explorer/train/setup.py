@@ -1,0 +1,323 @@
+"""The Train page before a run: which text, which model, how it learns, and what that will take."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ConfigError, ExplorerError
+from core.formatting import duration_in_words, memory_in_words
+from core.presets import PRESETS, preset
+from core.runs.checks import check_startable, new_run
+from core.runs.folder import RunFolder
+from core.runs.forks import fork
+from core.settings import Setting, fields_of
+from core.text.corpora import Corpus, catalogue, load_corpus
+from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
+from core.training.hardware import memory_in_turn
+from core.training.schedule import schedule_notice
+from explorer.components.live import get_ready
+from explorer.data.cards import absent_text
+from explorer.i18n.formatting import hardware_in_words
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.services.cost_trials import train, tried
+from explorer.train.forks import Parent, draw_beginning, parent_asked
+from explorer.widgets.address import (
+    begin_run,
+    draft,
+    keep_draft,
+    leave_text_of_link,
+    notify,
+    take_notice,
+    text_of_link,
+    ticket,
+    use_ticket,
+    write_draft,
+)
+from explorer.widgets.forms import forget_inputs, setting_inputs, widget_key
+from explorer.widgets.layout import card, end_absent, page_header, show_error
+
+_ACROSS = 3  # settings side by side
+_LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
+_PARENT = later("parent")  # what a fork's settings are compared with
+_OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
+
+
+def draw_setup() -> None:
+    """Everything that is chosen before a run, and the button that starts it."""
+    page_header(say("Train"), say("Pick a text, move the sliders, press Train. Then watch a model learn it."))
+    if notice := take_notice():
+        st.error(notice)
+    try:
+        parent, problem = parent_asked(), None
+    except ExplorerError as error:
+        parent, problem = None, error
+    try:
+        config = draft()
+    except ConfigError as error:
+        config, problem = preset(next(iter(PRESETS))), error
+    if problem:
+        show_error(problem)
+    asked = text_of_link()
+    if asked and asked not in {corpus.name for corpus in catalogue(shared.home())}:
+        end_absent(absent_text(asked), say("Train with another text"), leave_text_of_link)
+    choices, outcome = st.columns([2.6, 1], gap="small")
+    with choices:
+        if parent:
+            base, named = parent.config, _PARENT
+            with card(say("Where does it begin?"), key="start_from"):
+                draw_beginning(parent)
+                corpus = _pick_corpus(config)
+        else:
+            named = later("preset")
+            with card(say("Which text, and which recipe to start from?"), key="start_from"):
+                corpus = _pick_corpus(config)
+                base = _pick_preset(config)
+        base = base.replace({"data.corpus": corpus})
+        config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
+    with outcome, card(say("What will it take?"), key="estimate"):
+        if problem:
+            show_error(problem)
+        _draw_outcome(config, parent, startable=problem is None)
+    if not parent:
+        keep_draft(config)
+    write_draft(config)
+    _draw_preview(config.model.kind)
+    get_ready()
+
+
+def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:
+    """The settings that make a difference for this kind of model, by path; the text is picked by itself.
+
+    Args:
+        kind: "gpt" or "bigram".
+        advanced: only those shown at once (False) or only those behind "more settings" (True).
+    """
+    for path, setting in fields_of(RunConfig):
+        of_another_model = kind == "bigram" and path.startswith("model.") and path not in _OF_A_BIGRAM
+        if path != "data.corpus" and not of_another_model and advanced in (None, setting.advanced):
+            yield path, setting
+
+
+def _pick_preset(config: RunConfig) -> RunConfig:
+    """The preset that the settings start from."""
+    st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
+    name = st.segmented_control(
+        say("Preset"),
+        PRESETS,
+        default=st.session_state["preset"],
+        key="preset",
+        required=True,
+        on_change=_take_preset,
+        help=say("All settings at once."),
+    )
+    st.caption(say((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
+    return preset(name)
+
+
+def _take_preset() -> None:
+    """Every setting as the preset has it; only the text stays the chosen one.
+
+    Not where the draft has that preset already: a request that was on its way when Start was pressed comes after it,
+    and to Streamlit, which has forgotten the widgets of the page that was left, this one looks newly chosen. Taking it
+    would lead away from the run that has just begun.
+    """
+    chosen = st.session_state["preset"]
+    if _drafted() == chosen:
+        return
+    corpus = st.session_state.get("corpus")
+    forget_inputs()
+    config = preset(chosen)
+    keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
+
+
+def _drafted() -> str | None:
+    """The preset that the draft has now; None where the address asks for what cannot be."""
+    try:
+        return draft().preset
+    except ConfigError:
+        return None
+
+
+def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
+    """The widgets of all settings; the config they make, or the last good one and what is wrong with the new one."""
+    forked = named == _PARENT
+    kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
+    main, more = (
+        [path for path, _ in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
+        for advanced in (False, True)
+    )
+    changes = {}
+    if not forked:
+        with card(say("What does it look like?"), key="model_settings"):
+            changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
+    with card(say("How does it learn?"), key="train_settings"):
+        changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
+    with st.expander(say("More settings")):
+        changes |= _grid(config, base, more, named)
+    try:
+        return base.replace(changes), None
+    except ConfigError as error:
+        return config, error
+
+
+def _may_differ(path: str) -> bool:
+    """Whether a fork may have another value there than its parent."""
+    return not path.startswith("model.") or path == "model.dropout"
+
+
+def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
+    """Settings side by side, in rows, so that they line up."""
+    changes = {}
+    for start in range(0, len(paths), _ACROSS):
+        for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
+            with column:
+                changes |= setting_inputs(config, base, [path], named=named)
+    return changes
+
+
+def _pick_corpus(config: RunConfig) -> str:
+    known = {corpus.name: corpus for corpus in catalogue(shared.home())}
+    wanted = st.session_state.get("corpus", config.data.corpus)
+    st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
+    return st.selectbox(
+        say("Text"),
+        known,
+        key="corpus",
+        format_func=lambda name: _title(known[name]),
+        help=say("What it learns from. Look at it, or bring your own, on the page Data."),
+    )
+
+
+def _title(corpus: Corpus) -> str:
+    return say("{title} (a download of 1 MB)", title=corpus.title) if corpus.download else corpus.title
+
+
+def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
+    """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
+    try:
+        with st.spinner(say("Reading the text ...")):
+            text = load_corpus(config.data.corpus, shared.home())
+        known = _tokens_known(config, parent.folder if parent else None)
+        hardware = shared.hardware(config.train.device)
+        choice = shared.run_precision(config)
+        check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_in_turn(hardware))
+        numbers = say(choice.why, precision=choice.precision, times=choice.times)
+        st.caption(say("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
+    except ExplorerError as error:
+        show_error(error)
+        startable = False
+    _draw_schedule_notice(config)
+    st.button(
+        say("Train"),
+        key="train_start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=not startable,
+        on_click=_start,
+        args=(config, parent, ticket("train_start")),
+    )
+
+
+def _draw_schedule_notice(config: RunConfig) -> None:
+    """Say where the schedule does not fit the number of steps, with a button that makes it fit."""
+    found = schedule_notice(config.train)
+    if found is None:
+        return
+    sentence, numbers = found
+    st.warning(say(sentence, **numbers))
+    changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
+    st.button(say("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
+
+
+def _fit(config: RunConfig) -> None:
+    forget_inputs()
+    keep_draft(config)
+
+
+def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
+    """What it will take, as reckoned; and as tried out, as soon as that is known."""
+    correction, under_way = tried(config, vocab_size)
+    reckoned = shared.run_speed(config), shared.run_precision(config).precision
+    figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
+    memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
+    lines = (
+        say("**{count}** parameters", count=f"{figures.parameters:,}"),
+        say("**{memory}** to train it, {worker} for PyTorch", memory=memory, worker=worker),
+        say("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
+    )
+    st.markdown("  \n".join(lines))
+    if correction:
+        st.caption(say("Tried out: a few real steps of this very model, on this machine."))
+    elif under_way:
+        st.caption(say("Reckoned from this machine's speed; a few real steps of this very model are being tried ..."))
+        st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
+    else:
+        st.caption(say("Reckoned from this machine's speed."))
+    return figures
+
+
+def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
+    """Draws the page anew once the trial is over."""
+    if not tried(config, vocab_size).under_way:
+        st.rerun()
+
+
+def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
+    """Start one run, however often the button was clicked before the page changed."""
+    if not use_ticket("train_start", number):
+        return
+    try:
+        home = shared.home()
+        folder = fork(home, parent.folder, parent.step, config) if parent else new_run(home, config)
+        train(folder)
+    except ExplorerError as error:
+        notify(str(error))
+        return
+    begin_run(folder.id)
+
+
+@st.cache_data(
+    max_entries=16,
+    show_spinner=False,
+    hash_funcs={
+        RunFolder: lambda folder: folder.id,
+        RunConfig: lambda config: (config.data.to_json(), config.model.block_size),
+    },
+)
+def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
+    """As `check_startable`; a text's name stands for one text for ever."""
+    return check_startable(shared.home(), config, parent)
+
+
+def _draw_preview(kind: str) -> None:
+    """What will be there once it trains."""
+    shown = [
+        _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
+        for icon, title, text in _PREVIEW
+    ]
+    note = say("The board opens at once; the first point of the curve comes within seconds.")
+    with card(say("What you will see"), note):
+        for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
+            column.markdown(f":material/{icon}: **{say(title)}**  \n{say(text)}")
+
+
+_PREVIEW = (
+    (
+        "show_chart",
+        later("The loss falls"),
+        later("Against what plain counting of letters, pairs and triples reaches."),
+    ),
+    ("edit_note", later("Words appear"), later("The same prompt and the same dice, from noise to words.")),
+    ("grid_on", later("Heads form"), later("Where every attention head looks, as it learns where to look.")),
+    ("bubble_chart", later("Letters move"), later("Vowels find vowels on the map of the embeddings.")),
+)
+_PREVIEW_OF_A_BIGRAM = (
+    "grid_on",
+    later("A table fills"),
+    later("For every letter, the letters that it expects to follow."),
+)

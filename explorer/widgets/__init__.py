@@ -1,0 +1,1 @@
+"""Parts that several pages share: layout, forms, pickers, the address and the session."""

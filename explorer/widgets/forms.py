@@ -1,0 +1,103 @@
+"""Settings as widgets: label, bounds, unit and help are those of the config's own fields."""
+
+from collections.abc import Callable, Iterable
+from math import ceil, floor, log10
+from typing import Any
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.settings import Config, Setting, fields_of, value_at
+from explorer.i18n.formatting import number
+from explorer.i18n.language import say
+
+SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
+FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole numbers does
+
+
+def widget_key(path: str) -> str:
+    """The key of a setting's widget."""
+    return f"set-{path}"
+
+
+def forget_inputs(config: type[Config] = RunConfig) -> None:
+    """Let every widget take its value from the config again, instead of what it was moved to."""
+    for path, _ in fields_of(config):
+        st.session_state.pop(widget_key(path), None)
+
+
+def setting_inputs(config: Config, base: Config, paths: Iterable[str], *, named: str = "preset") -> dict[str, Any]:
+    """Draw the widgets of some settings and return their values by path.
+
+    Args:
+        config: where a widget that has not been touched yet stands.
+        base: what it is compared with: a label says so where the value is another.
+        paths: dotted, in the order in which they are drawn.
+        named: what `base` is, in an English word.
+    """
+    known = dict(fields_of(type(config)))
+    return {
+        path: setting_input(path, known[path], value_at(config, path), value_at(base, path), named=named)
+        for path in paths
+    }
+
+
+def setting_input(
+    path: str,
+    setting: Setting,
+    value: Any,
+    base: Any,
+    *,
+    named: str = "preset",
+    key: str | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> Any:
+    """Draw the one widget that fits the setting, and return its value.
+
+    Args:
+        key: of the widget, where it is not the one of a draft's setting.
+        on_change: called when a person has moved it.
+    """
+    key = key or widget_key(path)
+    value = st.session_state.setdefault(key, value)
+    label = say(setting.label) + ("" if value == base else f" :violet-badge[{say(named)}: {number(base)}]")
+    # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
+    # second, which does not bring the session's value along, and would move the widget to its least.
+    unit = f" ({say(setting.unit)})" if setting.unit else ""
+    more = {"key": key, "help": say(setting.help) + unit, "on_change": on_change}
+    if setting.type is bool:
+        return st.toggle(label, value, **more)
+    if setting.choices:
+        return st.selectbox(label, setting.choices, setting.choices.index(value), **more)
+    if moves_in_factors(setting):
+        return st.select_slider(label, positions(setting, {value, base}), value, format_func=number, **more)
+    if setting.step is None and setting.high - setting.low > 1000:
+        return st.number_input(label, setting.low, setting.high, value, step=1, **more)
+    kind = setting.type
+    step = kind(setting.step or 1)
+    return st.slider(label, kind(setting.low), kind(setting.high), kind(value), step=step, format=_format(step), **more)
+
+
+def moves_in_factors(setting: Setting) -> bool:
+    """Whether one end of the slider is so far from the other that it should move in factors."""
+    return setting.log or (setting.type is int and not setting.advanced and setting.high >= 100 * setting.low > 0)
+
+
+def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
+    """Round values in growing steps from the lowest to the highest, and the ones given."""
+    low, high = setting.low, setting.high
+    found = {low, high, *also}
+    if setting.type is int and not setting.log:
+        step = setting.step or 1
+        for power in range(high.bit_length()):
+            found |= {int(2**power * factor // step * step) for factor in FACTORS}
+    else:
+        smallest = low or 1e-6
+        for power in range(floor(log10(smallest)), ceil(log10(high)) + 1):
+            # Written and read again, so that 3 * 1e-4 is 0.0003 and not 0.00030000000000000003.
+            found |= {float(f"{share}e{power}") for share in SHARES}
+    return sorted({setting.type(value) for value in found if low <= value <= high and setting.type(value) == value})
+
+
+def _format(step: float) -> str:
+    return "%d" if isinstance(step, int) else f"%.{max(0, ceil(-log10(step)))}f"

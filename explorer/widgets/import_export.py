@@ -1,0 +1,120 @@
+"""The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
+
+import io
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder
+from core.text.corpora import catalogue
+from explorer.i18n.language import later, say
+from explorer.services import shared
+from explorer.services.model_files import (
+    EXPORTS,
+    MOST_MEGABYTES,
+    Upload,
+    import_from_hub,
+    import_uploads,
+    why_no_export,
+    write_export,
+)
+from explorer.widgets import address
+from explorer.widgets.layout import literal, show_error
+
+_WHAT = later(
+    "A GPT-2, GPT-NeoX or Llama of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, generate "
+    "text, train it further. "
+    "Nothing in its files is executed."
+)
+_FILES = later(
+    "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
+    "nanoGPT: its ckpt.pt. From here: what Download gives for a run. Other files are passed over."
+)
+_TEXT = later(
+    "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
+    "characters it learned."
+)
+
+
+def draw_import() -> None:
+    """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
+    # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
+    taken = address.recall("models_taken", 0)
+    with st.popover(say("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
+        st.caption(say(_WHAT))
+        titles = {corpus.name: corpus.title for corpus in catalogue(shared.home())}
+        corpus = st.selectbox(
+            say("Its text"), list(titles), format_func=titles.get, key="import_corpus", help=say(_TEXT)
+        )
+        name = st.text_input(
+            say("Name it"), key=f"import_name_{taken}", max_chars=80, placeholder=say("imported model")
+        )
+        files, hub = st.tabs([say("Its files"), say("Its name on the hub")])
+        with files:
+            st.file_uploader(
+                say("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
+                accept_multiple_files=True,
+                max_upload_size=MOST_MEGABYTES,
+                key=f"import_files_{taken}",
+                help=say(_FILES),
+            )
+            if st.button(say("Open these files"), key="import_files_go"):
+                sent = st.session_state[f"import_files_{taken}"]
+                uploads = [Upload(file.name, file, file.size) for file in sent]
+                _take(lambda: import_uploads(shared.home(), uploads, corpus, name), say("Reading the model ..."))
+        with hub:
+            hub_name = st.text_input(say("Name"), key=f"import_hub_{taken}", placeholder=say("gpt2, or owner/model"))
+            if st.button(
+                say("Fetch it"), key="import_hub_go", help=say("It needs a network; the files are kept here.")
+            ):
+                _take(
+                    lambda: import_from_hub(shared.home(), hub_name.strip(), corpus, name),
+                    say("Fetching the model ..."),
+                )
+
+
+def draw_exports(folder: RunFolder) -> None:
+    """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
+    with st.popover(say("Take it elsewhere"), icon=":material/ios_share:", key=f"export_{folder.id}"):
+        try:
+            for kind, export in EXPORTS.items():
+                if obstacle := why_no_export(shared.home(), folder, kind):
+                    st.caption(f"{say(export.label)}: {literal(obstacle)}")
+                elif shared.live_streams():
+                    address = f"api/runs/{folder.id}/download?for={kind}"
+                    st.link_button(say(export.label), address, icon=":material/download:", width="stretch")
+                else:
+                    _button(folder, kind)
+        except ExplorerError as error:
+            show_error(error)
+
+
+def _take(make, what: str) -> None:
+    """Make the run, say so in the meantime, and open it; a refusal is said right here, and what was typed stays."""
+    try:
+        with st.spinner(what, show_time=True):
+            folder = make()
+    except ExplorerError as error:
+        show_error(error)
+        return
+    address.remember("models_taken", address.recall("models_taken", 0) + 1)
+    address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
+
+
+def _button(folder: RunFolder, kind: str) -> None:
+    """Under `streamlit run` there is no route for it, so Streamlit keeps the file."""
+
+    def written() -> bytes:
+        file = io.BytesIO()
+        write_export(shared.home(), folder, kind, file)
+        return file.getvalue()
+
+    st.download_button(
+        say(EXPORTS[kind].label),
+        written,
+        file_name=EXPORTS[kind].file_name(folder.id),
+        on_click="ignore",
+        icon=":material/download:",
+        width="stretch",
+        key=f"export_{kind}",
+    )

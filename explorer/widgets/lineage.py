@@ -1,0 +1,60 @@
+"""What lies before a fork's own first step: whose weights it began with, and how those had learned."""
+
+from pathlib import Path
+
+from core.errors import ExplorerError
+from core.runs.folder import RunFolder, open_run
+from core.runs.records import RunRecord
+from explorer.charts.forks import Before
+from explorer.i18n.language import say
+from explorer.widgets.run_rows import validation_of
+
+_TIED = 0.005  # nats a token: less is luck
+_MOST = 32  # generations; a record that somebody has edited may name itself
+
+
+def before(home: Path, record: RunRecord, *, generations: int = _MOST) -> Before | None:
+    """The past of a run that began with another one's weights; None for one from scratch."""
+    if record.parent is None or record.parent_step is None or not generations:
+        return None
+    step = record.parent_step
+    try:
+        parent = open_run(home, record.parent)
+        earlier = before(home, parent.record(), generations=generations - 1)
+    except ExplorerError:
+        return Before(step, 0.0, "", step, ())
+    measured = validation_of(parent)
+    until = [row["seconds"] for row in measured if row["step"] <= step and row.get("seconds") is not None]
+    begun, seconds, rows = 0, until[-1] if until else 0.0, []
+    if earlier:
+        begun, seconds = earlier.step, seconds + earlier.seconds
+        rows = [row for row in earlier.rows if row["step"] <= begun]
+    rows += [{"step": begun + row["step"], "val_loss": row["val_loss"]} for row in measured]
+    return Before(begun + step, seconds, parent.name, step, rows)
+
+
+def verdict(home: Path, folder: RunFolder, record: RunRecord) -> str:
+    """Whether a fork was worth trying: its own losses, beside where its parent has got to. "" for any other run."""
+    if record.parent is None:
+        return ""
+    own = [row["val_loss"] for row in validation_of(folder)]
+    try:
+        parent = [row["val_loss"] for row in validation_of(open_run(home, record.parent))]
+    except ExplorerError:
+        return ""
+    if len(own) < 2 or not parent:
+        return ""
+    less = parent[-1] - own[-1]
+    if abs(less) < _TIED:
+        outcome = say("practically the same")
+    elif less > 0:
+        outcome = say("{difference} better", difference=f"{less:.3f}")
+    else:
+        outcome = say("{difference} worse", difference=f"{-less:.3f}")
+    return say(
+        "From {first} it came to {last}; its parent ended at {parent}: {outcome}.",
+        first=f"{own[0]:.3f}",
+        last=f"{own[-1]:.3f}",
+        parent=f"{parent[-1]:.3f}",
+        outcome=outcome,
+    )

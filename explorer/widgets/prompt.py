@@ -1,0 +1,103 @@
+"""A prompt as a model can read it, and a sentence for whatever it cannot."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from core.text.token_display import kind_of, read_newlines, visible
+from core.text.tokenizers import CharTokenizer, Tokenizer
+from explorer.i18n.language import say
+
+_FEW = 12  # letters of an alphabet that has none of Romeo's
+NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
+
+
+class Prompt(NamedTuple):
+    """What of a typed text reaches the model. `text` is made of `tokens`, which are `ids`."""
+
+    text: str
+    ids: list[int]
+    tokens: list[str]  # as they are
+    shown: list[str]  # as they are shown
+    kinds: list[str]
+    notes: list[str]  # sentences, for the person who typed
+    whole: list[int]  # `ids` before the cut to what is looked at
+
+
+def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, one_line: bool = True) -> Prompt:
+    r"""Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why.
+
+    Args:
+        one_line: it was typed into a single line, where `\n` stands for a newline.
+    """
+    by_letter = isinstance(tokenizer, CharTokenizer)
+    text = read_line(typed if one_line else typed.replace(r"\n", r"\\n"), tokenizer.tokens)
+    unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []
+    notes = []
+    if unseen:
+        text = "".join(character for character in text if character in tokenizer.tokens)
+        notes.append(_unknown(unseen))
+    ids = whole = tokenizer.encode(text)
+    if limit is not None and len(ids) > limit:
+        notes.append(
+            say(
+                "Your prompt has {count} {letters}, and at most {most} can be looked at here at once: you see the last "
+                "{most}.",
+                count=f"{len(ids):,}",
+                letters=say("letters") if by_letter else say("tokens"),
+                most=f"{limit:,}",
+            )
+        )
+        ids = ids[-limit:]
+    tokens = [tokenizer.tokens[id] for id in ids]
+    return Prompt(
+        text=tokenizer.decode(ids),
+        ids=ids,
+        tokens=tokens,
+        shown=[visible(token) for token in tokens],
+        kinds=[kind_of(token) for token in tokens],
+        notes=notes,
+        whole=whole,
+    )
+
+
+def read_line(typed: str, tokens: Collection[str]) -> str:
+    r"""Read one line of input: ⏎ and `\n` stand for a newline, and ⏎ for itself where it is a token."""
+    text = read_newlines(typed)
+    return text if NEWLINE_SIGN in tokens else text.replace(NEWLINE_SIGN, "\n")
+
+
+def newline_hint() -> str:
+    """Say how a newline is typed into one line."""
+    return say("Type `\\n` for a newline.")
+
+
+def as_line(text: str, tokens: Collection[str]) -> str:
+    """Write a text so that `read_line` reads it."""
+    return text.replace(r"\n", r"\\n").replace("\n", r"\n" if NEWLINE_SIGN in tokens else NEWLINE_SIGN)
+
+
+def _unknown(unseen: list[str]) -> str:
+    """What it means that a model has never seen some characters."""
+    named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
+    if len(unseen) == 1:
+        return say(
+            "The text this model learned from has no {character}, so the model has no number for it. Your prompt stays "
+            "as you typed it; the model reads it without it.",
+            character=named,
+        )
+    return say(
+        "The text this model learned from has no {characters}, so the model has no number for them. Your prompt stays "
+        "as you typed it; the model reads it without them.",
+        characters=say("{characters} and others", characters=named) if len(unseen) > 8 else named,
+    )
+
+
+def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
+    """A prompt to begin with: Romeo's if the model can read it, else the run's probe sentence, else some letters."""
+    romeo = "ROMEO:\nBut soft, what light"
+    by_letter = isinstance(tokenizer, CharTokenizer)
+    known = set(tokenizer.tokens)
+    text = romeo if not by_letter or set(romeo) <= known else "".join(sentence)
+    # A model that was imported has no probe sentence.
+    text = text or "".join(letter for letter in romeo if letter in known) or "".join(tokenizer.tokens[:_FEW])
+    return as_line(text, tokenizer.tokens)

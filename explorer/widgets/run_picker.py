@@ -1,0 +1,109 @@
+"""Which run a page looks at: the one in the address, or the newest, and a select to change it."""
+
+import streamlit as st
+
+from core.errors import ExplorerError, RunError
+from core.runs.folder import RunFolder, list_runs, open_run
+from explorer.i18n.formatting import model_in_words, state_in_words
+from explorer.i18n.language import say
+from explorer.services import shared
+from explorer.services.shared import Opened
+from explorer.widgets import address
+from explorer.widgets.layout import empty_state, page_style, show_error
+
+
+def choose_run(title: str, what: str) -> RunFolder:
+    """Draw the page's title with the select beside it, and return the run on view, which is then in the address too.
+
+    Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
+    """
+    page_style()
+    runs = {folder.id: folder for folder in list_runs(shared.home()) if folder.has_weights}
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.title(title, anchor=False, width="content")
+        place = st.container(width=340)
+    asked = address.run_on_view()
+    if asked and asked not in runs:
+        _explain_absence(asked)
+        if runs and st.button(say("Take the newest run instead"), type="primary", key="take_another"):
+            address.view_run(next(iter(runs)))
+            st.rerun()
+        if runs:
+            st.stop()
+    if not runs:
+        empty_state(what, address.page_file("train"), say("Train a first model"))
+        st.stop()
+    # The widget's own memory would outlive a change of the address by another page, so the address goes first.
+    st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
+    chosen = place.selectbox(
+        say("Run"),
+        list(runs),
+        key="inspect_run",
+        format_func=lambda id: _label(runs[id]),
+        label_visibility="collapsed",
+        on_change=lambda: address.view_run(st.session_state["inspect_run"]),
+    )
+    if chosen != asked:
+        address.view_run(chosen)
+    return runs[chosen]
+
+
+def newest_run() -> str | None:
+    """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
+    try:
+        return next((folder.id for folder in list_runs(shared.home()) if folder.has_weights), None)
+    except ExplorerError:  # the home cannot be used, as the page itself says
+        return None
+
+
+def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
+    """`choose_run`, its model opened, and the line that says at which step it is; where that fails, the page ends."""
+    folder = choose_run(title, what)
+    try:
+        opened = shared.open_model(folder.id)
+    except ExplorerError as error:
+        show_error(error)
+        st.stop()
+    step_line(folder, opened.step)
+    return folder, opened
+
+
+def step_line(folder: RunFolder, step: int) -> None:
+    """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
+    status = folder.status()
+    told = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
+    if status.ended:
+        st.caption(say("As it was at step {step} of {steps}. The run is {state}.", **told))
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            say(
+                "As it was at step {step} of {steps}. It is {state} and now at step {now}.",
+                **told,
+                now=f"{status.step:,}",
+            ),
+            width="content",
+        )
+        st.button(
+            say("Take the newest"),
+            icon=":material/refresh:",
+            type="tertiary",
+            key="take_newest",
+            on_click=address.view_step,
+        )
+
+
+def _explain_absence(run_id: str) -> None:
+    try:
+        folder = open_run(shared.home(), run_id)
+        none_yet = say("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
+        raise RunError(folder.problem or none_yet)
+    except RunError as error:
+        show_error(error)
+
+
+def _label(folder: RunFolder) -> str:
+    try:
+        return f"{folder.name} · {model_in_words(folder.record().config.model)} · {state_in_words(folder.status())}"
+    except RunError:
+        return folder.id

@@ -1,0 +1,94 @@
+"""What the lists of runs show of each run, read once."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.runs.folder import RunFolder, list_runs
+from core.runs.records import RunRecord, Status
+from core.settings import fields_of, value_at
+from core.text.corpora import catalogue
+from explorer.i18n.formatting import STATE_COLORS, state_in_words
+from explorer.i18n.language import say
+from explorer.streaming.curves import curve_rows
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as a list shows it. `record` is None for a damaged run, and `problem` then says what is wrong."""
+
+    folder: RunFolder
+    record: RunRecord | None
+    status: Status
+    problem: str | None
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name if self.record else self.folder.id
+
+    @property
+    def going_on(self) -> bool:
+        return self.record is not None and not self.status.ended
+
+
+def read_rows(home: Path, most: int | None = None) -> list[RunRow]:
+    """The runs, newest first, damaged ones among them."""
+    return [_row(folder) for folder in list_runs(home)[:most]]
+
+
+def corpus_titles(home: Path) -> dict[str, str]:
+    """The title of every text there is, by its name; a list asks once for all its lines."""
+    return {corpus.name: corpus.title for corpus in catalogue(home)}
+
+
+def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """A run's measured rows, read again only when there are new ones. Shared: never change them."""
+    try:
+        found = folder.metrics_path.stat()
+    except OSError:
+        return []
+    return _validation(folder.path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=32)
+def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+    return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
+
+
+def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:
+    """The settings in which some of the runs differ, by label: each run's value, in the order of the runs.
+
+    The steps, the text and the kind of model are left out: every list has them anyway. A setting that makes no
+    difference for a run, such as the layers of a bigram, has the value None.
+    """
+    columns = {}
+    for path, setting in fields_of(RunConfig):
+        values = [value_at(config, path) if _matters(path, config) else None for config in configs]
+        if path not in ("train.steps", "data.corpus", "model.kind") and len({*values} - {None}) > 1:
+            columns[setting.label] = values
+    return columns
+
+
+def _matters(path: str, config: RunConfig) -> bool:
+    return config.model.kind != "bigram" or not path.startswith("model.") or path == "model.block_size"
+
+
+def _row(folder: RunFolder) -> RunRow:
+    problem = folder.problem
+    return RunRow(folder, None if problem else folder.record(), folder.status(), problem)
+
+
+def draw_state(row: RunRow) -> None:
+    """The state as a coloured word."""
+    if row.problem:
+        st.badge(say("damaged"), color="red")
+    else:
+        st.badge(state_in_words(row.status), color=STATE_COLORS[row.status.state])

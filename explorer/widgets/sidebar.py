@@ -1,0 +1,95 @@
+"""The sidebar: the logo, the way between the pages, and the run on view."""
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.lessons.lesson_text import languages, word
+from core.paths import home
+from core.runs.folder import RunFolder, open_run
+from explorer.charts.palette import palette_for
+from explorer.components.fold_sidebar import fold_sidebar
+from explorer.components.to_top import to_top
+from explorer.i18n.formatting import model_in_words, state_in_words
+from explorer.i18n.language import language, say, use_language
+from explorer.news import watch_runs
+from explorer.widgets.address import ROOT, place_on, query_for, run_beside, run_on_view, view_language
+from explorer.widgets.run_picker import newest_run
+
+_LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
+_OF_ONE_RUN = ("look_inside", "generate")  # pages that need one
+_OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
+
+
+def draw_sidebar(pages: dict[str, list], here) -> None:
+    """Links to every page, which keep the run on view, and a card that says which run that is.
+
+    Args:
+        pages: what `st.navigation` was given, by group.
+        here: the page that is shown.
+    """
+    st.logo(_logo(), size="large")
+    run_id = run_on_view()
+    with st.sidebar:
+        st.html(f"<style>{_style()}</style>")
+        for group, members in pages.items():
+            with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
+                if group:
+                    st.caption(say(group))
+                for page in members:
+                    with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
+                        run = run_id or (newest_run() if page.url_path in _OF_ONE_RUN else None)
+                        st.page_link(page, query_params=query_for(run, page.url_path))
+        shown = [id for id in (run_id, run_beside()) if id]
+        if here.url_path in _OF_ALL_RUNS:
+            watch_runs(None)
+        elif shown:
+            watch_runs(shown)
+        if run_id:
+            _draw_run_on_view(run_id)
+        if len(languages()) > 1:
+            _choose_language()
+        fold_sidebar(here.url_path)
+        to_top(place_on(here.url_path))
+
+
+def _choose_language() -> None:
+    st.segmented_control(
+        say("Language"), languages(), default=language(), required=True, key="language_choice",
+        format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
+    )  # fmt: skip
+
+
+def _take_language() -> None:
+    use_language(st.session_state["language_choice"])
+    view_language(st.session_state["language_choice"])
+
+
+def _draw_run_on_view(run_id: str) -> None:
+    try:
+        folder = open_run(home(), run_id)
+    except ExplorerError:
+        return  # the page itself says what is wrong
+    with st.container(gap=None, key="nav_group_on_view"):
+        st.caption(say("On view"))
+        st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
+
+
+def _card(folder: RunFolder) -> None:
+    with st.container(border=True, gap=None, key="on_view_card"):
+        st.text(folder.name)
+        status = folder.status()
+        words = state_in_words(status)
+        st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
+
+
+def _style() -> str:
+    palette = palette_for(st.context.theme.type)
+    colors = f":root {{ --accent: {palette.accent}; --surface: {palette.surface}; }}"
+    return colors + (ROOT / "assets" / "css" / "sidebar.css").read_text(encoding="utf-8")
+
+
+def _logo() -> str:
+    """The logo in the colours of the visitor's theme: an image cannot inherit them."""
+    palette = palette_for(st.context.theme.type)
+    drawing = (ROOT / "assets" / "images" / "logo.svg").read_text(encoding="utf-8")
+    return drawing.replace("ACCENT", palette.accent).replace("TEXT", palette.text)

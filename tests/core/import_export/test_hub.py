@@ -1,0 +1,134 @@
+"""Models by name, over real HTTP, from a hub on this machine that has the addresses of Hugging Face's."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from huggingface_hub.utils import close_session
+
+from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.hub import download
+from core.import_export.huggingface import read_folder
+from tests.core.import_export.hub_server import serving
+
+IDS = torch.randint(300, (1, 32), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def hub(gpt2_folder):
+    """A hub with one model, by two names; beside its weights lie files that must never be fetched."""
+    for dangerous in ("pytorch_model.bin", "modeling.py", "training_args.bin", "model.safetensors.pkl"):
+        (gpt2_folder / dangerous).write_bytes(b"a program")
+    with serving({"tiny": gpt2_folder, "somebody/tiny-gpt2": gpt2_folder}) as hub:
+        yield hub
+
+
+@pytest.mark.parametrize("name", ["tiny", "somebody/tiny-gpt2"])
+def test_a_model_is_fetched_by_its_name_and_says_the_same(name, hub, theirs, tmp_path):
+    folder = download(name, tmp_path, 10**8, hub.url)
+    with torch.no_grad():
+        logits, _ = build(read_folder(folder))(IDS)
+        torch.testing.assert_close(logits, theirs(IDS).logits, atol=1e-4, rtol=0)
+
+
+def test_weights_in_several_files_are_fetched_too(hub, theirs, gpt2_folder, tmp_path):
+    (gpt2_folder / "model.safetensors").unlink()
+    theirs.save_pretrained(gpt2_folder, max_shard_size="60KB")
+    folder = download("tiny", tmp_path, 10**8, hub.url)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(build(read_folder(folder))(IDS)[0], theirs(IDS).logits, atol=1e-4, rtol=0)
+
+
+def test_only_settings_weights_and_tokenizer_are_fetched(hub, tmp_path):
+    folder = download("tiny", tmp_path, endpoint=hub.url)
+    allowed = {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
+    assert hub.sent == allowed and {path.name for path in folder.iterdir()} == allowed
+
+
+def test_once_fetched_it_needs_no_network(hub, tmp_path):
+    first = download("tiny", tmp_path, 10**8, hub.url)
+    hub.sent.clear()
+    assert download("tiny", tmp_path, 10**8, hub.url) == first
+    assert not hub.sent
+    hub.stop()
+    assert download("tiny", tmp_path, 10**8, hub.url) == first
+
+
+@pytest.mark.parametrize("most_bytes", [None, 10**8])
+def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes):
+    hub.stop()
+    with pytest.raises(ForeignModelError, match="Is this machine online. Without a network, give a folder with config"):
+        download("tiny", tmp_path, most_bytes, hub.url)
+
+
+@pytest.fixture
+def set_proxy(monkeypatch):
+    """Sets ALL_PROXY, and nothing else of its kind, for a client that is made anew."""
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_(proxy):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        close_session()
+
+    yield set_
+    close_session()
+
+
+@pytest.mark.parametrize("most_bytes", [None, 10**8])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "foo://x", "http://[bad", "http://h:port", "::::", "http://"]
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found(
+    proxy, most_bytes, hub, set_proxy, tmp_path
+):
+    kept = download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
+    set_proxy(proxy)
+    with pytest.raises(ForeignModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
+        download("tiny", tmp_path, most_bytes, hub.url)
+    assert download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
+
+
+@pytest.mark.parametrize("most_bytes", [None, 10**8])
+@pytest.mark.parametrize("name", ["tinny", "nobody/tiny-gpt2"])
+def test_a_name_that_the_hub_does_not_know_is_a_sentence(hub, tmp_path, name, most_bytes):
+    with pytest.raises(ForeignModelError, match=f"no model called '{name}' that everybody may read"):
+        download(name, tmp_path, most_bytes, hub.url)
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "-x", "http://elsewhere/x", "a" * 200])
+def test_what_is_no_name_is_never_asked_for(tmp_path, name):
+    with pytest.raises(ForeignModelError, match="is no name of a model"):
+        download(name, tmp_path)
+
+
+def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub, gpt2_folder, tmp_path):
+    (gpt2_folder / "model.safetensors").unlink()
+    with pytest.raises(ForeignModelError, match="has no model.safetensors. Pickled weights .* not even fetched"):
+        download("tiny", tmp_path, endpoint=hub.url)
+    assert "pytorch_model.bin" not in hub.sent
+
+
+def test_one_that_is_too_large_is_refused_before_it_is_fetched(hub, tmp_path):
+    with pytest.raises(ForeignModelError, match="at most 1 KB are fetched here"):
+        download("tiny", tmp_path, 1024, hub.url)
+    assert not hub.sent
+
+
+def test_a_hub_in_trouble_is_a_sentence(hub, tmp_path):
+    hub.trouble = 503
+    with pytest.raises(ForeignModelError, match="answers with error 503|Is this machine online"):
+        download("tiny", tmp_path, endpoint=hub.url)
+
+
+def test_a_shell_fetches_from_the_hub_that_the_environment_names(hub, tmp_path):
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "GPT_EXPLORER_HOME": str(tmp_path)}
+    for name, code in (("tiny", 0), ("tinny", 2)):
+        told = subprocess.run(
+            [sys.executable, "-m", "core", "import", name], env=environment, capture_output=True, text=True
+        )
+        assert told.returncode == code, told.stderr
+        assert ("tiny is run" in told.stdout) if code == 0 else ("no model called 'tinny'" in told.stderr)

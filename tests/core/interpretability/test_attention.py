@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from core.interpretability.attention import attention_patterns, coarse_patterns, describe, over_heads, rollout, to_bytes
+from tests.core.interpretability.conftest import make
+
+IDS = [3, 1, 4, 1, 5, 9]
+TOKENS = list("h\ne lo")
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+def test_rows_sum_to_one_and_never_look_ahead(position):
+    patterns = attention_patterns(make(position=position), IDS)
+    assert patterns.shape == (2, 2, 6, 6) and patterns.dtype == np.float32
+    np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
+    assert not np.triu(patterns, k=1).any()
+    assert patterns.min() >= 0
+
+
+def test_without_the_mask_tokens_look_ahead():
+    patterns = attention_patterns(make(causal=False), IDS)
+    np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
+    assert np.triu(patterns, k=1).max() > 0
+
+
+def test_a_bigram_model_has_no_heads(bigram):
+    assert attention_patterns(bigram, IDS).shape == (0, 0, 6, 6)
+
+
+def test_bytes_keep_a_weight_to_half_a_step(gpt):
+    patterns = attention_patterns(gpt, IDS)
+    small = to_bytes(patterns)
+    assert small.dtype == np.uint8 and small.shape == patterns.shape
+    assert np.abs(small / 255 - patterns).max() <= 1 / 510 + 1e-6
+    assert to_bytes(np.array([0.0, 1.0, 1.0000001])).tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "sentence"),
+    [
+        (2, None, "'e' looks 62 % at 'h', 2 back"),
+        (2, 1, "'e' looks 8 % at '⏎', 1 back"),
+        (2, 2, "'e' looks 30 % at itself"),
+        (2, 3, "'e' looks 0 % at '·', 1 ahead"),
+        (3, None, "'·' looks 99 % at 'e', 1 back"),
+        (3, 0, "'·' looks under 1 % at 'h', 3 back"),
+    ],
+)
+def test_a_cell_in_words(row, column, sentence):
+    patterns = np.zeros((1, 2, 6, 6), dtype=np.float32)
+    patterns[0, 1, 2, :3] = 0.62, 0.08, 0.3
+    patterns[0, 1, 3, :3] = 0.004, 0.004, 0.992
+    assert describe(patterns, TOKENS, 0, 1, row, column) == sentence
+
+
+def test_heads_together(gpt):
+    patterns = attention_patterns(gpt, IDS)
+    np.testing.assert_allclose(over_heads(patterns)[1], (patterns[1, 0] + patterns[1, 1]) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(over_heads(patterns, "max")[0], np.maximum(patterns[0, 0], patterns[0, 1]))
+    with pytest.raises(ValueError, match="how must be 'mean' or 'max', not 'min'"):
+        over_heads(patterns, "min")
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_rollout_is_the_product_of_all_layers(gpt, residual):
+    patterns = attention_patterns(gpt, IDS).astype(np.float64)
+    mixed = [layer.mean(axis=0) for layer in patterns]
+    if residual:
+        mixed = [0.5 * layer + 0.5 * np.eye(6) for layer in mixed]
+    flow = rollout(patterns, residual)
+    assert flow.shape == (2, 6, 6)
+    np.testing.assert_allclose(flow[0], mixed[0], rtol=1e-5)
+    np.testing.assert_allclose(flow[1], np.linalg.multi_dot(mixed[::-1]), rtol=1e-5)
+    np.testing.assert_allclose(flow.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_a_bigram_model_has_nothing_to_put_together(bigram):
+    patterns = attention_patterns(bigram, IDS)
+    for together in (over_heads(patterns), over_heads(patterns, "max"), rollout(patterns)):
+        assert together.shape == (0, 6, 6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6, 9])
+def test_a_long_prompt_in_squares(gpt, size):
+    """Each square from the definition: the mean over its rows of the sum over its columns."""
+    patterns = attention_patterns(gpt, IDS)
+    steps = list(coarse_patterns(gpt, IDS, size))
+    assert [step.done for step in steps] == [1, 2] and np.isnan(steps[0].result[1]).all()
+    coarse = steps[-1].result
+    places = [range(start, min(start + size, 6)) for start in range(0, 6, size)]
+    assert coarse.shape == (2, 2, len(places), len(places)) and coarse.dtype == np.float32
+    for row, looking in enumerate(places):
+        for column, looked_at in enumerate(places):
+            expected = np.mean([patterns[:, :, q, list(looked_at)].sum(axis=-1) for q in looking], axis=0)
+            np.testing.assert_allclose(coarse[:, :, row, column], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coarse.sum(axis=-1), 1, rtol=1e-5)

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from core.interpretability.activations import PartError
+from core.interpretability.embeddings import (
+    align,
+    cosines,
+    methods,
+    nearest,
+    own_axes,
+    position_embeddings,
+    project,
+    project_along,
+    token_embeddings,
+)
+from core.model.layers import sinusoidal_positions
+from tests.core.interpretability.conftest import VOCAB_SIZE, make
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+
+
+def test_a_gpts_tokens_are_its_embedding_table(gpt):
+    vectors = token_embeddings(gpt)
+    np.testing.assert_array_equal(vectors, gpt.transformer.wte.weight.detach().numpy())
+    vectors[:] = 0  # a copy: the model is not touched
+    assert gpt.transformer.wte.weight.any()
+
+
+def test_a_bigram_models_tokens_are_the_rows_of_its_table(bigram):
+    assert token_embeddings(bigram).shape == (VOCAB_SIZE, VOCAB_SIZE)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("shape", [(40, 16), (10, 30), (5, 3)])
+def test_pca_is_scikit_learns(dimensions, shape):
+    vectors = np.random.default_rng(1).normal(size=shape)
+    expected = PCA(dimensions, svd_solver="full").fit_transform(vectors)
+    points = project(vectors, "pca", dimensions)
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(points, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pca_of_a_large_table_is_close_to_exact():
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(520, 2)) * [9, 5] @ rng.normal(size=(2, 515)) + rng.normal(size=(520, 515))
+    np.testing.assert_allclose(project(vectors), PCA(2, svd_solver="full").fit_transform(vectors), rtol=1e-2, atol=0.5)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_any_number_of_tokens_gives_finite_points(method, dimensions):
+    for vectors in (np.ones((2, 8)), np.eye(2, 8), np.eye(3, 8), np.eye(4, 8), np.zeros((6, 8)), np.ones((1, 8))):
+        points = project(vectors, method, dimensions)
+        assert points.shape == (len(vectors), dimensions) and np.isfinite(points).all()
+
+
+def test_tsne_keeps_groups_together_and_repeats_itself():
+    rng = np.random.default_rng(3)
+    groups = np.repeat(rng.normal(size=(3, 16)) * 20, 8, axis=0) + rng.normal(size=(24, 16))
+    points = project(groups, "tsne", seed=5)
+    np.testing.assert_array_equal(points, project(groups, "tsne", seed=5))
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1) + np.diag(np.full(24, np.inf))
+    assert all(distances[i].argmin() // 8 == i // 8 for i in range(24))
+
+
+def test_an_unknown_method_is_refused(vectors):
+    with pytest.raises(ValueError, match="method must be one of pca, tsne.*, not 'mds'"):
+        project(vectors, "mds")
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_aligning_undoes_turning_mirroring_and_shifting(vectors, dimensions):
+    reference = project(vectors, dimensions=dimensions)
+    turn, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(dimensions, dimensions)))
+    moved = (reference * np.array([-1] + [1] * (dimensions - 1)) @ turn + 7).astype(np.float32)
+    np.testing.assert_allclose(align(moved, reference), reference, rtol=1e-3, atol=1e-3)
+
+
+def test_aligning_keeps_distances(vectors):
+    points, reference = project(vectors), project(vectors[::-1] * 3)
+    aligned = align(points, reference)
+    assert aligned.dtype == points.dtype
+    np.testing.assert_allclose(
+        np.linalg.norm(aligned[:, None] - aligned[None], axis=-1),
+        np.linalg.norm(points[:, None] - points[None], axis=-1),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+def test_aligning_different_maps_is_refused(vectors):
+    with pytest.raises(ValueError, match=r"points have shape \(40, 2\), but the reference \(40, 3\)"):
+        align(project(vectors), project(vectors, dimensions=3))
+
+
+def test_nearest_is_by_cosine_best_first_without_itself():
+    vectors = np.array([[1, 0], [5, 0.1], [0, 2], [-3, 0], [1, 1], [0, 0]])
+    found = nearest(vectors, 0, 10)
+    assert [index for index, _ in found] == [1, 4, 2, 5, 3]
+    np.testing.assert_allclose([cosine for _, cosine in found], [0.9998, 0.70711, 0, 0, -1], atol=1e-4)
+    assert nearest(vectors, 0, 2) == found[:2]
+
+
+def test_a_row_of_zeros_is_like_nothing():
+    assert [cosine for _, cosine in nearest(np.array([[0.0, 0], [1, 1]]), 0, 5)] == [0]
+
+
+def test_umap_is_offered_where_it_is_installed(monkeypatch, vectors):
+    monkeypatch.setattr("core.interpretability.embeddings.find_spec", lambda name: None)
+    assert methods() == ("pca", "tsne")
+    with pytest.raises(ValueError, match="method must be one of pca, tsne, not 'umap'"):
+        project(vectors, "umap")
+    monkeypatch.setattr("core.interpretability.embeddings.find_spec", lambda name: object())
+    assert methods() == ("pca", "tsne", "umap")
+
+
+def test_places_have_their_table(gpt):
+    np.testing.assert_array_equal(position_embeddings(gpt), gpt.transformer.wpe.weight.detach())
+    waves = position_embeddings(make(position="sinusoidal"))
+    np.testing.assert_array_equal(waves, sinusoidal_positions(12, 16))
+
+
+@pytest.mark.parametrize(
+    ("switch", "why"),
+    [
+        ({"position": "rope"}, "turns its queries and keys by their place"),
+        ({"position": "none"}, "cannot tell where a token stands"),
+        ({"kind": "bigram"}, "cannot tell where a token stands"),
+    ],
+)
+def test_a_model_without_a_table_of_places_says_so(switch, why):
+    with pytest.raises(PartError, match=f"no table of places: it {why}"):
+        position_embeddings(make(**switch))
+
+
+def test_how_alike_any_two_rows_are():
+    vectors = np.array([[1, 0], [5, 5], [-2, 0], [0, 0]])
+    half = 0.5**0.5
+    expected = [[1, half, -1, 0], [half, 1, -half, 0], [-1, -half, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(cosines(vectors), expected, atol=1e-6)
+
+
+def test_ones_own_axes_lead_from_one_group_to_the_other(vectors):
+    points = own_axes(vectors, [([0, 1], [2, 3, 4]), ([5], [6])])
+    assert points.shape == (40, 2) and points.dtype == np.float32
+    assert points[[0, 1], 0].mean() == pytest.approx(0, abs=1e-5)
+    assert points[[2, 3, 4], 0].mean() == pytest.approx(1, abs=1e-5)
+    assert points[[5, 6], 1] == pytest.approx([0, 1], abs=1e-5)
+    start, end = vectors[:2].mean(axis=0), vectors[2:5].mean(axis=0)
+    for row in (7, 20):  # the foot of the perpendicular lies that far along the way
+        foot = start + points[row, 0] * (end - start)
+        assert np.dot(vectors[row] - foot, end - start) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("axis", "why"), [(([], [1]), "at least one token"), (([1, 2], [2, 1]), "no direction")])
+def test_an_axis_that_leads_nowhere_is_refused(vectors, axis, why):
+    with pytest.raises(ValueError, match=why):
+        own_axes(vectors, [axis])
+
+
+def growing(vectors):
+    """A table that grows from a dot, and turns a little at every moment."""
+    turn, _ = np.linalg.qr(np.random.default_rng(9).normal(size=(16, 16)) * 0.1 + np.eye(16))
+    return [vectors * moment / 4 @ np.linalg.matrix_power(turn, 4 - moment) for moment in range(1, 5)]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_along_a_training_the_last_moments_directions_hold_for_all(vectors, dimensions):
+    tables = growing(vectors)
+    points = project_along(tables, "pca", dimensions)
+    assert points.shape == (4, 40, dimensions)
+    pca = PCA(dimensions, svd_solver="full").fit(tables[-1])
+    for moment in range(4):
+        np.testing.assert_allclose(points[moment], pca.transform(tables[moment]), rtol=1e-3, atol=1e-3)
+
+
+def test_along_a_training_tsne_turns_rather_than_jumps(vectors):
+    tables = growing(vectors)
+    points = project_along(tables, "tsne", seed=1)
+    assert points.shape == (4, 40, 2)
+    np.testing.assert_array_equal(points[-1], project(tables[-1], "tsne", seed=1))
+    for moment in range(3):
+        alone = project(tables[moment], "tsne", seed=1)
+        moved = np.linalg.norm(points[moment] - points[moment + 1])
+        assert moved <= np.linalg.norm(alone - points[moment + 1]) + 1e-3
+        np.testing.assert_allclose(  # turned and shifted, never bent
+            np.linalg.norm(points[moment] - points[moment][::-1], axis=1),
+            np.linalg.norm(alone - alone[::-1], axis=1),
+            rtol=1e-2,
+        )

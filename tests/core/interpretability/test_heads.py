@@ -1,0 +1,170 @@
+"""Scores of heads that have a habit by construction, and of heads that have none."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.interpretability.attention import attention_patterns
+from core.interpretability.head_roles import HeadScores, births, name_heads, repeated_tokens, score_heads
+from core.interpretability.progress import finish
+from core.model import build_model
+from tests.core.interpretability.conftest import make
+
+SPACED = [*"abcdefghi", " ", "\n"]
+V, T, D = 11, 12, 32  # tokens, context, head size: room for one token and one place as one-hot vectors
+WHO, WHERE, BEFORE = slice(0, 11), slice(11, 23), slice(32, 43)  # places in a stream of 64 numbers
+STRONG = 60 * D**0.5  # a score of 60: softmax gives such a key everything
+
+
+@pytest.fixture
+def built():
+    """Two layers of two heads by hand. 1.1 previous token, 1.2 same token, 2.1 induction, 2.2 start of text."""
+    config = ModelConfig(n_layer=2, n_head=2, n_embd=2 * D, block_size=T, norm="none")
+    model = build_model(config, V).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.transformer.wte.weight[:, WHO] = torch.eye(V)
+        model.transformer.wpe.weight[:, WHERE] = torch.eye(T)
+    who, where = torch.eye(V), torch.eye(T)
+
+    def head(layer, number):
+        """Query, key, value (D, C) and output (C, D) of one head."""
+        attn = model.transformer.h[layer].attn
+        rows = slice(number * D, number * D + D)
+        q, k, v = (part[rows] for part in attn.c_attn.weight.split(2 * D))
+        return q, k, v, attn.c_proj.weight[:, rows]
+
+    with torch.no_grad():
+        q, k, v, out = head(0, 0)  # the query asks for the place one less than its own, and copies who stands there
+        q[:T, WHERE] = STRONG * torch.roll(where, -1, dims=0)
+        k[:T, WHERE] = where
+        v[:V, WHO] = who
+        out[BEFORE, :V] = who
+        q, k, _, _ = head(0, 1)  # the same token, but not at the very same place
+        q[:V, WHO], k[:V, WHO] = STRONG * who, who
+        q[V : V + T, WHERE], k[V : V + T, WHERE] = -STRONG * where, where
+        q, k, _, _ = head(1, 0)  # whoever stands behind the token that I am
+        q[:V, WHO], k[:V, BEFORE] = STRONG * who, who
+        k[:V, WHERE.start] = -1  # the first token has none before it and copied itself
+        q, k, _, _ = head(1, 1)  # everyone asks for place 0
+        q[0, WHERE], k[0, WHERE] = STRONG, where[0]
+    return model
+
+
+@pytest.fixture
+def windows():
+    return torch.randint(V, (40, T + 1), generator=torch.Generator().manual_seed(3))
+
+
+def test_heads_built_for_a_habit_score_near_one_in_it_and_are_named(built, windows):
+    scores = finish(score_heads(built, windows, SPACED))
+    assert scores.previous_token[0, 0] > 0.99
+    assert scores.same_token[0, 1] > 0.99
+    assert scores.induction[1, 0] > 0.99
+    assert scores.start_of_text[1, 1] > 0.99
+    names = [[name.words for name in layer] for layer in name_heads(scores)]
+    assert names == [["previous token", "same token"], ["induction", "start of text"]]
+
+
+def test_a_habit_is_not_mistaken_for_another(built, windows):
+    scores = finish(score_heads(built, windows, SPACED))
+    assert np.delete(scores.induction.ravel(), 2).max() < 0.2
+    assert np.delete(scores.start_of_text.ravel(), 3).max() < 0.2
+
+
+def test_a_head_that_looks_for_the_last_space_is_found(built, windows):
+    with torch.no_grad():
+        attn = built.transformer.h[0].attn
+        q, k = attn.c_attn.weight[:D], attn.c_attn.weight[2 * D : 3 * D]
+        q.zero_(), k.zero_()
+        q[0, WHERE] = STRONG  # everyone asks for a space, the later the better
+        k[0, 9] = k[0, 10] = 2
+        k[0, WHERE] = torch.arange(T) / T
+    spaced = windows.clone()
+    spaced[torch.rand(spaced.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = 9
+    scores = finish(score_heads(built, spaced, SPACED))
+    assert scores.start_of_word[0, 0] > 0.95
+    assert name_heads(scores)[0][0].words == "start of the word"
+
+
+def test_a_random_model_has_no_habits(windows):
+    torch.manual_seed(1)
+    model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=64, block_size=64), 65).eval()
+    text = torch.randint(65, (8, 65), generator=torch.Generator().manual_seed(3))
+    scores = finish(score_heads(model, text, [chr(60 + i) for i in range(64)] + [" "]))
+    assert all(score.max() < 0.12 for score in scores)
+    assert scores.induction.max() < 0.05
+    assert {name.role for layer in name_heads(scores) for name in layer} == {None}
+    assert name_heads(scores)[0][0].words == "no habit found"
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_scores_are_means_over_the_places_where_a_habit_can_show(windows, causal):
+    """The same in loops over every place of every window."""
+    model = make(causal=causal)
+    found: dict[str, list] = {"previous_token": [], "same_token": [], "start_of_text": [], "start_of_word": []}
+    for window in windows[:, :-1].tolist():
+        patterns = attention_patterns(model, window)
+        for query in range(T):
+            at = patterns[:, :, query]
+            if query >= 1:
+                found["previous_token"].append(at[..., query - 1])
+            earlier = [key for key in range(query) if window[key] == window[query]]
+            if earlier:
+                found["same_token"].append(at[..., earlier].sum(axis=-1))
+            if query >= 2:
+                found["start_of_text"].append(at[..., 0])
+            spaces = [key for key in range(query) if SPACED[window[key]].isspace()]
+            if spaces and spaces[-1] < query - 1 and not SPACED[window[query]].isspace():
+                found["start_of_word"].append(at[..., spaces[-1]])
+    scores = finish(score_heads(model, windows, SPACED, seed=5))
+    for role, values in found.items():
+        np.testing.assert_allclose(getattr(scores, role), np.mean(values, axis=0), atol=1e-5)
+    values = []
+    for window in repeated_tokens(V, 6, 16, seed=5).tolist():
+        patterns = attention_patterns(model, window)
+        values += [patterns[:, :, 6 + i, i + 1] for i in range(6)]
+    np.testing.assert_allclose(scores.induction, np.mean(values, axis=0), atol=1e-5)
+
+
+def test_progress_reaches_its_end_and_repeats_itself(gpt, windows):
+    steps = list(score_heads(gpt, windows, SPACED))
+    assert [step.done for step in steps] == list(range(1, len(steps) + 1)) and steps[-1].total == len(steps) >= 2
+    for score, again in zip(steps[-1].result, finish(score_heads(gpt, windows, SPACED)), strict=True):
+        np.testing.assert_array_equal(score, again)
+        assert score.shape == (2, 2) and score.dtype == np.float32 and 0 <= score.min() <= score.max() <= 1
+
+
+def test_a_habit_without_a_place_to_show_is_zero(gpt):
+    scores = finish(score_heads(gpt, torch.arange(11)[None], list("abcdefghijk")))
+    assert not scores.same_token.any() and not scores.start_of_word.any()
+
+
+@pytest.mark.parametrize(("vocab_size", "length"), [(50, 20), (20, 20), (7, 20)])
+def test_random_tokens_are_said_twice(vocab_size, length):
+    pieces = repeated_tokens(vocab_size, length, 5, seed=1)
+    assert pieces.shape == (5, 2 * length) and pieces.max() < vocab_size
+    assert torch.equal(pieces[:, :length], pieces[:, length:])
+    assert not torch.equal(pieces[0], pieces[1])
+    assert torch.equal(pieces, repeated_tokens(vocab_size, length, 5, seed=1))
+    if vocab_size >= length:
+        assert all(len(set(piece)) == length for piece in pieces.tolist())
+
+
+def test_the_strongest_role_names_a_head_and_the_threshold_decides():
+    flat = [np.full((1, 1), value, dtype=np.float32) for value in (0.1, 0.2, 0.29, 0.0, 0.3)]
+    assert name_heads(HeadScores(*flat))[0][0] == ("induction", "induction", pytest.approx(0.3))
+    flat[4][:] = 0.28
+    name = name_heads(HeadScores(*flat))[0][0]
+    assert name.role is None and name.words == "no habit found" and name.score == pytest.approx(0.29)
+    assert name_heads(HeadScores(*flat), threshold=0.2)[0][0].role == "start_of_text"
+
+
+def test_a_head_is_born_when_its_habit_has_come_to_stay():
+    scores = np.zeros((5, 1, 3))
+    scores[:, 0, 0] = 0.1, 0.5, 0.2, 0.6, 0.9
+    scores[:, 0, 1] = 0.1, 0.5, 0.6, 0.7, 0.29
+    scores[:, 0, 2] = 0.4
+    assert births([0, 10, 20, 40, 80], scores).tolist() == [[40, -1, 0]]

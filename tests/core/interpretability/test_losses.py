@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.config import ModelConfig
+from core.interpretability.activations import PromptError
+from core.interpretability.logit_lens import logit_lens
+from core.interpretability.token_losses import foresight, loss_by_kind, loss_by_position, passage_losses, window_losses
+from core.model import build_model
+from core.training.evaluation import mean_loss
+from tests.core.interpretability.conftest import VOCAB_SIZE
+
+WINDOWS = torch.randint(VOCAB_SIZE, (5, 13), generator=torch.Generator().manual_seed(1))
+TOKENS = [*"aebcXY1", ".", " ", "\n", "é"]
+
+
+@pytest.fixture(params=["gpt", "bigram"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+def surprise(model, read, target):
+    """Minus the logarithm of the probability that the model gives to `target` after `read`."""
+    logits = model(torch.tensor([read]))[0][0, -1].detach().double()
+    return float(torch.logsumexp(logits, 0) - logits[target])
+
+
+def test_every_token_has_its_surprise(model):
+    losses = window_losses(model, WINDOWS)
+    assert losses.shape == (5, 12)
+    for row in (0, 4):
+        window = WINDOWS[row].tolist()
+        expected = [surprise(model, window[: t + 1], window[t + 1]) for t in range(12)]
+        np.testing.assert_allclose(losses[row], expected, rtol=1e-4, atol=1e-4)
+    assert float(losses.mean()) == pytest.approx(mean_loss(model, WINDOWS, 2), rel=1e-5)
+
+
+def test_by_position_is_the_mean_of_each_column(gpt):
+    losses = window_losses(gpt, WINDOWS)
+    np.testing.assert_allclose(loss_by_position(losses), [np.mean(losses[:, t].tolist()) for t in range(12)], rtol=1e-6)
+
+
+def test_by_kind_counts_what_was_to_be_foreseen():
+    losses = np.array([[1.0, 2, 3], [4, 5, 6]])
+    targets = np.array([[0, 2, 8], [1, 9, 6]])
+    rows = loss_by_kind(losses, targets, TOKENS)
+    assert [(row.kind, row.loss, row.count) for row in rows] == [
+        ("vowel", 2.5, 2),
+        ("consonant", 2.0, 1),
+        ("digit", 6.0, 1),
+        ("space", 4.0, 2),
+    ]
+    assert sum(row.share for row in rows) == pytest.approx(1) and rows[0].share == pytest.approx(5 / 21)
+
+
+def test_a_short_passage_is_read_at_once(model):
+    passage = WINDOWS[0].tolist()
+    np.testing.assert_allclose(passage_losses(model, passage), window_losses(model, WINDOWS[:1])[0], rtol=1e-5)
+    assert passage_losses(model, passage[:2]).shape == (1,)
+
+
+@pytest.mark.parametrize("length", [14, 20, 25, 40])
+def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
+    passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    losses = passage_losses(gpt, passage)
+    assert losses.shape == (length - 1,)
+    starts = [*range(0, length - 13, 6), length - 13]
+    for target in range(1, length):
+        begun = min(start for start in starts if start + 12 >= target)
+        assert target <= 12 or target - begun >= 6
+        assert losses[target - 1] == pytest.approx(surprise(gpt, passage[begun:target], passage[target]), abs=1e-4)
+
+
+def test_one_token_foresees_nothing(model):
+    with pytest.raises(PromptError, match="write at least two characters"):
+        passage_losses(model, [3])
+
+
+@pytest.mark.parametrize("length", [2, 12, 30])
+def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(model, length):
+    passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    found = foresight(model, passage, alternatives=3)
+    np.testing.assert_allclose(-np.log(found.probabilities), passage_losses(model, passage), rtol=1e-4, atol=1e-4)
+    assert found.alternatives.shape == found.shares.shape == (length - 1, 3)
+    for target in range(1, min(length, 12)):
+        beliefs = model(torch.tensor([passage[:target]]))[0][0, -1].detach().softmax(dim=-1).numpy()
+        assert found.alternatives[target - 1].tolist() == np.argsort(-beliefs)[:3].tolist()
+        np.testing.assert_allclose(found.shares[target - 1], np.sort(beliefs)[::-1][:3], rtol=1e-3)
+
+
+def test_one_token_gives_no_foresight(model):
+    with pytest.raises(PromptError, match="write at least two characters"):
+        foresight(model, [3])
+
+
+def test_logits_of_a_large_vocabulary_are_never_held_at_once():
+    """Scored place by place or all together, a loss is the same; a table of all of them would be 200 MB here."""
+    torch.manual_seed(0)
+    large = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=1024), 50_257).eval()
+    windows = torch.randint(50_257, (1, 1025))
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            nonlocal largest
+            made = function(*arguments, **(named or {}))
+            if isinstance(made, torch.Tensor):
+                largest = max(largest, made.numel())
+            return made
+
+    with Watch():
+        losses = window_losses(large, windows)
+        found = foresight(large, windows[0].tolist())
+        logit_lens(large, windows[0, :-1].tolist())
+    assert largest <= 2**23
+    for place in (0, 165, 166, 1023):
+        expected = surprise(large, windows[0, : place + 1].tolist(), int(windows[0, place + 1]))
+        assert float(losses[0, place]) == pytest.approx(expected, abs=1e-4)
+        assert -np.log(found.probabilities[place]) == pytest.approx(expected, abs=1e-4)

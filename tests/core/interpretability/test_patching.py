@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from core.interpretability.activations import PartError, PromptError, record, run_with
+from core.interpretability.patching import answers, patch_map
+from core.interpretability.progress import finish
+from tests.core.interpretability.conftest import SWITCHES, make
+
+CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
+
+
+def one_by_one(model, what, answer, rival):
+    """Each cell by a run of its own."""
+    difference = lambda logits: logits[-1, answer] - logits[-1, rival]  # noqa: E731
+    clean, corrupted = difference(run_with(model, CLEAN)), difference(run_with(model, CORRUPTED))
+    names = {
+        "stream": ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"],
+        "attention": ["blocks.0.hook_attn_out", "blocks.1.hook_attn_out"],
+        "mlp": ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"],
+    }[what]
+    recorded = record(model, CLEAN)
+    moved = np.zeros((len(names), len(CLEAN)))
+    for row, name in enumerate(names):
+        for place in range(len(CLEAN)):
+
+            def swap(tensor, name=name, place=place):
+                tensor = tensor.clone()
+                tensor[0, place] = torch.tensor(recorded[name][place])
+                return tensor
+
+            moved[row, place] = difference(run_with(model, CORRUPTED, {name: swap})) - corrupted
+    return moved / (clean - corrupted)
+
+
+@pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
+@pytest.mark.parametrize("what", ["stream", "attention", "mlp"])
+def test_every_cell_is_a_run_with_one_activation_swapped(switch, what):
+    model = make(**switch)
+    if what == "mlp" and not model.config.feed_forward:
+        with pytest.raises(PartError, match="no feed-forward half"):
+            finish(patch_map(model, CLEAN, CORRUPTED, what))
+        return
+    found = finish(patch_map(model, CLEAN, CORRUPTED, what, answer=0, rival=8))
+    expected = one_by_one(model, what, 0, 8)
+    assert found.moved.dtype == np.float32 and len(found.rows) == len(found.moved)
+    np.testing.assert_allclose(found.moved, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_ends_of_the_scale(gpt):
+    """What differs before the first block explains all; what lies before the first difference, nothing."""
+    moved = finish(patch_map(gpt, CLEAN, CORRUPTED[:5] + CLEAN[5:])).moved  # they differ at place 1 only
+    assert moved[0] == pytest.approx([0, 1, 0, 0, 0, 0], abs=1e-4)
+    assert moved[:, 0] == pytest.approx(0, abs=1e-4)  # a causal model: place 0 has seen no difference
+    assert moved[-1] == pytest.approx([0, 0, 0, 0, 0, 1], abs=1e-4)  # behind the last block only the last place counts
+
+
+def test_rows_come_one_by_one_with_their_names(gpt):
+    steps = list(patch_map(gpt, CLEAN, CORRUPTED))
+    assert [(step.done, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
+    assert np.isnan(steps[0].result.moved[1:]).all() and np.isfinite(steps[-1].result.moved).all()
+    assert steps[0].result.rows == ["before block 1", "after block 1", "after block 2"]
+    assert finish(patch_map(gpt, CLEAN, CORRUPTED, "mlp")).rows == ["MLP 1", "MLP 2"]
+    assert finish(patch_map(gpt, CLEAN, CORRUPTED, "attention")).rows == ["attention 1", "attention 2"]
+
+
+def test_what_is_compared_unless_one_says(gpt):
+    found = answers(gpt, CLEAN, CORRUPTED)
+    clean, corrupted = run_with(gpt, CLEAN)[-1], run_with(gpt, CORRUPTED)[-1]
+    assert found.answer == clean.argmax()
+    assert found.rival == next(token for token in np.argsort(-corrupted) if token != found.answer)
+    assert found.clean == pytest.approx(clean[found.answer] - clean[found.rival], abs=1e-4)
+    assert found.corrupted == pytest.approx(corrupted[found.answer] - corrupted[found.rival], abs=1e-4)
+
+
+def test_prompts_that_cannot_be_compared_are_a_sentence(gpt):
+    with pytest.raises(PromptError, match="must be equally long; these have 6 and 5 tokens"):
+        finish(patch_map(gpt, CLEAN, CORRUPTED[:5]))
+    with pytest.raises(PromptError, match="same answer, so there is no difference"):
+        finish(patch_map(gpt, CLEAN, CLEAN))
+    with pytest.raises(PromptError, match="13 tokens, but the model sees only 12"):
+        answers(gpt, [0] * 13, [1] * 13)
+    with pytest.raises(PromptError, match="at least one character in each"):
+        answers(gpt, [], [])
