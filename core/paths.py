@@ -6,7 +6,7 @@ from pathlib import Path
 from core.errors import ExplorerError
 
 
-def home() -> Path:
+def data_dir() -> Path:
     """The folder named by GPT_EXPLORER_HOME, else `.gpt-explorer` in the user's own folder; made if missing.
 
     Raises ExplorerError, in a sentence, where it cannot be made or written to.

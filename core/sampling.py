@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
-from core.model import GPT, Bigram, Tap, evaluating, parameter_count
+from core.model import GPT, Bigram, Hook, evaluating, parameter_count
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import IncrementalDecoder, Tokenizer
 from core.training.finite import finite_logits
@@ -35,7 +35,7 @@ def generate(
     settings: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
     *,
     use_cache: bool = True,
-    tap: Tap | None = None,
+    hook: Hook | None = None,
     alternatives: int = 5,
     spread: bool = False,
 ) -> Iterator[GeneratedToken]:
@@ -60,22 +60,22 @@ def generate(
     """
     if not prompt:
         raise ValueError("a prompt needs at least one token to start from")
-    dice = random.Random(settings.seed)
+    rng = random.Random(settings.seed)
     context = list(prompt)
-    remembers = tap is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead
+    remembers = hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead
     decoder = Decoder(model) if remembers else None
     alone = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
     remembered = -1  # the first token whose keys and values are held
     for _ in range(settings.max_new_tokens):
-        first = first_seen(len(context), model.block_size, settings.evict_fraction)
+        first = context_start(len(context), model.block_size, settings.evict_fraction)
         if decoder is None or first != remembered:
             with evaluating(model), threads_for((len(context) - first) * parameter_count(model)):
-                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:], tap)
+                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:], hook)
         with alone(), torch.inference_mode():
             if decoder and first == remembered:
                 logits = decoder.step(context[-1])
             logits = logits.float().cpu()
-            chosen = choose(logits, settings, dice.random())
+            chosen = choose(logits, settings, rng.random())
             token = _with_belief(chosen, logits, alternatives)
         yield token
         context.append(chosen)
@@ -99,7 +99,7 @@ def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = 
     yield decoder.finish()
 
 
-def first_seen(length: int, block_size: int, evict_fraction: float) -> int:
+def context_start(length: int, block_size: int, evict_fraction: float) -> int:
     """Where the model begins to read a text of `length` tokens in order to write the next one.
 
     As long as the text fits into the context, at its beginning. Each time it has grown out of it, the oldest
@@ -114,7 +114,7 @@ def first_seen(length: int, block_size: int, evict_fraction: float) -> int:
     return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
 
 
-def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
+def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     """Pick one token from logits (V,) after temperature, top-k (Fan 2018), top-p (Holtzman 2019) and min-p (Nguyen
     2024).
 
@@ -139,13 +139,13 @@ def choose(logits: Tensor, settings: GenerationConfig, roll: float) -> int:
     if settings.min_p > 0:
         probabilities[probabilities < settings.min_p * probabilities.max()] = 0
     heaped = probabilities.cumsum(dim=-1, dtype=torch.float64)  # each token owns a stretch as long as its probability
-    return int(torch.searchsorted(heaped, roll * heaped[-1], right=True))
+    return int(torch.searchsorted(heaped, uniform * heaped[-1], right=True))
 
 
-def _read(model: GPT | Bigram, ids: list[int], tap: Tap | None) -> Tensor:
+def _read(model: GPT | Bigram, ids: list[int], hook: Hook | None) -> Tensor:
     """Logits (V,) of what may follow these tokens, from the model itself."""
     with torch.inference_mode():
-        return model(torch.tensor([ids], device=next(model.parameters()).device), tap=tap)[0][0, -1]
+        return model(torch.tensor([ids], device=next(model.parameters()).device), hook=hook)[0][0, -1]
 
 
 def _with_belief(chosen: int, logits: Tensor, alternatives: int) -> GeneratedToken:

@@ -23,10 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.home:
         os.environ["GPT_EXPLORER_HOME"] = options.home
     try:
-        from core.paths import home
+        from core.paths import data_dir
         from core.runs.supervisor_lock import one_at_a_time
 
-        folder = home()
+        folder = data_dir()
         os.environ["GPT_EXPLORER_HOME"] = str(folder)
         with one_at_a_time(folder / "runs"):
             pass  # it must be possible: where files cannot be locked, no run can be trained

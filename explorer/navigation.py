@@ -2,22 +2,22 @@
 
 import streamlit as st
 
-from explorer.i18n.language import later, say, use_language
+from explorer.i18n.language import N_, _, use_language
 from explorer.widgets.address import ROOT, language_on_view, page_file
 from explorer.widgets.sidebar import draw_sidebar
 
 GROUPS = {
-    "": {"home": later("Home")},
-    later("Build"): {"data": later("Data"), "train": later("Train"), "generate": later("Generate")},
-    later("Understand"): {"look_inside": later("Look inside")},
-    later("Learn"): {"learn": later("Lessons"), "play": later("Play")},
-    later("Keep"): {"runs": later("Runs")},
+    "": {"home": N_("Home")},
+    N_("Build"): {"data": N_("Data"), "train": N_("Train"), "generate": N_("Generate")},
+    N_("Understand"): {"look_inside": N_("Look inside")},
+    N_("Learn"): {"learn": N_("Lessons"), "play": N_("Play")},
+    N_("Keep"): {"runs": N_("Runs")},
 }
 
 use_language(language_on_view())
 pages = {
     group: [
-        st.Page(page_file(name), title=say(title), url_path=name, default=name == "home") for name, title in of.items()
+        st.Page(page_file(name), title=_(title), url_path=name, default=name == "home") for name, title in of.items()
     ]
     for group, of in GROUPS.items()
 }

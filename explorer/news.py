@@ -12,7 +12,7 @@ from zlib import crc32
 import streamlit as st
 
 from core.errors import ExplorerError, RunError
-from core.paths import home
+from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
 from explorer.components._assets import component
 from explorer.services import shared
@@ -26,8 +26,8 @@ _watch = component("watch_runs", js=["mount.js", "watch_runs.js"])
 class RunNews:
     """The state, name and length of every run of a home; files are read again only when they have changed."""
 
-    def __init__(self, home: Path):
-        self.home = home
+    def __init__(self, data_dir: Path):
+        self.data_dir = data_dir
         self._lock = threading.Lock()
         self._scanned = 0.0  # seconds of the monotonic clock
         self._lines: dict[str, str] = {}  # by run id
@@ -44,7 +44,7 @@ class RunNews:
             folders: dict[str, RunFolder] = {}
             if fresh or time.monotonic() - self._scanned > _SCAN_SECONDS:
                 with suppress(OSError):  # of a home that cannot be read, the page itself says so
-                    folders = {folder.id: folder for folder in list_runs(self.home)}
+                    folders = {folder.id: folder for folder in list_runs(self.data_dir)}
                 self._lines = {id: self._line(folder) for id, folder in folders.items()}
                 self._read = {id: known for id, known in self._read.items() if id in folders}
                 self._scanned = time.monotonic()
@@ -65,9 +65,9 @@ class RunNews:
 
 
 @lru_cache(maxsize=4)
-def news_of(home: Path) -> RunNews:
+def news_of(data_dir: Path) -> RunNews:
     """The one of a home that all pages and streams share."""
-    return RunNews(home)
+    return RunNews(data_dir)
 
 
 def watch_runs(ids: list[str] | None) -> None:
@@ -77,7 +77,7 @@ def watch_runs(ids: list[str] | None) -> None:
         ids: of the runs that the page shows; None for all.
     """
     try:
-        drawn = news_of(home()).digest(ids, fresh=True)
+        drawn = news_of(data_dir()).digest(ids, fresh=True)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return
     if shared.live_streams():
@@ -87,7 +87,7 @@ def watch_runs(ids: list[str] | None) -> None:
 
 
 def _look_again(ids: list[str] | None, drawn: str) -> None:
-    if news_of(home()).digest(ids) != drawn:
+    if news_of(data_dir()).digest(ids) != drawn:
         st.rerun()
 
 

@@ -21,12 +21,12 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError, RunError
 from core.lessons.lesson_text import ENGLISH, languages
-from core.paths import home
+from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
 from core.runs.names import plain_name
-from explorer.look_inside.frames import Asked, TooManyFrames, frame_bytes
+from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
-from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
 from explorer.streaming.run_events import event
 from explorer.widgets.address import whole_number
@@ -37,7 +37,7 @@ _PIECE = 2**18  # bytes of an archive sent at a time
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
 
-def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
+def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
     """All routes, under the base path that Streamlit is told to serve at."""
     base = f"/{base.strip('/')}" if base.strip("/") else ""
 
@@ -46,11 +46,13 @@ def api_routes(feeds: Feeds, base: str = "") -> list[Route]:
         if isinstance(folder, Response):
             return folder
         cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
-        return StreamingResponse(feeds.watch(folder, cursor), media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return StreamingResponse(
+            broadcaster.watch(folder, cursor), media_type="text/event-stream", headers=_STREAM_HEADERS
+        )
 
     async def news(request: Request) -> Response:
         ids = request.query_params.getlist("run")[:MOST_WATCHED]
-        return StreamingResponse(feeds.news(ids), media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return StreamingResponse(broadcaster.news(ids), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     return [
         Route(f"{base}/api/news", news),
@@ -78,12 +80,12 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
         return PlainTextResponse(f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.", status_code=404)
     else:
         try:
-            obstacle = why_no_export(home(), folder, kind)
+            obstacle = why_no_export(data_dir(), folder, kind)
         except RunError as error:
             obstacle = str(error)
         if obstacle:
             return PlainTextResponse(obstacle, status_code=409)
-        archive = _Archive(partial(write_export, home(), folder, kind), EXPORTS[kind].file_name(name), places)
+        archive = _Archive(partial(write_export, data_dir(), folder, kind), EXPORTS[kind].file_name(name), places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 
@@ -187,7 +189,7 @@ async def frame(request: Request) -> Response:
     if len(prompt) > LONGEST_PROMPT:
         return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} characters.", status_code=400)
     language = request.query_params.get("language")
-    asked = Asked(
+    asked = FrameRequest(
         step,
         prompt,
         whole_number(anchor),
@@ -220,7 +222,7 @@ async def plotly_js(request: Request) -> Response:
 def _run_of(request: Request) -> RunFolder | Response:
     """The run of the address; a 404 with a sentence for anything else. An id has a pattern, so it is never a path."""
     try:
-        return open_run(home(), request.path_params["id"])
+        return open_run(data_dir(), request.path_params["id"])
     except ExplorerError as error:
         return PlainTextResponse(str(error), status_code=404)
 

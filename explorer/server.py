@@ -24,7 +24,7 @@ from explorer.base_url import KnownBaseUrl
 from explorer.routes import api_routes
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
-from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.broadcaster import Broadcaster
 from explorer.web_security import AllowedSites, RequestGuard, checked_host_name
 from explorer.widgets.address import NAVIGATION
 
@@ -59,7 +59,10 @@ def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = Fa
 
 def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Return what `st.App` takes beside the pages. `announce` is called when it is about to answer."""
-    feeds, handled = Feeds(), not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle those ignored, too
+    broadcaster, handled = (
+        Broadcaster(),
+        not_ignored(signal.SIGINT, signal.SIGTERM),
+    )  # uvicorn would handle those ignored, too
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
@@ -69,7 +72,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
         shared.supervisor()
         shared.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())
-        with _streams_end_first(feeds, handled):
+        with _streams_end_first(broadcaster, handled):
             announce()
             yield {}
         collecting.cancel()
@@ -79,7 +82,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
 
     return {
         "lifespan": lifespan,
-        "routes": api_routes(feeds, base_path),
+        "routes": api_routes(broadcaster, base_path),
         "middleware": [Middleware(RequestGuard, sites), Middleware(KnownBaseUrl, base_path)],
     }
 
@@ -105,7 +108,7 @@ async def _collect_garbage() -> None:
 
 
 @contextmanager
-def _streams_end_first(feeds: Feeds, handled: Sequence[signal.Signals]) -> Iterator[None]:
+def _streams_end_first(broadcaster: Broadcaster, handled: Sequence[signal.Signals]) -> Iterator[None]:
     """On Ctrl-C, close the live streams before uvicorn waits for every connection to end by itself.
 
     Args:
@@ -115,7 +118,7 @@ def _streams_end_first(feeds: Feeds, handled: Sequence[signal.Signals]) -> Itera
     before: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(feeds.close)
+        loop.call_soon_threadsafe(broadcaster.close)
         before[number](number, frame)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,13 +4,13 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer.data import cards
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import literal, page_header, show_error
 
 page_header(
-    say("Data"), say("A language model learns from text and nothing else. Choose one, and see it as the model will.")
+    _("Data"), _("A language model learns from text and nothing else. Choose one, and see it as the model will.")
 )
 
 if notice := address.take_notice():
@@ -19,19 +19,19 @@ if notice := address.take_notice():
 try:
     corpus, beside = cards.choose_corpus()
     st.caption(literal(cards.description(corpus)))
-    doing = say("Fetching the text, once") if corpus.download else say("Reading the text")
+    doing = _("Fetching the text, once") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
-        facts = cards.facts_of(corpus.name, shared.home())
+        facts = cards.facts_of(corpus.name, shared.data_dir())
     config = address.draft()
 except ExplorerError as error:
     show_error(error)
     st.stop()
 
-obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, shared.home())
+obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, shared.data_dir())
 if obstacle:
     show_error(obstacle)
 
-label = say("Train with this text")
+label = _("Train with this text")
 if beside.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
     address.open_page("train", config=config)
 

@@ -3,14 +3,14 @@
 import streamlit as st
 
 from explorer.generate import cards
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.i18n.units import speaking_of
 from explorer.widgets import address
 from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(
-    say("Generate"),
-    say(
+    _("Generate"),
+    _(
         "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
         "considered. It takes a run that has learned something; the first is trained in half a minute."
     ),

@@ -6,7 +6,7 @@ from core.errors import ExplorerError
 from explorer.components.live import get_ready
 from explorer.home.cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.i18n.formatting import hardware_in_words
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
@@ -16,19 +16,19 @@ if run_id := address.recall("go_to_run"):
     address.remember("go_to_run", None)
     address.open_page("train", run_id)
 
-page_header(say("Watch a language model learn"))
+page_header(_("Watch a language model learn"))
 st.markdown(
-    say(
+    _(
         "Pick a text, press Train, and a GPT learns to write it on this machine, letter by letter, while you watch. "
         "Then open it up: see which letters it looks at, which it treats alike, and what it writes."
     ),
     width=720,
 )
 try:
-    rows = read_rows(shared.home(), RECENT)
+    rows = read_rows(shared.data_dir(), RECENT)
     draw_start(rows)
     st.caption(hardware_in_words(shared.hardware()))
-    learn = say("Or learn how it works, step by step")
+    learn = _("Or learn how it works, step by step")
     if st.button(learn, icon=":material/school:", type="tertiary", key="home_learn"):
         address.open_page("learn")
 except ExplorerError as error:

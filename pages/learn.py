@@ -4,7 +4,7 @@ from functools import partial
 
 from core.errors import ExplorerError
 from core.lessons.lesson_text import load_prose, word
-from explorer.i18n.language import language, say
+from explorer.i18n.language import _, language
 from explorer.learn.choose_text import absent_in_link, choose_text, read_text
 from explorer.learn.lab import Lab
 from explorer.learn.lesson_table import lessons, steps_of
@@ -23,8 +23,8 @@ elif lesson is None:
 elif lesson not in lessons():
     page_header(word("lessons", language()))
     end_absent(
-        say("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
-        say("All lessons"),
+        _("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
+        _("All lessons"),
         partial(address.view_lesson, None),
     )
 else:
@@ -33,11 +33,11 @@ else:
     if step not in steps:
         page_header(word("lessons", language()))
         end_absent(
-            say(
+            _(
                 "The lesson “{title}” has no step {step}. Perhaps the link is misspelt.",
                 title=load_prose(lesson, "lesson", language()).title, step=repr(step[:60]),
             ),
-            say("Begin this lesson"),
+            _("Begin this lesson"),
             partial(address.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
     try:

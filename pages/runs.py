@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.services import shared
 from explorer.widgets import address
@@ -13,20 +13,20 @@ from explorer.widgets.run_rows import read_rows
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
-        page_header(say("Runs"), say("Everything that was trained here. Tick runs to compare their curves."))
+        page_header(_("Runs"), _("Everything that was trained here. Tick runs to compare their curves."))
     draw_import()
 if notice := address.take_notice():
     st.toast(notice)
 try:
-    rows = read_rows(shared.home())
+    rows = read_rows(shared.data_dir())
 except ExplorerError as error:
     show_error(error)
     st.stop()
 if not rows:
     empty_state(
-        say("Here every run will have its line: its model, its text, how far it came and how well it learned."),
+        _("Here every run will have its line: its model, its text, how far it came and how well it learned."),
         address.page_file("train"),
-        say("Train a first model"),
+        _("Train a first model"),
     )
     st.stop()
 

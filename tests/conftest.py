@@ -38,14 +38,14 @@ def no_file_longer_than(size: int):
 @pytest.fixture
 def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home of its own. What a test sets training in it is ended with the test."""
-    home = tmp_path / "home"
+    data_dir = tmp_path / "home"
     for name in ("runs", "texts", "downloads"):
-        (home / name).mkdir(parents=True)
-    monkeypatch.setenv("GPT_EXPLORER_HOME", str(home))
-    yield home
+        (data_dir / name).mkdir(parents=True)
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
+    yield data_dir
     if "explorer.services.shared" in sys.modules:
         service = sys.modules["explorer.services.shared"]
-        for folder in list_runs(home):
+        for folder in list_runs(data_dir):
             pid = folder.status().pid
             if pid not in (None, os.getpid()):
                 service.supervisor().delete(folder)
@@ -55,8 +55,8 @@ def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one real, tiny GPT, trained once for all tests. Tests use copies: see `add_run`."""
-    home = tmp_path_factory.mktemp("trained")
-    corpus = save_text(TEXT, "Two lines of Hamlet", home)
+    data_dir = tmp_path_factory.mktemp("trained")
+    corpus = save_text(TEXT, "Two lines of Hamlet", data_dir)
     config = RunConfig(
         preset="gpt-tiny",
         model=ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=16),
@@ -75,8 +75,8 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             precision="float32",
         ),
     )
-    train_run(RunFolder.create(home, config, name="patient-otter"), home)
-    return home
+    train_run(RunFolder.create(data_dir, config, name="patient-otter"), data_dir)
+    return data_dir
 
 
 @pytest.fixture

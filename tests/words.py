@@ -24,11 +24,11 @@ from explorer.components._assets import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ASSETS / "lessons" / "en" / "app.md"
-_MARKS = ("say", "later")
+_MARKS = ("_", "N_")
 
 
 def python_sentences(source: str) -> list[str]:
-    """What a module passes to `say` or marks with `later`, as literals."""
+    """What a module passes to `_` or marks with `N_`, as literals."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
     marked = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id in _MARKS]
     return [given.value for given in marked if isinstance(given, ast.Constant) and isinstance(given.value, str)]

@@ -11,7 +11,7 @@ from core.cli.assignments import assignment
 from core.cli.find import find_run_at
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, TextError
-from core.paths import home
+from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.settings import fields_of
@@ -74,7 +74,7 @@ def config_wanted(options: argparse.Namespace) -> Wanted:
     else:
         from core.runs.forks import fork_config
 
-        parent, step = find_run_at(options.parent, home())
+        parent, step = find_run_at(options.parent, data_dir())
         config = fork_config(parent, step)
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     asked = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}

@@ -11,7 +11,7 @@ from core.cli.progress import describe
 from core.config import RunConfig, differences
 from core.errors import RunError
 from core.formatting import memory_in_words
-from core.paths import home
+from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.settings import value_at
@@ -41,8 +41,8 @@ def _command(
 def pause(options: argparse.Namespace) -> int:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, home())
-    Supervisor(home()).pause(folder)
+    folder = find_run(options.wanted, data_dir())
+    Supervisor(data_dir()).pause(folder)
     tell(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
     return 0
 
@@ -50,16 +50,16 @@ def pause(options: argparse.Namespace) -> int:
 def stop(options: argparse.Namespace) -> int:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     if folder.status().ended:
         raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
-    Supervisor(home()).stop(folder)
+    Supervisor(data_dir()).stop(folder)
     tell(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
     return 0
 
 
 def rename(options: argparse.Namespace) -> int:
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     before = folder.name
     folder.rename(options.name)
     tell(f"{before} is called {folder.name} now.")
@@ -69,12 +69,12 @@ def rename(options: argparse.Namespace) -> int:
 def delete(options: argparse.Namespace) -> int:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     if not options.yes and not _confirmed(folder):
         tell("Nothing was deleted.")
         return 0
     name = folder.name
-    Supervisor(home()).delete(folder)
+    Supervisor(data_dir()).delete(folder)
     tell(f"{name} is deleted.")
     return 0
 
@@ -88,7 +88,7 @@ def _confirmed(folder: RunFolder) -> bool:
 
 
 def show(options: argparse.Namespace) -> int:
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     record, status, config = folder.record(), folder.status(), folder.config_now()
     known = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
     known |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}

@@ -7,7 +7,7 @@ from core.cli.configs import Wanted, add_config_options, config_wanted
 from core.config import RunConfig
 from core.errors import ConfigError
 from core.formatting import duration_in_words, memory_in_words
-from core.paths import home
+from core.paths import data_dir
 
 _MOST_TOKENS = 1_000_000
 
@@ -44,13 +44,13 @@ def run(options: argparse.Namespace) -> int:
     wanted = Wanted(RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else config_wanted(options)
     config = wanted.config
     if tokens is None:
-        tokens = check_startable(home(), config, wanted.parent, wanted.text)
-    length = 0 if options.settings else len(wanted.text or load_corpus(config.data.corpus, home()))
+        tokens = check_startable(data_dir(), config, wanted.parent, wanted.text)
+    length = 0 if options.settings else len(wanted.text or load_corpus(config.data.corpus, data_dir()))
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
     count = threads_for(config, threads())
-    correction = run_trial(config, tokens, hardware, count, home())
-    choice, speed = run_precision(config, hardware, count, home()), machine_speed(home(), hardware, count)
+    correction = run_trial(config, tokens, hardware, count, data_dir())
+    choice, speed = run_precision(config, hardware, count, data_dir()), machine_speed(data_dir(), hardware, count)
     figures = estimate(config, tokens, speed, choice.precision, correction, length)
     print(f"{figures.parameters:,} parameters")
     print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, beside what Python and torch take")

@@ -20,22 +20,22 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
         parser.add_argument("wanted", metavar="RUN", help=_MEANS)
 
 
-def find_run_at(wanted: str, home: Path) -> tuple[RunFolder, int | None]:
+def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:
     """Return the run that is meant by `RUN` or `RUN@STEP`, and the step. Raises RunError as `find_run` does."""
     name, at, step = wanted.rpartition("@")
-    return (find_run(name, home), int(step)) if at and is_step(step) else (find_run(wanted, home), None)
+    return (find_run(name, data_dir), int(step)) if at and is_step(step) else (find_run(wanted, data_dir), None)
 
 
-def find_run(wanted: str, home: Path) -> RunFolder:
+def find_run(wanted: str, data_dir: Path) -> RunFolder:
     """The run that is meant by an id, the beginning of one, a name, the path of a run folder, or `latest`.
 
     Raises RunError where there is none, or more than one.
     """
     path = Path(wanted)
     if RUN_ID.fullmatch(path.name) and path.name != wanted and path.is_dir():
-        listed = runs_folder(home) / path.name
+        listed = runs_folder(data_dir) / path.name
         return RunFolder(listed if listed.is_dir() and listed.samefile(path) else path.absolute())
-    runs = list_runs(home)
+    runs = list_runs(data_dir)
     if not runs:
         raise RunError("There are no runs yet. Start one: python -m core train")
     if wanted == "latest":

@@ -5,7 +5,7 @@ import sys
 
 from core.cli.find import add_run, find_run_at
 from core.errors import ConfigError
-from core.paths import home
+from core.paths import data_dir
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from core.text.token_display import printable, read_newlines
     from core.text.tokenizers import opening_ids
 
-    folder, step = find_run_at(options.wanted, home())
+    folder, step = find_run_at(options.wanted, data_dir())
     model, tokenizer, _ = load_model(folder, None if step is None else weights_of(folder, step)[0])
     prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
     ids, opening = tokenizer.encode(prompt), prompt

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.cli.find import add_run, find_run_at
 from core.errors import RunError
-from core.paths import home
+from core.paths import data_dir
 from core.terminal import tell
 
 _MODELS = ("huggingface", "nanogpt")
@@ -48,8 +48,8 @@ def bring_in(options: argparse.Namespace) -> int:
 
     source, name = Path(options.source), options.name
     if not source.exists() and HUB_NAME.fullmatch(options.source):
-        source, name = download(options.source, home()), name or options.source
-    run = import_model(home(), source.absolute(), options.corpus, name)
+        source, name = download(options.source, data_dir()), name or options.source
+    run = import_model(data_dir(), source.absolute(), options.corpus, name)
     tell(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
     return 0
 
@@ -59,12 +59,12 @@ def send_out(options: argparse.Namespace) -> int:
     from core.runs.model_files import export_hugging_face, export_nanogpt
     from core.runs.weights import weights_of
 
-    run, step = find_run_at(options.wanted, home())
+    run, step = find_run_at(options.wanted, data_dir())
     if options.kind in _DOCUMENTS and step is not None:
         raise RunError(f"A {options.kind} is of the whole run. Leave @{step} out.")
     how = ""
     if options.kind in _DOCUMENTS:
-        write_document(run, options.kind, options.out.absolute(), home(), options.force)
+        write_document(run, options.kind, options.out.absolute(), data_dir(), options.force)
     else:
         weights = None if step is None else weights_of(run, step)[0]
         export = export_hugging_face if options.kind == "huggingface" else export_nanogpt

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.config import RunConfig
-from core.paths import home
+from core.paths import data_dir
 from core.presets import PRESETS
 from core.settings import Setting, fields_of
 from core.text.token_display import printable
@@ -32,7 +32,7 @@ def runs(_: argparse.Namespace) -> int:
     from core.runs.folder import list_runs
 
     table = _table("name", "state", "step", "validation loss", "id")
-    for folder in list_runs(home()):
+    for folder in list_runs(data_dir()):
         status = folder.status()
         loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
         table.add_row(
@@ -45,9 +45,9 @@ def corpora(_: argparse.Namespace) -> int:
     from core.text.corpora import catalogue, preview
 
     table = _table("name", "title", "characters", "language", "licence", "begins")
-    for corpus in catalogue(home()):
+    for corpus in catalogue(data_dir()):
         size = f"{corpus.characters:,}" if corpus.characters else "?"
-        begins = Text(printable(preview(corpus, home())) or "(downloaded when first used)" * corpus.download)
+        begins = Text(printable(preview(corpus, data_dir())) or "(downloaded when first used)" * corpus.download)
         table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.licence, begins)
     return _show(table)
 

@@ -7,7 +7,7 @@ from core.cli.assignments import assignment
 from core.cli.find import add_run, find_run
 from core.config import RunConfig
 from core.live_settings import KNOBS
-from core.paths import home
+from core.paths import data_dir
 from core.settings import fields_of, value_at
 
 _EXAMPLE = "learning_rate=3e-4"
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from core.runs.continuation import turn_all
     from core.runs.supervisor_lock import beside_supervisors
 
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     changes = [_change(text) for text in options.settings]
     with beside_supervisors(folder.path.parent):
         before = folder.config_now()

@@ -15,7 +15,7 @@ from core.cli.progress import progress
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import number
-from core.paths import home
+from core.paths import data_dir
 from core.runs.continuation import STEPS, Schedule, extend, turn
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
@@ -62,20 +62,20 @@ def begin(options: argparse.Namespace) -> int:
     if options.dump_config:
         print(config.to_json())
         return 0
-    vocab_size = check_startable(home(), config, parent, text)
-    _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, home())))
+    vocab_size = check_startable(data_dir(), config, parent, text)
+    _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, data_dir())))
     if text:
-        config = config.replace({"data.corpus": save_text(text, options.text.stem, home()).name})
+        config = config.replace({"data.corpus": save_text(text, options.text.stem, data_dir()).name})
     inside = options.out and options.out.absolute()
     if found := schedule_notice(config.train):
         print(found[0].format(**found[1]), file=Undisturbed(sys.stdout))
     if parent:
-        return _train(fork(home(), parent, step, config, options.name, inside=inside))
-    return _train(new_run(home(), config, options.name, inside=inside))
+        return _train(fork(data_dir(), parent, step, config, options.name, inside=inside))
+    return _train(new_run(data_dir(), config, options.name, inside=inside))
 
 
 def go_on(options: argparse.Namespace) -> int:
-    folder = find_run(options.wanted, home())
+    folder = find_run(options.wanted, data_dir())
     if options.steps is None and not options.schedule and _let_go_on(folder):
         return 0
     if options.steps is not None:
@@ -145,12 +145,12 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
     from core.runs.training_loop import StopRequest, train_run
 
     keep_freed_memory()
-    at_home = folder.path.parent == home() / "runs"
-    meant, stop = folder.id if at_home else str(folder.path), StopRequest()
-    with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if at_home else None):
+    in_data_dir = folder.path.parent == data_dir() / "runs"
+    meant, stop = folder.id if in_data_dir else str(folder.path), StopRequest()
+    with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if in_data_dir else None):
         if folder.path.is_symlink():
             show.note(f"Its folder is {folder.path.resolve()}.")
-        status = train_run(folder, home(), device=device, on_status=show, afresh=afresh, stop_request=stop)
+        status = train_run(folder, data_dir(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
     if told := progress_of(folder, folder.read_metrics()):
         show.note(told.sentence)
@@ -173,12 +173,12 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
         yield
         return
     with suppress(RunError):  # a damaged queue is no reason not to train
-        Queue(home()).take_from_shell(folder.id)
+        Queue(data_dir()).take_from_shell(folder.id)
     try:
         yield
     finally:
         with suppress(RunError):
-            Queue(home()).leave_to_others(folder.id)
+            Queue(data_dir()).leave_to_others(folder.id)
 
 
 @contextmanager
@@ -210,5 +210,5 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     from core.training.hardware import find_hardware
 
     hardware = find_hardware(config.train.device)
-    precision = run_precision(config, hardware, threads_for(config, threads()), home()).precision
+    precision = run_precision(config, hardware, threads_for(config, threads()), data_dir()).precision
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)

@@ -13,10 +13,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from core.runs.worker import stand_by, work
+    from core.runs.worker import prewarm, work
 
     if options.standby:
-        return stand_by()
+        return prewarm()
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --standby.")
     return work(options.run_id)

@@ -63,7 +63,7 @@ class Decoder:
         if self.position_table is not None:
             x = x + self.position_table[position]
         x = x.view(1, -1)  # (1, C)
-        for layer, (norm_1, ask, hand_over, norm_2, widen, narrow, attention) in enumerate(self.layers):
+        for layer, (norm_1, ask, assign, norm_2, widen, narrow, attention) in enumerate(self.layers):
             qkv = ask(norm_1(x)).view(3, 1, config.n_head, 1, -1)  # three times (B, H, T, C/H)
             if config.qk_norm:
                 qkv = torch.cat((F.rms_norm(qkv[:2], qkv.shape[4:]), qkv[2:]))
@@ -72,7 +72,7 @@ class Decoder:
                 qkv = torch.cat((rotate(qkv[:2], cos, sin), qkv[2:]))
             keys, values = self.cache.put(layer, qkv[1:])
             z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
-            x = hand_over(x, z.view(1, -1))
+            x = assign(x, z.view(1, -1))
             if config.feed_forward:
                 x = narrow(x, activate(config, widen(norm_2(x))))
         self.cache.advance(1)

@@ -18,11 +18,11 @@ _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.
 _TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
 
 
-class ForeignModelError(ExplorerError):
+class ExternalModelError(ExplorerError):
     """A file cannot be read as a model, or a model cannot be written in that form; the message says why."""
 
 
-class ForeignModel(NamedTuple):
+class ExternalModel(NamedTuple):
     """What was read."""
 
     config: ModelConfig
@@ -36,7 +36,7 @@ def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> 
     """A whole number from somebody's settings, within bounds; raises ForeignModelError."""
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"Its setting {name} is {str(value)[:40]!r}, but must be a number from {low} to {high}."
         )
     return value
@@ -62,46 +62,46 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
     """
     for name, shape in expected.items():
         if name not in declared:
-            raise ForeignModelError(f"The tensor {name} is missing from the file.")
+            raise ExternalModelError(f"The tensor {name} is missing from the file.")
         if declared[name] != shape:
-            raise ForeignModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
+            raise ExternalModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
     if unknown := sorted(set(declared) - set(expected)):
-        raise ForeignModelError(f"The file holds a tensor that its settings do not ask for: {unknown[0][:80]!r}.")
+        raise ExternalModelError(f"The file holds a tensor that its settings do not ask for: {unknown[0][:80]!r}.")
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
     """Raises ForeignModelError naming the first tensor that holds inf or nan, with which no text can be written."""
     if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
             "Use a save from before its training diverged."
         )
 
 
-def without_spare_rows(foreign: ForeignModel, used: int) -> ForeignModel:
+def without_spare_rows(external: ExternalModel, used: int) -> ExternalModel:
     """Return the model without the rows beyond the first `used` tokens, which only round the vocabulary up.
 
     The logits of all other tokens stay what they are, and a token without a text can never be sampled.
     """
-    if not 0 < foreign.vocab_size - used <= MOST_SPARE:
-        return foreign
-    tables = {name: foreign.weights[name][:used].clone() for name in _TABLES if name in foreign.weights}
-    return foreign._replace(vocab_size=used, weights=foreign.weights | tables)
+    if not 0 < external.vocab_size - used <= MOST_SPARE:
+        return external
+    tables = {name: external.weights[name][:used].clone() for name in _TABLES if name in external.weights}
+    return external._replace(vocab_size=used, weights=external.weights | tables)
 
 
 @torch.no_grad()
-def build(foreign: ForeignModel) -> GPT:
+def build(external: ExternalModel) -> GPT:
     """The model itself, on the processor, in evaluation mode."""
     with torch.device("meta"):
-        model = build_model(foreign.config, foreign.vocab_size)
+        model = build_model(external.config, external.vocab_size)
     model = model.to_empty(device="cpu")
-    if foreign.config.tie_weights:  # the move has made two tables of one
+    if external.config.tie_weights:  # the move has made two tables of one
         model.lm_head.weight = model.transformer.wte.weight
-    if foreign.config.position == "rope":  # the angles were made on the meta device too, and hold nothing
-        cos, sin = rotary_angles(foreign.config.block_size, foreign.config.n_embd // foreign.config.n_head)
+    if external.config.position == "rope":  # the angles were made on the meta device too, and hold nothing
+        cos, sin = rotary_angles(external.config.block_size, external.config.n_embd // external.config.n_head)
         for block in model.transformer.h:
             block.attn.cos.copy_(cos)
             block.attn.sin.copy_(sin)
     for name, parameter in model.named_parameters():
-        parameter.copy_(foreign.weights[name])
+        parameter.copy_(external.weights[name])
     return model.eval()

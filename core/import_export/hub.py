@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
 )
 
 from core.formatting import memory_in_words
-from core.import_export.external_weights import ForeignModelError
+from core.import_export.external_weights import ExternalModelError
 from core.import_export.huggingface import CONFIG
 from core.import_export.stored_weights import INDEX, SHARD, WEIGHTS
 from core.text.download import through_proxy
@@ -23,7 +23,7 @@ _FILES = [CONFIG, WEIGHTS, INDEX, SHARD, "tokenizer.json", "vocab.json", "merges
 _REFUSED = (401, 403, 404)  # to strangers the hub does not tell whether a model exists
 
 
-def download(name: str, home: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
+def download(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
     """The folder of a model by its name (`gpt2`, `distilgpt2`, `owner/model`), fetched once and then kept.
 
     Without a network a model that was fetched before is still found.
@@ -35,22 +35,22 @@ def download(name: str, home: Path, most_bytes: int | None = None, endpoint: str
     Raises ForeignModelError, in a sentence, where there is no such model, it has no safetensors, or no network.
     """
     if not HUB_NAME.fullmatch(name):
-        raise ForeignModelError(f"{name[:80]!r} is no name of a model. Names look like gpt2 or owner/model.")
+        raise ExternalModelError(f"{name[:80]!r} is no name of a model. Names look like gpt2 or owner/model.")
     try:
         known = _check_size(name, most_bytes, endpoint)
-        kept = home / "downloads" / "models"
+        kept = data_dir / "downloads" / "models"
         # No token: whoever asks may be a visitor, to whom the owner's private models are no business.
         found = snapshot_download(
             name, allow_patterns=_FILES, cache_dir=kept, endpoint=endpoint, token=False, local_files_only=not known
         )
         folder = Path(found)
-    except ForeignModelError:
+    except ExternalModelError:
         raise
     except Exception as error:  # of many kinds: a proxy that cannot be used is an ImportError, or none of the library's
-        raise ForeignModelError(_what_failed(name, endpoint, error)) from None
+        raise ExternalModelError(_what_failed(name, endpoint, error)) from None
     for files in ((CONFIG,), (WEIGHTS, INDEX)):
         if not any((folder / file).exists() for file in files):
-            raise ForeignModelError(
+            raise ExternalModelError(
                 f"The hub's {name!r} has no {files[0]}. Pickled weights (pytorch_model.bin) can hide programs, so they "
                 "are not even fetched."
             )
@@ -80,7 +80,7 @@ def _check_size(name: str, most: int | None, endpoint: str | None) -> bool:
         return False
     size = sum(file.size or 0 for file in told if any(fnmatch(file.rfilename, wanted) for wanted in _FILES))
     if most is not None and size > most:
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"The model {name!r} has {memory_in_words(size)}, and at most {memory_in_words(most)} are fetched here. In "
             f"a shell it is: python -m core import {name}"
         )

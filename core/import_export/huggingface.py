@@ -10,8 +10,8 @@ import torch
 from core.atomic_io import parse_json
 from core.config import ModelConfig
 from core.import_export.external_weights import (
-    ForeignModel,
-    ForeignModelError,
+    ExternalModel,
+    ExternalModelError,
     check_finite,
     check_shapes,
     expected_shapes,
@@ -29,7 +29,7 @@ CONFIG = "config.json"
 _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
 
 
-def read_folder(folder: Path) -> ForeignModel:
+def read_folder(folder: Path) -> ExternalModel:
     """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
 
     Raises:
@@ -80,7 +80,7 @@ def layout_for(config: ModelConfig) -> Layout:
     if all(special.values()):  # else there is one kind in whose way nothing else is
         reasons += [f"for {layout.title} {_listed(found)}" for layout, found in special.items()]
     titles = [layout.title for layout in LAYOUTS]
-    raise ForeignModelError(
+    raise ExternalModelError(
         f"None of {_listed(titles)} can hold this model, so it cannot be exported for transformers. "
         f"Settings in the way: {'; '.join(reasons)}."
     )
@@ -94,11 +94,11 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise ForeignModelError(f"There is no {CONFIG} in {path.parent.name}, so this is no model's folder.") from None
+        raise ExternalModelError(f"There is no {CONFIG} in {path.parent.name}, so this is no model's folder.") from None
     except (OSError, ValueError):
-        raise ForeignModelError(f"The file {CONFIG} cannot be read: it is damaged or not JSON.") from None
+        raise ExternalModelError(f"The file {CONFIG} cannot be read: it is damaged or not JSON.") from None
     if not isinstance(settings, dict):
-        raise ForeignModelError(f"The file {CONFIG} holds no settings: it is not a dictionary.")
+        raise ExternalModelError(f"The file {CONFIG} holds no settings: it is not a dictionary.")
     return settings
 
 
@@ -115,10 +115,10 @@ def _layout_of(settings: dict[str, Any]) -> Layout:
         if layout.kind == kind:
             return layout
     titles = _listed([layout.title for layout in LAYOUTS])
-    raise ForeignModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only {titles} can be opened here.")
+    raise ExternalModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only {titles} can be opened here.")
 
 
-def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ForeignModel:
+def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ExternalModel:
     config, vocab_size, lacking = found
     names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # as they should be -> as they are
     ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
@@ -150,4 +150,4 @@ def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ForeignM
         else:  # two tables, whatever the settings say: transformers uses both
             config = config.model_copy(update={"tie_weights": False})
     check_finite(weights)
-    return ForeignModel(config, vocab_size, weights, step=0)
+    return ExternalModel(config, vocab_size, weights, step=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError
-from core.import_export.external_weights import ForeignModelError, unwrapped, whole_number
+from core.import_export.external_weights import ExternalModelError, unwrapped, whole_number
 from core.model import GPT
 from core.text.bpe import MOST_TOKENS
 
@@ -122,7 +122,7 @@ class Layout:
         try:
             config = ModelConfig.parse(read | {"tie_weights": bool(settings["tie_word_embeddings"])})
         except ConfigError as error:
-            raise ForeignModelError(f"Its settings do not fit: {error}") from None
+            raise ExternalModelError(f"Its settings do not fit: {error}") from None
         return TheirConfig(config, whole_number(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
 
     def their_settings(self, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def with_unscaled_queries(weights: dict[str, Tensor], config: ModelConfig) -> di
 def our_activation(name: object) -> str:
     activations = {name: ours for ours, names in ACTIVATIONS.items() for name in names}
     if not isinstance(name, str) or name not in activations:
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"Its activation {str(name)[:40]!r} is not supported. Supported are {', '.join(activations)}."
         )
     return activations[name]
@@ -194,7 +194,7 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
     found = settings.get(name, missing)
     same = bool(found) == value if isinstance(value, bool) else type(found) is not bool and found == value
     if not same:
-        raise ForeignModelError(f"Its setting {name} is {str(found)[:40]!r}, but only {value!r} is supported.")
+        raise ExternalModelError(f"Its setting {name} is {str(found)[:40]!r}, but only {value!r} is supported.")
 
 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
@@ -206,7 +206,7 @@ def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str
     """
     given = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
     if not isinstance(given, dict):
-        raise ForeignModelError(f"Its setting rope_parameters is {str(given)[:40]!r}, but must be a dictionary.")
+        raise ExternalModelError(f"Its setting rope_parameters is {str(given)[:40]!r}, but must be a dictionary.")
     name, whole = share
     plain = {
         "rope_type": given.get("type", "default"),

@@ -19,8 +19,8 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
-    ForeignModel,
-    ForeignModelError,
+    ExternalModel,
+    ExternalModelError,
     check_finite,
     check_shapes,
     expected_shapes,
@@ -42,7 +42,7 @@ _SAME = (
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
-def read_checkpoint(path: Path) -> ForeignModel:
+def read_checkpoint(path: Path) -> ExternalModel:
     """Read the model from a `ckpt.pt`; the optimizer in it is passed over.
 
     Raises:
@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> ForeignModel:
     found = _load(path)
     settings, stored = found.get("model_args"), found.get("model")
     if not isinstance(settings, dict) or not isinstance(stored, dict):
-        raise ForeignModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
+        raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
     vocab_size = whole_number(settings, "vocab_size", 2, MOST_TOKENS)
     step = 0 if found.get("iter_num") is None else whole_number(found, "iter_num", 0, _MOST_STEPS)
     try:
@@ -66,11 +66,11 @@ def read_checkpoint(path: Path) -> ForeignModel:
             }
         )
     except ConfigError as error:
-        raise ForeignModelError(f"Its settings do not fit: {error}") from None
+        raise ExternalModelError(f"Its settings do not fit: {error}") from None
     weights: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ForeignModelError("Among its weights is something that is no tensor.")
+            raise ExternalModelError("Among its weights is something that is no tensor.")
         weights[unwrapped(name)] = tensor
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # masks
     head = weights.pop("lm_head.weight", None)  # the table of embeddings by its second name
@@ -82,11 +82,11 @@ def read_checkpoint(path: Path) -> ForeignModel:
     check_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()}, expected_shapes(config, vocab_size))
     for name, tensor in weights.items():
         if not tensor.is_floating_point() or tensor.is_sparse or not tensor.is_contiguous():
-            raise ForeignModelError(f"The tensor {name} is not a plain table of numbers with a point.")
+            raise ExternalModelError(f"The tensor {name} is not a plain table of numbers with a point.")
     weights = {name: tensor.float() for name, tensor in weights.items()}
     check_finite(weights)
     text = found.get(FILE)
-    return ForeignModel(config, vocab_size, weights, step, parse_tokenizer(text) if isinstance(text, str) else None)
+    return ExternalModel(config, vocab_size, weights, step, parse_tokenizer(text) if isinstance(text, str) else None)
 
 
 def checkpoint_writer(
@@ -144,7 +144,7 @@ def first_prompt(tokenizer: Tokenizer) -> str:
 def check_writable(config: ModelConfig) -> None:
     """Raises ForeignModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
     if config.kind != "gpt":
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."
         )
     plain = ModelConfig(
@@ -156,7 +156,7 @@ def check_writable(config: ModelConfig) -> None:
     if names:
         given = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}: train with that, or "
             "export for transformers, if a model there can hold it."
         )
@@ -200,18 +200,18 @@ def _load(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             # PyTorch packs nothing. What is packed may unfold to any size.
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-                raise ForeignModelError("The file is packed in a way that PyTorch never does, so it is not read.")
+                raise ExternalModelError("The file is packed in a way that PyTorch never does, so it is not read.")
             if damaged := archive.testzip():  # PyTorch writes these checksums, and does not look at them
-                raise ForeignModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
+                raise ExternalModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except ForeignModelError:
+    except ExternalModelError:
         raise
     except (OSError, zipfile.BadZipFile):
-        raise ForeignModelError("The file is missing, damaged, or not saved by PyTorch.") from None
+        raise ExternalModelError("The file is missing, damaged, or not saved by PyTorch.") from None
     except Exception:  # the restricted reader raises many kinds, and its advice is to switch the restriction off
-        raise ForeignModelError(
+        raise ExternalModelError(
             "The file holds something other than tensors and plain values, which could be a program, so it is not read."
         ) from None
     if not isinstance(found, dict):
-        raise ForeignModelError("The file holds no dictionary, so it is no checkpoint of nanoGPT.")
+        raise ExternalModelError("The file holds no dictionary, so it is no checkpoint of nanoGPT.")
     return found

@@ -112,7 +112,7 @@ from core.config import RunConfig
 from core.errors import TextError
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
-from core.paths import home
+from core.paths import data_dir
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
@@ -130,7 +130,7 @@ def text_of(stage):
         if text_hash(text) == stage["sha256"]:
             return text
     try:
-        text = load_corpus(stage["config"]["data"]["corpus"], home())
+        text = load_corpus(stage["config"]["data"]["corpus"], data_dir())
     except TextError as error:
         raise SystemExit(f"{error} Hand its file over in TEXT_FILES.") from None
     if text_hash(text) != stage["sha256"]:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.atomic_io import parse_json
-from core.import_export.external_weights import ForeignModelError
+from core.import_export.external_weights import ExternalModelError
 from core.training.checksums import checksum_holds
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -36,7 +36,7 @@ class StoredWeights:
     def _shape(self, name: str) -> tuple[int, ...]:
         stored = self._files[name].get_slice(name)
         if stored.get_dtype() not in _FLOATS:
-            raise ForeignModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
+            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
         return tuple(stored.get_shape())
 
 
@@ -48,7 +48,7 @@ def open_weights(folder: Path) -> Iterator[StoredWeights]:
         for path, names in _paths(folder):
             try:
                 if not checksum_holds(path):
-                    raise ForeignModelError(
+                    raise ExternalModelError(
                         f"The file {path.name} is damaged: its checksum is not that of what was exported. "
                         "Export it again."
                     )
@@ -56,7 +56,7 @@ def open_weights(folder: Path) -> Iterator[StoredWeights]:
                 stored = set(file.keys())
                 files |= dict.fromkeys(stored if names is None else names & stored, file)
             except FileNotFoundError:
-                raise ForeignModelError(f"The file {path.name}, which {INDEX} names, is missing.") from None
+                raise ExternalModelError(f"The file {path.name}, which {INDEX} names, is missing.") from None
             except (OSError, SafetensorError) as error:
                 raise _damaged(path, error) from None
         try:
@@ -70,7 +70,7 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
     if (folder / WEIGHTS).exists():
         return [(folder / WEIGHTS, None)]
     if not (folder / INDEX).exists():
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"There is no {WEIGHTS} in {folder.name}. Pickled weights (pytorch_model.bin) can hide programs, so they "
             "are not read."
         )
@@ -80,15 +80,15 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
         for name, file in index.items():
             names.setdefault(file, set()).add(name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ForeignModelError(f"The file {INDEX} is damaged: it does not say which file holds what.") from None
+        raise ExternalModelError(f"The file {INDEX} is damaged: it does not say which file holds what.") from None
     if not names:
-        raise ForeignModelError(f"The file {INDEX} names no weights.")
+        raise ExternalModelError(f"The file {INDEX} names no weights.")
     if bad := next((file for file in names if not isinstance(file, str) or not _FILE_NAME.fullmatch(file)), None):
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"The file {INDEX} names {str(bad)[:60]!r}, which is not the name of a safetensors file in its folder."
         )
     return [(folder / file, names[file]) for file in sorted(names)]
 
 
-def _damaged(path: Path, error: Exception) -> ForeignModelError:
-    return ForeignModelError(f"The file {path.name} is damaged or no safetensors file: {error}.")
+def _damaged(path: Path, error: Exception) -> ExternalModelError:
+    return ExternalModelError(f"The file {path.name} is damaged or no safetensors file: {error}.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from core.atomic_io import parse_json
 from core.errors import TextError
-from core.import_export.external_weights import ForeignModelError
+from core.import_export.external_weights import ExternalModelError
 from core.text.bpe import BPETokenizer
 from core.text.tokenizers import CharTokenizer, Tokenizer
 
@@ -42,7 +42,7 @@ def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
 def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
     """Raises ForeignModelError where a tokenizer numbers more or fewer tokens than the model knows."""
     if tokenizer.vocab_size != vocab_size:
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"The model knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}, so they do not "
             "belong together."
         )

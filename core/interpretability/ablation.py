@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from core.interpretability.activations import device_of, record_batch, rows_at_once
+from core.interpretability.activations import device_of, rows_at_once, run_batch_with_cache
 from core.interpretability.progress import Progress
 from core.interpretability.residual_stream import read_on, stream_at, unembed
 from core.interpretability.token_losses import next_token_losses, window_losses
-from core.model import GPT, Tap
+from core.model import GPT, Hook
 
 Means = Mapping[str, Tensor]
 """What passes each point on average: (H, C / H) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
@@ -44,7 +44,7 @@ class HeadCost(NamedTuple):
     increase: float  # of the loss, in nats a token; below 0 where the model does better without it
 
 
-def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) -> Tap:
+def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
     """A tap under which some parts of the model are silent; with `means`, they say what they say on average.
 
     It treats every position by itself, so it works with a cache and inside of `generate` too. In a model without
@@ -65,7 +65,7 @@ def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) ->
         if part.kind in ("mlp", "block"):
             whole.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
 
-    def tap(name: str, tensor: Tensor) -> Tensor | None:
+    def hook(name: str, tensor: Tensor) -> Tensor | None:
         if name in heads:
             tensor = tensor.clone()  # (B, T, H, C / H)
             tensor[:, :, heads[name]] = means[name][heads[name]].to(tensor) if means else 0
@@ -74,7 +74,7 @@ def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) ->
             return means[name].to(tensor).expand_as(tensor) if means else torch.zeros_like(tensor)
         return None
 
-    return tap
+    return hook
 
 
 def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     read = windows[:, :-1]
     for part in read.split(rows_at_once(model, read.size(1))):
-        for name, tensor in record_batch(model, part, names).items():
+        for name, tensor in run_batch_with_cache(model, part, names).items():
             sums[name] = sums.get(name, 0) + tensor.double().sum(dim=(0, 1)).cpu()
     return {name: (total / read.numel()).float() for name, total in sums.items()}
 
@@ -106,11 +106,11 @@ def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Itera
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     streams = [stream_at(model, part[:, :-1], 0) for part in parts]
 
-    def loss(stage: int, tap: Tap | None = None) -> float:
+    def loss(stage: int, hook: Hook | None = None) -> float:
         total = 0.0
         for stream, part in zip(streams, parts, strict=True):
             ids = part[:, :-1].to(device_of(model))
-            logits = unembed(model, read_on(model, stream, stage, tap), ids)
+            logits = unembed(model, read_on(model, stream, stage, hook), ids)
             total += float(next_token_losses(logits, part[:, 1:]).double().sum())
         return total / windows[:, 1:].numel()
 

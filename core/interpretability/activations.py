@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.errors import ExplorerError
 from core.fast.threads import threads_for
-from core.model import GPT, Bigram, Tap, evaluating, parameter_count
+from core.model import GPT, Bigram, Hook, evaluating, parameter_count
 from core.training.finite import finite_logits
 
 Ids = Sequence[int] | np.ndarray | Tensor
@@ -44,11 +44,11 @@ def record(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) 
         PromptError: no tokens, or more than the context holds.
         ValueError: the model does not have a named point.
     """
-    recorded = record_batch(model, as_row(model, ids), names)
+    recorded = run_batch_with_cache(model, as_row(model, ids), names)
     return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
 
 
-def record_batch(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
+def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """The same for several pieces (B, T) at once: tensors with their batch dimension, where the model lies.
 
     Reading ends as soon as the last named point was passed: what lies behind it costs nothing.
@@ -56,21 +56,21 @@ def record_batch(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None
     recorded: dict[str, Tensor] = {}
     wanted = None if names is None else set(names)
 
-    def tap(name: str, tensor: Tensor) -> None:
+    def hook(name: str, tensor: Tensor) -> None:
         if wanted is None or name in wanted:
             recorded[name] = tensor.clone()
             if wanted is not None and len(recorded) == len(wanted):
                 raise _Enough
 
     try:
-        read(model, ids, tap)
+        read(model, ids, hook)
     except _Enough:
         return recorded
     _check_all_met(wanted or set(), recorded)
     return recorded
 
 
-def run_with(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
+def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
     """Logits (T, V), float32, of the model with some of its inner tensors replaced on their way.
 
     >>> without_head_2 = run_with(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
@@ -87,25 +87,25 @@ def run_with(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = N
     edits = edits or {}
     met: dict[str, bool] = {}
 
-    def tap(name: str, tensor: Tensor) -> Tensor | None:
+    def hook(name: str, tensor: Tensor) -> Tensor | None:
         if name not in edits:
             return None
         met[name] = True
         return _edited(name, tensor, edits[name])
 
-    logits = read(model, as_row(model, ids), tap if edits else None)[0]
+    logits = read(model, as_row(model, ids), hook if edits else None)[0]
     _check_all_met(set(edits), met)
     return logits.float().cpu().numpy()
 
 
 @torch.no_grad()
-def read(model: GPT | Bigram, ids: Tensor, tap: Tap | None = None) -> Tensor:
+def read(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
     """Logits (B, T, V) for pieces of text (B, T), without a gradient or dropout; the model's mode is kept.
 
     Raises NotFiniteError where the logits give no probabilities.
     """
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
-        return finite_logits(model(ids.to(device_of(model), torch.int64), tap=tap)[0])
+        return finite_logits(model(ids.to(device_of(model), torch.int64), hook=hook)[0])
 
 
 def device_of(model: GPT | Bigram) -> torch.device:

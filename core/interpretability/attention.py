@@ -40,11 +40,11 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.nda
     stream = stream_at(model, row, 0)
     for layer in range(layers):
 
-        def tap(name: str, tensor: Tensor, layer: int = layer) -> None:
+        def hook(name: str, tensor: Tensor, layer: int = layer) -> None:
             if name == f"blocks.{layer}.attn.hook_pattern":
                 found[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
 
-        stream = read_on(model, stream, layer, tap, until=layer + 1)
+        stream = read_on(model, stream, layer, hook, until=layer + 1)
         yield Progress(layer + 1, layers, found.copy())
 
 

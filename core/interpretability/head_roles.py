@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.interpretability.activations import record_batch, rows_at_once
+from core.interpretability.activations import rows_at_once, run_batch_with_cache
 from core.interpretability.progress import Progress
 from core.model import GPT
 
@@ -101,7 +101,7 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
     return named
 
 
-def births(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
+def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
     """The step from which on each head keeps a habit: (L, H) int64, -1 where it does not have it at the end.
 
     Args:
@@ -114,18 +114,18 @@ def births(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FR
 
 def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tensor:
     """Random tokens, said twice: (count, 2 * length). No token comes twice in one half if the vocabulary allows it."""
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     if vocab_size >= length:
-        half = torch.stack([torch.randperm(vocab_size, generator=dice)[:length] for _ in range(count)])
+        half = torch.stack([torch.randperm(vocab_size, generator=rng)[:length] for _ in range(count)])
     else:
-        half = torch.randint(vocab_size, (count, length), generator=dice)
+        half = torch.randint(vocab_size, (count, length), generator=rng)
     return torch.cat([half, half], dim=1)
 
 
 def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
     """Layer by layer (B, H, T, T)."""
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
-    recorded = record_batch(model, ids, names)
+    recorded = run_batch_with_cache(model, ids, names)
     for name in names:
         yield recorded.pop(name)
 

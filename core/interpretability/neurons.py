@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from core.interpretability.activations import PartError, record_batch, rows_at_once
+from core.interpretability.activations import PartError, rows_at_once, run_batch_with_cache
 from core.interpretability.progress import Progress
 from core.model import GPT
 
@@ -65,7 +65,9 @@ def exciting_texts(
     read, found = windows[:, :-1], []
     size = rows_at_once(model, read.size(1))
     for start in range(0, len(read), size):
-        values = record_batch(model, read[start : start + size], [name])[name][..., neuron].float().cpu()  # (B, T)
+        values = (
+            run_batch_with_cache(model, read[start : start + size], [name])[name][..., neuron].float().cpu()
+        )  # (B, T)
         strongest, places = values.max(dim=1)
         for row in strongest.topk(min(top, len(strongest))).indices.tolist():
             place = Excitement(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())

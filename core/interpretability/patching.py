@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.interpretability.activations import Ids, PartError, PromptError, device_of, read, record_batch, rows_at_once
+from core.interpretability.activations import (
+    Ids,
+    PartError,
+    PromptError,
+    device_of,
+    read,
+    rows_at_once,
+    run_batch_with_cache,
+)
 from core.interpretability.progress import Progress
 from core.interpretability.residual_stream import read_on, stage_names, unembed
 from core.model import GPT, Bigram
@@ -93,7 +101,7 @@ def patch_map(
     points = {"attention": "hook_attn_out", "mlp": "hook_mlp_out"}
     stages = stage_names(model)
     names = stages if what == "stream" else [f"blocks.{layer}.{points[what]}" for layer in range(layers)]
-    recorded = record_batch(model, pair, list(dict.fromkeys([*stages, *names])))
+    recorded = run_batch_with_cache(model, pair, list(dict.fromkeys([*stages, *names])))
     stream_words = ["before block 1", *(f"after block {layer + 1}" for layer in range(layers))]
     rows = stream_words if what == "stream" else [f"{'MLP' if what == 'mlp' else what} {i + 1}" for i in range(layers)]
     moved = np.full((len(names), T), np.nan, dtype=np.float32)

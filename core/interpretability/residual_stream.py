@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from core.fast.threads import threads_for
-from core.interpretability.activations import Ids, record, record_batch
-from core.model import GPT, Bigram, Tap, evaluating, parameter_count
-from core.model.hooks import within
+from core.interpretability.activations import Ids, record, run_batch_with_cache
+from core.model import GPT, Bigram, Hook, evaluating, parameter_count
+from core.model.hooks import scoped
 from core.training.finite import finite_logits
 
 _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 places
@@ -39,12 +39,12 @@ def stage_names(model: GPT | Bigram) -> list[str]:
 def stream_at(model: GPT | Bigram, ids: Tensor, stage: int) -> Tensor:
     """The stream of pieces (B, T) at one stage: (B, T, C), or (B, T, V) for a bigram model."""
     name = stage_names(model)[stage]
-    return record_batch(model, ids, [name])[name]
+    return run_batch_with_cache(model, ids, [name])[name]
 
 
 @torch.no_grad()
 def read_on(
-    model: GPT | Bigram, stream: Tensor, stage: int, tap: Tap | None = None, until: int | None = None
+    model: GPT | Bigram, stream: Tensor, stage: int, hook: Hook | None = None, until: int | None = None
 ) -> Tensor:
     """The stream at stage `until`, the last one unless given, from the one at `stage`: (B, T, C) both.
 
@@ -55,7 +55,7 @@ def read_on(
     with evaluating(model), threads_for(stream[..., 0].numel() * parameter_count(model)):
         for layer in range(stage, model.config.n_layer if until is None else until):
             block = model.transformer.h[layer]
-            stream = block(stream, None, within(tap, f"blocks.{layer}") if layer == stage else None)
+            stream = block(stream, None, scoped(hook, f"blocks.{layer}") if layer == stage else None)
     return stream
 
 

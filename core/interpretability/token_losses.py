@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from core.interpretability.activations import Ids, PromptError, read, rows_at_once
 from core.interpretability.residual_stream import last_stream, scores_in_pieces
-from core.model import GPT, Bigram, Tap
+from core.model import GPT, Bigram, Hook
 from core.text.token_display import KINDS, kind_of
 
 
@@ -31,14 +31,14 @@ class Foresight(NamedTuple):
     shares: np.ndarray  # (T, K) float32, their probabilities
 
 
-def window_losses(model: GPT | Bigram, windows: Tensor, tap: Tap | None = None) -> Tensor:
+def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None) -> Tensor:
     """The loss of every token foreseen, (N, T) float32 nats, for windows (N, T + 1); the tap may change the model.
 
     Without a tap, logits are held for a few places at a time, however large the vocabulary is.
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
-    if tap is not None:
-        return torch.cat([next_token_losses(read(model, part[:, :-1], tap), part[:, 1:]) for part in parts])
+    if hook is not None:
+        return torch.cat([next_token_losses(read(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
     found = []
     for part in parts:
         streams = last_stream(model, part[:, :-1]).flatten(0, 1)

@@ -10,11 +10,11 @@ from core.model import Bigram
 @torch.no_grad()
 def write(model: Bigram, ids: Tensor, count: int, seed: int) -> Tensor:
     """Continue ids (T,) by `count` tokens, each drawn as likely as the model believes it: (T + count,)."""
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     for _ in range(count):
         logits, _ = model(ids[None, -1:])  # (1, 1, V): the last token is all that a bigram looks at
         probabilities = F.softmax(logits[0, -1], dim=-1)  # (V,)
-        next_id = torch.multinomial(probabilities, 1, generator=dice)  # (1,)
+        next_id = torch.multinomial(probabilities, 1, generator=rng)  # (1,)
         ids = torch.cat([ids, next_id])
     return ids
 

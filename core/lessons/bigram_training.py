@@ -59,10 +59,10 @@ def train_bigram(
     Args:
         ids: the training part of the text (N,).
     """
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     for step in range(1, steps + 1):
-        x, y = random_batch(ids, batch_size, model.block_size, dice)  # (B, T) each
+        x, y = random_batch(ids, batch_size, model.block_size, rng)  # (B, T) each
         _, loss = model(x, y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

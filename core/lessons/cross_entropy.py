@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Surprise(NamedTuple):
+class CrossEntropySteps(NamedTuple):
     """One guess, worked out."""
 
     score: float  # the logit of the token that came
@@ -15,10 +15,10 @@ class Surprise(NamedTuple):
     loss: float  # -ln probability, in nats
 
 
-def surprise(logits: Tensor, target: int) -> Surprise:
+def cross_entropy_steps(logits: Tensor, target: int) -> CrossEntropySteps:
     """How surprised a model with these logits (V,) is by the token that truly came: its cross-entropy."""
     powers = logits.exp()  # every score becomes positive
     total = powers.sum()  # and divided by their sum they are shares of one whole
     probability = powers[target] / total
     loss = -probability.log()
-    return Surprise(*(float(number) for number in (logits[target], powers[target], total, probability, loss)))
+    return CrossEntropySteps(*(float(number) for number in (logits[target], powers[target], total, probability, loss)))

@@ -8,7 +8,7 @@ import torch
 
 from core.formatting import percent
 from core.lessons.experiment_measures import Share
-from core.lessons.experiments import Twins
+from core.lessons.experiments import ModelPair
 from core.lessons.lesson_text import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.paired_runs import Outcome
 from core.text.ngrams import Baselines
@@ -24,13 +24,13 @@ def verdict(outcome: Outcome) -> str:
     "higher" and "same" are what they say; "lower" is a better model; "cheat" is one whose loss is lower, but not where
     it writes, with nothing behind it to be read off.
     """
-    healthy, broken = outcome.healthy, outcome.broken
-    apart = broken.val[-1] - healthy.val[-1]
+    control, treatment = outcome.control, outcome.treatment
+    apart = treatment.val[-1] - control.val[-1]
     if not isfinite(apart) or apart > SAME:
         return "higher"
     if apart > -SAME:
         return "same"
-    return "cheat" if broken.writes_at > healthy.writes_at - SAME else "lower"
+    return "cheat" if treatment.writes_at > control.writes_at - SAME else "lower"
 
 
 def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], language: str = ENGLISH) -> list[str]:
@@ -44,18 +44,18 @@ def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], languag
     told = verdict(outcome)
     own = {name: part for name, part in own.items() if _could_be_measured(part, numbers)}
     fitting = next((own[part] for part in (told, "always") if part in own), shared[f"{told}_otherwise"])
-    found = [shared["broke_off"], fitting] if outcome.broken.stopped else [fitting]
+    found = [shared["broke_off"], fitting] if outcome.treatment.stopped else [fitting]
     further = _further(outcome, numbers)
     return [*found, own[further]] if further in own else found
 
 
-def explained(twins: Twins, outcome: Outcome, language: str = ENGLISH) -> str:
+def explained(pair: ModelPair, outcome: Outcome, language: str = ENGLISH) -> str:
     """The same as Markdown, filled, for a reader without the pages."""
-    ids = torch.from_numpy(twins.tokenizer.encode_array(twins.healthy_text))
-    counted = run_baselines(twins.healthy.config, ids, twins.val_ids, twins.tokenizer.vocab_size)
-    numbers = numbers_of(outcome, counted, twins.tokenizer.vocab_size) | dict(twins.choices)
+    ids = torch.from_numpy(pair.tokenizer.encode_array(pair.control_text))
+    counted = run_baselines(pair.control.config, ids, pair.val_ids, pair.tokenizer.vocab_size)
+    numbers = numbers_of(outcome, counted, pair.tokenizer.vocab_size) | dict(pair.choices)
     shown = {name: plain(str(value)) for name, value in numbers.items()}
-    parts = explanation(twins.experiment.name, outcome, numbers, language)
+    parts = explanation(pair.experiment.name, outcome, numbers, language)
     return "\n\n".join(fill(without_links(part), **shown) for part in parts)
 
 
@@ -72,9 +72,9 @@ def numbers_of(
         "guess": f"{log(vocab_size):.2f}",
         "counting_letters": f"{counted.unigram:.2f}",
         "counting_pairs": f"{counted.bigram:.2f}",
-        "last_step": f"{outcome.broken.steps[-1]:,}",
+        "last_step": f"{outcome.treatment.steps[-1]:,}",
     }
-    for name, course in (("healthy", outcome.healthy), ("broken", outcome.broken)):
+    for name, course in (("control", outcome.control), ("treatment", outcome.treatment)):
         best = min(range(len(course.val)), key=lambda index: course.val[index])
         found |= {
             f"{name}_first": f"{course.val[0]:.2f}",
@@ -100,7 +100,7 @@ def numbers_of(
 
 def _could_be_measured(part: str, numbers: Mapping[str, Any]) -> bool:
     """Whether all is there that a part tells of the twins; of one whose numbers are none, some things are not."""
-    return all(name in numbers for name in placeholders(part) if name.startswith(("healthy_", "broken_")))
+    return all(name in numbers for name in placeholders(part) if name.startswith(("control_", "treatment_")))
 
 
 def _shown(value: str | float) -> str:
@@ -109,6 +109,6 @@ def _shown(value: str | float) -> str:
 
 def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
     """The part that holds only for what came out in the end, beside the curves; "" where there is none."""
-    if "goes_on" in outcome.broken.extra:
-        return "recited" if numbers["phrase"].endswith(outcome.broken.extra["goes_on"]) else "not recited"
-    return "" if outcome.broken.stopped else "went on"
+    if "goes_on" in outcome.treatment.extra:
+        return "recited" if numbers["phrase"].endswith(outcome.treatment.extra["goes_on"]) else "not recited"
+    return "" if outcome.treatment.stopped else "went on"

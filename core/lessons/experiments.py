@@ -37,26 +37,26 @@ class Experiment(NamedTuple):
     name: str
     changes: Mapping[str, Any] = {}
     both: Mapping[str, Any] = {}
-    spoil: Callable[..., str] | None = None
+    corrupt: Callable[..., str] | None = None
     choices: Mapping[str, Any] = {}
-    measure: Callable[[GPT, "Twins"], Mapping[str, float | str]] = lambda model, twins: {}
+    measure: Callable[[GPT, "ModelPair"], Mapping[str, float | str]] = lambda model, pair: {}
     by_place: bool = False
 
 
-class Twins(NamedTuple):
+class ModelPair(NamedTuple):
     """Two models that begin with the same weights and roll the same dice, and what differs between them."""
 
     experiment: Experiment
     choices: Mapping[str, Any]
     tokenizer: CharTokenizer
-    healthy: Trainer
-    broken: Trainer
-    healthy_text: str  # that each one learns from
-    broken_text: str
+    control: Trainer
+    treatment: Trainer
+    control_text: str  # that each one learns from
+    treatment_text: str
     val_ids: Tensor  # (N,), that both are measured on
 
 
-def healthy_config(steps: int, seed: int = 1337) -> RunConfig:
+def control_config(steps: int, seed: int = 1337) -> RunConfig:
     """A GPT so small that two of them learn in a few seconds on two processor cores."""
     return RunConfig(
         model=ModelConfig(n_layer=2, n_head=4, n_embd=48, block_size=32, position="rope"),
@@ -82,8 +82,8 @@ def only_the_beginning(text: str, size: int) -> str:
 
 def with_planted(text: str, phrase: str, times: int, seed: int = 0) -> str:
     """The text with a phrase put in so many times, each on a line of its own, at places drawn by lot."""
-    lines, dice = text.split("\n"), random.Random(seed)
-    for place in sorted((dice.randrange(len(lines) + 1) for _ in range(times)), reverse=True):
+    lines, rng = text.split("\n"), random.Random(seed)
+    for place in sorted((rng.randrange(len(lines) + 1) for _ in range(times)), reverse=True):
         lines.insert(place, phrase)
     return "\n".join(lines)
 
@@ -109,26 +109,26 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("positions", {"model.position": "none"}),
         Experiment("start", {"model.init_std": 1.0}),
         Experiment("rate", {"train.learning_rate": 0.18, "train.min_learning_rate": 0.018}),  # 30 times the healthy
-        Experiment("tiny", spoil=only_the_beginning, choices={"size": 500}),
+        Experiment("tiny", corrupt=only_the_beginning, choices={"size": 500}),
         Experiment(
             "planted",
-            spoil=with_planted,
+            corrupt=with_planted,
             choices={"phrase": PHRASE, "times": 1000},
-            measure=lambda model, twins: recitation(model, twins.tokenizer, twins.choices["phrase"]),
+            measure=lambda model, pair: recitation(model, pair.tokenizer, pair.choices["phrase"]),
         ),
         Experiment(
             "letter",
-            spoil=without_letter,
+            corrupt=without_letter,
             choices={"letter": "e"},
-            measure=lambda model, twins: loss_on_letter(model, twins.tokenizer, twins.val_ids, twins.choices["letter"]),
+            measure=lambda model, pair: loss_on_letter(model, pair.tokenizer, pair.val_ids, pair.choices["letter"]),
         ),
     )
 }
 
 
-def make_twins(
+def make_pair(
     experiment: Experiment, text: str, *, steps: int = 400, seed: int = 1337, choices: Mapping[str, Any] | None = None
-) -> Twins:
+) -> ModelPair:
     """Both models, not trained yet. They share the alphabet, the seed of all dice, and the text to measure on.
 
     Args:
@@ -142,13 +142,13 @@ def make_twins(
         raise TextError(f"This text has {len(text):,} characters; to break something takes {LEAST_TEXT:,} at least.")
     chosen = {**experiment.choices, **(choices or {})}
     learned = text[: len(text) - len(split_ids(torch.empty(len(text)), VAL_FRACTION)[1])]
-    spoiled = experiment.spoil(learned, **chosen) if experiment.spoil else learned
-    if experiment.spoil and spoiled == learned:
+    spoiled = experiment.corrupt(learned, **chosen) if experiment.corrupt else learned
+    if experiment.corrupt and spoiled == learned:
         raise TextError("This changes nothing in the text, so the twins would be the same. Choose something else.")
     tokenizer = CharTokenizer.from_text(text + spoiled)
     val_ids = _ids(tokenizer, text[len(learned) :])
-    config = healthy_config(steps, seed).replace(experiment.both)
-    return Twins(
+    config = control_config(steps, seed).replace(experiment.both)
+    return ModelPair(
         experiment,
         chosen,
         tokenizer,

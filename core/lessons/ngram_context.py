@@ -20,13 +20,13 @@ def memory_loss(learned: str, read: str, letters: int, vocab_size: int) -> float
     """
     stretches = Counter(learned[i : i + letters] for i in range(len(learned) - letters))
     continued = Counter(learned[i : i + letters + 1] for i in range(len(learned) - letters))
-    surprise = 0.0
+    cross_entropy_steps = 0.0
     for i in range(letters, len(read)):
         seen = stretches[read[i - letters : i]]
         right = continued[read[i - letters : i + 1]]
         probability = (right + 1 / vocab_size) / (seen + 1)
-        surprise -= math.log(probability)
-    return surprise / (len(read) - letters)
+        cross_entropy_steps -= math.log(probability)
+    return cross_entropy_steps / (len(read) - letters)
 
 
 def memory_losses(

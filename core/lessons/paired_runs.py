@@ -16,7 +16,7 @@ from core.interpretability.memorization import longest_matches
 from core.interpretability.progress import Progress
 from core.interpretability.token_losses import window_losses
 from core.lessons.experiment_measures import WINDOWS
-from core.lessons.experiments import Twins
+from core.lessons.experiments import ModelPair
 from core.model import GPT
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -69,24 +69,24 @@ class Outcome:
     """Both courses."""
 
     steps: int  # that both shall take
-    healthy: Course = field(default_factory=Course)
-    broken: Course = field(default_factory=Course)
+    control: Course = field(default_factory=Course)
+    treatment: Course = field(default_factory=Course)
     complete: bool = False
 
 
-def train_twins(twins: Twins) -> Iterator[Progress[Outcome]]:
+def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
     """Take both through the same number of steps, in turns, then measure both; tells about every few steps.
 
     A twin whose loss is no longer a number stops; the other goes on.
     """
-    steps = twins.healthy.config.train.steps
-    every = twins.healthy.config.train.eval_interval
+    steps = pair.control.config.train.steps
+    every = pair.control.config.train.eval_interval
     outcome, total = Outcome(steps), steps + 2
-    pairs = ((twins.healthy, outcome.healthy), (twins.broken, outcome.broken))
+    pairs = ((pair.control, outcome.control), (pair.treatment, outcome.treatment))
     with one_thread():
         for trainer, course in pairs:
             _measure_on_the_way(trainer, course)
-            course.sharpness = (sharpness(trainer.model, twins.val_ids),) * 2
+            course.sharpness = (sharpness(trainer.model, pair.val_ids),) * 2
     for step in range(1, steps + 1):
         with one_thread():
             for trainer, course in pairs:
@@ -94,10 +94,10 @@ def train_twins(twins: Twins) -> Iterator[Progress[Outcome]]:
         if step % _PIECE == 0 or step == steps:
             yield Progress(step, total, outcome)
     for number, (trainer, course) in enumerate(pairs, start=1):
-        text = twins.healthy_text if course is outcome.healthy else twins.broken_text
+        text = pair.control_text if course is outcome.control else pair.treatment_text
         with one_thread():
-            if _measure_at_the_end(trainer, course, twins, text):
-                course.extra = twins.experiment.measure(trainer.model, twins)
+            if _measure_at_the_end(trainer, course, pair, text):
+                course.extra = pair.experiment.measure(trainer.model, pair)
         outcome.complete = number == 2
         yield Progress(steps + number, total, outcome)
 
@@ -106,12 +106,12 @@ def _take_step(trainer: Trainer, course: Course, measured: bool) -> None:
     if course.stopped:
         return
     try:
-        trainer.train_step(closely=trainer.step == 0)
+        trainer.train_step(detailed=trainer.step == 0)
     except NotFiniteError as error:
         course.stopped = str(error)
         return
     if trainer.step == 1:
-        course.gradient = trainer.closeup.gradient_norms.get("h.0.attn", float("nan"))
+        course.gradient = trainer.step_detail.gradient_norms.get("h.0.attn", float("nan"))
     if measured:
         _measure_on_the_way(trainer, course)
 
@@ -123,9 +123,9 @@ def _measure_on_the_way(trainer: Trainer, course: Course) -> None:
     course.val.append(found.val_loss)
 
 
-def _measure_at_the_end(trainer: Trainer, course: Course, twins: Twins, text: str) -> bool:
+def _measure_at_the_end(trainer: Trainer, course: Course, pair: ModelPair, text: str) -> bool:
     """Whether there was anything to measure: a model whose numbers are none can neither be measured nor write."""
-    model, windows = trainer.model, fixed_windows(twins.val_ids, trainer.model.block_size, WINDOWS)
+    model, windows = trainer.model, fixed_windows(pair.val_ids, trainer.model.block_size, WINDOWS)
     try:
         course.by_place = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
     except NotFiniteError:
@@ -133,9 +133,9 @@ def _measure_at_the_end(trainer: Trainer, course: Course, twins: Twins, text: st
         return False
     course.writes_at = float(course.by_place[-1])
     course.shuffled = float(window_losses(model, shuffled(windows))[:, -1].mean())
-    course.sharpness = (course.sharpness[0], sharpness(model, twins.val_ids))
-    course.sample = write(model, twins.tokenizer, twins.healthy_text[-1:])
-    course.words = share_of_words(course.sample, twins.healthy_text)
+    course.sharpness = (course.sharpness[0], sharpness(model, pair.val_ids))
+    course.sample = write(model, pair.tokenizer, pair.control_text[-1:])
+    course.words = share_of_words(course.sample, pair.control_text)
     course.copied = longest_copy(course.sample, text)
     return True
 
@@ -172,11 +172,11 @@ def longest_copy(sample: str, text: str) -> int:
     return int(longest_matches(sample_points, text_points).lengths.max(initial=0))
 
 
-def kind_of_sample(course: Course, healthy: Course) -> str:
+def kind_of_sample(course: Course, control: Course) -> str:
     """What a text looks like: "copied", "stuck", "words" (as good as the healthy one's), or "rubbish"."""
     most = Counter(course.sample).most_common(1)
     if not most or most[0][1] > _STUCK * len(course.sample):
         return "stuck"
-    if course.copied >= max(_COPIED, 2 * healthy.copied):
+    if course.copied >= max(_COPIED, 2 * control.copied):
         return "copied"
-    return "words" if course.words >= 0.75 * healthy.words else "rubbish"
+    return "words" if course.words >= 0.75 * control.words else "rubbish"

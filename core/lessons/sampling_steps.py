@@ -11,7 +11,7 @@ from core.sampling_config import GenerationConfig
 from core.text.tokenizers import CharTokenizer
 
 
-def warm(logits: Tensor, temperature: float) -> Tensor:
+def softmax_with_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Scores (V,) as probabilities (V,): a low temperature widens every lead, a high one evens all out."""
     return (logits / temperature).softmax(dim=0)
 
@@ -34,9 +34,9 @@ def keep_top_p(probabilities: Tensor, p: float) -> Tensor:
     return kept / kept.sum()
 
 
-def shares_drawn_from(logits: Tensor, temperature: float, k: int, p: float) -> Tensor:
+def sampling_probabilities(logits: Tensor, temperature: float, k: int, p: float) -> Tensor:
     """The probabilities (V,) with which the next token is drawn in the end."""
-    return keep_top_p(keep_top_k(warm(logits, temperature), k), p)
+    return keep_top_p(keep_top_k(softmax_with_temperature(logits, temperature), k), p)
 
 
 def write(

@@ -33,7 +33,7 @@ def attend(x: Tensor, to_query: Tensor, to_key: Tensor, to_value: Tensor) -> Att
     return Attended(queries, keys, values, scores, weights, weights @ values)
 
 
-def what_heads_read(model: GPT, ids: list[int], layer: int) -> Tensor:
+def residual_before_attention(model: GPT, ids: list[int], layer: int) -> Tensor:
     """The tokens as the heads of a layer find them, normalised: (T, C)."""
     stream = torch.from_numpy(record(model, ids, [f"blocks.{layer}.hook_resid_pre"])[f"blocks.{layer}.hook_resid_pre"])
     with torch.no_grad():
@@ -50,8 +50,8 @@ def matrices_of(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Tens
 
 def random_scores(head_size: int, divide: bool, tokens: int = 64, seed: int = 1337) -> Tensor:
     """Scores (T, T) of queries and keys whose numbers are thrown with dice: mean 0, variance 1."""
-    dice = torch.Generator().manual_seed(seed)
-    queries, keys = torch.randn(2, tokens, head_size, generator=dice)  # (T, D) each
+    rng = torch.Generator().manual_seed(seed)
+    queries, keys = torch.randn(2, tokens, head_size, generator=rng)  # (T, D) each
     scores = queries @ keys.T  # each is a sum of D products, so its variance is D
     return scores / math.sqrt(head_size) if divide else scores
 
@@ -62,6 +62,6 @@ def slope_left(scores: Tensor) -> float:
     return float((weights * (1 - weights)).sum(dim=1).mean())
 
 
-def favourite_share(scores: Tensor) -> float:
+def max_attention(scores: Tensor) -> float:
     """The weight that softmax gives to the best of each row, on average: 1 is all for one and nothing for the rest."""
     return float(scores.softmax(dim=1).max(dim=1).values.mean())

@@ -8,14 +8,14 @@ from torch import nn
 from core.config import ModelConfig
 from core.model.bigram import Bigram
 from core.model.gpt import GPT
-from core.model.hooks import Tap
+from core.model.hooks import Hook
 from core.model.kv_cache import KVCache
 
 __all__ = [
     "GPT",
     "Bigram",
+    "Hook",
     "KVCache",
-    "Tap",
     "build_model",
     "evaluating",
     "parameter_count",

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.hooks import Tap, touch
+from core.model.hooks import Hook, hook_point
 
 
 class Bigram(nn.Module):
@@ -22,10 +22,10 @@ class Bigram(nn.Module):
         nn.init.normal_(self.token_embedding_table.weight, std=config.init_std)
 
     def forward(
-        self, ids: Tensor, targets: Tensor | None = None, *, cache: None = None, tap: Tap | None = None
+        self, ids: Tensor, targets: Tensor | None = None, *, cache: None = None, hook: Hook | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Logits (B, T, V) for ids (B, T), and the mean loss in nats where targets (B, T) are given."""
-        logits = touch(tap, "hook_embed", self.token_embedding_table(ids))  # (B, T, V)
+        logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))  # (B, T, V)
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())

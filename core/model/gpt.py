@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.hooks import Tap, touch, within
+from core.model.hooks import Hook, hook_point, scoped
 from core.model.kv_cache import KVCache
 from core.model.layers import (
     Dropout,
@@ -44,10 +44,12 @@ class CausalSelfAttention(nn.Module):
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, tap: Tap | None = None) -> Tensor:
+    def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
         B, T, C = x.shape
         q, k, v = (
-            touch(tap, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(1, 2)  # (B, H, T, C/H)
+            hook_point(hook, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(
+                1, 2
+            )  # (B, H, T, C/H)
             for name, part in zip(("hook_q", "hook_k", "hook_v"), self.c_attn(x).split(C, dim=2), strict=True)
         )
         if self.config.qk_norm:
@@ -57,14 +59,14 @@ class CausalSelfAttention(nn.Module):
             cos, sin = (wave[past : past + T].to(q.dtype) for wave in (self.cos, self.sin))
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if self.config.qk_norm or self.config.position == "rope":  # what is multiplied is no longer what was projected
-            q = touch(tap, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
-            k = touch(tap, "hook_rot_k", k.transpose(1, 2)).transpose(1, 2)
+            q = hook_point(hook, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
+            k = hook_point(hook, "hook_rot_k", k.transpose(1, 2)).transpose(1, 2)
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
-        fused = tap is None and self.config.softmax_over == "keys" and not self._kernel_is_slow(q)
-        z = self._fused(q, k, v) if fused else self._spelled_out(q, k, v, tap)
-        z = touch(tap, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
+        fused = hook is None and self.config.softmax_over == "keys" and not self._kernel_is_slow(q)
+        z = self._fused(q, k, v) if fused else self._spelled_out(q, k, v, hook)
+        z = hook_point(hook, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -86,15 +88,15 @@ class CausalSelfAttention(nn.Module):
         dropping = self.training and self.attn_dropout.p > 0
         return q.device.type == "cpu" and (dropping or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
-    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap | None) -> Tensor:
+    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook | None) -> Tensor:
         """The lecture's steps, one by one, with the weights (B, H, T, T) in the open."""
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.config.causal and q.size(2) > 1:
             allowed = self._mask(q.size(2), k.size(2), q.device)
             scores += torch.zeros_like(allowed, dtype=scores.dtype).masked_fill(~allowed, float("-inf"))
-        scores = touch(tap, "hook_attn_scores", scores)
+        scores = hook_point(hook, "hook_attn_scores", scores)
         axis = -1 if self.config.softmax_over == "keys" else -2
-        pattern = touch(tap, "hook_pattern", scores.softmax(dim=axis))
+        pattern = hook_point(hook, "hook_pattern", scores.softmax(dim=axis))
         return self.attn_dropout(pattern) @ v
 
     @staticmethod
@@ -114,9 +116,9 @@ class MLP(nn.Module):
         self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, tap: Tap | None = None) -> Tensor:
-        hidden = touch(tap, "hook_pre", self.c_fc(x))
-        hidden = touch(tap, "hook_post", activate(self.config, hidden))  # (B, T, 4C)
+    def forward(self, x: Tensor, hook: Hook | None = None) -> Tensor:
+        hidden = hook_point(hook, "hook_pre", self.c_fc(x))
+        hidden = hook_point(hook, "hook_post", activate(self.config, hidden))  # (B, T, 4C)
         return self.dropout(self.c_proj(hidden))
 
 
@@ -133,14 +135,14 @@ class Block(nn.Module):
             self.ln_2 = make_norm(config)
             self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, tap: Tap | None = None) -> Tensor:
-        x = touch(tap, "hook_resid_pre", x)
-        attended = touch(tap, "hook_attn_out", self.attn(self.ln_1(x), cache, within(tap, "attn")))
-        x = touch(tap, "hook_resid_mid", x + attended if self.residual else attended)
+    def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
+        x = hook_point(hook, "hook_resid_pre", x)
+        attended = hook_point(hook, "hook_attn_out", self.attn(self.ln_1(x), cache, scoped(hook, "attn")))
+        x = hook_point(hook, "hook_resid_mid", x + attended if self.residual else attended)
         if self.mlp is None:
-            return touch(tap, "hook_resid_post", x)
-        computed = touch(tap, "hook_mlp_out", self.mlp(self.ln_2(x), within(tap, "mlp")))
-        return touch(tap, "hook_resid_post", x + computed if self.residual else computed)
+            return hook_point(hook, "hook_resid_post", x)
+        computed = hook_point(hook, "hook_mlp_out", self.mlp(self.ln_2(x), scoped(hook, "mlp")))
+        return hook_point(hook, "hook_resid_post", x + computed if self.residual else computed)
 
 
 class GPT(nn.Module):
@@ -194,7 +196,7 @@ class GPT(nn.Module):
         self.bigram.weight.copy_((pairs / pairs.sum(dim=1, keepdim=True)).log())
 
     def forward(
-        self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, tap: Tap | None = None
+        self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, hook: Hook | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Score every possible next token at every position.
 
@@ -214,26 +216,26 @@ class GPT(nn.Module):
         T, past = ids.size(1), cache.length if cache else 0
         if past + T > self.block_size:
             raise ValueError(f"{past + T} tokens do not fit into a context of {self.block_size}")
-        x = touch(tap, "hook_embed", self.transformer.wte(ids))  # (B, T, C)
+        x = hook_point(hook, "hook_embed", self.transformer.wte(ids))  # (B, T, C)
         if self.config.position == "learned":
             positions = torch.arange(past, past + T, device=ids.device)
-            x = x + touch(tap, "hook_pos_embed", self.transformer.wpe(positions).expand_as(x))
+            x = x + hook_point(hook, "hook_pos_embed", self.transformer.wpe(positions).expand_as(x))
         elif self.config.position == "sinusoidal":
-            x = x + touch(tap, "hook_pos_embed", self.waves[past : past + T].expand_as(x))
+            x = x + hook_point(hook, "hook_pos_embed", self.waves[past : past + T].expand_as(x))
         x = self.transformer.drop(x)
         for layer, block in enumerate(self.transformer.h):
-            x = block(x, cache, within(tap, f"blocks.{layer}"))
+            x = block(x, cache, scoped(hook, f"blocks.{layer}"))
         if cache:
             cache.advance(T)
-        logits = self.unembed(x, ids, tap)
+        logits = self.unembed(x, ids, hook)
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
-    def unembed(self, x: Tensor, ids: Tensor, tap: Tap | None = None) -> Tensor:
+    def unembed(self, x: Tensor, ids: Tensor, hook: Hook | None = None) -> Tensor:
         """Scores (..., V) read off the stream x (..., C) behind the last block, for tokens ids (...)."""
-        x = touch(tap, "ln_final.hook_normalized", self.transformer.ln_f(x))
+        x = hook_point(hook, "ln_final.hook_normalized", self.transformer.ln_f(x))
         logits = self.lm_head(x)
         if self.config.bigram_start:
-            logits = logits + touch(tap, "hook_bigram", self.bigram(ids))
+            logits = logits + hook_point(hook, "hook_bigram", self.bigram(ids))
         return logits

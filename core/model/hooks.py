@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-Tap = Callable[[str, Tensor], Tensor | None]
+Hook = Callable[[str, Tensor], Tensor | None]
 """Called with a point's name and its tensor; what it returns, if anything, takes the tensor's place."""
 
 
-def touch(tap: Tap | None, name: str, tensor: Tensor) -> Tensor:
+def hook_point(hook: Hook | None, name: str, tensor: Tensor) -> Tensor:
     """Show a tensor to the tap, if there is one, and go on with what it returns."""
-    if tap is None:
+    if hook is None:
         return tensor
-    replacement = tap(name, tensor)
+    replacement = hook(name, tensor)
     return tensor if replacement is None else replacement
 
 
-def within(tap: Tap | None, scope: str) -> Tap | None:
+def scoped(hook: Hook | None, scope: str) -> Hook | None:
     """The same tap, seen from inside a part of the model: every name gets `scope.` in front."""
-    if tap is None:
+    if hook is None:
         return None
-    return lambda name, tensor: tap(f"{scope}.{name}", tensor)
+    return lambda name, tensor: hook(f"{scope}.{name}", tensor)

@@ -104,7 +104,7 @@ def holds_run(path: Path) -> bool:
         return bool(archive.files_of_run())
 
 
-def import_run(home: Path, path: Path, name: str | None = None) -> RunFolder:
+def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder:
     """Make a new run of the zip of one, with its weights, curves, samples and checkpoints.
 
     One that was still training is stopped here, with what it had saved.
@@ -135,7 +135,12 @@ def import_run(home: Path, path: Path, name: str | None = None) -> RunFolder:
             _check(run)
 
         return RunFolder.create(
-            home, record.config, name or record.name, parent=record.parent, parent_step=record.parent_step, fill=fill
+            data_dir,
+            record.config,
+            name or record.name,
+            parent=record.parent,
+            parent_step=record.parent_step,
+            fill=fill,
         )
 
 

@@ -14,7 +14,7 @@ NO_TOKENIZER = (
 )
 
 
-def check_startable(home: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
+def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
     """Return how many tokens the model of a new run knows; raise ExplorerError where training could not begin.
 
     Args:
@@ -24,14 +24,14 @@ def check_startable(home: Path, config: RunConfig, parent: RunFolder | None = No
     tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
     if tokenizer is None and config.data.tokenizer != "char":
         raise RunError(NO_TOKENIZER)
-    text = load_corpus(config.data.corpus, home) if text is None else text
+    text = load_corpus(config.data.corpus, data_dir) if text is None else text
     if isinstance(tokenizer, CharTokenizer):
         tokenizer.encode_array(text)  # refuses characters that the model does not know
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
     return tokenizer.vocab_size if tokenizer else len(set(text))
 
 
-def new_run(home: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
+def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
     """Make a run that begins from scratch, queued; nothing is left behind where it could not be trained.
 
     Args: see `RunFolder.create`.
@@ -39,5 +39,5 @@ def new_run(home: Path, config: RunConfig, name: str | None = None, *, inside: P
     Raises:
         ExplorerError: the settings, the text or the folder are not what a run needs.
     """
-    check_startable(home, config)
-    return RunFolder.create(home, config, name, inside=inside)
+    check_startable(data_dir, config)
+    return RunFolder.create(data_dir, config, name, inside=inside)

@@ -11,7 +11,7 @@ from core.runs.paths import RunPaths
 from core.runs.records import Command
 
 
-class RunMailbox(RunPaths):
+class RunCommands(RunPaths):
     """The part of a run's folder in which commands wait for the worker."""
 
     def send(self, command: str, **args: Any) -> None:

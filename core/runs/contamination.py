@@ -16,7 +16,7 @@ _CONTEXT = 40  # characters before the passage that count: a few letters alone s
 _hash = lru_cache(maxsize=4)(text_hash)
 
 
-def may_have_seen(run: RunFolder, home: Path, corpus: str, passage: Passage) -> bool:
+def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Passage) -> bool:
     """Whether the run, or one whose weights it goes back to, may have learned from a passage of a text.
 
     Only what is known counts as not seen. An imported model, an ancestor that is deleted, and a text that is gone or
@@ -29,22 +29,22 @@ def may_have_seen(run: RunFolder, home: Path, corpus: str, passage: Passage) -> 
     """
     record = run.record()
     for _ in range(_MOST):
-        if record.origin or _held(record, home, corpus, passage):
+        if record.origin or _held(record, data_dir, corpus, passage):
             return True
         if record.parent_step is None:
             return False
         try:
-            record = open_run(home, record.parent or "").record()
+            record = open_run(data_dir, record.parent or "").record()
         except ExplorerError:
             return True
     return True
 
 
-def _held(record: RunRecord, home: Path, corpus: str, passage: Passage) -> bool:
+def _held(record: RunRecord, data_dir: Path, corpus: str, passage: Passage) -> bool:
     """Whether the part of its text that a run learned from may have held the passage."""
     data = record.config.data
     try:
-        text = load_corpus(data.corpus, home)
+        text = load_corpus(data.corpus, data_dir)
     except ExplorerError:
         return True
     if record.corpus_hash not in (None, _hash(text)):

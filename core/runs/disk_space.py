@@ -14,17 +14,17 @@ from core.formatting import memory_in_words
 from core.runs.records import Status
 
 RESERVE_BYTES = 64 * 2**20  # to be left free on a disk, or a twentieth of a small one: for commands, logs and others
-SPARE_BYTES = 64 * 2**10  # of the run's own, given back so that even on a full disk it can say what it waits for
+RESERVE_FILE_BYTES = 64 * 2**10  # of the run's own, given back so that even on a full disk it can say what it waits for
 LOOK_SECONDS = 0.25  # between two looks whether there is room
 
 log = logging.getLogger(__name__)
 
 
-class GivenUp(Exception):
+class WaitAborted(Exception):
     """Stopped by hand while there was no room to write what has to be written."""
 
 
-def waits_for_room(status: Status, why: str) -> Status:
+def paused_for_disk_space(status: Status, why: str) -> Status:
     """How a run fares that waits for room."""
     notice = f"Paused: {why}; it goes on by itself when there is room."
     waits = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
@@ -39,7 +39,7 @@ def shortage(folder: Path, needed: int = 0) -> str:
     return f"the disk is nearly full ({memory_in_words(disk.free)} free)"
 
 
-class Room:
+class DiskSpace:
     """Sees to it that what one worker writes is written, however long that takes.
 
     Args:
@@ -50,8 +50,8 @@ class Room:
 
     def __init__(self, folder: Path, wait: Callable[[str], None], go_on: Callable[[], None]):
         self._folder, self._wait, self._go_on = folder, wait, go_on
-        self._spare = folder / ".spare"
-        self.keep_spare()
+        self._reserve = folder / ".spare"
+        self.keep_reserve()
 
     def write(self, write: Callable[[], object], needed: int = 0) -> None:
         """Do it when there is room for it.
@@ -63,20 +63,20 @@ class Room:
         waited = False
         while why := shortage(self._folder, needed) or self._try(write):
             waited = True
-            if shutil.disk_usage(self._folder).free < SPARE_BYTES:
-                self._spare.unlink(missing_ok=True)
+            if shutil.disk_usage(self._folder).free < RESERVE_FILE_BYTES:
+                self._reserve.unlink(missing_ok=True)
             self._wait(why)
             time.sleep(LOOK_SECONDS)
         if waited:
-            self.keep_spare()
+            self.keep_reserve()
             self._go_on()
 
-    def keep_spare(self) -> None:
+    def keep_reserve(self) -> None:
         with suppress(OSError):
-            self._spare.write_bytes(os.urandom(SPARE_BYTES))  # no file system saves room on noise
+            self._reserve.write_bytes(os.urandom(RESERVE_FILE_BYTES))  # no file system saves room on noise
 
-    def drop_spare(self) -> None:
-        self._spare.unlink(missing_ok=True)
+    def drop_reserve(self) -> None:
+        self._reserve.unlink(missing_ok=True)
 
     def _try(self, write: Callable[[], object]) -> str:
         """Empty where it is done."""

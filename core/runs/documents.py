@@ -11,26 +11,26 @@ from core.runs.recipes import lineage, recipe_of
 from core.runs.reports import report_of
 
 DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
-    "script": lambda run, home: recipe_script(recipe_of(run, home)),
-    "notebook": lambda run, home: recipe_notebook(recipe_of(run, home)),
+    "script": lambda run, data_dir: recipe_script(recipe_of(run, data_dir)),
+    "notebook": lambda run, data_dir: recipe_notebook(recipe_of(run, data_dir)),
     "report": report_of,
 }
 """What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""
 
 
-def write_document(run: RunFolder, kind: str, path: Path, home: Path, force: bool = False) -> None:
+def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force: bool = False) -> None:
     """Write a run's script, notebook or report into a file.
 
     Raises ExplorerError where the run has none, the file cannot be written, or `force` is needed to replace one.
     """
-    write_file(path, DOCUMENTS[kind](run, home).encode(), force)
+    write_file(path, DOCUMENTS[kind](run, data_dir).encode(), force)
 
 
-def why_no_document(run: RunFolder, kind: str, home: Path) -> str:
+def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
     """A sentence on why a run has no such document; "" where it has."""
     try:
         if kind != "report":
-            lineage(run, home)
+            lineage(run, data_dir)
     except ExplorerError as error:
         return str(error)
     return ""

@@ -26,23 +26,23 @@ _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 
 
-def runs_folder(home: Path) -> Path:
+def runs_folder(data_dir: Path) -> Path:
     """Where the runs of a home lie."""
-    return home / "runs"
+    return data_dir / "runs"
 
 
-def open_run(home: Path, id: str) -> "RunFolder":
+def open_run(data_dir: Path, id: str) -> "RunFolder":
     """The run of that id. Raises RunError where there is none, and for anything that is not an id (a path, say)."""
-    folder = RunFolder(runs_folder(home) / id) if RUN_ID.fullmatch(id) else None
+    folder = RunFolder(runs_folder(data_dir) / id) if RUN_ID.fullmatch(id) else None
     if folder is None or not folder.path.is_dir():
         raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
     return folder
 
 
-def list_runs(home: Path) -> list["RunFolder"]:
+def list_runs(data_dir: Path) -> list["RunFolder"]:
     """Every run, newest first. Damaged ones are among them; their `problem` says what is wrong."""
     try:
-        found = [path for path in runs_folder(home).iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
+        found = [path for path in runs_folder(data_dir).iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
     except FileNotFoundError:
         return []
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
@@ -64,7 +64,7 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
     @classmethod
     def create(
         cls,
-        home: Path,
+        data_dir: Path,
         config: RunConfig,
         name: str | None = None,
         owner: str | None = None,
@@ -84,7 +84,7 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             inside: a folder other than the home's own to make it in. The home's gets a link to it, so that the run is
                 listed and found there, too, for as long as it exists.
         """
-        within, runs = inside or runs_folder(home), runs_folder(home)
+        within, runs = inside or runs_folder(data_dir), runs_folder(data_dir)
         check_path(within)
         id = _new_id(within, runs)
         record = RunRecord(
@@ -137,9 +137,9 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
         for snapshot_step, path in self.snapshots():
             if snapshot_step > step:
                 path.unlink(missing_ok=True)
-        closeup = self.read_closeup()
-        if closeup and closeup.step > step:
-            self.closeup_path.unlink(missing_ok=True)
+        step_detail = self.read_step_detail()
+        if step_detail and step_detail.step > step:
+            self.step_detail_path.unlink(missing_ok=True)
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
 
 
 def fork(
-    home: Path,
+    data_dir: Path,
     folder: RunFolder,
     step: int | None,
     config: RunConfig,
@@ -58,7 +58,7 @@ def fork(
     parent = folder.record()
     _check_same_model(folder.name, parent.config, config)
     tokenizer = load_tokenizer(folder.tokenizer_path)
-    check_startable(home, config, folder)
+    check_startable(data_dir, config, folder)
 
     def fill(fork: RunFolder) -> None:
         temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"
@@ -70,7 +70,7 @@ def fork(
 
     suffix = f" from step {step}"
     name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
-    return RunFolder.create(home, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
+    return RunFolder.create(data_dir, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
 
 
 def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:

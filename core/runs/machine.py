@@ -14,7 +14,7 @@ from core.training.speed import MachineSpeed, measure_speed
 _BUSY_PERCENT = 40.0  # of all cores
 
 
-def machine_speed(home: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
+def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """How fast this machine trains with so many threads: as kept, else measured, which takes a few seconds.
 
     Args:
@@ -23,7 +23,7 @@ def machine_speed(home: Path, hardware: Hardware, threads: int, *, again_if_busy
             therefore only a makeshift.
     """
     machine = f"{hardware.name}, torch {hardware.versions['torch']}"
-    path = home / "machine.json"
+    path = data_dir / "machine.json"
     kept = _kept(path, machine)
     if threads in kept and not (again_if_busy and kept[threads]["busy"]):
         return MachineSpeed.parse(kept[threads]["speed"])
@@ -36,13 +36,13 @@ def machine_speed(home: Path, hardware: Hardware, threads: int, *, again_if_busy
     return speed
 
 
-def run_precision(config: RunConfig, hardware: Hardware, threads: int, home: Path) -> Choice:
+def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir: Path) -> Choice:
     """What the settings ask for, else what is fastest. The machine is measured only where that is open."""
     if config.train.precision != "auto":
         return Choice(config.train.precision, WHY["asked"])
     if hardware.device == "cuda" and knows_bfloat16("cuda"):
         return Choice("bfloat16", WHY["graphics card"])
-    return choose_precision(config, machine_speed(home, hardware, threads))
+    return choose_precision(config, machine_speed(data_dir, hardware, threads))
 
 
 def _kept(path: Path, machine: str) -> dict[int, dict]:

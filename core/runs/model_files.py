@@ -15,7 +15,7 @@ from core.atomic_io import FULL
 from core.config import RunConfig
 from core.errors import DiskFullError, ExplorerError
 from core.import_export import huggingface, nanogpt
-from core.import_export.external_weights import ForeignModelError, build, without_spare_rows
+from core.import_export.external_weights import ExternalModelError, build, without_spare_rows
 from core.import_export.tokenizers import check_belongs, read_tokenizer
 from core.outputs import Content, write_files
 from core.runs.archive import Archive, holds_run, import_run
@@ -40,7 +40,7 @@ MODEL_FILE = re.compile(
 _NO_ROOM = "There is no room for temporary files, which this model has to be written into. Make room, then try again."
 
 
-def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
+def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
     """Make a run of a model on disk; nothing in its files is executed.
 
     Args:
@@ -54,38 +54,38 @@ def import_model(home: Path, source: Path, corpus: str = "shakespeare", name: st
         ExplorerError: a file is missing, damaged, of another kind, or does not belong to the others.
     """
     if holds_run(source):
-        return import_run(home, source, name)
+        return import_run(data_dir, source, name)
     if source.suffix.lower() == ".zip" and source.is_file():
-        return _import_packed(home, source, corpus, name)
+        return _import_packed(data_dir, source, corpus, name)
     if source.is_dir():
-        foreign, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
+        external, tokenizer, origin = huggingface.read_folder(source), read_tokenizer(source), "Hugging Face's format"
     elif source.is_file():
-        foreign, origin = nanogpt.read_checkpoint(source), "nanoGPT's format"
-        tokenizer = foreign.tokenizer or read_tokenizer(source.parent)
+        external, origin = nanogpt.read_checkpoint(source), "nanoGPT's format"
+        tokenizer = external.tokenizer or read_tokenizer(source.parent)
     else:
-        raise ForeignModelError(f"There is no file or folder {source.name!r}.")
+        raise ExternalModelError(f"There is no file or folder {source.name!r}.")
     if tokenizer is None:
-        tokenizer = _characters_of(corpus, home, foreign.vocab_size)
+        tokenizer = _characters_of(corpus, data_dir, external.vocab_size)
     if isinstance(tokenizer, BPETokenizer):
-        tokenizer = tokenizer.limited_to(foreign.vocab_size)
-    foreign = without_spare_rows(foreign, tokenizer.vocab_size)
-    check_belongs(tokenizer, foreign.vocab_size)
+        tokenizer = tokenizer.limited_to(external.vocab_size)
+    external = without_spare_rows(external, tokenizer.vocab_size)
+    check_belongs(tokenizer, external.vocab_size)
     kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
-    config = RunConfig(model=foreign.config).replace(
+    config = RunConfig(model=external.config).replace(
         {"data.corpus": corpus, "data.tokenizer": kind, "train.learning_rate": 3e-5, "train.min_learning_rate": 3e-6}
     )
-    model = build(foreign)
+    model = build(external)
 
     def fill(run: RunFolder) -> None:
         run.update_record(origin=f"imported from {source.name}, in {origin}")
         tokenizer.save(run.tokenizer_path)
-        save_weights(run.weights_path, model, foreign.step)
-        run.write_status(Status(state="finished", step=foreign.step, steps=foreign.step, reason="An imported model."))
+        save_weights(run.weights_path, model, external.step)
+        run.write_status(Status(state="finished", step=external.step, steps=external.step, reason="An imported model."))
 
-    return RunFolder.create(home, config, name or source.stem, fill=fill)
+    return RunFolder.create(data_dir, config, name or source.stem, fill=fill)
 
 
-def _import_packed(home: Path, source: Path, corpus: str, name: str | None) -> RunFolder:
+def _import_packed(data_dir: Path, source: Path, corpus: str, name: str | None) -> RunFolder:
     """Make a run of the zip of a model's files, in whatever folders they lie in it."""
     with Archive(source) as archive, tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
         place = Path(temporary) / source.name
@@ -95,7 +95,7 @@ def _import_packed(home: Path, source: Path, corpus: str, name: str | None) -> R
             if MODEL_FILE.fullmatch(file_name) and not (place / file_name).exists():
                 archive.unpack(member, place / file_name)
         checkpoint = place / CHECKPOINT
-        return import_model(home, checkpoint if checkpoint.exists() else place, corpus, name or source.stem)
+        return import_model(data_dir, checkpoint if checkpoint.exists() else place, corpus, name or source.stem)
 
 
 def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None, force: bool = False) -> str:
@@ -163,7 +163,7 @@ def why_not(run: RunFolder, kind: Kind) -> str:
     """
     try:
         (huggingface.layout_for if kind == "huggingface" else nanogpt.check_writable)(run.record().config.model)
-    except ForeignModelError as error:
+    except ExternalModelError as error:
         return str(error)
     return ""
 
@@ -204,10 +204,10 @@ def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
     write_files(folder, packed | {f"{own}/README.txt": how.encode()})
 
 
-def _characters_of(corpus: str, home: Path, vocab_size: int) -> Tokenizer:
-    tokenizer = CharTokenizer.from_text(load_corpus(corpus, home))
+def _characters_of(corpus: str, data_dir: Path, vocab_size: int) -> Tokenizer:
+    tokenizer = CharTokenizer.from_text(load_corpus(corpus, data_dir))
     if tokenizer.vocab_size != vocab_size:
-        raise ForeignModelError(
+        raise ExternalModelError(
             f"The model brings no tokenizer and knows {vocab_size:,} tokens, but the text {corpus!r} has "
             f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
             "(vocab.json and merges.txt) beside it."

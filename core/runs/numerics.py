@@ -25,7 +25,9 @@ class Circumstances(NamedTuple):
     notice: str  # a sentence where it is not as the run began; else empty
 
 
-def settle(record: RunRecord, hardware: Hardware, most_threads: int, home: Path, *, begun: bool) -> Circumstances:
+def resolve_numerics(
+    record: RunRecord, hardware: Hardware, most_threads: int, data_dir: Path, *, begun: bool
+) -> Circumstances:
     """Threads and precision for this attempt, and what to tell about it.
 
     Args:
@@ -35,7 +37,7 @@ def settle(record: RunRecord, hardware: Hardware, most_threads: int, home: Path,
         begun: there is a checkpoint to go on from.
     """
     threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
-    precision = record.precision or run_precision(record.config, hardware, threads, home).precision
+    precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision
     ours = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
     if begun:  # what an old run's record lacks is filled in; what it has stays
         told = "; ".join(_differences(record, hardware, threads))

@@ -53,7 +53,7 @@ class RunPaths:
         return self.path / "baselines.json"
 
     @property
-    def closeup_path(self) -> Path:
+    def step_detail_path(self) -> Path:
         return self.path / "closeup.json"
 
     @property

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from core.atomic_io import parse_json, write_atomically, write_json
 from core.errors import RunError
 from core.runs.paths import RunPaths
-from core.runs.records import Closeup, Probe
+from core.runs.records import Probe, StepDetail
 
 
 class RunPictures(RunPaths):
@@ -33,14 +33,14 @@ class RunPictures(RunPaths):
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
-    def write_closeup(self, closeup: Closeup) -> None:
+    def write_step_detail(self, step_detail: StepDetail) -> None:
         """Replace the step that is shown closely."""
-        write_atomically(self.closeup_path, closeup.model_dump_json().encode(), durable=False)
+        write_atomically(self.step_detail_path, step_detail.model_dump_json().encode(), durable=False)
 
-    def read_closeup(self) -> Closeup | None:
+    def read_step_detail(self) -> StepDetail | None:
         """The last step that was taken singly; None if there was none, or nothing readable."""
         try:
-            return Closeup.model_validate(self._read_json(self.closeup_path))
+            return StepDetail.model_validate(self._read_json(self.step_detail_path))
         except (RunError, ValidationError):
             return None
 

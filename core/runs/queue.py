@@ -47,8 +47,8 @@ class Queue:
         busy_seconds: how long to wait for another process that is writing.
     """
 
-    def __init__(self, home: Path, busy_seconds: float = 10.0):
-        self._path = home / "runs" / "queue.sqlite3"
+    def __init__(self, data_dir: Path, busy_seconds: float = 10.0):
+        self._path = data_dir / "runs" / "queue.sqlite3"
         self._busy_seconds = busy_seconds
         with self._transaction() as database:
             database.execute(_TABLE)

@@ -12,7 +12,7 @@ _MOST_MEASURED = 24  # losses in a recipe: it is to stay short
 _MOST_STAGES = 32  # generations; a record that somebody has edited may name itself
 
 
-def recipe_of(run: RunFolder, home: Path) -> Recipe:
+def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
     """The recipe of a run, as far as it was trained; of one that has not ended, to the end it is to reach.
 
     A fork's begins with its parent's up to the step whose weights it took, and so on back to the first. Where an
@@ -20,14 +20,14 @@ def recipe_of(run: RunFolder, home: Path) -> Recipe:
 
     Raises RunError for an imported model: nobody here has trained it.
     """
-    record, ancestors = run.record(), lineage(run, home)
+    record, ancestors = run.record(), lineage(run, data_dir)
     made_with = {"machine": record.machine} if record.machine else {}
     made_with |= {name: record.versions[name] for name in _DECIDE if name in record.versions}
-    stages = tuple(_stage(ancestor, home, until) for ancestor, until in ancestors)
+    stages = tuple(_stage(ancestor, data_dir, until) for ancestor, until in ancestors)
     return Recipe(run.name, stages, made_with, given=ancestors[0][0].record().parent_step is not None)
 
 
-def lineage(run: RunFolder, home: Path) -> list[tuple[RunFolder, int]]:
+def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
     """The runs to train one after the other, each with the step to end at; raises RunError as `recipe_of`."""
     status = run.status()
     if run.record().origin:
@@ -35,7 +35,7 @@ def lineage(run: RunFolder, home: Path) -> list[tuple[RunFolder, int]]:
     found = [(run, status.step if status.ended and status.step else run.config_now().train.steps)]
     while (record := found[0][0].record()).parent_step is not None:
         try:
-            parent = open_run(home, record.parent or "")
+            parent = open_run(data_dir, record.parent or "")
             imported = parent.record().origin
         except RunError:
             break
@@ -46,11 +46,11 @@ def lineage(run: RunFolder, home: Path) -> list[tuple[RunFolder, int]]:
     return found if len(found) == 1 or found[0][0].record().parent_step is None else found[-1:]
 
 
-def _stage(run: RunFolder, home: Path, until: int) -> Stage:
+def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
     record = run.record()
     return Stage(
         record.config,
-        record.corpus_hash or text_hash(load_corpus(record.config.data.corpus, home)),
+        record.corpus_hash or text_hash(load_corpus(record.config.data.corpus, data_dir)),
         tuple(tuple(turn) for turn in run.turns() if turn.step < until),
         until,
         _thinned(

@@ -9,11 +9,11 @@ from contextlib import suppress
 from torch import Tensor
 
 from core.errors import DiskFullError, NotFiniteError
-from core.runs.disk_space import Room, waits_for_room
+from core.runs.disk_space import DiskSpace, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.memory_kills import memory_kills
 from core.runs.probes import computes_numbers, write_probe
-from core.runs.records import Closeup, State, Status
+from core.runs.records import State, Status, StepDetail
 from core.runs.snapshots import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -25,12 +25,15 @@ from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
 PROBE_SHARE = 0.05  # of the time may go into probes
-CLOSEUP_PIECES, CLOSEUP_TOKENS = 8, 256  # of a batch that are shown closely: so many pieces, each so long at most
+STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = (
+    8,
+    256,
+)  # of a batch that are shown closely: so many pieces, each so long at most
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class Recorder:
     """Writes one run's folder on behalf of its trainer; never changes the course of training.
 
     Args:
@@ -64,7 +67,7 @@ class Journal:
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
         self._events_kept_waiting: list[dict] = []
-        self.room = Room(folder.path, self._wait_for_room, self._go_on)
+        self.disk_space = DiskSpace(folder.path, self._wait_for_disk_space, self._go_on)
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
         self._looked = time.monotonic()
@@ -103,7 +106,7 @@ class Journal:
             self.sample()
         self._snapshot()
         if watched:
-            self._closeup(event)
+            self._step_detail(event)
         if not last and (step % config.checkpoint_interval == 0 or self._is_early_save(step)):
             self.save()
         if time.monotonic() >= self._status_due:
@@ -144,7 +147,7 @@ class Journal:
         self.status = self.status.model_copy(update={"state": state, "reason": reason, **gone})
         self._write_status(durable=True)
         if self.status.ended:
-            self.room.drop_spare()
+            self.disk_space.drop_reserve()
 
     def give_up(self, reason: str) -> None:
         """Stop without writing what there is no room for."""
@@ -175,16 +178,16 @@ class Journal:
         if self._before_waiting:
             self._events_kept_waiting.append(row)
         else:
-            self.room.write(lambda: self.folder.append_event(row))
+            self.disk_space.write(lambda: self.folder.append_event(row))
 
     def save(self) -> None:
         """All that is needed to go on from here, and the weights to look at."""
         self.trainer.check_finite()
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
-        self.room.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
+        self.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
         weights = self._snapshots.size
-        self.room.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
+        self.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
         if self.status.deaths and self.trainer.step > self._first_step:  # whatever ended it, it got past it
             self.status = self.status.model_copy(update={"deaths": 0})
             self._write_status(durable=False)
@@ -193,7 +196,7 @@ class Journal:
         start = time.monotonic()
         model, step = self.trainer.model, self.trainer.step
         if computes_numbers(model, self.probe_text):
-            self.room.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
+            self.disk_space.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
@@ -213,7 +216,7 @@ class Journal:
             return
         self._time_left.sample(time.monotonic() - start)
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
-        self.room.write(lambda: self.folder.append_sample(row))
+        self.disk_space.write(lambda: self.folder.append_sample(row))
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}
@@ -230,12 +233,12 @@ class Journal:
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
             log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
-        self.room.write(lambda: self.folder.append_metrics(row))
+        self.disk_space.write(lambda: self.folder.append_metrics(row))
         self.status = self.status.model_copy(update=changes)
 
-    def _closeup(self, event: StepEvent) -> None:
-        seen = self.trainer.closeup
-        closeup = Closeup(
+    def _step_detail(self, event: StepEvent) -> None:
+        seen = self.trainer.step_detail
+        step_detail = StepDetail(
             step=seen.step,
             loss=event.loss,
             batch_size=len(seen.inputs),
@@ -247,19 +250,19 @@ class Journal:
             before=seen.before,
             after=seen.after,
         )
-        self.room.write(lambda: self.folder.write_closeup(closeup))
+        self.disk_space.write(lambda: self.folder.write_step_detail(step_detail))
 
     def _snapshot(self) -> None:
         step = self.trainer.step
         if self._snapshots.due(step):
-            self.room.write(lambda: self._snapshots.take(step), self._snapshots.size)
+            self.disk_space.write(lambda: self._snapshots.take(step), self._snapshots.size)
 
-    def _wait_for_room(self, why: str) -> None:
+    def _wait_for_disk_space(self, why: str) -> None:
         """Say that the run is paused and why, and let commands be heard."""
         if self._before_waiting is None:
             self._before_waiting = self.status
             self._clock.halt()
-            self.status = waits_for_room(self.status, why).model_copy(update=self._process)
+            self.status = paused_for_disk_space(self.status, why).model_copy(update=self._process)
             log.warning("%s", self.status.notice)
             self._told = False
         self._told = self._told or self._tell(self.status)
@@ -277,7 +280,7 @@ class Journal:
         self._tell(self.status)
         kept, self._events_kept_waiting = self._events_kept_waiting, []
         for row in kept:
-            self.room.write(lambda row=row: self.folder.append_event(row))
+            self.disk_space.write(lambda row=row: self.folder.append_event(row))
 
     def _tell(self, status: Status) -> bool:
         """Write a status if that can be done at once."""
@@ -307,7 +310,7 @@ class Journal:
             if self._before_waiting:
                 self._before_waiting = self.status
 
-        self.room.write(write)
+        self.disk_space.write(write)
         self._status_due = time.monotonic() + STATUS_SECONDS
         if self._on_status:
             self._on_status(self.status)
@@ -340,4 +343,4 @@ class Stopwatch:
 
 def _shown(batch: Tensor) -> Tensor:
     """So much of a batch (B, T) as fits on a page."""
-    return batch[:CLOSEUP_PIECES, :CLOSEUP_TOKENS]
+    return batch[:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS]

@@ -83,7 +83,7 @@ class Turn(NamedTuple):
     value: Any
 
 
-class Closeup(BaseModel):
+class StepDetail(BaseModel):
     """One step seen closely (`closeup.json`): a few pieces of its batch, and which part was pushed how hard."""
 
     model_config = ConfigDict(frozen=True)

@@ -19,12 +19,12 @@ from core.training.work import exact_parameters
 _MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
 
 
-def report_of(run: RunFolder, home: Path) -> str:
+def report_of(run: RunFolder, data_dir: Path) -> str:
     """A run's report as one page of HTML. Raises RunError where the run's record cannot be read."""
-    return report_html(facts_of(run, home))
+    return report_html(facts_of(run, data_dir))
 
 
-def facts_of(run: RunFolder, home: Path) -> Facts:
+def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     """Everything that a report tells; what a run does not have is left empty."""
     record, status, probe = run.record(), run.status(), run.read_probe()
     config = record.config
@@ -33,7 +33,7 @@ def facts_of(run: RunFolder, home: Path) -> Facts:
     except ExplorerError:
         vocabulary = ()
     try:
-        corpus = find_corpus(config.data.corpus, home)
+        corpus = find_corpus(config.data.corpus, data_dir)
     except ExplorerError:
         corpus = None
     bigram = config.model.kind == "bigram"
@@ -59,20 +59,20 @@ def facts_of(run: RunFolder, home: Path) -> Facts:
         attention_step=probe.step if probe else 0,
         tokens=probe.tokens if probe else [],
         table=_shares(probe.embedding) if probe and bigram and len(probe.embedding) == len(vocabulary) else None,
-        parent=_parent(record, home),
+        parent=_parent(record, data_dir),
         precision=record.precision or "",
         threads=record.threads or 1,
         hardware=record.hardware or "",
         versions=record.versions,
-        titles={corpus.name: corpus.title for corpus in catalogue(home)},
+        titles={corpus.name: corpus.title for corpus in catalogue(data_dir)},
     )
 
 
-def _parent(record: RunRecord, home: Path) -> Ancestor | None:
+def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
     if record.parent is None:
         return None
     try:
-        parent = open_run(home, record.parent)
+        parent = open_run(data_dir, record.parent)
         theirs, step = parent.record(), record.parent_step
         config = theirs.config if step is None else parent.config_at(step)
     except ExplorerError:

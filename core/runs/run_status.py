@@ -29,7 +29,7 @@ class RunLife(RunPaths):
             return Status(state="failed", reason=str(error))
         return self._after_death(status) if self._has_died(status) else status
 
-    def settle(self) -> Status:
+    def resolve_numerics(self) -> Status:
         """`status()`, and a death that it finds is settled: written down, and what the worker had started is ended.
 
         For whoever looks after the runs; much later, a pid tells less surely.

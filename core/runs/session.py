@@ -13,9 +13,9 @@ import torch
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate, RunError
 from core.runs.checks import NO_TOKENIZER
-from core.runs.disk_space import Room
+from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
-from core.runs.numerics import settle
+from core.runs.numerics import resolve_numerics
 from core.runs.probes import probe_sentence
 from core.runs.records import RunRecord, Turn
 from core.text.batches import split_ids
@@ -55,7 +55,9 @@ class Session:
     notices: list[str]
 
 
-def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | None, room: Room) -> Session:
+def prepare(
+    folder: RunFolder, data_dir: Path, device: str | None, threads: int | None, disk_space: DiskSpace
+) -> Session:
     """Load a run's text and model from its folder, and settle in its record how it is computed.
 
     Args:
@@ -69,12 +71,12 @@ def prepare(folder: RunFolder, home: Path, device: str | None, threads: int | No
     config = record.config
     hardware = find_hardware(device or config.train.device)
     log.info("run %s. %s", folder.id, hardware.sentence)
-    text, digest = _text(record, home)
+    text, digest = _text(record, data_dir)
     checkpoint = latest_checkpoint(folder.checkpoints)
-    how = settle(record, hardware, threads or hardware.cores, home, begun=checkpoint is not None)
+    how = resolve_numerics(record, hardware, threads or hardware.cores, data_dir, begun=checkpoint is not None)
     torch.set_num_threads(how.threads)
-    room.write(lambda: folder.update_record(corpus_hash=digest, **how.changes))
-    tokenizer = _tokenizer(folder, config, text, room)
+    disk_space.write(lambda: folder.update_record(corpus_hash=digest, **how.changes))
+    tokenizer = _tokenizer(folder, config, text, disk_space)
     _check_memory(folder.config_now(), tokenizer.vocab_size, hardware, how.precision)
     ids = torch.from_numpy(tokenizer.encode_array(text, np.int32))
     del text  # up to 80 MB that training has no use for
@@ -110,10 +112,10 @@ def take_again(turns: list[Turn], trainer: Trainer) -> list[Turn]:
     return [turn for turn in turns if turn.step > trainer.step]
 
 
-def _text(record: RunRecord, home: Path) -> tuple[str, str]:
+def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
     """The run's text and its hash; raises RunError where it is another one than the run began with."""
     data = record.config.data
-    text = load_corpus(data.corpus, home)
+    text = load_corpus(data.corpus, data_dir)
     digest = text_hash(text)
     if record.corpus_hash and record.corpus_hash != digest:
         raise RunError(
@@ -124,14 +126,14 @@ def _text(record: RunRecord, home: Path) -> tuple[str, str]:
     return text, digest
 
 
-def _tokenizer(folder: RunFolder, config: RunConfig, text: str, room: Room) -> Tokenizer:
+def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: DiskSpace) -> Tokenizer:
     """The one this run began with; made from the text the first time."""
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
     if config.data.tokenizer != "char":
         raise RunError(NO_TOKENIZER)
     tokenizer = CharTokenizer.from_text(text)
-    room.write(lambda: tokenizer.save(folder.tokenizer_path))
+    disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     return tokenizer
 
 

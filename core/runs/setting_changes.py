@@ -11,7 +11,7 @@ from typing import Any
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.live_settings import CHANGES, turned
-from core.runs.commands import RunMailbox
+from core.runs.commands import RunCommands
 from core.runs.records import Turn
 from core.runs.rows import RunRows
 from core.runs.run_record import RunIdentity
@@ -19,7 +19,7 @@ from core.runs.run_record import RunIdentity
 TURN = "turn"  # the command, and the kind of the event
 
 
-class RunTurns(RunIdentity, RunRows, RunMailbox):
+class RunTurns(RunIdentity, RunRows, RunCommands):
     """The part of a run's folder that tells how it was steered."""
 
     def turns(self) -> list[Turn]:

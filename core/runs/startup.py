@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from core.errors import DiskFullError
-from core.runs.disk_space import GivenUp, Room, waits_for_room
+from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 
@@ -30,14 +30,14 @@ class Beginning:
     ):
         self._folder, self._status, self._on_status, self._stop_asked = folder, status, on_status, stop_asked
         self._told = False
-        self.room = Room(folder.path, self._wait, self._go_on)
+        self.disk_space = DiskSpace(folder.path, self._wait, self._go_on)
 
     def begin(self) -> None:
         """Say that there is a worker."""
-        self.room.write(lambda: self._folder.write_status(self._status, durable=False))
+        self.disk_space.write(lambda: self._folder.write_status(self._status, durable=False))
 
     def _wait(self, why: str) -> None:
-        waits = waits_for_room(self._status, why)
+        waits = paused_for_disk_space(self._status, why)
         if not self._told:
             log.warning("%s", waits.notice)
             with suppress(DiskFullError):
@@ -46,7 +46,7 @@ class Beginning:
             if self._on_status:
                 self._on_status(waits)
         if self._stop_asked():
-            raise GivenUp
+            raise WaitAborted
 
     def _go_on(self) -> None:
         log.warning("there is room again")

@@ -20,7 +20,7 @@ from core.runs.queue import Claim, Queue, is_held_by_a_shell
 from core.runs.records import State, Status
 from core.runs.setting_changes import TURN
 from core.runs.supervisor_lock import one_at_a_time
-from core.runs.worker_pool import Crew
+from core.runs.worker_pool import WorkerPool
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
@@ -28,7 +28,7 @@ TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own
 PATIENCE = 3  # times the longest that a worker was ever busy between two looks for commands, where that is more
 SETTLED_SECONDS = 1.0  # a pause that has lasted this long is one: a worker takes up a resume in less
 SWEEP_SECONDS = 3600.0  # an unfinished file this old is a crash's leftover
-WAITS_FOR_ROOM = "It waits because the disk is nearly full, and begins by itself when there is room."
+WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
 LOST_SECONDS = 60.0  # after which a run that says it waits is taken at its word
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ class Supervisor:
         slots: runs to train at once; as many as the machine bears if left out. Paused runs take none.
     """
 
-    def __init__(self, home: Path, slots: int | None = None):
-        self.home = home
+    def __init__(self, data_dir: Path, slots: int | None = None):
+        self.data_dir = data_dir
         self.slots = slots if slots is not None else slots_of_this_machine()
-        (home / "runs").mkdir(parents=True, exist_ok=True)
-        self.queue = Queue(home)
-        self._crew = Crew(home)
+        (data_dir / "runs").mkdir(parents=True, exist_ok=True)
+        self.queue = Queue(data_dir)
+        self._worker_pool = WorkerPool(data_dir)
         self._me = this_process()
         self._threads_turn = threading.Lock()
         self._told: dict[str, Told] = {}  # by run id
@@ -77,9 +77,9 @@ class Supervisor:
     def start(self) -> None:
         """Begin to watch, and get the standby ready."""
         if self._thread is None:
-            for folder in (self.home / "runs", self.home / "texts"):
+            for folder in (self.data_dir / "runs", self.data_dir / "texts"):
                 sweep(folder, SWEEP_SECONDS)
-            self._crew.keep_standby()
+            self._worker_pool.keep_prewarmed()
             self._find_lost()
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._thread.start()
@@ -89,7 +89,7 @@ class Supervisor:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
-        self._crew.close()
+        self._worker_pool.close()
 
     def submit(self, folder: RunFolder) -> None:
         """Let a new run wait for its turn, which may be at once. Again for the same run, nothing happens."""
@@ -210,7 +210,7 @@ class Supervisor:
             for claim in self.queue.active():
                 self._look_at(claim)
             self._fill_slots()
-        self._crew.keep_standby()
+        self._worker_pool.keep_prewarmed()
 
     def _watch(self) -> None:
         while not self._closing.wait(TICK_SECONDS):
@@ -222,11 +222,11 @@ class Supervisor:
     def _look_at(self, claim: Claim) -> None:
         """Free the slot of a run that no longer needs it."""
         try:
-            folder = open_run(self.home, claim.id)
+            folder = open_run(self.data_dir, claim.id)
         except RunError:  # deleted
             self.queue.remove(claim.id)
             return
-        status = folder.settle()
+        status = folder.resolve_numerics()
         if status.state == "queued":
             if is_held_by_a_shell(claim):  # which is about to train it
                 return
@@ -249,11 +249,11 @@ class Supervisor:
         The latter's supervisor ended too soon, or the queue was deleted.
         """
         with self._turn():
-            for folder in reversed(list_runs(self.home)):
+            for folder in reversed(list_runs(self.data_dir)):
                 age = time.time() - folder.status().updated
                 try:
                     waited = folder.read_status().state == "queued"
-                    status = folder.settle()
+                    status = folder.resolve_numerics()
                 except RunError as error:  # damaged, or on a full disk
                     log.error("%s", error)
                     continue
@@ -268,7 +268,7 @@ class Supervisor:
         """Make workers stop that were told to and have not: first the polite signal, then the one nobody survives."""
         for id, told in list(self._told.items()):
             try:
-                folder = open_run(self.home, id)
+                folder = open_run(self.data_dir, id)
             except RunError:
                 del self._told[id]
                 continue
@@ -308,12 +308,12 @@ class Supervisor:
         self.queue.put(folder.id)
 
     def _fill_slots(self) -> None:
-        if shortage(self.home):
+        if shortage(self.data_dir):
             self._say_that_they_wait()
             return
         while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots):
             try:
-                folder = open_run(self.home, id)
+                folder = open_run(self.data_dir, id)
             except RunError:  # deleted while it waited
                 self.queue.remove(id)
                 continue
@@ -323,9 +323,9 @@ class Supervisor:
             elif status.state in ("queued", "paused"):
                 if status.state == "paused":  # its worker has left while the resume waited for a slot
                     folder.take_commands(but=(TURN,))
-                notice = status.notice.replace(WAITS_FOR_ROOM, "").strip()
+                notice = status.notice.replace(WAITS_FOR_DISK_SPACE, "").strip()
                 try:
-                    self._crew.hand_over(folder, status.model_copy(update={"notice": notice}))
+                    self._worker_pool.assign(folder, status.model_copy(update={"notice": notice}))
                 except RunError as error:
                     self._fail(folder, status, error)
             elif status.state not in ("starting", "running"):  # those have gone on since they were queued
@@ -334,10 +334,10 @@ class Supervisor:
     def _say_that_they_wait(self) -> None:
         for id in self.queue.waiting():
             with suppress(RunError):  # deleted, or there is not even room for that
-                folder = open_run(self.home, id)
+                folder = open_run(self.data_dir, id)
                 status = folder.status()
-                if status.state == "queued" and WAITS_FOR_ROOM not in status.notice:
-                    notice = f"{status.notice} {WAITS_FOR_ROOM}".strip()
+                if status.state == "queued" and WAITS_FOR_DISK_SPACE not in status.notice:
+                    notice = f"{status.notice} {WAITS_FOR_DISK_SPACE}".strip()
                     folder.write_status(status.model_copy(update={"notice": notice}))
 
     def _fail(self, folder: RunFolder, status: Status, why: RunError) -> None:
@@ -359,7 +359,7 @@ class Supervisor:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One at a time, among the threads of this process and among processes."""
-        with self._threads_turn, one_at_a_time(self.home / "runs"):
+        with self._threads_turn, one_at_a_time(self.data_dir / "runs"):
             yield
 
 

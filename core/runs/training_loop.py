@@ -10,12 +10,12 @@ from core.errors import ConfigError, RunError
 from core.live_settings import RESTART, turned
 from core.runs.continuation import NO_TRAINING_OF_ITS_OWN, STEPS
 from core.runs.crash_recovery import taken_up
-from core.runs.disk_space import GivenUp
+from core.runs.disk_space import WaitAborted
 from core.runs.failures import explain, write_end
 from core.runs.folder import RunFolder
 from core.runs.memory_kills import memory_kills
 from core.runs.processes import this_process
-from core.runs.recorder import Journal
+from core.runs.recorder import Recorder
 from core.runs.records import Command, Status, Turn
 from core.runs.session import Session, prepare, take_again
 from core.runs.setting_changes import TURN
@@ -38,7 +38,7 @@ class StopRequest:
 
 def train_run(
     folder: RunFolder,
-    home: Path,
+    data_dir: Path,
     *,
     device: str | None = None,
     threads: int | None = None,
@@ -89,9 +89,9 @@ def train_run(
         beginning = Beginning(folder, begun, on_status, lambda: stop.reason or _is_told_to_stop(folder))
         try:
             beginning.begin()
-            session = prepare(folder, home, device, threads, beginning.room)
+            session = prepare(folder, data_dir, device, threads, beginning.disk_space)
             return _Attempt(folder, session, begun, on_status, stop).run()
-        except GivenUp:
+        except WaitAborted:
             folder.take_commands(but=(TURN,))
             reason = "Stopped before it began, while the disk was full. Make room, then resume it."
             write_end(folder, "stopped", reason, "disk")
@@ -107,7 +107,7 @@ def train_run(
                 raise explained from error
             raise
         finally:
-            beginning.room.drop_spare()
+            beginning.disk_space.drop_reserve()
 
 
 def _is_told_to_stop(folder: RunFolder) -> bool:
@@ -128,7 +128,7 @@ class _Attempt:
         new = [notice for notice in session.notices if notice not in status.notice]
         status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
         self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
-        self.journal = Journal(
+        self.recorder = Recorder(
             folder, session.trainer, session.tokenizer, session.probe_text, status, on_status, self._while_full
         )
         self._count, self._ahead = session.baselines, session.ahead
@@ -141,42 +141,42 @@ class _Attempt:
     def run(self) -> Status:
         try:
             return self._run()
-        except GivenUp:
-            self.journal.give_up(
+        except WaitAborted:
+            self.recorder.give_up(
                 f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
                 "Make room, then resume it."
             )
-            return self.journal.status
+            return self.recorder.status
 
     def _run(self) -> Status:
-        trainer, journal = self.trainer, self.journal
-        journal.event("start", attempt=journal.status.attempt)
-        journal.opening()
+        trainer, recorder = self.trainer, self.recorder
+        recorder.event("start", attempt=recorder.status.attempt)
+        recorder.opening()
         if self.folder.read_baselines() is None:
             baselines = self._count()
-            journal.room.write(lambda: self.folder.write_baselines(baselines))
+            recorder.disk_space.write(lambda: self.folder.write_baselines(baselines))
         while True:
             if self._replay():
-                journal.turned()
+                recorder.turned()
             self._obey(at_once=self._at_the_end)
             if self._stop_asked or self._at_the_end:
                 break
             if self._allowed <= 0:
                 if not self._wait_paused():
-                    return journal.status
+                    return recorder.status
                 continue
             watched = self._allowed < math.inf
-            journal.step(trainer.train_step(closely=watched), watched=watched)
+            recorder.step(trainer.train_step(detailed=watched), watched=watched)
             self._allowed -= 1
         if self._at_the_end:
-            journal.closing()
-        journal.save()
+            recorder.closing()
+        recorder.save()
         if self._at_the_end:
-            journal.event("finish")
-            journal.set_state("finished")
+            recorder.event("finish")
+            recorder.set_state("finished")
         else:
-            journal.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
-        return journal.status
+            recorder.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
+        return recorder.status
 
     @property
     def _at_the_end(self) -> bool:
@@ -204,9 +204,9 @@ class _Attempt:
             log.warning("%s", error)
             return
         before, taken = value_at(config, knob), Turn(step, knob, value)
-        self.journal.room.write(lambda: self.folder.write_turn(taken, before, command.id))
+        self.recorder.disk_space.write(lambda: self.folder.write_turn(taken, before, command.id))
         self._ahead = [turn for turn in self.folder.turns() if turn.step > step]
-        self.journal.turned()
+        self.recorder.turned()
 
     def _obey(self, *, at_once: bool = False, turns: bool = True) -> None:
         """Take the commands that have come, if it is time to look.
@@ -218,7 +218,7 @@ class _Attempt:
             return
         if self._stop_request.reason and not self._stop_asked:
             self._stop_asked, self._stop_reason = True, self._stop_request.reason
-            self.journal.event("stop")
+            self.recorder.event("stop")
         for command in self.folder.waiting_commands():
             if command.id in self._pauses or (command.name == TURN and not turns):
                 continue
@@ -236,12 +236,12 @@ class _Attempt:
             else:
                 log.warning("unknown command %r", command.name)
             if command.name in ("pause", "resume", "step", "stop"):
-                self.journal.event(command.name)
+                self.recorder.event(command.name)
             if command.name in ("resume", "stop"):
                 self._forget_pauses()
             if command.id not in self._pauses:
                 self.folder.done(command)
-        self.journal.looked()
+        self.recorder.looked()
         self._poll_due = time.monotonic() + POLL_SECONDS
 
     def _forget_pauses(self) -> None:
@@ -253,19 +253,19 @@ class _Attempt:
         """In the middle of a write that has to wait; a stop ends it."""
         self._obey(at_once=True, turns=False)
         if self._stop_asked:
-            raise GivenUp
+            raise WaitAborted
 
     def _wait_paused(self) -> bool:
         """Save, say that the run is paused, and wait; False if it has left, as nobody asked for anything for long."""
-        self.journal.save()
-        self.journal.set_state("paused")
+        self.recorder.save()
+        self.recorder.set_state("paused")
         until = time.monotonic() + PAUSED_EXIT_SECONDS
         while True:
             self._forget_pauses()
             self._obey()
             if self._stop_asked or self._allowed > 0:
                 if self._allowed == math.inf and not self._stop_asked:
-                    self.journal.set_state("running")
+                    self.recorder.set_state("running")
                 return True
             if time.monotonic() >= until and self._leave():
                 return False
@@ -279,4 +279,4 @@ class _Attempt:
         """
         with beside_supervisors(self.folder.path.parent):
             asked = self._stop_request.reason or self.folder.waiting_commands()
-            return not asked and self.journal.leave_paused()
+            return not asked and self.recorder.leave_paused()

@@ -12,7 +12,7 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.fast.allocator import keep_freed_memory
-from core.paths import home
+from core.paths import data_dir
 from core.runs.capacity import threads
 from core.runs.folder import RunFolder, open_run
 from core.runs.processes import not_ignored
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def work(run_id: str) -> int:
     """Train one run; what is said goes to its log. Returns the exit code: 0 where the run ended as it should."""
-    folder = open_run(home(), run_id)
+    folder = open_run(data_dir(), run_id)
     keep_freed_memory()
     _talk_into(folder)
     # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
@@ -34,14 +34,14 @@ def work(run_id: str) -> int:
     for number in not_ignored(signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
     try:
-        train_run(folder, home(), threads=threads(), stop_request=stop)
+        train_run(folder, data_dir(), threads=threads(), stop_request=stop)
     except Exception:
         log.exception("run %s failed", run_id)
         return 1
     return 0
 
 
-def stand_by() -> int:
+def prewarm() -> int:
     """Get ready, then wait on standard input for one run id. Ends when the one who would say it is gone."""
     torch.set_num_threads(threads())
     if not select.select([sys.stdin], [], [], 0)[0]:  # nobody waits for us yet
@@ -61,7 +61,7 @@ def _warm_up() -> None:
         pass
     count_baselines(ids.numpy(), ids.numpy(), 2)
     try:
-        load_corpus(RunConfig().data.corpus, home())  # kept in this process; most runs want it
+        load_corpus(RunConfig().data.corpus, data_dir())  # kept in this process; most runs want it
     except ExplorerError as error:
         log.warning("%s", error)
 

@@ -15,47 +15,47 @@ from core.runs.folder import RunFolder
 from core.runs.processes import identify
 from core.runs.records import Status
 
-STANDBY_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
-STANDBY_RETRY = 30.0  # seconds before another try where one ended by itself, or could not be started
+PREWARM_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
+PREWARM_RETRY = 30.0  # seconds before another try where one ended by itself, or could not be started
 
 log = logging.getLogger(__name__)
 
 
-class Crew:
+class WorkerPool:
     """Starts workers in sessions of their own, so that nothing that ends the server ends them."""
 
-    def __init__(self, home: Path):
-        self._home = home
-        self._standby: subprocess.Popen | None = None
-        self._standby_due = 0.0  # monotonic
+    def __init__(self, data_dir: Path):
+        self._data_dir = data_dir
+        self._prewarmed: subprocess.Popen | None = None
+        self._prewarm_due = 0.0  # monotonic
         self._lock = threading.Lock()
         self._closed = False
 
-    def keep_standby(self) -> None:
+    def keep_prewarmed(self) -> None:
         """See to it that a process with torch imported waits, unless one has just been handed over or has failed."""
         with self._lock:
-            if self._standby is not None and self._standby.poll() is not None:
-                self._standby.stdin.close()
-                self._standby, self._standby_due = None, time.monotonic() + STANDBY_RETRY
-            if self._standby is None and not self._closed and time.monotonic() >= self._standby_due:
+            if self._prewarmed is not None and self._prewarmed.poll() is not None:
+                self._prewarmed.stdin.close()
+                self._prewarmed, self._prewarm_due = None, time.monotonic() + PREWARM_RETRY
+            if self._prewarmed is None and not self._closed and time.monotonic() >= self._prewarm_due:
                 try:
-                    self._standby = self._start_standby(subprocess.DEVNULL)
+                    self._prewarmed = self._start_prewarmed(subprocess.DEVNULL)
                 except OSError as error:  # runs do without one: each starts a worker of its own
-                    self._standby_due = time.monotonic() + STANDBY_RETRY
+                    self._prewarm_due = time.monotonic() + PREWARM_RETRY
                     log.warning("no worker can stand by: %s", error)
 
-    def hand_over(self, folder: RunFolder, status: Status) -> None:
+    def assign(self, folder: RunFolder, status: Status) -> None:
         """Give a run to the standby, or to a new worker where none stands by.
 
         Raises RunError, in a sentence, where the system starts no worker, or the run's folder cannot be written.
         """
         with self._lock:
-            worker, self._standby = self._standby, None
-            self._standby_due = time.monotonic() + STANDBY_REST
+            worker, self._prewarmed = self._prewarmed, None
+            self._prewarm_due = time.monotonic() + PREWARM_REST
         try:
             if worker is None or not _tell(worker, folder, status):
                 with folder.log_path.open("ab") as output:  # should it fail to start, that is where to read why
-                    worker = self._start_standby(output)
+                    worker = self._start_prewarmed(output)
                 _tell(worker, folder, status)
         except OSError as error:
             raise RunError(
@@ -71,13 +71,13 @@ class Crew:
         """End the standby; workers go on."""
         with self._lock:
             self._closed = True
-            standby, self._standby = self._standby, None
-        if standby is not None:
-            standby.kill()  # it has nothing to lose, and may still be importing
-            standby.wait()
-            standby.stdin.close()
+            prewarmed, self._prewarmed = self._prewarmed, None
+        if prewarmed is not None:
+            prewarmed.kill()  # it has nothing to lose, and may still be importing
+            prewarmed.wait()
+            prewarmed.stdin.close()
 
-    def _start_standby(self, output: int | IO[bytes]) -> subprocess.Popen:
+    def _start_prewarmed(self, output: int | IO[bytes]) -> subprocess.Popen:
         root = str(Path(core.__file__).parents[1])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
@@ -85,7 +85,7 @@ class Crew:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(self._home)},
+            env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(self._data_dir)},
             start_new_session=True,
         )
 

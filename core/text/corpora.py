@@ -21,7 +21,7 @@ _BEGINNING = 2000  # characters, more than enough for a first line
 _BUILT_IN = {"shakespeare": shakespeare, "python": python_source}
 
 
-def catalogue(home: Path) -> list[Corpus]:
+def catalogue(data_dir: Path) -> list[Corpus]:
     """Every text there is: what comes with the lab, then the user's own, newest first."""
     built_in = [
         Corpus(
@@ -39,7 +39,7 @@ def catalogue(home: Path) -> list[Corpus]:
             licence="public domain",
             description="Karpathy's extract of the plays, on which the best known results for small GPTs were reached.",
             characters=1_115_394,
-            download=not (home / "downloads" / TINY_SHAKESPEARE_FILE).exists(),
+            download=not (data_dir / "downloads" / TINY_SHAKESPEARE_FILE).exists(),
         ),
         Corpus(
             name="python",
@@ -50,18 +50,18 @@ def catalogue(home: Path) -> list[Corpus]:
             characters=_python_size(),
         ),
     ]
-    return built_in + own_texts(home)
+    return built_in + own_texts(data_dir)
 
 
-def find_corpus(name: str, home: Path) -> Corpus:
+def find_corpus(name: str, data_dir: Path) -> Corpus:
     """The catalogue's entry of that name; raises TextError that names the known ones."""
-    known = {corpus.name: corpus for corpus in catalogue(home)}
+    known = {corpus.name: corpus for corpus in catalogue(data_dir)}
     if name not in known:
         raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
     return known[name]
 
 
-def load_corpus(name: str, home: Path) -> str:
+def load_corpus(name: str, data_dir: Path) -> str:
     """The whole text of that name; the last few are kept in memory.
 
     Raises:
@@ -70,12 +70,12 @@ def load_corpus(name: str, home: Path) -> str:
     if name in _BUILT_IN:
         return _load_built_in(name)
     if name == "tinyshakespeare":
-        return _load_tiny_shakespeare(home)
-    find_corpus(name, home)  # also where it was loaded before and is deleted now
-    return _load_own(name, home)
+        return _load_tiny_shakespeare(data_dir)
+    find_corpus(name, data_dir)  # also where it was loaded before and is deleted now
+    return _load_own(name, data_dir)
 
 
-def preview(corpus: Corpus, home: Path, length: int = 50) -> str:
+def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
     """Its first line that says something, cut to so many characters. Never downloads: empty where it is not here."""
     if corpus.download:
         return ""
@@ -83,7 +83,9 @@ def preview(corpus: Corpus, home: Path, length: int = 50) -> str:
         if corpus.name in _BUILT_IN:
             beginning = _load_built_in(corpus.name)[:_BEGINNING]
         else:
-            file = own_text_file(corpus.name, home) if corpus.own else home / "downloads" / TINY_SHAKESPEARE_FILE
+            file = (
+                own_text_file(corpus.name, data_dir) if corpus.own else data_dir / "downloads" / TINY_SHAKESPEARE_FILE
+            )
             with file.open(encoding="utf-8", errors="replace") as text:
                 beginning = text.read(_BEGINNING)
     except (OSError, TextError):
@@ -104,17 +106,17 @@ def _load_built_in(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _load_tiny_shakespeare(home: Path) -> str:
+def _load_tiny_shakespeare(data_dir: Path) -> str:
     # Imported only here: no other text needs the libraries that download.
     from core.text.download import fetch
 
-    file = fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, home / "downloads", TINY_SHAKESPEARE_FILE)
+    file = fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, data_dir / "downloads", TINY_SHAKESPEARE_FILE)
     return file.read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=2)  # a text of one's own may have 20 MB
-def _load_own(name: str, home: Path) -> str:
-    return load_own_text(name, home)
+def _load_own(name: str, data_dir: Path) -> str:
+    return load_own_text(name, data_dir)
 
 
 def _python_size() -> int:

@@ -89,14 +89,14 @@ def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: 
         )
 
 
-def save_text(text: str, title: str, home: Path) -> Corpus:
+def save_text(text: str, title: str, data_dir: Path) -> Corpus:
     """Keep a text that `read_text` returned under `home/texts`; the same text again only renews its title.
 
     Raises TextError, in a sentence, where it cannot be written.
     """
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
-    folder = home / "texts"
+    folder = data_dir / "texts"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{name}.txt").exists():
@@ -107,17 +107,17 @@ def save_text(text: str, title: str, home: Path) -> Corpus:
     return _corpus(name, card)
 
 
-def own_texts(home: Path) -> list[Corpus]:
+def own_texts(data_dir: Path) -> list[Corpus]:
     """All kept texts, newest first; one whose card is lost or damaged is listed under its name."""
-    cards = {f.stem: _read_card(f) for f in (home / "texts").glob("text-*.txt") if _NAME.fullmatch(f.stem)}
+    cards = {f.stem: _read_card(f) for f in (data_dir / "texts").glob("text-*.txt") if _NAME.fullmatch(f.stem)}
     newest_first = sorted(cards, key=lambda name: (cards[name]["saved"], name), reverse=True)
     return [_corpus(name, cards[name]) for name in newest_first]
 
 
-def load_own_text(name: str, home: Path) -> str:
+def load_own_text(name: str, data_dir: Path) -> str:
     """The kept text of that name; raises TextError if it is missing or no longer what was saved."""
     try:
-        data = own_text_file(name, home).read_bytes()
+        data = own_text_file(name, data_dir).read_bytes()
     except OSError as error:
         raise TextError(f"The text {name} cannot be read: {error.strerror or error}.") from None
     if not hashlib.sha256(data).hexdigest().startswith(name.removeprefix("text-")):
@@ -125,9 +125,9 @@ def load_own_text(name: str, home: Path) -> str:
     return data.decode()
 
 
-def delete_text(name: str, home: Path) -> None:
+def delete_text(name: str, data_dir: Path) -> None:
     """Remove a kept text for good; raises TextError if there is none of that name."""
-    file = own_text_file(name, home)
+    file = own_text_file(name, data_dir)
     try:
         file.unlink()
         file.with_suffix(".json").unlink(missing_ok=True)
@@ -184,11 +184,11 @@ def _clean(title: str) -> str:
     return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
 
 
-def own_text_file(name: str, home: Path) -> Path:
+def own_text_file(name: str, data_dir: Path) -> Path:
     """Where the kept text of that name lies; raises TextError for what is no such name (a path, say)."""
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
-    return home / "texts" / f"{name}.txt"
+    return data_dir / "texts" / f"{name}.txt"
 
 
 def _read_card(file: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
 from core.formatting import memory_in_words
-from core.sampling import first_seen
+from core.sampling import context_start
 from core.sampling_config import GenerationConfig
 from core.settings import Config
 from core.training.evaluation import windows_at_once
@@ -143,7 +143,7 @@ def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> 
     alone = speed.token_seconds + work.layers * speed.token_layer_seconds + weights
     anew = 0
     if config.model.kind == "gpt":
-        firsts = [first_seen(written, block_size, _EVICTED) for written in range(1, length + 1)]
+        firsts = [context_start(written, block_size, _EVICTED) for written in range(1, length + 1)]
         anew = sum(
             written - first for written, (before, first) in enumerate(pairwise(firsts), start=2) if first != before
         )

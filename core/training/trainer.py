@@ -35,7 +35,7 @@ class StepEvent(NamedTuple):
     seconds: float
 
 
-class Closeup(NamedTuple):
+class StepDetail(NamedTuple):
     """One step seen from near: what was read, how each token surprised, and which part is pushed how hard."""
 
     step: int
@@ -95,7 +95,7 @@ class Trainer:
         self.config, self.vocab_size = config, vocab_size
         self.device, self.precision = torch.device(device), precision
         self.step = 0
-        self.closeup: Closeup | None = None
+        self.step_detail: StepDetail | None = None
         block_size, train = config.model.block_size, config.train
         for name, ids in (("training", train_ids), ("validation", val_ids)):
             if len(ids) <= block_size:
@@ -117,7 +117,7 @@ class Trainer:
         self._parameters = dict(self.model.named_parameters())
         compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
         self._forward = torch.compile(self.model) if compiled else self.model
-        self._batch_dice = torch.Generator().manual_seed(train.seed)
+        self._batch_rng = torch.Generator().manual_seed(train.seed)
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def turn(self, knob: str, value: Any) -> None:
@@ -129,7 +129,7 @@ class Trainer:
         self.config = turned(self.config, knob, value)
         set_dropout(self.model, self.config.model.dropout)
 
-    def train_step(self, closely: bool = False) -> StepEvent:
+    def train_step(self, detailed: bool = False) -> StepEvent:
         """Draw a batch, find the gradient, take one step of the optimizer.
 
         Args:
@@ -141,17 +141,17 @@ class Trainer:
         start = perf_counter()
         config, model = self.config.train, self.model
         block_size = model.block_size
-        x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_dice, self.device)
+        x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_rng, self.device)
         for parameter in self._parameters.values():
             parameter.grad = None
         if not model.training:
             model.train()
         with self._own_dropout():
             with self._mixed_precision():
-                logits, loss = (model if closely else self._forward)(x, y)
+                logits, loss = (model if detailed else self._forward)(x, y)
             loss.backward()
-        if closely:
-            self.closeup = self._see_closely(x, y, logits.detach())
+        if detailed:
+            self.step_detail = self._see_closely(x, y, logits.detach())
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
@@ -165,8 +165,8 @@ class Trainer:
         set_learning_rates(self.optimizer, config, fraction_at(self.step, config))
         self.optimizer.step()
         self.step += 1
-        if closely:
-            self.closeup = self.closeup._replace(after=self._loss_on(x, y))
+        if detailed:
+            self.step_detail = self.step_detail._replace(after=self._loss_on(x, y))
         return StepEvent(
             self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
         )
@@ -223,7 +223,7 @@ class Trainer:
         for name, parameter in self._parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 state[f"optimizer.{name}.{key}"] = value
-        state["dice.batch"] = self._batch_dice.get_state()
+        state["dice.batch"] = self._batch_rng.get_state()
         state["dice.dropout"] = self._dropout_state
         state["step"] = torch.tensor(self.step)
         return state
@@ -246,7 +246,7 @@ class Trainer:
         for name, parameter in self._parameters.items():
             parameter.copy_(state[f"model.{name}"])
         self._load_optimizer(state)
-        self._batch_dice.set_state(state["dice.batch"].cpu())
+        self._batch_rng.set_state(state["dice.batch"].cpu())
         dropout = state["dice.dropout"].cpu().clone()
         if dropout.shape != self._dropout_state.shape:  # another kind of device has other dice: the course is another
             dropout = torch.Generator(self.device).manual_seed(self.config.train.seed + int(state["step"])).get_state()
@@ -262,7 +262,7 @@ class Trainer:
             if mine:
                 self.optimizer.state[parameter] = {k: t.to(parameter.device, copy=True) for k, t in mine.items()}
 
-    def _see_closely(self, x: Tensor, y: Tensor, logits: Tensor) -> Closeup:
+    def _see_closely(self, x: Tensor, y: Tensor, logits: Tensor) -> StepDetail:
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
         norms: dict[str, list[float]] = {}
         for name, parameter in self._parameters.items():
@@ -270,7 +270,7 @@ class Trainer:
             both = norms.setdefault(_part(name), [0.0, 0.0])
             for index, tensor in enumerate((gradient, parameter.detach())):
                 both[index] = math.hypot(both[index], tensor.norm().item())
-        return Closeup(
+        return StepDetail(
             self.step + 1,
             x.cpu(),
             y.cpu(),

@@ -7,7 +7,7 @@ from core.text.token_display import visible
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, key_below, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 # Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
 LIGHTNESS_POWER = 0.6
@@ -51,7 +51,7 @@ def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette
         [
             ""
             if hidden[row, column]
-            else say(
+            else _(
                 "tokens {row} give {share} to tokens {column}",
                 row=names[row],
                 share=percent(float(share)),
@@ -78,16 +78,16 @@ def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: b
     token, other, weight = quoted(visible(tokens[row])), quoted(visible(tokens[column])), float(pattern[row, column])
     if flow:
         if row == column:
-            return say("of what {token} holds, {share} is its own", token=token, share=percent(weight))
-        return say("of what {token} holds, {share} is that of {other}", token=token, share=percent(weight), other=other)
-    share = say("under 1 %") if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")
+            return _("of what {token} holds, {share} is its own", token=token, share=percent(weight))
+        return _("of what {token} holds, {share} is that of {other}", token=token, share=percent(weight), other=other)
+    share = _("under 1 %") if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")
     if row == column:
-        return say("{token} looks {share} at itself", token=token, share=share)
+        return _("{token} looks {share} at itself", token=token, share=share)
     if column < row:
-        return say(
+        return _(
             "{token} looks {share} at {other}, {count} back", token=token, share=share, other=other, count=row - column
         )
-    return say(
+    return _(
         "{token} looks {share} at {other}, {count} ahead", token=token, share=share, other=other, count=column - row
     )
 
@@ -102,7 +102,7 @@ def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette
     shown = [visible(token) for token in tokens]
     words = [
         [
-            say(
+            _(
                 "after {first} comes {second}: {share}",
                 first=quoted(first),
                 second=quoted(second),

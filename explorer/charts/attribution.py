@@ -7,7 +7,7 @@ from plotly import graph_objects as go
 from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
 
@@ -22,8 +22,8 @@ def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> l
     if len(shares) <= count:
         return list(shares)
     kept = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
-    rest = sum(share for index, (_, share) in enumerate(shares) if index not in kept)
-    return [*(shares[index] for index in sorted(kept)), (say("{count} others", count=len(shares) - len(kept)), rest)]
+    rest = sum(share for index, (_unused, share) in enumerate(shares) if index not in kept)
+    return [*(shares[index] for index in sorted(kept)), (_("{count} others", count=len(shares) - len(kept)), rest)]
 
 
 def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIGHT) -> go.Figure:
@@ -32,11 +32,11 @@ def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIG
     Args:
         shares: each part in words with its share of a logit, as `strongest` gives them.
     """
-    total = sum(share for _, share in shares)
-    rows = [*shares, (say("together"), total)]
+    total = sum(share for _unused, share in shares)
+    rows = [*shares, (_("together"), total)]
     against, in_favour = palette.diverging[1], palette.diverging[-2]
-    colors = [in_favour if share >= 0 else against for _, share in shares] + [palette.text]
-    values = [share for _, share in rows]
+    colors = [in_favour if share >= 0 else against for _unused, share in shares] + [palette.text]
+    values = [share for _unused, share in rows]
     figure = go.Figure(
         go.Bar(
             x=values,

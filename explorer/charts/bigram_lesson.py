@@ -12,7 +12,7 @@ from explorer.charts.attention import token_axes
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, key_below, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LIGHT) -> go.Figure:
@@ -32,7 +32,7 @@ def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LI
             textfont={"color": palette.text, "size": 14},
             cliponaxis=False,
             hovertext=[
-                say("{name}: {loss} nats a letter", name=name, loss=f"{loss:.3f}") for name, loss in named.items()
+                _("{name}: {loss} nats a letter", name=name, loss=f"{loss:.3f}") for name, loss in named.items()
             ],
             hoverinfo="text",
         )
@@ -68,7 +68,7 @@ def memory_curves(
     style(figure, palette, height=280)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title_text=title, dtick=1, showgrid=False, fixedrange=True)
-    figure.update_yaxes(title_text=say("loss, nats"), fixedrange=True, rangemode="tozero")
+    figure.update_yaxes(title_text=_("loss, nats"), fixedrange=True, rangemode="tozero")
     return figure
 
 
@@ -87,7 +87,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
             "line": {"color": palette.training, "width": 2.4},
         },
         hovertext=[
-            say("step {step}: {share}", step=f"{step:,}", share=percent(share))
+            _("step {step}: {share}", step=f"{step:,}", share=percent(share))
             for step, share in zip(steps, distances, strict=True)
         ],
         hoverinfo="text",
@@ -96,7 +96,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
     figure.update_xaxes(
         tickvals=places,
         ticktext=[f"{step:,}" for step in steps],
-        title_text=say("step"),
+        title_text=_("step"),
         showgrid=False,
         fixedrange=True,
     )
@@ -104,7 +104,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
     return figure
 
 
-def surprise_bars(
+def cross_entropy_bars(
     tokens: Sequence[str], probabilities: Sequence[float], uniform: float, labels: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
@@ -124,7 +124,7 @@ def surprise_bars(
             y=losses,
             marker={"color": palette.validation, "cornerradius": 3},
             hovertext=[
-                say(
+                _(
                     "{token} was given {share}: surprise {loss} nats",
                     token=quoted(token),
                     share=percent(p),
@@ -141,7 +141,7 @@ def surprise_bars(
         tickvals=list(range(len(tokens))), ticktext=[plain(token) for token in tokens], tickangle=0, showgrid=False,
         tickfont={"family": MONO, "size": 14 if len(tokens) <= 40 else 11, "color": palette.text}, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text=say("surprise, nats"), rangemode="tozero", fixedrange=True)
+    figure.update_yaxes(title_text=_("surprise, nats"), rangemode="tozero", fixedrange=True)
     close = abs(mean - uniform) < 0.4
     for height, label, color, dash, above in (
         (mean, labels[0], palette.text, "solid", True),
@@ -155,7 +155,7 @@ def surprise_bars(
     return figure
 
 
-def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
+def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
     """-ln p for every probability, with some of them named.
 
     Args:
@@ -165,7 +165,7 @@ def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.F
     figure = go.Figure(
         go.Scatter(
             x=p, y=-np.log(p), mode="lines", line={"color": palette.training, "width": 2.4},
-            hovertemplate=say("probability {share}: surprise {loss}", share="%{x:.2f}", loss="%{y:.2f}")
+            hovertemplate=_("probability {share}: surprise {loss}", share="%{x:.2f}", loss="%{y:.2f}")
             + "<extra></extra>",
         )
     )  # fmt: skip
@@ -182,8 +182,8 @@ def surprise_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.F
     )
     style(figure, palette, height=260)
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title_text=say("probability of what came"), fixedrange=True, range=[-0.02, 1.1], showgrid=False)
-    figure.update_yaxes(title_text=say("surprise, nats"), fixedrange=True, range=[0, 5.8])
+    figure.update_xaxes(title_text=_("probability of what came"), fixedrange=True, range=[-0.02, 1.1], showgrid=False)
+    figure.update_yaxes(title_text=_("surprise, nats"), fixedrange=True, range=[0, 5.8])
     return figure
 
 

@@ -7,7 +7,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def character_bars(
@@ -27,11 +27,11 @@ def character_bars(
         figure.add_bar(
             x=places,
             y=[counts[index] / total for index in places],
-            name=say(kind),
+            name=_(kind),
             width=0.78,
             marker={"color": palette.kinds[kind], "cornerradius": 3},
             hovertext=[
-                say(
+                _(
                     "{token} is {share} of the text, {count} times",
                     token=quoted(tokens[index]),
                     share=percent(counts[index] / total),

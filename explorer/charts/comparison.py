@@ -10,14 +10,14 @@ from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
 from explorer.charts.theme import style
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 
 _LABELS = 124  # pixels, beside the chart
 _LINE = 17  # pixels, of a label
 _AROUND = 60  # pixels above and below the curves: margins, numbers and title of the step axis
 _FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
 
-AXES = {"step": later("step"), "seconds": later("seconds of training")}  # said where they are shown
+AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # said where they are shown
 
 
 def comparison_figure(
@@ -48,7 +48,7 @@ def comparison_figure(
         for id, run_rows in rows.items()
     }
     for id, points in curves.items():
-        x, y = [place for place, _ in points], [loss for _, loss in points]
+        x, y = [place for place, _unused in points], [loss for _unused, loss in points]
         figure.add_scatter(
             x=x,
             y=y,
@@ -59,8 +59,8 @@ def comparison_figure(
         )
         ends = [*points[:1], *points[-1:]] if id in begins else points[-1:]
         figure.add_scatter(
-            x=[place for place, _ in ends],
-            y=[loss for _, loss in ends],
+            x=[place for place, _unused in ends],
+            y=[loss for _unused, loss in ends],
             mode="markers",
             marker={
                 "color": [palette.surface, colors[id]][-len(ends) :],  # hollow where it branched off
@@ -80,12 +80,14 @@ def comparison_figure(
         showlegend=False,
         margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
         xaxis={"title": {"text": _axis_title(over, begins)}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": say("validation loss, nats a letter")}, "range": [low, high]},
+        yaxis={"title": {"text": _("validation loss, nats a letter")}, "range": [low, high]},
     )
     figure.update_xaxes(range=[0, 1.01 * right])
     per_pixel = (high - low) / (height - _AROUND)
     ends = {id: points[-1] for id, points in curves.items() if points}
-    for id, place in spread({id: min(loss, high) for id, (_, loss) in ends.items()}, _LINE * per_pixel, low).items():
+    for id, place in spread(
+        {id: min(loss, high) for id, (_unused, loss) in ends.items()}, _LINE * per_pixel, low
+    ).items():
         x, y = ends[id]
         figure.add_scatter(  # from the end of the curve to its name
             x=[x, 1.01 * right],
@@ -126,25 +128,25 @@ def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, flo
 def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tuple[float, float]:
     """Fitted to what the runs came down to: their first steps fall from far above and leave at the top."""
     curves = [points for points in curves if points]
-    values = [loss for points in curves for _, loss in points] or [0.0, 4.5]
-    later = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
-    later += [points[-1][1] for points in curves]  # a run that has only begun
-    room = 0.06 * (max(later) - min(later)) or 0.1
-    return min(later) - room, max(later) + room
+    values = [loss for points in curves for _unused, loss in points] or [0.0, 4.5]
+    N_ = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
+    N_ += [points[-1][1] for points in curves]  # a run that has only begun
+    room = 0.06 * (max(N_) - min(N_)) or 0.1
+    return min(N_) - room, max(N_) + room
 
 
 def _axis_title(over: str, begins: Mapping[str, float]) -> str:
     if not begins:
-        return say(AXES[over])
-    return say("{axis}, a fork's counted on from where it branched off", axis=say(AXES[over]))
+        return _(AXES[over])
+    return _("{axis}, a fork's counted on from where it branched off", axis=_(AXES[over]))
 
 
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
     """A line for each loss that was measured, of all runs below each other."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
     columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss"}
-    return {"run": [name for name, _ in lines]} | {
-        name: [row.get(column, float("nan")) for _, row in lines] for name, column in columns.items()
+    return {"run": [name for name, _unused in lines]} | {
+        name: [row.get(column, float("nan")) for _unused, row in lines] for name, column in columns.items()
     }
 
 

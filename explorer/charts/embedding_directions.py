@@ -11,7 +11,7 @@ from explorer.charts.embeddings import embedding_map
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import key_below, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def axes_map(
@@ -50,7 +50,7 @@ def cosine_heatmap(cosines: np.ndarray, places: Sequence[int], palette: Palette 
             zmin=-1,
             zmax=1,
             colorscale=colorscale(palette.diverging),
-            hovertemplate=say("places {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{z:.2f}")
+            hovertemplate=_("places {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{z:.2f}")
             + "<extra></extra>",
             colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5},
         )
@@ -70,7 +70,7 @@ def difference_heatmap(
     shown = [visible(token) for token in tokens]
     words = [
         [
-            say(
+            _(
                 "after {first} comes {second}: learned {learned}, counted {counted}",
                 first=quoted(first),
                 second=quoted(second),

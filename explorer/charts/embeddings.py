@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def embedding_map(
@@ -52,7 +52,7 @@ def embedding_map(
             },
             "textposition": "middle center",
             "customdata": places,
-            "hovertext": [f"{quoted(tokens[index])}, {say(kind)}" for index in places],
+            "hovertext": [f"{quoted(tokens[index])}, {_(kind)}" for index in places],
             "hoverinfo": "text",
         }
         if flat:
@@ -70,7 +70,7 @@ def embedding_map(
         patch = go.Scatter(x=[None], y=[None]) if flat else go.Scatter3d(x=[None], y=[None], z=[None])
         patch.update(
             mode="markers",
-            name=say(kind),
+            name=_(kind),
             legendgroup=kind,
             marker={"color": palette.kinds[kind], "size": 11, "symbol": "square"},
         )

@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.setting_changes import Mark
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 FAINT = 0.4  # opacity of what another run learned
 _LONGEST = 24  # characters of a name in the chart
@@ -26,13 +26,13 @@ class Before(NamedTuple):
     @property
     def parent_in_words(self) -> str:
         if not self.parent:
-            return say("a deleted run")
+            return _("a deleted run")
         return self.parent if len(self.parent) <= _LONGEST else f"{self.parent[: _LONGEST - 1]}…"
 
     @property
     def mark(self) -> Mark:
         """What stands at the fork's own step 0."""
-        return Mark(0, say("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=self.parent_in_words))
+        return Mark(0, _("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=self.parent_in_words))
 
 
 def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
@@ -41,7 +41,7 @@ def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
     return go.Scatter(
         x=[row["step"] for row in rows],
         y=[row["val_loss"] for row in rows],
-        name=say("validation of its parent"),
+        name=_("validation of its parent"),
         mode="lines",
         line={"color": palette.validation, "width": 2},
         opacity=FAINT,
@@ -56,8 +56,8 @@ def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
     As `stepRange` in assets/js/live_loss.js.
     """
     if before is None:
-        return {"title": {"text": say("step")}, "range": [0, steps]}
-    told = say("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
+        return {"title": {"text": _("step")}, "range": [0, steps]}
+    told = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
     return {"title": {"text": told}, "range": [max(0, before.step - steps), before.step + steps]}
 
 

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 BIT = log(2)  # nats
 
@@ -50,7 +50,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
             error_y=bar,
             mode="markers",
             name=plain(
-                say(
+                _(
                     "{name}: {bits} bits = {nats} nats",
                     name=player.name, bits=f"{player.bits:.2f}", nats=f"{player.bits * BIT:.2f}",
                 )
@@ -59,7 +59,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
                 "color": player.color, "size": 13, "symbol": player.symbol,
                 "line": {"color": palette.surface, "width": 1.5},
             },
-            hovertemplate=say("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>",
+            hovertemplate=_("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>",
             showlegend=True,
             cliponaxis=False,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def ladder_chart(
@@ -35,7 +35,7 @@ def ladder_chart(
         color = palette.lines if counted[place] else palette.validation
         drop = loss - standing
         change = f" ({decimal(drop, plus=True)})" if place else ""
-        words = say(
+        words = _(
             "{name}: {loss} nats, like choosing among {choices} letters",
             name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
         )  # fmt: skip
@@ -61,7 +61,7 @@ def ladder_chart(
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
     figure.update_layout(showlegend=False, barmode="overlay", margin={"l": 8, "r": 12, "t": 8, "b": 8})
-    figure.update_xaxes(title_text=say("loss on text kept aside, nats a letter"), range=[low, high],
+    figure.update_xaxes(title_text=_("loss on text kept aside, nats a letter"), range=[low, high],
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=[f"{plain(label)}  " for label in labels], fixedrange=True,
@@ -129,7 +129,7 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
         go.Bar(
             x=places, y=list(products), hoverinfo="text",
             hovertext=[
-                say("number {place}: {value}", place=place, value=decimal(value, plus=True))
+                _("number {place}: {value}", place=place, value=decimal(value, plus=True))
                 for place, value in zip(places, products, strict=True)
             ],
             marker={
@@ -139,7 +139,7 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
         )
     )  # fmt: skip
     style(figure, palette, height=190)
-    figure.update_xaxes(title_text=say("which number of query and key"), dtick=1, showgrid=False,
+    figure.update_xaxes(title_text=_("which number of query and key"), dtick=1, showgrid=False,
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(fixedrange=True, zeroline=True, zerolinecolor=palette.lines, nticks=5)
     figure.update_layout(bargap=0.25)

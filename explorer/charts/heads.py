@@ -9,7 +9,7 @@ from core.formatting import decimal
 from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.i18n.part_names import named
 
 
@@ -38,17 +38,17 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
             )  # fmt: skip
     flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
     figure.add_scatter(
-        x=[head for _, head, _ in flat],
-        y=[layer for layer, _, _ in flat],
+        x=[head for _unused, head, _unused in flat],
+        y=[layer for layer, _unused, _unused in flat],
         mode="markers+text",  # the markers, unseen, are what is clicked
         marker={"symbol": "square", "size": 64 if few else 40, "opacity": 0},
-        customdata=[[layer, head] for layer, head, _ in flat],
+        customdata=[[layer, head] for layer, head, _unused in flat],
         selected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
         unselected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
         text=[_words(layer, head, name, few) for layer, head, name in flat],
         textfont={"color": palette.text, "size": 12 if few else 10},
         hovertext=[
-            say(
+            _(
                 "head {head}: {role}, {score}",
                 head=f"{layer + 1}.{head + 1}",
                 role=named(name.words),
@@ -63,7 +63,7 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         showgrid=False,
         showticklabels=False,
         # One head has a figure on the prompt too, and another one here: each says what it was counted on.
-        title_text=say("scores on pieces of text it did not train on"),
+        title_text=_("scores on pieces of text it did not train on"),
         range=[-0.5, len(names[0]) - 0.5],
         fixedrange=True,
     )
@@ -88,16 +88,16 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
     style(figure, palette, height=62 + 34 * len(scores))
-    title = say("score on pieces of text it did not train on")
+    title = _("score on pieces of text it did not train on")
     figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, title_text=title, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
     return figure
 
 
-def births_figure(
+def emergence_figure(
     steps: Sequence[int],
     scores: np.ndarray,
-    born: np.ndarray,
+    emerged: np.ndarray,
     losses: tuple[Sequence[int], Sequence[float]],
     role: str,
     palette: Palette = LIGHT,
@@ -113,12 +113,12 @@ def births_figure(
     color = role_colors(palette)[role]
     figure = go.Figure()
     figure.add_scatter(
-        x=losses[0], y=losses[1], name=say("validation loss"), yaxis="y2", mode="lines",
+        x=losses[0], y=losses[1], name=_("validation loss"), yaxis="y2", mode="lines",
         line={"color": palette.validation, "width": 2, "dash": "dot"},
-        hovertemplate=say("loss {loss}", loss="%{y:.3f}"),
+        hovertemplate=_("loss {loss}", loss="%{y:.3f}"),
     )  # fmt: skip
-    for layer, head in np.ndindex(*born.shape):
-        said, strong = say("head {head}", head=f"{layer + 1}.{head + 1}"), born[layer, head] >= 0
+    for layer, head in np.ndindex(*emerged.shape):
+        said, strong = _("head {head}", head=f"{layer + 1}.{head + 1}"), emerged[layer, head] >= 0
         figure.add_scatter(
             x=list(steps),
             y=scores[:, layer, head],
@@ -129,25 +129,25 @@ def births_figure(
             hovertemplate=f"{said}: %{{y:.2f}}<extra></extra>",
         )
         if strong:
-            place = list(steps).index(int(born[layer, head]))
+            place = list(steps).index(int(emerged[layer, head]))
             figure.add_scatter(
                 x=[steps[place]],
                 y=[scores[place, layer, head]],
                 mode="markers+text",
                 text=[f"{layer + 1}.{head + 1}"],
-                textposition=("top center", "bottom center")[(layer * born.shape[1] + head) % 2],
+                textposition=("top center", "bottom center")[(layer * emerged.shape[1] + head) % 2],
                 textfont={"color": color, "size": 12},
                 marker={"color": color, "size": 9},
-                hovertemplate=say("head {head} is born at step {step}", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
+                hovertemplate=_("head {head} is born at step {step}", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
                 + "<extra></extra>",
             )
     style(figure, palette, height=340)
     figure.update_layout(
         showlegend=False,
-        xaxis={"title": {"text": say("step")}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": say("{role}, on fewer such pieces", role=named(ROLES[role]))}, "range": [0, 1.08]},
+        xaxis={"title": {"text": _("step")}, "showgrid": False, "tickformat": ",d"},
+        yaxis={"title": {"text": _("{role}, on fewer such pieces", role=named(ROLES[role]))}, "range": [0, 1.08]},
         yaxis2={
-            "title": {"text": say("validation loss"), "font": {"color": palette.validation, "size": 12}},
+            "title": {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}},
             "overlaying": "y",
             "side": "right",
             "showgrid": False,
@@ -172,9 +172,9 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     layers, heads = costs.shape
     words = [
         [
-            say("not tried yet")
+            _("not tried yet")
             if np.isnan(cost)
-            else say(
+            else _(
                 "without head {head} the loss is {change}",
                 head=f"{layer + 1}.{head + 1}",
                 change=decimal(cost, 3, plus=True),
@@ -200,11 +200,11 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     )
     style(figure, palette, height=60 + 44 * layers)
     figure.update_xaxes(
-        tickvals=list(range(heads)), ticktext=[say("head {head}", head=h + 1) for h in range(heads)], fixedrange=True
+        tickvals=list(range(heads)), ticktext=[_("head {head}", head=h + 1) for h in range(heads)], fixedrange=True
     )
     figure.update_yaxes(
         tickvals=list(range(layers)),
-        ticktext=[say("layer {layer}", layer=layer + 1) + " " for layer in range(layers)],
+        ticktext=[_("layer {layer}", layer=layer + 1) + " " for layer in range(layers)],
         autorange="reversed",
         fixedrange=True,
     )

@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import cut, percent, plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 ROW = 30  # pixels
 _TOLD = 3  # alternatives named by pointing
@@ -16,7 +16,7 @@ _TOLD = 3  # alternatives named by pointing
 
 def stage_words(stages: int) -> list[str]:
     """The stages of a model from the bottom up, in the language on view: the embedding, then each block."""
-    return [say("embedding"), *(say("block {block}", block=block) for block in range(1, stages))]
+    return [_("embedding"), *(_("block {block}", block=block) for block in range(1, stages))]
 
 
 def lens_heatmap(
@@ -36,7 +36,7 @@ def lens_heatmap(
         settled: (T,), from which stage on the last stage's answer leads.
         tokens: T tokens that are read, as they are shown.
     """
-    stages, length, _ = probabilities.shape
+    stages, length, _unused = probabilities.shape
     if len(tokens) != length or len(settled) != length or len(said) != stages:
         raise ValueError(f"{stages} stages of {length} tokens do not fit {len(tokens)} tokens, {len(said)} rows said")
     names = stage_words(stages)
@@ -60,8 +60,8 @@ def lens_heatmap(
     )
     rings = [corner for place, stage in enumerate(settled) for corner in _ring(place, float(stage))]
     figure.add_scatter(
-        x=[x for x, _ in rings],
-        y=[y for _, y in rings],
+        x=[x for x, _unused in rings],
+        y=[y for _unused, y in rings],
         mode="lines",
         line={"color": palette.validation, "width": 2},
         hoverinfo="skip",
@@ -90,12 +90,12 @@ def _cell_words(said: Sequence[str], shares: np.ndarray, read: str, stage: int) 
     told = [(quoted(token), percent(share)) for token, share in list(zip(said, shares, strict=True))[:_TOLD]]
     (answer, share), *others = told
     where = (
-        say("having read {token}, after block {block}:", token=quoted(read), block=stage)
+        _("having read {token}, after block {block}:", token=quoted(read), block=stage)
         if stage
-        else say("having read {token}, from the embedding alone:", token=quoted(read))
+        else _("having read {token}, from the embedding alone:", token=quoted(read))
     )
-    first = say("{token} comes next with {share}", token=answer, share=share)
+    first = _("{token} comes next with {share}", token=answer, share=share)
     if not others:
         return f"{where}<br>{first}"
-    then = say("then {others}", others=", ".join(f"{token} {share}" for token, share in others))
+    then = _("then {others}", others=", ".join(f"{token} {share}" for token, share in others))
     return f"{where}<br>{first}<br>{then}"

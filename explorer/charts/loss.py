@@ -12,13 +12,13 @@ from explorer.charts.forks import Before, fork_range, parent_trace, step_axis
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.setting_changes import TURN_AXIS, Mark, turn_traces
 from explorer.charts.theme import style
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 
 COUNTED = {  # said where they are shown
-    "uniform": later("guessing at random"),
-    "unigram": later("counting letters"),
-    "bigram": later("counting pairs"),
-    "trigram": later("counting triples"),
+    "uniform": N_("guessing at random"),
+    "unigram": N_("counting letters"),
+    "bigram": N_("counting pairs"),
+    "trigram": N_("counting triples"),
 }
 SMOOTHING = 0.8
 
@@ -58,14 +58,14 @@ def loss_figure(
     last = validation[-1:]
     begins = before.step if before else 0
     marks = [mark._replace(step=begins + mark.step) for mark in [*([before.mark] if before else []), *marks]]
-    hover = say("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if before else "%{y:.3f}"
+    hover = _("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if before else "%{y:.3f}"
     line = {"mode": "lines", "hovertemplate": hover}
     figure = go.Figure(
         [
             go.Scatter(
                 x=[begins + row["step"] for row in trained],
                 y=training,
-                name=say("training, each batch"),
+                name=_("training, each batch"),
                 line={"color": palette.training, "width": 1},
                 opacity=0.28,
                 showlegend=False,
@@ -76,7 +76,7 @@ def loss_figure(
                 x=[begins + row["step"] for row in trained],
                 y=smoothed(training, smoothing),
                 customdata=[row["step"] for row in trained],
-                name=say("training"),
+                name=_("training"),
                 line={"color": palette.training, "width": 2.2},
                 **line,
             ),
@@ -84,7 +84,7 @@ def loss_figure(
                 x=[begins + row["step"] for row in measured],
                 y=validation,
                 customdata=[row["step"] for row in measured],
-                name=say("validation"),
+                name=_("validation"),
                 line={"color": palette.validation, "width": 2.4},
                 **line,
             ),
@@ -114,7 +114,7 @@ def loss_figure(
         showlegend=False,  # the page names the two colours above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
-        yaxis={"title": {"text": say("loss, nats a letter")}, "range": shown},
+        yaxis={"title": {"text": _("loss, nats a letter")}, "range": shown},
         yaxis2=TURN_AXIS,
     )
     shifts = label_shifts(baselines or {})
@@ -140,7 +140,7 @@ def loss_figure(
             y=value or 0,
             yshift=shifts.get(name, 0),
             yanchor="middle",
-            text=say(label),
+            text=_(label),
             showarrow=False,
             font={"color": palette.muted, "size": 12},
             visible=value is not None,

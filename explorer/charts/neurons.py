@@ -8,7 +8,7 @@ from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def writing_bars(
@@ -22,30 +22,30 @@ def writing_bars(
     rows = [*raised, *reversed(lowered)]
     figure = go.Figure(
         go.Bar(
-            x=[value for _, value in rows],
+            x=[value for _unused, value in rows],
             y=list(range(len(rows))),
             orientation="h",
             marker={
-                "color": [palette.diverging[-2] if value > 0 else palette.diverging[1] for _, value in rows],
+                "color": [palette.diverging[-2] if value > 0 else palette.diverging[1] for _unused, value in rows],
                 "cornerradius": 3,
             },
-            text=[decimal(value, plus=True) for _, value in rows],
+            text=[decimal(value, plus=True) for _unused, value in rows],
             textposition="outside",
             textfont={"color": palette.text, "size": 12},
             cliponaxis=False,
             hovertext=[
-                say("{token}: its logit moves by {change}", token=quoted(token), change=decimal(value, 3, plus=True))
+                _("{token}: its logit moves by {change}", token=quoted(token), change=decimal(value, 3, plus=True))
                 for token, value in rows
             ],
             hoverinfo="text",
         )
     )
     style(figure, palette, height=34 + 23 * len(rows))
-    most = max([0.01, *(abs(value) for _, value in rows)])
+    most = max([0.01, *(abs(value) for _unused, value in rows)])
     figure.update_xaxes(visible=False, fixedrange=True, range=[-1.35 * most, 1.35 * most])
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=[f"{plain(token)} " for token, _ in rows],
+        ticktext=[f"{plain(token)} " for token, _unused in rows],
         tickfont={"family": MONO, "size": 13, "color": palette.text},
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,

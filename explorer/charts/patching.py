@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import cut, plain, quoted
 from explorer.charts.theme import MONO, key_below, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 ROW = 30  # pixels
 
@@ -47,7 +47,7 @@ def patch_heatmap(
                 [
                     ""
                     if np.isnan(value)
-                    else say("{part}, at {token} (place {place}):", part=part, token=quoted(token), place=place)
+                    else _("{part}, at {token} (place {place}):", part=part, token=quoted(token), place=place)
                     + f"<br>{move_words(float(value), *answers)}"
                     for place, (token, value) in enumerate(zip(clean, row, strict=True), start=1)
                 ]
@@ -62,7 +62,7 @@ def patch_heatmap(
                 palette,
                 ypad=46,  # clear of two lines of tokens
                 tickvals=[-1, 0, 1],
-                ticktext=[say("away"), say("no move"), say("back")],
+                ticktext=[_("away"), _("no move"), _("back")],
             ),
         )
     )
@@ -81,8 +81,8 @@ def patch_heatmap(
 def move_words(moved: float, answer: str, rival: str) -> str:
     """How far the answer moved, for a hover: "moves the answer 83 % of the way from 'o' back to 'e'"."""
     if abs(moved) < 0.005:
-        return say("does not move the answer")
+        return _("does not move the answer")
     share = f"{abs(moved):.0%}".replace("%", " %")
     if moved < 0:
-        return say("moves the answer further towards {token}, by {share}", token=quoted(rival), share=share)
-    return say("moves the answer {share} of the way back to {token}", token=quoted(answer), share=share)
+        return _("moves the answer further towards {token}, by {share}", token=quoted(rival), share=share)
+    return _("moves the answer {share} of the way back to {token}", token=quoted(answer), share=share)

@@ -9,7 +9,7 @@ from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 
 def prediction_bars(
@@ -27,16 +27,16 @@ def prediction_bars(
     labels = [plain(tokens[index]) for index in best]
     colors = [palette.kinds[kinds[index]] for index in best]
     words = [
-        say("{token} comes next with {share}", token=quoted(tokens[index]), share=percent(probabilities[index]))
+        _("{token} comes next with {share}", token=quoted(tokens[index]), share=percent(probabilities[index]))
         for index in best
     ]
     others = len(probabilities) - len(best)
     if others > 0:
         rest = max(0.0, 1.0 - sum(shares))
         shares.append(rest)
-        labels.append(say("{count} others", count=others))
+        labels.append(_("{count} others", count=others))
         colors.append(palette.grid)
-        words.append(say("the {count} other tokens together: {share}", count=others, share=percent(rest)))
+        words.append(_("the {count} other tokens together: {share}", count=others, share=percent(rest)))
     return _bars(shares, labels, colors, words, [percent(share) for share in shares], palette)
 
 
@@ -49,7 +49,7 @@ def neighbour_bars(
         [plain(token) for token in tokens],
         [palette.kinds[kind] for kind in kinds],
         [
-            say(
+            _(
                 "{token} and {other} have a cosine of {cosine}",
                 token=quoted(token),
                 other=quoted(chosen),

@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from core.formatting import number
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 _HEIGHT = 130  # pixels
 
@@ -28,14 +28,14 @@ def rates_figure(
     """
     taken = [row for row in past if row.get("lr") is not None]
     figure = go.Figure()
-    lines = [(say("so far"), [(row["step"], row["lr"]) for row in taken], palette.muted, "solid")]
+    lines = [(_("so far"), [(row["step"], row["lr"]) for row in taken], palette.muted, "solid")]
     for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
         color, dash = (palette.accent, "solid") if label == chosen else (palette.muted, "dot")
         lines.append((label, ahead[label], color, dash))
     for label, points, color, dash in lines:
         figure.add_scatter(
-            x=[step for step, _ in points],
-            y=[rate for _, rate in points],
+            x=[step for step, _unused in points],
+            y=[rate for _unused, rate in points],
             name=label,
             mode="lines",
             line={"color": color, "width": 2, "dash": dash},
@@ -44,6 +44,6 @@ def rates_figure(
     style(figure, palette, height=_HEIGHT)
     figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(showgrid=False, tickformat=",d", nticks=4)
-    highest = max((rate for _, points, _, _ in lines for _, rate in points), default=1.0)
+    highest = max((rate for _unused, points, _unused, _unused in lines for _unused, rate in points), default=1.0)
     figure.update_yaxes(tickvals=[0, highest], ticktext=["0", number(float(f"{highest:.3g}"))])
     return figure

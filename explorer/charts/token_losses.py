@@ -10,7 +10,7 @@ from core.interpretability.token_losses import KindLoss
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent
 from explorer.charts.theme import style
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 _SPREAD = 1.25  # a place is averaged with those from so much nearer to so much further
 
@@ -24,11 +24,11 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
     places = np.arange(1, len(losses) + 1)
     read, loss = "%{x:,}", "%{y:.2f}"
     if unit == "tokens":
-        hover = say("having read {count} tokens: {loss} nats", count=read, loss=loss)
-        title = say("tokens read before")
+        hover = _("having read {count} tokens: {loss} nats", count=read, loss=loss)
+        title = _("tokens read before")
     else:
-        hover = say("having read {count} letters: {loss} nats", count=read, loss=loss)
-        title = say("letters read before")
+        hover = _("having read {count} letters: {loss} nats", count=read, loss=loss)
+        title = _("letters read before")
     figure = go.Figure()
     figure.add_scatter(
         x=places,
@@ -52,7 +52,7 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
         type="log", range=[-0.03, max(last, 0.1) + 0.03], tickvals=ticks, ticktext=[f"{place:,}" for place in ticks],
         title_text=title, showgrid=False, fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text=say("loss, nats"), fixedrange=True)
+    figure.update_yaxes(title_text=_("loss, nats"), fixedrange=True)
     return figure
 
 
@@ -71,17 +71,17 @@ def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=[row.loss for row in rows],
-            y=[say(row.kind) for row in rows],
+            y=[_(row.kind) for row in rows],
             orientation="h",
             marker={"color": [palette.kinds[row.kind] for row in rows], "cornerradius": 3},
-            text=[say("{loss}, {share} of all", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
+            text=[_("{loss}, {share} of all", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
             textposition="outside",
             textfont={"color": palette.text, "size": 13},
             cliponaxis=False,
             hovertext=[
-                say(
+                _(
                     "{kind}: {loss} nats each, {count} of them, {share} of the whole loss",
-                    kind=say(row.kind),
+                    kind=_(row.kind),
                     loss=f"{row.loss:.2f}",
                     count=f"{row.count:,}",
                     share=percent(row.share),

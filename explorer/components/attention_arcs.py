@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer.charts.palette import both_palettes
 from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.i18n.units import worded
 
 _arcs = component(
@@ -16,12 +16,12 @@ _arcs = component(
 )
 
 _LOOKS = {
-    "nobody": later("Hardly any other looks at it."),
-    "hint": later("Point at a letter: above, where it looks; below, who looks at it."),
+    "nobody": N_("Hardly any other looks at it."),
+    "hint": N_("Point at a letter: above, where it looks; below, who looks at it."),
 }
 _FLOWS = {
-    "nobody": later("Hardly any other holds some of it."),
-    "hint": later("Point at a letter: above, whose share it holds; below, who holds a share of it."),
+    "nobody": N_("Hardly any other holds some of it."),
+    "hint": N_("Point at a letter: above, whose share it holds; below, who holds a share of it."),
 }
 
 
@@ -53,7 +53,7 @@ def attention_arcs(
             "row": row,
             "name": name,
             "flow": flow,
-            **{word: worded(say(text)) for word, text in (_FLOWS if flow else _LOOKS).items()},
+            **{word: worded(_(text)) for word, text in (_FLOWS if flow else _LOOKS).items()},
             "palettes": both_palettes(),
         },
         on_picked_change=lambda: None,

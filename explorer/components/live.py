@@ -53,7 +53,7 @@ _rate = component(
     "live_rate", js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_rate.js"], css=["live.css", "live_rate.css"]
 )
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/css/app.css).
-_closeup = component(
+_step_detail = component(
     "live_closeup",
     js=["mount.js", "thin.js", "hub.js", "numbers.js", "tokens.js", *TAKEAWAY, "live_closeup.js"],
     css=["live_closeup.css", TAKEAWAY_CSS],
@@ -127,14 +127,14 @@ def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool, ende
     return (back["knob"], back.get("value")) if asked else None
 
 
-def live_closeup(run_id: str | None, closeup: dict[str, Any] | None = None) -> None:
+def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = None) -> None:
     """The last single step, letter by letter; there only while the run is paused behind it.
 
     Args:
         run_id: whose stream brings it; None without streams.
         closeup: where there is no stream (`explorer.streaming.step_detail`).
     """
-    _closeup(key="live_closeup_view", data={"run": run_id, "closeup": closeup} | _palettes())
+    _step_detail(key="live_closeup_view", data={"run": run_id, "closeup": step_detail} | _palettes())
 
 
 def live_samples(run_id: str) -> None:

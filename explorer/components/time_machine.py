@@ -15,7 +15,7 @@ from explorer.i18n.part_names import named
 from explorer.i18n.units import unit
 
 
-class Birth(NamedTuple):
+class HeadEmergence(NamedTuple):
     """A head that took up a habit for good."""
 
     step: int
@@ -46,7 +46,7 @@ class Clock:
     step: int
     anchor: int
     head: tuple[int, int] = (0, 0)
-    births: Sequence[Birth] = ()
+    emergence_steps: Sequence[HeadEmergence] = ()
 
 
 class Moved(NamedTuple):
@@ -90,46 +90,51 @@ def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = Fals
     return Moved(moved["step"], bool(moved.get("newest")))
 
 
-def moving_heads(clock: Clock, *, key: str) -> tuple[int, int] | None:
+def time_machine_heads(clock: Clock, *, key: str) -> tuple[int, int] | None:
     """All heads. Returns the one clicked just now as (layer, head) from 0."""
     clicked = _heads(key=key, data=view_data(clock), on_head_change=_nothing).head
     return (int(clicked[0]), int(clicked[1])) if clicked else None
 
 
-def moving_head(clock: Clock, *, key: str) -> None:
+def time_machine_head(clock: Clock, *, key: str) -> None:
     """One head, large, and read letter by letter."""
     _head(key=key, data=view_data(clock))
 
 
-def moving_next(clock: Clock, *, key: str) -> None:
+def time_machine_next(clock: Clock, *, key: str) -> None:
     """The likeliest next tokens."""
     _next(key=key, data=view_data(clock))
 
 
-def moving_lens(clock: Clock, *, key: str) -> None:
+def time_machine_lens(clock: Clock, *, key: str) -> None:
     """What would be said after each block."""
     _lens(key=key, data=view_data(clock))
 
 
-def moving_mind(clock: Clock, *, key: str) -> None:
+def time_machine_settled(clock: Clock, *, key: str) -> None:
     """What would be said next after each block, at the end of the prompt."""
     _mind(key=key, data=view_data(clock))
 
 
-def moving_text(clock: Clock, *, key: str) -> None:
+def time_machine_text(clock: Clock, *, key: str) -> None:
     """The greedy continuation."""
     _text(key=key, data=view_data(clock))
 
 
-def moving_map(clock: Clock, *, height: int, key: str) -> None:
+def time_machine_map(clock: Clock, *, height: int, key: str) -> None:
     """The map of the embeddings, with trails."""
     _map(key=key, data=view_data(clock) | {"height": height})
 
 
 def view_data(clock: Clock) -> dict[str, Any]:
     """What every component of a side is given."""
-    births = [birth._asdict() | {"words": named(birth.words)} for birth in clock.births]
-    return asdict(clock) | {"births": births, "language": language(), "unit": unit(), "palettes": both_palettes()}
+    emergence_steps = [emergence._asdict() | {"words": named(emergence.words)} for emergence in clock.emergence_steps]
+    return asdict(clock) | {
+        "births": emergence_steps,
+        "language": language(),
+        "unit": unit(),
+        "palettes": both_palettes(),
+    }
 
 
 def _nothing() -> None:

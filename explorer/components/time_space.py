@@ -16,7 +16,7 @@ _space = component(
 )
 
 
-class MovingMap(NamedTuple):
+class TimeMachineMap(NamedTuple):
     """N points at S moments."""
 
     steps: list[int]  # S, rising
@@ -25,9 +25,9 @@ class MovingMap(NamedTuple):
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
-def moving_space(
+def time_machine_directions(
     clock: Clock,
-    moving: MovingMap,
+    moving: TimeMachineMap,
     tokens: Sequence[str],
     kinds: Sequence[str],
     *,

@@ -19,7 +19,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.characters import character_bars
 from explorer.components.token_strip import token_pairs, token_strip
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import card, chart, current_palette, show_error
@@ -41,9 +41,9 @@ class Facts(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def facts_of(name: str, home: Path) -> Facts:
+def facts_of(name: str, data_dir: Path) -> Facts:
     """Count and encode a corpus. Raises TextError where it cannot be loaded."""
-    text = load_corpus(name, home)
+    text = load_corpus(name, data_dir)
     tokenizer = CharTokenizer.from_text(text)
     ids = tokenizer.encode_array(text)
     numbers = np.bincount(ids, minlength=tokenizer.vocab_size)
@@ -53,10 +53,10 @@ def facts_of(name: str, home: Path) -> Facts:
 
 
 @lru_cache(maxsize=16)
-def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> str | None:
+def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) -> str | None:
     """Why no model with this context can learn from a corpus; None if one can."""
     try:
-        check_trainable(load_corpus(name, home), block_size, val_fraction)
+        check_trainable(load_corpus(name, data_dir), block_size, val_fraction)
     except TextError as error:
         return str(error)
     return None
@@ -64,17 +64,17 @@ def obstacle(name: str, block_size: int, val_fraction: float, home: Path) -> str
 
 def description(corpus: Corpus) -> str:
     """What a text is, in sentences; all but its title are ours."""
-    return say(
+    return _(
         "{about} Language: {language}. Licence: {licence}.",
-        about=say(corpus.description),
-        language=say(corpus.language),
-        licence=say(corpus.licence),
+        about=_(corpus.description),
+        language=_(corpus.language),
+        licence=_(corpus.licence),
     )
 
 
 def absent_text(name: str) -> str:
     """Say that a link asks for a text that this machine does not have."""
-    return say(
+    return _(
         "The link asks for the text {name}, which is not here. It was deleted, or it is on another machine: choose "
         "another text, or add that one on the page Data.",
         name=repr(name[:60]),
@@ -86,23 +86,23 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
 
     Returns the chosen text, and a place beside it for what to do with it.
     """
-    corpora = {corpus.name: corpus for corpus in catalogue(shared.home())}
+    corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     drafted = address.draft().data.corpus
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.selectbox(say("Text"), list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
+        name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
         # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
         taken = address.recall("texts_taken", 0)
-        with st.popover(say("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
+        with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
         go = st.container(width="content")
         if corpora[name].own:
-            with st.popover(say("Delete"), icon=":material/delete:"):
+            with st.popover(_("Delete"), icon=":material/delete:"):
                 st.caption(
-                    say("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
+                    _("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
                 )
-                st.button(say("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
+                st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
         address.keep_draft(address.draft().replace({"data.corpus": name}))
     return corpora[name], go
@@ -110,15 +110,15 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
 
 def _own_text() -> None:
     """Paste or upload; a refusal is said right here, and what was typed stays."""
-    st.text_input(say("Title"), key="own_title", placeholder=say("My text"), max_chars=80)
-    pasted, uploaded = st.tabs([say("Paste"), say("Upload")])
+    st.text_input(_("Title"), key="own_title", placeholder=_("My text"), max_chars=80)
+    pasted, uploaded = st.tabs([_("Paste"), _("Upload")])
     with pasted:
-        st.text_area(say("Text"), key="own_text", height=180, placeholder=say("A few pages at least; more is better."))
-        st.button(say("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
+        st.text_area(_("Text"), key="own_text", height=180, placeholder=_("A few pages at least; more is better."))
+        st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
         # Of any ending: whether it is text is told by what is in it.
-        st.file_uploader(say("A plain text file, of any ending"), key="own_file", max_upload_size=MAX_BYTES >> 20)
-        st.button(say("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
+        st.file_uploader(_("A plain text file, of any ending"), key="own_file", max_upload_size=MAX_BYTES >> 20)
+        st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := address.recall("own_text_problem"):
         show_error(problem)
 
@@ -133,21 +133,21 @@ def _keep(source: str) -> None:
         text = read_text(given or "")
         config = address.draft()
         check_trainable(text, config.model.block_size, config.data.val_fraction)
-        corpus = save_text(text, title, shared.home())
+        corpus = save_text(text, title, shared.data_dir())
     except ExplorerError as error:
         address.remember("own_text_problem", str(error))
         return
     address.remember("own_text_problem", None)
     address.remember("texts_taken", address.recall("texts_taken", 0) + 1)
-    address.notify(say("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
+    address.notify(_("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
     st.session_state["corpus"] = corpus.name
     st.session_state["own_text"] = ""
 
 
 def _delete(name: str) -> None:
     try:
-        delete_text(name, shared.home())
-        address.notify(say("The text is deleted."))
+        delete_text(name, shared.data_dir())
+        address.notify(_("The text is deleted."))
     except ExplorerError as error:
         address.notify(str(error))
 
@@ -160,14 +160,14 @@ def figures(facts: Facts, val_fraction: float) -> None:
     for place, (key, name, value, meaning) in zip(
         st.columns(4),
         (
-            ("size", say("Characters"), length, say("about {count} book pages", count=f"{max(1, length // 1800):,}")),
-            ("distinct", say("Distinct characters"), facts.tokenizer.vocab_size, say("the model's whole alphabet")),
-            ("lines", say("Lines"), facts.lines, say("{count} characters each", count=each)),
+            ("size", _("Characters"), length, _("about {count} book pages", count=f"{max(1, length // 1800):,}")),
+            ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the model's whole alphabet")),
+            ("lines", _("Lines"), facts.lines, _("{count} characters each", count=each)),
             (
                 "split",
-                say("To learn from"),
+                _("To learn from"),
                 training,
-                say("{count} kept aside to measure on", count=f"{length - training:,}"),
+                _("{count} kept aside to measure on", count=f"{length - training:,}"),
             ),
         ),
         strict=True,
@@ -183,22 +183,22 @@ def character_card(facts: Facts) -> None:
     most = facts.counts[:MOST_BARS]
     rest = len(facts.counts) - len(most)
     if rest:
-        note = say("The {shown} most frequent of {count}.", shown=len(most), count=f"{len(facts.counts):,}")
+        note = _("The {shown} most frequent of {count}.", shown=len(most), count=f"{len(facts.counts):,}")
     else:
-        note = say("All {count} of them.", count=len(most))
-    with card(say("Which characters does it use most?"), note, key="card_characters"):
+        note = _("All {count} of them.", count=len(most))
+    with card(_("Which characters does it use most?"), note, key="card_characters"):
         chart(
             character_bars(
-                [visible(character) for character, _ in most],
-                [kind_of(character) for character, _ in most],
-                [count for _, count in most],
+                [visible(character) for character, _unused in most],
+                [kind_of(character) for character, _unused in most],
+                [count for _unused, count in most],
                 len(facts.ids),
                 current_palette(),
             ),
             key="characters",
             numbers=lambda: {
-                "character": [visible(character) for character, _ in facts.counts],
-                "count": [count for _, count in facts.counts],
+                "character": [visible(character) for character, _unused in facts.counts],
+                "count": [count for _unused, count in facts.counts],
             },
             name="characters",
         )
@@ -206,7 +206,7 @@ def character_card(facts: Facts) -> None:
 
 def preview_card(facts: Facts) -> None:
     """How the text begins."""
-    with card(say("How does it begin?"), say("Its first lines, as they are."), key="card_preview"):
+    with card(_("How does it begin?"), _("Its first lines, as they are."), key="card_preview"):
         st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
 
 
@@ -214,44 +214,44 @@ def token_card(facts: Facts) -> None:
     """The opening as tokens over their ids, and anything a visitor types."""
     ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
     with card(
-        say("How does text become numbers?"),
-        say(
+        _("How does text become numbers?"),
+        _(
             "A model never sees letters: every distinct character gets one number, its place in the alphabet of this "
             "text."
         ),
-        more=say(
+        more=_(
             "The pieces a model reads are called **tokens**. Here a token is one character. The list of all "
             "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it."
         ),
         key="card_tokens",
     ):
-        name = say("Type your own name")
+        name = _("Type your own name")
         typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
             strange = [character for character in dict.fromkeys(typed) if character not in ids]
-            note = say("Point at a token: the same one always has the same number.")
+            note = _("Point at a token: the same one always has the same number.")
             if strange:
-                note = say(
+                note = _(
                     "Drawn hollow: characters that never occur in this text. A model that learns from it has no "
                     "number for them."
                 )
             token_strip(list(typed), ids, note=note, key="typed_tokens")
-        st.caption(say("The text's own beginning:"))
+        st.caption(_("The text's own beginning:"))
         opening = facts.tokenizer.decode(facts.ids[:OPENING])
         opening = opening[: opening.rfind("\n") + 1] or opening
-        note = say("Point at a token to find all that are the same.")
+        note = _("Point at a token to find all that are the same.")
         token_strip(list(opening), ids, note=note, key="opening_tokens")
 
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
     """One batch as context -> target pairs."""
     with card(
-        say("What does it learn from one batch?"),
-        say(
+        _("What does it learn from one batch?"),
+        _(
             "In a piece of {count} tokens hide {count} examples: after each beginning, the token that truly came next.",
             count=BLOCK,
         ),
-        more=say(
+        more=_(
             "This is how Karpathy's lecture builds its first batch: four pieces of eight tokens, cut from the text at "
             "random. The model sees every context, guesses the target, and is corrected, all at once. So it learns to "
             "go on from one token as well as from eight."
@@ -260,13 +260,13 @@ def batch_card(facts: Facts, val_fraction: float) -> None:
     ):
         training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
         if len(training) <= BLOCK:
-            st.caption(say("This text is too short for even one piece."))
+            st.caption(_("This text is too short for even one piece."))
             return
         drawn = address.recall("batch", 0)
         x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
         st.button(
-            say("Draw another"),
+            _("Draw another"),
             icon=":material/casino:",
             key="draw_batch",
             on_click=lambda: address.remember("batch", drawn + 1),

@@ -10,7 +10,7 @@ from core.runs.folder import RunFolder
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
 from explorer.components.token_text import token_text
-from explorer.i18n.language import language, say
+from explorer.i18n.language import _, language
 from explorer.i18n.units import unit, worded
 from explorer.services import shared
 from explorer.services.generated_tokens import written_tokens
@@ -27,19 +27,19 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
     Returns the prompt and the settings as they stand.
     """
-    with card(say("How shall it write?"), key="card_ask"):
+    with card(_("How shall it write?"), key="card_ask"):
         typed = st.text_area(
-            say("Prompt"),
+            _("Prompt"),
             st.session_state.get("generate_prompt", ""),
             key="generate_prompt",
             height=96,
             max_chars=LONGEST_PROMPT,
-            placeholder=say("It begins by itself."),
+            placeholder=_("It begins by itself."),
         )
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
-        st.caption(say("The same seed, prompt and settings write the same text again."))
-        if button.button(say("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+        st.caption(_("The same seed, prompt and settings write the same text again."))
+        if button.button(_("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
             address.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )
@@ -61,7 +61,7 @@ def _inputs() -> dict:
                     icon=":material/casino:",
                     key="new_dice",
                     on_click=_roll,
-                    help=say("New dice: another seed, so another text."),
+                    help=_("New dice: another seed, so another text."),
                 )
     return values
 
@@ -78,9 +78,9 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         typed, settings: what the next text would be written with.
     """
     with card(
-        say("What does it write?"),
-        say("A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives."),
-        more=say(
+        _("What does it write?"),
+        _("A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives."),
+        more=_(
             "After each letter the model gives every possible next one a probability, and the dice choose. "
             "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the "
             "likeliest in the game. The shades always show the model's own belief, before any of that."
@@ -89,13 +89,11 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     ):
         asked = address.recall("writing")
         if not asked or asked["run"] != folder.id:
-            st.caption(worded(say("Press **Write**, and the text appears here letter by letter.")))
+            st.caption(worded(_("Press **Write**, and the text appears here letter by letter.")))
             return
         try:
             if (asked["typed"], asked["settings"]) != (typed, settings):
-                st.caption(
-                    say("Written before you changed the prompt or the settings. Press **Write** for a new text.")
-                )
+                st.caption(_("Written before you changed the prompt or the settings. Press **Write** for a new text."))
             opened = shared.open_model(folder.id)
             prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:
@@ -124,14 +122,12 @@ def _in_one_piece(opened: shared.Opened, prompt: Prompt, asked: dict) -> None:
     written = address.recall("written")
     if not written or written[0] != asked["go"]:
         total = asked["settings"].max_new_tokens
-        bar = st.progress(0.0, say("Writing …"))
+        bar = st.progress(0.0, _("Writing …"))
         tokens = []
         for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
             tokens.append(token)
             if len(tokens) % 10 == 0:
-                done = say(
-                    "Writing … {count} of {total} {letters}", count=len(tokens), total=total, letters=say(unit())
-                )
+                done = _("Writing … {count} of {total} {letters}", count=len(tokens), total=total, letters=_(unit()))
                 bar.progress(len(tokens) / total, done)
         bar.empty()
         written = (asked["go"], tokens)

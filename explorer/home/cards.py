@@ -7,7 +7,7 @@ from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.checks import new_run
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address
@@ -17,16 +17,16 @@ from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_ro
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
-    (later("At first"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", later("It knows no letter from another.")),
+    (N_("At first"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", N_("It knows no letter from another.")),
     (
-        later("After seconds"),
+        N_("After seconds"),
         "Ace therd ave hard mond whemy songent heam hom",
-        later("Letters fall into the shape of words."),
+        N_("Letters fall into the shape of words."),
     ),
     (
-        later("After half a minute"),
+        N_("After half a minute"),
         "In to gain what's the very for this here.",
-        later("Words and lines, and all it ever does is guess the next letter."),
+        N_("Words and lines, and all it ever does is guess the next letter."),
     ),
 )
 
@@ -35,7 +35,7 @@ def start_first_run(number: str) -> None:
     """Start gpt-quick; a second click that carries the same number leads to the same run."""
     try:
         if address.use_ticket("start_quick", number):
-            folder = new_run(shared.home(), preset("gpt-quick"))
+            folder = new_run(shared.data_dir(), preset("gpt-quick"))
             train(folder)
             address.remember("first_run", folder.id)
     except ExplorerError as error:
@@ -52,12 +52,12 @@ def draw_start(rows: list[RunRow]) -> None:
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if going_on and st.button(
-            say("Watch your GPT learn"), type="primary", icon=":material/visibility:", key="watch_quick"
+            _("Watch your GPT learn"), type="primary", icon=":material/visibility:", key="watch_quick"
         ):
             address.open_page("train", going_on.id)
-        again = say("Train a GPT now") if rows else say("Train a first GPT now")
+        again = _("Train a GPT now") if rows else _("Train a first GPT now")
         st.button(
-            say("Start another") if going_on else again,
+            _("Start another") if going_on else again,
             type="secondary" if going_on else "primary",
             icon=None if going_on else ":material/play_arrow:",
             key="start_quick",
@@ -65,34 +65,34 @@ def draw_start(rows: list[RunRow]) -> None:
             args=(address.ticket("start_quick"),),
         )
         if not going_on:
-            st.page_link(address.page_file("train"), label=say("or choose the settings yourself"))
+            st.page_link(address.page_file("train"), label=_("or choose the settings yourself"))
 
 
 def draw_beginning() -> None:
     """Before the first run: what one looks like."""
-    with card(say("What will happen?"), say("A real model reads Shakespeare and writes, worse and then better.")):
+    with card(_("What will happen?"), _("A real model reads Shakespeare and writes, worse and then better.")):
         for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
             with column:
-                st.caption(say(when))
+                st.caption(_(when))
                 st.code(text, language=None, wrap_lines=True)
-                st.caption(say(note))
+                st.caption(_(note))
 
 
 def draw_recent(rows: list[RunRow]) -> None:
     """The newest runs as cards, looked at again while one of them goes on."""
-    st.markdown(f"##### {say('Recent runs')}")
+    st.markdown(f"##### {_('Recent runs')}")
     st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
 
 
 def _cards() -> None:
-    rows, titles = read_rows(shared.home(), RECENT), corpus_titles(shared.home())
+    rows, titles = read_rows(shared.data_dir(), RECENT), corpus_titles(shared.data_dir())
     st.html(address.ROOT / "assets" / "css" / "run_cards.css")
     with st.container(horizontal=True, gap="small", key="run_cards"):
         for row in rows:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
                 _card(row, titles)
     with st.container(key="all_runs"):
-        st.page_link(address.page_file("runs"), label=say("All runs, side by side"), icon=":material/arrow_forward:")
+        st.page_link(address.page_file("runs"), label=_("All runs, side by side"), icon=":material/arrow_forward:")
 
 
 def _card(row: RunRow, titles: dict[str, str]) -> None:
@@ -106,19 +106,19 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
     title = literal(titles.get(config.data.corpus, config.data.corpus))
     st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
     if row.going_on:
-        done = say("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
+        done = _("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
         if status.seconds_left is not None:
-            done = say("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))
+            done = _("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
         loss = f"{status.val_loss:.2f}"
-        st.caption(say("Loss **{loss}**, {meaning}", loss=loss, meaning=loss_in_words(status.val_loss)))
+        st.caption(_("Loss **{loss}**, {meaning}", loss=loss, meaning=loss_in_words(status.val_loss)))
     elif status.reason:
         st.caption(literal(status.reason))
     with st.container(horizontal=True, gap="small"):
         query = address.query_for(row.id)
-        watch = say("Watch") if row.going_on else say("Open")
+        watch = _("Watch") if row.going_on else _("Open")
         st.page_link(address.page_file("train"), label=watch, query_params=query)
         if not row.going_on and row.folder.has_weights:
-            st.page_link(address.page_file("look_inside"), label=say("Look inside"), query_params=query)
-            st.page_link(address.page_file("generate"), label=say("Generate"), query_params=query)
+            st.page_link(address.page_file("look_inside"), label=_("Look inside"), query_params=query)
+            st.page_link(address.page_file("generate"), label=_("Generate"), query_params=query)

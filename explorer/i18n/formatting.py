@@ -12,32 +12,32 @@ from core.live_settings import RESTART
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
-from explorer.i18n.language import language, later, say
+from explorer.i18n.language import N_, _, language
 
 _STATES = {
-    "queued": later("waiting"),
-    "starting": later("starting"),
-    "running": later("training"),
-    "paused": later("paused"),
-    "finished": later("finished"),
-    "stopped": later("stopped"),
-    "failed": later("failed"),
+    "queued": N_("waiting"),
+    "starting": N_("starting"),
+    "running": N_("training"),
+    "paused": N_("paused"),
+    "finished": N_("finished"),
+    "stopped": N_("stopped"),
+    "failed": N_("failed"),
 }
 _PARTS = {
-    "wte": later("letters"),
-    "wpe": later("positions"),
-    "ln_1": later("first norm"),
-    "attn": later("attention"),
-    "ln_2": later("second norm"),
-    "mlp": later("feed-forward"),
-    "ln_f": later("last norm"),
-    "lm_head": later("output"),
-    "token_embedding_table": later("table"),
+    "wte": N_("letters"),
+    "wpe": N_("positions"),
+    "ln_1": N_("first norm"),
+    "attn": N_("attention"),
+    "ln_2": N_("second norm"),
+    "mlp": N_("feed-forward"),
+    "ln_f": N_("last norm"),
+    "lm_head": N_("output"),
+    "token_embedding_table": N_("table"),
 }
 _AGO = (  # seconds, and how one and several of them are told
-    (86_400, later("1 day ago"), later("{count} days ago")),
-    (3600, later("1 hour ago"), later("{count} hours ago")),
-    (60, later("1 minute ago"), later("{count} minutes ago")),
+    (86_400, N_("1 day ago"), N_("{count} days ago")),
+    (3600, N_("1 hour ago"), N_("{count} hours ago")),
+    (60, N_("1 minute ago"), N_("{count} minutes ago")),
 )
 STATE_COLORS = {  # of a badge; the word beside it says the same
     "queued": "gray",
@@ -52,39 +52,39 @@ STATE_COLORS = {  # of a badge; the word beside it says the same
 
 def state_in_words(status: Status) -> str:
     """One word for how a run fares."""
-    return say(_STATES[status.state])
+    return _(_STATES[status.state])
 
 
 def model_in_words(model: ModelConfig) -> str:
     """Which model, in a few words: "Bigram", or "GPT · 4 layers"."""
     if model.kind == "bigram":
-        return say("Bigram")
-    return say("GPT · 1 layer") if model.n_layer == 1 else say("GPT · {count} layers", count=model.n_layer)
+        return _("Bigram")
+    return _("GPT · 1 layer") if model.n_layer == 1 else _("GPT · {count} layers", count=model.n_layer)
 
 
 def hardware_in_words(hardware: Hardware) -> str:
     """What this machine trains on."""
-    cores = say("1 core") if hardware.cores == 1 else say("{count} cores", count=hardware.cores)
-    return say(hardware.told, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
+    cores = _("1 core") if hardware.cores == 1 else _("{count} cores", count=hardware.cores)
+    return _(hardware.told, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
 def look_in_words(causal: bool) -> str:
     """The question that pictures of attention answer; a model that is not causal sees later letters too."""
     if causal:
-        return say("Which earlier letters does each letter look at?")
-    return say("Which letters does each letter look at?")
+        return _("Which earlier letters does each letter look at?")
+    return _("Which letters does each letter look at?")
 
 
 def part_in_words(part: str) -> str:
     """A part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
     block = re.fullmatch(r"h\.(\d+)\.(\w+)", part)
     if block:
-        return say("layer {number}, {part}", number=int(block[1]) + 1, part=_part(block[2]))
+        return _("layer {number}, {part}", number=int(block[1]) + 1, part=_part(block[2]))
     return _part(part)
 
 
 def _part(name: str) -> str:
-    return say(_PARTS[name]) if name in _PARTS else name
+    return _(_PARTS[name]) if name in _PARTS else name
 
 
 def loss_in_words(loss: float, unit: str = "letters") -> str:
@@ -94,27 +94,27 @@ def loss_in_words(loss: float, unit: str = "letters") -> str:
         unit: what is chosen among, in English.
     """
     told, count = loss_as_choice(loss)
-    return say(told, count=count, unit=say(unit))
+    return _(told, count=count, unit=_(unit))
 
 
 def number(value: Any) -> str:
     """A value as it is written beside its slider."""
     if isinstance(value, bool):
-        return say("on") if value else say("off")
+        return _("on") if value else _("off")
     return english_number(value)
 
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:
     """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
     if knob == RESTART:
-        return say(SCHEDULE_RESTARTED)
+        return _(SCHEDULE_RESTARTED)
     return f"{_label(knob)} {number(before)} → {number(value)}"
 
 
 def asked_in_words(knob: str, value: Any) -> str:
     """A knob that is being turned: "learning rate → 3e-4"."""
     if knob == RESTART:
-        return say(SCHEDULE_RESTARTED)
+        return _(SCHEDULE_RESTARTED)
     return f"{_label(knob)} → {number(value)}"
 
 
@@ -122,7 +122,7 @@ def _label(path: str) -> str:
     label = next((known.label for other, known in fields_of(RunConfig) if other == path), None)
     if label is None:
         return path
-    return label.lower() if language() == ENGLISH else say(label)  # elsewhere a noun may keep its capital
+    return label.lower() if language() == ENGLISH else _(label)  # elsewhere a noun may keep its capital
 
 
 def when_in_words(created: str, now: datetime | None = None) -> str:
@@ -135,5 +135,5 @@ def when_in_words(created: str, now: datetime | None = None) -> str:
     for size, one, several in _AGO:
         if seconds >= size:
             count = int(seconds // size)
-            return say(one) if count == 1 else say(several, count=count)
-    return say("just now")
+            return _(one) if count == 1 else _(several, count=count)
+    return _("just now")

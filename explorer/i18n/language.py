@@ -13,7 +13,7 @@ _KEY = "language"  # in the session: the address of a page need not say it again
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)
 
 
-def say(english: str, /, **numbers: object) -> str:
+def _(english: str, /, **numbers: object) -> str:
     """A sentence of ours in the language on view, `{name}` filled with what is given for it.
 
     Write the sentence itself here, as one literal: whoever adds a language finds it in `assets/lessons/en/app.md`,
@@ -25,7 +25,7 @@ def say(english: str, /, **numbers: object) -> str:
     return fill(app_sentence(english, language()), **numbers)
 
 
-def later(english: str) -> str:
+def N_(english: str) -> str:
     """A sentence that stands in a table and is said with `say` when it is shown; marks it for the collection."""
     return english
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from core.lessons.lesson_text import ENGLISH
 from core.text.tokenizers import CharTokenizer, Tokenizer
-from explorer.i18n.language import language, later
+from explorer.i18n.language import N_, language
 
 # What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
 _QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
@@ -30,7 +30,7 @@ def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
 
 def unit() -> str:
     """ "letters" or "tokens", in English."""
-    return later("letters") if _by_letter.get() else later("tokens")
+    return N_("letters") if _by_letter.get() else N_("tokens")
 
 
 def worded(text: str) -> str:

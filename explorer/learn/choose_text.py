@@ -18,7 +18,7 @@ _AT_HAND = "python"  # on every machine, as Python's own library is
 
 def choose_text(language: str) -> Corpus:
     """The select of all texts; a teacher's link may set it, and hide it."""
-    corpora = {corpus.name: corpus for corpus in catalogue(shared.home())}
+    corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     chosen = st.session_state.get(_KEY, address.recall(_KEY, address.lesson_values().get("text")))
     chosen = chosen if chosen in corpora else next(iter(corpora))
     if "text" not in address.hidden_controls():
@@ -34,7 +34,7 @@ def choose_text(language: str) -> Corpus:
 def absent_in_link() -> str | None:
     """What to say where a teacher's link asks for a text that is not here, until the visitor has chosen one."""
     asked = address.lesson_values().get("text")
-    if not asked or address.recall(_CHOSEN) or asked in {corpus.name for corpus in catalogue(shared.home())}:
+    if not asked or address.recall(_CHOSEN) or asked in {corpus.name for corpus in catalogue(shared.data_dir())}:
         return None
     return absent_text(asked)
 
@@ -42,8 +42,8 @@ def absent_in_link() -> str | None:
 def read_text(corpus: Corpus) -> tuple[Corpus, Material]:
     """What lessons read of a text; where it cannot be had that is said, and they go on with one that always can."""
     try:
-        return corpus, material(corpus.name, shared.home())
+        return corpus, material(corpus.name, shared.data_dir())
     except ExplorerError as error:
         show_error(error)
-    known = {corpus.name: corpus for corpus in catalogue(shared.home())}
-    return known[_AT_HAND], material(_AT_HAND, shared.home())
+    known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+    return known[_AT_HAND], material(_AT_HAND, shared.data_dir())

@@ -12,14 +12,14 @@ from core.lessons.experiment_results import explanation, numbers_of, verdict
 from core.lessons.experiments import (
     EXPERIMENTS,
     Experiment,
-    healthy_config,
-    make_twins,
+    control_config,
+    make_pair,
     only_the_beginning,
     with_planted,
     without_letter,
 )
 from core.lessons.lesson_text import fill, load_prose
-from core.lessons.paired_runs import Outcome, kind_of_sample, train_twins
+from core.lessons.paired_runs import Outcome, kind_of_sample, train_pair
 from core.model.gpt import GPT, Block, CausalSelfAttention
 from core.model.layers import rotate
 from core.training.evaluation import run_baselines
@@ -46,13 +46,13 @@ def _draw(experiment: Experiment, lab: Lab) -> None:
     if address.recall(_slot(experiment), (None,))[0] != key:
         _predict(experiment, lab, key)
         return
-    twins = partial(make_twins, experiment, lab.text, steps=steps, seed=lab.seed, choices=choices)
+    pair = partial(make_pair, experiment, lab.text, steps=steps, seed=lab.seed, choices=choices)
     with card(shared(lab, "running"), shared(lab, "lines"), key="lesson_result"):
-        outcome = result_of(key, lambda: train_twins(twins()), shared(lab, "training"), partial(_growing, steps, lab))
+        outcome = result_of(key, lambda: train_pair(pair()), shared(lab, "training"), partial(_growing, steps, lab))
         if outcome is None:
             return
         _curves(outcome, lab, "break_curves")
-    counted = run_baselines(healthy_config(steps, lab.seed), lab.train_ids, lab.val_ids, lab.vocab_size)
+    counted = run_baselines(control_config(steps, lab.seed), lab.train_ids, lab.val_ids, lab.vocab_size)
     _tell(experiment, outcome, lab, numbers_of(outcome, counted, lab.vocab_size, percent) | choices)
 
 
@@ -115,7 +115,7 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     """What each writes, whether the prediction held, and what the numbers show."""
     told, lab.mastered = verdict(outcome), True
     with card(shared(lab, "samples"), key="lesson_samples"):
-        for column, course, name in zip(st.columns(2), (outcome.healthy, outcome.broken), _names(lab), strict=True):
+        for column, course, name in zip(st.columns(2), (outcome.control, outcome.treatment), _names(lab), strict=True):
             with column:
                 st.markdown(f"**{name}**")
                 st.code(course.sample or shared(lab, "silent"), language=None, wrap_lines=True, height=200)
@@ -126,12 +126,12 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
             st.markdown(lab.tell(part, **numbers), width=820)
         if experiment.by_place:
             chart(
-                by_place_figure(outcome.healthy.by_place, outcome.broken.by_place, _names(lab), current_palette()),
+                by_place_figure(outcome.control.by_place, outcome.treatment.by_place, _names(lab), current_palette()),
                 key="break_places",
                 numbers=lambda: {
-                    "place": list(range(1, len(outcome.healthy.by_place) + 1)),
-                    "healthy": outcome.healthy.by_place,
-                    "broken": outcome.broken.by_place,
+                    "place": list(range(1, len(outcome.control.by_place) + 1)),
+                    "control": outcome.control.by_place,
+                    "treatment": outcome.treatment.by_place,
                 },
                 name="loss-by-place",
             )
@@ -145,7 +145,7 @@ def _compare(experiment: Experiment, outcome: Outcome, told: str, lab: Lab) -> N
     """The prediction beside what came."""
     _, curve, kind = address.recall(_slot(experiment))
     came = {"higher": "healthy_lower", "same": "same_height"}.get(told, "broken_lower")
-    wrote = kind_of_sample(outcome.broken, outcome.healthy)
+    wrote = kind_of_sample(outcome.treatment, outcome.control)
     for asked, given, truth in (("ask_curve", curve, came), ("ask_sample", kind, wrote)):
         right = given == truth
         said = shared(lab, "held_right" if right else "held_wrong", given=shared(lab, given), came=shared(lab, truth))
@@ -162,10 +162,10 @@ def _table(outcome: Outcome, lab: Lab) -> str:
         ("row_words", "{:.0%}", lambda course: course.words),
         ("row_copied", "{:,}", lambda course: course.copied),
     ]
-    healthy, broken = _names(lab)
-    lines = [f"| {shared(lab, 'row_measured')} | {healthy} | {broken} |", "|---|---:|---:|"]
+    control, treatment = _names(lab)
+    lines = [f"| {shared(lab, 'row_measured')} | {control} | {treatment} |", "|---|---:|---:|"]
     for name, form, value in rows:
-        cells = [form.format(value(course)) for course in (outcome.healthy, outcome.broken)]
+        cells = [form.format(value(course)) for course in (outcome.control, outcome.treatment)]
         lines.append(f"| {shared(lab, name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -209,7 +209,7 @@ STEPS = tuple(
     Step(
         name,
         partial(_draw, experiment),
-        code=(*_CODE[name], train_twins),
+        code=(*_CODE[name], train_pair),
         numbers=lambda lab: {"guess": f"{log(lab.vocab_size):.2f}"},
     )
     for name, experiment in EXPERIMENTS.items()

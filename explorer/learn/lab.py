@@ -14,7 +14,7 @@ from core.lessons.lesson_text import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
 from core.text.corpora import Corpus, load_corpus
 from core.text.tokenizers import CharTokenizer
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.widgets import address
 from explorer.widgets.layout import literal
 
@@ -37,13 +37,13 @@ class Material(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def material(name: str, home: Path) -> Material:
+def material(name: str, data_dir: Path) -> Material:
     """A corpus, cut to what lessons read. Raises TextError where it cannot be loaded, or is not fit for them."""
-    text = load_corpus(name, home)[:MOST_CHARACTERS]
+    text = load_corpus(name, data_dir)[:MOST_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
     if tokenizer.vocab_size > MOST_TOKENS:
         raise TextError(
-            say(
+            _(
                 "This text has {count} different characters. The tables of the lessons are drawn for alphabets of up "
                 "to {most}: choose another text for them. Training works with this one, too.",
                 count=f"{tokenizer.vocab_size:,}", most=MOST_TOKENS,

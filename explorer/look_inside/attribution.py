@@ -10,17 +10,17 @@ from core.interpretability.prediction import next_token_logits
 from core.model import GPT
 from core.text.token_display import quoted, visible
 from explorer.charts.attribution import attribution_bars, signed, strongest
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
 from explorer.i18n.units import worded
 from explorer.look_inside.token_picker import MOST_OFFERED, choose_token, likeliest
-from explorer.look_inside.view import Inside, select
+from explorer.look_inside.view import Inspection, select
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
 TOKEN, RIVAL = "said_token", "said_rival"
 _NOBODY, _AVERAGE = -1, -2  # among the rivals, beside tokens
-_MORE = later(
+_MORE = N_(
     "All parts of the model add to one long list of numbers, the residual stream, and the last layer reads the score "
     "(**logit**) of each letter off that list. So the score is a sum, and each part's share in it can be told: what "
     "speaks for the letter is orange, what speaks against it blue, and the black bar is all of them together. Against "
@@ -29,58 +29,61 @@ _MORE = later(
 )
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """The shares of all parts in one next token's logit. A bigram has only one part, its table."""
-    if not isinstance(inside.model, GPT):
+    if not isinstance(inspection.model, GPT):
         return
-    with card(say("Who said that?"), more=say(_MORE), key="card_said"):
-        model, ids = inside.model, inside.prompt.ids
+    with card(_("Who said that?"), more=_(_MORE), key="card_said"):
+        model, ids = inspection.model, inspection.prompt.ids
         offered = kept(model, ("next", *ids), lambda: likeliest(next_token_logits(model, ids)))
         left, right = st.columns(2)
         with left:
-            token = choose_token(say("The next letter"), TOKEN, offered, inside.tokenizer, default=offered[0])
+            token = choose_token(_("The next letter"), TOKEN, offered, inspection.tokenizer, default=offered[0])
         with right:
-            against = _choose_rival(inside, offered, token)
+            against = _choose_rival(inspection, offered, token)
         try:
             found = kept(model, ("said", token, against, *ids), lambda: attribute(model, ids, token, against))
         except PartError as error:
             st.info(literal(str(error)))
             return
-        said = attribution_in_words(found, inside, against)
+        said = attribution_in_words(found, inspection, against)
         st.caption(sentence(said))
         shares = found.shares()
         felt = [(named(words), share) for words, share in _felt(shares)]
         chart(
             attribution_bars(strongest(felt), current_palette()),
             key="said",
-            numbers=lambda: {"part": [words for words, _ in shares], "share": [share for _, share in shares]},
+            numbers=lambda: {
+                "part": [words for words, _unused in shares],
+                "share": [share for _unused, share in shares],
+            },
             name="who-said-that",
         )
 
 
-def attribution_in_words(found: Attribution, inside: Inside, against: int | str) -> str:
+def attribution_in_words(found: Attribution, inspection: Inspection, against: int | str) -> str:
     """The sum and who had most to do with it."""
-    shown = inside.tokenizer.tokens
+    shown = inspection.tokenizer.tokens
     shares = sorted(found.shares(), key=lambda row: row[1])
     (lowest, least), (highest, most) = shares[0], shares[-1]
     token = quoted(visible(shown[found.token]))
     told = {"token": token, "score": signed(found.total)}
     if against == "zero":
-        what = say("All parts together give {token} a score of {score}", **told)
+        what = _("All parts together give {token} a score of {score}", **told)
     elif against == "mean":
-        what = say("All parts together lift {token} by {score} over the average letter", **told)
+        what = _("All parts together lift {token} by {score} over the average letter", **told)
     else:
         rival = quoted(visible(shown[int(against)]))
-        what = say("All parts together give {token} a lead of {score} over {rival}", rival=rival, **told)
+        what = _("All parts together give {token} a lead of {score} over {rival}", rival=rival, **told)
     spoke = (
-        say("most for it speaks {name} ({share})", name=named(highest), share=signed(most))
+        _("most for it speaks {name} ({share})", name=named(highest), share=signed(most))
         if most > 0
-        else say("nothing speaks for it")
+        else _("nothing speaks for it")
     )
     objected = (
-        say("most against it {name} ({share})", name=named(lowest), share=signed(least))
+        _("most against it {name} ({share})", name=named(lowest), share=signed(least))
         if least < 0
-        else say("nothing against it")
+        else _("nothing against it")
     )
     return f"{what}; {spoke}, {objected}."
 
@@ -90,13 +93,13 @@ def _felt(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(words, share) for words, share in shares if share or words.startswith(("head", "MLP"))]
 
 
-def _choose_rival(inside: Inside, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
+def _choose_rival(inspection: Inspection, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
     """The same choices whatever the token is, so that none is lost when it changes; nobody is his own rival."""
     choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
-    tokens = inside.tokenizer.tokens
-    own = {_NOBODY: say("nothing (the score itself)"), _AVERAGE: worded(say("the average letter"))}
+    tokens = inspection.tokenizer.tokens
+    own = {_NOBODY: _("nothing (the score itself)"), _AVERAGE: worded(_("the average letter"))}
     rival = select(
-        say("Compared with"), choices, key=RIVAL, default=_NOBODY,
+        _("Compared with"), choices, key=RIVAL, default=_NOBODY,
         format_func=lambda id: own.get(id) or quoted(visible(tokens[id])),
     )  # fmt: skip
     if rival == token:

@@ -10,45 +10,47 @@ from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.embedding_directions import difference_heatmap
 from explorer.charts.text_format import percent
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.look_inside.run_text import training_ids
-from explorer.look_inside.view import Inside
+from explorer.look_inside.view import Inspection
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, literal
 
 MOST_ROWS = 96
-LEARNED, COUNTED, DIFFERENCE = later("Learned"), later("Counted"), later("Difference")
-_MORE = later(
+LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
+_MORE = N_(
     "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column the one "
     "that may follow. **Counted** is what the training text holds: how often each letter truly follows. Training with "
     "gradients finds the same table, slowly; rows of rare letters are learned last."
 )
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """The table that was learned, the one that counting gives, or how they differ."""
-    tokens = list(inside.tokenizer.tokens[:MOST_ROWS])
-    size, left_out = len(tokens), inside.tokenizer.vocab_size - len(tokens)
-    with card(say("What follows each letter?"), more=say(_MORE), key="card_table"):
+    tokens = list(inspection.tokenizer.tokens[:MOST_ROWS])
+    size, left_out = len(tokens), inspection.tokenizer.vocab_size - len(tokens)
+    with card(_("What follows each letter?"), more=_(_MORE), key="card_table"):
         try:
-            with st.spinner(say("Counting ...")):
-                tables = kept(inside.model, "pairs", lambda: compare_tables(inside.model, training_ids(inside)))
+            with st.spinner(_("Counting ...")):
+                tables = kept(
+                    inspection.model, "pairs", lambda: compare_tables(inspection.model, training_ids(inspection))
+                )
         except TextError as error:
             tables = None
             st.info(literal(str(error)))
         choices = [LEARNED, COUNTED, DIFFERENCE] if tables else [LEARNED]
         which = st.segmented_control(
-            say("Table"), choices, default=LEARNED, required=True, key="table_which", format_func=say,
+            _("Table"), choices, default=LEARNED, required=True, key="table_which", format_func=_,
             label_visibility="collapsed",
         )  # fmt: skip
         told = []
         if tables:
-            told.append(tables_in_words(tables, [visible(token) for token in inside.tokenizer.tokens]))
+            told.append(tables_in_words(tables, [visible(token) for token in inspection.tokenizer.tokens]))
         if left_out:
-            told.append(say("The last {count} of its alphabet are left out.", count=f"{left_out:,}"))
+            told.append(_("The last {count} of its alphabet are left out.", count=f"{left_out:,}"))
         if told:
             st.caption(literal(" ".join(told)))
-        learned = inside.model.table()[:size, :size].numpy()
+        learned = inspection.model.table()[:size, :size].numpy()
         values = {LEARNED: learned}
         if tables:
             values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
@@ -73,7 +75,7 @@ def tables_in_words(tables: Tables, shown: list[str]) -> str:
     seen = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
     row = int(seen.argmax())
     column = int(np.abs(tables.difference[row]).argmax())
-    return say(
+    return _(
         "Of what the learned table expects, {share} lies elsewhere than counting says. Among letters seen often, they "
         "differ most on '{letter}' after '{before}': {learned} learned, {counted} counted.",
         share=percent(float(share @ moved)),

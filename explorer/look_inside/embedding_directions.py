@@ -12,11 +12,11 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.embedding_directions import axes_map, cosine_heatmap, short
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.logit_lens import stage_words
-from explorer.components.time_space import moving_space
-from explorer.i18n.language import later, say
+from explorer.components.time_space import time_machine_directions
+from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
 from explorer.look_inside.vector_maps import along_axes, held_over_time, turned_alike
-from explorer.look_inside.view import Inside, within
+from explorer.look_inside.view import Inspection, within
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
@@ -26,17 +26,17 @@ _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEF
 _STAGE = "stream_stage"
 
 
-def axes_card(inside: Inside, vectors: np.ndarray) -> None:
+def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
     """Letters between groups of one's own choice.
 
     Args:
         vectors: (V, C), of the first V tokens.
     """
-    tokens = inside.tokenizer.tokens[: len(vectors)]
+    tokens = inspection.tokenizer.tokens[: len(vectors)]
     numbers = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     with card(
-        say("Where do letters lie between two groups of your choice?"),
-        more=say(
+        _("Where do letters lie between two groups of your choice?"),
+        more=_(
             "A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
             "group, 1 the mean of the second, and all other letters fall where they fall. If small letters and their "
             "capitals differ in one direction only, all capitals lie near 1."
@@ -44,11 +44,11 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
         key="card_axes",
     ):
         groups, strange = [], ""
-        for name, pair in zip((later("Across"), later("Up")), _AXES, strict=True):
-            for column, end, default in zip(st.columns(2), (later("from"), later("to")), pair, strict=True):
+        for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):
+            for column, end, default in zip(st.columns(2), (N_("from"), N_("to")), pair, strict=True):
                 with column:
                     begin = " ".join(default) if unit() == "tokens" else default
-                    label, key = f"{say(name)}, {say(end)}", f"axis_{name}_{end}".lower()
+                    label, key = f"{_(name)}, {_(end)}", f"axis_{name}_{end}".lower()
                     typed = st.text_input(label, begin, key=key, max_chars=80)
                 letters = list(dict.fromkeys(typed.split() if unit() == "tokens" else typed))
                 groups.append([numbers[letter] for letter in letters if letter in numbers])
@@ -57,22 +57,24 @@ def axes_card(inside: Inside, vectors: np.ndarray) -> None:
         try:
             points = own_axes(vectors, ends)
         except ValueError:
-            st.info(say("Each axis needs letters that the model knows at both ends, and other ones at either end."))
+            st.info(_("Each axis needs letters that the model knows at both ends, and other ones at either end."))
             return
         shown = [visible(token) for token in tokens]
         names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
         kinds = [kind_of(token) for token in tokens]
         if strange:
-            st.caption(sentence(say("Left out, as the model has no such letters here: {letters}.", letters=strange)))
-        if inside.clock:
-            steps, held = held_over_time(inside)
+            st.caption(sentence(_("Left out, as the model has no such letters here: {letters}.", letters=strange)))
+        if inspection.clock:
+            steps, held = held_over_time(inspection)
             moving = along_axes(
                 steps,
                 [own_axes(each.tokens, ends) for each in held],
                 [tuple(map(short, pair)) for pair in names],
                 lambda points: axis_in_words(points[:, 0], ends[0], shown),
             )
-            moving_space(inside.clock, moving, shown, kinds, key="axes_map", name="own-axes", height=MAP_HEIGHT)
+            time_machine_directions(
+                inspection.clock, moving, shown, kinds, key="axes_map", name="own-axes", height=MAP_HEIGHT
+            )
             return
         st.caption(sentence(axis_in_words(points[:, 0], ends[0], shown)))
         chart(
@@ -89,32 +91,32 @@ def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: 
     apart = start.max() < end.min()
     others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
     if not others and apart:
-        return say("The first axis keeps its two groups apart.")
+        return _("The first axis keeps its two groups apart.")
     if not others:
-        return say("The first axis does not keep its two groups quite apart.")
+        return _("The first axis does not keep its two groups quite apart.")
     furthest = max(others, key=lambda index: places[index])
     told = {"letter": shown[furthest], "place": decimal(float(places[furthest]))}
     if apart:
-        return say(
+        return _(
             "The first axis keeps its two groups apart; of all other letters '{letter}' lies furthest along it "
             "({place}).",
             **told,
         )
-    return say(
+    return _(
         "The first axis does not keep its two groups quite apart; of all other letters '{letter}' lies furthest along "
         "it ({place}).",
         **told,
     )
 
 
-def stream_card(inside: Inside) -> None:
+def stream_card(inspection: Inspection) -> None:
     """The prompt's letters as the model holds them after each block."""
-    ids = inside.prompt.ids
+    ids = inspection.prompt.ids
     if len(ids) < 3:
         return
     with card(
-        say("What becomes of your prompt's letters on their way up?"),
-        more=say(
+        _("What becomes of your prompt's letters on their way up?"),
+        more=_(
             "After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
             "only what it is and where it stands, later what the model makes of it. The same letter at two places "
             "begins at nearly one point, and moves apart as it takes in what stands before it. Drawn by PCA, at each "
@@ -122,25 +124,29 @@ def stream_card(inside: Inside) -> None:
         ),
         key="card_stream",
     ):
-        stream = kept(inside.model, ("stream", *ids), lambda: residual_stream(inside.model, ids))  # (L + 1, T, C)
+        stream = kept(
+            inspection.model, ("stream", *ids), lambda: residual_stream(inspection.model, ids)
+        )  # (L + 1, T, C)
         words = stage_words(len(stream))
         within(_STAGE, len(stream))
-        stage = st.select_slider(say("Stage"), range(len(stream)), key=_STAGE, format_func=words.__getitem__)
-        shown = inside.prompt.shown
-        if inside.clock:
-            steps, held = held_over_time(inside)
+        stage = st.select_slider(_("Stage"), range(len(stream)), key=_STAGE, format_func=words.__getitem__)
+        shown = inspection.prompt.shown
+        if inspection.clock:
+            steps, held = held_over_time(inspection)
             moving = turned_alike(
                 steps,
                 [each.stream[stage] for each in held],
                 lambda vectors: stream_in_words(vectors[None], 0, ids),
             )
-            kinds, name = inside.prompt.kinds, f"stream-{stage}"
-            moving_space(inside.clock, moving, shown, kinds, key="stream_map", name=name, height=MAP_HEIGHT)
+            kinds, name = inspection.prompt.kinds, f"stream-{stage}"
+            time_machine_directions(
+                inspection.clock, moving, shown, kinds, key="stream_map", name=name, height=MAP_HEIGHT
+            )
             return
         st.caption(sentence(stream_in_words(stream, stage, ids)))
         points = project(stream[stage], "pca", 2)
         chart(
-            embedding_map(points, shown, inside.prompt.kinds, current_palette()),
+            embedding_map(points, shown, inspection.prompt.kinds, current_palette()),
             key="stream_map",
             numbers=lambda: {"token": shown, "x": points[:, 0], "y": points[:, 1]},
             name=f"stream-{stage}",
@@ -153,18 +159,18 @@ def stream_in_words(stream: np.ndarray, stage: int, ids: list[int]) -> str:
     same = np.equal.outer(ids, ids) & ~np.eye(len(ids), dtype=bool)
     other = ~np.equal.outer(ids, ids)
     if not same.any() or not other.any():
-        return say("No letter stands in your prompt twice; type one that repeats, to see equal letters move apart.")
-    return say(
+        return _("No letter stands in your prompt twice; type one that repeats, to see equal letters move apart.")
+    return _(
         "Here the same letter at two places has a cosine of {same} on average, different letters {other}.",
         same=decimal(float(alike[same].mean())), other=decimal(float(alike[other].mean())),
     )  # fmt: skip
 
 
-def places_card(inside: Inside) -> None:
+def places_card(inspection: Inspection) -> None:
     """How alike the places of the context are to the model."""
     with card(
-        say("Which places of the context are alike?"),
-        more=say(
+        _("Which places of the context are alike?"),
+        more=_(
             "A model with a table of places adds one list of numbers for *where* a letter stands. This is the cosine "
             "of any two: a bright band along the diagonal says that neighbouring places are alike, so the model can "
             "tell *near* from *far*. It is learned, place by place, from nothing."
@@ -172,21 +178,21 @@ def places_card(inside: Inside) -> None:
         key="card_places",
     ):
         try:
-            vectors = position_embeddings(inside.model)
+            vectors = position_embeddings(inspection.model)
         except PartError as error:
             st.info(literal(str(error)))
             return
         how = st.segmented_control(
-            say("Drawn as"), [later("Likeness"), later("Map")], default="Likeness", required=True, key="places_how",
-            format_func=say, label_visibility="collapsed",
+            _("Drawn as"), [N_("Likeness"), N_("Map")], default="Likeness", required=True, key="places_how",
+            format_func=_, label_visibility="collapsed",
         )  # fmt: skip
         stride = -(-len(vectors) // MOST_PLACES)
         places = list(range(1, len(vectors) + 1, stride))
         alike = cosines(vectors[::stride])
-        thinned = say("Every {stride}th place is drawn.", stride=stride)
+        thinned = _("Every {stride}th place is drawn.", stride=stride)
         names = [str(place) for place in places]
         if how == "Map":
-            _places_map(inside, vectors[::stride], stride, names)
+            _places_map(inspection, vectors[::stride], stride, names)
             return
         told = places_in_words(cosines(vectors))
         st.caption(sentence(f"{told} {thinned}" if stride > 1 else told))
@@ -198,13 +204,15 @@ def places_card(inside: Inside) -> None:
         )
 
 
-def _places_map(inside: Inside, vectors: np.ndarray, stride: int, names: list[str]) -> None:
+def _places_map(inspection: Inspection, vectors: np.ndarray, stride: int, names: list[str]) -> None:
     kinds = ["digit"] * len(names)
-    if inside.clock:
-        steps, held = held_over_time(inside)
+    if inspection.clock:
+        steps, held = held_over_time(inspection)
         tables = [each.places[::stride] for each in held]
         moving = turned_alike(steps, tables, lambda table: places_in_words(cosines(table), stride))
-        moving_space(inside.clock, moving, names, kinds, key="places_points", name="places-map", height=MAP_HEIGHT)
+        time_machine_directions(
+            inspection.clock, moving, names, kinds, key="places_points", name="places-map", height=MAP_HEIGHT
+        )
         return
     points = project(vectors, "pca", 2)
     st.caption(sentence(places_in_words(cosines(vectors), stride)))
@@ -225,8 +233,8 @@ def places_in_words(alike: np.ndarray, stride: int = 1) -> str:
         "far": decimal(float(np.diagonal(alike, far).mean())),
     }
     if stride == 1:
-        return say("Neighbouring places have a cosine of {near} on average, places {distance} apart {far}.", **told)
-    return say(
+        return _("Neighbouring places have a cosine of {near} on average, places {distance} apart {far}.", **told)
+    return _(
         "Places {stride} apart have a cosine of {near} on average, places {distance} apart {far}.",
         stride=stride, **told,
     )  # fmt: skip

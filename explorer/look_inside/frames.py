@@ -31,7 +31,7 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
-from explorer.i18n.language import in_language, say
+from explorer.i18n.language import _, in_language
 from explorer.i18n.units import speaking_of, worded
 from explorer.look_inside.captions import (
     answers_in_words,
@@ -69,7 +69,7 @@ class TooManyFrames(ExplorerError):
     """So many frames are being made that no other one is begun."""
 
 
-class Asked(NamedTuple):
+class FrameRequest(NamedTuple):
     """What a frame is of."""
 
     step: int
@@ -78,21 +78,21 @@ class Asked(NamedTuple):
     language: str = ENGLISH  # of its sentences
 
 
-async def frame_bytes(folder: RunFolder, asked: Asked) -> bytes:
+async def frame_bytes(folder: RunFolder, asked: FrameRequest) -> bytes:
     """A frame as JSON, from memory where it is known.
 
     Raises ExplorerError where the run keeps no weights of that step, a file is damaged, or too many frames are waiting.
     """
     if len(_waiting) >= MOST_WAITING:
         with in_language(asked.language):
-            raise TooManyFrames(say("Many people are looking at this moment. Wait a little and choose the step again."))
+            raise TooManyFrames(_("Many people are looking at this moment. Wait a little and choose the step again."))
     making = asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, asked)
     _waiting.add(making)
     making.add_done_callback(_waiting.discard)
     return await making
 
 
-def frame_now(folder: RunFolder, asked: Asked) -> bytes:
+def frame_now(folder: RunFolder, asked: FrameRequest) -> bytes:
     """The same, computed by the calling thread."""
     path = _weights_at(folder, asked.step)
     key = (path, path.stat().st_mtime_ns, asked)
@@ -108,7 +108,7 @@ def frame_now(folder: RunFolder, asked: Asked) -> bytes:
     return made
 
 
-def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
+def make_frame(folder: RunFolder, asked: FrameRequest) -> dict[str, Any]:
     """All that moves, as plain values: `attention`, `next`, `lens`, `written` (None without a prompt) and `map`."""
     path = _weights_at(folder, asked.step)
     if path.stat().st_size > _LIGHT_FILE:
@@ -116,15 +116,17 @@ def make_frame(folder: RunFolder, asked: Asked) -> dict[str, Any]:
         with in_language(asked.language), speaking_of(opened.tokenizer):
             return _drawn(folder, asked, path, opened.model, opened.tokenizer)
     with one_thread():
-        model, tokenizer, _ = load_model(folder, path)
+        model, tokenizer, _unused = load_model(folder, path)
         with in_language(asked.language), speaking_of(tokenizer):
             return _drawn(folder, asked, path, model, tokenizer)
 
 
-def _drawn(folder: RunFolder, asked: Asked, path: Path, model: GPT | Bigram, tokenizer: Tokenizer) -> dict[str, Any]:
+def _drawn(
+    folder: RunFolder, asked: FrameRequest, path: Path, model: GPT | Bigram, tokenizer: Tokenizer
+) -> dict[str, Any]:
     prompt = read_prompt(asked.prompt, tokenizer, min(model.block_size, MOST_SEEN))
     count, limit = len(prompt.ids), longest_seen(model)
-    drawn = say("So many heads are drawn for the last {limit} of the {count} letters read.", limit=limit, count=count)
+    drawn = _("So many heads are drawn for the last {limit} of the {count} letters read.", limit=limit, count=count)
     cut = worded(drawn) if count > limit else ""
     frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:], "cut": cut}
     anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None

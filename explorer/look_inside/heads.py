@@ -3,14 +3,14 @@
 import numpy as np
 import streamlit as st
 
-from core.interpretability.head_roles import ROLES, HeadScores, births, name_heads, score_heads
+from core.interpretability.head_roles import ROLES, HeadScores, emergence_steps, name_heads, score_heads
 from explorer.charts.csv_export import Columns
-from explorer.charts.heads import births_figure, role_bars, roles_board
-from explorer.i18n.language import later, say
+from explorer.charts.heads import emergence_figure, role_bars, roles_board
+from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
-from explorer.look_inside.head_emergence import births_key, has_parent, scores_over_time
+from explorer.look_inside.head_emergence import emergence_key, has_parent, scores_over_time
 from explorer.look_inside.run_text import windows
-from explorer.look_inside.view import HEAD, LAYER, Inside, choose_head, head_on_view
+from explorer.look_inside.view import HEAD, LAYER, Inspection, choose_head, head_on_view
 from explorer.services.jobs import result_of
 from explorer.streaming.curves import curve_rows
 from explorer.widgets.layout import card, chart, current_palette, sentence
@@ -18,19 +18,19 @@ from explorer.widgets.layout import card, chart, current_palette, sentence
 PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer for large models
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """Every head's role, one head's scores, and the scores along the training."""
-    pieces = windows(inside, count=FEWER_PIECES if inside.large else PIECES)
-    tokens = inside.tokenizer.tokens
+    pieces = windows(inspection, count=FEWER_PIECES if inspection.large else PIECES)
+    tokens = inspection.tokenizer.tokens
     scores = result_of(
-        ("heads", *inside.key), lambda: score_heads(inside.model, pieces, tokens), say("Watching all heads read")
+        ("heads", *inspection.key), lambda: score_heads(inspection.model, pieces, tokens), _("Watching all heads read")
     )
     if scores is None:
         return
     names = name_heads(scores)
     left, right = st.columns([3, 2])
-    with left, card(say("What is each head for?"), roles_in_words(names), more=say(_ROLES), key="card_roles"):
-        st.caption(say("Click a head to see all its scores."))
+    with left, card(_("What is each head for?"), roles_in_words(names), more=_(_ROLES), key="card_roles"):
+        st.caption(_("Click a head to see all its scores."))
         chart(
             roles_board(names, current_palette()),
             key="roles_board",
@@ -39,17 +39,17 @@ def draw(inside: Inside) -> None:
             on_select=_open_clicked,
             selection_mode="points",
         )
-    layer, head = head_on_view(inside)
-    with right, card(say("What is head {place}?", place=f"{layer + 1}.{head + 1}"), key="card_role"):
+    layer, head = head_on_view(inspection)
+    with right, card(_("What is head {place}?", place=f"{layer + 1}.{head + 1}"), key="card_role"):
         with st.container(horizontal=True):
-            layer, head = choose_head(inside)
+            layer, head = choose_head(inspection)
         own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
         best = max(own, key=own.get)
         told = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
         st.caption(
-            say("It is a {role} head: {share} of the attention that it could give this way goes there.", **told)
+            _("It is a {role} head: {share} of the attention that it could give this way goes there.", **told)
             if names[layer][head].role
-            else say(
+            else _(
                 "It has no clear habit; it is most a {role} head: {share} of the attention that it could give this way "
                 "goes there.",
                 **told,
@@ -61,7 +61,7 @@ def draw(inside: Inside) -> None:
             numbers=lambda: {"role": list(own), "score": list(own.values())},
             name=f"head-{layer + 1}-{head + 1}",
         )
-    _births_card(inside)
+    _emergence_card(inspection)
 
 
 def _open_clicked() -> None:
@@ -72,7 +72,7 @@ def _open_clicked() -> None:
 
 def _score_columns(scores: HeadScores) -> Columns:
     places = list(np.ndindex(*scores.induction.shape))
-    named = {"layer": [layer + 1 for layer, _ in places], "head": [head + 1 for _, head in places]}
+    named = {"layer": [layer + 1 for layer, _unused in places], "head": [head + 1 for _unused, head in places]}
     return named | {role: getattr(scores, role).flatten() for role in ROLES}
 
 
@@ -81,7 +81,7 @@ def roles_in_words(names: list[list]) -> str:
     flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
     able = [entry for entry in flat if entry[2].role]
     if not able:
-        return say("No head has a clear habit at this step. Train on, or look at a later step.")
+        return _("No head has a clear habit at this step. Train on, or look at a later step.")
     layer, head, name = max(able, key=lambda entry: entry[2].score)
     told = {
         "all": len(flat),
@@ -90,40 +90,42 @@ def roles_in_words(names: list[list]) -> str:
         "score": f"{name.score:.2f}",
     }
     if len(able) == 1:
-        return say("1 of {all} heads has a clear habit. The clearest: head {place}, {role} ({score}).", **told)
-    return say(
+        return _("1 of {all} heads has a clear habit. The clearest: head {place}, {role} ({score}).", **told)
+    return _(
         "{count} of {all} heads have a clear habit. The clearest: head {place}, {role} ({score}).",
         count=len(able), **told,
     )  # fmt: skip
 
 
-def _births_card(inside: Inside) -> None:
-    if len(inside.folder.snapshots()) < 3:
+def _emergence_card(inspection: Inspection) -> None:
+    if len(inspection.folder.snapshots()) < 3:
         return
     with card(
-        say("When was each head born?"),
-        say("A head is born at the step from which on it keeps a habit. The dotted line is the validation loss."),
+        _("When was each head born?"),
+        _("A head is born at the step from which on it keeps a habit. The dotted line is the validation loss."),
         key="card_births",
     ):
         role = st.segmented_control(
-            say("Role"), list(ROLES), default="previous_token", required=True, key="birth_role",
+            _("Role"), list(ROLES), default="previous_token", required=True, key="birth_role",
             format_func=lambda role: named(ROLES[role]), label_visibility="collapsed",
         )  # fmt: skip
         found = result_of(
-            births_key(inside),
-            lambda: scores_over_time(inside),
-            say("Watching all heads at every step that was kept"),
+            emergence_key(inspection),
+            lambda: scores_over_time(inspection),
+            _("Watching all heads at every step that was kept"),
         )
         if found is None:
             return
         steps, scores = found
         over_time = np.stack([getattr(one, role) for one in scores])  # (S, L, H)
-        born = births(steps, over_time)
-        measured = [row for row in curve_rows(inside.folder) if row.get("val_loss") is not None]
+        emerged = emergence_steps(steps, over_time)
+        measured = [row for row in curve_rows(inspection.folder) if row.get("val_loss") is not None]
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
-        st.caption(sentence(births_in_words(born, named(ROLES[role]), steps[0] if has_parent(inside) else None)))
-        figure = births_figure(steps, over_time, born, losses, role, current_palette())
-        heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*born.shape)]
+        st.caption(
+            sentence(emergence_in_words(emerged, named(ROLES[role]), steps[0] if has_parent(inspection) else None))
+        )
+        figure = emergence_figure(steps, over_time, emerged, losses, role, current_palette())
+        heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*emerged.shape)]
         chart(
             figure,
             key="births",
@@ -132,31 +134,31 @@ def _births_card(inside: Inside) -> None:
         )
 
 
-def births_in_words(born: np.ndarray, role: str, inherited: int | None = None) -> str:
+def emergence_in_words(emerged: np.ndarray, role: str, inherited: int | None = None) -> str:
     """Return which head came first, and how many there are.
 
     Args:
         inherited: the first step of a run that began with another model's weights; heads of that step were its.
     """
-    alive = np.argwhere(born >= 0)
-    if inherited is not None and len(before := np.argwhere(born == inherited)):
+    alive = np.argwhere(emerged >= 0)
+    if inherited is not None and len(before := np.argwhere(emerged == inherited)):
         names = ", ".join(f"{layer + 1}.{head + 1}" for layer, head in before.tolist())
-        told = say("Already {role} heads in its parent: {places}.", role=role, places=names)
-        new = np.where(born == inherited, -1, born)
-        return told if (new < 0).all() else f"{told} {births_in_words(new, role)}"
+        told = _("Already {role} heads in its parent: {places}.", role=role, places=names)
+        new = np.where(emerged == inherited, -1, emerged)
+        return told if (new < 0).all() else f"{told} {emergence_in_words(new, role)}"
     if not len(alive):
-        return say("No head keeps the habit “{role}” to the end.", role=role)
-    layer, head = min(alive.tolist(), key=lambda place: born[tuple(place)])
-    told = {"role": role, "place": f"{layer + 1}.{head + 1}", "step": f"{born[layer, head]:,}"}
+        return _("No head keeps the habit “{role}” to the end.", role=role)
+    layer, head = min(alive.tolist(), key=lambda place: emerged[tuple(place)])
+    told = {"role": role, "place": f"{layer + 1}.{head + 1}", "step": f"{emerged[layer, head]:,}"}
     if len(alive) == 1:
-        return say("The first {role} head is {place}, born at step {step}.", **told)
-    return say(
+        return _("The first {role} head is {place}, born at step {step}.", **told)
+    return _(
         "The first {role} head is {place}, born at step {step}. {count} heads keep it to the end.",
         count=len(alive), **told,
     )  # fmt: skip
 
 
-_ROLES = later(
+_ROLES = N_(
     "Each head is watched on pieces of text that the model was not trained on. **Previous token**: it looks one letter "
     "back. **Same token**: at earlier places of the same letter. **Start of text**: at the very first letter, often "
     "a way of resting. **Start of the word**: at the last space or new line. **Induction**: where a pattern repeats, "

@@ -8,13 +8,13 @@ from core.text.token_display import visible
 from explorer.charts.csv_export import Columns
 from explorer.charts.logit_lens import lens_heatmap, stage_words
 from explorer.charts.text_format import percent, room_for
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.look_inside import time_machine_views
-from explorer.look_inside.view import Inside
+from explorer.look_inside.view import Inspection
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
-_MORE = later(
+_MORE = N_(
     "The **logit lens** (nostalgebraist 2020): the model is stopped after each block, and what it has so far goes "
     "straight to the last layer, as if the blocks above had nothing to add. A column is a letter that the model reads, "
     "a row is how far it has come, and the cell holds what it would say next, darker for surer. The orange ring marks "
@@ -22,19 +22,19 @@ _MORE = later(
 )
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """The lens over the whole prompt. A bigram has no blocks to stop after."""
-    if not isinstance(inside.model, GPT):
+    if not isinstance(inspection.model, GPT):
         return
-    if inside.clock:
-        time_machine_views.lens(inside.clock)
+    if inspection.clock:
+        time_machine_views.lens(inspection.clock)
         return
-    ids = inside.prompt.ids
-    lens = kept(inside.model, ("lens", *ids), lambda: logit_lens(inside.model, ids))
-    shown = [[[visible(inside.tokenizer.tokens[id]) for id in cell] for cell in row] for row in lens.ids.tolist()]
-    read = inside.prompt.shown
+    ids = inspection.prompt.ids
+    lens = kept(inspection.model, ("lens", *ids), lambda: logit_lens(inspection.model, ids))
+    shown = [[[visible(inspection.tokenizer.tokens[id]) for id in cell] for cell in row] for row in lens.ids.tolist()]
+    read = inspection.prompt.shown
     written = [*read, *(cell[0] for row in shown for cell in row)]
-    with card(say("What would it say after each block?"), more=say(_MORE), key="card_lens"):
+    with card(_("What would it say after each block?"), more=_(_MORE), key="card_lens"):
         st.caption(sentence(lens_in_words(lens, shown, read)))
         chart(
             lens_heatmap(shown, lens.probabilities, lens.settled, read, current_palette()),
@@ -58,12 +58,12 @@ def lens_in_words(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> 
         "early": int((lens.settled < len(shown) - 1).sum()),
     }
     if not stage:
-        return say(
+        return _(
             "After '{letter}' its answer '{answer}' ({share}) leads from the embedding on, before any block; of all "
             "{count} answers here {early} stood before the last block.",
             **told,
         )
-    return say(
+    return _(
         "After '{letter}' its answer '{answer}' ({share}) leads from {stage} on (just before that it would have been "
         "'{before}'); of all {count} answers here {early} stood before the last block.",
         stage=names[stage], before=shown[stage - 1][last][0], **told,
@@ -72,13 +72,13 @@ def lens_in_words(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> 
 
 def lens_columns(lens: Lens, shown: list[list[list[str]]], read: list[str]) -> Columns:
     """A line for each stage and place."""
-    stages, length, _ = lens.probabilities.shape
+    stages, length, _unused = lens.probabilities.shape
     places = [(stage, place) for stage in range(stages) for place in range(length)]
     names = stage_words(stages)
     return {
-        "stage": [names[stage] for stage, _ in places],
-        "place": [place + 1 for _, place in places],
-        "read": [read[place] for _, place in places],
+        "stage": [names[stage] for stage, _unused in places],
+        "place": [place + 1 for _unused, place in places],
+        "read": [read[place] for _unused, place in places],
         "says": [shown[stage][place][0] for stage, place in places],
         "probability": [lens.probabilities[stage, place, 0] for stage, place in places],
         "probability of the final answer": [lens.answer_probability[stage, place] for stage, place in places],

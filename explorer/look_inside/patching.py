@@ -13,11 +13,11 @@ from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.patching import patch_heatmap
 from explorer.charts.text_format import room_for
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
 from explorer.look_inside.frames import MOST_SEEN
 from explorer.look_inside.token_picker import choose_token, likeliest
-from explorer.look_inside.view import Inside
+from explorer.look_inside.view import Inspection
 from explorer.services.jobs import known, result_of
 from explorer.services.results_cache import kept
 from explorer.widgets import address
@@ -29,8 +29,8 @@ WHAT, ANSWER, RIVAL = "patch_what", "patch_answer", "patch_rival"
 _MADE = "made_prompt_2"  # the second prompt as it was proposed, to be proposed anew with another first one
 _BACK = 3  # places from the end at which the proposal changes a letter
 _TRIED = 20  # replacements for it
-_PARTS = {later("Stream"): "stream", later("Attention"): "attention", later("Feed-forward"): "mlp"}
-_MORE = later(
+_PARTS = {N_("Stream"): "stream", N_("Attention"): "attention", N_("Feed-forward"): "mlp"}
+_MORE = N_(
     "**Activation patching**: the model reads the second prompt, but at one place and one height of the model it is "
     "given what it computed for the *first* prompt there. If its answer then moves back to that of the first prompt, "
     "the difference between the two passes through this very cell. Orange is how far the answer moves back (all the "
@@ -39,48 +39,48 @@ _MORE = later(
 )
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """Two prompts, what is swapped between them, and the map of how far each swap moves the answer."""
-    title = say("Where in the model does the difference between two prompts sit?")
-    with card(title, more=say(_MORE), key="card_patching"):
-        _propose(inside)
+    title = _("Where in the model does the difference between two prompts sit?")
+    with card(title, more=_(_MORE), key="card_patching"):
+        _propose(inspection)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
             typed = st.text_input(
-                say("Second prompt, equally long"),
+                _("Second prompt, equally long"),
                 st.session_state.get(OTHER, ""),
                 key=OTHER,
                 help=newline_hint(),
             )
         with right:
-            parts = [name for name in _PARTS if inside.config.feed_forward or name != "Feed-forward"]
+            parts = [name for name in _PARTS if inspection.config.feed_forward or name != "Feed-forward"]
             address.fit_choice(WHAT, parts, parts[0])
-            chosen = st.segmented_control(say("Swap"), parts, required=True, key=WHAT, format_func=say)
-        other = read_prompt(typed, inside.tokenizer, min(inside.model.block_size, MOST_SEEN))
+            chosen = st.segmented_control(_("Swap"), parts, required=True, key=WHAT, format_func=_)
+        other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MOST_SEEN))
         if other.notes:
             st.info(literal(" ".join(other.notes)))
         try:
-            answer, rival = _choose_answers(inside, other)
+            answer, rival = _choose_answers(inspection, other)
         except PromptError as error:
             show_error(error)
             return
-        _map(inside, other, _PARTS[chosen], answer, rival)
+        _map(inspection, other, _PARTS[chosen], answer, rival)
 
 
-def _map(inside: Inside, other: Prompt, what: str, answer: int, rival: int) -> None:
-    model, clean, corrupted = inside.model, inside.prompt, other
+def _map(inspection: Inspection, other: Prompt, what: str, answer: int, rival: int) -> None:
+    model, clean, corrupted = inspection.model, inspection.prompt, other
 
     def work() -> Iterator[Progress[PatchMap]]:
         return patch_map(model, clean.ids, corrupted.ids, what, answer, rival)
 
-    key = ("patching", *inside.key, tuple(clean.ids), tuple(corrupted.ids), what, answer, rival)
-    if inside.large and known(key) is None and not st.button(say("Swap every place (takes minutes)"), key="patch_go"):
+    key = ("patching", *inspection.key, tuple(clean.ids), tuple(corrupted.ids), what, answer, rival)
+    if inspection.large and known(key) is None and not st.button(_("Swap every place (takes minutes)"), key="patch_go"):
         return
-    found = result_of(key, work, say("Swapping one place after another"))
+    found = result_of(key, work, _("Swapping one place after another"))
     if found is None:
         return
     st.caption(sentence(map_in_words(found, what, clean.shown, corrupted.shown)))
-    tokens = inside.tokenizer.tokens
+    tokens = inspection.tokenizer.tokens
     chart(
         patch_heatmap(
             found.moved,
@@ -105,36 +105,34 @@ def map_in_words(found: PatchMap, what: str, clean: list[str], corrupted: list[s
         moved = f"{found.moved[row, place]:.0%}".replace("%", " %")
         told = {"block": row + 1, "letter": clean[place], "place": place + 1, "share": moved}
         if what == "attention":
-            return say(
+            return _(
                 "Of attention alone, block {block} at '{letter}' (place {place}) moves the answer most: {share} of the "
                 "way back.",
                 **told,
             )
-        return say(
+        return _(
             "Of the feed-forward half alone, block {block} at '{letter}' (place {place}) moves the answer most: "
             "{share} of the way back.",
             **told,
         )
     differing = [place for place in range(len(clean)) if clean[place] != corrupted[place]]
-    where = ", ".join(
-        say("'{letter}' (place {place})", letter=clean[place], place=place + 1) for place in differing[:3]
-    )
+    where = ", ".join(_("'{letter}' (place {place})", letter=clean[place], place=place + 1) for place in differing[:3])
     if len(differing) > 3:
-        where = say("{places} and {count} more", places=where, count=len(differing) - 3)
+        where = _("{places} and {count} more", places=where, count=len(differing) - 3)
     if differing == [last]:
-        return say("The prompts differ only in the last letter, so all of the difference sits there from the start.")
+        return _("The prompts differ only in the last letter, so all of the difference sits there from the start.")
     arrived = found.moved[:, last] >= 0.5
     stage = next(row for row in range(len(arrived)) if arrived[row:].all())  # the very last is always all the way back
-    return say(
+    return _(
         "The prompts differ at {places}; most of what that means for the answer has reached the last letter, "
         "'{letter}', {stage}.",
         places=where, letter=clean[last], stage=named(found.rows[stage]),
     )  # fmt: skip
 
 
-def _choose_answers(inside: Inside, other: Prompt) -> tuple[int, int]:
+def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     """The two tokens between which the answer moves. Raises PromptError where the prompts cannot be compared."""
-    model, ids = inside.model, inside.prompt.ids
+    model, ids = inspection.model, inspection.prompt.ids
     key = ("answers", tuple(ids), tuple(other.ids))
     found = kept(model, key, lambda: answers(model, ids, other.ids))
     offered = [
@@ -144,16 +142,16 @@ def _choose_answers(inside: Inside, other: Prompt) -> tuple[int, int]:
     left, right = st.columns(2)
     with left:
         answer = choose_token(
-            say("Answer to the first"), ANSWER, _with(found.answer, offered[0]), inside.tokenizer,
+            _("Answer to the first"), ANSWER, _with(found.answer, offered[0]), inspection.tokenizer,
             default=found.answer,
         )  # fmt: skip
     with right:
         rival = choose_token(
-            say("Answer to the second"), RIVAL, _with(found.rival, offered[1]), inside.tokenizer,
+            _("Answer to the second"), RIVAL, _with(found.rival, offered[1]), inspection.tokenizer,
             default=found.rival,
         )  # fmt: skip
     if answer == rival:
-        raise PromptError(say("Choose two different answers: the map shows how one gives way to the other."))
+        raise PromptError(_("Choose two different answers: the map shows how one gives way to the other."))
     # Raises where the two tell the prompts no more apart than before.
     kept(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
     return answer, rival
@@ -163,23 +161,23 @@ def _with(token: int, offered: list[int]) -> list[int]:
     return offered if token in offered else [token, *offered]
 
 
-def _propose(inside: Inside) -> None:
+def _propose(inspection: Inspection) -> None:
     """Fill in a second prompt, unless the visitor has written one of his own."""
     made = address.recall(_MADE)
     typed = st.session_state.get(OTHER, address.recall(OTHER))
     if typed is None or typed == made:
-        typed = other_prompt(inside)
+        typed = other_prompt(inspection)
         address.remember(_MADE, typed)
     st.session_state[OTHER] = typed
     address.remember(OTHER, typed)
 
 
-def other_prompt(inside: Inside) -> str:
+def other_prompt(inspection: Inspection) -> str:
     """The first prompt with one letter changed near its end: into what the model held for likeliest there, of the same
     kind. As it is typed in one line."""
-    prompt, tokenizer = inside.prompt, inside.tokenizer
+    prompt, tokenizer = inspection.prompt, inspection.tokenizer
     place = max(0, len(prompt.ids) - _BACK)
-    logits = next_token_logits(inside.model, prompt.ids[: max(1, place)])
+    logits = next_token_logits(inspection.model, prompt.ids[: max(1, place)])
     others = [id for id in likeliest(logits) if id != prompt.ids[place]]
     alike = [id for id in others if kind_of(tokenizer.tokens[id]) == prompt.kinds[place]]
     for id in (alike + others)[:_TRIED]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.i18n.language import later
+from explorer.i18n.language import N_
 from explorer.look_inside import (
     ablation,
     attention,
@@ -17,14 +17,14 @@ from explorer.look_inside import (
     predictions,
     token_losses,
 )
-from explorer.look_inside.view import Inside
+from explorer.look_inside.view import Inspection
 
 
 class Section(NamedTuple):
     """One section: its name in the address and, said, on the page, and what draws it."""
 
     name: str
-    draw: Callable[[Inside], None]
+    draw: Callable[[Inspection], None]
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
     prompt: bool = True  # whether it needs at least one token of a prompt
@@ -32,16 +32,16 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section(later("Attention"), attention.draw, bigram=False, shares=True),
-    Section(later("Heads"), heads.draw, bigram=False, prompt=False, shares=True),
-    Section(later("Table"), bigram_table.draw, gpt=False, prompt=False),
-    Section(later("Predictions"), predictions.draw),
-    Section(later("Embeddings"), embeddings.draw, prompt=False),
-    Section(later("Surgery"), ablation.draw, bigram=False),
-    Section(later("Patching"), patching.draw, bigram=False),
-    Section(later("Neurons"), neurons.draw, bigram=False),
-    Section(later("Losses"), token_losses.draw, prompt=False),
-    Section(later("Text"), memorization.draw),
+    Section(N_("Attention"), attention.draw, bigram=False, shares=True),
+    Section(N_("Heads"), heads.draw, bigram=False, prompt=False, shares=True),
+    Section(N_("Table"), bigram_table.draw, gpt=False, prompt=False),
+    Section(N_("Predictions"), predictions.draw),
+    Section(N_("Embeddings"), embeddings.draw, prompt=False),
+    Section(N_("Surgery"), ablation.draw, bigram=False),
+    Section(N_("Patching"), patching.draw, bigram=False),
+    Section(N_("Neurons"), neurons.draw, bigram=False),
+    Section(N_("Losses"), token_losses.draw, prompt=False),
+    Section(N_("Text"), memorization.draw),
 )
 
 

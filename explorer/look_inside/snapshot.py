@@ -7,9 +7,9 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.runs.folder import RunFolder, list_runs
 from explorer.components.time_machine import Clock, time_bar
-from explorer.i18n.language import say
-from explorer.look_inside.head_emergence import with_births
-from explorer.look_inside.view import Inside, head_of
+from explorer.i18n.language import _
+from explorer.look_inside.head_emergence import with_emergence
+from explorer.look_inside.view import Inspection, head_of
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.streaming.generation import LONGEST_PROMPT
@@ -19,7 +19,7 @@ from explorer.widgets.prompt import read_prompt
 from explorer.widgets.run_picker import step_line
 
 
-def open_moment(folder: RunFolder) -> Opened:
+def open_snapshot(folder: RunFolder) -> Opened:
     """The run's model at the step in the address, or the kept one before it; the newest where none is asked for."""
     asked = address.step_on_view()
     kept = [step for step in folder.moments() if asked is not None and step <= asked]
@@ -33,9 +33,9 @@ def open_moment(folder: RunFolder) -> Opened:
 
 def _offer_snapshot(folder: RunFolder, damaged: int | None) -> None:
     """A button to the newest snapshot other than the one that cannot be opened."""
-    steps = [step for step, _ in folder.snapshots() if step != damaged]
+    steps = [step for step, _unused in folder.snapshots() if step != damaged]
     if steps:
-        shown = say("Show step {step}", step=f"{steps[-1]:,}")
+        shown = _("Show step {step}", step=f"{steps[-1]:,}")
         st.button(shown, key="show_snapshot", on_click=address.view_step, args=(steps[-1],))
 
 
@@ -54,10 +54,10 @@ def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock | None:
         _anchor(folder, moments),
         head_of(opened.model),
     )
-    return with_births(clock, Inside(folder, opened, read_prompt("", opened.tokenizer)))
+    return with_emergence(clock, Inspection(folder, opened, read_prompt("", opened.tokenizer)))
 
 
-def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> None:
+def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock | None) -> None:
     """The slider, where there is a choice; a run that was imported, say, has no history."""
     moments = folder.moments()
     if len(moments) < 2:
@@ -67,20 +67,20 @@ def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> Non
         step_line(folder, opened.step)
         st.session_state["time_step"] = opened.step
         st.select_slider(
-            say("Moment of the training"),
+            _("Moment of the training"),
             sorted({*moments, opened.step}),
             key="time_step",
-            format_func=lambda step: say("step {step}", step=f"{step:,}"),
+            format_func=lambda step: _("step {step}", step=f"{step:,}"),
             on_change=lambda: _view(st.session_state["time_step"], moments),
         )
         return
-    note = say("on the left") if address.run_beside() else say("everything below is the model as it was then")
+    note = _("on the left") if address.run_beside() else _("everything below is the model as it was then")
     with st.container(border=True, key="time_step"):
         moved = time_bar(clock, steps=steps, note=f" · {note}", key="time_bar")
     asked = address.step_on_view()
     if asked is not None and asked != opened.step:
         st.caption(
-            say(
+            _(
                 "The weights of step {asked} were not kept: this is step {step}, the nearest before it.",
                 asked=f"{asked:,}", step=f"{opened.step:,}",
             )
@@ -92,15 +92,15 @@ def choose_moment(folder: RunFolder, opened: Opened, clock: Clock | None) -> Non
 
 def choose_other(clock: Clock) -> Clock | None:
     """The select of what stands beside the run on view, another moment of it or another run, and that one's slider."""
-    runs = {folder.id: folder for folder in list_runs(shared.home()) if folder.has_weights}
+    runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
     st.session_state["compare_with"] = address.run_beside() if address.run_beside() in runs else None
     chosen = st.selectbox(
-        say("Compare with"),
+        _("Compare with"),
         [clock.run, *(id for id in runs if id != clock.run)],
         index=None,
         key="compare_with",
-        format_func=lambda id: say("another moment of this run") if id == clock.run else runs[id].name,
-        placeholder=say("Compare with …"),
+        format_func=lambda id: _("another moment of this run") if id == clock.run else runs[id].name,
+        placeholder=_("Compare with …"),
         label_visibility="collapsed",
         width=320,
         on_change=lambda: address.view_beside(st.session_state["compare_with"]),
@@ -111,13 +111,15 @@ def choose_other(clock: Clock) -> Clock | None:
     moments = folder.moments()
     asked = address.step_beside()
     step = asked if asked in moments else moments[0] if chosen == clock.run else moments[-1]
-    other = replace(clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments), births=())
-    name = say("the same run") if chosen == clock.run else folder.name
+    other = replace(
+        clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments), emergence_steps=()
+    )
+    name = _("the same run") if chosen == clock.run else folder.name
     if len(moments) < 2:
-        st.caption(say("On the right: {name} at step {step}.", name=literal(name), step=f"{step:,}"))
+        st.caption(_("On the right: {name} at step {step}.", name=literal(name), step=f"{step:,}"))
         return other
     with st.container(border=True, key="time_step_beside"):
-        note = say("on the right, {name}", name=name)
+        note = _("on the right, {name}", name=name)
         same = chosen == clock.run
         moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
     if moved:

@@ -18,9 +18,9 @@ from explorer.charts.text_format import percent
 from explorer.charts.token_losses import kind_bars, position_curve, smoothed
 from explorer.components.token_text import token_text
 from explorer.i18n.formatting import loss_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.look_inside.run_text import material, windows
-from explorer.look_inside.view import Inside
+from explorer.look_inside.view import Inspection
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.jobs import result_of
 from explorer.services.results_cache import kept
@@ -32,44 +32,44 @@ MOST_PIECES, FEWEST_PIECES = 512, 16
 _WORK = 2e10  # parameters times tokens: some seconds
 PASSAGE = 400  # tokens
 _PLURALS = {
-    "vowel": later("vowels"),
-    "consonant": later("consonants"),
-    "capital": later("capitals"),
-    "digit": later("digits"),
-    "punctuation": later("punctuation marks"),
-    "space": later("spaces and line ends"),
-    "letter": later("letters of other scripts"),
-    "other": later("other signs"),
+    "vowel": N_("vowels"),
+    "consonant": N_("consonants"),
+    "capital": N_("capitals"),
+    "digit": N_("digits"),
+    "punctuation": N_("punctuation marks"),
+    "space": N_("spaces and line ends"),
+    "letter": N_("letters of other scripts"),
+    "other": N_("other signs"),
 }
-_ONE = {"letters": later("letter"), "tokens": later("token")}
+_ONE = {"letters": N_("letter"), "tokens": N_("token")}
 
 
-def draw(inside: Inside) -> None:
+def draw(inspection: Inspection) -> None:
     """The loss along the context, by kind of token, and on a passage token by token."""
-    unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
+    unit = "letters" if isinstance(inspection.tokenizer, CharTokenizer) else "tokens"
     try:
-        with st.spinner(say("Reading the text ...")):
-            pieces = _pieces(inside)
+        with st.spinner(_("Reading the text ...")):
+            pieces = _pieces(inspection)
     except TextError as error:
         show_error(error)
         return
     losses = result_of(
-        ("losses", *inside.key), lambda: measured(inside, pieces), say("Reading what it was not trained on")
+        ("losses", *inspection.key), lambda: measured(inspection, pieces), _("Reading what it was not trained on")
     )
     if losses is not None:
         left, right = st.columns(2)
         with left:
             _position_card(losses.numpy(), unit)
         with right:
-            _kind_card(inside, losses.numpy(), pieces)
-    _passage_card(inside, unit)
+            _kind_card(inspection, losses.numpy(), pieces)
+    _passage_card(inspection, unit)
 
 
-def measured(inside: Inside, pieces: Tensor) -> Iterator[Progress[Tensor]]:
+def measured(inspection: Inspection, pieces: Tensor) -> Iterator[Progress[Tensor]]:
     """The losses (N, T) of all pieces (N, T + 1), a few rows at a time."""
     found = []
-    for part in pieces.split(rows_at_once(inside.model, pieces.size(1) - 1)):
-        found.append(window_losses(inside.model, part))
+    for part in pieces.split(rows_at_once(inspection.model, pieces.size(1) - 1)):
+        found.append(window_losses(inspection.model, part))
         yield Progress(sum(map(len, found)), len(pieces), torch.cat(found))
 
 
@@ -77,19 +77,19 @@ def position_in_words(losses: np.ndarray, unit: str) -> str:
     """What reading more is worth, from the losses (T,) at each place."""
     line = smoothed(losses)
     first, last = float(line[0]), float(line[-1])
-    told = {"unit": say(_ONE[unit]), "loss": f"{first:.2f}", "choice": loss_in_words(first, unit)}
+    told = {"unit": _(_ONE[unit]), "loss": f"{first:.2f}", "choice": loss_in_words(first, unit)}
     if len(line) < 2:
-        return say("Knowing one {unit} its loss is {loss}, {choice}.", **told)
+        return _("Knowing one {unit} its loss is {loss}, {choice}.", **told)
     told |= {"count": f"{len(line):,}", "last": f"{last:.2f}"}
     gain = first - last
     if gain < 0.05:
-        return say(
+        return _(
             "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}: what stands further back "
             "does not help it.",
             **told,
         )
     enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
-    return say(
+    return _(
         "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}, {last_choice}. Nine tenths of "
         "that gain are there after {enough}.",
         last_choice=loss_in_words(last, unit), enough=f"{enough:,}", **told,
@@ -100,34 +100,34 @@ def kinds_in_words(kinds: list[KindLoss], unit: str) -> str:
     """Which kind is hardest, and which costs most."""
     hardest, costly = max(kinds, key=lambda kind: kind.loss), max(kinds, key=lambda kind: kind.share)
     told = {
-        "hardest": say(_PLURALS[hardest.kind]),
+        "hardest": _(_PLURALS[hardest.kind]),
         "loss": f"{hardest.loss:.2f}",
         "choice": loss_in_words(hardest.loss, unit),
         "share": percent(costly.share),
     }
     if hardest.kind == costly.kind:
-        return say(
+        return _(
             "Hardest to foresee are {hardest} ({loss}, {choice}), and they make up most of the loss too: {share}.",
             **told,
         )
-    return say(
+    return _(
         "Hardest to foresee are {hardest} ({loss}, {choice}); most of the loss, {share}, comes from {costly}, as they "
         "are many.",
-        costly=say(_PLURALS[costly.kind]), **told,
+        costly=_(_PLURALS[costly.kind]), **told,
     )  # fmt: skip
 
 
-def _pieces(inside: Inside) -> Tensor:
-    length = min(inside.model.block_size, LONGEST // 2 if inside.large else LONGEST)
-    count = int(_WORK / (parameter_count(inside.model) * length))
-    return windows(inside, length, min(MOST_PIECES, max(FEWEST_PIECES, count)))
+def _pieces(inspection: Inspection) -> Tensor:
+    length = min(inspection.model.block_size, LONGEST // 2 if inspection.large else LONGEST)
+    count = int(_WORK / (parameter_count(inspection.model) * length))
+    return windows(inspection, length, min(MOST_PIECES, max(FEWEST_PIECES, count)))
 
 
 def _position_card(losses: np.ndarray, unit: str) -> None:
     curve = loss_by_position(losses)
     with card(
-        say("Does it help to have read more?"),
-        more=say(
+        _("Does it help to have read more?"),
+        more=_(
             "The model reads pieces of text that it was not trained on. At the start of a piece it knows next to "
             "nothing of what came before, further on it has read more. Each dot is the mean over {count} pieces, the "
             "line their running mean. A line that goes on falling to its end says that a longer context would help.",
@@ -144,12 +144,12 @@ def _position_card(losses: np.ndarray, unit: str) -> None:
         )
 
 
-def _kind_card(inside: Inside, losses: np.ndarray, pieces: Tensor) -> None:
-    kinds = loss_by_kind(losses, pieces[:, 1:], inside.tokenizer.tokens)
-    unit = "letters" if isinstance(inside.tokenizer, CharTokenizer) else "tokens"
+def _kind_card(inspection: Inspection, losses: np.ndarray, pieces: Tensor) -> None:
+    kinds = loss_by_kind(losses, pieces[:, 1:], inspection.tokenizer.tokens)
+    unit = "letters" if isinstance(inspection.tokenizer, CharTokenizer) else "tokens"
     with card(
-        say("Which letters are hard to foresee?"),
-        more=say(
+        _("Which letters are hard to foresee?"),
+        more=_(
             "The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
             "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
             "several characters counts as its first one."
@@ -170,29 +170,29 @@ def _kind_card(inside: Inside, losses: np.ndarray, pieces: Tensor) -> None:
         )
 
 
-def _passage_card(inside: Inside, unit: str) -> None:
+def _passage_card(inspection: Inspection, unit: str) -> None:
     turned = address.recall("loss_passage", 0)
-    ids = _passage(inside, turned)
+    ids = _passage(inspection, turned)
     with card(
-        say("How does it fare on a passage that it never saw?"),
-        more=say(
+        _("How does it fare on a passage that it never saw?"),
+        more=_(
             "A passage from the part of the text that was kept aside. Each letter is shaded by the probability that "
             "the model gave it, having read what stands before it: point at one to see what else it considered there."
         ),
         key="card_loss_passage",
     ):
-        found = kept(inside.model, ("foreseen", *ids), lambda: foresight(inside.model, ids))
-        tokens = foreseen_tokens(ids, found, inside.tokenizer)
+        found = kept(inspection.model, ("foreseen", *ids), lambda: foresight(inspection.model, ids))
+        tokens = foreseen_tokens(ids, found, inspection.tokenizer)
         shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
         st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))
         token_text(
-            prompt=token_texts(inside.tokenizer, ids)[0],
-            go=f"{inside.key} {turned}",
+            prompt=token_texts(inspection.tokenizer, ids)[0],
+            go=f"{inspection.key} {turned}",
             tokens=tokens,
             key="loss_passage_text",
         )
         st.button(
-            say("Another passage"),
+            _("Another passage"),
             icon=":material/casino:",
             key="loss_passage_next",
             on_click=lambda: address.remember("loss_passage", turned + 1),
@@ -217,24 +217,24 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
         "share": percent(probabilities[worst]),
     }
     if not before:
-        return say(
+        return _(
             "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
             "'{letter}' ({share}).",
             **told,
         )
-    return say(
+    return _(
         "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
         "'{letter}' after '{before}' ({share}).",
         before=before, **told,
     )  # fmt: skip
 
 
-def _passage(inside: Inside, turned: int) -> list[int]:
+def _passage(inspection: Inspection, turned: int) -> list[int]:
     """A stretch of the validation split that begins with a line; another one for each turn."""
-    validation = material(inside).validation
-    length = min(PASSAGE if not inside.large else PASSAGE // 4, len(validation) // 2 + 1)
+    validation = material(inspection).validation
+    length = min(PASSAGE if not inspection.large else PASSAGE // 4, len(validation) // 2 + 1)
     start = turned * 7919 % (len(validation) - length + 1)
     opening = validation[start : start + length].tolist()
-    ends = [place + 1 for place, id in enumerate(opening) if visible(inside.tokenizer.tokens[id]).endswith("⏎")]
+    ends = [place + 1 for place, id in enumerate(opening) if visible(inspection.tokenizer.tokens[id]).endswith("⏎")]
     start += ends[0] if ends and start + ends[0] + length <= len(validation) else 0
     return validation[start : start + length].tolist()

@@ -11,7 +11,7 @@ from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
 from core.text.tokenizers import Tokenizer
 from explorer.components.time_machine import Clock
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.prompt import Prompt
@@ -21,7 +21,7 @@ _LARGE = 20_000_000  # parameters
 
 
 @dataclass(frozen=True)
-class Inside:
+class Inspection:
     """One model at one step, opened. The model is shared by all sessions: never change it."""
 
     folder: RunFolder
@@ -56,7 +56,7 @@ def warn_of_columns(model: GPT | Bigram) -> None:
     """Where the softmax ran over the wrong axis, what is said of a letter's attention is not a share of a whole."""
     if model.config.softmax_over == "queries":
         st.warning(
-            say(
+            _(
                 "This model takes its softmax over the queries, so its attention adds up to 100 % down each column, "
                 "not along each row. The percentages below are its weights as they are, not shares of one letter's "
                 "attention."
@@ -65,16 +65,16 @@ def warn_of_columns(model: GPT | Bigram) -> None:
         )
 
 
-def choose_head(inside: Inside) -> tuple[int, int]:
+def choose_head(inspection: Inspection) -> tuple[int, int]:
     """Two selects, layer and head, which a person counts from 1; all sections share the choice. Counted from 0."""
-    layers, heads = range(1, inside.config.n_layer + 1), range(1, inside.config.n_head + 1)
-    layer = _place(say("Layer"), [say("layer {layer}", layer=number) for number in layers], LAYER)
-    return layer, _place(say("Head"), [say("head {head}", head=number) for number in heads], HEAD)
+    layers, heads = range(1, inspection.config.n_layer + 1), range(1, inspection.config.n_head + 1)
+    layer = _place(_("Layer"), [_("layer {layer}", layer=number) for number in layers], LAYER)
+    return layer, _place(_("Head"), [_("head {head}", head=number) for number in heads], HEAD)
 
 
-def head_on_view(inside: Inside) -> tuple[int, int]:
+def head_on_view(inspection: Inspection) -> tuple[int, int]:
     """The layer and head chosen last, in any section, for a section that draws before its selects."""
-    return head_of(inside.model)
+    return head_of(inspection.model)
 
 
 def head_of(model: GPT | Bigram) -> tuple[int, int]:

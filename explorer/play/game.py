@@ -13,7 +13,7 @@ from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from explorer.components.guess_board import guess_board
 from explorer.data.cards import absent_text, facts_of
-from explorer.i18n.language import language, say
+from explorer.i18n.language import _, language
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import card, end_absent
@@ -39,10 +39,10 @@ def choose_game() -> tuple[str, Game]:
 
     What is chosen goes into the address, and a bare address is the first passage of the first text.
     """
-    corpora = {corpus.name: corpus.title for corpus in catalogue(shared.home())}
+    corpora = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
     asked = address.passage_asked()
     if asked.text and asked.text not in corpora:
-        end_absent(absent_text(asked.text), say("Play with another text"), address.leave_passage)
+        end_absent(absent_text(asked.text), _("Play with another text"), address.leave_passage)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_text"] = asked.text if asked.text in corpora else next(iter(corpora))
         name = st.selectbox(tell("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
@@ -54,10 +54,10 @@ def choose_game() -> tuple[str, Game]:
         length = st.segmented_control(tell("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
         st.button(tell("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
-    text = load_corpus(name, shared.home())
+    text = load_corpus(name, shared.data_dir())
     kept = address.recall(_GAME)
     if not kept or kept[0] != (name, number, length):
-        game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.home()).tokenizer.tokens))
+        game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).tokenizer.tokens))
         kept = ((name, number, length), game)
         address.remember(_GAME, kept)
     return name, kept[1]

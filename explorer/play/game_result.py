@@ -18,7 +18,7 @@ from core.lessons.shannon import (
     play_by_counting,
     play_by_model,
 )
-from core.runs.contamination import may_have_seen
+from core.runs.contamination import may_have_trained_on
 from core.runs.folder import RunFolder, list_runs
 from core.text.corpora import load_corpus
 from explorer.charts.game import Player, player_columns, with_players
@@ -61,7 +61,7 @@ def draw_result(name: str, game: Game) -> None:
     with card(tell("how"), key="play_how"):
         st.markdown(tell("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
         st.markdown(_both_ways(game, plays))
-        fewer = len(set(load_corpus(name, shared.home())[:MOST_CHARACTERS]))
+        fewer = len(set(load_corpus(name, shared.data_dir())[:MOST_CHARACTERS]))
         if fewer < len(game.alphabet):
             told = {"alphabet": len(game.alphabet), "read": f"{MOST_CHARACTERS:,}", "fewer": fewer}
             st.caption(tell("how_alphabet", **told))
@@ -70,8 +70,12 @@ def draw_result(name: str, game: Game) -> None:
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     """A run that could play fairly, and the earlier moment of it that plays too."""
-    reading = [folder for folder in list_runs(shared.home()) if _reads(folder, name)]
-    runs = {folder.id: folder for folder in reading if not may_have_seen(folder, shared.home(), name, game.passage)}
+    reading = [folder for folder in list_runs(shared.data_dir()) if _reads(folder, name)]
+    runs = {
+        folder.id: folder
+        for folder in reading
+        if not may_have_trained_on(folder, shared.data_dir(), name, game.passage)
+    }
     if left_out := [folder for folder in reading if folder.id not in runs]:
         names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
         st.caption(tell("left_out", names=literal(", ".join(names))))
@@ -107,7 +111,7 @@ def _reads(folder: RunFolder, name: str) -> bool:
 
 def _plays(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Played] | None:
     """What each player said, who only counts first; None while models are still at it."""
-    facts = facts_of(name, shared.home())
+    facts = facts_of(name, shared.data_dir())
     start, length = game.passage.start, len(game.guesses)
     found = [Played(tell("bigram"), play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size))]
     for moment in ([step, None] if step is not None else [None]) if folder else []:

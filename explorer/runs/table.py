@@ -11,7 +11,7 @@ from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.import_export import draw_exports
@@ -27,7 +27,7 @@ _COMPARED = 5  # curves shown as long as none are picked
 def draw_table(rows: list[RunRow]) -> list[RunRow]:
     """The table; returns the rows picked in it, in its order."""
     table = _table(rows)
-    columns = {name: st.column_config.Column(say(name)) for name in table.columns if name != _COLOR}
+    columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
     event = st.dataframe(
         _colored(table, rows),
         key=table_key(rows),
@@ -40,14 +40,14 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
         | {
             _COLOR: st.column_config.TextColumn(width=28),
             "Val loss": st.column_config.NumberColumn(
-                say("Val loss"), format="%.3f", help=say("Validation loss, nats a letter.")
+                _("Val loss"), format="%.3f", help=_("Validation loss, nats a letter.")
             ),
             # A long name is cut off, and told whole when pointed at.
-            "Name": st.column_config.TextColumn(say("Name"), width=170),
-            "Step": st.column_config.TextColumn(say("Step")),
+            "Name": st.column_config.TextColumn(_("Name"), width=170),
+            "Step": st.column_config.TextColumn(_("Step")),
         },
     )
-    table_download(lambda: {say(name): table[name] for name in columns}, key="runs_table", name="runs")
+    table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
     return [rows[index] for index in event.selection.rows if index < len(rows)]
 
 
@@ -60,21 +60,21 @@ def draw_actions(picked: list[RunRow]) -> None:
     """Open, rename, download and delete what is picked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
-            st.caption(say("Tick one run to open, rename or download it; tick several to compare or delete them."))
+            st.caption(_("Tick one run to open, rename or download it; tick several to compare or delete them."))
             return
         one = picked[0] if len(picked) == 1 else None
         if one and one.record:
-            if st.button(say("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
+            if st.button(_("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
                 address.open_page("train", one.id)
-            with st.popover(say("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
+            with st.popover(_("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
                 _rename(one)
         if one:
             _download(one.folder)
         if one and one.record:
             draw_exports(one.folder)
-        delete = say("Delete {count} runs", count=len(picked)) if len(picked) > 1 else say("Delete")
+        delete = _("Delete {count} runs", count=len(picked)) if len(picked) > 1 else _("Delete")
         if st.button(delete, key="run_delete", icon=":material/delete:"):
-            st.dialog(say("Delete for good?"))(_confirm_delete)(picked)
+            st.dialog(_("Delete for good?"))(_confirm_delete)(picked)
 
 
 def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
@@ -82,30 +82,30 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
     with card(
-        say("Which run learned best?"),
-        say("Validation loss: how surprised each is by text it has not seen. Lower is better."),
-        more=say(
+        _("Which run learned best?"),
+        _("Validation loss: how surprised each is by text it has not seen. Lower is better."),
+        more=_(
             "A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
             "runs on the same text, because every text has its own letters."
         ),
         key="card_comparison",
     ):
         if not shown:
-            st.caption(say("The curves appear here once a run has measured its first loss."))
+            st.caption(_("The curves appear here once a run has measured its first loss."))
             return
         over = st.segmented_control(
-            say("Over"),
+            _("Over"),
             list(AXES),
-            format_func=lambda name: say(AXES[name]),
+            format_func=lambda name: _(AXES[name]),
             default="step",
             key="compare_over",
             label_visibility="collapsed",
         )
         palette = current_palette()
-        colors = colors_of([row.id for row in rows], shared.home(), palette)
+        colors = colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
-        past = {row.id: found for row in shown if (found := before(shared.home(), row.record))}
+        past = {row.id: found for row in shown if (found := before(shared.data_dir(), row.record))}
         begins = {id: found.seconds if over == "seconds" else found.step for id, found in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
         chart(
@@ -115,7 +115,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             name="comparison",
         )
         if len({row.record.config.data.corpus for row in shown}) > 1:
-            st.caption(say("These runs learn from different texts, so a lower curve may just have the easier text."))
+            st.caption(_("These runs learn from different texts, so a lower curve may just have the easier text."))
 
 
 def draw_damaged(rows: list[RunRow]) -> None:
@@ -126,20 +126,20 @@ def draw_damaged(rows: list[RunRow]) -> None:
 
 
 def _table(rows: list[RunRow]) -> pd.DataFrame:
-    titles = corpus_titles(shared.home())
+    titles = corpus_titles(shared.data_dir())
     return pd.DataFrame(
         {
-            _COLOR: ["●" for _ in rows],
-            later("Name"): [row.name for row in rows],
-            later("State"): [say("damaged") if row.problem else state_in_words(row.status) for row in rows],
-            later("Model"): [_model(row) for row in rows],
-            later("Text"): [
+            _COLOR: ["●" for _unused in rows],
+            N_("Name"): [row.name for row in rows],
+            N_("State"): [_("damaged") if row.problem else state_in_words(row.status) for row in rows],
+            N_("Model"): [_model(row) for row in rows],
+            N_("Text"): [
                 titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
                 for row in rows
             ],
-            later("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            later("Val loss"): [row.status.val_loss if row.record else None for row in rows],
-            later("When"): [when_in_words(row.record.created) if row.record else "" for row in rows],
+            N_("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
+            N_("Val loss"): [row.status.val_loss if row.record else None for row in rows],
+            N_("When"): [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
         | _parents(rows)
         | _differences(rows)
@@ -147,8 +147,8 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
 
 
 def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
-    colors = colors_of([row.id for row in rows], shared.home(), current_palette())
-    return table.style.apply(lambda _: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
+    colors = colors_of([row.id for row in rows], shared.data_dir(), current_palette())
+    return table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
 
 
 def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
@@ -158,11 +158,11 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
     def told(row: RunRow) -> str:
         if row.record is None or row.record.parent_step is None:
             return ""
-        parent = names.get(row.record.parent or "") or say("a deleted run")
-        return say("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
+        parent = names.get(row.record.parent or "") or _("a deleted run")
+        return _("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
 
     column = [told(row) for row in rows]
-    return {later("Began with"): column} if any(column) else {}
+    return {N_("Began with"): column} if any(column) else {}
 
 
 def _model(row: RunRow) -> str:
@@ -189,28 +189,28 @@ def _value(value: object) -> str:
 
 def _rename(row: RunRow) -> None:
     with st.form(f"rename_form_{row.id}", border=False):
-        st.text_input(say("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
+        st.text_input(_("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
         # A callback, because it is given the name that this page was drawn with.
-        st.form_submit_button(say("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
+        st.form_submit_button(_("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
 
 
 def _save_name(folder: RunFolder, seen: str) -> None:
     try:
         if folder.name != seen:
-            raise RunError(say("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
+            raise RunError(_("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
         folder.rename(st.session_state[f"rename_to_{folder.id}"])
     except ExplorerError as error:
         address.notify(str(error))
     else:
-        address.notify(say("Renamed."))
+        address.notify(_("Renamed."))
 
 
 def _download(folder: RunFolder) -> None:
     if shared.live_streams():
-        st.link_button(say("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
+        st.link_button(_("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
     else:
         st.download_button(
-            say("Download"),
+            _("Download"),
             lambda: _zip(folder),
             file_name=f"{folder.id}.zip",
             mime="application/zip",
@@ -230,7 +230,7 @@ def _confirm_delete(picked: list[RunRow]) -> None:
     """What the dialog asks."""
     for row in picked:
         st.text(
-            say(
+            _(
                 "{name}, {state} at step {step}",
                 name=row.name,
                 state=state_in_words(row.status),
@@ -238,14 +238,14 @@ def _confirm_delete(picked: list[RunRow]) -> None:
             )
         )
     st.caption(
-        say("Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.")
+        _("Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.")
         if len(picked) == 1
-        else say("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+        else _("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
     )
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button(say("Keep"), key="delete_no"):
+        if st.button(_("Keep"), key="delete_no"):
             st.rerun()
-        if st.button(say("Delete"), type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
+        if st.button(_("Delete"), type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
             st.rerun()
 
 
@@ -259,4 +259,4 @@ def _delete(picked: list[RunRow]) -> None:
     except ExplorerError as error:
         address.notify(str(error))
     else:
-        address.notify(say("{count} runs deleted.", count=len(picked)) if len(picked) > 1 else say("Deleted."))
+        address.notify(_("{count} runs deleted.", count=len(picked)) if len(picked) > 1 else _("Deleted."))

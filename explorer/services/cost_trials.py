@@ -35,7 +35,7 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
     count = threads_for(config, threads())
-    known = kept_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.home())
+    known = kept_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
     if known:
         return Tried(known, under_way=False)
     asked = (config.to_json(), vocab_size)
@@ -82,7 +82,7 @@ def _begin(settings: str, vocab_size: int) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(shared.home())},
+        env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(shared.data_dir())},
     )
     with process.stdin as said:
         said.write(settings.encode())

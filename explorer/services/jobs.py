@@ -14,12 +14,12 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.interpretability.progress import Progress
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.widgets.layout import show_error
 
 MOST_KEPT = 64  # jobs with their results
 _TICK = 0.4  # seconds between two looks of a page at a job
-_MISTAKE = later("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
+_MISTAKE = N_("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
 
 _log = logging.getLogger(__name__)
 _thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: training, in lessons, uses torch's own dice
@@ -110,10 +110,10 @@ def result_of(
     found = known(key) or job(key, make)
     if found.problem or (found.ended and found.stopped):
         if found.problem:
-            show_error(say(_MISTAKE) if found.problem == _MISTAKE else found.problem)
+            show_error(_(_MISTAKE) if found.problem == _MISTAKE else found.problem)
         else:
-            st.caption(say("Stopped before it was done."))
-        if st.button(say("Begin again"), key=f"again_{hash(key)}"):
+            st.caption(_("Stopped before it was done."))
+        if st.button(_("Begin again"), key=f"again_{hash(key)}"):
             job(key, make)
             st.rerun()
         if meanwhile and found.stopped and found.result is not None:
@@ -130,8 +130,8 @@ def _watch(found: Job, what: str, name: str, meanwhile: Callable[[Any], None] | 
     if found.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = f"{found.share:.0%}" if found.begun else say("waits for what was asked for before")
+        share = f"{found.share:.0%}" if found.begun else _("waits for what was asked for before")
         st.progress(found.share, text=f"{what} ({share})")
-        st.button(say("Stop"), key=name, on_click=found.stop)
+        st.button(_("Stop"), key=name, on_click=found.stop)
     if meanwhile:
         meanwhile(found.result)

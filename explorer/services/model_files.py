@@ -12,12 +12,12 @@ from typing import BinaryIO, NamedTuple
 from core.atomic_io import TEMPORARY
 from core.errors import ExplorerError
 from core.formatting import memory_in_words
-from core.import_export.external_weights import ForeignModelError
+from core.import_export.external_weights import ExternalModelError
 from core.import_export.hub import download
 from core.runs.documents import DOCUMENTS, why_no_document
 from core.runs.folder import RunFolder
 from core.runs.model_files import CHECKPOINT, MODEL_FILE, import_model, pack, why_not
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 
 MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
 _PACKED = "upload.zip"
@@ -36,28 +36,28 @@ class Export(NamedTuple):
 
 
 EXPORTS = {
-    "report": Export(later("Report to read or hand in (HTML)"), "report.html"),
-    "notebook": Export(later("Notebook that trains it again"), "retrain.ipynb"),
-    "script": Export(later("Script that trains it again"), "retrain.py"),
-    "huggingface": Export(later("For transformers (zip)"), "transformers.zip"),
-    "nanogpt": Export(later("For nanoGPT (zip)"), "nanogpt.zip"),
+    "report": Export(N_("Report to read or hand in (HTML)"), "report.html"),
+    "notebook": Export(N_("Notebook that trains it again"), "retrain.ipynb"),
+    "script": Export(N_("Script that trains it again"), "retrain.py"),
+    "huggingface": Export(N_("For transformers (zip)"), "transformers.zip"),
+    "nanogpt": Export(N_("For nanoGPT (zip)"), "nanogpt.zip"),
 }
 
 
-def write_export(home: Path, run: RunFolder, kind: str, file: BinaryIO) -> None:
+def write_export(data_dir: Path, run: RunFolder, kind: str, file: BinaryIO) -> None:
     """Write one of EXPORTS into a file. Raises ExplorerError, in a sentence, where the run cannot be taken there."""
     if kind in DOCUMENTS:
-        file.write(DOCUMENTS[kind](run, home).encode())
+        file.write(DOCUMENTS[kind](run, data_dir).encode())
     else:
         pack(run, kind, file)
 
 
-def why_no_export(home: Path, run: RunFolder, kind: str) -> str:
+def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
     """A sentence on why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
     if kind in DOCUMENTS:
-        return why_no_document(run, kind, home)
+        return why_no_document(run, kind, data_dir)
     if not run.has_weights:
-        return say("It has kept no weights yet; its first are saved as it begins.")
+        return _("It has kept no weights yet; its first are saved as it begins.")
     return why_not(run, kind)
 
 
@@ -69,7 +69,7 @@ class Upload(NamedTuple):
     size: int  # bytes
 
 
-def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
+def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
     """Make a run of uploaded files, which are put into a folder of the home for as long as that takes.
 
     Args:
@@ -79,7 +79,7 @@ def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str
     Raises ExplorerError, in a sentence, where files are unknown, missing, too large, damaged or of another kind.
     """
     kept = _kept_names(uploads)
-    with _workplace(home) as place:
+    with _workplace(data_dir) as place:
         for file_name, upload in kept.items():
             upload.content.seek(0)
             try:
@@ -88,25 +88,25 @@ def import_uploads(home: Path, uploads: Sequence[Upload], corpus: str, name: str
             except OSError as error:
                 raise _not_kept(error) from None
         if _PACKED in kept:
-            return import_model(home, place / _PACKED, corpus, name)
+            return import_model(data_dir, place / _PACKED, corpus, name)
         source = place / CHECKPOINT if CHECKPOINT in kept else place
-        return import_model(home, source, corpus, name or say("imported model"))
+        return import_model(data_dir, source, corpus, name or _("imported model"))
 
 
-def import_from_hub(home: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
+def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
     """Make a run of a model on Hugging Face's hub. Raises ExplorerError, in a sentence, where that cannot be."""
-    folder = download(hub_name, home, MOST_MEGABYTES << 20)
-    return import_model(home, folder, corpus, name or hub_name)
+    folder = download(hub_name, data_dir, MOST_MEGABYTES << 20)
+    return import_model(data_dir, folder, corpus, name or hub_name)
 
 
 def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
     """Each upload by the one name that it may have here."""
     if not uploads:
-        raise ForeignModelError(say("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
+        raise ExternalModelError(_("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
     if size > MOST_MEGABYTES << 20:
-        raise ForeignModelError(
-            say(
+        raise ExternalModelError(
+            _(
                 "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
                 "python -m core import PATH",
                 size=memory_in_words(size),
@@ -119,21 +119,21 @@ def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
         if name is None:
             continue
         if name in kept:
-            raise ForeignModelError(say("There are two files for {name}. Which one belongs to the model?", name=name))
+            raise ExternalModelError(_("There are two files for {name}. Which one belongs to the model?", name=name))
         kept[name] = upload
     if not kept:
-        raise ForeignModelError(
-            say(
+        raise ExternalModelError(
+            _(
                 "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
                 "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
                 name=repr(uploads[0].name[:60]),
             )
         )
     if _PACKED in kept and len(kept) > 1:
-        raise ForeignModelError(say("A zip is opened by itself. Choose it alone, or the files without it."))
+        raise ExternalModelError(_("A zip is opened by itself. Choose it alone, or the files without it."))
     if CHECKPOINT in kept and "model.safetensors" in kept:
-        raise ForeignModelError(
-            say("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
+        raise ExternalModelError(
+            _("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
         )
     return kept
 
@@ -149,13 +149,13 @@ def _name_here(name: str) -> str | None:
 
 
 def _not_kept(error: OSError) -> ExplorerError:
-    return ExplorerError(say("The upload cannot be kept on this machine ({reason}).", reason=error.strerror))
+    return ExplorerError(_("The upload cannot be kept on this machine ({reason}).", reason=error.strerror))
 
 
 @contextmanager
-def _workplace(home: Path) -> Iterator[Path]:
+def _workplace(data_dir: Path) -> Iterator[Path]:
     """An empty folder under the home, called so that a run may tell it came from there; removed afterwards."""
-    downloads = home / "downloads"
+    downloads = data_dir / "downloads"
     try:
         for old in downloads.glob(f"{TEMPORARY}*"):
             if old.stat().st_mtime < time.time() - 3600 * KEPT_HOURS:

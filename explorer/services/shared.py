@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import RunError
 from core.model import GPT, Bigram
-from core.paths import home
+from core.paths import data_dir
 from core.runs import machine
 from core.runs.capacity import threads, threads_for
 from core.runs.folder import RunFolder, open_run
@@ -20,12 +20,12 @@ from core.text.tokenizers import Tokenizer
 from core.training.hardware import Hardware, find_hardware
 from core.training.precision import Choice
 from core.training.speed import MachineSpeed
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 __all__ = [
     "Opened",
+    "data_dir",
     "hardware",
-    "home",
     "live_streams",
     "machine_speed",
     "no_weights_of",
@@ -68,7 +68,7 @@ def serve_live_streams(on: bool = True) -> None:
 
 def supervisor() -> Supervisor:
     """The one of this process and home, at work from its first use on."""
-    place = home()
+    place = data_dir()
     with _supervising:
         if place not in _supervisors:
             _supervisors[place] = Supervisor(place)
@@ -88,13 +88,13 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
 
     Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
     """
-    folder = open_run(home(), run_id)
+    folder = open_run(data_dir(), run_id)
     path = folder.latest_weights() if step is None else folder.weights_at(step)
     if path is None and step is not None and folder.has_weights:
         raise no_weights_of(folder, step)
     if path is None:
         raise RunError(
-            say(
+            _(
                 "The run {name} has saved no weights yet. Its first are saved when training begins.",
                 name=repr(folder.name),
             )
@@ -102,7 +102,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     try:
         key = (path, path.stat().st_mtime_ns)
     except FileNotFoundError:  # a run that trains makes room for later moments
-        raise RunError(say("This moment is no longer kept. Choose another one.")) from None
+        raise RunError(_("This moment is no longer kept. Choose another one.")) from None
     with _opening:
         if key not in _models:
             loaded = load_model(folder, path)
@@ -118,7 +118,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
 def no_weights_of(folder: RunFolder, step: int) -> RunError:
     """The sentence for a moment that a run has not kept."""
     return RunError(
-        say(
+        _(
             "The run {name} keeps no weights of step {step}. Choose another moment.",
             name=repr(folder.name),
             step=f"{step:,}",
@@ -135,7 +135,7 @@ def hardware(device: str = "auto") -> Hardware:
 def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """How fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
     with _measuring:
-        return machine.machine_speed(home(), hardware(), count, again_if_busy=again_if_busy)
+        return machine.machine_speed(data_dir(), hardware(), count, again_if_busy=again_if_busy)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
@@ -146,4 +146,4 @@ def run_speed(config: RunConfig) -> MachineSpeed:
 def run_precision(config: RunConfig) -> Choice:
     """The numbers that a run of these settings would compute in, and why."""
     with _measuring:
-        return machine.run_precision(config, hardware(config.train.device), threads_for(config, threads()), home())
+        return machine.run_precision(config, hardware(config.train.device), threads_for(config, threads()), data_dir())

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from core.paths import home
+from core.paths import data_dir
 from core.runs.folder import RunFolder
 from explorer.news import news_of
 from explorer.streaming.run_events import Position, RunReader, event
@@ -22,7 +22,7 @@ KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that p
 MOST_BEHIND = 300  # chunks a slow watcher may fall behind before it is sent away to come back with its cursor
 
 
-class RunFeed:
+class RunBroadcast:
     """One run's tailer and its watchers, in the server's event loop. It works only while somebody watches."""
 
     def __init__(self, folder: RunFolder):
@@ -106,31 +106,31 @@ class RunFeed:
                 _send_away(queue)
 
 
-class Feeds:
+class Broadcaster:
     """The feeds of all runs that somebody watches now."""
 
     def __init__(self) -> None:
-        self._feeds: dict[Path, RunFeed] = {}
+        self._broadcasts: dict[Path, RunBroadcast] = {}
         self._closing = asyncio.Event()
 
     async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncGenerator[bytes, None]:
         """As `RunFeed.watch`; all watchers of a run share one feed."""
-        feed = self._feeds.get(folder.path)
-        if feed is None or feed.closed:
-            feed = self._feeds[folder.path] = RunFeed(folder)
+        broadcast = self._broadcasts.get(folder.path)
+        if broadcast is None or broadcast.closed:
+            broadcast = self._broadcasts[folder.path] = RunBroadcast(folder)
         try:
-            async with aclosing(feed.watch(cursor)) as chunks:
+            async with aclosing(broadcast.watch(cursor)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            if not feed.watchers and self._feeds.get(folder.path) is feed:
-                del self._feeds[folder.path]
+            if not broadcast.watchers and self._broadcasts.get(folder.path) is broadcast:
+                del self._broadcasts[folder.path]
 
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """The digest of these runs, or of all where none is named (`explorer.news`): now, and whenever it changes."""
         told, silent = "", 0.0
         while not self._closing.is_set():
-            digest = await asyncio.to_thread(news_of(home()).digest, ids or None)
+            digest = await asyncio.to_thread(news_of(data_dir()).digest, ids or None)
             if digest != told:
                 told, silent = digest, 0.0
                 yield event("news", json.dumps({"digest": digest})).encode()
@@ -144,8 +144,8 @@ class Feeds:
     def close(self) -> None:
         """Let every stream go, so that the server can stop at once."""
         self._closing.set()
-        for feed in list(self._feeds.values()):
-            feed.close()
+        for broadcast in list(self._broadcasts.values()):
+            broadcast.close()
 
 
 def _send_away(queue: asyncio.Queue[bytes | None]) -> None:

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from core.errors import ExplorerError, RunError
 from core.lessons.lesson_text import ENGLISH
 from core.sampling_config import GenerationConfig
-from explorer.i18n.language import in_language, say
+from explorer.i18n.language import _, in_language
 from explorer.services import shared
 from explorer.services.generated_tokens import written_tokens
 from explorer.streaming.run_events import event
@@ -38,10 +38,10 @@ def check_for_room(client: str, language: str = ENGLISH) -> None:
     with in_language(language):
         if len(_asked) >= MOST_WAITING:
             raise TooManyTexts(
-                say("Many people are having text written at this moment. Wait a little and press the button again.")
+                _("Many people are having text written at this moment. Wait a little and press the button again.")
             )
         if own >= MOST_OF_ONE and not _is_this_machine(client):
-            raise TooManyTexts(say("{count} texts of yours are still being written. Wait for them.", count=own))
+            raise TooManyTexts(_("{count} texts of yours are still being written. Wait for them.", count=own))
 
 
 @contextmanager
@@ -76,9 +76,7 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
             loop.call_soon_threadsafe(queue.put_nowait, problem_event(str(error)))
         except Exception:
             _log.exception("Writing with run %s failed", run_id)
-            sentence = say(
-                "Writing has failed for a reason that is our mistake; the terminal of the server tells more."
-            )
+            sentence = _("Writing has failed for a reason that is our mistake; the terminal of the server tells more.")
             loop.call_soon_threadsafe(queue.put_nowait, problem_event(sentence))
         finally:
             loop.call_soon_threadsafe(queue.put_nowait, None)
@@ -114,7 +112,7 @@ def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
     prompt = query.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
         raise RunError(
-            say(
+            _(
                 "The prompt has {count} characters, and at most {most} are read here.",
                 count=len(prompt),
                 most=LONGEST_PROMPT,

@@ -19,7 +19,7 @@ from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES
 from explorer.streaming.curves import COLUMNS, MOST_ROWS, curve, curve_rows
 from explorer.streaming.jsonl_tail import Mark, Piece, holds, last_mark, read_pieces
-from explorer.streaming.step_detail import read_closeup
+from explorer.streaming.step_detail import read_step_detail
 
 MOST_EVENTS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
@@ -37,7 +37,7 @@ class Position(NamedTuple):
     events: Mark = Mark()
     probe: int = 0  # modification time of the probe file, in ns
     status: int = 0  # checksum of the status told last
-    closeup: int = 0  # modification time of the closeup's file, in ns
+    step_detail: int = 0  # modification time of the closeup's file, in ns
 
     def __str__(self) -> str:
         """The cursor."""
@@ -73,7 +73,7 @@ class RunReader:
         self._progress: tuple[Any, dict[str, Any] | None] = (None, None)  # what it was judged by, and the judgment
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
-        self._closeup = 0
+        self._step_detail = 0
 
     def here(self) -> Position:
         """Where everything stands now. The status is read first: rows written before an end are never missed."""
@@ -86,10 +86,10 @@ class RunReader:
         status["progress"] = self._judged(status)
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
-        self._look_at_closeup()
+        self._measure_step_detail()
         marks = {name: self._mark(name) for name in ROWS}
         changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
-        return Position(**marks, probe=self._probe, status=crc32(changing.encode()), closeup=self._closeup)
+        return Position(**marks, probe=self._probe, status=crc32(changing.encode()), step_detail=self._step_detail)
 
     def between(self, since: Position, upto: Position) -> Iterator[str]:
         """The events that lead from one position to another, each with the cursor behind it."""
@@ -102,8 +102,8 @@ class RunReader:
             for rows, mark in self._rows_between(name, getattr(since, name), getattr(upto, name)):
                 at = at._replace(**{name: mark})
                 yield event(name, rows, str(at))
-        if since.closeup != upto.closeup and "closeup" in told:
-            at = at._replace(closeup=upto.closeup)
+        if since.step_detail != upto.step_detail and "closeup" in told:
+            at = at._replace(step_detail=upto.step_detail)
             yield event("closeup", told["closeup"], str(at))
         if since.probe != upto.probe:
             # The cursor moves on only behind the second picture, so neither can be missed.
@@ -179,16 +179,16 @@ class RunReader:
         self._probe = changed
         self._told.update(self._pictures(probe))
 
-    def _look_at_closeup(self) -> None:
+    def _measure_step_detail(self) -> None:
         try:
-            changed = self.folder.closeup_path.stat().st_mtime_ns
+            changed = self.folder.step_detail_path.stat().st_mtime_ns
         except OSError:
             return
-        if changed == self._closeup:
+        if changed == self._step_detail:
             return
-        told = read_closeup(self.folder)
+        told = read_step_detail(self.folder)
         if told is not None:
-            self._closeup = changed
+            self._step_detail = changed
             self._told["closeup"] = json.dumps(told)
 
     def _tokens(self) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ from typing import Any
 
 from core.errors import TextError
 from core.runs.folder import RunFolder
-from core.runs.records import Closeup
+from core.runs.records import StepDetail
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import part_in_words
 
 
-def closeup_data(closeup: Closeup, tokens: Sequence[str]) -> dict[str, Any]:
+def step_detail_data(step_detail: StepDetail, tokens: Sequence[str]) -> dict[str, Any]:
     """Plain values for the browser (assets/js/live_closeup.js).
 
     Args:
@@ -23,28 +23,28 @@ def closeup_data(closeup: Closeup, tokens: Sequence[str]) -> dict[str, Any]:
         `weight`, in the order of the model.
     """
     return {
-        "step": closeup.step,
-        "loss": closeup.loss,
-        "before": closeup.before,
-        "after": closeup.after,
-        "batch_size": closeup.batch_size,
+        "step": step_detail.step,
+        "loss": step_detail.loss,
+        "before": step_detail.before,
+        "after": step_detail.after,
+        "batch_size": step_detail.batch_size,
         "pieces": [
             {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
-            for inputs, targets, losses in zip(closeup.inputs, closeup.targets, closeup.losses, strict=True)
+            for inputs, targets, losses in zip(step_detail.inputs, step_detail.targets, step_detail.losses, strict=True)
         ],
         "parts": [
-            {"name": part_in_words(part), "gradient": gradient, "weight": closeup.weight_norms.get(part)}
-            for part, gradient in closeup.gradient_norms.items()
+            {"name": part_in_words(part), "gradient": gradient, "weight": step_detail.weight_norms.get(part)}
+            for part, gradient in step_detail.gradient_norms.items()
         ],
     }
 
 
-def read_closeup(folder: RunFolder) -> dict[str, Any] | None:
+def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
     """`closeup_data` of the last single step of a run; None if there was none, or it cannot be read."""
-    closeup = folder.read_closeup()
-    if closeup is None:
+    step_detail = folder.read_step_detail()
+    if step_detail is None:
         return None
     try:
-        return closeup_data(closeup, load_tokenizer(folder.tokenizer_path).tokens)
+        return step_detail_data(step_detail, load_tokenizer(folder.tokenizer_path).tokens)
     except (TextError, IndexError, ValueError):  # a damaged file
         return None

@@ -15,15 +15,15 @@ from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns
 from explorer.components.live import (
     live_attention,
-    live_closeup,
     live_curves,
     live_embedding,
     live_loss,
     live_samples,
     live_status,
+    live_step_detail,
 )
 from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.train.details import draw_settings
@@ -36,11 +36,11 @@ from explorer.widgets.lineage import before, verdict
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
-_MACHINES = {"cpu": later("on this CPU"), "cuda": later("on the GPU"), "mps": later("on Apple's GPU")}
+_MACHINES = {"cpu": N_("on this CPU"), "cuda": N_("on the GPU"), "mps": N_("on Apple's GPU")}
 _CURVES = [
-    {"column": "lr", "label": later("Learning rate"), "format": "rate"},
-    {"column": "grad_norm", "label": later("Gradient norm"), "format": "plain"},
-    {"column": "tokens_per_second", "label": later("Letters a second"), "format": "short"},
+    {"column": "lr", "label": N_("Learning rate"), "format": "rate"},
+    {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
+    {"column": "tokens_per_second", "label": N_("Letters a second"), "format": "short"},
 ]
 
 
@@ -56,23 +56,23 @@ def draw_board(run_id: str) -> None:
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch", key="beside"):
         draw_knobs(folder)
-        with card(say("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
-            live_curves(run_id, steps, [curve | {"label": say(curve["label"])} for curve in _CURVES])
+        with card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
+            live_curves(run_id, steps, [curve | {"label": _(curve["label"])} for curve in _CURVES])
     with main, st.container(height="stretch"):
         with card(
-            say("How surprised is it by text it has not seen?"),
-            say("Lower is better; dotted lines are what plain counting reaches on the same text."),
+            _("How surprised is it by text it has not seen?"),
+            _("Lower is better; dotted lines are what plain counting reaches on the same text."),
             key="live_loss",
             corner=partial(draw_fork, folder),
         ):
-            live_loss(run_id, steps, before=before(shared.home(), record))
-            if status.ended and (told := verdict(shared.home(), folder, record)):
+            live_loss(run_id, steps, before=before(shared.data_dir(), record))
+            if status.ended and (told := verdict(shared.data_dir(), folder, record)):
                 st.caption(told)
         if not status.ended:
             with st.container(border=True, key="live_closeup"):
-                live_closeup(run_id)  # below the chart, which then stays where it is
+                live_step_detail(run_id)  # below the chart, which then stays where it is
         with card(
-            say("What does it write?"),
+            _("What does it write?"),
             _samples_note(folder),
             key="live_samples",
             height="stretch",
@@ -88,7 +88,7 @@ def draw_board(run_id: str) -> None:
                 open_page("look_inside", run_id)
         else:
             draw_table(folder)
-    alike = card(say("Which letters does it treat alike?"), _alike_note(gpt), key="live_embedding", height="stretch")
+    alike = card(_("Which letters does it treat alike?"), _alike_note(gpt), key="live_embedding", height="stretch")
     with right, alike:
         live_embedding(run_id, height=height)
     draw_settings(folder, record)
@@ -99,10 +99,10 @@ def _samples_note(folder: RunFolder) -> str:
     try:
         tokenizer = load_tokenizer(folder.tokenizer_path)
     except ExplorerError:  # not made yet
-        return say("Same prompt, same random seed each time. Click an earlier text to open it.")
+        return _("Same prompt, same random seed each time. Click an earlier text to open it.")
     prompt = "".join(visible(tokenizer.tokens[id]) for id in opening_ids(tokenizer))
     return literal(
-        say(
+        _(
             "Each text continues the prompt “{prompt}”, with the same random seed. Click an earlier text to open it.",
             prompt=prompt,
         )
@@ -113,12 +113,12 @@ def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
     """The run and what it is; where that cannot be read, says so on the page and returns None."""
     page_style()
     try:
-        folder = open_run(shared.home(), run_id)
+        folder = open_run(shared.data_dir(), run_id)
         return folder, folder.record()
     except ExplorerError as error:
-        st.title(say("Train"), anchor=False)
+        st.title(_("Train"), anchor=False)
         show_error(error)
-        if st.button(say("Train a new run"), type="primary", key="train_new"):
+        if st.button(_("Train a new run"), type="primary", key="train_new"):
             open_page("train")
         return None
 
@@ -133,7 +133,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         name=folder.name,
         status=status,
         grad_clip=record.config.train.grad_clip,
-        machine=say(_MACHINES[shared.hardware().device]),
+        machine=_(_MACHINES[shared.hardware().device]),
     )
     if changed:
         st.rerun()  # the whole page: the sidebar tells of the run too
@@ -142,7 +142,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
 def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """The title with the run's name and state, and the buttons that fit the state."""
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
-        st.title(say("Train"), anchor=False, width="content")
+        st.title(_("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
         color = "orange" if status.state == "finished" and in_trouble(folder) else STATE_COLORS[status.state]
@@ -164,18 +164,18 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     """What can be done now. There is one primary button at most: what most people do next."""
     state = status.state
     if state == "running":
-        _button(say("Pause"), "pause", folder, status, icon=":material/pause:")
+        _button(_("Pause"), "pause", folder, status, icon=":material/pause:")
     if state in ("paused", "stopped", "failed"):
-        _button(say("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
+        _button(_("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
-        _button(say("One step"), "step", folder, status, icon=":material/skip_next:")
+        _button(_("One step"), "step", folder, status, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
-        _button(say("Stop"), "stop", folder, status, icon=":material/stop:")
+        _button(_("Stop"), "stop", folder, status, icon=":material/stop:")
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
-        if st.button(say("Generate"), key="train_generate", icon=":material/edit_note:"):
+        if st.button(_("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
         if st.button(
-            say("Look inside"),
+            _("Look inside"),
             key="train_look",
             type="primary" if state == "finished" else "secondary",
             icon=":material/search:",
@@ -209,7 +209,7 @@ def draw_table(folder: RunFolder) -> None:
 def _draw_table(folder: RunFolder) -> None:
     probe = folder.read_probe()
     if probe is None:
-        st.caption(say("The first picture arrives with the first steps."))
+        st.caption(_("The first picture arrives with the first steps."))
         return
     try:
         tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
@@ -232,16 +232,16 @@ def _draw_table(folder: RunFolder) -> None:
 
 def look_title(record: RunRecord) -> str:
     model = record.config.model
-    return look_in_words(model.causal) if model.kind == "gpt" else say("What does it expect after each letter?")
+    return look_in_words(model.causal) if model.kind == "gpt" else _("What does it expect after each letter?")
 
 
 def _look_note(gpt: bool) -> str:
     if gpt:
-        return say(
+        return _(
             "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
         )
-    return say("A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next.")
+    return _("A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next.")
 
 
 def _alike_note(gpt: bool) -> str:
-    return say("Close letters are read alike.") if gpt else say("Close letters are followed by much the same letters.")
+    return _("Close letters are read alike.") if gpt else _("Close letters are followed by much the same letters.")

@@ -11,7 +11,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
 from core.settings import value_at
 from explorer.i18n.formatting import number
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.train.forks import draw_parent
 from explorer.train.setup import settings_that_matter
@@ -21,7 +21,7 @@ from explorer.widgets.layout import card, literal
 from explorer.widgets.run_rows import corpus_titles
 
 _ACROSS = 3  # settings side by side
-_AGAIN = later("A new run that starts from these settings; change what you like first.")
+_AGAIN = N_("A new run that starts from these settings; change what you like first.")
 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
@@ -30,26 +30,26 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     config = _config_now(folder, first)
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = differences(first, base) | differences(config, base)
-    name = config.preset or say("none")
-    note = say("Preset: {name} · what differs is marked", name=name) if changed else say("Preset: {name}", name=name)
-    with card(say("Settings"), note, key="settings"):
+    name = config.preset or _("none")
+    note = _("Preset: {name} · what differs is marked", name=name) if changed else _("Preset: {name}", name=name)
+    with card(_("Settings"), note, key="settings"):
         draw_parent(record)
-        title = corpus_titles(shared.home()).get(config.data.corpus, config.data.corpus)
-        rows = [f"| {say('Text')} | **{literal(title)}** |"]
+        title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
+        rows = [f"| {_('Text')} | **{literal(title)}** |"]
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
                 value = f"**{literal(number(value_at(config, path)))}**"
-                others = {say("initially"): value_at(first, path), say("preset"): value_at(base, path)}
+                others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
                 other = next((name for name, old in others.items() if old != value_at(config, path)), None)
                 usual = f" :violet-badge[{other}: {literal(number(others[other]))}]" if other else ""
-                rows.append(f"| {say(setting.label)}{usual} | {value} |")
+                rows.append(f"| {_(setting.label)}{usual} | {value} |")
         share = ceil(len(rows) / _ACROSS)
         for place, column in enumerate(st.columns(_ACROSS, gap="large")):
             column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
         if told := machine_in_words(record):
             st.caption(literal(told))
         with st.container(horizontal=True, gap="small"):
-            if st.button(say("Train again"), key="train_again", icon=":material/tune:", help=say(_AGAIN)):
+            if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=_(_AGAIN)):
                 open_page("train", config=first)
             draw_exports(folder)
 
@@ -70,7 +70,7 @@ def machine_in_words(record: RunRecord) -> str:
     if record.precision and record.threads:
         precision, threads = record.precision, record.threads
         if threads == 1:
-            told.append(say("It computes in {precision} with 1 thread.", precision=precision))
+            told.append(_("It computes in {precision} with 1 thread.", precision=precision))
         else:
-            told.append(say("It computes in {precision} with {count} threads.", precision=precision, count=threads))
+            told.append(_("It computes in {precision} with {count} threads.", precision=precision, count=threads))
     return " ".join(told)

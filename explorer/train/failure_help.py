@@ -10,19 +10,19 @@ from core.runs.forks import fork, fork_config
 from core.runs.records import Status
 from core.runs.weights import weights_step
 from explorer.i18n.formatting import number
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets.address import notify, open_page, ticket, use_ticket, view_run
 from explorer.widgets.layout import literal
 
 _SLOWER = 3  # a third of the learning rate
-_NOT_FINITE = later(
+_NOT_FINITE = N_(
     "**What probably happened:** each step moved the weights too far. A step that is too long lands higher up the "
     "slope than it began, the next gradient is larger still, and within a few steps the numbers outgrow what the "
     "machine can write down. A lower learning rate takes shorter steps."
 )
-_MEMORY = later(
+_MEMORY = N_(
     "**What probably happened:** every piece of a batch is kept in memory until the step is done, so half the batch "
     "needs about half of that."
 )
@@ -46,7 +46,7 @@ def draw_trouble(folder: RunFolder, status: Status) -> None:
 
 
 def _offer_slower(folder: RunFolder) -> None:
-    st.markdown(say(_NOT_FINITE))
+    st.markdown(_(_NOT_FINITE))
     newest = folder.latest_weights()
     try:
         config = fork_config(folder)
@@ -58,22 +58,22 @@ def _offer_slower(folder: RunFolder) -> None:
     if step < 0:
         return
     st.button(
-        say("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
+        _("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
         key="trouble_slower",
         type="primary",
         icon=":material/fork_right:",
         on_click=_fork,
         args=(folder, step, slower, ticket("trouble_slower")),
     )
-    st.caption(say("This starts a new run with the last weights that were sound; this one stays as it is."))
+    st.caption(_("This starts a new run with the last weights that were sound; this one stays as it is."))
 
 
 def _offer_smaller(folder: RunFolder) -> None:
-    st.markdown(say(_MEMORY))
+    st.markdown(_(_MEMORY))
     config = folder.config_now()
     half = config.train.batch_size // 2
     if half and st.button(
-        say("Open the settings with a batch of {count}", count=half),
+        _("Open the settings with a batch of {count}", count=half),
         key="trouble_smaller",
         type="primary",
         icon=":material/tune:",
@@ -86,7 +86,7 @@ def _fork(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
     if not use_ticket("trouble_slower", drawn):
         return
     try:
-        new = fork(shared.home(), folder, step, config)
+        new = fork(shared.data_dir(), folder, step, config)
         train(new)
     except ExplorerError as error:
         notify(str(error))

@@ -15,14 +15,14 @@ from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
 from core.settings import fields_of
 from explorer.i18n.formatting import model_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.widgets.address import fork_asked, leave_fork, open_fork, page_file, query_for, recall, remember
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
 
-_FORK = later("A new run that begins with what this one had learned by then, with other learning settings if you like.")
+_FORK = N_("A new run that begins with what this one had learned by then, with other learning settings if you like.")
 
 
 class Parent(NamedTuple):
@@ -35,25 +35,25 @@ class Parent(NamedTuple):
 
 def fork_steps(folder: RunFolder) -> list[int]:
     """The steps whose weights are kept, so that another run can begin with them."""
-    return sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+    return sorted({step for step, _unused in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
 
 
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
     """Another run that begins where this one was: from which step, and for how long."""
-    with st.popover(say("Try from here"), icon=":material/fork_right:", key="fork", on_change="rerun"):
-        st.caption(say(_FORK))
+    with st.popover(_("Try from here"), icon=":material/fork_right:", key="fork", on_change="rerun"):
+        st.caption(_(_FORK))
         if not folder.status().ended:
-            st.caption(say("This run trains on meanwhile."))
+            st.caption(_("This run trains on meanwhile."))
         steps = fork_steps(folder)
         if not steps:
-            st.caption(say("It has kept no weights yet; its first are saved as it begins."))
+            st.caption(_("It has kept no weights yet; its first are saved as it begins."))
             return
         chosen = recall(f"fork_step-{folder.id}")  # until then the newest, which moves on while it trains
         st.session_state["fork_step"] = step = chosen if chosen in steps else steps[-1]
         losses = losses_about(curve_rows(folder), steps)
         st.selectbox(
-            say("Begin with the weights of"),
+            _("Begin with the weights of"),
             steps,
             key="fork_step",
             format_func=lambda step: _step_in_words(step, losses.get(step)),
@@ -65,14 +65,14 @@ def draw_fork(folder: RunFolder) -> None:
         if sentence := recall(f"fork_told-{folder.id}"):
             st.caption(sentence)
         config = _settings(folder, step)
-        if config and st.button(say("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
+        if config and st.button(_("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
             open_fork(folder.id, step, config)
 
 
 def _step_in_words(step: int, loss: float | None) -> str:
     if loss is None:
-        return say("step {step}", step=f"{step:,}")
-    return say("step {step} · loss {loss}", step=f"{step:,}", loss=f"{loss:.2f}")
+        return _("step {step}", step=f"{step:,}")
+    return _("step {step} · loss {loss}", step=f"{step:,}", loss=f"{loss:.2f}")
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
@@ -80,7 +80,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
     setting = dict(fields_of(RunConfig))["train.steps"]
     st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
     steps = st.number_input(
-        say("Train it for so many steps"),
+        _("Train it for so many steps"),
         setting.low,
         setting.high,
         step=100,
@@ -113,12 +113,12 @@ def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
     """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
-        return steps[-1], say("A step is a whole number; this is the newest.")
+        return steps[-1], _("A step is a whole number; this is the newest.")
     wanted = int(digits)
     nearest = min(steps, key=lambda step: abs(step - wanted))
     if nearest == wanted:
         return nearest, ""
-    return nearest, say(
+    return nearest, _(
         "No weights are kept of step {wanted}; those of step {nearest} are the nearest.",
         wanted=f"{wanted:,}",
         nearest=f"{nearest:,}",
@@ -146,12 +146,12 @@ def draw_parent(record: RunRecord) -> None:
         return
     step = f"{record.parent_step:,}"
     try:
-        name = open_run(shared.home(), record.parent).name
+        name = open_run(shared.data_dir(), record.parent).name
     except ExplorerError:
-        st.caption(say("It began with the weights of step {step} of a run that was deleted.", step=step))
+        st.caption(_("It began with the weights of step {step} of a run that was deleted.", step=step))
         return
     with st.container(gap=None, key="parent"):
-        st.caption(say("It began with the weights of step {step} of", step=step))
+        st.caption(_("It began with the weights of step {step} of", step=step))
         st.page_link(
             page_file("train"), label=literal(name), icon=":material/fork_right:", query_params=query_for(record.parent)
         )
@@ -162,12 +162,12 @@ def parent_asked() -> Parent | None:
     asked = fork_asked()
     if asked is None:
         return None
-    folder = open_run(shared.home(), asked.run_id)
+    folder = open_run(shared.data_dir(), asked.run_id)
     steps = fork_steps(folder)
     step = steps[-1] if asked.step is None and steps else asked.step
     if step not in steps:
         raise RunError(
-            say(
+            _(
                 "The run {name} keeps no weights of step {step}. This begins from scratch instead.",
                 name=repr(folder.name),
                 step=step,
@@ -182,7 +182,7 @@ def draw_beginning(parent: Parent) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="parent"):
         with st.container(gap=None, width="content"):
             st.markdown(
-                say(
+                _(
                     "With what **{name}** had learned by step **{step}**.",
                     name=literal(parent.folder.name),
                     step=f"{parent.step:,}",
@@ -190,15 +190,15 @@ def draw_beginning(parent: Parent) -> None:
             )
             st.page_link(
                 page_file("train"),
-                label=say("Look at that run"),
+                label=_("Look at that run"),
                 icon=":material/fork_right:",
                 query_params=query_for(parent.folder.id),
             )
-        st.button(say("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
+        st.button(_("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
     shape = model_in_words(model)
     if model.kind == "gpt":
-        shape = say("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
-    kept = say(
+        shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
+    kept = _(
         "{shape}, context {context}: the model keeps its shape, because learned weights fit only the shape they were "
         "learned in. Optimizer and learning rate begin afresh.",
         shape=shape,

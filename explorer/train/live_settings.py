@@ -16,7 +16,7 @@ from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.rates import rates_figure
 from explorer.components.live import live_rate, live_turns
 from explorer.i18n.formatting import asked_in_words, number, turn_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.train.setup import settings_that_matter
@@ -26,8 +26,8 @@ from explorer.widgets.layout import card, current_palette, literal, show_error
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
-_NOTE = later("Felt from the next step on, and marked on the curve.")
-_HELP = later(
+_NOTE = N_("Felt from the next step on, and marked on the curve.")
+_HELP = N_(
     "These may change while the model learns; its shape may not. Turning the learning rate moves its whole schedule "
     "along; turning the last step leaves the schedule alone, so nothing jumps."
 )
@@ -43,15 +43,15 @@ def draw_knobs(folder: RunFolder) -> None:
     """The knobs of a run that trains; of a finished one, how it continues; of a stopped one, what it resumes with."""
     status = folder.status()
     ended, finished = status.ended, status.state == "finished"
-    title = say("Turn while it trains")
+    title = _("Turn while it trains")
     if ended:
-        title = say("Continue training") if finished else say("Change settings first")
+        title = _("Continue training") if finished else _("Change settings first")
     with card(title, key="knobs"):
         if folder.record().origin:
-            st.caption(say(NO_TRAINING_OF_ITS_OWN))
+            st.caption(_(NO_TRAINING_OF_ITS_OWN))
             return
         if not ended:
-            st.caption(say(_NOTE), help=say(_HELP))
+            st.caption(_(_NOTE), help=_(_HELP))
         try:
             config = folder.config_now()
         except ExplorerError as error:
@@ -60,16 +60,16 @@ def draw_knobs(folder: RunFolder) -> None:
         if finished:
             _draw_continue(folder, status, config)
         elif ended:
-            st.caption(say("They take effect when the run is resumed."))
+            st.caption(_("They take effect when the run is resumed."))
         # The knobs stand above what came of them, but what came of them may have moved them.
-        knobs = st.expander(say("Change settings first")) if finished else st.container()
+        knobs = st.expander(_("Change settings first")) if finished else st.container()
         _draw_told(folder, status)
         with knobs:
             _draw_all(folder, status, folder.config_now())
 
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    shown = [path for path, _ in settings_that_matter(config.model.kind) if path in KNOBS]
+    shown = [path for path, _unused in settings_that_matter(config.model.kind) if path in KNOBS]
     if status.state == "finished":  # the field above asks for how long
         shown.remove(_STEPS)
     first = folder.record().config
@@ -91,18 +91,18 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
     if knob == _STEPS:
         least, most = setting.low, setting.high
         st.number_input(
-            say("Stop at step"),
+            _("Stop at step"),
             least,
             most,
             value,
             step=100,
             key=key,
-            help=say(setting.help),
+            help=_(setting.help),
             on_change=change,
         )
         return
     before = value_at(first, knob)
-    setting_input(knob, setting, value, before, named=later("at first"), key=key, on_change=change)
+    setting_input(knob, setting, value, before, named=N_("at first"), key=key, on_change=change)
     if knob == _RATE:
         _draw_rate(folder, value)
 
@@ -114,9 +114,9 @@ def _draw_rate(folder: RunFolder, peak: float) -> None:
         return
     now = (folder.last_metrics() or {}).get("lr")
     if now is None:
-        st.caption(say("peak {rate}", rate=number(peak)))
+        st.caption(_("peak {rate}", rate=number(peak)))
     else:
-        st.caption(say("peak {rate} · now {now} by the schedule", rate=number(peak), now=f"{now:.1e}"))
+        st.caption(_("peak {rate} · now {now} by the schedule", rate=number(peak), now=f"{now:.1e}"))
 
 
 def _draw_told(folder: RunFolder, status: Status) -> None:
@@ -131,13 +131,13 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
             _turn(folder, *told)
         return
     for words in waiting:
-        st.caption(literal(say("{turn}, when it goes on", turn=words)))
+        st.caption(literal(_("{turn}, when it goes on", turn=words)))
     for row in reversed(turns[-3:]):
         words = turn_in_words(row["knob"], row.get("before"), row["value"])
-        st.caption(literal(say("{turn}, from step {step} on", turn=words, step=f"{row['step'] + 1:,}")))
+        st.caption(literal(_("{turn}, from step {step} on", turn=words, step=f"{row['step'] + 1:,}")))
     if turns and not waiting and not status.ended:
         last = turns[-1]
-        st.button(say("Put back"), key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
+        st.button(_("Put back"), key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
 
 
 def _waiting(folder: RunFolder) -> list[str]:
@@ -172,15 +172,15 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     highest = dict(fields_of(RunConfig))[_STEPS].high
     most = highest - status.step
     if most < 1:
-        st.caption(say("It has taken as many steps as a run may."))
+        st.caption(_("It has taken as many steps as a run may."))
         return
     key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
     left = status.steps - status.step
     usual = min(most, left if left > 0 else max(100, int(round(status.step / 2, -2))))
-    more = st.number_input(say("Additional steps"), 1, most, usual, step=min(100, most), key=key)
+    more = st.number_input(_("Additional steps"), 1, most, usual, step=min(100, most), key=key)
     schedule = _choose_schedule(folder, status, config, more)
     clicked = st.button(
-        say("Continue"),
+        _("Continue"),
         key="train_continue",
         icon=":material/fast_forward:",
         width="stretch",
@@ -199,16 +199,16 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     step, train = status.step, config.train
     ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
     highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
-    stays = say("Keep to the schedule")
+    stays = _("Keep to the schedule")
     if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
-        stays = say("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
-    labels = {"stay": stays, "restart": say("Restart the schedule")}
+        stays = _("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
+    labels = {"stay": stays, "restart": _("Restart the schedule")}
     chosen = st.radio(
-        say("Learning rate"),
+        _("Learning rate"),
         labels,
         key="continue_schedule",
         format_func=labels.get,
-        help=say(
+        help=_(
             "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so it pays "
             "off over many steps: about half as many as the run has taken, or more.",
             highest=highest,

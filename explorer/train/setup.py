@@ -21,7 +21,7 @@ from core.training.schedule import schedule_notice
 from explorer.components.live import get_ready
 from explorer.data.cards import absent_text
 from explorer.i18n.formatting import hardware_in_words
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_asked
@@ -42,13 +42,13 @@ from explorer.widgets.layout import card, end_absent, page_header, show_error
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
-_PARENT = later("parent")  # what a fork's settings are compared with
+_PARENT = N_("parent")  # what a fork's settings are compared with
 _OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
 
 
 def draw_setup() -> None:
     """Everything that is chosen before a run, and the button that starts it."""
-    page_header(say("Train"), say("Pick a text, move the sliders, press Train. Then watch a model learn it."))
+    page_header(_("Train"), _("Pick a text, move the sliders, press Train. Then watch a model learn it."))
     if notice := take_notice():
         st.error(notice)
     try:
@@ -62,23 +62,23 @@ def draw_setup() -> None:
     if problem:
         show_error(problem)
     asked = text_of_link()
-    if asked and asked not in {corpus.name for corpus in catalogue(shared.home())}:
-        end_absent(absent_text(asked), say("Train with another text"), leave_text_of_link)
+    if asked and asked not in {corpus.name for corpus in catalogue(shared.data_dir())}:
+        end_absent(absent_text(asked), _("Train with another text"), leave_text_of_link)
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:
             base, named = parent.config, _PARENT
-            with card(say("Where does it begin?"), key="start_from"):
+            with card(_("Where does it begin?"), key="start_from"):
                 draw_beginning(parent)
                 corpus = _pick_corpus(config)
         else:
-            named = later("preset")
-            with card(say("Which text, and which recipe to start from?"), key="start_from"):
+            named = N_("preset")
+            with card(_("Which text, and which recipe to start from?"), key="start_from"):
                 corpus = _pick_corpus(config)
                 base = _pick_preset(config)
         base = base.replace({"data.corpus": corpus})
         config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
-    with outcome, card(say("What will it take?"), key="estimate"):
+    with outcome, card(_("What will it take?"), key="estimate"):
         if problem:
             show_error(problem)
         _draw_outcome(config, parent, startable=problem is None)
@@ -106,15 +106,15 @@ def _pick_preset(config: RunConfig) -> RunConfig:
     """The preset that the settings start from."""
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
     name = st.segmented_control(
-        say("Preset"),
+        _("Preset"),
         PRESETS,
         default=st.session_state["preset"],
         key="preset",
         required=True,
         on_change=_take_preset,
-        help=say("All settings at once."),
+        help=_("All settings at once."),
     )
-    st.caption(say((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
+    st.caption(_((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
     return preset(name)
 
 
@@ -147,16 +147,16 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
     forked = named == _PARENT
     kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
     main, more = (
-        [path for path, _ in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
+        [path for path, _unused in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
         for advanced in (False, True)
     )
     changes = {}
     if not forked:
-        with card(say("What does it look like?"), key="model_settings"):
+        with card(_("What does it look like?"), key="model_settings"):
             changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
-    with card(say("How does it learn?"), key="train_settings"):
+    with card(_("How does it learn?"), key="train_settings"):
         changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
-    with st.expander(say("More settings")):
+    with st.expander(_("More settings")):
         changes |= _grid(config, base, more, named)
     try:
         return base.replace(changes), None
@@ -180,39 +180,39 @@ def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> d
 
 
 def _pick_corpus(config: RunConfig) -> str:
-    known = {corpus.name: corpus for corpus in catalogue(shared.home())}
+    known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
     return st.selectbox(
-        say("Text"),
+        _("Text"),
         known,
         key="corpus",
         format_func=lambda name: _title(known[name]),
-        help=say("What it learns from. Look at it, or bring your own, on the page Data."),
+        help=_("What it learns from. Look at it, or bring your own, on the page Data."),
     )
 
 
 def _title(corpus: Corpus) -> str:
-    return say("{title} (a download of 1 MB)", title=corpus.title) if corpus.download else corpus.title
+    return _("{title} (a download of 1 MB)", title=corpus.title) if corpus.download else corpus.title
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
     """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
-        with st.spinner(say("Reading the text ...")):
-            text = load_corpus(config.data.corpus, shared.home())
+        with st.spinner(_("Reading the text ...")):
+            text = load_corpus(config.data.corpus, shared.data_dir())
         known = _tokens_known(config, parent.folder if parent else None)
         hardware = shared.hardware(config.train.device)
         choice = shared.run_precision(config)
         check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_in_turn(hardware))
-        numbers = say(choice.why, precision=choice.precision, times=choice.times)
-        st.caption(say("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
+        numbers = _(choice.why, precision=choice.precision, times=choice.times)
+        st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
     except ExplorerError as error:
         show_error(error)
         startable = False
     _draw_schedule_notice(config)
     st.button(
-        say("Train"),
+        _("Train"),
         key="train_start",
         type="primary",
         icon=":material/play_arrow:",
@@ -229,9 +229,9 @@ def _draw_schedule_notice(config: RunConfig) -> None:
     if found is None:
         return
     sentence, numbers = found
-    st.warning(say(sentence, **numbers))
+    st.warning(_(sentence, **numbers))
     changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
-    st.button(say("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
+    st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
 
 
 def _fit(config: RunConfig) -> None:
@@ -246,18 +246,18 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
-        say("**{count}** parameters", count=f"{figures.parameters:,}"),
-        say("**{memory}** to train it, {worker} for PyTorch", memory=memory, worker=worker),
-        say("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
+        _("**{count}** parameters", count=f"{figures.parameters:,}"),
+        _("**{memory}** to train it, {worker} for PyTorch", memory=memory, worker=worker),
+        _("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
     )
     st.markdown("  \n".join(lines))
     if correction:
-        st.caption(say("Tried out: a few real steps of this very model, on this machine."))
+        st.caption(_("Tried out: a few real steps of this very model, on this machine."))
     elif under_way:
-        st.caption(say("Reckoned from this machine's speed; a few real steps of this very model are being tried ..."))
+        st.caption(_("Reckoned from this machine's speed; a few real steps of this very model are being tried ..."))
         st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
     else:
-        st.caption(say("Reckoned from this machine's speed."))
+        st.caption(_("Reckoned from this machine's speed."))
     return figures
 
 
@@ -272,8 +272,8 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     if not use_ticket("train_start", number):
         return
     try:
-        home = shared.home()
-        folder = fork(home, parent.folder, parent.step, config) if parent else new_run(home, config)
+        data_dir = shared.data_dir()
+        folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
         train(folder)
     except ExplorerError as error:
         notify(str(error))
@@ -291,7 +291,7 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
 )
 def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
     """As `check_startable`; a text's name stands for one text for ever."""
-    return check_startable(shared.home(), config, parent)
+    return check_startable(shared.data_dir(), config, parent)
 
 
 def _draw_preview(kind: str) -> None:
@@ -300,24 +300,24 @@ def _draw_preview(kind: str) -> None:
         _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
         for icon, title, text in _PREVIEW
     ]
-    note = say("The board opens at once; the first point of the curve comes within seconds.")
-    with card(say("What you will see"), note):
+    note = _("The board opens at once; the first point of the curve comes within seconds.")
+    with card(_("What you will see"), note):
         for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
-            column.markdown(f":material/{icon}: **{say(title)}**  \n{say(text)}")
+            column.markdown(f":material/{icon}: **{_(title)}**  \n{_(text)}")
 
 
 _PREVIEW = (
     (
         "show_chart",
-        later("The loss falls"),
-        later("Against what plain counting of letters, pairs and triples reaches."),
+        N_("The loss falls"),
+        N_("Against what plain counting of letters, pairs and triples reaches."),
     ),
-    ("edit_note", later("Words appear"), later("The same prompt and the same dice, from noise to words.")),
-    ("grid_on", later("Heads form"), later("Where every attention head looks, as it learns where to look.")),
-    ("bubble_chart", later("Letters move"), later("Vowels find vowels on the map of the embeddings.")),
+    ("edit_note", N_("Words appear"), N_("The same prompt and the same dice, from noise to words.")),
+    ("grid_on", N_("Heads form"), N_("Where every attention head looks, as it learns where to look.")),
+    ("bubble_chart", N_("Letters move"), N_("Vowels find vowels on the map of the embeddings.")),
 )
 _PREVIEW_OF_A_BIGRAM = (
     "grid_on",
-    later("A table fills"),
-    later("For every letter, the letters that it expects to follow."),
+    N_("A table fills"),
+    N_("For every letter, the letters that it expects to follow."),
 )

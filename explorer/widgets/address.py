@@ -23,7 +23,7 @@ from core.errors import ConfigError
 from core.lessons.lesson_text import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.i18n.language import language, say
+from explorer.i18n.language import _, language
 from explorer.widgets.layout import literal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +182,7 @@ def config_from(query: Mapping[str, str]) -> RunConfig | None:
         path, colon, value = part.partition(":")
         if not colon:
             raise ConfigError(
-                say("The address says set={part}, but a setting reads like model.n_layer:6.", part=repr(part[:60]))
+                _("The address says set={part}, but a setting reads like model.n_layer:6.", part=repr(part[:60]))
             )
         changes[path] = value if types.get(path) is str else _number(value)
     return preset(query.get(_PRESET) or FIRST_PRESET).replace(changes)

@@ -9,7 +9,7 @@ import streamlit as st
 from core.config import RunConfig
 from core.settings import Config, Setting, fields_of, value_at
 from explorer.i18n.formatting import number
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
 FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole numbers does
@@ -22,7 +22,7 @@ def widget_key(path: str) -> str:
 
 def forget_inputs(config: type[Config] = RunConfig) -> None:
     """Let every widget take its value from the config again, instead of what it was moved to."""
-    for path, _ in fields_of(config):
+    for path, _unused in fields_of(config):
         st.session_state.pop(widget_key(path), None)
 
 
@@ -60,11 +60,11 @@ def setting_input(
     """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
-    label = say(setting.label) + ("" if value == base else f" :violet-badge[{say(named)}: {number(base)}]")
+    label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {number(base)}]")
     # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
     # second, which does not bring the session's value along, and would move the widget to its least.
-    unit = f" ({say(setting.unit)})" if setting.unit else ""
-    more = {"key": key, "help": say(setting.help) + unit, "on_change": on_change}
+    unit = f" ({_(setting.unit)})" if setting.unit else ""
+    more = {"key": key, "help": _(setting.help) + unit, "on_change": on_change}
     if setting.type is bool:
         return st.toggle(label, value, **more)
     if setting.choices:

@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from core.text.corpora import catalogue
-from explorer.i18n.language import later, say
+from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.model_files import (
     EXPORTS,
@@ -21,16 +21,16 @@ from explorer.services.model_files import (
 from explorer.widgets import address
 from explorer.widgets.layout import literal, show_error
 
-_WHAT = later(
+_WHAT = N_(
     "A GPT-2, GPT-NeoX or Llama of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, generate "
     "text, train it further. "
     "Nothing in its files is executed."
 )
-_FILES = later(
+_FILES = N_(
     "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
     "nanoGPT: its ckpt.pt. From here: what Download gives for a run. Other files are passed over."
 )
-_TEXT = later(
+_TEXT = N_(
     "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
     "characters it learned."
 )
@@ -40,49 +40,43 @@ def draw_import() -> None:
     """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
     # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
     taken = address.recall("models_taken", 0)
-    with st.popover(say("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
-        st.caption(say(_WHAT))
-        titles = {corpus.name: corpus.title for corpus in catalogue(shared.home())}
-        corpus = st.selectbox(
-            say("Its text"), list(titles), format_func=titles.get, key="import_corpus", help=say(_TEXT)
-        )
-        name = st.text_input(
-            say("Name it"), key=f"import_name_{taken}", max_chars=80, placeholder=say("imported model")
-        )
-        files, hub = st.tabs([say("Its files"), say("Its name on the hub")])
+    with st.popover(_("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
+        st.caption(_(_WHAT))
+        titles = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
+        corpus = st.selectbox(_("Its text"), list(titles), format_func=titles.get, key="import_corpus", help=_(_TEXT))
+        name = st.text_input(_("Name it"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
+        files, hub = st.tabs([_("Its files"), _("Its name on the hub")])
         with files:
             st.file_uploader(
-                say("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
+                _("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
                 accept_multiple_files=True,
                 max_upload_size=MOST_MEGABYTES,
                 key=f"import_files_{taken}",
-                help=say(_FILES),
+                help=_(_FILES),
             )
-            if st.button(say("Open these files"), key="import_files_go"):
+            if st.button(_("Open these files"), key="import_files_go"):
                 sent = st.session_state[f"import_files_{taken}"]
                 uploads = [Upload(file.name, file, file.size) for file in sent]
-                _take(lambda: import_uploads(shared.home(), uploads, corpus, name), say("Reading the model ..."))
+                _take(lambda: import_uploads(shared.data_dir(), uploads, corpus, name), _("Reading the model ..."))
         with hub:
-            hub_name = st.text_input(say("Name"), key=f"import_hub_{taken}", placeholder=say("gpt2, or owner/model"))
-            if st.button(
-                say("Fetch it"), key="import_hub_go", help=say("It needs a network; the files are kept here.")
-            ):
+            hub_name = st.text_input(_("Name"), key=f"import_hub_{taken}", placeholder=_("gpt2, or owner/model"))
+            if st.button(_("Fetch it"), key="import_hub_go", help=_("It needs a network; the files are kept here.")):
                 _take(
-                    lambda: import_from_hub(shared.home(), hub_name.strip(), corpus, name),
-                    say("Fetching the model ..."),
+                    lambda: import_from_hub(shared.data_dir(), hub_name.strip(), corpus, name),
+                    _("Fetching the model ..."),
                 )
 
 
 def draw_exports(folder: RunFolder) -> None:
     """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
-    with st.popover(say("Take it elsewhere"), icon=":material/ios_share:", key=f"export_{folder.id}"):
+    with st.popover(_("Take it elsewhere"), icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
             for kind, export in EXPORTS.items():
-                if obstacle := why_no_export(shared.home(), folder, kind):
-                    st.caption(f"{say(export.label)}: {literal(obstacle)}")
+                if obstacle := why_no_export(shared.data_dir(), folder, kind):
+                    st.caption(f"{_(export.label)}: {literal(obstacle)}")
                 elif shared.live_streams():
                     address = f"api/runs/{folder.id}/download?for={kind}"
-                    st.link_button(say(export.label), address, icon=":material/download:", width="stretch")
+                    st.link_button(_(export.label), address, icon=":material/download:", width="stretch")
                 else:
                     _button(folder, kind)
         except ExplorerError as error:
@@ -106,11 +100,11 @@ def _button(folder: RunFolder, kind: str) -> None:
 
     def written() -> bytes:
         file = io.BytesIO()
-        write_export(shared.home(), folder, kind, file)
+        write_export(shared.data_dir(), folder, kind, file)
         return file.getvalue()
 
     st.download_button(
-        say(EXPORTS[kind].label),
+        _(EXPORTS[kind].label),
         written,
         file_name=EXPORTS[kind].file_name(folder.id),
         on_click="ignore",

@@ -12,7 +12,7 @@ from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components._assets import ASSETS
 from explorer.components.save_drawing import save_drawing
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.i18n.units import worded
 
 
@@ -78,19 +78,19 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
     drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         save_drawing(key)
-        _csv_button(numbers, key, name, say("The numbers of this chart, for a spreadsheet."))
+        _csv_button(numbers, key, name, _("The numbers of this chart, for a spreadsheet."))
     return drawn
 
 
 def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> None:
     """The quiet button below a table that saves it as CSV; Streamlit's own would leave formulas in it."""
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
-        _csv_button(columns, key, name, say("This table, for a spreadsheet."))
+        _csv_button(columns, key, name, _("This table, for a spreadsheet."))
 
 
 def _csv_button(columns: Callable[[], Columns], key: str, name: str, help: str) -> None:
     st.download_button(
-        say("↓ CSV"),
+        _("↓ CSV"),
         lambda: csv_of(columns()),
         file_name=f"{name}.csv",
         mime="text/csv",
@@ -109,7 +109,7 @@ def takeaway(name: str) -> dict[str, Any]:
         "modeBarButtons": [["toImage"]],
         "toImageButtonOptions": {"format": "svg", "filename": name},
         "locale": "en",
-        "locales": {"en": {"dictionary": {"Download plot": say("Save as SVG")}}},
+        "locales": {"en": {"dictionary": {"Download plot": _("Save as SVG")}}},
     }
 
 

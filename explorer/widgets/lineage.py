@@ -6,21 +6,21 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from explorer.charts.forks import Before
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.widgets.run_rows import validation_of
 
 _TIED = 0.005  # nats a token: less is luck
 _MOST = 32  # generations; a record that somebody has edited may name itself
 
 
-def before(home: Path, record: RunRecord, *, generations: int = _MOST) -> Before | None:
+def before(data_dir: Path, record: RunRecord, *, generations: int = _MOST) -> Before | None:
     """The past of a run that began with another one's weights; None for one from scratch."""
     if record.parent is None or record.parent_step is None or not generations:
         return None
     step = record.parent_step
     try:
-        parent = open_run(home, record.parent)
-        earlier = before(home, parent.record(), generations=generations - 1)
+        parent = open_run(data_dir, record.parent)
+        earlier = before(data_dir, parent.record(), generations=generations - 1)
     except ExplorerError:
         return Before(step, 0.0, "", step, ())
     measured = validation_of(parent)
@@ -33,25 +33,25 @@ def before(home: Path, record: RunRecord, *, generations: int = _MOST) -> Before
     return Before(begun + step, seconds, parent.name, step, rows)
 
 
-def verdict(home: Path, folder: RunFolder, record: RunRecord) -> str:
+def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
     """Whether a fork was worth trying: its own losses, beside where its parent has got to. "" for any other run."""
     if record.parent is None:
         return ""
     own = [row["val_loss"] for row in validation_of(folder)]
     try:
-        parent = [row["val_loss"] for row in validation_of(open_run(home, record.parent))]
+        parent = [row["val_loss"] for row in validation_of(open_run(data_dir, record.parent))]
     except ExplorerError:
         return ""
     if len(own) < 2 or not parent:
         return ""
     less = parent[-1] - own[-1]
     if abs(less) < _TIED:
-        outcome = say("practically the same")
+        outcome = _("practically the same")
     elif less > 0:
-        outcome = say("{difference} better", difference=f"{less:.3f}")
+        outcome = _("{difference} better", difference=f"{less:.3f}")
     else:
-        outcome = say("{difference} worse", difference=f"{-less:.3f}")
-    return say(
+        outcome = _("{difference} worse", difference=f"{-less:.3f}")
+    return _(
         "From {first} it came to {last}; its parent ended at {parent}: {outcome}.",
         first=f"{own[0]:.3f}",
         last=f"{own[-1]:.3f}",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from core.text.token_display import kind_of, read_newlines, visible
 from core.text.tokenizers import CharTokenizer, Tokenizer
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 
 _FEW = 12  # letters of an alphabet that has none of Romeo's
 NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
@@ -39,11 +39,11 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, o
     ids = whole = tokenizer.encode(text)
     if limit is not None and len(ids) > limit:
         notes.append(
-            say(
+            _(
                 "Your prompt has {count} {letters}, and at most {most} can be looked at here at once: you see the last "
                 "{most}.",
                 count=f"{len(ids):,}",
-                letters=say("letters") if by_letter else say("tokens"),
+                letters=_("letters") if by_letter else _("tokens"),
                 most=f"{limit:,}",
             )
         )
@@ -68,7 +68,7 @@ def read_line(typed: str, tokens: Collection[str]) -> str:
 
 def newline_hint() -> str:
     """Say how a newline is typed into one line."""
-    return say("Type `\\n` for a newline.")
+    return _("Type `\\n` for a newline.")
 
 
 def as_line(text: str, tokens: Collection[str]) -> str:
@@ -80,15 +80,15 @@ def _unknown(unseen: list[str]) -> str:
     """What it means that a model has never seen some characters."""
     named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
     if len(unseen) == 1:
-        return say(
+        return _(
             "The text this model learned from has no {character}, so the model has no number for it. Your prompt stays "
             "as you typed it; the model reads it without it.",
             character=named,
         )
-    return say(
+    return _(
         "The text this model learned from has no {characters}, so the model has no number for them. Your prompt stays "
         "as you typed it; the model reads it without them.",
-        characters=say("{characters} and others", characters=named) if len(unseen) > 8 else named,
+        characters=_("{characters} and others", characters=named) if len(unseen) > 8 else named,
     )
 
 

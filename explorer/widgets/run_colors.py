@@ -10,13 +10,13 @@ from explorer.charts.palette import Palette, run_places
 log = logging.getLogger(__name__)
 
 
-def colors_of(run_ids: Iterable[str], home: Path, palette: Palette) -> dict[str, str]:
+def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
     """A colour for every run of the home, by its id; those that are new get one for good.
 
     Args:
         run_ids: of all runs there are: a deleted one's colour is free again.
     """
-    path = home / "run_colors.json"
+    path = data_dir / "run_colors.json"
     kept = _kept(path)
     places = run_places(run_ids, kept)
     if places != kept:

@@ -5,7 +5,7 @@ import streamlit as st
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, list_runs, open_run
 from explorer.i18n.formatting import model_in_words, state_in_words
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
@@ -18,25 +18,25 @@ def choose_run(title: str, what: str) -> RunFolder:
     Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
     """
     page_style()
-    runs = {folder.id: folder for folder in list_runs(shared.home()) if folder.has_weights}
+    runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         place = st.container(width=340)
     asked = address.run_on_view()
     if asked and asked not in runs:
         _explain_absence(asked)
-        if runs and st.button(say("Take the newest run instead"), type="primary", key="take_another"):
+        if runs and st.button(_("Take the newest run instead"), type="primary", key="take_another"):
             address.view_run(next(iter(runs)))
             st.rerun()
         if runs:
             st.stop()
     if not runs:
-        empty_state(what, address.page_file("train"), say("Train a first model"))
+        empty_state(what, address.page_file("train"), _("Train a first model"))
         st.stop()
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
     st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
     chosen = place.selectbox(
-        say("Run"),
+        _("Run"),
         list(runs),
         key="inspect_run",
         format_func=lambda id: _label(runs[id]),
@@ -51,7 +51,7 @@ def choose_run(title: str, what: str) -> RunFolder:
 def newest_run() -> str | None:
     """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
     try:
-        return next((folder.id for folder in list_runs(shared.home()) if folder.has_weights), None)
+        return next((folder.id for folder in list_runs(shared.data_dir()) if folder.has_weights), None)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return None
 
@@ -73,11 +73,11 @@ def step_line(folder: RunFolder, step: int) -> None:
     status = folder.status()
     told = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if status.ended:
-        st.caption(say("As it was at step {step} of {steps}. The run is {state}.", **told))
+        st.caption(_("As it was at step {step} of {steps}. The run is {state}.", **told))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
-            say(
+            _(
                 "As it was at step {step} of {steps}. It is {state} and now at step {now}.",
                 **told,
                 now=f"{status.step:,}",
@@ -85,7 +85,7 @@ def step_line(folder: RunFolder, step: int) -> None:
             width="content",
         )
         st.button(
-            say("Take the newest"),
+            _("Take the newest"),
             icon=":material/refresh:",
             type="tertiary",
             key="take_newest",
@@ -95,8 +95,8 @@ def step_line(folder: RunFolder, step: int) -> None:
 
 def _explain_absence(run_id: str) -> None:
     try:
-        folder = open_run(shared.home(), run_id)
-        none_yet = say("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
+        folder = open_run(shared.data_dir(), run_id)
+        none_yet = _("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
         raise RunError(folder.problem or none_yet)
     except RunError as error:
         show_error(error)

@@ -13,7 +13,7 @@ from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from explorer.i18n.formatting import STATE_COLORS, state_in_words
-from explorer.i18n.language import say
+from explorer.i18n.language import _
 from explorer.streaming.curves import curve_rows
 
 
@@ -39,14 +39,14 @@ class RunRow:
         return self.record is not None and not self.status.ended
 
 
-def read_rows(home: Path, most: int | None = None) -> list[RunRow]:
+def read_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
     """The runs, newest first, damaged ones among them."""
-    return [_row(folder) for folder in list_runs(home)[:most]]
+    return [_row(folder) for folder in list_runs(data_dir)[:most]]
 
 
-def corpus_titles(home: Path) -> dict[str, str]:
+def corpus_titles(data_dir: Path) -> dict[str, str]:
     """The title of every text there is, by its name; a list asks once for all its lines."""
-    return {corpus.name: corpus.title for corpus in catalogue(home)}
+    return {corpus.name: corpus.title for corpus in catalogue(data_dir)}
 
 
 def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
@@ -89,6 +89,6 @@ def _row(folder: RunFolder) -> RunRow:
 def draw_state(row: RunRow) -> None:
     """The state as a coloured word."""
     if row.problem:
-        st.badge(say("damaged"), color="red")
+        st.badge(_("damaged"), color="red")
     else:
         st.badge(state_in_words(row.status), color=STATE_COLORS[row.status.state])

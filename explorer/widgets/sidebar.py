@@ -4,13 +4,13 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.lessons.lesson_text import languages, word
-from core.paths import home
+from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
 from explorer.components.fold_sidebar import fold_sidebar
 from explorer.components.to_top import to_top
 from explorer.i18n.formatting import model_in_words, state_in_words
-from explorer.i18n.language import language, say, use_language
+from explorer.i18n.language import _, language, use_language
 from explorer.news import watch_runs
 from explorer.widgets.address import ROOT, place_on, query_for, run_beside, run_on_view, view_language
 from explorer.widgets.run_picker import newest_run
@@ -34,7 +34,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         for group, members in pages.items():
             with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
                 if group:
-                    st.caption(say(group))
+                    st.caption(_(group))
                 for page in members:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
                         run = run_id or (newest_run() if page.url_path in _OF_ONE_RUN else None)
@@ -54,7 +54,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
 
 def _choose_language() -> None:
     st.segmented_control(
-        say("Language"), languages(), default=language(), required=True, key="language_choice",
+        _("Language"), languages(), default=language(), required=True, key="language_choice",
         format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
     )  # fmt: skip
 
@@ -66,11 +66,11 @@ def _take_language() -> None:
 
 def _draw_run_on_view(run_id: str) -> None:
     try:
-        folder = open_run(home(), run_id)
+        folder = open_run(data_dir(), run_id)
     except ExplorerError:
         return  # the page itself says what is wrong
     with st.container(gap=None, key="nav_group_on_view"):
-        st.caption(say("On view"))
+        st.caption(_("On view"))
         st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
 
 

@@ -27,10 +27,10 @@ NEAR = 0.25
 
 def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
+        data_dir = Path(folder)
         for name in ("runs", "texts", "downloads"):
-            (home / name).mkdir()
-        report("Estimates", [_row(home, name, steps) for name, steps in STEPS.items()])
+            (data_dir / name).mkdir()
+        report("Estimates", [_row(data_dir, name, steps) for name, steps in STEPS.items()])
 
 
 def shortened(config: RunConfig, steps: int) -> RunConfig:
@@ -48,21 +48,21 @@ def shortened(config: RunConfig, steps: int) -> RunConfig:
     return config.replace(changes)
 
 
-def _row(home: Path, name: str, steps: int) -> dict[str, Any]:
+def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
     config = preset(name)
     config = config if steps == config.train.steps else shortened(config, steps)
     hardware = find_hardware("cpu")
     config = config.replace({"train.device": "cpu"})
     count = threads_for(config, threads())
-    _process(home, ["estimate", "--settings"], config.to_json())
-    speed = machine_speed(home, hardware, count)
-    precision = run_precision(config, hardware, count, home).precision
-    vocabulary = len(set(load_corpus(config.data.corpus, home)))
-    correction = kept_correction(config, vocabulary, hardware, count, home)
+    _process(data_dir, ["estimate", "--settings"], config.to_json())
+    speed = machine_speed(data_dir, hardware, count)
+    precision = run_precision(config, hardware, count, data_dir).precision
+    vocabulary = len(set(load_corpus(config.data.corpus, data_dir)))
+    correction = kept_correction(config, vocabulary, hardware, count, data_dir)
     reckoned = estimate(config, vocabulary, speed, precision)
     expected = estimate(config, vocabulary, speed, precision, correction)
-    folder = RunFolder.create(home, config)
-    peak, status = worker_peak(home, folder), folder.status()
+    folder = RunFolder.create(data_dir, config)
+    peak, status = worker_peak(data_dir, folder), folder.status()
     needed = expected.memory_bytes + WORKER_BYTES
     return {
         "preset": name,
@@ -78,9 +78,9 @@ def _row(home: Path, name: str, steps: int) -> dict[str, Any]:
     }
 
 
-def worker_peak(home: Path, folder: RunFolder) -> int:
+def worker_peak(data_dir: Path, folder: RunFolder) -> int:
     """Train a run in a worker of its own, and return the most memory that it held, in bytes."""
-    peak = _process(home, ["worker", folder.id])
+    peak = _process(data_dir, ["worker", folder.id])
     status = folder.status()
     if status.state != "finished":
         raise RuntimeError(f"{folder.name} ended as {status.state}: {status.reason}")
@@ -92,13 +92,13 @@ def _off(told: float, taken: float) -> str:
     return f"{100 * off:+.0f} %" + (" (!)" if abs(off) > NEAR else "")
 
 
-def _process(home: Path, command: list[str], said: str = "") -> int:
+def _process(data_dir: Path, command: list[str], said: str = "") -> int:
     """Run one of our commands as the app does, in a process of its own: the most memory that it held, in bytes."""
     process = subprocess.Popen(
         [sys.executable, "-m", "core", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        env=os.environ | {"GPT_EXPLORER_HOME": str(home)},
+        env=os.environ | {"GPT_EXPLORER_HOME": str(data_dir)},
     )
     process.stdin.write(said.encode())
     process.stdin.close()

@@ -120,8 +120,8 @@ def by_place_and_kind(measured: Tensor, windows: Tensor, tokens: list[str]) -> o
 
 
 def written_without(model: GPT, prompt: Tensor, silent: list[ablation.Part], means: ablation.Means) -> object:
-    tap = ablation.ablating(model, silent, means)
-    return list(generate(model, prompt.tolist(), GenerationConfig(max_new_tokens=80, seed=1), tap=tap))
+    hook = ablation.ablating(model, silent, means)
+    return list(generate(model, prompt.tolist(), GenerationConfig(max_new_tokens=80, seed=1), hook=hook))
 
 
 def copied(source: np.ndarray, length: int) -> object:

@@ -23,9 +23,9 @@ ROUNDS = 3  # interleaved, because the machine's speed drifts
 
 def measure() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        server = Server(home)
+        data_dir = Path(folder) / "home"
+        data_dir.mkdir()
+        server = Server(data_dir)
         try:
             return {**_first_sign_of_life(server), **_watchers(server)}
         finally:
@@ -100,8 +100,8 @@ def _watchers(server: Server) -> dict[str, str]:
 def _long_run(server: Server) -> RunFolder:
     """A gpt-tiny that outlasts the measurement, started in the server's own home and claimed by its supervisor."""
     config = preset("gpt-tiny").replace({"train.steps": 100_000, "train.snapshots": 4})
-    folder = RunFolder.create(server.home, config)
-    Queue(server.home).put(folder.id)
+    folder = RunFolder.create(server.data_dir, config)
+    Queue(server.data_dir).put(folder.id)
     while folder.status().state != "running" or _last_step(folder) < 100:
         assert folder.status().state != "failed", folder.status().reason
         time.sleep(0.2)

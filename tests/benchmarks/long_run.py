@@ -35,10 +35,10 @@ LAST_STEP = """() => {
 
 def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        short, long = _copies(home, SHORT), _copies(home, ROWS)
-        server = Server(home)
+        data_dir = Path(folder) / "home"
+        data_dir.mkdir()
+        short, long = _copies(data_dir, SHORT), _copies(data_dir, ROWS)
+        server = Server(data_dir)
         try:
             report(
                 "A run with a million rows", [*_over_http(server, short, long), *_in_the_browser(server, short, long)]
@@ -49,10 +49,10 @@ def measure() -> None:
             server.close()
 
 
-def _copies(home: Path, rows: int) -> list[RunFolder]:
+def _copies(data_dir: Path, rows: int) -> list[RunFolder]:
     """As many equal runs as there are rounds, each of which the server then reads for the first time; and one more."""
-    first = long_run(home, rows)
-    copies = [long_run(home, SHORT) for _ in range(2 * ROUNDS)]
+    first = long_run(data_dir, rows)
+    copies = [long_run(data_dir, SHORT) for _ in range(2 * ROUNDS)]
     for copy in copies:
         copy.metrics_path.write_bytes(first.metrics_path.read_bytes())
         copy.write_status(first.status())

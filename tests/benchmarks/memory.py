@@ -26,17 +26,19 @@ SHAPES = (
 
 def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
+        data_dir = Path(folder)
         for name in ("runs", "texts", "downloads"):
-            (home / name).mkdir()
-        text = load_corpus("shakespeare", home)
-        few = save_text(text[:200_000], "Short", home).name
-        much = save_text((text * 5)[: MAX_BYTES - 1], "Long", home).name
-        rows = [_row(home, few, text, *shape) for shape in SHAPES]
-        report("Memory", [*rows, _row(home, much, text, 65, 12, 64, 4)])
+            (data_dir / name).mkdir()
+        text = load_corpus("shakespeare", data_dir)
+        few = save_text(text[:200_000], "Short", data_dir).name
+        much = save_text((text * 5)[: MAX_BYTES - 1], "Long", data_dir).name
+        rows = [_row(data_dir, few, text, *shape) for shape in SHAPES]
+        report("Memory", [*rows, _row(data_dir, much, text, 65, 12, 64, 4)])
 
 
-def _row(home: Path, corpus: str, text: str, vocab_size: int, batch_size: int, block_size: int, layers: int) -> dict:
+def _row(
+    data_dir: Path, corpus: str, text: str, vocab_size: int, batch_size: int, block_size: int, layers: int
+) -> dict:
     config = RunConfig(
         model=ModelConfig(n_layer=layers, n_head=4, n_embd=64, block_size=block_size),
         data=DataConfig(corpus=corpus),
@@ -52,8 +54,8 @@ def _row(home: Path, corpus: str, text: str, vocab_size: int, batch_size: int, b
     def fill(folder: RunFolder) -> None:
         tokenizer.save(folder.tokenizer_path)
 
-    peak = worker_peak(home, RunFolder.create(home, config, fill=fill))
-    told = memory_needed(config, tokenizer.vocab_size, "float32", len(load_corpus(corpus, home))) + WORKER_BYTES
+    peak = worker_peak(data_dir, RunFolder.create(data_dir, config, fill=fill))
+    told = memory_needed(config, tokenizer.vocab_size, "float32", len(load_corpus(corpus, data_dir))) + WORKER_BYTES
     off = told / peak - 1
     return {
         "tokens": tokenizer.vocab_size,

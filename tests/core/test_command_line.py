@@ -49,7 +49,7 @@ SMALL = [
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
+def data_dir(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
@@ -71,13 +71,13 @@ def refused(capsys, *arguments: str) -> str:
     return err
 
 
-def test_train_then_generate(home, text_file, capsys):
+def test_train_then_generate(data_dir, text_file, capsys):
     assert main(["train", "--text", str(text_file), "--steps", "20", "--name", "[red]<b>x", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "Training [red]<b>x" in out
     assert "The warm-up takes 50 of 20 steps" in out and "(train.warmup_steps=2)" in out
     assert re.search(r"step 20 of 20 · training \d\.\d+ · validation \d\.\d+ · [\d,]+ tokens/s", out)
-    (run,) = list_runs(home)
+    (run,) = list_runs(data_dir)
     assert f"python -m core generate {run.id}" in out
     assert re.search(r"Validation loss fell from \d|Still falling|Flat for|Not learning|Overfitting", out)
     assert run.status().state == "finished"
@@ -129,7 +129,7 @@ def test_a_newline_is_typed_with_two_characters_and_the_earlier_name_of_an_optio
     assert capsys.readouterr().out == empty and len(empty) == 10
 
 
-def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_printed(home, tmp_path, capsys):
+def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_printed(data_dir, tmp_path, capsys):
     (tmp_path / "dna.txt").write_text("GATTACACATCAT" * 60)
     assert main(["train", "--text", str(tmp_path / "dna.txt"), "--steps", "2", *SMALL]) == 0
     command = re.search(r"python -m core (generate .*)", capsys.readouterr().out)[1]
@@ -137,7 +137,7 @@ def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_print
     assert re.fullmatch("A[ACGT]{20}\n", capsys.readouterr().out), "it begins with its first token"
 
 
-def test_what_cannot_be_trained_is_refused_before_a_run_is_made(home, text_file, tmp_path, capsys):
+def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_file, tmp_path, capsys):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "broken.txt").write_bytes(b"ab\xff")
     (tmp_path / "short.txt").write_text("too short")
@@ -160,67 +160,67 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_made(home, text_file,
         (("--text", str(text_file), "--out", str(text_file), *SMALL), "cannot be written"),
     ):
         assert sentence in refused(capsys, "train", *arguments), arguments
-    assert list_runs(home) == []
+    assert list_runs(data_dir) == []
 
 
-def test_what_there_is_not_is_said(home, capsys, monkeypatch):
+def test_what_there_is_not_is_said(data_dir, capsys, monkeypatch):
     assert "There are no runs yet" in refused(capsys, "generate", "latest")
-    save_text(TEXT, "Bottles", home)
+    save_text(TEXT, "Bottles", data_dir)
     assert main(["runs"]) == 0
     assert "There are no runs yet" in capsys.readouterr().out
     from core.presets import preset
 
-    run = RunFolder.create(home, preset("bigram"), "twin")
-    RunFolder.create(home, preset("bigram"), "twin")
+    run = RunFolder.create(data_dir, preset("bigram"), "twin")
+    RunFolder.create(data_dir, preset("bigram"), "twin")
     assert "There is no run '../../x'" in refused(capsys, "generate", "../../x")
     assert "may mean 2 runs" in refused(capsys, "generate", "twin")
     assert "saved no weights yet" in refused(capsys, "generate", run.id)
     (run.path / "run.json").write_text("{")
     assert "run.json" in refused(capsys, "generate", run.id)
-    file = home / "a file"
+    file = data_dir / "a file"
     file.write_text("")
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(file))
     assert "GPT_EXPLORER_HOME" in refused(capsys, "runs")
 
 
-def test_a_run_of_another_folder_is_listed_for_as_long_as_it_is_there(home, text_file, tmp_path, capsys):
+def test_a_run_of_another_folder_is_listed_for_as_long_as_it_is_there(data_dir, text_file, tmp_path, capsys):
     asked = ["train", "--text", str(text_file), "--steps", "3", "--out", str(tmp_path / "here"), *SMALL]
     assert main([*asked, "--name", "outside"]) == 0
     (path,) = (tmp_path / "here").iterdir()
     assert f"Its folder is {path}." in capsys.readouterr().out
-    (listed,) = list_runs(home)
+    (listed,) = list_runs(data_dir)
     for wanted in ("latest", "outside", path.name, str(path)):
-        assert find_run(wanted, home).path == listed.path and main(["generate", wanted, "--tokens", "5"]) == 0
-    assert open_run(home, path.name).record().name == "outside"
+        assert find_run(wanted, data_dir).path == listed.path and main(["generate", wanted, "--tokens", "5"]) == 0
+    assert open_run(data_dir, path.name).record().name == "outside"
     shutil.move(path, tmp_path / path.name)
-    assert list_runs(home) == []
+    assert list_runs(data_dir) == []
     assert main(["generate", str(tmp_path / path.name), "--tokens", "5"]) == 0
     shutil.move(tmp_path / path.name, path)
     assert main(["delete", "outside", "--yes"]) == 0
-    assert list_runs(home) == list((tmp_path / "here").iterdir()) == []
-    assert not (home / "runs" / path.name).is_symlink()
+    assert list_runs(data_dir) == list((tmp_path / "here").iterdir()) == []
+    assert not (data_dir / "runs" / path.name).is_symlink()
 
 
-def test_what_the_system_refuses_is_told_in_a_sentence(home, text_file, capsys):
+def test_what_the_system_refuses_is_told_in_a_sentence(data_dir, text_file, capsys):
     assert main(["train", "--text", str(text_file), "--steps", "3", *SMALL]) == 0
-    (run,) = list_runs(home)
+    (run,) = list_runs(data_dir)
     capsys.readouterr()
     (run.commands / "0.json").mkdir()
     assert "The system refused what this needs (Is a directory)" in refused(capsys, "resume", run.id)
 
 
-def test_resuming_a_run_that_trains_leaves_what_was_asked_of_it(home, capsys):
+def test_resuming_a_run_that_trains_leaves_what_was_asked_of_it(data_dir, capsys):
     from core.presets import preset
 
-    run = RunFolder.create(home, preset("bigram"))
+    run = RunFolder.create(data_dir, preset("bigram"))
     run.send("pause")
     with run.hold():
         assert "Another process is training" in refused(capsys, "resume", run.id)
     assert [command.name for command in run.take_commands()] == ["pause"]
 
 
-def test_presets_and_corpora_are_listed(home, capsys):
-    save_text(TEXT, "[bold]Bottles", home)
+def test_presets_and_corpora_are_listed(data_dir, capsys):
+    save_text(TEXT, "[bold]Bottles", data_dir)
     assert main(["presets"]) == 0
     assert main(["corpora"]) == 0
     out = capsys.readouterr().out
@@ -228,10 +228,10 @@ def test_presets_and_corpora_are_listed(home, capsys):
     assert "[bold]Bottles" in out
     assert "99 bottles of beer on the wall, take 1 down" in out
     assert "(downloaded when first used)" in out
-    assert len(list((home / "downloads").iterdir())) == 0
+    assert len(list((data_dir / "downloads").iterdir())) == 0
 
 
-def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(home, text_file, capsys):
+def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(data_dir, text_file, capsys):
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "core", "train", "--text", text_file, "--steps", "900000", *SMALL],
@@ -246,7 +246,7 @@ def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(home, text_file, capsy
 
     def running() -> bool:
         shown.extend(read(terminal))
-        runs = list_runs(home)
+        runs = list_runs(data_dir)
         return bool(runs) and runs[0].status().step > 10
 
     wait_for(running, "the first steps")
@@ -255,7 +255,7 @@ def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(home, text_file, capsy
     shown.extend(read(terminal))
     os.close(terminal)
     output = shown.decode()
-    (run,) = list_runs(home)
+    (run,) = list_runs(data_dir)
     status = run.status()
     assert process.returncode == 130
     assert "Traceback" not in output
@@ -305,13 +305,13 @@ def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
     assert signal.getsignal(ignored) == signal.SIG_IGN
 
 
-def test_what_a_run_would_take_is_told_and_known_from_then_on(home, text_file, capsys):
-    name = save_text(text_file.read_text(), "bottles", home).name
+def test_what_a_run_would_take_is_told_and_known_from_then_on(data_dir, text_file, capsys):
+    name = save_text(text_file.read_text(), "bottles", data_dir).name
     assert main(["estimate", "--corpus", name, *SMALL]) == 0
     told = capsys.readouterr().out
     assert re.search(r"^[\d,]+ parameters$", told, re.MULTILINE)
     assert re.search(r"^about .* for [\d,]+ steps$", told, re.MULTILINE)
-    assert (home / "trials.json").exists()
+    assert (data_dir / "trials.json").exists()
     assert "n_layer" in refused(capsys, "estimate", "--set", "model.n_layer=-1")
 
 

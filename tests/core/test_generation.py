@@ -14,7 +14,7 @@ from core.config import ModelConfig
 from core.errors import NotFiniteError
 from core.interpretability.ablation import Part, ablating
 from core.model import build_model
-from core.sampling import GeneratedToken, choose, first_seen, generate, text_of
+from core.sampling import GeneratedToken, choose, context_start, generate, text_of
 from core.sampling_config import GenerationConfig
 from core.text.bpe import BPETokenizer
 from core.text.tokenizers import CharTokenizer
@@ -41,9 +41,9 @@ def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **op
     """Every token's probabilities are those of the plain model after the tokens that the rule lets it see."""
     context = list(prompt)
     for token in generate(model, prompt, settings, alternatives=VOCAB, **options):
-        seen = context[first_seen(len(context), model.block_size, settings.evict_fraction) :]
+        seen = context[context_start(len(context), model.block_size, settings.evict_fraction) :]
         belief = model(torch.tensor([seen]))[0][0, -1].softmax(-1)
-        told = torch.zeros(VOCAB).index_put((torch.tensor([id for id, _ in token.alternatives]),), told_of(token))
+        told = torch.zeros(VOCAB).index_put((torch.tensor([id for id, _unused in token.alternatives]),), told_of(token))
         torch.testing.assert_close(told, belief, rtol=1e-3, atol=1e-5)
         assert token.probability == pytest.approx(belief[token.id].item(), rel=1e-3, abs=1e-5)
         context.append(token.id)
@@ -51,7 +51,7 @@ def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **op
 
 
 def told_of(token) -> torch.Tensor:
-    return torch.tensor([probability for _, probability in token.alternatives])
+    return torch.tensor([probability for _unused, probability in token.alternatives])
 
 
 MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "relu2", "bigram_start": True}
@@ -98,20 +98,20 @@ def test_cached_and_uncached_text_are_identical_also_past_the_context(position):
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
 def test_a_tap_that_only_looks_changes_nothing_and_sees_every_token_written(kind):
     seen = []
-    tap = lambda name, tensor: seen.append(tensor.size(1)) if name == "hook_embed" else None  # noqa: E731
+    hook = lambda name, tensor: seen.append(tensor.size(1)) if name == "hook_embed" else None  # noqa: E731
     model = make(kind=kind)
-    assert written(model, tap=tap) == written(model)
+    assert written(model, hook=hook) == written(model)
     assert seen[:5] == [3, 4, 5, 6, 7] and len(seen) == 40 and max(seen) <= model.block_size
 
 
 def test_a_tap_may_change_what_is_written():
     """Greedily, each token is the likeliest after the whole text so far, read by the model without two of its parts."""
     model = make()
-    tap = ablating(model, [Part("head", 0, 1), Part("mlp", 1)])
+    hook = ablating(model, [Part("head", 0, 1), Part("mlp", 1)])
     settings = GenerationConfig(temperature=0.0, max_new_tokens=8)
     context = [1, 2, 3]
-    for token in generate(model, context, settings, tap=tap):
-        assert token.id == int(model(torch.tensor([context]), tap=tap)[0][0, -1].argmax())
+    for token in generate(model, context, settings, hook=hook):
+        assert token.id == int(model(torch.tensor([context]), hook=hook)[0][0, -1].argmax())
         context = [*context, token.id]
     assert context[3:] != [token.id for token in generate(model, [1, 2, 3], settings)]
 
@@ -125,7 +125,7 @@ def test_a_text_handed_back_as_the_prompt_goes_on_as_it_would_have():
 @given(st.integers(2, 300), st.floats(0, 0.75))
 def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, evict_fraction):
     step = max(1, int(evict_fraction * block_size))
-    firsts = [first_seen(length, block_size, evict_fraction) for length in range(1, 4 * block_size)]
+    firsts = [context_start(length, block_size, evict_fraction) for length in range(1, 4 * block_size)]
     for length, first in enumerate(firsts, start=1):
         assert first == 0 or block_size - step < length - first <= block_size
         assert length > block_size or first == 0
@@ -133,8 +133,8 @@ def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, evict_frac
 
 
 def test_a_fraction_of_zero_slides_by_one():
-    assert [first_seen(length, 4, 0.0) for length in range(1, 9)] == [0, 0, 0, 0, 1, 2, 3, 4]
-    assert [first_seen(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
+    assert [context_start(length, 4, 0.0) for length in range(1, 9)] == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert [context_start(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
@@ -168,7 +168,7 @@ def test_with_a_fraction_of_zero_greedy_text_is_that_of_nanogpts_crop(position):
     model = make(position=position)
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
-        for _ in range(60):
+        for _unused in range(60):
             logits = model(ids[:, -model.block_size :])[0][:, -1]
             ids = torch.cat((ids, logits.argmax(dim=-1, keepdim=True)), dim=1)
     settings = GREEDY.replace({"max_new_tokens": 60, "evict_fraction": 0.0})

@@ -9,7 +9,7 @@ import pytest
 from core.cli import main
 from core.config import RunConfig
 from core.errors import ExplorerError
-from core.paths import home
+from core.paths import data_dir
 from core.runs.cost_trials import _kept
 from core.runs.folder import RunFolder, list_runs
 from core.training.hardware import find_hardware
@@ -45,8 +45,8 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(unknown_user, monkeypatc
             capsys, *arguments, command=command
         )
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "named"))
-    assert home() == tmp_path / "named"
-    _have_home_folder(home())
+    assert data_dir() == tmp_path / "named"
+    _have_home_folder(data_dir())
     assert Path.home() == tmp_path / "named", "Streamlit looks for its settings there"
 
 
@@ -85,9 +85,9 @@ def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_h
     assert _kept(explorer_home, find_hardware()) == {}
     (finished_run.commands / "1.pause.json").write_text(DEEP)
     assert [command.name for command in finished_run.waiting_commands()] == [""]
-    for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.closeup_path):
+    for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.step_detail_path):
         path.write_text(DEEP)
-    assert not finished_run.read_metrics() and not finished_run.read_samples() and not finished_run.read_closeup()
+    assert not finished_run.read_metrics() and not finished_run.read_samples() and not finished_run.read_step_detail()
     for path in (finished_run.status_path, finished_run.record_path):
         path.write_text(DEEP)
     assert "damaged" in finished_run.problem and finished_run.status().state == "failed"

@@ -14,9 +14,9 @@ from core.presets import PRESETS, preset
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
 from core.settings import fields_of
-from tests.core.test_command_line import SMALL, home, refused, text_file
+from tests.core.test_command_line import SMALL, data_dir, refused, text_file
 
-__all__ = ["home", "text_file"]
+__all__ = ["data_dir", "text_file"]
 
 CHANGED = ("--preset", "gpt-fast", "--set", "train.compile=on", "--set", "model.residual=true", "--steps", "7")
 
@@ -41,7 +41,7 @@ def test_the_help_of_every_option_says_its_default(name, capsys):
     assert ended.value.code == 0 and capsys.readouterr().out
 
 
-def test_all_settings_are_listed_with_bounds_default_and_help(home, capsys):
+def test_all_settings_are_listed_with_bounds_default_and_help(data_dir, capsys):
     table, known = said(capsys, "settings"), json.loads(said(capsys, "settings", "--json"))
     assert list(known) == [path for path, _ in fields_of(RunConfig)]
     for path, setting in fields_of(RunConfig):
@@ -53,17 +53,17 @@ def test_all_settings_are_listed_with_bounds_default_and_help(home, capsys):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_dumped_settings_are_read_back(home, tmp_path, capsys, name):
+def test_dumped_settings_are_read_back(data_dir, tmp_path, capsys, name):
     for dump in (str, lambda text: yaml.safe_dump(json.loads(text))):
         file = tmp_path / "settings"
         text = said(capsys, "train", "--preset", name, "--set", "train.beta2=0.95", "--dump-config")
         assert RunConfig.parse(text) == preset(name).replace({"train.beta2": 0.95})
         file.write_text(dump(text))
         assert said(capsys, "train", "--config", str(file), "--dump-config") == text
-    assert list_runs(home) == []
+    assert list_runs(data_dir) == []
 
 
-def test_a_file_of_settings_stands_between_the_preset_and_the_line(home, tmp_path, capsys):
+def test_a_file_of_settings_stands_between_the_preset_and_the_line(data_dir, tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: gpt-fast\ntrain: {compile: on, learning_rate: 6e-4, steps: 9}\nmodel:\n  residual: yes\n")
     config = RunConfig.parse(said(capsys, "train", "--config", str(file), "--steps", "7", "--dump-config"))
@@ -88,12 +88,12 @@ def test_a_file_of_settings_stands_between_the_preset_and_the_line(home, tmp_pat
     assert "cannot be read" in refused(capsys, "train", "--config", str(tmp_path / "none.json"))
 
 
-def test_estimate_takes_what_train_takes(home, text_file, capsys):
+def test_estimate_takes_what_train_takes(data_dir, text_file, capsys):
     shared = {option for action in commands()["train"]._actions for option in action.option_strings}
     offered = {option for action in commands()["estimate"]._actions for option in action.option_strings}
     assert shared - offered == {"--name", "--out", "--dump-config"}
     assert "for 3 steps" in said(capsys, "estimate", "--text", str(text_file), "--steps", "3", *SMALL)
-    assert not list((home / "texts").glob("bottles*"))
+    assert not list((data_dir / "texts").glob("bottles*"))
     assert "--tokens cannot be -5: it must be a whole number from 2" in refused(capsys, "estimate", "--tokens", "-5")
     assert "No such file" in refused(capsys, "estimate", "--text", "none.txt")
 

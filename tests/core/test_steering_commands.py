@@ -15,19 +15,19 @@ from core.runs.processes import this_process
 from core.runs.supervisor_lock import one_at_a_time
 from core.text.own_text import save_text
 from tests.core.import_export.conftest import TEXT, bpe_folder
-from tests.core.test_command_line import ROOT, SMALL, home, refused, text_file
+from tests.core.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 
-__all__ = ["bpe_folder", "home", "text_file"]
+__all__ = ["bpe_folder", "data_dir", "text_file"]
 
 
 WARMUP = ("--set", "train.warmup_steps=2")
 
 
 @pytest.fixture
-def finished(home, text_file, capsys) -> RunFolder:
+def finished(data_dir, text_file, capsys) -> RunFolder:
     assert main(["train", "--text", str(text_file), "--steps", "12", "--name", "first", *SMALL, *WARMUP]) == 0
     capsys.readouterr()
-    return list_runs(home)[0]
+    return list_runs(data_dir)[0]
 
 
 def test_settings_are_turned_by_their_short_names(finished, capsys):
@@ -71,10 +71,10 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
         (("train", "--from", "first", "--set", "model.n_layer=2"), "A fork keeps the model"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_leaves_the_run_alone(home, finished, capsys, arguments, sentence):
+def test_what_cannot_be_done_is_said_and_leaves_the_run_alone(data_dir, finished, capsys, arguments, sentence):
     assert sentence in refused(capsys, *arguments)
     assert finished.waiting_commands() == []
-    assert len(list_runs(home)) == 1
+    assert len(list_runs(data_dir)) == 1
 
 
 def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys):
@@ -108,21 +108,21 @@ def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
     assert finished.config_now().train.steps == 40
 
 
-def test_a_fork_is_trained_from_a_runs_weights(home, finished, capsys):
+def test_a_fork_is_trained_from_a_runs_weights(data_dir, finished, capsys):
     assert main(["train", "--from", "first@0", "--steps", "4", "--set", "train.learning_rate=0.01"]) == 0
-    child = list_runs(home)[0] if list_runs(home)[0].id != finished.id else list_runs(home)[1]
+    child = list_runs(data_dir)[0] if list_runs(data_dir)[0].id != finished.id else list_runs(data_dir)[1]
     record = child.record()
     assert (record.parent, record.parent_step, record.name) == (finished.id, 0, "first from step 0")
     assert (record.config.train.learning_rate, record.config.model.n_layer, child.status().step) == (0.01, 1, 4)
     assert child.read_metrics()[0]["val_loss"] == finished.read_metrics()[0]["val_loss"]
     assert main(["train", "--from", "first", "--name", "second", "--steps", "2"]) == 0
-    (second,) = [run for run in list_runs(home) if run.name == "second"]
+    (second,) = [run for run in list_runs(data_dir) if run.name == "second"]
     assert second.record().parent_step == 12
     assert second.read_metrics()[0]["val_loss"] == finished.read_metrics()[-1]["val_loss"]
 
 
 def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_letters(
-    home, bpe_folder, tmp_path, capsys
+    data_dir, bpe_folder, tmp_path, capsys
 ):
     vocabulary = json.loads((bpe_folder / "vocab.json").read_text())
     many = dict(vocabulary) | {f"piece{number}": number for number in range(len(vocabulary), 50_257)}
@@ -131,11 +131,11 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
     GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=None, eos_token_id=None)).save_pretrained(source)
     (source / "vocab.json").write_text(json.dumps(many))
     (source / "merges.txt").write_bytes((bpe_folder / "merges.txt").read_bytes())
-    import_model(home, source, save_text(TEXT * 1000, "To be", home).name, "many")
+    import_model(data_dir, source, save_text(TEXT * 1000, "To be", data_dir).name, "many")
     # The scores of all pieces take 200 GB; those of two dozen letters a thousandth of it.
     said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1")
     assert "These settings need about" in said
-    assert len(list_runs(home)) == 1
+    assert len(list_runs(data_dir)) == 1
 
 
 TURNS = """
@@ -146,8 +146,8 @@ for steps in range(20, 60):
 """
 
 
-def test_a_shell_that_turns_never_undoes_what_a_supervisor_writes_meanwhile(home, finished):
-    runs, written = home / "runs", finished.status().attempt
+def test_a_shell_that_turns_never_undoes_what_a_supervisor_writes_meanwhile(data_dir, finished):
+    runs, written = data_dir / "runs", finished.status().attempt
     with one_at_a_time(runs):  # from now on there is a supervisor
         shell = subprocess.Popen([sys.executable, "-c", TURNS], cwd=ROOT, stdout=subprocess.DEVNULL)
     with shell:

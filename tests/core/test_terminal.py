@@ -13,20 +13,20 @@ from core.runs.paths import RunPaths
 from core.terminal import Undisturbed
 from core.text.own_text import save_text
 from core.text.token_display import printable
-from tests.core.test_command_line import SMALL, home, text_file  # noqa: F401 - fixtures
+from tests.core.test_command_line import SMALL, data_dir, text_file  # noqa: F401 - fixtures
 
 TRAIN = ["train", "--steps", "2", *SMALL, "--set", "train.eval_interval=1"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "iso-8859-2", "utf-8"])
-def test_a_terminal_that_lacks_our_signs_does_not_end_a_run(home, text_file, monkeypatch, encoding):  # noqa: F811
+def test_a_terminal_that_lacks_our_signs_does_not_end_a_run(data_dir, text_file, monkeypatch, encoding):  # noqa: F811
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
     assert main([*TRAIN, "--text", str(text_file), "--name", "naïve 日本"]) == 0
     said = written.getvalue().decode(encoding)
     assert f"step 2 of 2 {'·' if encoding == 'utf-8' else '-'} training" in said
     assert main(["runs"]) == main(["corpora"]) == main(["presets"]) == 0
-    assert list_runs(home)[0].status().state == "finished"
+    assert list_runs(data_dir)[0].status().state == "finished"
 
 
 def full_disk() -> io.TextIOWrapper:
@@ -40,11 +40,11 @@ def gone_reader() -> io.TextIOWrapper:
 
 
 @pytest.mark.parametrize("output", [full_disk, gone_reader])
-def test_an_output_that_cannot_be_written_does_not_end_a_run(home, text_file, monkeypatch, output):  # noqa: F811
+def test_an_output_that_cannot_be_written_does_not_end_a_run(data_dir, text_file, monkeypatch, output):  # noqa: F811
     with output() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert main([*TRAIN, "--text", str(text_file)]) == 0
-    assert list_runs(home)[0].status().state == "finished"
+    assert list_runs(data_dir)[0].status().state == "finished"
 
 
 def test_a_closed_output_is_no_trouble_either():
@@ -56,15 +56,15 @@ def test_a_closed_output_is_no_trouble_either():
     stream.flush()
 
 
-def test_what_a_terminal_would_obey_becomes_signs(home, tmp_path, capsys):  # noqa: F811
+def test_what_a_terminal_would_obey_becomes_signs(data_dir, tmp_path, capsys):  # noqa: F811
     red = "\x1b[31mred\x07 \x9b0m\u202e\r\x7f"
     (tmp_path / "ansi.txt").write_bytes(f"{red}\n\ttab\n".encode() * 60)
     assert main([*TRAIN, "--text", str(tmp_path / "ansi.txt")]) == 0
     assert main(["generate", "latest", "--prompt", "[31m", "--tokens", "300", "--temperature", "2"]) == 0
-    (run,) = list_runs(home)
+    (run,) = list_runs(data_dir)
     path = RunPaths.record_path.fget(run)
     path.write_text(path.read_text().replace(run.name, r"\u001b[31mname"))  # by hand: our own names have none
-    save_text(red * 60, "own", home)
+    save_text(red * 60, "own", data_dir)
     assert main(["runs"]) == main(["corpora"]) == 0
     assert main(["train", "--corpus", red]) == main(["generate", red]) == 2
     assert main(["export", "latest", "script", str(tmp_path / red)]) == 0

@@ -17,15 +17,15 @@ STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks t
 @pytest.fixture
 def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The first home is quite empty; later ones know how fast the machine is, which need not be measured each time."""
-    home, measured = tmp_path / "home", tmp_path_factory.getbasetemp() / "machine.json"
-    home.mkdir()
+    data_dir, measured = tmp_path / "home", tmp_path_factory.getbasetemp() / "machine.json"
+    data_dir.mkdir()
     if measured.exists():
-        shutil.copy(measured, home)
-    running = Server(home)
+        shutil.copy(measured, data_dir)
+    running = Server(data_dir)
     yield running
     running.close()
-    if (home / "machine.json").exists():
-        shutil.copy(home / "machine.json", measured)
+    if (data_dir / "machine.json").exists():
+        shutil.copy(data_dir / "machine.json", measured)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 class Server:
     """`python -m explorer` in a process of its own, started and killed as a user would."""
 
-    def __init__(self, home: Path):
-        self.home = home
+    def __init__(self, data_dir: Path):
+        self.data_dir = data_dir
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -25,8 +25,8 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.home)}
-        self.log = (self.home.parent / f"{self.home.name}.log").open("a")
+        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir)}
+        self.log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "explorer", "--port", str(self.port)],
             cwd=ROOT, env=environment, stdout=self.log, stderr=self.log,
@@ -52,5 +52,5 @@ class Server:
         if self.process.poll() is None:
             self.kill()
         for process in psutil.process_iter(["cmdline", "environ"]):
-            if (process.info["environ"] or {}).get("GPT_EXPLORER_HOME") == str(self.home):
+            if (process.info["environ"] or {}).get("GPT_EXPLORER_HOME") == str(self.data_dir):
                 process.kill()

@@ -11,7 +11,7 @@ ARCS = ".st-key-inspect_arcs"
 
 
 def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, trained_home):
-    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
     page = open_page()
     page.goto(f"{server.url}/look_inside?view=Attention")
     typed = page.locator(".st-key-inspect_prompt input")

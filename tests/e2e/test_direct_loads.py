@@ -40,7 +40,7 @@ RINGS = """() => {
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pages_log_no_error_and_show_the_focus(server, open_page, trained_home, theme):
-    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
     page = open_page(color_scheme=theme)
     errors = []
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))

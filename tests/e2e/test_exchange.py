@@ -18,15 +18,15 @@ TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the m
 
 def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     for name in ("runs", "texts", "downloads"):
-        (server.home / name).mkdir(exist_ok=True)
-    corpus = save_text(TEXT, "Two lines of Hamlet", server.home)
+        (server.data_dir / name).mkdir(exist_ok=True)
+    corpus = save_text(TEXT, "Two lines of Hamlet", server.data_dir)
     config = RunConfig(
         model=ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=16),
         data=DataConfig(corpus=corpus.name),
         train=TrainConfig(steps=2, batch_size=2, eval_windows=2, sample_length=4, device="cpu", precision="float32"),
     )
-    run = RunFolder.create(server.home, config, name="traveller")
-    train_run(run, server.home)
+    run = RunFolder.create(server.data_dir, config, name="traveller")
+    train_run(run, server.data_dir)
 
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
@@ -54,6 +54,6 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.get_by_role("button", name="Open these files").click()
     page.wait_for_url(re.compile(r"/look_inside\?.*run="))
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
-    back = list_runs(server.home)[0]
+    back = list_runs(server.data_dir)[0]
     assert back.name == "<b>back</b> again" and back.id != run.id
-    assert not list((server.home / "downloads").iterdir())
+    assert not list((server.data_dir / "downloads").iterdir())

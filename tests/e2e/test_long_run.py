@@ -15,7 +15,7 @@ MOST_POINTS = 1501  # of a curve in the browser, and its last
 
 
 def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page):
-    run = long_run(server.home, 60_000, spikes={30_003: 42.0})
+    run = long_run(server.data_dir, 60_000, spikes={30_003: 42.0})
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
     page.wait_for_function(f"() => ({CURVE})().last === 59999")

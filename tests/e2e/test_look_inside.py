@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def page(server, open_page, trained_home) -> Page:
-    shutil.copytree(trained_home, server.home, dirs_exist_ok=True)
+    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
     return open_page()
 
 

@@ -57,7 +57,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     page.reload()
     wait_for_points(page, more_than=before)
     assert id in page.url
-    assert "turn" not in {row["kind"] for row in open_run(server.home, id).read_events()}  # nobody did
+    assert "turn" not in {row["kind"] for row in open_run(server.data_dir, id).read_events()}  # nobody did
 
     walk_to(page, "Look inside")
     assert id in page.url
@@ -80,13 +80,13 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     id = start_a_long_run(page, server)
     page.locator(".st-key-train_stop button").click()
     expect(page.locator(".st-key-train_resume button")).to_be_visible()
-    assert open_run(server.home, id).status().state == "stopped"
+    assert open_run(server.data_dir, id).status().state == "stopped"
 
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, open_page):
     page = open_page()
     id = start_a_long_run(page, server)
-    run = open_run(server.home, id)
+    run = open_run(server.data_dir, id)
     worker = psutil.Process(run.status().pid)
     address = page.url
     page.close()
@@ -115,7 +115,7 @@ def test_two_clicks_start_one_run(server, open_page):
     page.locator(".st-key-train_start button").dblclick()
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_for_points(page, more_than=1)
-    assert len(list((server.home / "runs").glob("2*"))) == 1
+    assert len(list((server.data_dir / "runs").glob("2*"))) == 1
 
 
 def test_the_zoom_is_kept_while_points_stream_in(server, open_page):
@@ -148,7 +148,7 @@ def test_text_and_names_from_users_never_become_html(server, open_page):
     expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
     assert page.title() != "owned"
     assert page.locator("img[src=x]").count() == 0
-    assert {path.name for path in server.home.parent.iterdir()} <= {"home", "home.log"}
+    assert {path.name for path in server.data_dir.parent.iterdir()} <= {"home", "home.log"}
 
 
 def test_the_board_fits_a_phone(server, open_page):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_passage_is_guessed_on_the_keyboard(server, open_page, width):
-    corpus = save_text(TEXT, "Hamlet", server.home)
+    corpus = save_text(TEXT, "Hamlet", server.data_dir)
     hidden = choose_passage(TEXT, 1, 15).hidden
     page = open_page(width=width)
     page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
@@ -38,7 +38,7 @@ ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/12
 
 
 def test_one_guess_for_each_character_that_an_input_method_commits(server, open_page):
-    corpus = save_text(JAPANESE, "Seasons", server.home)
+    corpus = save_text(JAPANESE, "Seasons", server.data_dir)
     hidden = choose_passage(JAPANESE, 1, 15).hidden
     page = open_page()
     page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
@@ -61,7 +61,7 @@ def test_one_guess_for_each_character_that_an_input_method_commits(server, open_
 
 
 def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, open_page):
-    corpus = save_text(TEXT, "Hamlet", server.home)
+    corpus = save_text(TEXT, "Hamlet", server.data_dir)
     page = open_page(user_agent=ANDROID)
     page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
     expect(page.locator(".board-field")).to_be_focused()
@@ -71,7 +71,7 @@ def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, o
 
 
 def test_both_twins_learn_before_ones_eyes_and_can_be_stopped(server, open_page):
-    corpus = save_text(TEXT * 2, "Hamlet", server.home)
+    corpus = save_text(TEXT * 2, "Hamlet", server.data_dir)
     page = open_page(color_scheme="dark")
     page.goto(f"{server.url}/learn?lesson=break&step=mask&set=text:{corpus.name};steps:800")
     page.get_by_text("the broken twin's").click()

@@ -24,7 +24,7 @@ def wait_for_mark(page: Page, label: str) -> None:
 
 
 def run_on(page: Page, server):
-    return open_run(server.home, re.search(r"run=([0-9a-z-]+)", page.url)[1])
+    return open_run(server.data_dir, re.search(r"run=([0-9a-z-]+)", page.url)[1])
 
 
 def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):

@@ -18,7 +18,7 @@ from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.training.checkpoints import save_weights
 from explorer.look_inside import frames
-from explorer.look_inside.frames import MOST_CELLS, Asked, frame_now, longest_seen, make_frame
+from explorer.look_inside.frames import MOST_CELLS, FrameRequest, frame_now, longest_seen, make_frame
 
 PROMPT = "To be, or"
 
@@ -31,7 +31,7 @@ def nothing_kept(monkeypatch):
 @pytest.mark.parametrize("moment", [0, 1, -1])
 def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     step = finished_run.moments()[moment]
-    frame = make_frame(finished_run, Asked(step, PROMPT))
+    frame = make_frame(finished_run, FrameRequest(step, PROMPT))
     model, tokenizer, loaded_step = load_model(finished_run, finished_run.weights_at(step))
     ids, tokens = tokenizer.encode(PROMPT), tokenizer.tokens
     assert frame["step"] == loaded_step == step
@@ -66,7 +66,10 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
 
 def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
     first, *_, last = finished_run.moments()
-    maps = {step: np.array(make_frame(finished_run, Asked(step, PROMPT, last))["map"]["xy"]) for step in (first, last)}
+    maps = {
+        step: np.array(make_frame(finished_run, FrameRequest(step, PROMPT, last))["map"]["xy"])
+        for step in (first, last)
+    }
     tables = {
         step: token_embeddings(load_model(finished_run, finished_run.weights_at(step)).model) for step in (first, last)
     }
@@ -82,20 +85,20 @@ def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch)
     steps, made = finished_run.moments(), []
     monkeypatch.setattr(frames, "make_frame", lambda folder, asked: made.append(asked) or {"step": asked.step})
     for step in [*steps, *steps]:
-        frame_now(finished_run, Asked(step, PROMPT))
+        frame_now(finished_run, FrameRequest(step, PROMPT))
     assert len(made) == len(steps)
     monkeypatch.setattr(frames, "_KEPT_BYTES", 1)
-    frame_now(finished_run, Asked(steps[0], "other"))
+    frame_now(finished_run, FrameRequest(steps[0], "other"))
     assert len(frames._kept) == 1
 
 
 def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
     with pytest.raises(RunError, match="no weights of step 13"):
-        frame_now(finished_run, Asked(13, PROMPT))
+        frame_now(finished_run, FrameRequest(13, PROMPT))
 
 
 def test_nothing_to_look_at_still_has_a_map(finished_run):
-    frame = make_frame(finished_run, Asked(finished_run.moments()[0], "😀"))
+    frame = make_frame(finished_run, FrameRequest(finished_run.moments()[0], "😀"))
     assert frame["map"]["xy"] and "attention" not in frame
 
 
@@ -108,7 +111,7 @@ def test_all_heads_of_a_large_model_fit_into_a_frame():
 
 def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkeypatch):
     monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
-    frame = make_frame(finished_run, Asked(finished_run.moments()[0], PROMPT))
+    frame = make_frame(finished_run, FrameRequest(finished_run.moments()[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
     assert "last 5 of the 9 letters read" in frame["cut"]
     # They are drawn as they are after all that was read, which everything else in the frame has read too.
@@ -117,7 +120,7 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
     drawn = np.frombuffer(b64decode(frame["attention"]["bytes"]), np.uint8).reshape(pattern.shape) / 255
     assert np.abs(drawn - pattern).max() <= 0.5 / 255 + 1e-6
     monkeypatch.undo()
-    assert frame["next"] == make_frame(finished_run, Asked(frame["step"], PROMPT))["next"]
+    assert frame["next"] == make_frame(finished_run, FrameRequest(frame["step"], PROMPT))["next"]
 
 
 def test_a_last_save_is_a_moment_until_the_next(finished_run):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from core.interpretability.head_roles import HeadName
-from explorer.charts.heads import births_figure, costs_figure, role_bars, roles_board
+from explorer.charts.heads import costs_figure, emergence_figure, role_bars, roles_board
 from explorer.charts.palette import DARK, LIGHT
 from explorer.look_inside.ablation import costs_in_words
-from explorer.look_inside.heads import births_in_words, roles_in_words
+from explorer.look_inside.heads import emergence_in_words, roles_in_words
 
 PREVIOUS = HeadName("previous_token", "previous token", 0.9)
 NONE = HeadName(None, "no habit found", 0.1)
@@ -40,18 +40,18 @@ def test_a_role_has_its_colour_everywhere():
 
 def test_births_are_marked_where_the_habit_begins_to_stay():
     scores = np.array([[[0.0, 0.1]], [[0.5, 0.2]], [[0.9, 0.1]]])
-    born = np.array([[10, -1]])
-    figure = births_figure([0, 10, 20], scores, born, ([0, 20], [4.0, 2.0]), "induction", LIGHT)
+    emerged = np.array([[10, -1]])
+    figure = emergence_figure([0, 10, 20], scores, emerged, ([0, 20], [4.0, 2.0]), "induction", LIGHT)
     (dot,) = [trace for trace in figure.data if trace.mode == "markers+text"]
     assert figure.layout.yaxis2.tickformat is None  # with a fixed one, close ticks would be written alike
     assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
-    assert births_in_words(born, "induction") == "The first induction head is 1.1, born at step 10."
-    inherited = births_in_words(np.array([[0, 0], [-1, 40]]), "induction", 0)
+    assert emergence_in_words(emerged, "induction") == "The first induction head is 1.1, born at step 10."
+    inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), "induction", 0)
     assert inherited == (
         "Already induction heads in its parent: 1.1, 1.2. The first induction head is 2.2, born at step 40."
     )
-    assert births_in_words(np.array([[0]]), "induction", 0) == "Already induction heads in its parent: 1.1."
-    assert "No head keeps" in births_in_words(np.array([[-1, -1]]), "induction")
+    assert emergence_in_words(np.array([[0]]), "induction", 0) == "Already induction heads in its parent: 1.1."
+    assert "No head keeps" in emergence_in_words(np.array([[-1, -1]]), "induction")
 
 
 def test_costs_are_centred_on_zero_and_read_in_words():

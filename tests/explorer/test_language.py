@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.lessons import lesson_text
 from explorer.components._assets import sentences_of
-from explorer.i18n.language import say
-from explorer.look_inside.frames import Asked, make_frame
+from explorer.i18n.language import _
+from explorer.look_inside.frames import FrameRequest, make_frame
 from explorer.widgets.address import NAVIGATION, ROOT
 from explorer.widgets.layout import literal
 from tests.words import FILE, collect, python_sentences, template
@@ -40,7 +40,7 @@ def test_a_sentence_can_stand_in_a_heading():
 
 
 def test_marks_are_found():
-    assert python_sentences('say("a {b}", b=1); TABLE = {1: later("c" "d")}; say(TABLE[1]); x.say("e")') == [
+    assert python_sentences('_("a {b}", b=1); TABLE = {1: N_("c" "d")}; _(TABLE[1]); x._("e")') == [
         "a {b}",
         "cd",
     ]
@@ -48,7 +48,7 @@ def test_marks_are_found():
 
 
 def test_outside_of_a_session_it_is_english():
-    assert say("{count} steps", count="{x}") == "{x} steps"
+    assert _("{count} steps", count="{x}") == "{x} steps"
 
 
 def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_home):
@@ -67,8 +67,8 @@ def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_ho
 
 def test_a_frame_of_the_time_machine_is_told_in_the_language_asked_for(backwards, finished_run):
     step = finished_run.moments()[-1]
-    assert make_frame(finished_run, Asked(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
-    assert not make_frame(finished_run, Asked(step, "To be"))["next"]["words"].startswith("⟦")
+    assert make_frame(finished_run, FrameRequest(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
+    assert not make_frame(finished_run, FrameRequest(step, "To be"))["next"]["words"].startswith("⟦")
 
 
 PAGES = [*sorted((ROOT / "explorer").rglob("*.py")), *sorted((ROOT / "pages").glob("*.py"))]

@@ -10,17 +10,17 @@ def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):
 
 
 def test_a_fork_of_a_fork_counts_on_from_both(explorer_home, finished_run):
-    first = [step for step, _ in finished_run.snapshots()][1]
+    first = [step for step, _unused in finished_run.snapshots()][1]
     child = fork(explorer_home, finished_run, first, fork_config(finished_run))
     past = before(explorer_home, child.record())
     assert (past.step, past.parent_step, past.parent) == (first, first, finished_run.name)
     assert [row["step"] for row in past.rows] == [0, 10, 20]
     child.append_metrics({"step": 0, "val_loss": 3.0, "seconds": 0.5})
     child.append_metrics({"step": 4, "val_loss": 2.5, "seconds": 1.5})
-    later = before(explorer_home, child.record().model_copy(update={"parent": child.id, "parent_step": 4}))
-    assert (later.step, later.parent_step) == (first + 4, 4)
-    assert [row["step"] for row in later.rows] == [*(s for s in (0, 10, 20) if s <= first), first, first + 4]
-    assert later.seconds == past.seconds + 1.5
+    N_ = before(explorer_home, child.record().model_copy(update={"parent": child.id, "parent_step": 4}))
+    assert (N_.step, N_.parent_step) == (first + 4, 4)
+    assert [row["step"] for row in N_.rows] == [*(s for s in (0, 10, 20) if s <= first), first, first + 4]
+    assert N_.seconds == past.seconds + 1.5
 
 
 def test_of_a_deleted_parent_its_step_is_still_known(explorer_home, finished_run):

@@ -69,12 +69,12 @@ def test_a_port_that_is_none_is_refused(port, capsys):
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored):
     from explorer.server import _streams_end_first
-    from explorer.streaming.broadcaster import Feeds
+    from explorer.streaming.broadcaster import Broadcaster
 
     async def serve() -> dict:
         handled = not_ignored(signal.SIGINT, signal.SIGTERM)
         server = uvicorn.Server(uvicorn.Config(lambda: None))
-        with server.capture_signals(), _streams_end_first(Feeds(), handled):
+        with server.capture_signals(), _streams_end_first(Broadcaster(), handled):
             return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}

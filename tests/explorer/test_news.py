@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.news import RunNews, news_of
 from explorer.services import shared
-from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.broadcaster import Broadcaster
 from explorer.widgets.address import NAVIGATION
 from tests.explorer.test_streams import until
 
@@ -55,12 +55,12 @@ def test_training_by_itself_is_no_news_and_a_new_run_is(running_run, add_run, ex
 
 def test_the_stream_tells_the_digest_of_now_and_of_every_change(finished_run, explorer_home):
     async def scene():
-        feeds = Feeds()
-        stream = feeds.news([finished_run.id])
+        broadcaster = Broadcaster()
+        stream = broadcaster.news([finished_run.id])
         seen = await until(stream, lambda new: new)
         CHANGES["continued"](finished_run)
         seen += await until(stream, lambda new: new)
-        feeds.close()
+        broadcaster.close()
         return seen, [chunk async for chunk in stream]
 
     seen, rest = asyncio.run(scene())

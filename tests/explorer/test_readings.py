@@ -5,8 +5,8 @@ import numpy as np
 from core.interpretability.head_roles import ROLES, HeadScores
 from explorer.components.time_machine import Clock
 from explorer.look_inside.captions import alike_in_words, heads_seen_in_words
-from explorer.look_inside.head_emergence import births_key, born_heads, with_births
-from explorer.look_inside.view import Inside
+from explorer.look_inside.head_emergence import emerged_heads, emergence_key, with_emergence
+from explorer.look_inside.view import Inspection
 from explorer.services import jobs, shared
 from explorer.widgets.prompt import read_prompt
 
@@ -29,20 +29,20 @@ def test_a_head_is_born_when_it_takes_up_its_last_habit():
         own = {role: np.array([[0.05, 0.05]]) for role in ROLES}
         return HeadScores(**(own | {"previous_token": np.array([[previous, 0.05]])}))
 
-    (birth,) = born_heads([0, 10, 20, 40], [scores(share) for share in (0.1, 0.5, 0.6, 0.9)])
-    assert (birth.step, birth.layer, birth.head, birth.words) == (10, 0, 0, "previous token")
-    assert born_heads([0, 10], [scores(0.1), scores(0.1)]) == []
+    (emergence,) = emerged_heads([0, 10, 20, 40], [scores(share) for share in (0.1, 0.5, 0.6, 0.9)])
+    assert (emergence.step, emergence.layer, emergence.head, emergence.words) == (10, 0, 0, "previous token")
+    assert emerged_heads([0, 10], [scores(0.1), scores(0.1)]) == []
 
 
 def test_where_no_snapshot_can_be_read_any_more_no_births_are_told(finished_run):
     opened = shared.open_model(finished_run.id, None)
-    inside = Inside(finished_run, opened, read_prompt("", opened.tokenizer))
+    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer))
     for _, path in finished_run.snapshots():
         path.write_bytes(b"")
     clock = Clock("a", finished_run.id, "", finished_run.moments(), opened.step, 0)
-    jobs._jobs.pop(births_key(inside), None)
-    assert with_births(clock, inside) == clock
+    jobs._jobs.pop(emergence_key(inspection), None)
+    assert with_emergence(clock, inspection) == clock
     jobs._thread.submit(lambda: None).result()
-    assert with_births(clock, inside) == clock
-    found = jobs._jobs.pop(births_key(inside))  # the runs of other tests have the same id
+    assert with_emergence(clock, inspection) == clock
+    found = jobs._jobs.pop(emergence_key(inspection))  # the runs of other tests have the same id
     assert found.ended and not found.problem

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from core.import_export.nanogpt import read_checkpoint
 from explorer.routes import api_routes
 from explorer.streaming import generation
-from explorer.streaming.broadcaster import Feeds
+from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.streaming.run_events import event
 from tests.conftest import no_file_longer_than
@@ -36,7 +36,7 @@ NO_RUNS = [
 
 @pytest.fixture
 def client(explorer_home):
-    with TestClient(Starlette(routes=api_routes(Feeds()))) as opened:
+    with TestClient(Starlette(routes=api_routes(Broadcaster()))) as opened:
         yield opened
 
 
@@ -108,11 +108,11 @@ def test_only_asking_about_a_download_makes_no_archive(client, finished_run, mon
 def test_downloads_are_bounded_and_every_place_is_given_back(explorer_home, finished_run, monkeypatch):
     monkeypatch.setattr("explorer.routes.MOST_DOWNLOADS", 1)
     address = f"/api/runs/{finished_run.id}/download"
-    with TestClient(Starlette(routes=api_routes(Feeds()))) as client:
+    with TestClient(Starlette(routes=api_routes(Broadcaster()))) as client:
         assert [client.get(address).status_code for _ in range(3)] == [200] * 3
 
     async def both() -> list[int]:
-        transport = httpx.ASGITransport(Starlette(routes=api_routes(Feeds())))
+        transport = httpx.ASGITransport(Starlette(routes=api_routes(Broadcaster())))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as asked:
             return [answer.status_code for answer in await asyncio.gather(*(asked.get(address) for _ in range(2)))]
 
@@ -179,7 +179,7 @@ def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch)
 
     monkeypatch.setattr(generation, "_tokens", slow)
     address = f"/api/runs/{finished_run.id}/generate"
-    app = Starlette(routes=api_routes(Feeds()))
+    app = Starlette(routes=api_routes(Broadcaster()))
 
     async def flood() -> list[int]:
         def from_(host: str) -> httpx.AsyncClient:
@@ -259,7 +259,7 @@ def test_plotly_is_served_once_and_then_known(client):
 
 
 def test_routes_lie_under_the_base_path(explorer_home, finished_run):
-    with TestClient(Starlette(routes=api_routes(Feeds(), "/gpt/"))) as client:
+    with TestClient(Starlette(routes=api_routes(Broadcaster(), "/gpt/"))) as client:
         assert client.get(f"/gpt/api/runs/{finished_run.id}/stream").status_code == 200
         assert client.get(f"/api/runs/{finished_run.id}/stream").status_code == 404
 

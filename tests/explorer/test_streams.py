@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.lessons.lesson_text import fill
-from explorer.streaming.broadcaster import Feeds, RunFeed
+from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import Mark
 from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
 
@@ -46,7 +46,7 @@ async def until(stream: AsyncIterator[bytes], enough) -> list:
 
 def whole(folder, cursor: str = "") -> list:
     """All events of a run that has ended."""
-    return asyncio.run(until(Feeds().watch(folder, cursor), lambda seen: False))
+    return asyncio.run(until(Broadcaster().watch(folder, cursor), lambda seen: False))
 
 
 @given(st.builds(Position, MARKS, MARKS, MARKS, NUMBERS, NUMBERS, NUMBERS))
@@ -92,8 +92,8 @@ def test_whoever_comes_back_gets_what_is_missing_and_no_more(finished_run):
 
 def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running_run):
     async def scene():
-        feed = RunFeed(running_run)
-        stream = feed.watch()
+        broadcast = RunBroadcast(running_run)
+        stream = broadcast.watch()
         seen = await until(stream, lambda seen: steps_of(seen))
         running_run.append_metrics({"step": 21, "loss": 2.0})
         seen += await until(stream, steps_of)
@@ -105,17 +105,17 @@ def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running
             file.write(b'ss": 1.5}\n')
         seen += await until(stream, steps_of)
         await stream.aclose()
-        return seen, feed
+        return seen, broadcast
 
-    seen, feed = asyncio.run(scene())
+    seen, broadcast = asyncio.run(scene())
     assert steps_of(seen) == [row["step"] for row in running_run.read_metrics()]
     assert steps_of(seen)[-2:] == [21, 22]
-    assert feed.closed and feed.watchers == 0
+    assert broadcast.closed and broadcast.watchers == 0
 
 
 def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
     async def scene():
-        stream = RunFeed(running_run).watch()
+        stream = RunBroadcast(running_run).watch()
         first = await until(stream, steps_of)
         running_run.cut_after(10)
         running_run.append_metrics({"step": 12, "loss": 9.0})
@@ -161,16 +161,16 @@ def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
 
 def test_watchers_share_one_look_at_the_folder(running_run):
     async def scene():
-        feeds = Feeds()
-        streams = [feeds.watch(running_run) for _ in range(30)]
+        broadcaster = Broadcaster()
+        streams = [broadcaster.watch(running_run) for _ in range(30)]
         first = await asyncio.gather(*(until(stream, steps_of) for stream in streams))
-        assert len(feeds._feeds) == 1
+        assert len(broadcaster._broadcasts) == 1
         running_run.append_metrics({"step": 21, "loss": 2.0})
         chunks = await asyncio.gather(*(anext(stream) for stream in streams))
         assert all(chunk is chunks[0] for chunk in chunks)
         for stream in streams:
             await stream.aclose()
-        assert not feeds._feeds
+        assert not broadcaster._broadcasts
         return first
 
     first = asyncio.run(scene())
@@ -179,7 +179,7 @@ def test_watchers_share_one_look_at_the_folder(running_run):
 
 def test_the_end_comes_when_the_run_ends(running_run):
     async def scene():
-        stream = RunFeed(running_run).watch()
+        stream = RunBroadcast(running_run).watch()
         await until(stream, steps_of)
         running_run.append_metrics({"step": 20, "loss": 2.0, "val_loss": 2.1})
         running_run.write_status(running_run.status().model_copy(update={"state": "stopped", "pid": None}))
@@ -191,10 +191,10 @@ def test_the_end_comes_when_the_run_ends(running_run):
 
 def test_closing_the_server_ends_streams_without_saying_that_the_run_ended(running_run):
     async def scene():
-        feeds = Feeds()
-        stream = feeds.watch(running_run)
+        broadcaster = Broadcaster()
+        stream = broadcaster.watch(running_run)
         await until(stream, steps_of)
-        feeds.close()
+        broadcaster.close()
         return [chunk async for chunk in stream]
 
     assert asyncio.run(scene()) == []
@@ -205,8 +205,8 @@ def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run,
     monkeypatch.setattr("explorer.streaming.broadcaster.TICK", 0.0)
 
     async def scene():
-        feed = RunFeed(running_run)
-        slow, quick = feed.watch(), feed.watch()
+        broadcast = RunBroadcast(running_run)
+        slow, quick = broadcast.watch(), broadcast.watch()
         seen = await until(slow, steps_of)
         await until(quick, steps_of)
         for step in range(21, 26):
@@ -214,7 +214,7 @@ def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run,
             await until(quick, lambda new, step=step: step in steps_of(new))
         seen += await until(slow, lambda new: False)
         assert seen[-1][0] != "end"
-        return seen + await until(feed.watch(seen[-1][2]), lambda new: 25 in steps_of(new))
+        return seen + await until(broadcast.watch(seen[-1][2]), lambda new: 25 in steps_of(new))
 
     assert steps_of(asyncio.run(scene())) == [row["step"] for row in running_run.read_metrics()]
 
@@ -226,7 +226,7 @@ def test_a_damaged_run_ends_at_once(damaged_run):
 
 def test_a_run_deleted_while_watched_ends(running_run):
     async def scene():
-        stream = RunFeed(running_run).watch()
+        stream = RunBroadcast(running_run).watch()
         await until(stream, steps_of)
         shutil.rmtree(running_run.path)
         return await until(stream, lambda seen: False)

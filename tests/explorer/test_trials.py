@@ -32,7 +32,7 @@ def test_what_is_asked_for_is_tried_out_and_then_known(settings):
 
 
 def test_nothing_is_tried_beside_training(settings):
-    folder = RunFolder.create(shared.home(), settings.replace({"train.steps": 100_000}))
+    folder = RunFolder.create(shared.data_dir(), settings.replace({"train.steps": 100_000}))
     assert tried(settings, 20).under_way
     train(folder)
     assert tried(settings, 20) == (None, False)

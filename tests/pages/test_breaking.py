@@ -8,9 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.interpretability.progress import finish
 from core.lessons.experiment_results import numbers_of, verdict
-from core.lessons.experiments import EXPERIMENTS, healthy_config, make_twins
+from core.lessons.experiments import EXPERIMENTS, control_config, make_pair
 from core.lessons.lesson_text import load_prose, placeholders
-from core.lessons.paired_runs import Course, Outcome, train_twins
+from core.lessons.paired_runs import Course, Outcome, train_pair
 from core.text.own_text import save_text
 from core.training.evaluation import run_baselines
 from explorer.learn.lab import Lab, material
@@ -119,8 +119,8 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
 @pytest.mark.parametrize("step", EXPERIMENTS)
 def test_every_text_finds_its_numbers(corpus, explorer_home, step):
     lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
-    outcome = finish(train_twins(make_twins(EXPERIMENTS[step], lab.text, steps=2)))
-    counted = run_baselines(healthy_config(2), lab.train_ids, lab.val_ids, lab.vocab_size)
+    outcome = finish(train_pair(make_pair(EXPERIMENTS[step], lab.text, steps=2)))
+    counted = run_baselines(control_config(2), lab.train_ids, lab.val_ids, lab.vocab_size)
     numbers = numbers_of(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
     prose = load_prose("break", step)
     assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
@@ -135,5 +135,5 @@ def test_every_text_finds_its_numbers(corpus, explorer_home, step):
     [(2.5, 2.5, "higher"), (2.02, 2.02, "same"), (1.5, 1.5, "lower"), (0.1, 2.9, "cheat"), (float("nan"), 0, "higher")],
 )
 def test_a_lower_loss_counts_only_where_it_had_to_guess(val, writes_at, told):
-    healthy, broken = Course([0], [2.0], [2.0], writes_at=2.0), Course([0], [val], [val], writes_at=writes_at)
-    assert verdict(Outcome(1, healthy, broken)) == told
+    control, treatment = Course([0], [2.0], [2.0], writes_at=2.0), Course([0], [val], [val], writes_at=writes_at)
+    assert verdict(Outcome(1, control, treatment)) == told

@@ -14,8 +14,8 @@ def app(explorer_home) -> AppTest:
     return AppTest.from_file(ROOT / "pages" / "data.py", default_timeout=60).run()
 
 
-def own_texts(home) -> list:
-    return [corpus for corpus in catalogue(home) if corpus.own]
+def own_texts(data_dir) -> list:
+    return [corpus for corpus in catalogue(data_dir) if corpus.own]
 
 
 def paste(app: AppTest, text: str, title: str = "") -> AppTest:

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.paths import home
+from core.paths import data_dir
 from core.runs.folder import list_runs
 from explorer.runs.table import table_key
 from explorer.services import shared
@@ -21,7 +21,9 @@ def page(explorer_home) -> AppTest:
 def pick(page: AppTest, *rows: int) -> AppTest:
     """Tick rows of the table, counted from the top."""
     page.run()
-    page.session_state[table_key(read_rows(home()))] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    page.session_state[table_key(read_rows(data_dir()))] = {
+        "selection": {"rows": list(rows), "columns": [], "cells": []}
+    }
     return page.run()
 
 
@@ -77,7 +79,7 @@ def test_one_picked_run_can_be_renamed(page, add_run):
     page.text_input(key=f"rename_to_{second.id}").set_value("  ../../x <b> ")
     next(button for button in page.button if button.label == "Save").click().run()
     assert not page.exception
-    assert second.name == "../../x <b>" and [row.name for row in read_rows(home())] == ["../../x <b>", "one"]
+    assert second.name == "../../x <b>" and [row.name for row in read_rows(data_dir())] == ["../../x <b>", "one"]
     assert list(page.dataframe[0].value["Name"]) == ["../../x <b>", "one"]
 
 

@@ -10,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 from core.live_settings import RESTART
 from core.runs.folder import RunFolder, list_runs
 from core.runs.forks import fork, fork_config
-from core.runs.records import Closeup, Status, Turn
+from core.runs.records import Status, StepDetail, Turn
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import look_in_words, part_in_words
 from explorer.services import shared
-from explorer.streaming.step_detail import read_closeup
+from explorer.streaming.step_detail import read_step_detail
 from explorer.train.forks import losses_about, nearest_kept, usual_steps
 from explorer.widgets.address import NAVIGATION, address_of
 
@@ -261,8 +261,8 @@ def test_what_happened_to_a_run_is_told_while_it_goes_on(app, add_run, live):
 def test_a_single_step_is_seen_closely_only_while_paused_behind_it(app, add_run):
     folder = add_run(state="paused", step=12)
     ids = [1, 2, 3, 4]
-    folder.write_closeup(
-        Closeup(
+    folder.write_step_detail(
+        StepDetail(
             step=12,
             loss=2.0,
             batch_size=4,
@@ -273,7 +273,7 @@ def test_a_single_step_is_seen_closely_only_while_paused_behind_it(app, add_run)
             weight_norms={"wte": 3.0, "h.0.attn": 2.0},
         )
     )
-    told = read_closeup(folder)
+    told = read_step_detail(folder)
     tokens = load_tokenizer(folder.tokenizer_path).tokens
     assert "".join(told["pieces"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
         tokens[id] for id in ids
@@ -287,8 +287,8 @@ def test_a_single_step_is_seen_closely_only_while_paused_behind_it(app, add_run)
 def test_a_closeup_of_unknown_tokens_is_none(add_run):
     folder = add_run()
     lists = {"inputs": [[10**6]], "targets": [[1]], "losses": [[1.0]]}
-    folder.write_closeup(Closeup(step=1, loss=1.0, batch_size=1, gradient_norms={}, weight_norms={}, **lists))
-    assert read_closeup(folder) is None
+    folder.write_step_detail(StepDetail(step=1, loss=1.0, batch_size=1, gradient_norms={}, weight_norms={}, **lists))
+    assert read_step_detail(folder) is None
 
 
 def test_precision_and_threads_are_told(app, finished_run, live):

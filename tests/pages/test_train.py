@@ -15,11 +15,11 @@ from explorer.widgets.address import ROOT
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The speed of this machine, measured once for all tests here."""
-    home = tmp_path_factory.mktemp("measured")
+    data_dir = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPT_EXPLORER_HOME", str(home))
+        patch.setenv("GPT_EXPLORER_HOME", str(data_dir))
         shared.machine_speed(1)
-    return home / "machine.json"
+    return data_dir / "machine.json"
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_what_cannot_fit_in_memory_is_refused_with_the_estimate(app):
     app.run()
     assert app.button(key="train_start").disabled
     assert "memory" in app.error[0].value
-    assert not list_runs(shared.home())
+    assert not list_runs(shared.data_dir())
 
 
 def test_a_text_shorter_than_the_context_is_refused(app, explorer_home):

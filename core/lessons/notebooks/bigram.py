@@ -6,10 +6,10 @@ piece's imports from `core.lessons` by their source. From top to bottom this is 
 
 # %% text
 from core.lessons.encoding import alphabet, most_frequent
-from core.paths import home
+from core.paths import data_dir
 from core.text.corpora import load_corpus
 
-text = load_corpus("shakespeare", home())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
+text = load_corpus("shakespeare", data_dir())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
 characters = alphabet(text)
 vocab_size = len(characters)
 
@@ -45,8 +45,8 @@ for letters in range(7):
 from core.lessons.bigram_counts import examples
 from core.text.batches import random_batch
 
-dice = torch.Generator().manual_seed(1337)
-x, y = random_batch(train_ids, 4, 8, dice)  # (4, 8) each: four pieces of eight
+rng = torch.Generator().manual_seed(1337)
+x, y = random_batch(train_ids, 4, 8, rng)  # (4, 8) each: four pieces of eight
 print("x, what is read:\n", x, "\ny, what truly came:\n", y)
 for context, target in examples(x[0].tolist(), y[0].tolist()):
     print(f"after {decode(context, characters)!r:12} comes {characters[target]!r}")
@@ -68,11 +68,11 @@ import math
 from torch.nn import functional as F
 
 from core.lessons.bigram_training import new_bigram
-from core.lessons.cross_entropy import surprise
+from core.lessons.cross_entropy import cross_entropy_steps
 
 model = new_bigram(vocab_size)
 logits, loss = model(x, y)  # (4, 8, V), and the mean loss of the 32 guesses
-worked = surprise(logits[0, 0].detach(), int(y[0, 0]))
+worked = cross_entropy_steps(logits[0, 0].detach(), int(y[0, 0]))
 print(worked)
 print("PyTorch finds the same:", F.cross_entropy(logits[0, 0], y[0, 0]).item())
 print(f"the whole batch: {loss.item():.3f}; guessing at random: ln {vocab_size} = {math.log(vocab_size):.3f}")

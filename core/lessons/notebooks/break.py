@@ -6,9 +6,9 @@ piece's imports from `core.lessons` by their source. From top to bottom this is 
 
 # %% mask
 import core.lessons.experiment_results
-from core.lessons.experiments import EXPERIMENTS, make_twins
-from core.lessons.paired_runs import train_twins
-from core.paths import home
+from core.lessons.experiments import EXPERIMENTS, make_pair
+from core.lessons.paired_runs import train_pair
+from core.paths import data_dir
 from core.text.corpora import load_corpus
 
 try:
@@ -17,14 +17,14 @@ except ImportError:  # without Jupyter it is a script
     display, Markdown = print, str
 
 STEPS = 200  # of training; the page takes 400
-text = load_corpus("shakespeare", home())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
+text = load_corpus("shakespeare", data_dir())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
 
 
 def break_it(name, steps=STEPS, **choices):
     """Train both twins on the same batches, and say what can be measured on them and what it shows."""
-    twins = make_twins(EXPERIMENTS[name], text, steps=steps, choices=choices)
-    *_, last = train_twins(twins)
-    for twin, course in (("healthy", last.result.healthy), ("broken", last.result.broken)):
+    pair = make_pair(EXPERIMENTS[name], text, steps=steps, choices=choices)
+    *_, last = train_pair(pair)
+    for twin, course in (("healthy", last.result.control), ("broken", last.result.treatment)):
         losses = f"training loss {course.train[-1]:.3f}, validation loss {course.val[-1]:.3f}"
         print(f"{twin:8} {losses} {course.stopped}")
         print(f"{'':8} validation loss on the way:", *(f"{loss:.2f}" for loss in course.val[::2]))
@@ -33,7 +33,7 @@ def break_it(name, steps=STEPS, **choices):
         print(f"{'':8} {course.sample[:100]!r}")
         for measure, value in course.extra.items():
             print(f"{'':8} {measure}: {value!r}")
-    display(Markdown(core.lessons.experiment_results.explained(twins, last.result)))
+    display(Markdown(core.lessons.experiment_results.explained(pair, last.result)))
 
 
 break_it("mask")

@@ -17,13 +17,13 @@ print("the weights, from the triangle and from softmax:", triangle(5), softmax_w
 
 # %% attention
 from core.lessons.quick_train import small_gpt, train_briefly
-from core.lessons.self_attention import attend, matrices_of, what_heads_read
-from core.paths import home
+from core.lessons.self_attention import attend, matrices_of, residual_before_attention
+from core.paths import data_dir
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.tokenizers import CharTokenizer
 
-text = load_corpus("shakespeare", home())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
+text = load_corpus("shakespeare", data_dir())[:200_000]  # or your own: open("my_diary.txt", encoding="utf-8").read()
 tokenizer = CharTokenizer.from_text(text)
 train_ids, val_ids = split_ids(torch.tensor(tokenizer.encode(text)), val_fraction=0.1)
 
@@ -40,18 +40,18 @@ print(f"a small GPT, {ours.steps[-1]} steps: validation loss {ours.val[-1]:.3f}"
 
 sentence = "to be or not"
 ids = tokenizer.encode(sentence)
-x = what_heads_read(ours.model, ids, layer=1)  # (T, C)
+x = residual_before_attention(ours.model, ids, layer=1)  # (T, C)
 head = attend(x, *matrices_of(ours.model, layer=1, head=0))
 for place, row in enumerate(head.weights):
     most = int(row.argmax())
     print(f"{sentence[place]!r} looks {float(row[most]):4.0%} at {sentence[most]!r}, {place - most} back")
 
 # %% scaling
-from core.lessons.self_attention import favourite_share, random_scores
+from core.lessons.self_attention import max_attention, random_scores
 
 print("head size   weight of the favourite: divided, not divided")
 for size in (1, 4, 16, 64, 256):
-    divided, plain = (favourite_share(random_scores(size, divide)) for divide in (True, False))
+    divided, plain = (max_attention(random_scores(size, divide)) for divide in (True, False))
     print(f"{size:9} {divided:30.2f} {plain:12.2f}")
 
 # %% mask
@@ -109,17 +109,17 @@ for name, changes in kinds.items():
     print(f"{name:6} {parameters:7,} parameters, validation loss after 200 steps {course.val[-1]:.3f}")
 
 # %% choosing
-from core.lessons.sampling_steps import keep_top_k, keep_top_p, shares_drawn_from, warm
+from core.lessons.sampling_steps import keep_top_k, keep_top_p, sampling_probabilities, softmax_with_temperature
 
 with torch.no_grad():
     logits = ours.model(torch.tensor([tokenizer.encode("the quee")]))[0][0, -1]  # (V,)
 ways = {
-    "as the model believes": warm(logits, 1.0),
-    "temperature 0.5": warm(logits, 0.5),
-    "temperature 2": warm(logits, 2.0),
-    "top-k 3": keep_top_k(warm(logits, 1.0), 3),
-    "top-p 0.8": keep_top_p(warm(logits, 1.0), 0.8),
-    "all three": shares_drawn_from(logits, 0.8, 5, 0.9),
+    "as the model believes": softmax_with_temperature(logits, 1.0),
+    "temperature 0.5": softmax_with_temperature(logits, 0.5),
+    "temperature 2": softmax_with_temperature(logits, 2.0),
+    "top-k 3": keep_top_k(softmax_with_temperature(logits, 1.0), 3),
+    "top-p 0.8": keep_top_p(softmax_with_temperature(logits, 1.0), 0.8),
+    "all three": sampling_probabilities(logits, 0.8, 5, 0.9),
 }
 for name, shares in ways.items():
     best = [f"{tokenizer.tokens[i]!r} {p:.0%}" for p, i in zip(*shares.topk(6), strict=True) if p > 0.005]

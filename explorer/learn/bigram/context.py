@@ -49,7 +49,7 @@ def _draw(lab: Lab) -> bool:
         found = learned(lab) if losses is not None else None
         if found is None:
             return False
-        st.table(_rows(lab, [on_val for _, on_val in losses]))
+        st.table(_rows(lab, [on_val for _unused, on_val in losses]))
         st.markdown(lab.say("rows", most=f"{rows_needed(lab.vocab_size, 8):,}"))
     return True
 
@@ -74,7 +74,7 @@ def _stretches(text: str, letters: int) -> int:
 def frequent_stretch(text: str) -> str:
     """The most frequent stretch of three characters, of letters alone if there is one: where the panel begins."""
     counts = Counter(text[start : start + _READ] for start in range(len(text) - _READ + 1)).most_common()
-    return next((stretch for stretch, _ in counts if stretch.isalpha()), counts[0][0])
+    return next((stretch for stretch, _unused in counts if stretch.isalpha()), counts[0][0])
 
 
 @lru_cache(maxsize=8)

@@ -61,7 +61,7 @@ def _draw(lab: Lab) -> None:
 
 def _draw_change(lab: Lab, seen, y: torch.Tensor) -> None:
     rows = seen.moved.nonzero().flatten().tolist()
-    frequent = [lab.tokens.index(letter) for letter, _ in most_frequent(lab.text)[:_COLUMNS]]
+    frequent = [lab.tokens.index(letter) for letter, _unused in most_frequent(lab.text)[:_COLUMNS]]
     columns = sorted({*frequent, *y.flatten().tolist()})
     change = (seen.after - seen.before)[rows][:, columns].numpy()
     names = [lab.tokens[id] for id in rows], [lab.tokens[id] for id in columns]

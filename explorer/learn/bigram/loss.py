@@ -7,11 +7,11 @@ import torch
 
 from core.formatting import decimal
 from core.lessons.bigram_training import new_bigram
-from core.lessons.cross_entropy import surprise
+from core.lessons.cross_entropy import cross_entropy_steps
 from core.model import Bigram
 from core.text.token_display import visible
 from core.training.evaluation import whole_split_loss
-from explorer.charts.bigram_lesson import surprise_bars, surprise_curve
+from explorer.charts.bigram_lesson import cross_entropy_bars, cross_entropy_curve
 from explorer.charts.text_format import percent
 from explorer.learn.bigram.learned import learned
 from explorer.learn.lab import Lab
@@ -43,7 +43,7 @@ def _draw(lab: Lab) -> bool:
             came = lab.value("second", second, st.selectbox, lab.plain("control second"), list(signs))
         with torch.no_grad():
             logits = model(torch.tensor([[signs[before]]]))[0][0, -1]  # (V,)
-        worked = surprise(logits, signs[came])
+        worked = cross_entropy_steps(logits, signs[came])
         st.markdown(
             lab.say(
                 "result", first=before, second=came, score=decimal(worked.score, 3), power=f"{worked.power:,.3f}",
@@ -70,7 +70,7 @@ def _draw_line(lab: Lab, model: Bigram) -> None:
     uniform = math.log(lab.vocab_size)
     labels = lab.plain("mean"), lab.plain("uniform")
     chart(
-        surprise_bars(signs, shares, uniform, labels, current_palette()), key="lesson_surprise", name="surprise",
+        cross_entropy_bars(signs, shares, uniform, labels, current_palette()), key="lesson_surprise", name="surprise",
         numbers=lambda: {"letter": signs, "probability": shares, "surprise": [-math.log(share) for share in shares]},
     )  # fmt: skip
     st.markdown(lab.say("line", mean=f"{mean.item():.2f}", choices=f"{math.exp(mean.item()):.1f}"))
@@ -91,7 +91,7 @@ def _show_curve(lab: Lab, given: float) -> None:
     marks = {f"1 / {V}: ln {V} = {math.log(V):.2f}": 1 / V, "1/2: 0.69": 0.5, "1: 0": 1.0}
     marks = dict(sorted(marks.items(), key=lambda entry: entry[1]))
     chart(
-        surprise_curve(marks, current_palette()), key="lesson_curve", name="surprise-curve",
+        cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="surprise-curve",
         numbers=lambda: {"probability": list(marks.values()), "surprise": [-math.log(p) for p in marks.values()]},
     )  # fmt: skip
 
@@ -99,7 +99,7 @@ def _show_curve(lab: Lab, given: float) -> None:
 STEP = Step(
     "loss",
     _draw,
-    code=(surprise,),
+    code=(cross_entropy_steps,),
     question=Question(
         answer=lambda lab: lab.found["untrained"],
         show=_show_curve,

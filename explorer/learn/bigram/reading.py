@@ -42,7 +42,7 @@ def _draw_text(lab: Lab) -> None:
 
 def _frequent_options(lab: Lab) -> list[str]:
     """The four most frequent characters, in the order of the alphabet: their order must not give the answer away."""
-    return [visible(letter) for letter in sorted(letter for letter, _ in most_frequent(lab.text)[:4])]
+    return [visible(letter) for letter in sorted(letter for letter, _unused in most_frequent(lab.text)[:4])]
 
 
 def _show_frequent(lab: Lab, given: str) -> None:

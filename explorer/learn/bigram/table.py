@@ -24,7 +24,7 @@ _SHOWN = 26  # rows and columns: the most frequent characters, so that two table
 
 def frequent_ids(lab: Lab, count: int = _SHOWN) -> list[int]:
     """The most frequent characters' numbers, in the order of the alphabet."""
-    return sorted(lab.tokens.index(letter) for letter, _ in most_frequent(lab.text)[:count])
+    return sorted(lab.tokens.index(letter) for letter, _unused in most_frequent(lab.text)[:count])
 
 
 def _draw(lab: Lab) -> bool:
@@ -99,7 +99,7 @@ def _letter(lab: Lab) -> dict:
 def _options(lab: Lab) -> list[str]:
     """The right one among characters that are frequent anywhere, in the order of the alphabet."""
     right = lab.tokens[int(_row(lab).argmax())]
-    letters = [letter for letter, _ in most_frequent(lab.text) if letter != right and letter.isalpha()][:3]
+    letters = [letter for letter, _unused in most_frequent(lab.text) if letter != right and letter.isalpha()][:3]
     return [visible(letter) for letter in sorted([right, *letters])]
 
 

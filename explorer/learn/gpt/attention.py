@@ -5,7 +5,7 @@ import math
 import streamlit as st
 
 from core.formatting import decimal
-from core.lessons.self_attention import Attended, attend, matrices_of, what_heads_read
+from core.lessons.self_attention import Attended, attend, matrices_of, residual_before_attention
 from core.text.token_display import visible
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import matrix_columns
@@ -38,7 +38,7 @@ def _draw(lab: Lab) -> bool:
                 format_func=lambda name: lab.plain("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
             )  # fmt: skip
             chosen = names[name]
-        seen = attend(what_heads_read(model, ids, chosen[0]), *matrices_of(model, *chosen))
+        seen = attend(residual_before_attention(model, ids, chosen[0]), *matrices_of(model, *chosen))
         signs = [visible(letter) for letter in letters]
         chart(
             attention_heatmap(seen.weights.numpy(), letters, current_palette()), key="lesson_pattern", name="weights",
@@ -85,7 +85,7 @@ def _draw_cell(lab: Lab, seen: Attended, signs: list[str]) -> None:
     lab.found["row"], lab.found["seen"], lab.found["signs"] = row, seen, signs
 
 
-def favourite(lab: Lab) -> str:
+def most_attended(lab: Lab) -> str:
     """The letter before the last one, or that one, at which the last letter of the sentence looks most."""
     weights = lab.found["seen"].weights[-1]
     return _place(lab, int(weights.argmax()))
@@ -120,7 +120,7 @@ STEP = Step(
     _draw,
     code=(attend,),
     question=Question(
-        answer=favourite,
+        answer=most_attended,
         options=_candidates,
         show=_show_scores,
         more=lambda lab: {"last": lab.found["signs"][-1]},

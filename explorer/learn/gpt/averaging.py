@@ -48,17 +48,17 @@ def _draw(lab: Lab) -> None:
         shown = [f"{place + 1}: {visible(letter)}" for place, letter in enumerate(letters)]
         with left:
             st.markdown(lab.say("weights"))
-            favourite = shown.index(lab.value("letter", shown[0], st.selectbox, lab.plain("control letter"), shown))
+            most_attended = shown.index(lab.value("letter", shown[0], st.selectbox, lab.plain("control letter"), shown))
             score = lab.value("score", 0.0, st.slider, lab.plain("control score"), -4.0, 4.0, step=0.5)
         scores = torch.zeros(len(ids), len(ids))
-        scores[:, favourite] = score
+        scores[:, most_attended] = score
         weights = softmax_weights(scores)
         with right:
             _heatmap(lab, weights, letters, "lesson_softmax")
         st.markdown(
             lab.say(
-                "told" if score else "even", letter=visible(letters[favourite]), last=visible(letters[-1]),
-                share=f"{weights[-1, favourite]:.0%}".replace("%", " %"), mean=f"{(weights @ x)[-1, 0]:.2f}",
+                "told" if score else "even", letter=visible(letters[most_attended]), last=visible(letters[-1]),
+                share=f"{weights[-1, most_attended]:.0%}".replace("%", " %"), mean=f"{(weights @ x)[-1, 0]:.2f}",
                 before=f"{ways[0][-1, 0]:.2f}",
             )
         )  # fmt: skip

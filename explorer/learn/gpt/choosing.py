@@ -5,7 +5,7 @@ import torch
 
 from core.formatting import decimal
 from core.interpretability.prediction import next_token_logits
-from core.lessons.sampling_steps import keep_top_k, keep_top_p, shares_drawn_from, warm
+from core.lessons.sampling_steps import keep_top_k, keep_top_p, sampling_probabilities, softmax_with_temperature
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import share_pairs
 from explorer.charts.text_format import percent
@@ -38,7 +38,7 @@ def _draw(lab: Lab) -> bool:
         with right:
             p = lab.value("p", 0.9, st.slider, lab.plain("top-p"), 0.05, 1.0, step=0.05)
         logits = torch.as_tensor(next_token_logits(model, typed_ids(lab, typed, 30, "the king")))  # (V,)
-        own, drawn = warm(logits, 1.0), shares_drawn_from(logits, temperature, k, p)
+        own, drawn = softmax_with_temperature(logits, 1.0), sampling_probabilities(logits, temperature, k, p)
         order = own.argsort(descending=True).tolist()
         signs = [visible(lab.tokens[id]) for id in order]
         names = lab.plain("own"), lab.plain("drawn")
@@ -57,7 +57,7 @@ def _draw(lab: Lab) -> bool:
             )
         )  # fmt: skip
     with card(lab.plain("panel hand"), key="lesson_by_hand"):
-        warmed = warm(logits, temperature)
+        warmed = softmax_with_temperature(logits, temperature)
         kept = keep_top_k(warmed, k)
         stages = (own, warmed, kept, drawn)
         columns = ("belief", "after temperature", "after top-k", "after top-p")
@@ -99,6 +99,6 @@ def _show_sums(lab: Lab, given: float) -> None:
 STEP = Step(
     "choosing",
     _draw,
-    code=(warm, keep_top_k, keep_top_p, shares_drawn_from),
+    code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
     question=Question(answer=letters_left, show=_show_sums, more=lambda lab: {"p": ASKED}),
 )

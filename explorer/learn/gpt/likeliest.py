@@ -47,7 +47,7 @@ def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel held"), key="lesson_held"):
         palette = current_palette()
         names = {name: lab.plain(name) for name in written}
-        lines = {names[name]: _smooth(held) for name, (_, held) in written.items()}
+        lines = {names[name]: _smooth(held) for name, (_unused, held) in written.items()}
         places = list(range(_AVERAGED, _LENGTH + 1))
         figure = curves(
             {name: (places, line) for name, line in lines.items()},
@@ -69,16 +69,16 @@ def _smooth(held: list[float]) -> list[float]:
 
 def held_likelier(lab: Lab) -> str:
     """Which of the two texts the model itself holds for likelier, letter by letter."""
-    means = {name: mean_of(held) for name, (_, held) in lab.found["written"].items()}
+    means = {name: mean_of(held) for name, (_unused, held) in lab.found["written"].items()}
     return max(means, key=means.get)
 
 
 def _means(lab: Lab) -> dict[str, str]:
-    return {name: percent(mean_of(held)) for name, (_, held) in lab.found["written"].items()}
+    return {name: percent(mean_of(held)) for name, (_unused, held) in lab.found["written"].items()}
 
 
 def _show_means(lab: Lab, given: str) -> None:
-    means = {lab.plain(name): mean_of(held) for name, (_, held) in lab.found["written"].items()}
+    means = {lab.plain(name): mean_of(held) for name, (_unused, held) in lab.found["written"].items()}
     label, palette = lab.plain("axis held"), current_palette()
     chart(
         share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),

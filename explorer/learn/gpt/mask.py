@@ -31,7 +31,7 @@ def _draw(lab: Lab) -> bool:
         chart(
             curves(lines, colors, (lab.plain("axis step"), lab.plain("axis loss")), palette),
             key="lesson_mask_curves", name="training-loss",
-            numbers=lambda: {"step": found["masked"].steps, **{name: line for name, (_, line) in lines.items()}},
+            numbers=lambda: {"step": found["masked"].steps, **{name: line for name, (_unused, line) in lines.items()}},
         )  # fmt: skip
         last = {name: course.train[-1] for name, course in found.items()}
         st.markdown(lab.say("result", masked=f"{last['masked']:.2f}", open=f"{last['open']:.2f}"))
@@ -40,7 +40,7 @@ def _draw(lab: Lab) -> bool:
             model = course.model
             with column:
                 st.markdown(f"**{names[name]}**")
-                text, _ = kept(model, ("lesson-text", lab.key), lambda model=model: _text(lab, model))
+                text, _unused = kept(model, ("lesson-text", lab.key), lambda model=model: _text(lab, model))
                 st.code(_shown(text), language=None, wrap_lines=True, height=170)
         st.markdown(lab.say("texts"))
     with card(lab.plain("panel why"), key="lesson_mask_why"):

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.lessons.self_attention import favourite_share, random_scores, slope_left
+from core.lessons.self_attention import max_attention, random_scores, slope_left
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.text_format import percent
 from explorer.learn.lab import Lab
@@ -22,7 +22,7 @@ ASKED = 256
 def _measured(seed: int) -> dict[bool, list[float]]:
     """For every head size the share of the favourite, divided or not."""
     scores = {divide: [random_scores(size, divide, seed=seed) for size in SIZES] for divide in (False, True)}
-    return {divide: [favourite_share(one) for one in many] for divide, many in scores.items()}
+    return {divide: [max_attention(one) for one in many] for divide, many in scores.items()}
 
 
 def _draw(lab: Lab) -> None:
@@ -90,7 +90,7 @@ def _show_spreads(lab: Lab, given: float) -> None:
 STEP = Step(
     "scaling",
     _draw,
-    code=(random_scores, favourite_share, slope_left),
+    code=(random_scores, max_attention, slope_left),
     question=Question(
         answer=spread_asked, show=_show_spreads, tolerance=2.0,
         more=lambda lab: {"size": ASKED, "root": f"{math.sqrt(ASKED):.0f}"},

@@ -8,7 +8,7 @@ import pytest
 import torch
 from huggingface_hub.utils import close_session
 
-from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.external_weights import ExternalModelError, build
 from core.import_export.hub import download
 from core.import_export.huggingface import read_folder
 from tests.core.import_export.hub_server import serving
@@ -60,7 +60,9 @@ def test_once_fetched_it_needs_no_network(hub, tmp_path):
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
 def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes):
     hub.stop()
-    with pytest.raises(ForeignModelError, match="Is this machine online. Without a network, give a folder with config"):
+    with pytest.raises(
+        ExternalModelError, match="Is this machine online. Without a network, give a folder with config"
+    ):
         download("tiny", tmp_path, most_bytes, hub.url)
 
 
@@ -87,7 +89,7 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found
 ):
     kept = download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
     set_proxy(proxy)
-    with pytest.raises(ForeignModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
+    with pytest.raises(ExternalModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
         download("tiny", tmp_path, most_bytes, hub.url)
     assert download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
 
@@ -95,32 +97,32 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
 @pytest.mark.parametrize("name", ["tinny", "nobody/tiny-gpt2"])
 def test_a_name_that_the_hub_does_not_know_is_a_sentence(hub, tmp_path, name, most_bytes):
-    with pytest.raises(ForeignModelError, match=f"no model called '{name}' that everybody may read"):
+    with pytest.raises(ExternalModelError, match=f"no model called '{name}' that everybody may read"):
         download(name, tmp_path, most_bytes, hub.url)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "-x", "http://elsewhere/x", "a" * 200])
 def test_what_is_no_name_is_never_asked_for(tmp_path, name):
-    with pytest.raises(ForeignModelError, match="is no name of a model"):
+    with pytest.raises(ExternalModelError, match="is no name of a model"):
         download(name, tmp_path)
 
 
 def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
-    with pytest.raises(ForeignModelError, match="has no model.safetensors. Pickled weights .* not even fetched"):
+    with pytest.raises(ExternalModelError, match="has no model.safetensors. Pickled weights .* not even fetched"):
         download("tiny", tmp_path, endpoint=hub.url)
     assert "pytorch_model.bin" not in hub.sent
 
 
 def test_one_that_is_too_large_is_refused_before_it_is_fetched(hub, tmp_path):
-    with pytest.raises(ForeignModelError, match="at most 1 KB are fetched here"):
+    with pytest.raises(ExternalModelError, match="at most 1 KB are fetched here"):
         download("tiny", tmp_path, 1024, hub.url)
     assert not hub.sent
 
 
 def test_a_hub_in_trouble_is_a_sentence(hub, tmp_path):
     hub.trouble = 503
-    with pytest.raises(ForeignModelError, match="answers with error 503|Is this machine online"):
+    with pytest.raises(ExternalModelError, match="answers with error 503|Is this machine online"):
         download("tiny", tmp_path, endpoint=hub.url)
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from core.config import ModelConfig
-from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.external_weights import ExternalModelError, build
 from core.import_export.huggingface import layout_for, read_folder, write_folder
 from core.interpretability.attention import attention_patterns
 from core.model import build_model
@@ -72,7 +72,7 @@ def test_every_preset_fits_somewhere_but_those_with_parts_of_their_own():
     for name, preset in PRESETS.items():
         try:
             kinds[name] = layout_for(preset().model).kind
-        except ForeignModelError:
+        except ExternalModelError:
             kinds[name] = None
     assert kinds == {
         "gpt-quick": "gpt_neox", "gpt-fast": None, "bigram": None,
@@ -112,7 +112,7 @@ def random_model(config):
 )
 def test_what_fits_nowhere_is_refused_before_anything_is_written(changes, sentence, tmp_path):
     model = build_model(ModelConfig(**{"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 8} | changes), 9)
-    with pytest.raises(ForeignModelError, match=re.escape(sentence)):
+    with pytest.raises(ExternalModelError, match=re.escape(sentence)):
         write_folder(tmp_path / "out", model)
     assert not (tmp_path / "out").exists()
 
@@ -136,7 +136,7 @@ def test_what_fits_nowhere_is_refused_before_anything_is_written(changes, senten
 def test_settings_that_do_not_fit_are_refused_in_a_sentence(gpt2_folder, changes, sentence):
     path = gpt2_folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(ForeignModelError, match=sentence):
+    with pytest.raises(ExternalModelError, match=sentence):
         read_folder(gpt2_folder)
 
 
@@ -146,17 +146,17 @@ def test_files_that_are_missing_damaged_or_of_another_kind_are_refused(gpt2_fold
     save_file(
         weights | {"transformer.ln_f.weight": torch.ones(48, dtype=torch.int64)}, gpt2_folder / "model.safetensors"
     )
-    with pytest.raises(ForeignModelError, match="holds I64"):
+    with pytest.raises(ExternalModelError, match="holds I64"):
         read_folder(gpt2_folder)
     (gpt2_folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ForeignModelError, match="damaged"):
+    with pytest.raises(ExternalModelError, match="damaged"):
         read_folder(gpt2_folder)
     (gpt2_folder / "model.safetensors").rename(gpt2_folder / "pytorch_model.bin")
-    with pytest.raises(ForeignModelError, match="can hide programs"):
+    with pytest.raises(ExternalModelError, match="can hide programs"):
         read_folder(gpt2_folder)
     (gpt2_folder / "config.json").write_text("{")
-    with pytest.raises(ForeignModelError, match="not JSON"):
+    with pytest.raises(ExternalModelError, match="not JSON"):
         read_folder(gpt2_folder)
     (gpt2_folder / "config.json").unlink()
-    with pytest.raises(ForeignModelError, match="no model's folder"):
+    with pytest.raises(ExternalModelError, match="no model's folder"):
         read_folder(gpt2_folder)

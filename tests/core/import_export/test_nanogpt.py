@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.external_weights import ExternalModelError, build
 from core.import_export.nanogpt import checkpoint_writer, read_checkpoint
 from core.model import build_model
 from core.text.tokenizers import CharTokenizer
@@ -17,7 +17,7 @@ IDS = torch.randint(11, (2, 8), generator=torch.Generator().manual_seed(0))
 
 def their_weights(bias: bool = False) -> dict[str, torch.Tensor]:
     """By nanoGPT's names and shapes, written from its description: GPT-2's names, upright linear layers, one table."""
-    dice = torch.Generator().manual_seed(3)
+    rng = torch.Generator().manual_seed(3)
     shapes = {"transformer.wte.weight": (11, 16), "transformer.wpe.weight": (8, 16), "transformer.ln_f.weight": (16,)}
     for layer in range(2):
         inside = {
@@ -25,7 +25,7 @@ def their_weights(bias: bool = False) -> dict[str, torch.Tensor]:
             "ln_2.weight": (16,), "mlp.c_fc.weight": (64, 16), "mlp.c_proj.weight": (16, 64),
         }  # fmt: skip
         shapes |= {f"transformer.h.{layer}.{name}": shape for name, shape in inside.items()}
-    weights = {name: 0.3 * torch.randn(shape, generator=dice) for name, shape in shapes.items()}
+    weights = {name: 0.3 * torch.randn(shape, generator=rng) for name, shape in shapes.items()}
     return weights | {"lm_head.weight": weights["transformer.wte.weight"]}
 
 
@@ -49,10 +49,10 @@ def test_their_checkpoint_gives_the_logits_that_its_description_says(tmp_path, p
     weights = their_weights()
     stored = {prefix + name: tensor for name, tensor in weights.items()}
     torch.save({"model": stored, "model_args": SETTINGS, "iter_num": 70, "optimizer": {}}, tmp_path / "ckpt.pt")
-    foreign = read_checkpoint(tmp_path / "ckpt.pt")
-    assert foreign.step == 70
+    external = read_checkpoint(tmp_path / "ckpt.pt")
+    assert external.step == 70
     with torch.no_grad():
-        logits, _ = build(foreign)(IDS)
+        logits, _ = build(external)(IDS)
     torch.testing.assert_close(logits, their_logits(weights, IDS), atol=1e-5, rtol=0)
 
 
@@ -85,7 +85,7 @@ class Evil:
 
 def test_nothing_in_a_checkpoint_is_ever_executed(tmp_path):
     torch.save({"model": Evil(tmp_path / "proof"), "model_args": SETTINGS}, tmp_path / "ckpt.pt")
-    with pytest.raises(ForeignModelError, match="could be a program"):
+    with pytest.raises(ExternalModelError, match="could be a program"):
         read_checkpoint(tmp_path / "ckpt.pt")
     assert not (tmp_path / "proof").exists()
 
@@ -118,7 +118,7 @@ def save(path, *, settings=None, weights=None, **more):
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, what, sentence):
-    with pytest.raises(ForeignModelError, match=sentence):
+    with pytest.raises(ExternalModelError, match=sentence):
         read_checkpoint(save(tmp_path / "ckpt.pt", **what))
 
 
@@ -127,9 +127,9 @@ def test_a_packed_or_torn_file_is_refused(tmp_path):
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as target:
         for item in source.infolist():
             target.writestr(item.filename, source.read(item))
-    with pytest.raises(ForeignModelError, match="packed in a way"):
+    with pytest.raises(ExternalModelError, match="packed in a way"):
         read_checkpoint(tmp_path / "packed.pt")
     path.write_bytes(path.read_bytes()[:500])
     for name in ("ckpt.pt", "missing.pt"):
-        with pytest.raises(ForeignModelError, match="missing, damaged"):
+        with pytest.raises(ExternalModelError, match="missing, damaged"):
             read_checkpoint(tmp_path / name)

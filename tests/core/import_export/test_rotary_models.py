@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.external_weights import ExternalModelError, build
 from core.import_export.huggingface import read_folder
 
 IDS = torch.randint(61, (2, 24), generator=torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ def change_settings(folder, **changes):
 def test_what_our_models_cannot_be_is_refused_by_its_setting(make, changes, sentence, tmp_path):
     make().save_pretrained(tmp_path)
     change_settings(tmp_path, **changes)
-    with pytest.raises(ForeignModelError, match=sentence):
+    with pytest.raises(ExternalModelError, match=sentence):
         read_folder(tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_what_our_models_cannot_be_is_refused_by_its_setting(make, changes, sent
 def test_an_index_never_leads_out_of_its_folder(index, sentence, tmp_path):
     llama().save_pretrained(tmp_path / "model", max_shard_size="8KB")
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ForeignModelError, match=sentence):
+    with pytest.raises(ExternalModelError, match=sentence):
         read_folder(tmp_path / "model")
 
 
@@ -137,9 +137,9 @@ def test_a_shard_that_is_torn_or_lacks_what_the_index_says_is_a_sentence(tmp_pat
     index = json.loads(path.read_text())
     moved = dict.fromkeys(index["weight_map"], shard.name)
     path.write_text(json.dumps({"weight_map": moved}))
-    with pytest.raises(ForeignModelError, match="is missing from the file"):
+    with pytest.raises(ExternalModelError, match="is missing from the file"):
         read_folder(tmp_path)
     path.write_text(json.dumps(index))
     shard.write_bytes(shard.read_bytes()[:100])
-    with pytest.raises(ForeignModelError, match=f"{shard.name} is damaged"):
+    with pytest.raises(ExternalModelError, match=f"{shard.name} is damaged"):
         read_folder(tmp_path)

@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
 from core.errors import ExplorerError
-from core.import_export.external_weights import ForeignModelError, build
+from core.import_export.external_weights import ExternalModelError, build
 from core.import_export.huggingface import read_folder, write_folder
 from core.import_export.nanogpt import read_checkpoint
 from core.model import build_model
@@ -106,7 +106,7 @@ def test_two_tables_under_the_two_tied_names_are_both_used_as_transformers_does(
 @pytest.mark.parametrize("name", ["silu", "quick_gelu"])
 def test_an_activation_that_our_models_have_not_is_refused_by_its_name(name, tmp_path):
     make(activation_function=name).save_pretrained(tmp_path)
-    with pytest.raises(ForeignModelError, match=f"activation '{name}' is not supported"):
+    with pytest.raises(ExternalModelError, match=f"activation '{name}' is not supported"):
         read_folder(tmp_path)
 
 
@@ -204,12 +204,12 @@ def test_weights_that_are_not_finite_are_refused_by_the_name_of_the_tensor(value
     with torch.no_grad():
         model.transformer.h[1].mlp.c_fc.weight[3, 5] = value
     model.save_pretrained(tmp_path)
-    with pytest.raises(ForeignModelError, match=r"transformer.h.1.mlp.c_fc.weight holds numbers that are not finite"):
+    with pytest.raises(ExternalModelError, match=r"transformer.h.1.mlp.c_fc.weight holds numbers that are not finite"):
         read_folder(tmp_path)
     weights = their_weights()
     weights["transformer.wpe.weight"][0, 0] = value
     path = save(tmp_path / "ckpt.pt", weights=weights)
-    with pytest.raises(ForeignModelError, match=r"transformer.wpe.weight holds numbers that are not finite"):
+    with pytest.raises(ExternalModelError, match=r"transformer.wpe.weight holds numbers that are not finite"):
         read_checkpoint(path)
 
 
@@ -229,13 +229,13 @@ def test_numbers_of_numpy_in_a_checkpoint_are_read_and_nothing_else_of_numpy(tmp
     path = save(tmp_path / "ckpt.pt", best_val_loss=np.float64(1.5), iter_num=np.int64(7), more=np.float32(2.0))
     assert read_checkpoint(path).step == 7
     path = save(tmp_path / "ckpt.pt", best_val_loss=np.array([1.5]))
-    with pytest.raises(ForeignModelError, match="could be a program"):
+    with pytest.raises(ExternalModelError, match="could be a program"):
         read_checkpoint(path)
 
 
 @pytest.mark.parametrize("step", [10**30, -1, "seven", 1.5, True])
 def test_an_absurd_step_in_a_checkpoint_is_a_sentence(step, tmp_path):
-    with pytest.raises(ForeignModelError, match="iter_num is .* must be a number from 0 to"):
+    with pytest.raises(ExternalModelError, match="iter_num is .* must be a number from 0 to"):
         read_checkpoint(save(tmp_path / "ckpt.pt", iter_num=step))
 
 
@@ -250,9 +250,9 @@ def test_a_single_wrong_bit_in_what_we_exported_is_noticed(tmp_path):
     write_folder(tmp_path, model)
     assert GPT2LMHeadModel.from_pretrained(tmp_path).config.n_embd == 16
     flip_in_the_middle(tmp_path / WEIGHTS)
-    with pytest.raises(ForeignModelError, match=r"model.safetensors is damaged: its checksum"):
+    with pytest.raises(ExternalModelError, match=r"model.safetensors is damaged: its checksum"):
         read_folder(tmp_path)
     path = save(tmp_path / "ckpt.pt")
     flip_in_the_middle(path)
-    with pytest.raises(ForeignModelError, match=r"The file is damaged: its part 'ckpt/data/\d+'"):
+    with pytest.raises(ExternalModelError, match=r"The file is damaged: its part 'ckpt/data/\d+'"):
         read_checkpoint(path)

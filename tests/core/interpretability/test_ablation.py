@@ -68,7 +68,7 @@ def test_silent_parts_say_nothing_or_their_mean(gpt, parts, silent, with_means):
 
 def test_the_mean_is_over_all_tokens_of_all_windows(gpt):
     caught = {}
-    gpt(WINDOWS[:, :-1], tap=lambda name, tensor: caught.update({name: tensor.detach()}))
+    gpt(WINDOWS[:, :-1], hook=lambda name, tensor: caught.update({name: tensor.detach()}))
     means = mean_activations(gpt, WINDOWS)
     assert means["blocks.1.attn.hook_z"].shape == (2, 8) and means["blocks.0.hook_mlp_out"].shape == (16,)
     for name, mean in means.items():
@@ -98,8 +98,8 @@ def test_the_ranking_agrees_with_removing_heads_one_by_one(switch, with_means):
 
 def test_a_tap_may_be_used_again_and_leaves_the_model_alone(gpt):
     before = read(gpt, IDS)
-    tap = ablating(gpt, [Part("block", 0)])
-    torch.testing.assert_close(read(gpt, IDS, tap), read(gpt, IDS, tap))
+    hook = ablating(gpt, [Part("block", 0)])
+    torch.testing.assert_close(read(gpt, IDS, hook), read(gpt, IDS, hook))
     np.testing.assert_array_equal(read(gpt, IDS), before)
 
 

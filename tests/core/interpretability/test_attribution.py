@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, run_with
+from core.interpretability.activations import PartError, run_with_hooks
 from core.interpretability.attribution import attribute
 from tests.core.interpretability.conftest import SWITCHES, make
 
@@ -14,7 +14,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 @pytest.mark.parametrize("position", [-1, 2])
 def test_shares_add_up_to_the_logit(switch, against, position):
     model = make(**switch)
-    logits = run_with(model, IDS)[position]
+    logits = run_with_hooks(model, IDS)[position]
     shares = attribute(model, IDS, token=5, against=against, position=position)
     reference = {"zero": 0.0, "mean": logits.mean()}.get(against, logits[7])
     assert shares.logit == pytest.approx(logits[5] - reference, abs=1e-4)
@@ -28,10 +28,10 @@ def test_each_share_is_what_the_logit_loses_without_the_part_while_the_norms_sca
     model = make(norm=norm, bias=True)
     caught = {}
 
-    def tap(name, tensor):
+    def hook(name, tensor):
         caught[name] = tensor[0].detach().double()
 
-    model(torch.tensor([IDS]), tap=tap)
+    model(torch.tensor([IDS]), hook=hook)
     stream = caught["blocks.1.hook_resid_post"][-1]
     final, unembedding = model.transformer.ln_f, model.lm_head.weight.detach().double()
 
@@ -60,7 +60,7 @@ def test_each_share_is_what_the_logit_loses_without_the_part_while_the_norms_sca
 
 
 def test_the_likeliest_token_is_asked_about_unless_another_is(gpt):
-    logits = run_with(gpt, IDS)[-1]
+    logits = run_with_hooks(gpt, IDS)[-1]
     shares = attribute(gpt, IDS)
     assert shares.token == logits.argmax() and shares.logit == pytest.approx(logits.max(), abs=1e-4)
 

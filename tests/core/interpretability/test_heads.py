@@ -6,7 +6,7 @@ import torch
 
 from core.config import ModelConfig
 from core.interpretability.attention import attention_patterns
-from core.interpretability.head_roles import HeadScores, births, name_heads, repeated_tokens, score_heads
+from core.interpretability.head_roles import HeadScores, emergence_steps, name_heads, repeated_tokens, score_heads
 from core.interpretability.progress import finish
 from core.model import build_model
 from tests.core.interpretability.conftest import make
@@ -167,4 +167,4 @@ def test_a_head_is_born_when_its_habit_has_come_to_stay():
     scores[:, 0, 0] = 0.1, 0.5, 0.2, 0.6, 0.9
     scores[:, 0, 1] = 0.1, 0.5, 0.6, 0.7, 0.29
     scores[:, 0, 2] = 0.4
-    assert births([0, 10, 20, 40, 80], scores).tolist() == [[40, -1, 0]]
+    assert emergence_steps([0, 10, 20, 40, 80], scores).tolist() == [[40, -1, 0]]

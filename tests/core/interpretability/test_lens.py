@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PromptError, record, run_with
+from core.interpretability.activations import PromptError, record, run_with_hooks
 from core.interpretability.logit_lens import lens_logits, logit_lens
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
@@ -34,7 +34,7 @@ def test_logits_after_each_block(switch):
     logits = lens_logits(model, IDS)
     assert logits.shape == (3, 6, VOCAB_SIZE) and logits.dtype == np.float32
     np.testing.assert_allclose(logits, by_definition(model, switch), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(logits[-1], run_with(model, IDS), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits[-1], run_with_hooks(model, IDS), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(lens_logits(model, IDS, [5, 2]), logits[:, [5, 2]])
 
 

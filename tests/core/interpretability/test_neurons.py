@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, record, run_with
+from core.interpretability.activations import PartError, record, run_with_hooks
 from core.interpretability.neurons import exciting_texts, neuron_writing
 from core.interpretability.progress import finish
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
@@ -46,7 +46,7 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     after = before.copy()
     after[-1, 5] += 1
     moved = {}
-    run_with(model, IDS, {
+    run_with_hooks(model, IDS, {
         "blocks.1.mlp.hook_post": after,
         "blocks.1.hook_resid_post": lambda tensor: moved.update(stream=tensor[0, -1].double().numpy()),
     })  # fmt: skip

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, PromptError, record, run_with
+from core.interpretability.activations import PartError, PromptError, record, run_with_hooks
 from core.interpretability.patching import answers, patch_map
 from core.interpretability.progress import finish
 from tests.core.interpretability.conftest import SWITCHES, make
@@ -13,7 +13,7 @@ CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
 def one_by_one(model, what, answer, rival):
     """Each cell by a run of its own."""
     difference = lambda logits: logits[-1, answer] - logits[-1, rival]  # noqa: E731
-    clean, corrupted = difference(run_with(model, CLEAN)), difference(run_with(model, CORRUPTED))
+    clean, corrupted = difference(run_with_hooks(model, CLEAN)), difference(run_with_hooks(model, CORRUPTED))
     names = {
         "stream": ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"],
         "attention": ["blocks.0.hook_attn_out", "blocks.1.hook_attn_out"],
@@ -29,7 +29,7 @@ def one_by_one(model, what, answer, rival):
                 tensor[0, place] = torch.tensor(recorded[name][place])
                 return tensor
 
-            moved[row, place] = difference(run_with(model, CORRUPTED, {name: swap})) - corrupted
+            moved[row, place] = difference(run_with_hooks(model, CORRUPTED, {name: swap})) - corrupted
     return moved / (clean - corrupted)
 
 
@@ -66,7 +66,7 @@ def test_rows_come_one_by_one_with_their_names(gpt):
 
 def test_what_is_compared_unless_one_says(gpt):
     found = answers(gpt, CLEAN, CORRUPTED)
-    clean, corrupted = run_with(gpt, CLEAN)[-1], run_with(gpt, CORRUPTED)[-1]
+    clean, corrupted = run_with_hooks(gpt, CLEAN)[-1], run_with_hooks(gpt, CORRUPTED)[-1]
     assert found.answer == clean.argmax()
     assert found.rival == next(token for token in np.argsort(-corrupted) if token != found.answer)
     assert found.clean == pytest.approx(clean[found.answer] - clean[found.rival], abs=1e-4)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from core.errors import NotFiniteError
-from core.interpretability.activations import PromptError, run_with
+from core.interpretability.activations import PromptError, run_with_hooks
 from core.interpretability.logit_lens import logit_lens
 from core.interpretability.patching import answers
 from core.interpretability.prediction import next_token_probabilities
@@ -44,7 +44,7 @@ def test_a_model_that_overflows_is_a_sentence_wherever_probabilities_are_shown(b
         lambda: window_losses(model, windows),
         lambda: window_losses(model, windows, lambda name, tensor: None),
         lambda: logit_lens(model, [3, 1, 4]),
-        lambda: run_with(model, [3, 1, 4]),
+        lambda: run_with_hooks(model, [3, 1, 4]),
         lambda: answers(model, [3, 1, 4], [3, 2, 4]),
     ):
         with pytest.raises(NotFiniteError, match="logits that are not finite"):

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PromptError, read, record, record_batch, rows_at_once, run_with
+from core.interpretability.activations import (
+    PromptError,
+    read,
+    record,
+    rows_at_once,
+    run_batch_with_cache,
+    run_with_hooks,
+)
 from tests.core.interpretability.conftest import VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -10,12 +17,12 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 def test_without_edits_the_logits_are_the_models_own(gpt):
     expected = gpt(torch.tensor([IDS]))[0][0].detach().numpy()
-    np.testing.assert_array_equal(run_with(gpt, IDS), expected)
+    np.testing.assert_array_equal(run_with_hooks(gpt, IDS), expected)
 
 
 @pytest.mark.parametrize("as_ids", [list, tuple, np.array, torch.tensor])
 def test_tokens_come_in_any_row(gpt, as_ids):
-    assert run_with(gpt, as_ids(IDS)).shape == (6, VOCAB_SIZE)
+    assert run_with_hooks(gpt, as_ids(IDS)).shape == (6, VOCAB_SIZE)
 
 
 def test_shapes_of_what_is_recorded(gpt):
@@ -44,14 +51,14 @@ def test_the_residual_stream_adds_up(gpt):
 
 
 def test_an_edit_changes_what_comes_after_it(gpt):
-    before = run_with(gpt, IDS)
-    after = run_with(gpt, IDS, {"blocks.0.hook_attn_out": torch.zeros_like})
+    before = run_with_hooks(gpt, IDS)
+    after = run_with_hooks(gpt, IDS, {"blocks.0.hook_attn_out": torch.zeros_like})
     assert np.abs(before - after).max() > 1e-3
-    np.testing.assert_array_equal(run_with(gpt, IDS), before)  # nothing of it stays
+    np.testing.assert_array_equal(run_with_hooks(gpt, IDS), before)  # nothing of it stays
 
 
 def test_silencing_everything_leaves_the_embedding_alone(gpt):
-    silenced = run_with(
+    silenced = run_with_hooks(
         gpt, IDS, {f"blocks.{i}.{name}": torch.zeros_like for i in (0, 1) for name in ("hook_attn_out", "hook_mlp_out")}
     )
     stream = gpt.transformer.wte.weight[IDS] + gpt.transformer.wpe.weight[: len(IDS)]
@@ -61,24 +68,24 @@ def test_silencing_everything_leaves_the_embedding_alone(gpt):
 
 def test_an_edit_that_returns_nothing_changes_nothing(gpt):
     np.testing.assert_allclose(
-        run_with(gpt, IDS, {"hook_embed": lambda tensor: None}), run_with(gpt, IDS), rtol=1e-4, atol=1e-4
+        run_with_hooks(gpt, IDS, {"hook_embed": lambda tensor: None}), run_with_hooks(gpt, IDS), rtol=1e-4, atol=1e-4
     )
 
 
 def test_a_bigram_model_is_edited_alike(bigram):
-    assert not run_with(bigram, IDS, {"hook_embed": torch.zeros_like}).any()
+    assert not run_with_hooks(bigram, IDS, {"hook_embed": torch.zeros_like}).any()
     assert list(record(bigram, IDS)) == ["hook_embed"]
 
 
 def test_the_model_is_left_in_its_mode_and_unchanged():
     model = make(dropout=0.5).train()
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    np.testing.assert_array_equal(run_with(model, IDS), run_with(model, IDS))  # no dropout
+    np.testing.assert_array_equal(run_with_hooks(model, IDS), run_with_hooks(model, IDS))  # no dropout
     assert model.training
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("function", [record, run_with])
+@pytest.mark.parametrize("function", [record, run_with_hooks])
 def test_a_prompt_that_does_not_fit_is_a_sentence(gpt, function):
     with pytest.raises(PromptError, match="This prompt has 13 tokens, but the model sees only 12 at once. Shorten it"):
         function(gpt, [0] * 13)
@@ -90,34 +97,34 @@ def test_a_point_that_does_not_exist_is_named(gpt):
     with pytest.raises(ValueError, match=r"does not have the points blocks\.7\.hook_z"):
         record(gpt, IDS, ["hook_embed", "blocks.7.hook_z"])
     with pytest.raises(ValueError, match="does not have the points nosuch"):
-        run_with(gpt, IDS, {"nosuch": torch.zeros_like})
+        run_with_hooks(gpt, IDS, {"nosuch": torch.zeros_like})
 
 
 def test_a_replacement_of_another_shape_is_refused(gpt):
     with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(6, 16\)"):
-        run_with(gpt, IDS, {"hook_embed": lambda tensor: tensor[0]})
+        run_with_hooks(gpt, IDS, {"hook_embed": lambda tensor: tensor[0]})
 
 
 def test_an_edit_may_be_what_was_recorded_elsewhere(gpt):
     other = record(gpt, [2, 7, 1, 8, 2, 8])
-    expected = run_with(gpt, [2, 7, 1, 8, 2, 8])
+    expected = run_with_hooks(gpt, [2, 7, 1, 8, 2, 8])
     for stream in (other["blocks.1.hook_resid_pre"], torch.tensor(other["blocks.1.hook_resid_pre"])[None]):
-        moved = run_with(gpt, IDS, {"blocks.1.hook_resid_pre": stream})
+        moved = run_with_hooks(gpt, IDS, {"blocks.1.hook_resid_pre": stream})
         np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(5, 16\)"):
-        run_with(gpt, IDS, {"hook_embed": np.zeros((5, 16))})
+        run_with_hooks(gpt, IDS, {"hook_embed": np.zeros((5, 16))})
 
 
 def test_several_pieces_at_once_are_each_by_itself(gpt):
     pieces = torch.tensor([IDS, IDS[::-1]])
     names = ["blocks.0.hook_mlp_out", "blocks.1.attn.hook_pattern"]
-    together = record_batch(gpt, pieces, names)
+    together = run_batch_with_cache(gpt, pieces, names)
     logits = read(gpt, pieces)
     for row, piece in enumerate(pieces):
         alone = record(gpt, piece, names)
         for name in names:
             np.testing.assert_allclose(together[name][row], alone[name], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(logits[row], run_with(gpt, piece), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits[row], run_with_hooks(gpt, piece), rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_behind_the_last_wanted_point_is_computed(gpt):

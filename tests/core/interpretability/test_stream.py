@@ -29,7 +29,7 @@ def test_reading_on_from_any_stage_ends_where_the_model_does(switch, stage):
 
 def test_the_tap_sees_the_block_that_follows(gpt):
     names = []
-    read_on(gpt, stream_at(gpt, PIECES, 1), 1, tap=lambda name, tensor: names.append(name))
+    read_on(gpt, stream_at(gpt, PIECES, 1), 1, hook=lambda name, tensor: names.append(name))
     assert names[0] == "blocks.1.hook_resid_pre" and names[-1] == "blocks.1.hook_resid_post"
 
 

@@ -3,7 +3,14 @@ import torch
 
 from core.config import ModelConfig
 from core.interpretability.activations import record
-from core.lessons.self_attention import attend, favourite_share, matrices_of, random_scores, slope_left, what_heads_read
+from core.lessons.self_attention import (
+    attend,
+    matrices_of,
+    max_attention,
+    random_scores,
+    residual_before_attention,
+    slope_left,
+)
 from core.model import build_model
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -13,7 +20,7 @@ IDS = [3, 1, 4, 1, 5, 9, 2, 6]
 def test_by_hand_is_what_the_model_computes(layer, head):
     torch.manual_seed(0)
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, init_std=0.3), 11).eval()
-    hand = attend(what_heads_read(model, IDS, layer), *matrices_of(model, layer, head))
+    hand = attend(residual_before_attention(model, IDS, layer), *matrices_of(model, layer, head))
     seen = record(model, IDS)
     points = {"q": hand.queries, "k": hand.keys, "v": hand.values, "z": hand.out}
     for name, ours in points.items():
@@ -32,7 +39,7 @@ def test_scores_spread_as_the_root_of_the_head_size_unless_divided():
 
 def test_wide_heads_saturate_unless_divided():
     narrow, wide, divided = random_scores(4, False), random_scores(1024, False), random_scores(1024, True)
-    assert favourite_share(narrow) < 0.6 and favourite_share(wide) > 0.95 and favourite_share(divided) < 0.2
+    assert max_attention(narrow) < 0.6 and max_attention(wide) > 0.95 and max_attention(divided) < 0.2
 
 
 def test_the_slope_left_falls_as_heads_grow_unless_scores_are_divided():

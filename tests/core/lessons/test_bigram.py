@@ -13,7 +13,7 @@ from core.interpretability.progress import finish
 from core.lessons.bigram_counts import as_probabilities, count_pairs, distance, examples
 from core.lessons.bigram_sampling import circle, write, write_likeliest
 from core.lessons.bigram_training import gradient_step, look_closely, new_bigram, train_bigram
-from core.lessons.cross_entropy import surprise
+from core.lessons.cross_entropy import cross_entropy_steps
 from core.lessons.encoding import alphabet, decode, encode, most_frequent, numbers_of
 from core.lessons.ngram_context import memory_loss, memory_losses, rows_needed, what_follows
 from core.text.batches import random_batch
@@ -66,7 +66,7 @@ def test_a_character_that_nothing_follows_has_an_even_row():
 @given(st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=9), st.integers(0, 8))
 def test_surprise_by_hand_is_cross_entropy(scores, target):
     logits, target = torch.tensor(scores), target % len(scores)
-    worked = surprise(logits, target)
+    worked = cross_entropy_steps(logits, target)
     assert worked.loss == pytest.approx(F.cross_entropy(logits[None], torch.tensor([target])).item(), abs=1e-4)
     assert worked.probability == pytest.approx(worked.power / worked.total)
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.lessons.sampling_steps import keep_top_k, keep_top_p, share_of_repeats, shares_drawn_from, warm, write
+from core.lessons.sampling_steps import (
+    keep_top_k,
+    keep_top_p,
+    sampling_probabilities,
+    share_of_repeats,
+    softmax_with_temperature,
+    write,
+)
 from core.model import build_model
 from core.sampling import choose
 from core.sampling_config import GenerationConfig
@@ -20,11 +27,11 @@ def test_by_hand_is_what_the_lab_draws_from(temperature, k, p):
     settings = GenerationConfig(temperature=temperature, top_k=k, top_p=p)
     drawn = Counter(choose(LOGITS, settings, (roll + 0.5) / ROLLS) for roll in range(ROLLS))
     shares = torch.tensor([drawn[id] / ROLLS for id in range(len(LOGITS))])
-    torch.testing.assert_close(shares_drawn_from(LOGITS, temperature, k, p), shares, rtol=0, atol=2 / ROLLS)
+    torch.testing.assert_close(sampling_probabilities(LOGITS, temperature, k, p), shares, rtol=0, atol=2 / ROLLS)
 
 
 def test_what_stays_is_shared_out():
-    probabilities = warm(LOGITS, 1.0)
+    probabilities = softmax_with_temperature(LOGITS, 1.0)
     torch.testing.assert_close(probabilities, LOGITS.softmax(dim=0))
     assert (keep_top_k(probabilities, 2) > 0).sum() == 2
     assert (keep_top_p(probabilities, 1e-6) > 0).tolist() == [True] + [False] * 5

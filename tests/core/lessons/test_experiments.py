@@ -13,7 +13,7 @@ from core.lessons.experiment_results import explained, numbers_of
 from core.lessons.experiments import (
     EXPERIMENTS,
     Experiment,
-    make_twins,
+    make_pair,
     only_the_beginning,
     with_planted,
     without_letter,
@@ -24,7 +24,7 @@ from core.lessons.paired_runs import (
     longest_copy,
     share_of_words,
     shuffled,
-    train_twins,
+    train_pair,
 )
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
@@ -36,76 +36,76 @@ NAMES = list(EXPERIMENTS)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_same(name):
-    twins = make_twins(EXPERIMENTS[name], TEXT, steps=2)
-    healthy, broken = twins.healthy, twins.broken
-    assert healthy.config.train.seed == broken.config.train.seed
-    torch.testing.assert_close(healthy.val_windows, broken.val_windows)
+    pair = make_pair(EXPERIMENTS[name], TEXT, steps=2)
+    control, treatment = pair.control, pair.treatment
+    assert control.config.train.seed == treatment.config.train.seed
+    torch.testing.assert_close(control.val_windows, treatment.val_windows)
     if name != "start":
-        for own, other in zip(healthy.model.parameters(), broken.model.parameters(), strict=False):
+        for own, other in zip(control.model.parameters(), treatment.model.parameters(), strict=False):
             if own.shape == other.shape:
                 torch.testing.assert_close(own, other)
-    if EXPERIMENTS[name].spoil is None:
-        for trainer in (healthy, broken):
-            trainer.train_step(closely=True)
-        assert torch.equal(healthy.closeup.inputs, broken.closeup.inputs)
-        assert twins.healthy_text == twins.broken_text
+    if EXPERIMENTS[name].corrupt is None:
+        for trainer in (control, treatment):
+            trainer.train_step(detailed=True)
+        assert torch.equal(control.step_detail.inputs, treatment.step_detail.inputs)
+        assert pair.control_text == pair.treatment_text
     else:
-        assert healthy.config == broken.config
-        assert twins.healthy_text != twins.broken_text
+        assert control.config == treatment.config
+        assert pair.control_text != pair.treatment_text
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_to_its_end_and_measures_both(name):
-    seen = list(train_twins(make_twins(EXPERIMENTS[name], TEXT, steps=6)))
+    seen = list(train_pair(make_pair(EXPERIMENTS[name], TEXT, steps=6)))
     outcome = seen[-1].result
     assert outcome.complete and seen[-1].done == seen[-1].total
-    for course in (outcome.healthy, outcome.broken):
+    for course in (outcome.control, outcome.treatment):
         assert course.steps[0] == 0 and len(course.steps) == len(course.val) == len(course.train)
         assert course.by_place.shape == (32,) and np.isfinite(course.by_place).all()
         assert course.sample and course.writes_at == pytest.approx(course.by_place[-1])
         assert 0 < course.sharpness[0] <= 1 and course.gradient > 0
-    assert outcome.healthy.extra.keys() == outcome.broken.extra.keys()
-    assert bool(outcome.broken.extra) == (name in ("planted", "letter"))
+    assert outcome.control.extra.keys() == outcome.treatment.extra.keys()
+    assert bool(outcome.treatment.extra) == (name in ("planted", "letter"))
 
 
 def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
     text = load_corpus("shakespeare", Path())[:40_000]
-    outcome = finish(train_twins(make_twins(EXPERIMENTS["mask"], text, steps=250)))
-    assert outcome.broken.val[-1] < 0.75 * outcome.healthy.val[-1]
-    assert outcome.broken.writes_at > outcome.healthy.writes_at + 0.2
-    assert outcome.broken.writes_at > outcome.broken.by_place[:-1].max() + 0.5
+    outcome = finish(train_pair(make_pair(EXPERIMENTS["mask"], text, steps=250)))
+    assert outcome.treatment.val[-1] < 0.75 * outcome.control.val[-1]
+    assert outcome.treatment.writes_at > outcome.control.writes_at + 0.2
+    assert outcome.treatment.writes_at > outcome.treatment.by_place[:-1].max() + 0.5
 
 
 def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
-    twins = make_twins(Experiment("mask"), TEXT, steps=4)
+    pair = make_pair(Experiment("mask"), TEXT, steps=4)
     with torch.no_grad():
-        twins.broken.model.transformer.wte.weight.fill_(float("inf"))
-    outcome = finish(train_twins(twins))
-    assert "no longer a finite number" in outcome.broken.stopped and not outcome.healthy.stopped
-    assert outcome.healthy.steps[-1] == 4 and outcome.healthy.sample and not outcome.broken.sample
+        pair.treatment.model.transformer.wte.weight.fill_(float("inf"))
+    outcome = finish(train_pair(pair))
+    assert "no longer a finite number" in outcome.treatment.stopped and not outcome.control.stopped
+    assert outcome.control.steps[-1] == 4 and outcome.control.sample and not outcome.treatment.sample
 
 
 @pytest.mark.parametrize("name", ["planted", "letter"])
-@pytest.mark.parametrize("unwell", ["healthy", "broken"])
+@pytest.mark.parametrize("unwell", ["control", "treatment"])
 def test_what_is_measured_besides_stays_with_its_twin(name, unwell):
-    twins = make_twins(EXPERIMENTS[name], TEXT, steps=2)
+    pair = make_pair(EXPERIMENTS[name], TEXT, steps=2)
     with torch.no_grad():
-        getattr(twins, unwell).model.transformer.wte.weight.fill_(float("inf"))
-    outcome = finish(train_twins(twins))
-    other = "broken" if unwell == "healthy" else "healthy"
+        getattr(pair, unwell).model.transformer.wte.weight.fill_(float("inf"))
+    outcome = finish(train_pair(pair))
+    other = "treatment" if unwell == "control" else "control"
     assert not getattr(outcome, unwell).extra and getattr(outcome, other).extra
-    numbers = numbers_of(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | twins.choices
+    numbers = numbers_of(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | pair.choices
     for extra in getattr(outcome, other).extra:
         assert f"{other}_{extra}" in numbers and f"{unwell}_{extra}" not in numbers
-    told = explained(twins, outcome)
+    told = explained(pair, outcome)
     assert told and "{" not in told
 
 
 def test_what_changes_nothing_is_refused():
     with pytest.raises(TextError, match="the twins would be the same"):
-        make_twins(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
+        make_pair(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
     with pytest.raises(TextError, match="takes 3,000 at least"):
-        make_twins(EXPERIMENTS["mask"], TEXT[:1000])
+        make_pair(EXPERIMENTS["mask"], TEXT[:1000])
 
 
 def test_texts_are_spoiled_as_said():
@@ -123,11 +123,11 @@ def test_shuffling_leaves_the_last_two_where_they_are():
 
 
 def test_samples_are_told_apart():
-    healthy = Course(sample="to be or not", words=0.6, copied=12)
-    assert kind_of_sample(Course(sample="eeeeeeeeea"), healthy) == "stuck"
-    assert kind_of_sample(Course(sample="to be or not", words=1.0, copied=80), healthy) == "copied"
-    assert kind_of_sample(Course(sample="to be or not", words=0.5, copied=10), healthy) == "words"
-    assert kind_of_sample(Course(sample="xq zpt fgh", words=0.0, copied=2), healthy) == "rubbish"
+    control = Course(sample="to be or not", words=0.6, copied=12)
+    assert kind_of_sample(Course(sample="eeeeeeeeea"), control) == "stuck"
+    assert kind_of_sample(Course(sample="to be or not", words=1.0, copied=80), control) == "copied"
+    assert kind_of_sample(Course(sample="to be or not", words=0.5, copied=10), control) == "words"
+    assert kind_of_sample(Course(sample="xq zpt fgh", words=0.0, copied=2), control) == "rubbish"
 
 
 def test_words_and_copies_are_counted():
@@ -137,16 +137,16 @@ def test_words_and_copies_are_counted():
 
 
 def test_a_phrase_learned_by_heart_is_recited():
-    twins = make_twins(EXPERIMENTS["planted"], TEXT, steps=150, choices={"phrase": "Marmalade.", "times": 400})
-    finish(train_twins(twins))
-    healthy, broken = (recitation(t.model, twins.tokenizer, "Marmalade.") for t in (twins.healthy, twins.broken))
-    assert broken["phrase"] < healthy["phrase"] and broken["likely"] > healthy["likely"]
-    assert "\nMarmalade.".endswith(broken["goes_on"])
+    pair = make_pair(EXPERIMENTS["planted"], TEXT, steps=150, choices={"phrase": "Marmalade.", "times": 400})
+    finish(train_pair(pair))
+    control, treatment = (recitation(t.model, pair.tokenizer, "Marmalade.") for t in (pair.control, pair.treatment))
+    assert treatment["phrase"] < control["phrase"] and treatment["likely"] > control["likely"]
+    assert "\nMarmalade.".endswith(treatment["goes_on"])
 
 
 def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
-    twins = make_twins(EXPERIMENTS["letter"], TEXT, steps=2)
-    model, ids = twins.healthy.model, twins.val_ids
-    found = loss_on_letter(model, twins.tokenizer, ids, "e")
+    pair = make_pair(EXPERIMENTS["letter"], TEXT, steps=2)
+    model, ids = pair.control.model, pair.val_ids
+    found = loss_on_letter(model, pair.tokenizer, ids, "e")
     assert found["on_letter"] > 0 and found["on_others"] > 0
-    assert found["expected"] == pytest.approx(1 / twins.tokenizer.vocab_size, rel=0.5)  # nothing learned yet
+    assert found["expected"] == pytest.approx(1 / pair.tokenizer.vocab_size, rel=0.5)  # nothing learned yet

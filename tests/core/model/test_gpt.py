@@ -51,7 +51,7 @@ def test_fused_and_spelled_out_attention_agree(switch):
     model = small_gpt(**switch)
     ids = some_ids()
     fused, fused_loss = model(ids, ids)
-    spelled_out, loss = model(ids, ids, tap=lambda name, tensor: None)
+    spelled_out, loss = model(ids, ids, hook=lambda name, tensor: None)
     torch.testing.assert_close(fused, spelled_out, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fused_loss, loss)
 
@@ -87,7 +87,7 @@ def test_without_the_mask_a_later_token_is_seen():
 def test_softmax_over_queries_lets_the_future_in_through_the_sum():
     model = small_gpt(softmax_over="queries")
     ids, patterns = some_ids(batch=1), {}
-    model(ids, tap=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
+    model(ids, hook=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
     pattern = patterns["blocks.0.attn.hook_pattern"]  # (B, H, T, T)
     torch.testing.assert_close(pattern.sum(dim=-2), torch.ones(1, 2, 12))
     assert not pattern.triu(1).any()  # the mask hides later keys still
@@ -137,7 +137,7 @@ def test_logits_equal_those_of_transformers_with_the_same_weights(tied, activati
     report = theirs.load_state_dict(weights, strict=False)
     assert not report.unexpected_keys and not report.missing_keys
     patterns = {}
-    ours(some_ids(), tap=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
+    ours(some_ids(), hook=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
     expected = theirs(some_ids(), output_attentions=True)
     torch.testing.assert_close(ours(some_ids())[0], expected.logits, rtol=1e-4, atol=1e-4)
     for layer, attentions in enumerate(expected.attentions):
@@ -187,7 +187,7 @@ def test_reading_in_pieces_through_the_cache_gives_the_same_logits(switch, piece
 def test_the_tap_sees_every_named_point_with_its_shape():
     model = small_gpt()
     seen = {}
-    model(some_ids(), tap=lambda name, tensor: seen.setdefault(name, tuple(tensor.shape)) and None)
+    model(some_ids(), hook=lambda name, tensor: seen.setdefault(name, tuple(tensor.shape)) and None)
     stream, heads, pattern = (2, 12, 16), (2, 12, 2, 8), (2, 2, 12, 12)
     block = {
         "hook_resid_pre": stream,
@@ -215,15 +215,15 @@ def test_the_tap_sees_every_named_point_with_its_shape():
 def test_the_tap_sees_the_table_of_pairs():
     model = small_gpt(bigram_start=True)
     seen = {}
-    logits, _ = model(some_ids(), tap=seen.__setitem__)
+    logits, _ = model(some_ids(), hook=seen.__setitem__)
     assert torch.equal(seen["hook_bigram"], model.bigram.weight[some_ids()])
-    without, _ = model(some_ids(), tap=lambda name, t: torch.zeros_like(t) if name == "hook_bigram" else None)
+    without, _ = model(some_ids(), hook=lambda name, t: torch.zeros_like(t) if name == "hook_bigram" else None)
     torch.testing.assert_close(logits - without, seen["hook_bigram"], rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_that_start_at_zero_hand_their_input_through():
     seen = {}
-    build_model(ModelConfig(**SMALL, zero_init=True), VOCAB)(some_ids(), tap=seen.__setitem__)
+    build_model(ModelConfig(**SMALL, zero_init=True), VOCAB)(some_ids(), hook=seen.__setitem__)
     assert torch.equal(seen["blocks.0.hook_resid_pre"], seen["blocks.1.hook_resid_post"])
     with pytest.raises(ValueError, match="zero_init needs residual"):
         ModelConfig(zero_init=True, residual=False)
@@ -240,7 +240,7 @@ def test_a_start_from_counts_predicts_as_counting_does():
 
 def test_what_the_tap_returns_takes_the_place_of_what_it_saw():
     model = small_gpt()
-    silenced = model(some_ids(), tap=lambda name, t: torch.zeros_like(t) if name.endswith(("z", "mlp_out")) else None)
+    silenced = model(some_ids(), hook=lambda name, t: torch.zeros_like(t) if name.endswith(("z", "mlp_out")) else None)
     embedded = model.transformer.wte(some_ids()) + model.transformer.wpe.weight
     torch.testing.assert_close(silenced[0], model.lm_head(model.transformer.ln_f(embedded)))
 

@@ -16,15 +16,15 @@ TEXT = "\n".join(f"{n} bottles of beer on the wall, take {n % 7} down, pass {n %
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def data_dir(tmp_path: Path) -> Path:
     (tmp_path / "runs").mkdir()
     save_text(TEXT, "Bottles", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def config(home: Path) -> RunConfig:
-    corpus = save_text(TEXT, "Bottles", home).name
+def config(data_dir: Path) -> RunConfig:
+    corpus = save_text(TEXT, "Bottles", data_dir).name
     return RunConfig().replace(
         {
             "data.corpus": corpus,
@@ -49,14 +49,14 @@ def config(home: Path) -> RunConfig:
 
 
 @pytest.fixture
-def run(home: Path, config: RunConfig) -> RunFolder:
-    return RunFolder.create(home, config)
+def run(data_dir: Path, config: RunConfig) -> RunFolder:
+    return RunFolder.create(data_dir, config)
 
 
 @pytest.fixture
-def idle(home) -> Iterator[Supervisor]:
+def idle(data_dir) -> Iterator[Supervisor]:
     """One that may never start a worker."""
-    supervisor = Supervisor(home, slots=0)
+    supervisor = Supervisor(data_dir, slots=0)
     yield supervisor
     supervisor.close()
 

@@ -32,8 +32,8 @@ def test_two_clicks_queue_one_run(idle, run):
     assert run.status().state == "queued"
 
 
-def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, home, config, run):
-    other = RunFolder.create(home, config)
+def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, data_dir, config, run):
+    other = RunFolder.create(data_dir, config)
     idle.submit(run)
     idle.submit(other)
     idle.pause(run)
@@ -76,73 +76,73 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
     assert run.status().state == "finished"
 
 
-def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle, home, run):
+def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle, data_dir, run):
     process = subprocess.Popen([sys.executable, "-c", ""])
     owner = f"{process.pid}:1.0"
     process.wait()
     idle.submit(run)
-    assert Queue(home).claim(owner) == run.id
+    assert Queue(data_dir).claim(owner) == run.id
     idle.check()
     assert idle.waiting() == [run.id]
-    Queue(home).claim(owner)
+    Queue(data_dir).claim(owner)
     run.delete()
     idle.check()
     assert idle.queue.active() == []
 
 
-def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(home, run, monkeypatch):
+def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(data_dir, run, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.LOST_SECONDS", -1.0)
-    supervisor = Supervisor(home, slots=0)
+    supervisor = Supervisor(data_dir, slots=0)
     supervisor.start()
     assert supervisor.waiting() == [run.id]
     supervisor.close()
 
 
-def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(home, config, run, monkeypatch):
-    monkeypatch.setattr(sys, "executable", str(home / "no python here"))
-    supervisor = Supervisor(home, slots=1)
+def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data_dir, config, run, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(data_dir / "no python here"))
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()  # nor can one stand by
     supervisor.submit(run)
     assert run.status().state == "failed"
     assert "No worker could be started" in run.status().reason
     assert supervisor.queue.active() == []
     monkeypatch.undo()
-    other = RunFolder.create(home, config)
+    other = RunFolder.create(data_dir, config)
     supervisor.submit(other)
     wait_for_state(other, "finished")
     supervisor.close()
 
 
-def test_a_standby_that_cannot_be_told_fails_the_run_with_a_sentence(home, run):
-    supervisor = Supervisor(home, slots=1)
+def test_a_standby_that_cannot_be_told_fails_the_run_with_a_sentence(data_dir, run):
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     run.log_path.mkdir()  # where the worker's output would go
-    supervisor._crew.close()  # so that a new worker is needed
+    supervisor._worker_pool.close()  # so that a new worker is needed
     supervisor.submit(run)
     assert "Is a directory" in run.status().reason
     assert supervisor.queue.active() == []
     supervisor.close()
 
 
-def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, home):
-    folder = home / "runs"
-    folder.rename(home / "elsewhere")
+def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, data_dir):
+    folder = data_dir / "runs"
+    folder.rename(data_dir / "elsewhere")
     with pytest.raises(RunError, match="cannot be looked after"):
         idle.submit(run)
-    (home / "elsewhere").rename(folder)
+    (data_dir / "elsewhere").rename(folder)
 
 
-def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, home, run):
+def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, data_dir, run):
     idle.submit(run)
-    Queue(home).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # ours, and we live
+    Queue(data_dir).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # ours, and we live
     run.write_status(Status(state="stopped", step=4, steps=12))
     idle.resume(run)
     idle.check()
     assert idle.waiting() == [run.id]
 
 
-def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(home, run):
-    supervisor = Supervisor(home, slots=1)
+def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(data_dir, run):
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.queue.put(run.id)
     run.write_status(Status(state="running", pid=os.getpid(), pid_started=psutil.Process().create_time()))
     supervisor.check()
@@ -150,12 +150,12 @@ def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(home, run):
     supervisor.close()
 
 
-def test_what_a_crash_left_unfinished_is_swept_at_the_start(home, run):
-    left = [run.path / ".tmp-1-status.json", run.commands / ".tmp-2-x.json", home / "texts" / ".tmp-3-text.txt"]
+def test_what_a_crash_left_unfinished_is_swept_at_the_start(data_dir, run):
+    left = [run.path / ".tmp-1-status.json", run.commands / ".tmp-2-x.json", data_dir / "texts" / ".tmp-3-text.txt"]
     for path in left:
         path.write_text("{")
         os.utime(path, (1e9, 1e9))
-    supervisor = Supervisor(home, slots=0)
+    supervisor = Supervisor(data_dir, slots=0)
     supervisor.start()
     supervisor.close()
     assert not any(path.exists() for path in left)

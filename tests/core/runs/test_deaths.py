@@ -43,27 +43,27 @@ sys.stdin.read()
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_running(home, monkeypatch):
+def nothing_left_running(data_dir, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     yield
-    for run in list_runs(home):
+    for run in list_runs(data_dir):
         status = run.status()
         if status.pid is not None and status.pid != os.getpid():
             kill(ProcessId(status.pid, status.pid_started))
 
 
 @pytest.fixture
-def supervisor(home):
-    supervisor = Supervisor(home, slots=1)
+def supervisor(data_dir):
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     yield supervisor
     supervisor.close()
 
 
-def serve(home: Path, slots: int = 1) -> subprocess.Popen:
+def serve(data_dir: Path, slots: int = 1) -> subprocess.Popen:
     """An app without its pages: a supervisor in a process of its own."""
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, home, str(slots)],
+        [sys.executable, "-c", SERVER, data_dir, str(slots)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -94,10 +94,10 @@ def wait_until_it_ends(run: RunFolder) -> Status:
     return run.status()
 
 
-def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(home, config, supervisor):
+def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, config, supervisor):
     config = config.replace(SLOW)
-    straight, broken = RunFolder.create(home, config, "straight"), RunFolder.create(home, config, "broken")
-    train_run(straight, home, threads=1)
+    straight, broken = RunFolder.create(data_dir, config, "straight"), RunFolder.create(data_dir, config, "broken")
+    train_run(straight, data_dir, threads=1)
     supervisor.submit(broken)
     wait_for(lambda: broken.status().pid, "the first worker")
     # Before anything is written; between the first measurement and the first save; in the middle, twice; near the end.
@@ -115,9 +115,9 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(home, config, s
     assert starts[-1] >= 48
 
 
-def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(home, config, supervisor):
+def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, config, supervisor):
     never = {"train.checkpoint_interval": 100_000, "train.snapshots": 0, "model.n_embd": 128}
-    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000} | never))
+    run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000} | never))
     supervisor.submit(run)
     wait_for(lambda: run.status().step >= 3, "a few steps")
     # The system lets it write its rows, and not its save, which takes 2 MB.
@@ -135,11 +135,11 @@ def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(home, config,
     assert wait_until_it_ends(run).state == "stopped"
 
 
-def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
+def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(data_dir, config):
     endless = config.replace(SLOW | {"train.steps": 100_000})
-    living, dead, paused = (RunFolder.create(home, endless, name) for name in ("living", "dead", "paused"))
-    server = serve(home, slots=3)
-    sender = Supervisor(home, slots=3)
+    living, dead, paused = (RunFolder.create(data_dir, endless, name) for name in ("living", "dead", "paused"))
+    server = serve(data_dir, slots=3)
+    sender = Supervisor(data_dir, slots=3)
     for run in (living, dead, paused):
         sender.submit(run)
     for run in (living, dead, paused):
@@ -151,7 +151,7 @@ def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
     for run in (dead, paused):
         os.kill(before[run.name].pid, signal.SIGKILL)
     wait_for(lambda: dead.status().state == "queued", "the death to be seen")
-    server = serve(home, slots=3)
+    server = serve(data_dir, slots=3)
     wait_for(lambda: dead.status().state == "running" and dead.status().attempt == 2, "the dead one to go on")
     assert living.status().pid == before["living"].pid
     assert living.status().attempt == 1
@@ -162,10 +162,10 @@ def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(home, config):
     sender.close()
 
 
-def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(home, config, supervisor):
+def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(data_dir, config, supervisor):
     late = config.replace(SLOW | {"train.checkpoint_interval": 1000, "train.eval_windows": 20})
-    straight, broken = RunFolder.create(home, late, "straight"), RunFolder.create(home, late, "broken")
-    train_run(straight, home, threads=1)
+    straight, broken = RunFolder.create(data_dir, late, "straight"), RunFolder.create(data_dir, late, "broken")
+    train_run(straight, data_dir, threads=1)
     supervisor.submit(broken)
     for attempt in (1, 2, 3):
         wait_for(lambda attempt=attempt: broken.status().attempt == attempt and broken.status().step > 1, "a few steps")
@@ -181,9 +181,9 @@ def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
     assert states == ["queued"] * (most - 1) + ["failed"]
 
 
-def test_what_dies_again_and_again_without_a_step_is_given_up(home, config, supervisor, monkeypatch):
+def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, supervisor, monkeypatch):
     monkeypatch.setattr("core.runs.crash_recovery.MOST_KILLS", 2)
-    run = RunFolder.create(home, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
+    run = RunFolder.create(data_dir, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
     supervisor.submit(run)
     for attempt in (1, 2):
         wait_for(lambda attempt=attempt: run.status().attempt == attempt and run.status().pid, "a worker")
@@ -196,8 +196,8 @@ def test_what_dies_again_and_again_without_a_step_is_given_up(home, config, supe
     assert (run.status().deaths, run.status().notice) == (0, "")
 
 
-def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(home, config, supervisor, tmp_path):
-    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000}))
+def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(data_dir, config, supervisor, tmp_path):
+    run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000}))
     supervisor.submit(run)
     wait_for(lambda: run.status().step > 1, "a few steps")
     assert "/proc/vmstat" in run.status().oom_kills  # noted by the worker
@@ -214,8 +214,8 @@ def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(home, conf
     wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
 
 
-def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(home, config, supervisor):
-    run = RunFolder.create(home, config.replace(SLOW | {"train.steps": 100_000}))
+def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(data_dir, config, supervisor):
+    run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000}))
     supervisor.submit(run)
     wait_for(lambda: run.status().step > 1, "a few steps")
     pid = run.status().pid
@@ -227,17 +227,17 @@ def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(home, config, supe
     assert "before it had saved" in stopped.reason
 
 
-def test_a_damaged_save_is_passed_over_and_the_page_is_told(home, config):
-    straight, broken = (RunFolder.create(home, config.replace({"train.steps": 30})) for _ in range(2))
-    train_run(straight, home, threads=1)
+def test_a_damaged_save_is_passed_over_and_the_page_is_told(data_dir, config):
+    straight, broken = (RunFolder.create(data_dir, config.replace({"train.steps": 30})) for _ in range(2))
+    train_run(straight, data_dir, threads=1)
     with pytest.raises(KeyboardInterrupt):
-        train_run(broken, home, threads=1, on_status=_interrupt_at(17))
+        train_run(broken, data_dir, threads=1, on_status=_interrupt_at(17))
     older, newer = sorted(broken.checkpoints.iterdir())
     data = bytearray(newer.read_bytes())
     data[len(data) // 2] ^= 0b1000
     newer.write_bytes(data)
     heard = []
-    train_run(broken, home, threads=1, on_status=heard.append)
+    train_run(broken, data_dir, threads=1, on_status=heard.append)
     assert heard[0].notice == "The newest save was damaged; the one before it was used."
     assert heard[-1].notice == heard[0].notice
     starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
@@ -253,12 +253,12 @@ def _interrupt_at(step: int):
     return listen
 
 
-def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(home, config, supervisor, monkeypatch):
+def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(data_dir, config, supervisor, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     parent = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     for fate in ("dies", "hangs"):
-        run = RunFolder.create(home, config)
+        run = RunFolder.create(data_dir, config)
         with subprocess.Popen(
             [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, start_new_session=True
         ) as worker:
@@ -279,8 +279,8 @@ def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(home, config, sup
         wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
 
 
-def test_a_torn_last_line_in_any_file_hides_no_other_row(home, run):
-    train_run(run, home)
+def test_a_torn_last_line_in_any_file_hides_no_other_row(data_dir, run):
+    train_run(run, data_dir)
     for path in (run.metrics_path, run.samples_path, run.events_path):
         rows = path.read_bytes()
         with path.open("ab") as file:

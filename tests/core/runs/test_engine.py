@@ -51,16 +51,16 @@ def courses(run: RunFolder) -> list[tuple]:
     return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
 
 
-def baselines_of(run: RunFolder, home: Path) -> Baselines:
+def baselines_of(run: RunFolder, data_dir: Path) -> Baselines:
     """What counting reaches on the tokens of the run's evaluation windows, computed anew."""
     config, tokenizer = run.record().config, load_tokenizer(run.tokenizer_path)
-    ids = torch.from_numpy(tokenizer.encode_array(load_corpus(config.data.corpus, home)))
+    ids = torch.from_numpy(tokenizer.encode_array(load_corpus(config.data.corpus, data_dir)))
     return run_baselines(config, *split_ids(ids, config.data.val_fraction), tokenizer.vocab_size)
 
 
-def test_a_run_trains_to_its_end_and_leaves_everything_behind(home, run):
+def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     heard = []
-    status = train_run(run, home, on_status=heard.append)
+    status = train_run(run, data_dir, on_status=heard.append)
     assert status == run.status()
     assert (status.state, status.step, status.attempt, status.pid) == ("finished", 12, 1, None)
     assert heard[0].state == "running"
@@ -82,36 +82,36 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(home, run):
     assert len(probe.tokens) == 8
     assert probe.embedding.shape[1] == 16
     assert [step for step, _ in run.snapshots()][-1] == 12
-    assert run.read_baselines() == asdict(baselines_of(run, home))
+    assert run.read_baselines() == asdict(baselines_of(run, data_dir))
     assert load_model(run).step == 12
     record = run.record()
     assert record.corpus_hash
     assert record.hardware
 
 
-def test_a_bigram_trains_too(home, config):
-    run = RunFolder.create(home, config.replace({"model.kind": "bigram", "train.snapshots": 0}))
-    assert train_run(run, home).state == "finished"
+def test_a_bigram_trains_too(data_dir, config):
+    run = RunFolder.create(data_dir, config.replace({"model.kind": "bigram", "train.snapshots": 0}))
+    assert train_run(run, data_dir).state == "finished"
     assert run.read_probe().attention.shape == (0, 0, 8, 8)
     assert [step for step, _ in run.snapshots()] == [12]
 
 
-def test_a_stopped_run_goes_on_as_if_never_stopped(home, config, eager):
-    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
-    train_run(straight, home)
-    status = train_run(broken, home, on_status=at_step(broken, 7, "stop"))
+def test_a_stopped_run_goes_on_as_if_never_stopped(data_dir, config, eager):
+    straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
+    train_run(straight, data_dir)
+    status = train_run(broken, data_dir, on_status=at_step(broken, 7, "stop"))
     assert (status.state, status.step) == ("stopped", 7)
     assert "step 7" in status.reason
-    assert train_run(broken, home).state == "finished"
+    assert train_run(broken, data_dir).state == "finished"
     assert broken.status().attempt == 2
     assert courses(broken) == courses(straight)
     assert broken.read_samples() == straight.read_samples()
     assert [row["kind"] for row in broken.read_events()] == ["start", "stop", "start", "finish"]
 
 
-def test_rows_beyond_the_checkpoint_are_cut_and_written_again(home, config, monkeypatch):
-    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
-    train_run(straight, home)
+def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, monkeypatch):
+    straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
+    train_run(straight, data_dir)
 
     def die(status):
         if status.step >= 9:
@@ -119,41 +119,41 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(home, config, monk
 
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        train_run(broken, home, on_status=die)
+        train_run(broken, data_dir, on_status=die)
     assert broken.status().state == "stopped"
     assert broken.read_metrics()[-1]["step"] == 8  # but the last checkpoint is of step 5
     with broken.metrics_path.open("a") as file:
         file.write('{"step": 9, "lo')
-    train_run(broken, home)
+    train_run(broken, data_dir)
     assert courses(broken) == courses(straight)
 
 
-def test_without_a_checkpoint_a_run_begins_again(home, run):
+def test_without_a_checkpoint_a_run_begins_again(data_dir, run):
     run.append_metrics({"step": 0, "val_loss": 9.0})
     run.append_metrics({"step": 2, "loss": 9.0})
-    train_run(run, home)
+    train_run(run, data_dir)
     assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12]
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(home, config, eager):
-    straight, broken = RunFolder.create(home, config), RunFolder.create(home, config)
-    train_run(straight, home)
-    train_run(broken, home, on_status=at_step(broken, 8, "stop"))
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(data_dir, config, eager):
+    straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
+    train_run(straight, data_dir)
+    train_run(broken, data_dir, on_status=at_step(broken, 8, "stop"))
     newest = latest_checkpoint(broken.checkpoints)
     newest.write_bytes(newest.read_bytes()[:-10])
-    train_run(broken, home)
+    train_run(broken, data_dir)
     assert courses(broken) == courses(straight)
 
 
-def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(home, run, eager, monkeypatch):
+def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(data_dir, run, eager, monkeypatch):
     monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
-    status = train_run(run, home, on_status=at_step(run, 3, "pause"))
+    status = train_run(run, data_dir, on_status=at_step(run, 3, "pause"))
     assert (status.state, status.step, status.pid) == ("paused", 3, None)
     assert run.status() == status
-    assert train_run(run, home).state == "finished"
+    assert train_run(run, data_dir).state == "finished"
 
 
-def test_a_single_step_is_shown_though_it_is_not_due(home, run, eager):
+def test_a_single_step_is_shown_though_it_is_not_due(data_dir, run, eager):
     heard = []
 
     def listen(status):
@@ -163,13 +163,13 @@ def test_a_single_step_is_shown_though_it_is_not_due(home, run, eager):
         elif (status.state, status.step) == ("paused", 3):
             run.send("resume")
 
-    train_run(run, home, on_status=listen)
+    train_run(run, data_dir, on_status=listen)
     assert ("paused", 3) in heard
     assert [row["step"] for row in run.read_metrics()] == [0, 2, 3, 4, 6, 8, 10, 12]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(home, config, precision):
+def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(data_dir, config, precision):
     wild = {
         "train.precision": precision,
         "train.learning_rate": 1.0,
@@ -186,9 +186,9 @@ def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(hom
         "model.n_layer": 4,
         "model.activation": "swiglu",
     }
-    run = RunFolder.create(home, config.replace(wild))
+    run = RunFolder.create(data_dir, config.replace(wild))
     with pytest.raises(NotFiniteError, match=r"stopped (at|after) step [\d,]+.*finite"):
-        train_run(run, home)
+        train_run(run, data_dir)
     status = run.status()
     assert (status.state, status.problem) == ("failed", "not_finite")
     assert "lower learning rate" in status.reason
@@ -202,21 +202,21 @@ OVERFLOWS = {"model.norm": "none", "model.init_std": 2.0, "model.activation": "r
 
 
 @pytest.mark.parametrize("often", ["sample", "eval", "log"])
-def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(home, config, often):
+def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(data_dir, config, often):
     """The untrained model's numbers are too large already, so the first step's loss is no number."""
-    run = RunFolder.create(home, config.replace(OVERFLOWS | {f"train.{often}_interval": 1}))
+    run = RunFolder.create(data_dir, config.replace(OVERFLOWS | {f"train.{often}_interval": 1}))
     if often == "log":
         run.send("step")  # seen closely
     with pytest.raises(NotFiniteError):
-        train_run(run, home)
+        train_run(run, data_dir)
     status = run.status()
     assert (status.state, status.problem) == ("failed", "not_finite")
     assert status.reason.startswith("Training stopped at step 1: the loss (nan) is no longer a finite number")
     assert not run.read_samples() and run.read_probe() is None
 
 
-def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(home, run):
-    train_run(run, home)
+def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(data_dir, run):
+    train_run(run, data_dir)
     model, _, step = load_model(run)
     with torch.no_grad():
         model.transformer.h[0].attn.c_attn.weight[0, 0] = float("nan")
@@ -241,10 +241,10 @@ train_run(list_runs(home)[0], home, threads=1)
 LARGE = {"model.n_embd": 512, "model.block_size": 256, "train.batch_size": 512, "train.eval_interval": 12}
 
 
-def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(home, config):
-    run = RunFolder.create(home, config.replace(LARGE))  # one layer's hidden numbers of this batch take a gigabyte
+def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_dir, config):
+    run = RunFolder.create(data_dir, config.replace(LARGE))  # one layer's hidden numbers of this batch take a gigabyte
     # A limit on what the process itself writes to, which is its sixth number there; nobody looks at it beforehand.
-    script = [sys.executable, "-c", LIMITED, home, "RLIMIT_DATA", "5", str(2**30)]
+    script = [sys.executable, "-c", LIMITED, data_dir, "RLIMIT_DATA", "5", str(2**30)]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode, done.stdout
     status = run.status()
@@ -254,9 +254,9 @@ def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(home, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
-def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(home, config):
-    run = RunFolder.create(home, config.replace(LARGE))
-    script = [sys.executable, "-c", LIMITED, home, "RLIMIT_AS", "0", str(2**30)]
+def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(data_dir, config):
+    run = RunFolder.create(data_dir, config.replace(LARGE))
+    script = [sys.executable, "-c", LIMITED, data_dir, "RLIMIT_AS", "0", str(2**30)]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert "OutOfMemoryEstimate" in done.stderr
     status = run.status()
@@ -265,57 +265,57 @@ def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins
     assert run.read_metrics() == []
 
 
-def test_snapshots_keep_within_their_room(home, config, monkeypatch):
+def test_snapshots_keep_within_their_room(data_dir, config, monkeypatch):
     weights = sum(parameter.nbytes for parameter in build_model(config.model, 30).parameters())
     monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", 3 * weights)
-    run = RunFolder.create(home, config.replace({"train.snapshots": 24}))
-    train_run(run, home)
+    run = RunFolder.create(data_dir, config.replace({"train.snapshots": 24}))
+    train_run(run, data_dir)
     assert [step for step, _ in run.snapshots()][-1] == 12
     assert 2 <= len(run.snapshots()) <= 3
     monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", weights // 2)  # not even one has room
-    run = RunFolder.create(home, config)
-    train_run(run, home)
+    run = RunFolder.create(data_dir, config)
+    train_run(run, data_dir)
     assert run.snapshots() == []
     assert load_model(run).step == 12
 
 
-def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(home, config):
-    run = RunFolder.create(home, config.replace({"data.corpus": "text-0123456789abcdef"}))
+def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(data_dir, config):
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": "text-0123456789abcdef"}))
     with pytest.raises(Exception, match="text-0123456789abcdef"):
-        train_run(run, home)
+        train_run(run, data_dir)
     assert run.status().state == "failed"
     assert "text-0123456789abcdef" in run.status().reason
-    run = RunFolder.create(home, config.replace({"model.block_size": 2048}))
+    run = RunFolder.create(data_dir, config.replace({"model.block_size": 2048}))
     with pytest.raises(Exception, match="shorter context"):
-        train_run(run, home)
+        train_run(run, data_dir)
 
 
-def test_a_text_that_has_changed_is_refused(home, run, eager):
-    train_run(run, home, on_status=at_step(run, 6, "stop"))
+def test_a_text_that_has_changed_is_refused(data_dir, run, eager):
+    train_run(run, data_dir, on_status=at_step(run, 6, "stop"))
     run.write_record(run.record().model_copy(update={"corpus_hash": "0" * 64}))
     with pytest.raises(RunError, match="no longer the one this run began with"):
-        train_run(run, home)
+        train_run(run, data_dir)
 
 
-def test_a_second_trainer_is_refused_and_leaves_the_status_alone(home, run):
+def test_a_second_trainer_is_refused_and_leaves_the_status_alone(data_dir, run):
     with run.hold():
         before = run.status()
         with pytest.raises(RunError, match="Another process is training"):
-            train_run(run, home)
+            train_run(run, data_dir)
         assert run.status() == before
 
 
-def test_any_refusal_of_the_system_is_told_in_a_sentence(home, run):
+def test_any_refusal_of_the_system_is_told_in_a_sentence(data_dir, run):
     run.samples_path.mkdir()
     with pytest.raises(RunError, match="The system refused .*Is a directory"):
-        train_run(run, home)
+        train_run(run, data_dir)
     status = run.status()
     assert status.state == "failed"
     assert "Is a directory" in status.reason
-    assert str(home) not in status.reason
+    assert str(data_dir) not in status.reason
 
 
-def test_the_longest_time_between_two_looks_for_commands_is_in_the_status(home, run, eager):
+def test_the_longest_time_between_two_looks_for_commands_is_in_the_status(data_dir, run, eager):
     heard = []
 
     def listen(status: Status) -> None:
@@ -323,5 +323,5 @@ def test_the_longest_time_between_two_looks_for_commands_is_in_the_status(home, 
         if status.step == 6:
             time.sleep(0.3)  # a long step, as far as the one who waits can tell
 
-    slowest = train_run(run, home, on_status=listen).slowest
+    slowest = train_run(run, data_dir, on_status=listen).slowest
     assert heard[0] < 0.3 <= slowest

@@ -27,8 +27,8 @@ CHANGES = {
 class Workers:
     """Starts one worker at a time for a run, and kills it."""
 
-    def __init__(self, home: Path, run: RunFolder):
-        self.home, self.run = home, run
+    def __init__(self, data_dir: Path, run: RunFolder):
+        self.data_dir, self.run = data_dir, run
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
@@ -37,7 +37,7 @@ class Workers:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "core", "worker", self.run.id],
                 cwd=ROOT,
-                env=os.environ | {"GPT_EXPLORER_HOME": str(self.home)},
+                env=os.environ | {"GPT_EXPLORER_HOME": str(self.data_dir)},
                 stdout=log,
                 stderr=log,
             )
@@ -76,8 +76,8 @@ class Workers:
 
 
 @pytest.fixture
-def workers(home, config) -> Iterator[Workers]:
-    workers = Workers(home, RunFolder.create(home, config.replace(CHANGES), "killed"))
+def workers(data_dir, config) -> Iterator[Workers]:
+    workers = Workers(data_dir, RunFolder.create(data_dir, config.replace(CHANGES), "killed"))
     yield workers
     if workers.process and workers.process.poll() is None:
         workers.process.kill()
@@ -87,7 +87,7 @@ def workers(home, config) -> Iterator[Workers]:
 def assert_as_if_never_killed(workers: Workers) -> None:
     """Train the same turns in one go, and compare everything that is not a speed or a time."""
     killed = workers.run
-    straight = RunFolder.create(workers.home, killed.record().config, "straight")
+    straight = RunFolder.create(workers.data_dir, killed.record().config, "straight")
     rows = [row for row in killed.read_events() if row["kind"] == "turn"]
     straight.events_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     workers.run = straight
@@ -100,7 +100,9 @@ def assert_as_if_never_killed(workers: Workers) -> None:
         assert [row.get(name) for name in same] == [expected.get(name) for name in same]
     assert killed.read_samples() == straight.read_samples()
     assert killed.weights_path.read_bytes() == straight.weights_path.read_bytes()
-    (ours, *_), (theirs, *_) = (sorted(run.checkpoints.iterdir(), reverse=True) for run in (killed, straight))
+    (ours, *_unused), (theirs, *_unused) = (
+        sorted(run.checkpoints.iterdir(), reverse=True) for run in (killed, straight)
+    )
     assert ours.name == theirs.name  # it ends in the SHA-256 of weights, optimizer and dice
     assert "Not exact" not in killed.status().notice
     assert straight.status().notice == ""

@@ -16,9 +16,9 @@ from core.runs.processes import identify, this_process
 from core.runs.records import Status
 
 
-def test_a_new_run_waits_and_says_what_it_is(home, config):
-    run = RunFolder.create(home, config, "My run", owner="ada", parent="20260101-000000-abcdefghijkl")
-    record = open_run(home, run.id).record()
+def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
+    run = RunFolder.create(data_dir, config, "My run", owner="ada", parent="20260101-000000-abcdefghijkl")
+    record = open_run(data_dir, run.id).record()
     assert RUN_ID.fullmatch(run.id)
     assert (record.id, record.name, record.owner, record.parent) == (
         run.id,
@@ -34,37 +34,37 @@ def test_a_new_run_waits_and_says_what_it_is(home, config):
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "<img src=x onerror=alert(1)>"])
-def test_a_name_is_only_ever_a_label(home, config, name):
-    before = {path for path in home.rglob("*") if path.parent.name != "texts"}
-    run = RunFolder.create(home, config, name)
+def test_a_name_is_only_ever_a_label(data_dir, config, name):
+    before = {path for path in data_dir.rglob("*") if path.parent.name != "texts"}
+    run = RunFolder.create(data_dir, config, name)
     run.rename(name + "!")
     assert run.name == name + "!"
-    made = {path for path in home.rglob("*") if path.parent.name != "texts"} - before
+    made = {path for path in data_dir.rglob("*") if path.parent.name != "texts"} - before
     assert all(path.is_relative_to(run.path) for path in made)
     assert RUN_ID.fullmatch(run.path.name)
 
 
 @pytest.mark.parametrize("id", ["", "..", "../../x", "queue.sqlite3", "20260101-000000-abcdefghijkl", "x" * 5000])
-def test_what_is_not_a_runs_id_opens_nothing(home, id):
+def test_what_is_not_a_runs_id_opens_nothing(data_dir, id):
     with pytest.raises(RunError, match="There is no run with the id"):
-        open_run(home, id)
+        open_run(data_dir, id)
 
 
-def test_runs_are_listed_newest_first(home, config):
+def test_runs_are_listed_newest_first(data_dir, config):
     made = []
     for second in ("000001", "000003", "000002"):
-        run = RunFolder.create(home, config)
+        run = RunFolder.create(data_dir, config)
         made.append(run.path.rename(run.path.with_name(f"20260101-{second}-abcdefghijkl")))
-    (home / "runs" / "notes.txt").write_text("no run")
-    (home / "runs" / "something").mkdir()
-    assert [run.id[9:15] for run in list_runs(home)] == ["000003", "000002", "000001"]
+    (data_dir / "runs" / "notes.txt").write_text("no run")
+    (data_dir / "runs" / "something").mkdir()
+    assert [run.id[9:15] for run in list_runs(data_dir)] == ["000003", "000002", "000001"]
 
 
-def test_where_nothing_can_be_written_a_sentence_says_so(home, config, tmp_path):
+def test_where_nothing_can_be_written_a_sentence_says_so(data_dir, config, tmp_path):
     (tmp_path / "a file").write_text("")
     with pytest.raises(RunError, match="cannot be written to"):
-        RunFolder.create(home, config, inside=tmp_path / "a file")
-    assert list_runs(home) == []
+        RunFolder.create(data_dir, config, inside=tmp_path / "a file")
+    assert list_runs(data_dir) == []
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_where_nothing_can_be_written_a_sentence_says_so(home, config, tmp_path)
         ("status.json", "\xff\x00", "damaged"),
     ],
 )
-def test_a_damaged_folder_is_listed_with_a_sentence(home, run, file, content, sentence):
+def test_a_damaged_folder_is_listed_with_a_sentence(data_dir, run, file, content, sentence):
     path = run.path / file
     path.unlink() if content is None else path.write_text(content, "latin-1")
-    (listed,) = list_runs(home)
+    (listed,) = list_runs(data_dir)
     assert listed.problem is not None
     with pytest.raises(RunError, match=sentence):
         raise RunError(listed.problem)
@@ -170,7 +170,7 @@ def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words
     )
     assert run.status().state == "running"
     process.communicate()
-    status = run.settle()
+    status = run.resolve_numerics()
     assert (status.state, status.step, status.pid) == ("failed", 5, None)
     assert "training loss 2.1\nFatal Python error: Segmentation fault" in status.reason
     assert "Extension" not in status.reason
@@ -180,12 +180,12 @@ def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words
 def test_a_process_that_dies_leaves_a_run_that_goes_on_by_itself(run):
     died = Status(state="running", step=812, steps=1200, pid=2**22 + 1, pid_started=1.0)
     run.write_status(died)
-    status = run.settle()
+    status = run.resolve_numerics()
     assert (status.state, status.pid, status.deaths) == ("queued", None, 1)
     assert status.notice == "Its process was ended at step 812; it goes on by itself from the beginning."
     assert run.status() == status
     run.write_status(died.model_copy(update={"state": "paused"}))
-    assert (run.settle().state, run.status().pid) == ("paused", None)
+    assert (run.resolve_numerics().state, run.status().pid) == ("paused", None)
 
 
 def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_killed(run, tmp_path):
@@ -196,7 +196,7 @@ def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_kill
     run.write_status(died)
     assert run.status().state == "queued"
     counter.write_text(counter.read_text().replace("oom_kill 3", "oom_kill 4"))
-    status = run.settle()
+    status = run.resolve_numerics()
     assert (status.state, status.problem) == ("failed", "memory")
     assert "the machine had no memory left" in status.reason
     assert "smaller batch" in status.reason
@@ -208,7 +208,7 @@ def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):
     assert run.status().state == "running"
     for began in (1.0, f"{me.started}1"):  # seconds since 1970, as it was once written; the same pid, given away again
         run.write_status(Status(state="running", pid=me.pid, pid_started=began))
-        assert run.settle().deaths == 1
+        assert run.resolve_numerics().deaths == 1
 
 
 def test_only_one_may_train_in_a_folder(run):
@@ -218,7 +218,7 @@ def test_only_one_may_train_in_a_folder(run):
         pass
 
 
-def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(home, run):
+def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(data_dir, run):
     me = this_process()
     run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
     with pytest.raises(RunError, match="Stop it before deleting"):
@@ -226,7 +226,7 @@ def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(home, run)
     run.write_status(Status(state="stopped"))
     run.delete()
     run.delete()  # twice is no error
-    assert list((home / "runs").iterdir()) == []
+    assert list((data_dir / "runs").iterdir()) == []
     with pytest.raises(RunError, match="deleted"):
         run.send("stop")
 
@@ -278,16 +278,16 @@ def test_a_new_name_and_what_the_worker_writes_never_undo_each_other(run):
     assert all(seen)
 
 
-def test_the_run_made_last_is_the_newest_also_after_the_clock_was_set_back(home, config):
-    first = RunFolder.create(home, config)
-    future = home / "runs" / f"29991231-235959-{first.id[16:]}"
+def test_the_run_made_last_is_the_newest_also_after_the_clock_was_set_back(data_dir, config):
+    first = RunFolder.create(data_dir, config)
+    future = data_dir / "runs" / f"29991231-235959-{first.id[16:]}"
     first.path.rename(future)  # as it would be called, had the clock been wrong then
-    made = [RunFolder.create(home, config) for _ in range(3)]
-    assert [run.id for run in list_runs(home)] == [*(run.id for run in reversed(made)), future.name]
-    assert find_run("latest", home).id == made[-1].id
+    made = [RunFolder.create(data_dir, config) for _ in range(3)]
+    assert [run.id for run in list_runs(data_dir)] == [*(run.id for run in reversed(made)), future.name]
+    assert find_run("latest", data_dir).id == made[-1].id
     assert made[-1].record().created < "2999"
 
 
-def test_runs_made_in_the_same_second_are_in_the_order_of_their_making(home, config):
-    made = [RunFolder.create(home, config).id for _ in range(5)]
-    assert [run.id for run in list_runs(home)] == made[::-1]
+def test_runs_made_in_the_same_second_are_in_the_order_of_their_making(data_dir, config):
+    made = [RunFolder.create(data_dir, config).id for _ in range(5)]
+    assert [run.id for run in list_runs(data_dir)] == made[::-1]

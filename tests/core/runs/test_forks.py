@@ -13,15 +13,15 @@ from core.text.tokenizers import load_tokenizer
 
 
 @pytest.fixture
-def parent(home, run) -> RunFolder:
-    train_run(run, home)
+def parent(data_dir, run) -> RunFolder:
+    train_run(run, data_dir)
     return run
 
 
-def test_a_fork_begins_where_its_parent_was_and_remembers_it(home, parent):
+def test_a_fork_begins_where_its_parent_was_and_remembers_it(data_dir, parent):
     step = parent.snapshots()[2][0]
     config = fork_config(parent).replace({"train.learning_rate": 3e-4, "model.dropout": 0.0, "train.steps": 6})
-    child = fork(home, parent, step, config)
+    child = fork(data_dir, parent, step, config)
     record = child.record()
     assert (record.parent, record.parent_step, record.config) == (parent.id, step, config)
     assert child.name == f"{parent.name} from step {step}"
@@ -29,25 +29,25 @@ def test_a_fork_begins_where_its_parent_was_and_remembers_it(home, parent):
     assert load_tokenizer(child.tokenizer_path) == load_tokenizer(parent.tokenizer_path)
 
     parent.delete()
-    assert train_run(child, home).state == "finished"
+    assert train_run(child, data_dir).state == "finished"
     begun = dict(load_model(child, child.start_path).model.named_parameters())
     first = dict(load_model(child, child.snapshot_path(0)).model.named_parameters())
     assert all(torch.equal(first[name], begun[name]) for name in begun)
     assert child.read_metrics()[0]["step"] == 0
 
 
-def test_its_first_row_shows_the_parents_last_loss(home, parent):
-    child = fork(home, parent, None, fork_config(parent), "again")
+def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
+    child = fork(data_dir, parent, None, fork_config(parent), "again")
     assert (child.name, child.record().parent_step) == ("again", 12)
-    train_run(child, home)
+    train_run(child, data_dir)
     for name in ("train_loss", "val_loss"):
         assert child.read_metrics()[0][name] == parent.read_metrics()[-1][name]
-    twin = fork(home, parent, 12, fork_config(parent))
-    train_run(twin, home)
+    twin = fork(data_dir, parent, 12, fork_config(parent))
+    train_run(twin, data_dir)
     assert twin.weights_path.read_bytes() == child.weights_path.read_bytes()
 
 
-def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(home, parent):
+def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(data_dir, parent):
     turn(parent, "train.batch_size", 5)
     extend(parent, 8)
     assert parent.config_now().train.decay_steps == 12
@@ -55,30 +55,30 @@ def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(home, parent):
     assert (config.train.batch_size, config.train.steps, config.train.decay_steps) == (5, 20, 0)
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_made(home, config, parent):
+def test_what_does_not_fit_is_refused_before_anything_is_made(data_dir, config, parent):
     for changes, sentence in (
         ({"model.n_embd": 32}, "are of a model with model.n_embd 16. A fork keeps the model"),
         ({"model.n_head": 1}, "model.n_head 2"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            fork(home, parent, 12, config.replace(changes))
+            fork(data_dir, parent, 12, config.replace(changes))
     with pytest.raises(RunError, match=r"has kept no weights of step 11. It has those of 0, .*12"):
-        fork(home, parent, 11, config)
-    other = save_text("An entirely other text, with a § in it. " * 20, "Other", home).name
+        fork(data_dir, parent, 11, config)
+    other = save_text("An entirely other text, with a § in it. " * 20, "Other", data_dir).name
     with pytest.raises(TextError, match="does not occur in the text this model learned from"):
-        fork(home, parent, 12, config.replace({"data.corpus": other}))
-    assert [run.id for run in list_runs(home)] == [parent.id]
+        fork(data_dir, parent, 12, config.replace({"data.corpus": other}))
+    assert [run.id for run in list_runs(data_dir)] == [parent.id]
 
 
-def test_a_run_without_weights_has_nothing_to_fork(home, config: RunConfig):
-    run = RunFolder.create(home, config)
+def test_a_run_without_weights_has_nothing_to_fork(data_dir, config: RunConfig):
+    run = RunFolder.create(data_dir, config)
     with pytest.raises(RunError, match="has saved no weights yet"):
-        fork(home, run, None, config)
+        fork(data_dir, run, None, config)
     with pytest.raises(RunError, match="It has those of no step yet"):
-        fork(home, run, 3, config)
+        fork(data_dir, run, 3, config)
 
 
-def test_a_fork_may_learn_another_text_of_the_same_characters(home, parent):
-    text = save_text("99 bottles take a fall, down the wall and pass around.\n" * 30, "Other", home).name
-    child = fork(home, parent, 12, fork_config(parent).replace({"data.corpus": text}))
-    assert train_run(child, home).state == "finished"
+def test_a_fork_may_learn_another_text_of_the_same_characters(data_dir, parent):
+    text = save_text("99 bottles take a fall, down the wall and pass around.\n" * 30, "Other", data_dir).name
+    child = fork(data_dir, parent, 12, fork_config(parent).replace({"data.corpus": text}))
+    assert train_run(child, data_dir).state == "finished"

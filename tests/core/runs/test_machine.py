@@ -17,9 +17,9 @@ HARDWARE = find_hardware("cpu")
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("measured")
-    machine_speed(home, HARDWARE, 1)
-    return home
+    data_dir = tmp_path_factory.mktemp("measured")
+    machine_speed(data_dir, HARDWARE, 1)
+    return data_dir
 
 
 def test_it_is_measured_once(measured):
@@ -47,17 +47,17 @@ def test_the_settings_decide_where_they_say_so(tmp_path):
     assert not (tmp_path / "machine.json").exists()
 
 
-def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(home, config, measured):
+def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
     kept = json.loads((measured / "machine.json").read_text())
     prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "number_seconds"), 1e-9)
     kept["speeds"][0]["speed"]["bfloat16"] = prices
     kept["speeds"][0]["speed"]["float32"] = {name: 2 * price for name, price in prices.items()}
-    (home / "machine.json").write_text(json.dumps(kept))
-    run = RunFolder.create(home, config.replace({"train.precision": "auto", "train.device": "cpu"}))
-    train_run(run, home, threads=1)
+    (data_dir / "machine.json").write_text(json.dumps(kept))
+    run = RunFolder.create(data_dir, config.replace({"train.precision": "auto", "train.device": "cpu"}))
+    train_run(run, data_dir, threads=1)
     assert run.record().precision == "bfloat16"
-    (home / "machine.json").unlink()
-    assert train_run(run, home, threads=1).notice == ""
+    (data_dir / "machine.json").unlink()
+    assert train_run(run, data_dir, threads=1).notice == ""
     assert run.record().precision == "bfloat16"
 
 

@@ -10,8 +10,8 @@ from core.runs.names import NAME_LENGTH, clean_name, friendly_name
 def test_a_friendly_name_depends_on_its_bytes_alone():
     assert friendly_name(b"abcdefgh") == friendly_name(b"abcdefgh")
     assert re.fullmatch(r"[a-z]+-[a-z]+", friendly_name(b"\0" * 8))
-    dice = random.Random(0)
-    assert len({friendly_name(dice.randbytes(8)) for _ in range(400)}) > 300
+    rng = random.Random(0)
+    assert len({friendly_name(rng.randbytes(8)) for _ in range(400)}) > 300
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def sample(checkout: Path, command: str) -> str:
     return told.stdout.rpartition("meta.pkl...\n")[2].rpartition("\n---------------")[0]
 
 
-def make_run(home: Path, tokenizer, name: str, **settings) -> RunFolder:
+def make_run(data_dir: Path, tokenizer, name: str, **settings) -> RunFolder:
     """A finished run with random weights that have a clear opinion, so that the most likely token is certain."""
     torch.manual_seed(len(name))
     config = RunConfig(model=ModelConfig(**{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 32} | settings))
@@ -100,7 +100,7 @@ def make_run(home: Path, tokenizer, name: str, **settings) -> RunFolder:
         save_weights(run.weights_path, model, 7)
         run.write_status(Status(state="finished", step=7, steps=7))
 
-    return RunFolder.create(home, config, name, fill=fill)
+    return RunFolder.create(data_dir, config, name, fill=fill)
 
 
 def greedy(run: RunFolder, start: str) -> str:

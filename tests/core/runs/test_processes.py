@@ -57,16 +57,16 @@ def test_another_process_of_the_same_number_is_not_meant(sleeper):
 
 
 def test_a_folder_of_an_older_version_names_its_process_by_the_time_of_day(sleeper):
-    born = psutil.Process(sleeper.pid).create_time()
-    read = Status.model_validate_json(json.dumps({"state": "running", "pid": sleeper.pid, "pid_started": born}))
-    assert read.pid_started == born
+    emerged = psutil.Process(sleeper.pid).create_time()
+    read = Status.model_validate_json(json.dumps({"state": "running", "pid": sleeper.pid, "pid_started": emerged}))
+    assert read.pid_started == emerged
     assert is_alive(ProcessId(read.pid, read.pid_started))
-    assert not is_alive(ProcessId(read.pid, born - 1000))
+    assert not is_alive(ProcessId(read.pid, emerged - 1000))
     end_orphans(ProcessId(read.pid, 1.0))
     assert is_alive(identify(sleeper.pid))
-    assert is_held_by_a_shell(Claim("run", f"shell:{sleeper.pid}:{born}", 0.0))
+    assert is_held_by_a_shell(Claim("run", f"shell:{sleeper.pid}:{emerged}", 0.0))
     assert is_held_by_a_shell(Claim("run", f"shell:{sleeper.pid}:{identify(sleeper.pid).started}", 0.0))
-    assert not is_held_by_a_shell(Claim("run", f"{sleeper.pid}:{born}", 0.0))
+    assert not is_held_by_a_shell(Claim("run", f"{sleeper.pid}:{emerged}", 0.0))
 
 
 LATER = """

@@ -20,8 +20,8 @@ while id := queue.claim(sys.argv[2]):
 """
 
 
-def test_who_came_first_goes_first(home):
-    queue = Queue(home)
+def test_who_came_first_goes_first(data_dir):
+    queue = Queue(data_dir)
     for id in ("c", "a", "b", "a"):
         queue.put(id)
     assert queue.waiting() == ["c", "a", "b"]
@@ -33,11 +33,11 @@ def test_who_came_first_goes_first(home):
     queue.release("c")
     assert queue.waiting() == ["c", "a", "b"]
     queue.remove("a")
-    assert Queue(home).waiting() == ["c", "b"]
+    assert Queue(data_dir).waiting() == ["c", "b"]
 
 
-def test_no_more_are_claimed_than_there_are_slots(home):
-    queue = Queue(home)
+def test_no_more_are_claimed_than_there_are_slots(data_dir):
+    queue = Queue(data_dir)
     for id in "abc":
         queue.put(id)
     assert [queue.claim("me", slots=2) for _ in range(3)] == ["a", "b", None]
@@ -45,14 +45,14 @@ def test_no_more_are_claimed_than_there_are_slots(home):
     assert queue.claim("you", slots=2) == "c"
 
 
-def test_two_processes_never_claim_the_same_run(home):
-    queue = Queue(home)
+def test_two_processes_never_claim_the_same_run(data_dir):
+    queue = Queue(data_dir)
     ids = [f"run-{number}" for number in range(60)]
     for id in ids:
         queue.put(id)
     claimers = [
         subprocess.Popen(
-            [sys.executable, "-c", CLAIM_ALL, home, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", CLAIM_ALL, data_dir, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for name in ("one", "two")
     ]
@@ -63,16 +63,16 @@ def test_two_processes_never_claim_the_same_run(home):
         assert claimed == [claim.id for claim in queue.active() if claim.owner == name]
 
 
-def test_a_damaged_queue_is_named_in_a_sentence(home):
-    path = home / "runs" / "queue.sqlite3"
+def test_a_damaged_queue_is_named_in_a_sentence(data_dir):
+    path = data_dir / "runs" / "queue.sqlite3"
     path.write_bytes(b"not a database, by far" * 100)
     with pytest.raises(RunError, match="queue of runs in .* cannot be used"):
-        Queue(home)
+        Queue(data_dir)
 
 
-def test_a_lock_held_too_long_is_named_in_a_sentence(home):
-    queue = Queue(home, busy_seconds=0.05)
-    other = sqlite3.connect(home / "runs" / "queue.sqlite3", isolation_level=None)
+def test_a_lock_held_too_long_is_named_in_a_sentence(data_dir):
+    queue = Queue(data_dir, busy_seconds=0.05)
+    other = sqlite3.connect(data_dir / "runs" / "queue.sqlite3", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(RunError, match="locked"):
         queue.put("a")
@@ -100,12 +100,12 @@ supervisor.close()
 """
 
 
-def test_two_apps_on_one_folder_never_start_a_run_twice(home, config, monkeypatch):
+def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    runs = [RunFolder.create(home, config.replace({"train.steps": 2})) for _ in range(6)]
+    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 2})) for _ in range(6)]
     apps = [
         subprocess.Popen(
-            [sys.executable, "-c", RACE, home, order], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RACE, data_dir, order], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for order in ("forwards", "backwards")
     ]
@@ -120,8 +120,8 @@ def test_two_apps_on_one_folder_never_start_a_run_twice(home, config, monkeypatc
         assert run.log_path.read_text().count(f"run {run.id}. ") == 1
 
 
-def test_a_run_from_a_shell_holds_a_slot(home):
-    queue = Queue(home)
+def test_a_run_from_a_shell_holds_a_slot(data_dir):
+    queue = Queue(data_dir)
     queue.put("waits")
     queue.take_from_shell("from a shell")
     assert queue.claim("me", slots=1) is None

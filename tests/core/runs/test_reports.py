@@ -47,14 +47,14 @@ class Reader(html.parser.HTMLParser):
 
 
 @pytest.fixture
-def trained(home, config) -> RunFolder:
-    run = RunFolder.create(home, config, name=f"owl {NASTY}")
-    train_run(run, home, threads=1)
+def trained(data_dir, config) -> RunFolder:
+    run = RunFolder.create(data_dir, config, name=f"owl {NASTY}")
+    train_run(run, data_dir, threads=1)
     return run
 
 
-def test_a_report_stands_alone(trained, home):
-    page = report_of(trained, home)
+def test_a_report_stands_alone(trained, data_dir):
+    page = report_of(trained, data_dir)
     read = Reader(page)
     assert page.startswith("<!doctype html>") and "script" not in read.tags
     assert read.addresses and all(address.startswith("data:image/png;base64,") for address in read.addresses)
@@ -63,30 +63,30 @@ def test_a_report_stands_alone(trained, home):
     assert "prefers-color-scheme: dark" in page and "@media print" in page
 
 
-def test_a_report_names_a_text_by_its_title(home, config):
-    corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", home).name
-    run = RunFolder.create(home, config.replace({"data.corpus": corpus}), name="owl")
-    train_run(run, home, threads=1)
-    told = Reader(report_of(run, home)).text
+def test_a_report_names_a_text_by_its_title(data_dir, config):
+    corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", data_dir).name
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name="owl")
+    train_run(run, data_dir, threads=1)
+    told = Reader(report_of(run, data_dir)).text
     assert "My diary" in told and corpus not in told
 
 
-def test_names_titles_and_samples_are_shown_as_they_are(home, config):
+def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
     text = f"{NASTY} & so on & on\n" * 60
-    corpus = save_text(text, f'"{NASTY}', home).name
-    run = RunFolder.create(home, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
-    train_run(run, home, threads=1)
+    corpus = save_text(text, f'"{NASTY}', data_dir).name
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
+    train_run(run, data_dir, threads=1)
     run.append_sample({"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
-    read = Reader(report_of(run, home))
+    read = Reader(report_of(run, data_dir))
     assert f"owl {NASTY}" in read.text and f"ROMEO:\n{NASTY}��" in read.text and f'"{NASTY}' in read.text
     assert "script" not in read.tags
 
 
-def test_it_tells_the_runs_own_numbers(trained, home):
-    read, status = Reader(report_of(trained, home)), trained.status()
+def test_it_tells_the_runs_own_numbers(trained, data_dir):
+    read, status = Reader(report_of(trained, data_dir)), trained.status()
     assert f"{status.val_loss:.4f} nats" in read.text
     assert "12 of 12 steps" in read.text and "How did it learn?" in read.text
-    assert facts_of(trained, home).parameters == sum(
+    assert facts_of(trained, data_dir).parameters == sum(
         tensor.numel()
         for tensor in __import__("core.runs.models", fromlist=["x"]).load_model(trained).model.parameters()
     )
@@ -94,25 +94,25 @@ def test_it_tells_the_runs_own_numbers(trained, home):
     assert read.tags.count("img") == 2  # both heads
 
 
-def test_a_fork_is_compared_with_its_parent(trained, home):
-    further = fork(home, trained, None, trained.record().config.replace({"train.learning_rate": 5e-4}), name="fork")
-    train_run(further, home, threads=1)
-    read = Reader(report_of(further, home))
+def test_a_fork_is_compared_with_its_parent(trained, data_dir):
+    further = fork(data_dir, trained, None, trained.record().config.replace({"train.learning_rate": 5e-4}), name="fork")
+    train_run(further, data_dir, threads=1)
+    read = Reader(report_of(further, data_dir))
     assert f"What becomes of owl {NASTY}, trained on from its step 12, with learning rate 1e-3 → 5e-4?" in read.text
     assert "this one is" in read.text or "no difference to speak of" in read.text
     trained.delete()
-    assert "What is different from the usual settings?" in Reader(report_of(further, home)).text
+    assert "What is different from the usual settings?" in Reader(report_of(further, data_dir)).text
 
 
 @pytest.mark.parametrize("state", ["fresh", "bigram"])
-def test_a_run_without_attention_or_numbers_has_a_report_too(home, config, state):
+def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, state):
     changes = {"model.kind": "bigram"} if state == "bigram" else {}
-    run = RunFolder.create(home, config.replace(changes))
+    run = RunFolder.create(data_dir, config.replace(changes))
     if state == "bigram":
-        train_run(run, home, threads=1)
-        assert "What does it expect after each letter?" in Reader(report_of(run, home)).text
+        train_run(run, data_dir, threads=1)
+        assert "What does it expect after each letter?" in Reader(report_of(run, data_dir)).text
     else:
-        assert "It has not trained yet" in Reader(report_of(run, home)).text
+        assert "It has not trained yet" in Reader(report_of(run, data_dir)).text
 
 
 def test_only_what_tag_made_is_markup():
@@ -130,16 +130,16 @@ def test_the_sharpest_head_looks_at_one_other_letter():
     assert sharpest(attention) == (1, 2)
 
 
-def test_every_setting_of_a_default_run_is_told(home):
-    run = RunFolder.create(home, RunConfig().replace({"data.corpus": "shakespeare"}))
-    read = Reader(report_of(run, home))
+def test_every_setting_of_a_default_run_is_told(data_dir):
+    run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare"}))
+    read = Reader(report_of(run, data_dir))
     assert "Learning rate" in read.text and "python -m core train" in read.text
 
 
-def test_how_long_and_how_closely_is_no_question(trained, home):
+def test_how_long_and_how_closely_is_no_question(trained, data_dir):
     config = trained.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
-    further = fork(home, trained, None, config)
-    assert "trained on from its step 12, learn still more?" in Reader(report_of(further, home)).text
+    further = fork(data_dir, trained, None, config)
+    assert "trained on from its step 12, learn still more?" in Reader(report_of(further, data_dir)).text
 
 
 def test_pieces_of_words_stand_upright_and_are_cut():

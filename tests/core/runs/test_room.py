@@ -15,7 +15,7 @@ import pytest
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
-from core.runs.supervisor import WAITS_FOR_ROOM, Supervisor
+from core.runs.supervisor import WAITS_FOR_DISK_SPACE, Supervisor
 from core.runs.training_loop import train_run
 from core.training.checkpoints import latest_checkpoint
 from tests.core.runs.conftest import wait_for
@@ -44,20 +44,20 @@ class Limit:
 
 
 @pytest.fixture
-def supervisor(home, monkeypatch):
+def supervisor(data_dir, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    supervisor = Supervisor(home, slots=1)
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     yield supervisor
     supervisor.close()
-    for run in list_runs(home):
+    for run in list_runs(data_dir):
         status = run.status()
         if status.pid is not None and status.pid != os.getpid():
             kill(ProcessId(status.pid, status.pid_started))
 
 
-def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(home, config, supervisor):
-    run, straight = (RunFolder.create(home, config.replace(ENDLESS)) for _ in range(2))
+def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, config, supervisor):
+    run, straight = (RunFolder.create(data_dir, config.replace(ENDLESS)) for _ in range(2))
     supervisor.submit(run)
 
     def fill_after(step: int) -> Limit:
@@ -99,7 +99,7 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(home, confi
     assert (run.status().state, run.status().attempt) == ("finished", 2)
     (turn,) = run.turns()
     straight.write_turn(turn, 1_000_000, "the same")
-    train_run(straight, home, threads=1)
+    train_run(straight, data_dir, threads=1)
     assert outcome(run) == outcome(straight)
     assert not list(run.path.rglob(".spare"))
 
@@ -117,15 +117,15 @@ print(train_run(run, home, threads=1).state)
 """
 
 
-def begin_on_a_full_disk(home: Path, most: int) -> subprocess.Popen:
+def begin_on_a_full_disk(data_dir: Path, most: int) -> subprocess.Popen:
     """A worker none of whose files may have more bytes; what it logs tells when it has found out."""
-    script = [sys.executable, "-c", FULL_FROM_THE_START, str(home), str(most)]
+    script = [sys.executable, "-c", FULL_FROM_THE_START, str(data_dir), str(most)]
     return subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("most", [10, 1100])  # not even its status can be written; its status, but not its record
-def test_a_disk_that_is_full_before_the_first_row_is_waited_for(home, run, most):
-    with begin_on_a_full_disk(home, most) as worker:
+def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, most):
+    with begin_on_a_full_disk(data_dir, most) as worker:
         while "it goes on by itself when there is room" not in worker.stderr.readline():
             assert worker.poll() is None
         if most > 10:
@@ -139,15 +139,15 @@ def test_a_disk_that_is_full_before_the_first_row_is_waited_for(home, run, most)
     assert not list(run.path.rglob(".spare"))
 
 
-def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(home, run):
-    with begin_on_a_full_disk(home, 1100) as worker:
+def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(data_dir, run):
+    with begin_on_a_full_disk(data_dir, 1100) as worker:
         wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
         run.send("stop")
         assert worker.stdout.read() == "stopped\n"
     assert (run.status().state, run.status().problem, run.status().pid) == ("stopped", "disk", None)
     assert "before it began" in run.status().reason
     assert run.waiting_commands() == []
-    assert train_run(run, home, threads=1).state == "finished"
+    assert train_run(run, data_dir, threads=1).state == "finished"
 
 
 IN_A_SMALL_HOUSE = """
@@ -191,10 +191,10 @@ supervisor.close()
 """
 
 
-def test_a_file_system_filled_to_the_last_byte(home, config, tmp_path):
+def test_a_file_system_filled_to_the_last_byte(data_dir, config, tmp_path):
     house = tmp_path / "house"
     house.mkdir()
-    mounted = f"mount -t tmpfs -o size=24m tmpfs {house} && cp -r {home}/texts {home}/runs {house}/"
+    mounted = f"mount -t tmpfs -o size=24m tmpfs {house} && cp -r {data_dir}/texts {data_dir}/runs {house}/"
     script = [sys.executable, "-c", IN_A_SMALL_HOUSE, str(house), config.replace(ENDLESS).model_dump_json()]
     shell = ["sh", "-c", f'{mounted} && exec "$@"', "sh", *script]
     for namespace in (["unshare", "-m"], ["unshare", "-Urm"]):  # as root; as anyone, where that is allowed
@@ -206,7 +206,7 @@ def test_a_file_system_filled_to_the_last_byte(home, config, tmp_path):
             said = done.stdout.splitlines()
             assert said[0] == "No space left on device"
             assert said[1].startswith(("Paused: the disk is nearly full (", "Paused: the disk is full;"))  # in a write
-            assert said[2] == WAITS_FOR_ROOM
+            assert said[2] == WAITS_FOR_DISK_SPACE
             assert said[3] == "stopped 1 finished"
             break
     # Where no file system can be mounted, the tests above still fill what the worker may write.

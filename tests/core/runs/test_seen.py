@@ -3,7 +3,7 @@
 import pytest
 
 from core.lessons.shannon import Passage
-from core.runs.contamination import may_have_seen
+from core.runs.contamination import may_have_trained_on
 from core.runs.folder import RunFolder
 from core.runs.forks import fork, fork_config
 from core.text.own_text import save_text
@@ -29,10 +29,10 @@ def edit(run: RunFolder, settings: dict | None = None, **changes) -> None:
 
 
 def test_what_was_kept_aside_was_not_seen(explorer_home, finished_run, corpus, passage):
-    assert not may_have_seen(finished_run, explorer_home, corpus, passage)
-    assert may_have_seen(finished_run, explorer_home, corpus, passage._replace(start=10))
+    assert not may_have_trained_on(finished_run, explorer_home, corpus, passage)
+    assert may_have_trained_on(finished_run, explorer_home, corpus, passage._replace(start=10))
     edit(finished_run, {"data.val_fraction": 0.01})
-    assert may_have_seen(finished_run, explorer_home, corpus, passage)
+    assert may_have_trained_on(finished_run, explorer_home, corpus, passage)
 
 
 def test_a_fork_has_seen_what_its_ancestors_have(explorer_home, finished_run, corpus, passage):
@@ -41,11 +41,11 @@ def test_a_fork_has_seen_what_its_ancestors_have(explorer_home, finished_run, co
     again = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     last = RunFolder.create(explorer_home, fork_config(again), parent=again.id, parent_step=3)
     for run in (child, again, last):
-        assert not may_have_seen(run, explorer_home, corpus, passage)
+        assert not may_have_trained_on(run, explorer_home, corpus, passage)
     edit(finished_run, {"data.val_fraction": 0.01})
-    assert not may_have_seen(child, explorer_home, corpus, passage)
-    assert may_have_seen(again, explorer_home, corpus, passage)
-    assert may_have_seen(last, explorer_home, corpus, passage)
+    assert not may_have_trained_on(child, explorer_home, corpus, passage)
+    assert may_have_trained_on(again, explorer_home, corpus, passage)
+    assert may_have_trained_on(last, explorer_home, corpus, passage)
 
 
 def test_what_nobody_knows_may_have_been_seen(explorer_home, add_run, corpus, passage):
@@ -56,7 +56,7 @@ def test_what_nobody_knows_may_have_been_seen(explorer_home, add_run, corpus, pa
     edit(itself, parent=itself.id, parent_step=20)
     edit(other, corpus_hash="0" * 64)  # of a text that has changed since
     for run in (*children, imported, itself, other):
-        assert may_have_seen(run, explorer_home, corpus, passage)
+        assert may_have_trained_on(run, explorer_home, corpus, passage)
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -65,6 +65,6 @@ def test_another_text_of_an_ancestor_is_searched_for_the_passage(explorer_home, 
     found = (passage.before[-60:] + passage.hidden if held else passage.hidden[:4]) + "\n"
     text = save_text((found + "question mind suffer\n" * 9) * 20, "Another", explorer_home)
     edit(finished_run, {"data.corpus": text.name}, corpus_hash=None)
-    assert may_have_seen(child, explorer_home, corpus, passage) == held
+    assert may_have_trained_on(child, explorer_home, corpus, passage) == held
     edit(finished_run, {"data.corpus": "text-0000000000000000"})
-    assert may_have_seen(child, explorer_home, corpus, passage)  # of a text that is gone nothing is known
+    assert may_have_trained_on(child, explorer_home, corpus, passage)  # of a text that is gone nothing is known

@@ -29,22 +29,22 @@ ENDLESS = {
 
 
 @pytest.fixture
-def supervisor(home, monkeypatch) -> Iterator[Supervisor]:
+def supervisor(data_dir, monkeypatch) -> Iterator[Supervisor]:
     """One slot, and nothing left running afterwards."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    supervisor = Supervisor(home, slots=1)
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     yield supervisor
     supervisor.close()
-    for run in list_runs(home):
+    for run in list_runs(data_dir):
         status = run.status()
         if status.pid is not None and status.pid != os.getpid():
             kill(ProcessId(status.pid, status.pid_started))
 
 
 @pytest.fixture
-def endless(home, config) -> RunFolder:
-    return RunFolder.create(home, config.replace(ENDLESS), "endless")
+def endless(data_dir, config) -> RunFolder:
+    return RunFolder.create(data_dir, config.replace(ENDLESS), "endless")
 
 
 def wait_for_step(run: RunFolder, step: int) -> None:
@@ -104,9 +104,9 @@ def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(super
     assert [again[step] for step in saved] == list(saved.values())  # the same course as before
 
 
-def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervisor, endless, home, config):
-    second = RunFolder.create(home, config.replace(ENDLESS), "second")
-    third = RunFolder.create(home, config, "third")
+def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervisor, endless, data_dir, config):
+    second = RunFolder.create(data_dir, config.replace(ENDLESS), "second")
+    third = RunFolder.create(data_dir, config, "third")
     for run in (endless, second, third):
         supervisor.submit(run)
     assert supervisor.waiting() == [second.id, third.id]
@@ -114,7 +114,7 @@ def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervis
     worker = endless.status().pid
     supervisor.close()
 
-    successor = Supervisor(home, slots=1)
+    successor = Supervisor(data_dir, slots=1)
     successor.start()
     try:
         successor.check()
@@ -129,14 +129,14 @@ def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervis
         wait_for_step(endless, reached + 5)
         successor.delete(endless)  # while it trains
         assert not psutil.pid_exists(worker) or not is_alive(ProcessId(worker, psutil.Process(worker).create_time()))
-        assert [run.id for run in list_runs(home)] == [third.id]
+        assert [run.id for run in list_runs(data_dir)] == [third.id]
         wait_for_state(third, "finished")
     finally:
         successor.close()
 
 
-def test_a_worker_that_fails_says_why(supervisor, home, config):
-    run = RunFolder.create(home, config.replace({"data.corpus": "text-0123456789abcdef"}))
+def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": "text-0123456789abcdef"}))
     supervisor.submit(run)
     wait_for(lambda: run.status().state == "failed", "the run to fail")
     assert "text-0123456789abcdef" in run.status().reason
@@ -144,9 +144,9 @@ def test_a_worker_that_fails_says_why(supervisor, home, config):
     wait_for(lambda: not supervisor.queue.active(), "the slot to be free again")
 
 
-def test_a_worker_that_cannot_even_start_is_a_failed_run(home, run, monkeypatch):
+def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    supervisor = Supervisor(home, slots=1)
+    supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
     wait_for(lambda: (supervisor.check(), run.status().state)[1] == "failed", "the run to fail")
     assert run.status().deaths == MOST_KILLS
@@ -203,11 +203,11 @@ print(training_loop.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1])
 """
 
 
-def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(home, run):
-    script = [sys.executable, "-c", LEAVES_AT_ONCE, str(home)]
+def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, run):
+    script = [sys.executable, "-c", LEAVES_AT_ONCE, str(data_dir)]
     run.send("pause")
     with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
-        with one_at_a_time(home / "runs"):  # as a supervisor is while it sends what it has seen to be right
+        with one_at_a_time(data_dir / "runs"):  # as a supervisor is while it sends what it has seen to be right
             wait_for(lambda: run.status().state in ("paused", "failed"), "the pause")
             assert run.status().pid == worker.pid
             run.send("resume")
@@ -251,11 +251,11 @@ def test_a_stop_waits_for_a_worker_that_takes_long_steps(idle, run, monkeypatch)
         assert worker.wait() == -signal.SIGTERM
 
 
-def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, home, config, monkeypatch):
+def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     heavy = {"model.n_embd": 256, "model.block_size": 64, "train.batch_size": 256, "train.checkpoint_interval": 1000}
-    run = RunFolder.create(home, config.replace(ENDLESS | heavy))
+    run = RunFolder.create(data_dir, config.replace(ENDLESS | heavy))
     supervisor.submit(run)
     wait_for_step(run, 2)
     assert run.status().slowest > 0.1

@@ -22,8 +22,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def measured_once(home, measured) -> None:
-    shutil.copy(measured, home)
+def measured_once(data_dir, measured) -> None:
+    shutil.copy(measured, data_dir)
 
 
 @pytest.fixture
@@ -31,24 +31,24 @@ def settings(config: RunConfig) -> RunConfig:
     return config.replace({"train.precision": "float32", "train.device": "cpu"})
 
 
-def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(home, settings):
-    assert kept_correction(settings, 30, HARDWARE, 1, home) is None
-    found = run_trial(settings, 30, HARDWARE, 1, home)
+def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(data_dir, settings):
+    assert kept_correction(settings, 30, HARDWARE, 1, data_dir) is None
+    found = run_trial(settings, 30, HARDWARE, 1, data_dir)
     assert found.step > 0
     longer = settings.replace({"train.steps": settings.train.steps + 7})
-    assert kept_correction(longer, 30, HARDWARE, 1, home) == found
+    assert kept_correction(longer, 30, HARDWARE, 1, data_dir) == found
     for other in ({"model.n_embd": 2 * settings.model.n_embd}, {"train.batch_size": 7}, {"train.optimizer": "muon"}):
-        assert kept_correction(settings.replace(other), 30, HARDWARE, 1, home) is None
-    assert kept_correction(settings, 31, HARDWARE, 1, home) is None
+        assert kept_correction(settings.replace(other), 30, HARDWARE, 1, data_dir) is None
+    assert kept_correction(settings, 31, HARDWARE, 1, data_dir) is None
 
 
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:20], lambda text: "[]", lambda text: text.replace('"step"', '"stop"')]
 )
-def test_what_is_damaged_is_as_if_it_were_not_there(home, settings, damage):
-    run_trial(settings, 30, HARDWARE, 1, home)
-    path = home / "trials.json"
+def test_what_is_damaged_is_as_if_it_were_not_there(data_dir, settings, damage):
+    run_trial(settings, 30, HARDWARE, 1, data_dir)
+    path = data_dir / "trials.json"
     path.write_text(damage(path.read_text()))
-    assert kept_correction(settings, 30, HARDWARE, 1, home) is None
-    run_trial(settings, 30, HARDWARE, 1, home)
+    assert kept_correction(settings, 30, HARDWARE, 1, data_dir) is None
+    run_trial(settings, 30, HARDWARE, 1, data_dir)
     assert len(json.loads(path.read_text())["trials"]) == 1

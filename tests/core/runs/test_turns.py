@@ -47,8 +47,8 @@ def turn_rows(run: RunFolder) -> list[tuple]:
     return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
 
 
-def test_a_knob_is_turned_between_two_steps_and_written_down_once(home, run):
-    train_run(run, home, on_status=at(7, lambda: turn(run, RATE, 5e-3), lambda: turn(run, "train.steps", 16)))
+def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run):
+    train_run(run, data_dir, on_status=at(7, lambda: turn(run, RATE, 5e-3), lambda: turn(run, "train.steps", 16)))
     assert turn_rows(run) == [(7, RATE, 5e-3, 1e-3), (7, "train.steps", 16, 12)]
     assert run.turns() == [Turn(7, RATE, 5e-3), Turn(7, "train.steps", 16)]
     config = run.config_now()
@@ -60,49 +60,49 @@ def test_a_knob_is_turned_between_two_steps_and_written_down_once(home, run):
     assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
 
-def test_turned_events_are_taken_again_at_their_steps(home, config):
-    asked = RunFolder.create(home, config)
+def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
+    asked = RunFolder.create(data_dir, config)
     listeners = [
         at(3, lambda: turn(asked, RATE, 4e-3), lambda: turn(asked, DROPOUT, 0.3)),
         at(6, lambda: turn(asked, BATCH, 3), lambda: turn(asked, "train.eval_interval", 3)),
         at(7, lambda: turn(asked, "train.sample_temperature", 0.4), lambda: turn(asked, "train.steps", 15)),
     ]
-    train_run(asked, home, on_status=lambda status: [listen(status) for listen in listeners])
+    train_run(asked, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
     assert len(asked.turns()) == 6
 
-    told = RunFolder.create(home, config)
+    told = RunFolder.create(data_dir, config)
     told.events_path.write_bytes(asked.events_path.read_bytes())
-    train_run(told, home)
+    train_run(told, data_dir)
     assert course(told) == course(asked)
     assert told.read_samples() == asked.read_samples()
     assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
     assert turn_rows(told) == turn_rows(asked)  # none was written again
 
-    straight = RunFolder.create(home, config)
-    train_run(straight, home)
+    straight = RunFolder.create(data_dir, config)
+    train_run(straight, data_dir)
     assert course(straight)[:2] == course(asked)[:2]
     assert course(straight)[2:] != course(asked)[2:]
 
 
-def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(home, config):
-    run, born = RunFolder.create(home, config), RunFolder.create(home, config.replace({BATCH: 3}))
+def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(data_dir, config):
+    run, emerged = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config.replace({BATCH: 3}))
     turn(run, BATCH, 3)
     assert run.config_now().train.batch_size == 3
     assert run.turns() == []
-    train_run(run, home, afresh=True)  # which passes over pauses and stops, not over turns
-    train_run(born, home)
+    train_run(run, data_dir, afresh=True)  # which passes over pauses and stops, not over turns
+    train_run(emerged, data_dir)
     assert turn_rows(run) == [(0, BATCH, 3, 2)]
-    assert course(run)[1:] == course(born)[1:]
+    assert course(run)[1:] == course(emerged)[1:]
 
 
-def test_a_turn_while_paused_waits_for_the_next_worker(home, run, monkeypatch):
+def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatch):
     monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
-    train_run(run, home, on_status=at(4, lambda: run.send("pause")))
+    train_run(run, data_dir, on_status=at(4, lambda: run.send("pause")))
     assert run.status().state == "paused"
     turn(run, "train.steps", 20)
     assert run.status().steps == 20
     assert run.config_now().train.steps == 20
-    assert train_run(run, home).step == 20
+    assert train_run(run, data_dir).step == 20
     assert turn_rows(run) == [(4, "train.steps", 20, 12)]
 
 
@@ -123,11 +123,11 @@ def test_a_later_wish_overrules_one_that_lies_ahead(run):
         run.config_now()
 
 
-def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(home, run):
+def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_dir, run):
     turn(run, RATE, 5e-3)
     (command,) = run.waiting_commands()
     run.write_turn(Turn(0, RATE, 5e-3), 1e-3, command.id)
-    train_run(run, home)
+    train_run(run, data_dir)
     assert run.turns() == [Turn(0, RATE, 5e-3)]
     assert run.waiting_commands() == []
 
@@ -148,34 +148,34 @@ def test_what_cannot_be_turned_is_refused_at_once(run, knob, value, sentence):
     assert run.waiting_commands() == []
 
 
-def test_what_a_worker_cannot_use_is_passed_over(home, run):
+def test_what_a_worker_cannot_use_is_passed_over(data_dir, run):
     for args in ({}, {"knob": BATCH, "value": "many"}, {"knob": "model.n_layer", "value": 3}):
         run.send("turn", **args)
     run.send("dance")
-    assert train_run(run, home).state == "finished"
+    assert train_run(run, data_dir).state == "finished"
     assert run.turns() == []
     assert run.waiting_commands() == []
 
 
-def test_a_run_that_shall_end_now_is_measured_there(home, run):
-    train_run(run, home, on_status=at(5, lambda: run.send("turn", knob="train.steps", value=3)))
+def test_a_run_that_shall_end_now_is_measured_there(data_dir, run):
+    train_run(run, data_dir, on_status=at(5, lambda: run.send("turn", knob="train.steps", value=3)))
     status = run.status()
     assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # asked too late for step 3
     assert run.read_metrics()[-1].keys() >= {"val_loss", "train_loss"}
     assert run.read_samples()[-1]["step"] == 5
     assert run.snapshots()[-1][0] == 5
     rows = len(run.read_metrics())
-    assert train_run(run, home).state == "finished"
+    assert train_run(run, data_dir).state == "finished"
     assert len(run.read_metrics()) == rows
 
 
-def test_a_finished_run_goes_on_for_more_steps(home, run):
-    train_run(run, home)
+def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
+    train_run(run, data_dir)
     assert not has_steps_left(run)
     extend(run, 6)
     assert has_steps_left(run)
     assert run.status().steps == 18
-    train_run(run, home)
+    train_run(run, data_dir)
     assert (run.status().state, run.status().step) == ("finished", 18)
     assert turn_rows(run) == [(12, "train.steps", 18, 12)]
     rates = [row["lr"] for row in run.read_metrics() if row["step"] > 12]
@@ -187,79 +187,81 @@ def test_a_finished_run_goes_on_for_more_steps(home, run):
         extend(run, 5)
 
 
-def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly(home, config):
-    broken = RunFolder.create(home, config.replace({"train.warmup_steps": 2}))
-    train_run(broken, home)
+def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly(data_dir, config):
+    broken = RunFolder.create(data_dir, config.replace({"train.warmup_steps": 2}))
+    train_run(broken, data_dir)
     extend(broken, 12, "restart")
-    train_run(broken, home, on_status=at(17, lambda: broken.send("stop")))
+    train_run(broken, data_dir, on_status=at(17, lambda: broken.send("stop")))
     assert broken.status().state == "stopped"
-    assert train_run(broken, home).step == 24
+    assert train_run(broken, data_dir).step == 24
     assert turn_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
     rates = {row["step"]: row["lr"] for row in broken.read_metrics() if "lr" in row}
     assert [rates[step + 12] for step in range(2, 13, 2)] == [rates[step] for step in range(2, 13, 2)]
-    assert (12, SCHEDULE_RESTARTED) in facts_of(broken, home).turns
+    assert (12, SCHEDULE_RESTARTED) in facts_of(broken, data_dir).turns
     fork = fork_config(broken).train
     assert (fork.schedule_start, fork.decay_steps, fork.warmup_steps) == (0, 0, 2)
 
-    straight = RunFolder.create(home, broken.record().config)
+    straight = RunFolder.create(data_dir, broken.record().config)
     straight.events_path.write_bytes(broken.events_path.read_bytes())
-    train_run(straight, home)
+    train_run(straight, data_dir)
     assert course(broken) == course(straight)
     assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
 
 
-def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(home, run):
-    train_run(run, home, on_status=at(6, lambda: run.send("stop")))
+def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(data_dir, run):
+    train_run(run, data_dir, on_status=at(6, lambda: run.send("stop")))
     saved = run.status().step
     run.write_status(run.status().model_copy(update={"state": "failed", "step": saved + 2}))
     extend(run, 10, "restart")
-    train_run(run, home)
+    train_run(run, data_dir)
     assert turn_rows(run) == [(saved, "train.steps", saved + 12, 12), (saved, RESTART, saved, 0)]
 
 
-def test_snapshots_stay_few_wherever_the_end_is_moved(home, run):
-    train_run(run, home)
+def test_snapshots_stay_few_wherever_the_end_is_moved(data_dir, run):
+    train_run(run, data_dir)
     for _ in range(4):
         extend(run, 20)
-        train_run(run, home)
+        train_run(run, data_dir)
     steps = [step for step, _ in run.snapshots()]
     assert len(steps) <= run.record().config.train.snapshots
     assert (steps[0], steps[-1]) == (0, 92)
 
 
-def test_single_steps_leave_a_closeup_and_the_course_alone(home, config):
-    straight, stepped = RunFolder.create(home, config), RunFolder.create(home, config)
-    train_run(straight, home)
-    assert straight.read_closeup() is None
+def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
+    straight, stepped = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
+    train_run(straight, data_dir)
+    assert straight.read_step_detail() is None
     seen = []
 
     def listen(status: Status) -> None:
         if status.state == "paused":
-            seen.append(stepped.read_closeup())
+            seen.append(stepped.read_step_detail())
             stepped.send("step" if status.step < 6 else "resume")
         elif status.step == 3:
             stepped.send("pause")
 
-    train_run(stepped, home, on_status=listen)
-    closeups = [closeup for closeup in seen if closeup]
-    assert {closeup.step for closeup in closeups} == {4, 5, 6}
+    train_run(stepped, data_dir, on_status=listen)
+    closeups = [step_detail for step_detail in seen if step_detail]
+    assert {step_detail.step for step_detail in closeups} == {4, 5, 6}
     rows = {row["step"]: row for row in stepped.read_metrics()}
-    for closeup in closeups:
-        assert closeup.batch_size == len(closeup.inputs) == len(closeup.targets) == 2
-        assert closeup.inputs[0][1:] == closeup.targets[0][:-1]
-        losses = [loss for piece in closeup.losses for loss in piece]
-        assert sum(losses) / len(losses) == pytest.approx(closeup.loss, abs=1e-3)
-        assert closeup.loss == rows[closeup.step]["loss"]
-        assert closeup.before is not None and closeup.after is not None and closeup.before != closeup.after
-        assert {"wte", "h.0.attn", "h.0.mlp"} <= closeup.gradient_norms.keys() == closeup.weight_norms.keys()
+    for step_detail in closeups:
+        assert step_detail.batch_size == len(step_detail.inputs) == len(step_detail.targets) == 2
+        assert step_detail.inputs[0][1:] == step_detail.targets[0][:-1]
+        losses = [loss for piece in step_detail.losses for loss in piece]
+        assert sum(losses) / len(losses) == pytest.approx(step_detail.loss, abs=1e-3)
+        assert step_detail.loss == rows[step_detail.step]["loss"]
+        assert (
+            step_detail.before is not None and step_detail.after is not None and step_detail.before != step_detail.after
+        )
+        assert {"wte", "h.0.attn", "h.0.mlp"} <= step_detail.gradient_norms.keys() == step_detail.weight_norms.keys()
     same = {row[0]: row for row in course(straight)}
     assert all(row == same.get(row[0], row) for row in course(stepped))
     assert stepped.weights_path.read_bytes() == straight.weights_path.read_bytes()
     stepped.cut_after(5)
-    assert stepped.read_closeup() is None
+    assert stepped.read_step_detail() is None
 
 
-def test_runs_of_before_turns_were_known_stay_readable(home, run):
+def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
     record = json.loads(run.record_path.read_bytes())
     for name in ("parent_step", "machine", "threads", "precision"):
         del record[name]
@@ -270,7 +272,7 @@ def test_runs_of_before_turns_were_known_stay_readable(home, run):
     run.status_path.write_text(json.dumps(status))
     assert run.problem is None
     assert run.config_now() == run.record().config
-    assert train_run(run, home).state == "finished"
+    assert train_run(run, data_dir).state == "finished"
     assert run.record().threads == 1
 
 
@@ -283,20 +285,20 @@ def test_runs_of_before_turns_were_known_stay_readable(home, run):
     ],
     ids=["modern", "bfloat16", "bigram"],
 )
-def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(home, config, changes):
-    broken = RunFolder.create(home, config.replace(changes))
+def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(data_dir, config, changes):
+    broken = RunFolder.create(data_dir, config.replace(changes))
     listeners = [
         at(3, lambda: turn(broken, RATE, 4e-3), lambda: turn(broken, BATCH, 3)),
         at(7, lambda: broken.send("stop")),
         at(9, lambda: turn(broken, DROPOUT, 0.2), lambda: turn(broken, "train.steps", 14)),
     ]
     for state in ("stopped", "finished"):
-        train_run(broken, home, on_status=lambda status: [listen(status) for listen in listeners])
+        train_run(broken, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
         assert broken.status().state == state
 
-    straight = RunFolder.create(home, config.replace(changes))
+    straight = RunFolder.create(data_dir, config.replace(changes))
     straight.events_path.write_bytes(broken.events_path.read_bytes())
-    train_run(straight, home)
+    train_run(straight, data_dir)
     assert course(broken) == course(straight)
     assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
     newest = [max(path.name for path in run.checkpoints.iterdir()) for run in (broken, straight)]

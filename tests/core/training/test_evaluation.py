@@ -44,12 +44,12 @@ def test_a_whole_split_is_predicted_once_to_its_last_token(model, length):
 @pytest.mark.parametrize("training", [True, False])
 def test_measuring_leaves_no_trace(model, training):
     model.train(training)
-    dice, windows = torch.get_rng_state(), torch.randint(7, (6, 9))
-    torch.set_rng_state(dice)
+    rng, windows = torch.get_rng_state(), torch.randint(7, (6, 9))
+    torch.set_rng_state(rng)
     first = mean_loss(model, windows, 4)
     assert mean_loss(model, windows, 4) == first
     assert model.training is training
-    assert torch.equal(torch.get_rng_state(), dice)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -13,8 +13,8 @@ MUON = TrainConfig(optimizer="muon", learning_rate=3e-3, muon_learning_rate=0.05
 
 
 def matrices(seed: int) -> list[torch.nn.Parameter]:
-    dice = torch.Generator().manual_seed(seed)
-    return [torch.nn.Parameter(torch.randn(shape, generator=dice)) for shape in SHAPES]
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(shape, generator=rng)) for shape in SHAPES]
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -33,8 +33,8 @@ def test_it_takes_the_steps_of_torchs_muon(weight_decay):
 
 
 def test_stacked_matrices_move_as_if_each_stood_alone():
-    dice = torch.Generator().manual_seed(5)
-    start, gradient = torch.randn(24, 8, generator=dice), torch.randn(24, 8, generator=dice)
+    rng = torch.Generator().manual_seed(5)
+    start, gradient = torch.randn(24, 8, generator=rng), torch.randn(24, 8, generator=rng)
     stacked = torch.nn.Parameter(start.clone())
     alone = [torch.nn.Parameter(part.clone()) for part in start.chunk(3)]
     stacked.grad = gradient
@@ -46,8 +46,8 @@ def test_stacked_matrices_move_as_if_each_stood_alone():
 
 
 def test_all_singular_values_come_near_one():
-    dice = torch.Generator().manual_seed(2)
-    wild = torch.randn(3, 16, 40, generator=dice) * torch.logspace(0, -1.5, 16)[:, None]
+    rng = torch.Generator().manual_seed(2)
+    wild = torch.randn(3, 16, 40, generator=rng) * torch.logspace(0, -1.5, 16)[:, None]
     values = torch.linalg.svdvals(orthogonalise(wild))
     assert values.min() > 0.6
     assert values.max() < 1.3

@@ -9,10 +9,10 @@ from core.training.speed import MachineSpeed, _fit_positive, measure_speed, step
 
 
 def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
-    threads, dice = torch.get_num_threads(), torch.get_rng_state()
+    threads, rng = torch.get_num_threads(), torch.get_rng_state()
     speed = measure_speed(threads=1)
     assert torch.get_num_threads() == threads
-    assert torch.equal(torch.get_rng_state(), dice)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert (speed.device, speed.threads) == ("cpu", 1)
     for precision in ("float32", "bfloat16"):
         names = ("gpt-quick", "gpt-tiny", "gpt-lecture")

@@ -222,9 +222,9 @@ def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_traine
     steps, end = course(make_trainer(small))
     trainer = make_trainer(small)
     for expected in steps:
-        event = trainer.train_step(closely=True)
+        event = trainer.train_step(detailed=True)
         assert event[:4] == expected
-        seen = trainer.closeup
+        seen = trainer.step_detail
         assert seen.step == event.step
         assert seen.inputs.shape == seen.targets.shape == seen.losses.shape == (4, 8)
         assert torch.equal(seen.inputs[:, 1:], seen.targets[:, :-1])
@@ -241,8 +241,8 @@ def test_a_closeup_measures_its_batch_before_and_after_the_step(small, make_trai
     trainer = make_trainer(small.replace({"model.dropout": dropout}))
     for _ in range(3):
         before = copy.deepcopy(trainer.model).eval()
-        event = trainer.train_step(closely=True)
-        seen = trainer.closeup
+        event = trainer.train_step(detailed=True)
+        seen = trainer.step_detail
         after = copy.deepcopy(trainer.model).eval()
         for model, told in ((before, seen.before), (after, seen.after)):
             assert told == pytest.approx(model(seen.inputs, seen.targets)[1].item(), rel=1e-5)
@@ -252,10 +252,10 @@ def test_a_closeup_measures_its_batch_before_and_after_the_step(small, make_trai
 
 def test_seeing_closely_never_throws_the_dice_of_dropout(small, make_trainer):
     config = small.replace({"model.dropout": 0.5})
-    plain, closely = make_trainer(config), make_trainer(config)
+    plain, detailed = make_trainer(config), make_trainer(config)
     for _ in range(4):
-        assert plain.train_step().loss == closely.train_step(closely=True).loss
-    assert equal(plain.state_dict(), closely.state_dict())
+        assert plain.train_step().loss == detailed.train_step(detailed=True).loss
+    assert equal(plain.state_dict(), detailed.state_dict())
 
 
 def test_bfloat16_learns_the_same_with_fewer_digits(small, make_trainer):

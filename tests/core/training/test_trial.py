@@ -29,9 +29,9 @@ def test_of_what_is_large_a_slice_is_tried_that_is_short():
 
 
 def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
-    dice = torch.get_rng_state()
+    rng = torch.get_rng_state()
     right = try_out(SMALL, 65, SPEED, "float32")
-    assert torch.equal(torch.get_rng_state(), dice)
+    assert torch.equal(torch.get_rng_state(), rng)
     # Reckoned with prices ten times as high, the same steps are a tenth of what was expected.
     tenfold = {name: 10 * price for name, price in PRICES.model_dump().items()}
     dear = SPEED.model_copy(update={"float32": Prices(**tenfold)})
