@@ -13,7 +13,7 @@ from core.runs.paths import RunPaths
 from core.terminal import Undisturbed
 from core.text.own_text import save_text
 from core.text.token_display import printable
-from tests.core.test_command_line import SMALL, data_dir, text_file  # noqa: F401 - fixtures
+from tests.core.cli.test_command_line import SMALL, data_dir, text_file  # noqa: F401 - fixtures
 
 TRAIN = ["train", "--steps", "2", *SMALL, "--set", "train.eval_interval=1"]
 

@@ -19,7 +19,7 @@ from core.runs.supervisor import WAITS_FOR_DISK_SPACE, Supervisor
 from core.runs.training_loop import train_run
 from core.training.checkpoints import latest_checkpoint
 from tests.core.runs.conftest import wait_for
-from tests.core.runs.test_deaths import outcome
+from tests.core.runs.test_crash_recovery import outcome
 
 ROOT = Path(__file__).parents[3]
 ENDLESS = {

@@ -23,7 +23,7 @@ from core.runs.training_loop import StopRequest
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = [
     "--set",
     "train.precision=float32",  # so that the machine need not be measured

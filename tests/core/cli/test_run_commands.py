@@ -14,7 +14,7 @@ from core.presets import PRESETS, preset
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
 from core.settings import fields_of
-from tests.core.test_command_line import SMALL, data_dir, refused, text_file
+from tests.core.cli.test_command_line import SMALL, data_dir, refused, text_file
 
 __all__ = ["data_dir", "text_file"]
 

@@ -14,8 +14,8 @@ from core.runs.model_files import import_model
 from core.runs.processes import this_process
 from core.runs.supervisor_lock import one_at_a_time
 from core.text.own_text import save_text
+from tests.core.cli.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 from tests.core.import_export.conftest import TEXT, bpe_folder
-from tests.core.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 
 __all__ = ["bpe_folder", "data_dir", "text_file"]
 
