@@ -12,8 +12,7 @@ from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.run_rows import read_rows
 
-if run_id := address.recall("go_to_run"):
-    address.remember("go_to_run", None)
+if run_id := address.run_to_open():
     address.open_page("train", run_id)
 
 page_header(_("Watch a language model learn"))

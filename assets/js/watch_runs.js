@@ -6,10 +6,12 @@
 export default function (component) {
   return mountOnce(component, () => {
     const LOOK = 500; // milliseconds between two looks whether the stream should be open
+    const SETTLE = 800; // milliseconds that a change must stand: a click that made it is often leading to another page
     let latest = null;
     let source = null;
     let watched = ""; // the runs that the open stream tells of
     let newest = null;
+    let since = 0; // when the newest digest came
     let told = null;
 
     const runs = () => latest.data.runs || [];
@@ -27,8 +29,9 @@ export default function (component) {
         watched = wanted;
         source = new EventSource(new URL(`api/news?${wanted}`, document.baseURI));
         source.addEventListener("news", (event) => {
-          newest = JSON.parse(event.data).digest;
-          tell();
+          const { digest } = JSON.parse(event.data);
+          if (digest !== newest) since = performance.now();
+          newest = digest;
         });
         source.onerror = () => source?.readyState === EventSource.CLOSED && close();
       }
@@ -38,6 +41,7 @@ export default function (component) {
     /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
     function tell() {
       if (newest === null || newest === latest.data.drawn || newest === told) return;
+      if (performance.now() - since < SETTLE) return;
       if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
       told = newest;
       latest.setTriggerValue("changed", newest);

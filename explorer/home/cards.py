@@ -41,7 +41,7 @@ def start_first_run(number: str) -> None:
     except ExplorerError as error:
         address.remember("first_run_problem", str(error))
         return
-    address.remember("go_to_run", address.recall("first_run"))
+    address.lead_to_run(address.recall("first_run"))
 
 
 def draw_start(rows: list[RunRow]) -> None:

@@ -83,6 +83,21 @@ def begin_run(run_id: str) -> None:
     view_run(run_id)
 
 
+def lead_to_run(run_id: str) -> None:
+    """Let the page on view open a run that was started just now: see `run_to_open`."""
+    st.session_state[_BEGUN] = _Begun(run_id, st.query_params.to_dict(), time.monotonic())
+
+
+def run_to_open() -> str | None:
+    """Return the run that was started from this page, for the request of the click and those already on their way.
+
+    Such is the redraw that the news of the new run asks for: without this it would bring the left page back.
+    """
+    begun = st.session_state.get(_BEGUN)
+    late = begun is None or time.monotonic() - begun.at >= _LATE
+    return None if late or st.query_params.to_dict() != begun.left else begun.run_id
+
+
 def stay_with_begun_run() -> None:
     """A request that was on its way when a run was started still has the draft's address: the run stays on view.
 

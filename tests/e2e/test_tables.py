@@ -21,7 +21,7 @@ def test_the_browser_writes_the_same_table(open_page):
     assert page.evaluate("columns => csvOf(columns)", columns) == csv_of(columns)
 
 
-def test_the_list_of_runs_is_saved_by_our_button_alone(open_page, server, trained_home, tmp_path):
+def test_the_list_of_runs_is_saved_by_our_button_alone(server, open_page, trained_home, tmp_path):
     shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
     list_runs(server.data_dir)[0].rename("=1+1")
     page = open_page()

@@ -49,9 +49,9 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
 
         number = address.ticket("start_quick")
         start_first_run(number)
-        first = address.recall("go_to_run")
+        first = address.run_to_open()
         start_first_run(number)
-        st.text(f"{first == address.recall('go_to_run')} {first}")
+        st.text(f"{first == address.run_to_open()} {first}")
 
     app = AppTest.from_function(twice, default_timeout=30).run()
     (folder,) = list_runs(explorer_home)
