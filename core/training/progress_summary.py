@@ -31,7 +31,7 @@ SENTENCES = {
     "rose after rate lowered": f"{_ROSE} after the learning rate was lowered at step {{changed}}. {_BACK}",
     "rose after dropout": f"{_ROSE} after dropout was changed at step {{changed}}. {_BACK}",
     "rose after batch size": f"{_ROSE} after the batch size was changed at step {{changed}}. {_BACK}",
-    "never fell": f"{_ROSE} and never fell. Start again with a lower learning rate.",
+    "never fell": f"{_ROSE}: no measurement was below the first. Start again with a lower learning rate.",
     "not learning": "Not learning: validation loss {last} after {step} steps, {first} before. Raise the learning rate.",
     "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
     "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",

@@ -119,6 +119,15 @@ def test_every_sentence_says_one_or_two_things():
     assert all(0 < sentence.count(". ") + sentence.endswith(".") <= 2 for sentence in SENTENCES.values())
 
 
+def test_a_curve_that_swings_above_its_first_loss_is_not_said_to_have_never_fallen():
+    """It fell from 5.23 to 3.70 on the way, but never below where it began."""
+    curve = [(0, 3.12), (50, 5.23), (100, 3.70), (150, 5.80), (200, 3.99), (250, 5.46)]
+    rows = [{"step": step, "val_loss": loss, "train_loss": loss} for step, loss in curve]
+    assert summarize_progress(rows, ended=True).sentence == (
+        "Loss rose from 3.12 to 5.46: no measurement was below the first. Start again with a lower learning rate."
+    )
+
+
 def test_a_fork_that_ends_where_it_began_did_not_fall():
     """It rose after the restart of its schedule and came back: its first loss is its parent's last."""
     curve = [(0, 1.88), (100, 1.904), (200, 1.906), (300, 1.901), (400, 1.89)]
