@@ -1,1 +1,23 @@
-"""Looking inside a trained model: arrays in, arrays out."""
+"""Inspection of a trained model: arrays in, arrays out. What takes longer than a second reports its progress."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Progress(NamedTuple, Generic[Result]):
+    """How far a computation is, and what it has found so far."""
+
+    done: int
+    total: int
+    result: Result  # complete once done == total
+
+
+def finish(steps: Iterator[Progress[Result]]) -> Result:
+    """Wait until the end, and take the whole result; raises ValueError if there was nothing to do."""
+    last = deque(steps, maxlen=1)
+    if not last:
+        raise ValueError("there was nothing to compute")
+    return last[0].result

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from core.interpretability import Progress
 from core.interpretability.activations import device_of, rows_at_once, run_batch_with_cache
-from core.interpretability.progress import Progress
 from core.interpretability.residual_stream import read_on, stream_at, unembed
 from core.interpretability.token_losses import next_token_losses, window_losses
 from core.model import GPT, Hook

@@ -15,8 +15,8 @@ Ids = Sequence[int] | np.ndarray | Tensor
 """One row of tokens (T,)."""
 
 Edit = Callable[[Tensor], Tensor | None] | Tensor | np.ndarray
-"""What to do with the tensor at a point. A function takes it, with its leading batch dimension of 1, and returns a
-replacement, or None to leave it. An array takes its place; it may lack the batch dimension, as `record` returns it."""
+"""What replaces the tensor at a hook point: an array, with or without the batch dimension, or a function that takes the
+tensor (1, ...) and returns its replacement, or None to leave it."""
 
 _MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB, so that a small machine copes
 _MOST_TOKENS_AT_ONCE = 4096  # more are not faster
@@ -30,7 +30,7 @@ class PartError(ExplorerError):
     """The question asked makes no sense for a model of this kind."""
 
 
-def record(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """What passes the named points (`core.model.hooks`) while the model reads some tokens, in the order of passing.
 
     Args:
@@ -73,8 +73,8 @@ def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str
 def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
     """Logits (T, V), float32, of the model with some of its inner tensors replaced on their way.
 
-    >>> without_head_2 = run_with(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
-    >>> with_their_stream = run_with(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
+    >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
+    >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
 
     Args:
         ids: the tokens (T,).

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.interpretability.activations import Ids, PartError, record
+from core.interpretability.activations import Ids, PartError, run_with_cache
 from core.model import GPT, Bigram
 
 
@@ -76,7 +76,7 @@ def attribute(
         PromptError: no tokens, or more than the context holds.
     """
     if not isinstance(model, GPT):
-        logits = record(model, ids, ["hook_embed"])["hook_embed"][position].astype(np.float64)
+        logits = run_with_cache(model, ids, ["hook_embed"])["hook_embed"][position].astype(np.float64)
         token = int(logits.argmax()) if token is None else token
         share = float(logits[token] - _reference(logits, against))
         return Attribution(token, share, share, 0.0, np.zeros((0, 0)), np.zeros(0), 0.0, 0.0)
@@ -86,7 +86,7 @@ def attribute(
             "so its answer cannot be shared out. Look at a model that has them."
         )
     last = f"blocks.{model.config.n_layer - 1}.hook_resid_post"
-    recorded = record(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])
+    recorded = run_with_cache(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])
     at = {name: torch.from_numpy(array[position]).double() for name, array in recorded.items()}
 
     unembedding = model.lm_head.weight.detach().cpu()  # (V, C); only the rows in question are needed in float64

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from core.interpretability.activations import PartError
@@ -172,3 +173,23 @@ def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     neighbours = min(15, len(vectors) - 1)
     found = UMAP(neighbours, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
     return found.fit_transform(vectors.astype(np.float32)).astype(np.float32)
+
+
+class Tables(NamedTuple):
+    """Each (V, V) float32: row i says what follows token i."""
+
+    learned: np.ndarray  # probabilities; every row sums to 1
+    counted: np.ndarray  # the same; a token that was never followed by another has 1 / V everywhere
+    difference: np.ndarray  # learned - counted
+    seen: np.ndarray  # (V,) int64, how often each token was followed by another: rows seen rarely are learned badly
+
+
+def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:
+    """The model's table beside the pairs counted in the text ids (N,) that it learned from, without smoothing."""
+    V = model.vocab_size
+    ids = np.asarray(ids, dtype=np.int64)
+    counts = np.bincount(ids[:-1] * V + ids[1:], minlength=V * V).reshape(V, V)
+    seen = counts.sum(axis=1)
+    counted = np.where(seen[:, None] > 0, counts / np.maximum(seen, 1)[:, None], 1 / V).astype(np.float32)
+    learned = model.table().float().cpu().numpy()
+    return Tables(learned, counted, learned - counted, seen)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once, run_batch_with_cache
-from core.interpretability.progress import Progress
 from core.model import GPT
 
 ROLES = {

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from core.interpretability import Progress
 from core.interpretability.activations import PartError, rows_at_once, run_batch_with_cache
-from core.interpretability.progress import Progress
 from core.model import GPT
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.interpretability import Progress
 from core.interpretability.activations import (
     Ids,
     PartError,
@@ -21,7 +22,6 @@ from core.interpretability.activations import (
     rows_at_once,
     run_batch_with_cache,
 )
-from core.interpretability.progress import Progress
 from core.interpretability.residual_stream import read_on, stage_names, unembed
 from core.model import GPT, Bigram
 

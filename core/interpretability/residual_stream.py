@@ -3,14 +3,14 @@
 A stage counts the blocks already passed: stage 0 is what enters the first block, stage L what leaves the last one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.fast.threads import threads_for
-from core.interpretability.activations import Ids, record, run_batch_with_cache
+from core.interpretability.activations import Ids, as_row, run_batch_with_cache, run_with_cache
 from core.model import GPT, Bigram, Hook, evaluating, parameter_count
 from core.model.hooks import scoped
 from core.training.finite import finite_logits
@@ -24,7 +24,7 @@ def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     Raises PromptError for no tokens, or more than the context holds.
     """
     names = stage_names(model)
-    recorded = record(model, ids, names)
+    recorded = run_with_cache(model, ids, names)
     return np.stack([recorded[name] for name in names])
 
 
@@ -90,3 +90,23 @@ def scores_in_pieces(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterat
     size = places_at_once(model)
     for piece, read in zip(stream.split(size), ids.to(stream.device).split(size), strict=True):
         yield unembed(model, piece, read)
+
+
+def next_token_logits(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+    """The score of each token coming next: (V,) float32. Only the last place is scored, however long the prompt is.
+
+    Of tokens beyond the context only the last are read, as when generating. Raises PromptError for no tokens.
+    """
+    row = as_row(model, ids[-model.block_size :])
+    last = last_stream(model, row)[:, -1]
+    return unembed(model, last, row[:, -1].to(last.device))[0].float().cpu().numpy()
+
+
+def next_token_probabilities(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+    """The model's own probability (temperature 1) of each token coming next: (V,), float64, summing to 1.
+
+    Reads what `next_token_logits` does, and raises what it does.
+    """
+    logits = next_token_logits(model, ids).astype(np.float64)
+    weights = np.exp(logits - logits.max())  # the largest becomes 1: nothing overflows
+    return weights / weights.sum()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from core.config import RunConfig
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from core.lessons.quick_train import small_gpt, train_briefly
 from core.training.evaluation import run_baselines
 

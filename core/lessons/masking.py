@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from core.interpretability.attention import attention_patterns
-from core.interpretability.prediction import next_token_probabilities
+from core.interpretability.residual_stream import next_token_probabilities
 from core.interpretability.token_losses import window_losses
 from core.model import GPT
 from core.text.batches import fixed_windows

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 
 
 def memory_loss(learned: str, read: str, letters: int, vocab_size: int) -> float:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from core.errors import NotFiniteError
 from core.fast.threads import one_thread
+from core.interpretability import Progress
 from core.interpretability.attention import attention_patterns
 from core.interpretability.memorization import longest_matches
-from core.interpretability.progress import Progress
 from core.interpretability.token_losses import window_losses
 from core.lessons.experiment_measures import WINDOWS
 from core.lessons.experiments import ModelPair

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.fast.threads import one_thread
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from core.model import GPT, Bigram
 from core.training.trainer import Trainer
 

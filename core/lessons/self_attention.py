@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.interpretability.activations import record
+from core.interpretability.activations import run_with_cache
 from core.model import GPT
 
 
@@ -35,7 +35,9 @@ def attend(x: Tensor, to_query: Tensor, to_key: Tensor, to_value: Tensor) -> Att
 
 def residual_before_attention(model: GPT, ids: list[int], layer: int) -> Tensor:
     """The tokens as the heads of a layer find them, normalised: (T, C)."""
-    stream = torch.from_numpy(record(model, ids, [f"blocks.{layer}.hook_resid_pre"])[f"blocks.{layer}.hook_resid_pre"])
+    stream = torch.from_numpy(
+        run_with_cache(model, ids, [f"blocks.{layer}.hook_resid_pre"])[f"blocks.{layer}.hook_resid_pre"]
+    )
     with torch.no_grad():
         return model.transformer.h[layer].ln_1(stream)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from core.errors import TextError
 from core.fast.threads import one_thread
+from core.interpretability import Progress
 from core.interpretability.activations import read
-from core.interpretability.progress import Progress
 from core.model import GPT, Bigram
 from core.text.ngrams import pair_beliefs
 from core.text.split import split_point

@@ -8,9 +8,9 @@ import streamlit as st
 import torch
 
 from core.formatting import decimal
+from core.interpretability import Progress, finish
 from core.interpretability.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
 from core.interpretability.activations import read
-from core.interpretability.progress import Progress, finish
 from core.model import parameter_count
 from core.sampling import generate
 from core.sampling_config import GenerationConfig

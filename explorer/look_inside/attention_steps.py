@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from core.formatting import decimal
-from core.interpretability.attention_steps import Cell
+from core.interpretability.attention import Cell
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
 from explorer.components.number_strips import Step, Strip

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from core.interpretability.attention import attention_patterns, over_heads, rollout, to_bytes
-from core.interpretability.attention_steps import arithmetic
+from core.interpretability.attention import arithmetic, attention_patterns, over_heads, rollout, to_bytes
 from core.text.token_display import quoted
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import Columns, matrix_columns

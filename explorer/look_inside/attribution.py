@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.interpretability.activations import PartError
 from core.interpretability.attribution import Attribution, attribute
-from core.interpretability.prediction import next_token_logits
+from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT
 from core.text.token_display import quoted, visible
 from explorer.charts.attribution import attribution_bars, signed, strongest

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import TextError
-from core.interpretability.bigram_table import Tables, compare_tables
+from core.interpretability.embeddings import Tables, compare_tables
 from core.text.token_display import visible
 from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns

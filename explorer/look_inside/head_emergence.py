@@ -11,8 +11,8 @@ import streamlit as st
 import torch
 
 from core.errors import ExplorerError
+from core.interpretability import Progress, finish
 from core.interpretability.head_roles import HeadScores, emergence_steps, name_heads, score_heads
-from core.interpretability.progress import Progress, finish
 from core.model import GPT
 from core.runs.models import load_model
 from explorer.components.time_machine import Clock, HeadEmergence

@@ -7,8 +7,8 @@ import numpy as np
 import streamlit as st
 
 from core.errors import TextError
+from core.interpretability import Progress
 from core.interpretability.memorization import Matches, Span, copied_lengths, copied_spans, longest_matches
-from core.interpretability.progress import Progress
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.errors import TextError
 from core.formatting import decimal
-from core.interpretability.activations import PartError, record
+from core.interpretability.activations import PartError, run_with_cache
 from core.interpretability.neurons import Excitement, Writing, exciting_texts, neuron_writing
 from core.model import parameter_count
 from core.text.batches import fixed_windows
@@ -136,7 +136,7 @@ def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
     ids = inspection.prompt.ids
     name = f"blocks.{layer}.mlp.hook_post"
     with card(_("How does it see your prompt?"), key="card_neuron_prompt"):
-        values = kept(inspection.model, (name, *ids), lambda: record(inspection.model, ids, [name])[name])[
+        values = kept(inspection.model, (name, *ids), lambda: run_with_cache(inspection.model, ids, [name])[name])[
             :, neuron
         ]  # (T,)
         strongest = int(values.argmax())

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import streamlit as st
 
+from core.interpretability import Progress
 from core.interpretability.activations import PromptError
 from core.interpretability.patching import PatchMap, answers, patch_map
-from core.interpretability.prediction import next_token_logits
-from core.interpretability.progress import Progress
+from core.interpretability.residual_stream import next_token_logits
 from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.patching import patch_heatmap

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from core.interpretability.prediction import next_token_probabilities
+from core.interpretability.residual_stream import next_token_probabilities
 from core.interpretability.token_losses import foresight
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import token_texts

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from core.errors import TextError
+from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once
-from core.interpretability.progress import Progress
 from core.interpretability.token_losses import KindLoss, foresight, loss_by_kind, loss_by_position, window_losses
 from core.model import parameter_count
 from core.text.token_display import visible

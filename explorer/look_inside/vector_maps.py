@@ -9,6 +9,7 @@ import numpy as np
 
 from core.errors import ExplorerError
 from core.fast.threads import one_thread
+from core.interpretability import Progress
 from core.interpretability.activations import PartError
 from core.interpretability.embeddings import (
     Method,
@@ -18,7 +19,6 @@ from core.interpretability.embeddings import (
     project_along,
     token_embeddings,
 )
-from core.interpretability.progress import Progress
 from core.interpretability.residual_stream import residual_stream
 from core.model import GPT
 from core.runs.folder import RunFolder

@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 
 from core.errors import ExplorerError
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from core.lessons.shannon import (
     Game,
     Play,

@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import ExplorerError
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from explorer.i18n.language import N_, _
 from explorer.widgets.layout import show_error
 

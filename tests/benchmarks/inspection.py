@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core.interpretability import (
+    Progress,
     ablation,
     attention,
     attribution,
@@ -25,11 +26,10 @@ from core.interpretability import (
     residual_stream,
     token_losses,
 )
-from core.interpretability.attention_steps import arithmetic
-from core.interpretability.bigram_table import compare_tables
+from core.interpretability.attention import arithmetic
+from core.interpretability.embeddings import compare_tables
 from core.interpretability.memorization import copied_spans, longest_matches
-from core.interpretability.prediction import next_token_probabilities
-from core.interpretability.progress import Progress
+from core.interpretability.residual_stream import next_token_probabilities
 from core.model import GPT, build_model
 from core.presets import preset
 from core.sampling import generate

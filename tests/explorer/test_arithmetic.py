@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.interpretability.attention_steps import arithmetic
+from core.interpretability.attention import arithmetic
 from core.model import build_model
 from explorer.charts.attention import attention_heatmap
 from explorer.components.attention_arcs import attention_arcs

@@ -10,7 +10,7 @@ from core.errors import RunError
 from core.interpretability.attention import attention_patterns
 from core.interpretability.embeddings import align, token_embeddings
 from core.interpretability.logit_lens import logit_lens
-from core.interpretability.prediction import next_token_probabilities
+from core.interpretability.residual_stream import next_token_probabilities
 from core.model import build_model
 from core.runs.models import load_model
 from core.sampling import generate

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import ExplorerError
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from explorer.services import jobs
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.interpretability.bigram_table import Tables
+from core.interpretability.embeddings import Tables
 from explorer.charts.embedding_directions import axes_map, cosine_heatmap, difference_heatmap
 from explorer.charts.palette import LIGHT
 from explorer.look_inside.bigram_table import tables_in_words

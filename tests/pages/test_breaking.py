@@ -6,7 +6,7 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.interpretability.progress import finish
+from core.interpretability import finish
 from core.lessons.experiment_results import numbers_of, verdict
 from core.lessons.experiments import EXPERIMENTS, control_config, make_pair
 from core.lessons.lesson_text import load_prose, placeholders

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from core.fast.threads import one_thread
-from core.interpretability.progress import Progress
+from core.interpretability import Progress
 from core.lessons.bigram_training import new_bigram, train_bigram
 from core.model import Bigram
 from core.text.ngrams import Baselines, count_baselines

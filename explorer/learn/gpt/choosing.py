@@ -4,7 +4,7 @@ import streamlit as st
 import torch
 
 from core.formatting import decimal
-from core.interpretability.prediction import next_token_logits
+from core.interpretability.residual_stream import next_token_logits
 from core.lessons.sampling_steps import keep_top_k, keep_top_p, sampling_probabilities, softmax_with_temperature
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import share_pairs

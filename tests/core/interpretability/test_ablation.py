@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from core.interpretability import finish
 from core.interpretability.ablation import Part, ablating, loss_without, mean_activations, rank_heads
 from core.interpretability.activations import read
-from core.interpretability.progress import finish
 from core.training.evaluation import mean_loss
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 

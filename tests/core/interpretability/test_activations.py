@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from core.interpretability import Progress, finish
 from core.interpretability.activations import (
     PromptError,
     read,
-    record,
     rows_at_once,
     run_batch_with_cache,
+    run_with_cache,
     run_with_hooks,
 )
 from tests.core.interpretability.conftest import VOCAB_SIZE, make
@@ -26,7 +27,7 @@ def test_tokens_come_in_any_row(gpt, as_ids):
 
 
 def test_shapes_of_what_is_recorded(gpt):
-    recorded = record(gpt, IDS)
+    recorded = run_with_cache(gpt, IDS)
     assert recorded["hook_embed"].shape == recorded["blocks.1.hook_resid_post"].shape == (6, 16)
     assert recorded["blocks.0.attn.hook_q"].shape == recorded["blocks.0.attn.hook_z"].shape == (6, 2, 8)
     assert recorded["blocks.1.attn.hook_pattern"].shape == (2, 6, 6)
@@ -37,11 +38,11 @@ def test_shapes_of_what_is_recorded(gpt):
 
 
 def test_only_what_was_asked_for_is_kept(gpt):
-    assert list(record(gpt, IDS, ["blocks.0.hook_attn_out"])) == ["blocks.0.hook_attn_out"]
+    assert list(run_with_cache(gpt, IDS, ["blocks.0.hook_attn_out"])) == ["blocks.0.hook_attn_out"]
 
 
 def test_the_residual_stream_adds_up(gpt):
-    recorded = record(gpt, IDS)
+    recorded = run_with_cache(gpt, IDS)
     np.testing.assert_allclose(
         recorded["blocks.0.hook_resid_pre"] + recorded["blocks.0.hook_attn_out"] + recorded["blocks.0.hook_mlp_out"],
         recorded["blocks.0.hook_resid_post"],
@@ -74,7 +75,7 @@ def test_an_edit_that_returns_nothing_changes_nothing(gpt):
 
 def test_a_bigram_model_is_edited_alike(bigram):
     assert not run_with_hooks(bigram, IDS, {"hook_embed": torch.zeros_like}).any()
-    assert list(record(bigram, IDS)) == ["hook_embed"]
+    assert list(run_with_cache(bigram, IDS)) == ["hook_embed"]
 
 
 def test_the_model_is_left_in_its_mode_and_unchanged():
@@ -85,7 +86,7 @@ def test_the_model_is_left_in_its_mode_and_unchanged():
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("function", [record, run_with_hooks])
+@pytest.mark.parametrize("function", [run_with_cache, run_with_hooks])
 def test_a_prompt_that_does_not_fit_is_a_sentence(gpt, function):
     with pytest.raises(PromptError, match="This prompt has 13 tokens, but the model sees only 12 at once. Shorten it"):
         function(gpt, [0] * 13)
@@ -95,7 +96,7 @@ def test_a_prompt_that_does_not_fit_is_a_sentence(gpt, function):
 
 def test_a_point_that_does_not_exist_is_named(gpt):
     with pytest.raises(ValueError, match=r"does not have the points blocks\.7\.hook_z"):
-        record(gpt, IDS, ["hook_embed", "blocks.7.hook_z"])
+        run_with_cache(gpt, IDS, ["hook_embed", "blocks.7.hook_z"])
     with pytest.raises(ValueError, match="does not have the points nosuch"):
         run_with_hooks(gpt, IDS, {"nosuch": torch.zeros_like})
 
@@ -106,7 +107,7 @@ def test_a_replacement_of_another_shape_is_refused(gpt):
 
 
 def test_an_edit_may_be_what_was_recorded_elsewhere(gpt):
-    other = record(gpt, [2, 7, 1, 8, 2, 8])
+    other = run_with_cache(gpt, [2, 7, 1, 8, 2, 8])
     expected = run_with_hooks(gpt, [2, 7, 1, 8, 2, 8])
     for stream in (other["blocks.1.hook_resid_pre"], torch.tensor(other["blocks.1.hook_resid_pre"])[None]):
         moved = run_with_hooks(gpt, IDS, {"blocks.1.hook_resid_pre": stream})
@@ -121,7 +122,7 @@ def test_several_pieces_at_once_are_each_by_itself(gpt):
     together = run_batch_with_cache(gpt, pieces, names)
     logits = read(gpt, pieces)
     for row, piece in enumerate(pieces):
-        alone = record(gpt, piece, names)
+        alone = run_with_cache(gpt, piece, names)
         for name in names:
             np.testing.assert_allclose(together[name][row], alone[name], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(logits[row], run_with_hooks(gpt, piece), rtol=1e-4, atol=1e-5)
@@ -129,7 +130,7 @@ def test_several_pieces_at_once_are_each_by_itself(gpt):
 
 def test_nothing_behind_the_last_wanted_point_is_computed(gpt):
     gpt.transformer.h[1].forward = None  # whoever calls it fails
-    assert list(record(gpt, IDS, ["blocks.0.hook_resid_post"])) == ["blocks.0.hook_resid_post"]
+    assert list(run_with_cache(gpt, IDS, ["blocks.0.hook_resid_post"])) == ["blocks.0.hook_resid_post"]
 
 
 def test_large_models_are_read_in_small_parts(gpt):
@@ -137,3 +138,12 @@ def test_large_models_are_read_in_small_parts(gpt):
     wide = make(n_embd=2048, n_head=2)
     assert 1 <= rows_at_once(wide, 12) <= 2**25 // (12 * 4 * 2048)
     assert rows_at_once(gpt, 10**6) == 1
+
+
+def test_the_end_holds_the_whole_result():
+    assert finish(Progress(done, 3, "abc"[:done]) for done in (1, 2, 3)) == "abc"
+
+
+def test_nothing_to_do_has_no_result():
+    with pytest.raises(ValueError, match="nothing to compute"):
+        finish(iter(()))

@@ -1,3 +1,6 @@
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -5,6 +8,7 @@ from sklearn.decomposition import PCA
 from core.interpretability.activations import PartError
 from core.interpretability.embeddings import (
     align,
+    compare_tables,
     cosines,
     methods,
     nearest,
@@ -192,3 +196,17 @@ def test_along_a_training_tsne_turns_rather_than_jumps(vectors):
             np.linalg.norm(alone - alone[::-1], axis=1),
             rtol=1e-2,
         )
+
+
+def test_the_learned_table_beside_the_counted_one(bigram):
+    ids = [*np.random.default_rng(0).integers(VOCAB_SIZE - 2, size=300).tolist(), VOCAB_SIZE - 1]
+    tables = compare_tables(bigram, ids)
+    pairs, firsts = Counter(pairwise(ids)), Counter(ids[:-1])
+    for i in range(VOCAB_SIZE - 2):
+        expected = [pairs[i, j] / firsts[i] for j in range(VOCAB_SIZE)]
+        np.testing.assert_allclose(tables.counted[i], expected, rtol=1e-5)
+        assert tables.seen[i] == firsts[i]
+    np.testing.assert_allclose(tables.counted[-2:], 1 / VOCAB_SIZE, rtol=1e-6)  # never seen, and seen only at the end
+    assert tables.seen[-2:].tolist() == [0, 0]
+    np.testing.assert_array_equal(tables.learned, bigram.table().numpy())
+    np.testing.assert_array_equal(tables.difference, tables.learned - tables.counted)

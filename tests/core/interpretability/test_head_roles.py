@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from core.config import ModelConfig
+from core.interpretability import finish
 from core.interpretability.attention import attention_patterns
 from core.interpretability.head_roles import HeadScores, emergence_steps, name_heads, repeated_tokens, score_heads
-from core.interpretability.progress import finish
 from core.model import build_model
 from tests.core.interpretability.conftest import make
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PromptError, record, run_with_hooks
+from core.interpretability.activations import PromptError, run_with_cache, run_with_hooks
 from core.interpretability.logit_lens import lens_logits, logit_lens
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
@@ -11,7 +11,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 def by_definition(model, switch):
     """The stream after each block, normalised and scored, in plain lines."""
-    recorded = record(model, IDS)
+    recorded = run_with_cache(model, IDS)
     stages = [recorded[f"blocks.{i}.hook_resid_pre"] for i in (0, 1)] + [recorded["blocks.1.hook_resid_post"]]
     parameters = {name: tensor.detach().double().numpy() for name, tensor in model.state_dict().items()}
     found = []

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, record, run_with_hooks
+from core.interpretability import finish
+from core.interpretability.activations import PartError, run_with_cache, run_with_hooks
 from core.interpretability.neurons import exciting_texts, neuron_writing
-from core.interpretability.progress import finish
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 WINDOWS = torch.randint(VOCAB_SIZE, (30, 13), generator=torch.Generator().manual_seed(1))
@@ -13,7 +13,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_the_strongest_places_of_all_windows(gpt, layer):
-    along = [record(gpt, window[:-1], [f"blocks.{layer}.mlp.hook_post"]) for window in WINDOWS]
+    along = [run_with_cache(gpt, window[:-1], [f"blocks.{layer}.mlp.hook_post"]) for window in WINDOWS]
     values = np.stack([next(iter(recorded.values()))[:, 17] for recorded in along])  # (N, T)
     order = np.argsort(-values.max(axis=1), kind="stable")[:4]
     found = finish(exciting_texts(gpt, WINDOWS, layer, 17, top=4))
@@ -41,7 +41,7 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
         with pytest.raises(PartError, match="this one has none"):
             neuron_writing(model, 1, 5)
         return
-    recorded = record(model, IDS)
+    recorded = run_with_cache(model, IDS)
     before, stream = recorded["blocks.1.mlp.hook_post"], recorded["blocks.1.hook_resid_post"][-1].astype(np.float64)
     after = before.copy()
     after[-1, 5] += 1

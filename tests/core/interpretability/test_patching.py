@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, PromptError, record, run_with_hooks
+from core.interpretability import finish
+from core.interpretability.activations import PartError, PromptError, run_with_cache, run_with_hooks
 from core.interpretability.patching import answers, patch_map
-from core.interpretability.progress import finish
 from tests.core.interpretability.conftest import SWITCHES, make
 
 CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
@@ -19,7 +19,7 @@ def one_by_one(model, what, answer, rival):
         "attention": ["blocks.0.hook_attn_out", "blocks.1.hook_attn_out"],
         "mlp": ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"],
     }[what]
-    recorded = record(model, CLEAN)
+    recorded = run_with_cache(model, CLEAN)
     moved = np.zeros((len(names), len(CLEAN)))
     for row, name in enumerate(names):
         for place in range(len(CLEAN)):

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import read, record
-from core.interpretability.residual_stream import read_on, residual_stream, stream_at, unembed
+from core.errors import NotFiniteError
+from core.interpretability.activations import PromptError, read, run_with_cache, run_with_hooks
+from core.interpretability.logit_lens import logit_lens
+from core.interpretability.patching import answers
+from core.interpretability.residual_stream import next_token_probabilities, read_on, residual_stream, stream_at, unembed
+from core.interpretability.token_losses import foresight, passage_losses, window_losses
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -11,7 +15,7 @@ PIECES = torch.tensor([IDS, IDS[::-1]])
 
 
 def test_it_is_seen_between_the_blocks(gpt):
-    stream, recorded = residual_stream(gpt, IDS), record(gpt, IDS)
+    stream, recorded = residual_stream(gpt, IDS), run_with_cache(gpt, IDS)
     assert stream.shape == (3, 6, 16)
     np.testing.assert_array_equal(stream[0], recorded["blocks.0.hook_resid_pre"])
     np.testing.assert_array_equal(stream[1], recorded["blocks.0.hook_resid_post"])
@@ -37,3 +41,43 @@ def test_a_bigram_models_stream_is_its_logits(bigram):
     stream = residual_stream(bigram, IDS)
     assert stream.shape == (1, 6, VOCAB_SIZE)
     np.testing.assert_array_equal(stream[0], read(bigram, torch.tensor([IDS]))[0])
+
+
+@pytest.mark.parametrize("kind", ["gpt", "bigram"])
+def test_they_are_the_softmax_of_the_last_logits(kind, request):
+    model = request.getfixturevalue(kind)
+    probabilities = next_token_probabilities(model, [3, 1, 4])
+    expected = model(torch.tensor([[3, 1, 4]]))[0][0, -1].softmax(dim=-1).detach().numpy()
+    assert probabilities.shape == (VOCAB_SIZE,)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
+    assert probabilities.sum() == pytest.approx(1)
+
+
+def test_only_the_context_is_read(gpt):
+    ids = [i % VOCAB_SIZE for i in range(30)]
+    np.testing.assert_array_equal(next_token_probabilities(gpt, ids), next_token_probabilities(gpt, ids[-12:]))
+
+
+def test_no_prompt_is_a_sentence(gpt):
+    with pytest.raises(PromptError, match="write at least one character"):
+        next_token_probabilities(gpt, [])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
+def test_a_model_that_overflows_is_a_sentence_wherever_probabilities_are_shown(bad):
+    model = make(tie_weights=False)
+    with torch.no_grad():
+        model.lm_head.weight[:, :] = bad  # 3e38 is finite itself, the logits are not
+    windows = torch.tensor([[3, 1, 4, 1]])
+    for show in (
+        lambda: next_token_probabilities(model, [3, 1, 4]),
+        lambda: foresight(model, [3, 1, 4]),
+        lambda: passage_losses(model, [3, 1, 4]),
+        lambda: window_losses(model, windows),
+        lambda: window_losses(model, windows, lambda name, tensor: None),
+        lambda: logit_lens(model, [3, 1, 4]),
+        lambda: run_with_hooks(model, [3, 1, 4]),
+        lambda: answers(model, [3, 1, 4], [3, 2, 4]),
+    ):
+        with pytest.raises(NotFiniteError, match="logits that are not finite"):
+            show()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from core.interpretability.bigram_table import compare_tables
-from core.interpretability.progress import finish
+from core.interpretability import finish
+from core.interpretability.embeddings import compare_tables
 from core.lessons.bigram_counts import as_probabilities, count_pairs, distance, examples
 from core.lessons.bigram_sampling import circle, write, write_likeliest
 from core.lessons.bigram_training import gradient_step, look_closely, new_bigram, train_bigram

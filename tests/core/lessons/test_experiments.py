@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import TextError
-from core.interpretability.progress import finish
+from core.interpretability import finish
 from core.lessons.experiment_measures import loss_on_letter, recitation
 from core.lessons.experiment_results import explained, numbers_of
 from core.lessons.experiments import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.interpretability.progress import finish
+from core.interpretability import finish
 from core.lessons.ladder import RUNGS, TOLERANCE, climb, rung_configs
 from core.lessons.masking import after_shuffling, look_ahead, loss_by_place
 from core.lessons.quick_train import small_gpt, train_briefly

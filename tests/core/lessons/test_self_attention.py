@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.interpretability.activations import record
+from core.interpretability.activations import run_with_cache
 from core.lessons.self_attention import (
     attend,
     matrices_of,
@@ -21,7 +21,7 @@ def test_by_hand_is_what_the_model_computes(layer, head):
     torch.manual_seed(0)
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, init_std=0.3), 11).eval()
     hand = attend(residual_before_attention(model, IDS, layer), *matrices_of(model, layer, head))
-    seen = record(model, IDS)
+    seen = run_with_cache(model, IDS)
     points = {"q": hand.queries, "k": hand.keys, "v": hand.values, "z": hand.out}
     for name, ours in points.items():
         theirs = torch.from_numpy(seen[f"blocks.{layer}.attn.hook_{name}"][:, head])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.config import ModelConfig
 from core.errors import TextError
-from core.interpretability.progress import finish
+from core.interpretability import finish
 from core.interpretability.token_losses import window_losses
 from core.lessons.shannon import (
     Game,
