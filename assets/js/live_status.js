@@ -29,7 +29,12 @@ export default function (component) {
     bar.setAttribute("role", "progressbar");
     time.note.replaceWith(bar);
     const progress = element("div", "progress");
-    progress.setAttribute("role", "status");
+    const advice = element("span");
+    advice.setAttribute("role", "status");
+    const fork = element("button", "fork");
+    fork.type = "button";
+    fork.addEventListener("click", () => latest.setTriggerValue("fork", status.progress.back));
+    progress.append(advice, fork);
     root.appendChild(progress);
 
     function draw() {
@@ -58,8 +63,11 @@ export default function (component) {
       bar.setAttribute("aria-valuenow", Math.round(100 * share));
       const told = status && status.progress;
       const words = told ? say(told.sentence, told.numbers) : "";
-      if (progress.textContent !== words) progress.textContent = words; // a screen reader reads out every change
+      if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
       progress.classList.toggle("trouble", Boolean(told && told.trouble));
+      const back = told?.back ?? null;
+      fork.hidden = back === null;
+      if (back !== null) fork.textContent = say("Fork from step {step}", { step: back.toLocaleString("en") });
     }
 
     return {

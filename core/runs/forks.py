@@ -15,16 +15,19 @@ from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import check_weights
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
+_RATES = ("train.learning_rate", "train.min_learning_rate", "train.muon_learning_rate")
 
 
 def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
-    """The settings to fork a run with, for a start: its own with all knobs as they were turned at a step, or are now.
+    """Return the settings to fork a run with: those that its weights of a step were trained with, or its own now.
 
     Only the schedule is that of a whole run again, also where the parent was continued.
     """
-    config = folder.config_now() if step is None else folder.config_at(step)
+    config = folder.config_now() if step is None else folder.config_at(step - 1)  # a change at it came after it
     first = folder.record().config
-    return config.replace({path: value_at(first, path) for path in _SCHEDULE})
+    schedule = {path: value_at(first, path) for path in _SCHEDULE}
+    rates = {path: float(f"{value_at(config, path):.12g}") for path in _RATES}  # 0.1, not 0.09999999999999999
+    return config.replace(schedule | rates)
 
 
 def fork(

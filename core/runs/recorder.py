@@ -77,7 +77,6 @@ class Recorder:
         self.set_state("running")
         if self.trainer.step == 0:
             self._row(None, self.trainer.evaluate())
-            self._write_status(durable=False)
             self.probe()
             self.sample()
             self._snapshot()
@@ -235,6 +234,8 @@ class Recorder:
             log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
         self.disk_space.write(lambda: self.folder.append_metrics(row))
         self.status = self.status.model_copy(update=changes)
+        if evaluation:
+            self._write_status(durable=False)  # at once: a page shows the losses of both files
 
     def _step_detail(self, event: StepEvent) -> None:
         seen = self.trainer.step_detail

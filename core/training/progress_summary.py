@@ -24,9 +24,9 @@ SENTENCES = {
     "unchanged": "Validation loss ended at {last}, about where it began ({first}).",
     "flat": "Flat for the last {count} steps: validation loss {last}.",
     "recovering": "Falling again: {last} after {peak} at step {peak_step}. The lowest was {best} at step {best_step}.",
-    "overfitting": "Overfitting since step {best_step}: validation loss rose from {best} to {last}, training loss "
+    "overfitting": "Overfitting since step {since}: validation loss rose from {best} to {last}, training loss "
     "went from {best_train} to {last_train}. Go back to step {back}.",
-    "rose": f"{_ROSE} after step {{best_step}}. Go back to step {{back}} with a lower learning rate.",
+    "rose": f"{_ROSE} after step {{since}}. Go back to step {{back}} with a lower learning rate.",
     "rose after rate raised": f"{_ROSE} after the learning rate was raised at step {{changed}}. {_BACK}",
     "rose after rate lowered": f"{_ROSE} after the learning rate was lowered at step {{changed}}. {_BACK}",
     "rose after dropout": f"{_ROSE} after dropout was changed at step {{changed}}. {_BACK}",
@@ -54,10 +54,14 @@ class ProgressSummary(NamedTuple):
     Attributes:
         kind: one of SENTENCES.
         numbers: what its sentence asks for, as it is written.
+        back: the step to go back to; None where the sentence names none.
+        risen_after: the last step before the rise; None without a rise.
     """
 
     kind: str
     numbers: dict[str, str]
+    back: int | None = None
+    risen_after: int | None = None
 
     @property
     def trouble(self) -> bool:
@@ -124,11 +128,11 @@ def _is_broken(row: Mapping[str, Any]) -> bool:
 
 def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSummary:
     """What is told where a loss after `step` is no finite number."""
-    val = curve.val[curve.steps <= step]
-    back = _step_to_go_back_to(int(curve.steps[val.argmin()]), saved) if len(val) else 0
+    count = int((curve.steps <= step).sum())
+    back = _step_to_go_back_to(curve, count - 1, step, saved) if count else 0
     if not back:
-        return ProgressSummary("not finite at once", {"step": f"{step:,}"})
-    return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"})
+        return ProgressSummary("not finite at once", {"step": f"{step:,}"}, risen_after=step)
+    return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"}, back, step)
 
 
 def _risen(
@@ -141,36 +145,38 @@ def _risen(
     noticed = max(RISE, 2 * _jitter(val[: best + 1]))
     if val[last] - val[best] < JUMP and lowest_of_late - val[best] < noticed:
         return None
+    good = int((val <= val[best] + _noise(val[: best + 1])).nonzero()[0].max())  # the last as low, but for noise
+    change, kind = _blamed(curve, best, good, changes)
+    until = change.step if change else int(steps[good])
+    back = _step_to_go_back_to(curve, good, until, saved)
     numbers = {
         "best": f"{val[best]:.2f}",
         "best_step": f"{steps[best]:,}",
+        "since": f"{steps[good]:,}",
         "last": f"{val[last]:.2f}",
-        "back": f"{_step_to_go_back_to(int(steps[best]), saved):,}",
+        "back": f"{back:,}",
     }
     peak = best + int(val[best:].argmax())
     if not ended and last - peak >= 2 and val[peak] - val[last] > 0.2 * (val[peak] - val[best]):
-        return ProgressSummary("recovering", numbers | {"peak": f"{val[peak]:.2f}", "peak_step": f"{steps[peak]:,}"})
+        numbers |= {"peak": f"{val[peak]:.2f}", "peak_step": f"{steps[peak]:,}"}
+        return ProgressSummary("recovering", numbers, risen_after=until)
     if train[last] - train[best] <= _OVERFITTED * (val[last] - val[best]):
         trained = {"best_train": f"{train[best]:.2f}", "last_train": f"{train[last]:.2f}"}
-        return ProgressSummary("overfitting", numbers | trained)
-    if blamed := _blamed(curve, best, changes, numbers):
-        return blamed
-    return ProgressSummary("never fell" if best == 0 else "rose", numbers)
+        return ProgressSummary("overfitting", numbers | trained, back, until)
+    if change:
+        return ProgressSummary(kind, numbers | {"changed": f"{change.step + 1:,}"}, back, until)
+    if best == 0:
+        return ProgressSummary("never fell", numbers, risen_after=until)
+    return ProgressSummary("rose", numbers, back, until)
 
 
-def _blamed(
-    curve: _Curve, best: int, changes: Sequence[SettingChange], numbers: dict[str, str]
-) -> ProgressSummary | None:
-    """The rise with the setting that was changed last before it, between the lowest loss and the first high one."""
+def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange]) -> tuple[SettingChange | None, str]:
+    """The setting changed last before the rise, between the lowest loss and the first high one; and how it is told."""
     steps, val, _ = curve
-    high = val > val[best] + 0.2 * (val[best:].max() - val[best])
-    rose_by = steps[best + 1 :][high[best + 1 :]][0]
+    high = val[good + 1 :] > val[best] + 0.2 * (val[best:].max() - val[best])
+    rose_by = steps[good + 1 + int(high.argmax())]
     kinds = [(change, _kind_of(change)) for change in changes if steps[best] <= change.step < rose_by]
-    blamed = [(change, kind) for change, kind in kinds if kind]
-    if not blamed:
-        return None
-    change, kind = blamed[-1]
-    return ProgressSummary(kind, numbers | {"changed": f"{change.step + 1:,}"})
+    return next(((change, kind) for change, kind in reversed(kinds) if kind), (None, ""))
 
 
 def _kind_of(change: SettingChange) -> str:
@@ -211,8 +217,24 @@ def _jitter(val: np.ndarray) -> float:
     return float(np.median(up)) if len(up) else 0.0
 
 
-def _step_to_go_back_to(step: int, saved: Sequence[int]) -> int:
-    """The last step with saved weights up to `step`, else the first after it."""
-    if not saved:
-        return step
-    return max((kept for kept in saved if kept <= step), default=min(saved))
+def _noise(val: np.ndarray) -> float:
+    """Nats by which two losses of a falling curve may differ though the model is as good."""
+    return min(RISE, max(FLAT, _jitter(val)))
+
+
+def _step_to_go_back_to(curve: _Curve, good: int, until: int, saved: Sequence[int]) -> int:
+    """The latest saved step before a rise at which the loss was as low as the lowest, but for noise.
+
+    Where none was, the saved step with the lowest loss; where all were saved later, the first.
+
+    Args:
+        good: the index of the last measurement before the rise.
+        until: the last step before the rise.
+    """
+    steps, val = curve.steps[: good + 1], curve.val[: good + 1]
+    before = [step for step in sorted(saved or steps.tolist()) if step <= until]
+    if not before:
+        return min(saved)
+    losses = np.interp(before, steps, val)
+    enough = max(val.min() + _noise(val[: int(val.argmin()) + 1]), losses.min())
+    return before[int((losses <= enough).nonzero()[0].max())]

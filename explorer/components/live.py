@@ -82,8 +82,13 @@ def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: 
     _loss(key="live_loss_view", data=data | _palettes())
 
 
-def live_status(run_id: str, *, name: str, status: Status, grad_clip: float, machine: str) -> str | None:
-    """The four numbers above the board. Returns the state that the run has just changed to, else None.
+def live_status(
+    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
+) -> tuple[str | None, int | None]:
+    """Draw the four numbers above the board.
+
+    Returns:
+        The state that the run has just changed to, and the step that somebody has just asked to fork from; else None.
 
     Args:
         name, status: of the run, as the page shows them; another name, state, attempt or notice reruns the page.
@@ -91,7 +96,8 @@ def live_status(run_id: str, *, name: str, status: Status, grad_clip: float, mac
     """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
-    return _status(key="live_status_view", data=data | _palettes(), on_state_change=_nothing).state
+    asked = _status(key="live_status_view", data=data | _palettes(), on_state_change=_nothing, on_fork_change=_nothing)
+    return asked.state, int(asked.fork) if asked.fork is not None else None
 
 
 def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:

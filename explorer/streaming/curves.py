@@ -71,11 +71,11 @@ def curve(path: Path) -> Curve:
         return found
 
 
-def curve_rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """A run's metrics as they are now, thinned where they are many."""
+def curve_rows(folder: RunFolder, end: Mark | None = None) -> list[dict[str, Any]]:
+    """A run's metrics up to a mark, or as they are now; thinned where they are many."""
     path = folder.metrics_path
     try:
-        end = last_mark(path, path.stat().st_size)
+        end = end or last_mark(path, path.stat().st_size)
     except OSError:
         return []
     return [json.loads(row) for piece in curve(path).pieces(end) for row in piece.rows]

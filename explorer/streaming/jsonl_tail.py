@@ -61,6 +61,18 @@ def holds(path: Path, mark: Mark) -> bool:
         return False
 
 
+def holds_between(path: Path, start: Mark, end: Mark, word: bytes) -> bool:
+    """Whether the rows between two marks hold a word; True where rows in front of `end` were cut away."""
+    if end.offset < start.offset:
+        return True
+    try:
+        with path.open("rb") as file:
+            file.seek(start.offset)
+            return word in file.read(end.offset - start.offset)
+    except OSError:
+        return False
+
+
 def read_pieces(path: Path, start: Mark, end: Mark, most: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
     """The rows between two marks, piece by piece, so that the first can be shown before the last is read.
 

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
@@ -18,7 +18,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES
 from explorer.streaming.curves import COLUMNS, MOST_ROWS, curve, curve_rows
-from explorer.streaming.jsonl_tail import Mark, Piece, holds, last_mark, read_pieces
+from explorer.streaming.jsonl_tail import Mark, Piece, holds, holds_between, last_mark, read_pieces
 from explorer.streaming.step_detail import read_step_detail
 
 MOST_EVENTS = 3000  # of history sent to a new watcher
@@ -70,7 +70,9 @@ class RunReader:
         self._label = ((0, 0), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
-        self._progress: tuple[Any, dict[str, Any] | None] = (None, None)  # what it was judged by, and the judgment
+        self._progress: dict[str, Any] | None = None
+        self._judged_by: list[Any] = []  # what it was judged by, besides the metrics up to the mark
+        self._judged_until = Mark()
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
         self._step_detail = 0
@@ -83,11 +85,11 @@ class RunReader:
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
         status["moments"] = self.folder.moments()
-        status["progress"] = self._judged(status)
+        marks = {name: self._mark(name) for name in ROWS}
+        status["progress"] = self._judged(status, marks)
         self._told["status"] = json.dumps(status)
         self._look_at_probe()
         self._measure_step_detail()
-        marks = {name: self._mark(name) for name in ROWS}
         changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
         return Position(**marks, probe=self._probe, status=crc32(changing.encode()), step_detail=self._step_detail)
 
@@ -145,15 +147,23 @@ class RunReader:
             self._seen[name] = identity, last_mark(self.paths[name], found.st_size)
         return self._seen[name][1]
 
-    def _judged(self, status: dict[str, Any]) -> dict[str, Any] | None:
-        """One sentence on how training is going, and what it asks for; judged anew after every measurement."""
-        seen = [status[name] for name in ("attempt", "state", "problem", "train_loss", "val_loss")]
-        seen.append(self._mark("events"))
-        if self._progress[0] != seen:
-            found = progress_of(self.folder, curve_rows(self.folder))
-            told = found and {"sentence": SENTENCES[found.kind], "numbers": found.numbers, "trouble": found.trouble}
-            self._progress = seen, told
-        return self._progress[1]
+    def _judged(self, status: dict[str, Any], marks: Mapping[str, Mark]) -> dict[str, Any] | None:
+        """Return one sentence on how training is going, with its numbers; judged anew after every measurement.
+
+        It is judged by the very rows that go out with it, so that no loss on the page is newer than another.
+        """
+        basis = [marks["events"], *(status[name] for name in ("attempt", "state", "problem", "moments"))]
+        until, rows = marks["metrics"], self.paths["metrics"]
+        if basis != self._judged_by or holds_between(rows, self._judged_until, until, b'"val_loss"'):
+            progress = progress_of(self.folder, curve_rows(self.folder, until))
+            self._progress = progress and {
+                "sentence": SENTENCES[progress.kind],
+                "numbers": progress.numbers,
+                "trouble": progress.trouble,
+                "back": progress.back if progress.back in status["moments"] else None,
+            }
+        self._judged_by, self._judged_until = basis, until
+        return self._progress
 
     def _name(self) -> str:
         """The run's name, read again only when its record has changed."""

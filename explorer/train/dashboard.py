@@ -28,7 +28,7 @@ from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.train.details import draw_settings
 from explorer.train.failure_help import draw_trouble
-from explorer.train.forks import draw_fork
+from explorer.train.forks import draw_fork, open_fork_at
 from explorer.train.live_settings import draw_knobs
 from explorer.widgets.address import notify, open_page, take_notice
 from explorer.widgets.layout import card, chart, current_palette, literal, page_style, show_error
@@ -128,14 +128,16 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     """Title, state, buttons and the four numbers; redrawn alone when the state changes."""
     status = folder.status()
     draw_title(folder, record, status)
-    changed = live_status(
+    state, step = live_status(
         folder.id,
         name=folder.name,
         status=status,
         grad_clip=record.config.train.grad_clip,
         machine=_(_MACHINES[shared.hardware().device]),
     )
-    if changed:
+    if step is not None:
+        open_fork_at(folder, step)
+    if state:
         st.rerun()  # the whole page: the sidebar tells of the run too
 
 
@@ -156,8 +158,8 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
 
 def in_trouble(folder: RunFolder) -> bool:
     """Whether the run's validation curve says that something went wrong."""
-    found = progress_of(folder, curve_rows(folder))
-    return found is not None and found.trouble
+    progress = progress_of(folder, curve_rows(folder))
+    return progress is not None and progress.trouble
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:

@@ -8,11 +8,11 @@ from core.live_settings import turned
 from core.runs.folder import RunFolder
 from core.runs.forks import fork, fork_config
 from core.runs.records import Status
-from core.runs.weights import weights_step
 from explorer.i18n.formatting import number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
+from explorer.train.forks import fork_steps
 from explorer.widgets.address import notify, open_page, ticket, use_ticket, view_run
 from explorer.widgets.layout import literal
 
@@ -47,16 +47,16 @@ def draw_trouble(folder: RunFolder, status: Status) -> None:
 
 def _offer_slower(folder: RunFolder) -> None:
     st.markdown(_(_NOT_FINITE))
-    newest = folder.latest_weights()
+    offered = fork_steps(folder)
     try:
         config = fork_config(folder)
         rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
         slower = turned(config, "train.learning_rate", rate)
     except ExplorerError:  # its settings cannot be read, or it cannot be slower
         return
-    step = -1 if newest is None else weights_step(newest)
-    if step < 0:
+    if offered is None:
         return
+    step = offered.usual
     st.button(
         _("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
         key="trouble_slower",
@@ -65,7 +65,7 @@ def _offer_slower(folder: RunFolder) -> None:
         on_click=_fork,
         args=(folder, step, slower, ticket("trouble_slower")),
     )
-    st.caption(_("This starts a new run with the last weights that were sound; this one stays as it is."))
+    st.caption(_("This starts a new run with the best weights it has kept; this one stays as it is."))
 
 
 def _offer_smaller(folder: RunFolder) -> None:

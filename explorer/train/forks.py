@@ -11,9 +11,11 @@ from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, open_run
 from core.runs.forks import fork_config
+from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
 from core.settings import fields_of
+from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import model_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
@@ -30,12 +32,32 @@ class Parent(NamedTuple):
 
     folder: RunFolder
     step: int
-    config: RunConfig  # its settings, as they are turned now
+    config: RunConfig  # the settings that those weights were trained with
 
 
-def fork_steps(folder: RunFolder) -> list[int]:
+class ForkSteps(NamedTuple):
     """The steps whose weights are kept, so that another run can begin with them."""
-    return sorted({step for step, _unused in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+
+    steps: list[int]
+    usual: int  # the newest; of a run whose loss has risen, the best one before that
+    risen_after: int  # the last step before the loss rose; the newest where it did not
+    advice: str  # what happened and which step to go back to; "" where all is well
+
+    def warning(self, step: int) -> str:
+        """What somebody should know who begins with a step after the rise; "" for any other step."""
+        return self.advice if step > self.risen_after else ""
+
+
+def fork_steps(folder: RunFolder) -> ForkSteps | None:
+    """Return the steps to fork a run from; None where it has kept no weights yet."""
+    steps = sorted({step for step, _unused in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
+    if not steps:
+        return None
+    progress = progress_of(folder, curve_rows(folder))
+    if progress is None or progress.risen_after is None:
+        return ForkSteps(steps, steps[-1], steps[-1], "")
+    usual = progress.back if progress.back in steps else steps[-1]
+    return ForkSteps(steps, usual, progress.risen_after, _(SENTENCES[progress.kind], **progress.numbers))
 
 
 @st.fragment
@@ -45,18 +67,19 @@ def draw_fork(folder: RunFolder) -> None:
         st.caption(_(_FORK))
         if not folder.status().ended:
             st.caption(_("This run trains on meanwhile."))
-        steps = fork_steps(folder)
-        if not steps:
+        offered = fork_steps(folder)
+        if offered is None:
             st.caption(_("It has kept no weights yet; its first are saved as it begins."))
             return
-        chosen = recall(f"fork_step-{folder.id}")  # until then the newest, which moves on while it trains
-        st.session_state["fork_step"] = step = chosen if chosen in steps else steps[-1]
+        steps = offered.steps
+        chosen = recall(f"fork_step-{folder.id}")  # until then the usual one, which moves on while it trains
+        st.session_state["fork_step"] = step = chosen if chosen in steps else offered.usual
         losses = losses_about(curve_rows(folder), steps)
         st.selectbox(
             _("Begin with the weights of"),
             steps,
             key="fork_step",
-            format_func=lambda step: _step_in_words(step, losses.get(step)),
+            format_func=lambda step: _step_in_words(step, losses.get(step), risen=step > offered.risen_after),
             accept_new_options=True,  # a step typed that is not kept: `_choose` takes the nearest
             filter_mode="contains",
             on_change=_choose,
@@ -64,15 +87,32 @@ def draw_fork(folder: RunFolder) -> None:
         )
         if sentence := recall(f"fork_told-{folder.id}"):
             st.caption(sentence)
+        _warn(offered, step)
         config = _settings(folder, step)
         if config and st.button(_("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
             open_fork(folder.id, step, config)
 
 
-def _step_in_words(step: int, loss: float | None) -> str:
+def open_fork_at(folder: RunFolder, step: int) -> None:
+    """Go to the settings of a run that begins with the weights of a step."""
+    try:
+        config = fork_config(folder, step).replace({"train.steps": usual_steps(folder.status(), step)})
+    except ExplorerError as error:
+        show_error(error)
+        return
+    open_fork(folder.id, step, config)
+
+
+def _warn(offered: ForkSteps, step: int) -> None:
+    if warning := offered.warning(step):
+        st.warning(warning)
+
+
+def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
     if loss is None:
         return _("step {step}", step=f"{step:,}")
-    return _("step {step} · loss {loss}", step=f"{step:,}", loss=f"{loss:.2f}")
+    numbers = {"step": f"{step:,}", "loss": f"{loss:.2f}"}
+    return _("step {step} · loss {loss}, risen", **numbers) if risen else _("step {step} · loss {loss}", **numbers)
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
@@ -163,9 +203,9 @@ def parent_asked() -> Parent | None:
     if asked is None:
         return None
     folder = open_run(shared.data_dir(), asked.run_id)
-    steps = fork_steps(folder)
-    step = steps[-1] if asked.step is None and steps else asked.step
-    if step not in steps:
+    offered = fork_steps(folder)
+    step = offered.usual if asked.step is None and offered else asked.step
+    if offered is None or step not in offered.steps:
         raise RunError(
             _(
                 "The run {name} keeps no weights of step {step}. This begins from scratch instead.",
@@ -195,6 +235,8 @@ def draw_beginning(parent: Parent) -> None:
                 query_params=query_for(parent.folder.id),
             )
         st.button(_("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
+    if offered := fork_steps(parent.folder):
+        _warn(offered, parent.step)
     shape = model_in_words(model)
     if model.kind == "gpt":
         shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 
 import pytest
@@ -173,6 +174,31 @@ def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, expl
     assert record.config.train.learning_rate == 0.0005 and record.config.model == finished_run.record().config.model
     assert "fork" not in setup.query_params and "step" not in setup.query_params
     assert "began with the weights of step" in words_of(board_of(app, new))
+
+
+def test_a_fork_of_a_ruined_run_is_offered_from_before_its_loss_rose(app, ruined_run):
+    shutil.copyfile(ruined_run.snapshot_path(20), ruined_run.snapshot_path(40))
+    box = board_of(app, ruined_run).selectbox(key="fork_step")
+    assert box.value == 20 and box.options[-1] == "step 40 · loss 5.50, risen"
+    advice = "after the learning rate was raised at step 21. Go back to step 20."
+    before = [warning.value for warning in app.warning]
+    app.selectbox(key="fork_step").set_value(40).run()
+    assert not app.exception
+    assert len([one.value for one in app.warning if advice in one.value]) == len(before) + 1
+    setup = train_page()
+    setup.query_params["fork"] = ruined_run.id
+    setup.run()
+    assert "had learned by step **20**" in words_of(setup) and not setup.warning
+    setup.query_params["step"] = "40"
+    setup.run()
+    assert not setup.exception and advice in setup.warning[0].value
+
+
+def test_a_fork_takes_the_settings_that_its_weights_were_trained_with(explorer_home, finished_run):
+    finished_run.write_turn(Turn(10, "train.learning_rate", 3e-3), 1e-3, "someone")
+    assert fork_config(finished_run, 10).train.learning_rate == 1e-3
+    late = fork_config(finished_run, 20)
+    assert late.train.learning_rate == 3e-3 and "00000" not in str(address_of(late))
 
 
 def test_a_step_typed_that_is_not_kept_becomes_the_nearest():

@@ -133,3 +133,38 @@ def test_a_fork_that_ends_where_it_began_did_not_fall():
     curve = [(0, 1.88), (100, 1.904), (200, 1.906), (300, 1.901), (400, 1.89)]
     summary = summarize_progress([{"step": step, "val_loss": loss} for step, loss in curve], ended=True)
     assert summary.sentence == "Validation loss ended at 1.89, about where it began (1.88)."
+
+
+def plateau(end, saved, *, changed=None):
+    """What is told of a run that was lowest at step 1,000, as good until step 2,000, and bad from step 2,100 on."""
+    steps = range(0, end + 1, 100)
+    rows = [
+        {"step": step, "val_loss": 4.0 - 0.002 * step if step <= 1000 else 2.005 if step <= 2000 else 3.3}
+        for step in steps
+    ]
+    changes = [] if changed is None else [SettingChange(changed, RATE, 0.006, 1.0)]
+    return summarize_progress([row | {"train_loss": row["val_loss"]} for row in rows], changes, saved, ended=True)
+
+
+def test_the_step_to_go_back_to_is_the_latest_that_is_as_good_as_the_lowest():
+    told = plateau(2500, [0, 500, 1000, 1700, 2085, 2500], changed=2085)
+    assert told.sentence.endswith("raised at step 2,086. Go back to step 2,085.")
+    assert (told.back, told.risen_after) == (2085, 2085)
+    told = plateau(2500, [0, 500, 1000, 1700, 2085, 2500])
+    assert told.sentence.endswith("after step 2,000. Go back to step 1,700 with a lower learning rate.")
+    assert (told.back, told.risen_after) == (1700, 2000)
+
+
+def test_where_no_saved_step_is_as_good_one_goes_back_to_the_best_of_them():
+    assert plateau(2500, [0, 500, 2500], changed=2085).back == 500
+    assert plateau(2500, [2300, 2500], changed=2085).back == 2300
+    swings = [{"step": 100 * at, "val_loss": loss} for at, loss in enumerate([4, 2, 2.5, 2.6, 2.2, 2.01, 3.9, 4])]
+    changes = [SettingChange(500, RATE, 0.006, 1.0)]
+    assert summarize_progress(swings, changes, [100, 300], ended=True).back == 100
+    assert summarize_progress(swings, changes, [100, 300, 500], ended=True).back == 500
+
+
+def test_a_step_to_go_back_to_is_given_only_where_the_sentence_names_one():
+    for name in RUNS:
+        told = judged(name, ended=True)
+        assert (told.back is not None) == ("Go back" in told.sentence)
