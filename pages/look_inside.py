@@ -27,10 +27,13 @@ folder = choose_run(
 )
 
 opened = open_snapshot(folder)
-if "inspect_prompt" not in st.session_state:
+if "inspect_prompt" not in st.session_state:  # first visit, or the view shown last has no prompt box
     probe = folder.read_probe()
-    st.session_state["inspect_prompt"] = example_prompt(opened.tokenizer, probe.tokens if probe else [])
-clock = clock_of(folder, opened, st.session_state["inspect_prompt"])
+    example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
+    st.session_state["inspect_prompt"] = address.recall("inspect_prompt", example)
+typed = st.session_state["inspect_prompt"]
+address.remember("inspect_prompt", typed)
+clock = clock_of(folder, opened, typed)
 choose_snapshot(folder, opened, clock)
 sections = sections_of(opened.model)
 asked_view = address.view_asked()
@@ -52,20 +55,15 @@ name = st.segmented_control(
     format_func=_,
     label_visibility="collapsed",
 )
-typed = st.text_input(
-    _("Prompt"),
-    st.session_state["inspect_prompt"],
-    key="inspect_prompt",
-    help=newline_hint(),
-)
-
 section = sections[name]
+if section.prompt != "unused":
+    st.text_input(_("Prompt"), typed, key="inspect_prompt", help=newline_hint())
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
 if section.shares:
     warn_of_columns(opened.model)
-if section.prompt and prompt.notes:
+if section.prompt != "unused" and prompt.notes:
     st.info(literal(" ".join(prompt.notes)))
-if section.prompt and not prompt.ids:
+if section.prompt == "needed" and not prompt.ids:
     st.info(_("Type a few letters that the model knows, and you see what it makes of them."))
 else:
     try:

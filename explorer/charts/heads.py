@@ -34,7 +34,7 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
                 x0=head - 0.46, x1=head + 0.46, y0=layer - 0.42, y1=layer + 0.42,
                 fillcolor=colors[name.role] if name.role else palette.grid,
                 opacity=0.25 + 0.6 * name.score if name.role else 0.6,
-                line_width=0,
+                line_width=0, layer="below",
             )  # fmt: skip
     flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
     figure.add_scatter(
@@ -58,12 +58,12 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         ],
         hoverinfo="text",
     )
-    style(figure, palette, height=62 + 74 * len(names))
+    style(figure, palette, height=62 + 88 * len(names))
     figure.update_xaxes(
         showgrid=False,
         showticklabels=False,
         # One head has a figure on the prompt too, and another one here: each says what it was counted on.
-        title_text=_("scores on pieces of text it did not train on"),
+        title_text=_("scores on held-out text"),
         range=[-0.5, len(names[0]) - 0.5],
         fixedrange=True,
     )
@@ -80,15 +80,22 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
             y=[named(ROLES[role]) for role in scores],
             orientation="h",
             marker={"color": [colors[role] for role in scores], "cornerradius": 3},
-            text=[f"{score:.2f}" for score in scores.values()],
-            textposition="outside",
-            cliponaxis=False,
             hoverinfo="skip",
         )
     )
+    figure.add_scatter(  # in a column of their own, clear of the line at the threshold
+        x=[1.12] * len(scores),
+        y=[named(ROLES[role]) for role in scores],
+        mode="text",
+        text=[f"{score:.2f}" for score in scores.values()],
+        textposition="middle left",
+        textfont={"color": palette.text, "size": 13},
+        hoverinfo="skip",
+        showlegend=False,
+    )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
     style(figure, palette, height=62 + 34 * len(scores))
-    title = _("score on pieces of text it did not train on")
+    title = _("score on held-out text")
     figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, title_text=title, fixedrange=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
     return figure
@@ -145,7 +152,7 @@ def emergence_figure(
     figure.update_layout(
         showlegend=False,
         xaxis={"title": {"text": _("step")}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": _("{role}, on fewer such pieces", role=named(ROLES[role]))}, "range": [0, 1.08]},
+        yaxis={"title": {"text": _("{role} score", role=named(ROLES[role]))}, "range": [0, 1.08]},
         yaxis2={
             "title": {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}},
             "overlaying": "y",
@@ -215,4 +222,5 @@ def _words(layer: int, head: int, name: HeadName, few: bool) -> str:
     place = f"{layer + 1}.{head + 1}"
     if not few:
         return place
-    return f"<b>{place}</b><br>{named(name.words)}" + (f"<br>{name.score:.2f}" if name.role else "")
+    role = named(name.words).replace(" ", "<br>", 1)  # two short lines, which fit into a cell on a phone
+    return f"<b>{place}</b><br>{role}" + (f"<br>{name.score:.2f}" if name.role else "")

@@ -42,7 +42,7 @@ def writing_bars(
     )
     style(figure, palette, height=34 + 23 * len(rows))
     most = max([0.01, *(abs(value) for _unused, value in rows)])
-    figure.update_xaxes(visible=False, fixedrange=True, range=[-1.35 * most, 1.35 * most])
+    figure.update_xaxes(visible=False, fixedrange=True, range=[-1.5 * most, 1.5 * most])
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
         ticktext=[f"{plain(token)} " for token, _unused in rows],

@@ -74,7 +74,7 @@ def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
             y=[_(row.kind) for row in rows],
             orientation="h",
             marker={"color": [palette.kinds[row.kind] for row in rows], "cornerradius": 3},
-            text=[_("{loss}, {share} of all", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
+            text=[_("{loss} · {share}", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
             textposition="outside",
             textfont={"color": palette.text, "size": 13},
             cliponaxis=False,
@@ -91,8 +91,11 @@ def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
             hoverinfo="text",
         )
     )
-    style(figure, palette, height=48 + 34 * len(rows))
-    figure.update_xaxes(visible=False, fixedrange=True, range=[0, 1.55 * max(row.loss for row in rows)])
+    style(figure, palette, height=66 + 34 * len(rows))
+    figure.update_xaxes(
+        showticklabels=False, showgrid=False, fixedrange=True, title_text=_("mean loss in nats · share of the total"),
+        range=[0, 1.75 * max(row.loss for row in rows)],
+    )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix=" ")
     figure.update_layout(bargap=0.3)
     return figure

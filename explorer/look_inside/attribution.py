@@ -38,7 +38,9 @@ def draw(inspection: Inspection) -> None:
         offered = kept(model, ("next", *ids), lambda: likeliest(next_token_logits(model, ids)))
         left, right = st.columns(2)
         with left:
-            token = choose_token(_("The next letter"), TOKEN, offered, inspection.tokenizer, default=offered[0])
+            token = choose_token(
+                _("The next letter"), TOKEN, offered, inspection.tokenizer, default=offered[0], prompt=ids
+            )
         with right:
             against = _choose_rival(inspection, offered, token)
         try:

@@ -1,5 +1,7 @@
 """What is each head for, and when did it learn it?"""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -121,9 +123,9 @@ def _emergence_card(inspection: Inspection) -> None:
         emerged = emergence_steps(steps, over_time)
         measured = [row for row in curve_rows(inspection.folder) if row.get("val_loss") is not None]
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
-        st.caption(
-            sentence(emergence_in_words(emerged, named(ROLES[role]), steps[0] if has_parent(inspection) else None))
-        )
+        strongest = np.array([[name.role == role for name in row] for row in name_heads(scores[-1])])  # (L, H)
+        inherited = steps[0] if has_parent(inspection) else None
+        st.caption(sentence(emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)))
         figure = emergence_figure(steps, over_time, emerged, losses, role, current_palette())
         heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*emerged.shape)]
         chart(
@@ -134,28 +136,41 @@ def _emergence_card(inspection: Inspection) -> None:
         )
 
 
-def emergence_in_words(emerged: np.ndarray, role: str, inherited: int | None = None) -> str:
-    """Return which head came first, and how many there are.
+def emergence_in_words(
+    emerged: np.ndarray, strongest: np.ndarray, role: str, last: int, inherited: int | None = None
+) -> str:
+    """Return which head had the role first and how many have it at the newest snapshot.
 
     Args:
+        emerged: (L, H), the step from which on each head's score stays above the threshold, or -1.
+        strongest: (L, H), whether this role is the head's strongest at that snapshot.
+        last: the step of the newest snapshot; the run may still train.
         inherited: the first step of a run that began with another model's weights; heads of that step were its.
     """
-    alive = np.argwhere(emerged >= 0)
     if inherited is not None and len(before := np.argwhere(emerged == inherited)):
-        names = ", ".join(f"{layer + 1}.{head + 1}" for layer, head in before.tolist())
-        told = _("Already {role} heads in its parent: {places}.", role=role, places=names)
+        told = _("Already {role} heads in its parent: {places}.", role=role, places=_places(before))
         new = np.where(emerged == inherited, -1, emerged)
-        return told if (new < 0).all() else f"{told} {emergence_in_words(new, role)}"
-    if not len(alive):
-        return _("No head keeps the habit “{role}” to the end.", role=role)
-    layer, head = min(alive.tolist(), key=lambda place: emerged[tuple(place)])
-    told = {"role": role, "place": f"{layer + 1}.{head + 1}", "step": f"{emerged[layer, head]:,}"}
-    if len(alive) == 1:
-        return _("The first {role} head is {place}, born at step {step}.", **told)
-    return _(
-        "The first {role} head is {place}, born at step {step}. {count} heads keep it to the end.",
-        count=len(alive), **told,
+        return told if (new < 0).all() else f"{told} {emergence_in_words(new, strongest, role, last)}"
+    heads = np.argwhere(emerged >= 0)
+    if not len(heads):
+        return _("At step {last} no head has the role {role}.", role=role, last=f"{last:,}")
+    first = min(heads.tolist(), key=lambda place: emerged[tuple(place)])
+    told = _(
+        "The first {role} head is {place}, from step {step} on.",
+        role=role, place=_places([first]), step=f"{emerged[tuple(first)]:,}",
     )  # fmt: skip
+    if len(heads) == 1:
+        return told
+    count = _("At step {last}, {count} heads score above 0.3.", last=f"{last:,}", count=len(heads))
+    others = np.argwhere((emerged >= 0) & ~strongest)
+    if not len(others):
+        return f"{told} {count}"
+    stronger = _("Stronger in another role, which names them above: {places}.", places=_places(others))
+    return f"{told} {count} {stronger}"
+
+
+def _places(heads: Iterable[Sequence[int]]) -> str:
+    return ", ".join(f"{layer + 1}.{head + 1}" for layer, head in heads)
 
 
 _ROLES = N_(

@@ -143,12 +143,12 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     with left:
         answer = choose_token(
             _("Answer to the first"), ANSWER, _with(found.answer, offered[0]), inspection.tokenizer,
-            default=found.answer,
+            default=found.answer, prompt=[*ids, *other.ids],
         )  # fmt: skip
     with right:
         rival = choose_token(
             _("Answer to the second"), RIVAL, _with(found.rival, offered[1]), inspection.tokenizer,
-            default=found.rival,
+            default=found.rival, prompt=[*ids, *other.ids],
         )  # fmt: skip
     if answer == rival:
         raise PromptError(_("Choose two different answers: the map shows how one gives way to the other."))

@@ -1,7 +1,7 @@
 """Which sections Look inside has, in the order in which they are offered."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from core.model import GPT, Bigram
 from explorer.i18n.language import N_
@@ -27,20 +27,20 @@ class Section(NamedTuple):
     draw: Callable[[Inspection], None]
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
-    prompt: bool = True  # whether it needs at least one token of a prompt
+    prompt: Literal["needed", "optional", "unused"] = "needed"
     shares: bool = False  # whether it speaks of shares of a letter's attention
 
 
 SECTIONS = (
     Section(N_("Attention"), attention.draw, bigram=False, shares=True),
-    Section(N_("Heads"), heads.draw, bigram=False, prompt=False, shares=True),
-    Section(N_("Table"), bigram_table.draw, gpt=False, prompt=False),
+    Section(N_("Heads"), heads.draw, bigram=False, prompt="unused", shares=True),
+    Section(N_("Table"), bigram_table.draw, gpt=False, prompt="unused"),
     Section(N_("Predictions"), predictions.draw),
-    Section(N_("Embeddings"), embeddings.draw, prompt=False),
+    Section(N_("Embeddings"), embeddings.draw, prompt="optional"),
     Section(N_("Surgery"), ablation.draw, bigram=False),
     Section(N_("Patching"), patching.draw, bigram=False),
     Section(N_("Neurons"), neurons.draw, bigram=False),
-    Section(N_("Losses"), token_losses.draw, prompt=False),
+    Section(N_("Losses"), token_losses.draw, prompt="unused"),
     Section(N_("Text"), memorization.draw),
 )
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+import streamlit as st
 
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
 from explorer.i18n.units import worded
 from explorer.look_inside.view import select
+from explorer.widgets import address
 
 MOST_OFFERED = 100  # a select of 50,257 tokens would be megabytes
 
@@ -18,10 +20,19 @@ def likeliest(logits: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
 
 
 def choose_token(
-    label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, help: str | None = None
+    label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, prompt: Sequence[int]
 ) -> int:
-    """A select of tokens; what was chosen before stays only while it is still offered."""
+    """Draw a select of tokens and return the id chosen.
+
+    A choice is kept while it is offered and the prompt stays the same. Where nothing but the default was chosen, the
+    select follows the default, which changes with the prompt and the training step.
+    """
+    shown_for, last_default = address.recall(f"{key}_for", (None, None))
+    if shown_for != tuple(prompt) or address.recall(key) == last_default == st.session_state.get(key):
+        address.remember(key, None)
+        st.session_state.pop(key, None)
+    address.remember(f"{key}_for", (tuple(prompt), default))
     return select(
-        worded(label), offered, key=key, default=default, help=help,
+        worded(label), offered, key=key, default=default,
         format_func=lambda id: quoted(visible(tokenizer.tokens[id])),
     )  # fmt: skip

@@ -45,13 +45,31 @@ def test_births_are_marked_where_the_habit_begins_to_stay():
     (dot,) = [trace for trace in figure.data if trace.mode == "markers+text"]
     assert figure.layout.yaxis2.tickformat is None  # with a fixed one, close ticks would be written alike
     assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
-    assert emergence_in_words(emerged, "induction") == "The first induction head is 1.1, born at step 10."
-    inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), "induction", 0)
-    assert inherited == (
-        "Already induction heads in its parent: 1.1, 1.2. The first induction head is 2.2, born at step 40."
+
+
+def test_emergence_is_read_in_words():
+    yes = np.ones((2, 2), dtype=bool)
+    assert emergence_in_words(np.array([[10, -1]]), yes[:1], "induction", 20) == (
+        "The first induction head is 1.1, from step 10 on."
     )
-    assert emergence_in_words(np.array([[0]]), "induction", 0) == "Already induction heads in its parent: 1.1."
-    assert "No head keeps" in emergence_in_words(np.array([[-1, -1]]), "induction")
+    inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), yes, "induction", 60, 0)
+    assert inherited == (
+        "Already induction heads in its parent: 1.1, 1.2. The first induction head is 2.2, from step 40 on."
+    )
+    assert emergence_in_words(np.array([[0]]), yes[:1, :1], "induction", 9, 0) == (
+        "Already induction heads in its parent: 1.1."
+    )
+    assert emergence_in_words(np.array([[-1, -1]]), yes[:1], "induction", 1000) == (
+        "At step 1,000 no head has the role induction."
+    )
+
+
+def test_heads_that_score_higher_in_another_role_are_told_apart():
+    strongest = np.array([[True, False], [True, True]])
+    assert emergence_in_words(np.array([[45, 90], [-1, 60]]), strongest, "previous token", 2000) == (
+        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score above 0.3. "
+        "Stronger in another role, which names them above: 1.2."
+    )
 
 
 def test_costs_are_centred_on_zero_and_read_in_words():

@@ -69,6 +69,21 @@ def test_attribution_adds_up_for_any_token_and_rival(app, finished_run):
     assert "over the average letter" in said(app)
 
 
+def test_attribution_follows_the_prompt_and_keeps_a_choice_for_it(app, finished_run):
+    at(app, "Predictions")
+    likeliest = []
+    for prompt in ("to be or not", "Whether"):
+        app.text_input(key="inspect_prompt").set_value(prompt).run()
+        box = app.selectbox(key="said_token")
+        likeliest.append(box.value)
+        assert box.index == 0
+    app.selectbox(key="said_token").select_index(3).run()
+    app.selectbox(key="said_rival").select_index(2).run()
+    assert app.selectbox(key="said_token").index == 3
+    app.text_input(key="inspect_prompt").set_value("to be or not").run()
+    assert app.selectbox(key="said_token").value == likeliest[0]
+
+
 def test_without_residual_connections_the_question_is_answered_with_a_sentence(app, finished_run):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=False)
     at(app, "Predictions")

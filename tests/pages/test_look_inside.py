@@ -96,6 +96,15 @@ def test_a_prompt_with_nothing_in_it_asks_for_letters(app, finished_run, prompt)
     assert "Type a few letters" in said(app)
 
 
+def test_the_prompt_is_asked_for_only_where_it_is_used_and_stays(app, finished_run):
+    app.run()
+    app.text_input(key="inspect_prompt").set_value("to be").run()
+    for view, used in (("Losses", False), ("Heads", False), ("Embeddings", True), ("Predictions", True)):
+        app.segmented_control(key="inspect_view").set_value(view).run()
+        boxes = [box.value for box in app.text_input if box.key == "inspect_prompt"]
+        assert boxes == (["to be"] if used else [])
+
+
 def test_predictions_show_what_is_next_and_what_was_foreseen(app, finished_run):
     app.run()
     app.text_input(key="inspect_prompt").set_value("to be")
@@ -199,7 +208,7 @@ def test_heads_are_named_and_their_births_told(app, finished_run):
     assert not app.exception
     assert "clear habit" in said(app) or "No head has a clear habit" in said(app)
     assert "What is head 1.1?" in said(app)
-    assert "keeps the habit" in said(app) or "born at step" in said(app)
+    assert "from step" in said(app) or "no head has the role" in said(app)
     board = next(figure for figure in figures(app) if len(figure["layout"].get("shapes", [])) == 4)
     assert board["data"][0]["hovertext"][0].startswith("head 1.1:")
 
