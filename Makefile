@@ -8,15 +8,13 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
 
-test: $(VENV)/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not e2e" $(ARGS)
 	$(BIN)/python -m tests.e2e.browser
 	$(BIN)/python -m pytest -n 2 -m e2e
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/biome lint
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -14,13 +14,13 @@ import streamlit as st
 from core.errors import ExplorerError, RunError
 from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
-from explorer.components._assets import component
+from explorer.components.bundle import component
 from explorer.services import shared
 
 _SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
 _LOOK_AGAIN = 2.0  # seconds, where the server has no streams
 
-_watch = component("watch_runs", js=["mount.js", "watch_runs.js"])
+_watch = component("watch_runs", "page/watch_runs.js")
 
 
 class RunNews:

@@ -20,7 +20,7 @@ from core.training.hardware import SENTENCES
 from core.training.precision import WHY
 from core.training.progress_summary import SENTENCES as PROGRESS
 from core.training.schedule import LATE_DECAY, LONG_WARMUP
-from explorer.components._assets import ASSETS, sentences_of
+from explorer.components.bundle import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ASSETS / "lessons" / "en" / "app.md"
@@ -55,7 +55,7 @@ def collect() -> list[str]:
     sentences = []
     for path in sorted([*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py")]):
         sentences += python_sentences(path.read_text("utf-8"))
-    for path in sorted((ASSETS / "js").glob("*.js")):
+    for path in sorted(ASSETS.rglob("*.js")):
         sentences += sentences_of(path.read_text("utf-8"))
     return list(dict.fromkeys(sentences + setting_sentences() + core_sentences()))
 

@@ -19,7 +19,8 @@ def csv_of(columns: Columns) -> str:
     """The columns as CSV with one line of names; numbers keep six digits, what is not known stays empty.
 
     Text that a spreadsheet would compute as a formula gets an apostrophe before it, as OWASP's page on CSV injection
-    says. `csvOf` in assets/js/takeaway.js does the same for what only the browser knows; a test compares the two.
+    says. `csvOf` in assets/components/shared/download.js does the same for what only the browser knows; a test compares
+    the two.
     """
     text = StringIO(_BYTE_ORDER_MARK)
     text.seek(0, SEEK_END)

@@ -37,9 +37,9 @@ def loss_figure(
     """The chart of one run.
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
-    names of the lines are a contract with `assets/js/live_loss.js`: training as measured, training smoothed,
-    validation, its last point, lines where something was turned, labels beside them, the validation of its ancestors;
-    a line and a label by every name in `COUNTED`, hidden while its value is not known.
+    names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
+    training smoothed, validation, its last point, lines where something was turned, labels beside them, the validation
+    of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
 
     A fork is drawn from the step at which it branched off, over what it had learned by then and how its parent went on.
 

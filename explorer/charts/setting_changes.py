@@ -57,7 +57,7 @@ def turn_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> 
     """The lines of all marks, and the labels for which there is room.
 
     Both stand on a second axis from 0 to 1 (`TURN_AXIS`) that no zoom moves. The browser fills the same two from the
-    stream (assets/js/turn_marks.js).
+    stream (assets/components/loss_chart/setting_changes.js).
     """
     shown = merged(marks)
     told = [(mark, height) for mark, height in zip(shown, heights(shown, steps), strict=True) if height]

@@ -5,15 +5,11 @@ from base64 import b64encode
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import worded
 
-_arcs = component(
-    "attention_arcs",
-    js=["mount.js", "tokens.js", *TAKEAWAY, "attention_arcs.js"],
-    css=["tokens.css", "attention_arcs.css", TAKEAWAY_CSS],
-)
+_arcs = component("attention_arcs", "attention/arcs.js", "attention/arcs.css")
 
 _LOOKS = {
     "nobody": N_("Hardly any other looks at it."),

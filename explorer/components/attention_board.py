@@ -6,13 +6,9 @@ from collections.abc import Collection
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 
-_board = component(
-    "attention_board",
-    js=["mount.js", "heads.js", *TAKEAWAY, "attention_board.js"],
-    css=["heads.css", TAKEAWAY_CSS],
-)
+_board = component("attention_board", "attention/board.js", "attention/board.css")
 
 
 def attention_board(

@@ -5,13 +5,9 @@ from base64 import b64encode
 import numpy as np
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 
-_reader = component(
-    "attention_reader",
-    js=["mount.js", "tokens.js", "arcs_reader.js", *TAKEAWAY, "attention_reader.js"],
-    css=["tokens.css", "attention_reader.css", TAKEAWAY_CSS],
-)
+_reader = component("attention_reader", "attention/reader.js", "attention/reader.css")
 
 
 def attention_reader(pattern: np.ndarray, tokens: list[str], *, row: int, key: str) -> None:

@@ -1,8 +1,8 @@
 """Folds the sidebar away on a phone when another page was chosen in it."""
 
-from explorer.components._assets import component
+from explorer.components.bundle import component
 
-_fold = component("fold_sidebar", js=["fold_sidebar.js"])
+_fold = component("fold_sidebar", "page/fold_sidebar.js")
 
 
 def fold_sidebar(page: str) -> None:

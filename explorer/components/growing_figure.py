@@ -7,12 +7,10 @@ plotly draws anew what is already there. Its script comes by a route of our own;
 import streamlit as st
 from plotly import graph_objects as go
 
-from explorer.components._assets import component
+from explorer.components.bundle import component
 from explorer.services.shared import live_streams
 
-_figure = component(
-    "growing_figure", js=["mount.js", "plotly.js", "growing_figure.js"], css=["growing_figure.css"], isolate=False
-)
+_figure = component("growing_figure", "figure/view.js", "figure/style.css", isolate=False)
 
 
 def growing_figure(figure: go.Figure, *, key: str) -> None:

@@ -7,11 +7,11 @@ import streamlit as st
 
 from core.text.token_display import visible
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components.bundle import component
 from explorer.widgets import address
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
-_board = component("guess_board", js=["mount.js", "guess_board.js"], css=["guess_board.css"])
+_board = component("guess_board", "guess_board/view.js", "guess_board/style.css")
 
 
 def guess_board(

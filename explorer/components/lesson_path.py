@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components.bundle import component
 
-_path = component("lesson_path", js=["mount.js", "lesson_path.js"], css=["lesson_path.css"])
+_path = component("lesson_path", "lesson_path/view.js", "lesson_path/style.css")
 
 
 class PathStep(NamedTuple):

@@ -10,55 +10,20 @@ from core.training.progress_summary import SENTENCES
 from explorer.charts.forks import Before
 from explorer.charts.loss import SMOOTHING, loss_figure
 from explorer.charts.palette import DARK, LIGHT, both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 from explorer.services.shared import live_streams
 
-_loss = component(
-    "live_loss",
-    js=["mount.js", "thin.js", "hub.js", "plotly.js", "turn_marks.js", *TAKEAWAY, "live_loss.js"],
-    css=["live_loss.css", TAKEAWAY_CSS],
-    isolate=False,
-)
-_ready = component("get_ready", js=["plotly.js", "get_ready.js"])
-_status = component(
-    "live_status",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_status.js"],
-    css=["live.css", "live_status.css"],
-    said=SENTENCES.values(),
-)
-_curves = component(
-    "live_curves",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", *TAKEAWAY, "live_curves.js"],
-    css=["live.css", "live_curves.css", TAKEAWAY_CSS],
-)
-_samples = component(
-    "live_samples", js=["mount.js", "thin.js", "hub.js", "live_samples.js"], css=["live.css", "live_samples.css"]
-)
-_attention = component(
-    "live_attention",
-    js=["mount.js", "thin.js", "hub.js", "heads.js", *TAKEAWAY, "live_attention.js"],
-    css=["live.css", "heads.css", "live_attention.css", TAKEAWAY_CSS],
-)
-_embedding = component(
-    "live_embedding",
-    js=["mount.js", "thin.js", "hub.js", "letter_map.js", *TAKEAWAY, "live_embedding.js"],
-    css=["live.css", "letter_map.css", TAKEAWAY_CSS],
-)
-_turns = component(
-    "live_turns",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_turns.js"],
-    css=["live.css", "live_turns.css"],
-)
-_rate = component(
-    "live_rate", js=["mount.js", "thin.js", "hub.js", "numbers.js", "live_rate.js"], css=["live.css", "live_rate.css"]
-)
-# Not isolated: the page's own style sheet looks at whether there is a step to see (assets/css/app.css).
-_step_detail = component(
-    "live_closeup",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "tokens.js", *TAKEAWAY, "live_closeup.js"],
-    css=["live_closeup.css", TAKEAWAY_CSS],
-    isolate=False,
-)
+_loss = component("live_loss", "loss_chart/view.js", "loss_chart/style.css", isolate=False)
+_ready = component("get_ready", "page/get_ready.js")
+_status = component("live_status", "dashboard/status.js", "dashboard/status.css", sentences=SENTENCES.values())
+_curves = component("live_curves", "dashboard/curves.js", "dashboard/curves.css")
+_samples = component("live_samples", "dashboard/samples.js", "dashboard/samples.css")
+_attention = component("live_attention", "dashboard/attention.js", "dashboard/attention.css")
+_embedding = component("live_embedding", "dashboard/embedding.js", "dashboard/embedding.css")
+_turns = component("live_turns", "live_settings/changes.js", "live_settings/changes.css")
+_rate = component("live_rate", "live_settings/rate.js", "live_settings/rate.css")
+# Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
+_step_detail = component("live_closeup", "step_detail/view.js", "step_detail/style.css", isolate=False)
 
 
 def get_ready() -> None:

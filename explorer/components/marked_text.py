@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components.bundle import component
 from explorer.i18n.units import worded
 
-_marked = component("marked_text", js=["mount.js", "marked_text.js"], css=["tokens.css", "marked_text.css"])
+_marked = component("marked_text", "text/marked.js", "text/marked.css")
 
 
 class MarkedRow(NamedTuple):

@@ -5,14 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 from explorer.i18n.units import worded
 
-_strips = component(
-    "number_strips",
-    js=["mount.js", *TAKEAWAY, "number_strips.js"],
-    css=["tokens.css", "number_strips.css", TAKEAWAY_CSS],
-)
+_strips = component("number_strips", "number_strips/view.js", "number_strips/style.css")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The button that saves one of the page's plotly charts as a drawing; charts in the browser have `takeaway.js`."""
+"""The button that saves one of the page's plotly charts as a drawing."""
 
-from explorer.components._assets import TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 
-_button = component("save_drawing", js=["mount.js", "save_drawing.js"], css=[TAKEAWAY_CSS])
+_button = component("save_drawing", "page/save_drawing.js", "shared/download.css")
 
 
 def save_drawing(chart: str) -> None:

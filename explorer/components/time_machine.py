@@ -1,7 +1,7 @@
 """The time machine: a bar that chooses a moment of a training, and the views that move with it, without reruns.
 
-All components of one side of the page share a clock in the browser (`assets/js/time.js`), which fetches frames
-(`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
+All components of one side of the page share a clock in the browser (`assets/components/time_machine/clock.js`), which
+fetches frames (`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 from explorer.i18n.language import language
 from explorer.i18n.part_names import named
 from explorer.i18n.units import unit
@@ -56,23 +56,18 @@ class Moved(NamedTuple):
     newest: bool  # whether that is the last there is, so that the page goes on with what comes
 
 
-def _view(name: str, parts: list[str], css: list[str]) -> Any:
-    js = ["mount.js", "time.js", *TAKEAWAY, *parts, f"{name}.js"]
-    return component(name, js=js, css=[*css, "moving.css", TAKEAWAY_CSS])
+def _view(name: str, file: str) -> Any:
+    return component(name, f"time_machine/{file}.js", "time_machine/views.css")
 
 
-_bar = component(
-    "time_bar",
-    js=["mount.js", "thin.js", "hub.js", "numbers.js", "time.js", *TAKEAWAY, "time_bar.js"],
-    css=["time_bar.css", TAKEAWAY_CSS],
-)
-_heads = _view("time_heads", ["heads.js"], ["heads.css"])
-_head = _view("time_head", ["heads.js", "tokens.js", "arcs_reader.js"], ["heads.css", "attention_reader.css"])
-_next = _view("time_next", ["tokens.js"], [])
-_lens = _view("time_lens", ["tokens.js"], [])
-_mind = _view("time_mind", ["tokens.js"], [])
-_text = _view("time_text", ["tokens.js"], [])
-_map = _view("time_map", ["letter_map.js"], ["letter_map.css"])
+_bar = component("time_bar", "time_machine/bar.js", "time_machine/bar.css")
+_heads = _view("time_heads", "heads")
+_head = _view("time_head", "head")
+_next = _view("time_next", "next")
+_lens = _view("time_lens", "lens")
+_mind = _view("time_mind", "by_block")
+_text = _view("time_text", "text")
+_map = _view("time_map", "map")
 
 
 def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = False) -> Moved | None:

@@ -5,15 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from explorer.components._assets import TAKEAWAY, TAKEAWAY_CSS, component
+from explorer.components.bundle import component
 from explorer.components.time_machine import Clock, view_data
 from explorer.i18n.units import worded
 
-_space = component(
-    "time_space",
-    js=["mount.js", "time.js", *TAKEAWAY, "letter_map.js", "time_space.js"],
-    css=["letter_map.css", "moving.css", TAKEAWAY_CSS],
-)
+_space = component("time_space", "time_machine/directions.js", "time_machine/views.css")
 
 
 class TimeMachineMap(NamedTuple):

@@ -1,8 +1,8 @@
 """Begins a page at its top when what it shows is another thing."""
 
-from explorer.components._assets import component
+from explorer.components.bundle import component
 
-_to_top = component("to_top", js=["to_top.js"])
+_to_top = component("to_top", "page/to_top.js")
 
 
 def to_top(shown: str) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from core.text.token_display import kind_of, visible
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components.bundle import component
 
-_strip = component("token_strip", js=["mount.js", "tokens.js", "token_strip.js"], css=["tokens.css", "token_strip.css"])
-_pairs = component("token_pairs", js=["mount.js", "tokens.js", "token_pairs.js"], css=["tokens.css", "token_pairs.css"])
+_strip = component("token_strip", "tokens/strip.js", "tokens/strip.css")
+_pairs = component("token_pairs", "tokens/pairs.js", "tokens/pairs.css")
 
 
 def token_strip(text: Sequence[str], ids: Mapping[str, int], *, note: str, key: str) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from explorer.charts.palette import both_palettes
-from explorer.components._assets import component
+from explorer.components.bundle import component
 from explorer.i18n.units import unit
 from explorer.services.generated_tokens import WrittenToken
 
-_text = component("token_text", js=["mount.js", "tokens.js", "token_text.js"], css=["tokens.css", "token_text.css"])
+_text = component("token_text", "text/generated.js", "text/generated.css")
 
 
 def token_text(

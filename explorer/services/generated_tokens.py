@@ -13,7 +13,7 @@ from explorer.services import shared
 
 
 class WrittenToken(TypedDict):
-    """One token as `assets/js/token_text.js` draws it, and as the route `api/runs/{id}/generate` sends it."""
+    """One token as assets/components/text/generated.js draws it and the route `api/runs/{id}/generate` sends it."""
 
     text: str  # what it completes: "" where it ends within a character
     visible: str

@@ -12,7 +12,7 @@ from explorer.i18n.formatting import part_in_words
 
 
 def step_detail_data(step_detail: StepDetail, tokens: Sequence[str]) -> dict[str, Any]:
-    """Plain values for the browser (assets/js/live_closeup.js).
+    """Plain values for the browser (assets/components/step_detail/view.js).
 
     Args:
         tokens: all tokens of the run's tokenizer; the closeup's ids count into it.

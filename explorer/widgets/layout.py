@@ -10,7 +10,7 @@ from plotly import graph_objects as go
 from core.errors import ExplorerError
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
-from explorer.components._assets import ASSETS
+from explorer.components.bundle import ASSETS
 from explorer.components.save_drawing import save_drawing
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
@@ -26,7 +26,7 @@ def page_header(title: str, caption: str = "") -> None:
 
 def page_style() -> None:
     """The style sheet that all pages share, for a page that lays out a header of its own."""
-    st.html(ASSETS / "css" / "app.css")
+    st.html(ASSETS / "app.css")
 
 
 @contextmanager

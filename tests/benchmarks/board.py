@@ -10,7 +10,7 @@ from core.interpretability.attention import attention_patterns, to_bytes
 from core.model import build_model
 from core.presets import preset
 from explorer.charts.palette import LIGHT
-from explorer.components._assets import read
+from explorer.components.bundle import COMPONENTS, bundle_js
 from tests.e2e.browser import find_browser
 
 LAYERS, HEADS, LENGTH = 12, 12, 64
@@ -46,8 +46,8 @@ def measure() -> dict[str, str]:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        scripts = "\n".join(read("js", name) for name in ("mount.js", "heads.js"))
-        css = read("css", "heads.css")
+        scripts = bundle_js("shared/heatmaps.js")
+        css = (COMPONENTS / "shared" / "heatmaps.css").read_text("utf-8")
         (Path(folder) / "page.html").write_text(
             f"<!doctype html><style>{css}</style><body><script>{scripts}</script>",
             encoding="utf-8",

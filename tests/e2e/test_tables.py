@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from core.runs.folder import list_runs
 from explorer.charts.csv_export import csv_of
-from explorer.components._assets import ASSETS
+from explorer.components.bundle import bundle_js
 from tests.explorer.test_explaining_charts import SAFE, UNSAFE
 
 pytestmark = pytest.mark.e2e
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 def test_the_browser_writes_the_same_table(open_page):
     columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
     page = open_page()
-    page.add_script_tag(path=ASSETS / "js" / "takeaway.js")
+    page.add_script_tag(content=bundle_js("shared/download.js"))
     assert page.evaluate("columns => csvOf(columns)", columns) == csv_of(columns)
 
 

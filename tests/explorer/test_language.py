@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lessons import lesson_text
-from explorer.components._assets import sentences_of
+from explorer.components.bundle import sentences_of
 from explorer.i18n.language import _
 from explorer.look_inside.frames import FrameRequest, make_frame
 from explorer.widgets.address import NAVIGATION, ROOT
@@ -96,7 +96,7 @@ def test_a_word_past_the_door_is_found():
 
 def test_words_in_the_browser_go_through_the_door():
     past = re.compile(r'element\("\w+", "[^"]*", "[^"]*[a-z]{2}|(?:textContent|title|ariaLabel) = "[^"]*[a-z]{2}')
-    for path in sorted((ROOT / "assets" / "js").glob("*.js")):
+    for path in sorted((ROOT / "assets").rglob("*.js")):
         assert not past.findall(path.read_text("utf-8")), path.name
 
 

@@ -1,0 +1,56 @@
+/* A figure made in Python, which draws it again and again while something is computed: the node stays, and so does a zoom.
+   data: { figure: JSON, height: pixels } */
+import { element, mountOnce } from "../shared/mount.js";
+import { loadPlotly } from "../shared/plotly.js";
+
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const chart = element("div", "growing-figure");
+    root.append(chart);
+    let latest = null;
+    let drawn = ""; // the figure on screen
+    let busy = false;
+    let gone = false;
+    let width = 0;
+
+    async function draw() {
+      if (busy) return;
+      busy = true;
+      try {
+        const plotly = await loadPlotly();
+        while (!gone && latest.figure !== drawn) {
+          if (chart._dragging) {
+            await new Promise((next) => setTimeout(next, 100)); // not under the hand that draws a zoom box
+            continue;
+          }
+          drawn = latest.figure;
+          const { data, layout } = JSON.parse(drawn);
+          width = chart.clientWidth;
+          await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
+        }
+      } finally {
+        busy = false;
+      }
+    }
+
+    const resizes = new ResizeObserver(() => {
+      if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
+      width = chart.clientWidth;
+      globalThis.Plotly.Plots.resize(chart);
+    });
+    resizes.observe(chart);
+
+    return {
+      update(next) {
+        latest = next.data;
+        chart.style.height = `${latest.height}px`;
+        draw();
+      },
+      destroy() {
+        gone = true;
+        resizes.disconnect();
+        if (chart._fullLayout) globalThis.Plotly.purge(chart);
+      },
+    };
+  });
+}

@@ -1,0 +1,78 @@
+/* The steps of a lesson as links. How far this browser has come is kept in its own store, under STORE:
+   { lesson: { last: step, seen: [step], right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
+   data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume, palettes } */
+import { currentPalette, element, mountOnce } from "../shared/mount.js";
+
+const STORE = "gpt-explorer-lessons";
+
+function progressOf(lesson) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(STORE) || "{}")[lesson] || {};
+    const list = (steps) => (Array.isArray(steps) ? steps : []);
+    return { last: typeof kept.last === "string" ? kept.last : null, seen: list(kept.seen), right: list(kept.right) };
+  } catch {
+    return { last: null, seen: [], right: [] };
+  }
+}
+
+function keepProgress(lesson, progress) {
+  try {
+    const all = JSON.parse(localStorage.getItem(STORE) || "{}");
+    localStorage.setItem(STORE, JSON.stringify({ ...all, [lesson]: progress }));
+  } catch {
+    /* nothing is remembered then */
+  }
+}
+
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const list = element("ol", "path");
+    root.append(list);
+    let latest = component;
+
+    list.addEventListener("click", (event) => {
+      const link = event.target.closest("a");
+      if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      latest.setTriggerValue("step", link.dataset.step);
+    });
+
+    return {
+      update(next) {
+        latest = next;
+        const { data } = next;
+        const progress = progressOf(data.lesson);
+        const right = new Set([...progress.right, ...data.right]);
+        const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
+        if (data.here) keepProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
+        const palette = currentPalette(root, data.palettes);
+        root.style.setProperty("--good", palette.good);
+        root.style.setProperty("--accent", palette.accent);
+        root.style.setProperty("--surface", palette.surface);
+        list.setAttribute("aria-label", data.label);
+        list.classList.toggle("listed", data.listed);
+        const here = data.here || progress.last;
+        const place = data.steps.findIndex(([name]) => name === here);
+        list.replaceChildren();
+        data.steps.forEach(([name, title, url], index) => {
+          const item = element("li");
+          const link = element("a", "path-step");
+          link.href = url;
+          link.dataset.step = name;
+          link.title = title;
+          link.classList.toggle("path-here", index === place);
+          link.classList.toggle("path-seen", seen.has(name));
+          link.classList.toggle("path-right", right.has(name));
+          if (index === place && data.here) link.setAttribute("aria-current", "step");
+          const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
+          dot.setAttribute("aria-hidden", "true");
+          link.append(dot, element("span", "path-title", title));
+          if (index === place && data.resume) link.append(element("span", "path-resume", data.resume));
+          item.append(link);
+          list.append(item);
+        });
+      },
+      destroy() {},
+    };
+  });
+}

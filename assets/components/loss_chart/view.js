@@ -1,0 +1,293 @@
+/* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels,
+   6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
+import { turnMarks } from "./setting_changes.js";
+import { takeaway } from "../shared/download.js";
+import { currentPalette, element, mountOnce, say } from "../shared/mount.js";
+import { loadPlotly } from "../shared/plotly.js";
+import { liveRun } from "../shared/run_stream.js";
+import { thinned } from "../shared/thinning.js";
+
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const MOST_POINTS = 1500; // more cannot be told apart on a screen
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let rows = [];
+    let turns = [];
+    let asked = 0; // steps, as the run's status says: they may be turned while it trains
+    let baselines = null;
+    let plot = null;
+    let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
+    let zoomed = false;
+    let timer = 0;
+    let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
+    let gone = false;
+    const choice = { smoothing: null, logSteps: false, logLoss: false };
+
+    const controls = element("div", "loss-controls");
+    const chart = element("div", "loss-chart");
+    const waiting = element("div", "loss-waiting", say("The first point arrives with the first measurement."));
+    const legend = element("span", "loss-legend");
+    const trainingKey = element("span", "loss-key", say("training"));
+    const validationKey = element("span", "loss-key", say("validation"));
+    const parentKey = element("span", "loss-key loss-parent", say("its parent"));
+    legend.append(trainingKey, validationKey, parentKey);
+    const smoothing = element("input");
+    Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
+    const smoothingLabel = element("label", "loss-control", say("Smoothing"));
+    smoothingLabel.appendChild(smoothing);
+    const toggle = (text, name) => {
+      const label = element("label", "loss-control");
+      const box = element("input");
+      box.type = "checkbox";
+      box.addEventListener("change", () => {
+        choice[name] = box.checked;
+        zoomed = false;
+        reset.hidden = true;
+        fill();
+      });
+      label.append(box, document.createTextNode(text));
+      return label;
+    };
+    const reset = element("button", "loss-reset", say("Show all"));
+    reset.type = "button";
+    reset.hidden = true;
+    reset.addEventListener("click", () => {
+      zoomed = false;
+      reset.hidden = true;
+      fill();
+    });
+    controls.append(legend, smoothingLabel, toggle(say("log steps"), "logSteps"), toggle(say("log loss"), "logLoss"), reset);
+    root.append(controls, chart, waiting);
+    takeaway(root, {
+      name: () => "loss",
+      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+      svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
+    });
+    smoothing.addEventListener("input", () => {
+      choice.smoothing = Number(smoothing.value);
+      fill();
+    });
+
+    function figure() {
+      const { figures, palettes } = latest.data;
+      return currentPalette(root, palettes) === palettes.dark ? figures.dark : figures.light;
+    }
+
+    async function draw() {
+      const plotly = await loadPlotly();
+      if (gone) return;
+      const made = figure();
+      const key = JSON.stringify(made);
+      if (key === drawn) return fill();
+      drawn = key;
+      plot = null;
+      const old = chart._fullLayout;
+      const layout = structuredClone(made.layout);
+      layout.autosize = true;
+      if (zoomed && old) {
+        layout.xaxis.range = old.xaxis.range;
+        layout.yaxis.range = old.yaxis.range;
+      }
+      const fresh = !old;
+      await plotly.react(chart, structuredClone(made.data), layout, {
+        displaylogo: false, displayModeBar: false, doubleClick: false, scrollZoom: false,
+      });
+      if (gone) return;
+      plot = plotly;
+      if (fresh) {
+        chart.on("plotly_relayout", (change) => {
+          if (!Object.keys(change).some((name) => name.startsWith("xaxis.range") || name.startsWith("yaxis.range"))) return;
+          zoomed = true;
+          reset.hidden = false;
+        });
+        chart.on("plotly_doubleclick", () => reset.click());
+      }
+      fill();
+    }
+
+    function fillSoon() {
+      timer ||= setTimeout(() => {
+        timer = 0;
+        if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
+        else fill();
+      }, rest);
+    }
+
+    function fill() {
+      if (!plot || gone) return;
+      const begun = performance.now();
+      const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
+      const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
+      const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
+      const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
+      const stepOf = (row) => onAxisOf(begins() + row.step);
+      const steps = trained.map(stepOf);
+      const end = measured.slice(-1);
+      const traces = {
+        x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
+        y: [trained.map((row) => row.loss), exponentialAverage(trained, share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
+        text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
+        customdata: [null, trained.map((row) => row.step), measured.map((row) => row.step)],
+      };
+      const parent = figure().data.at(-1);
+      traces.x[6] = Array.from(parent.x, onAxisOf);
+      traces.y[6] = Array.from(parent.y);
+      const axes = view();
+      const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
+      const onAxis = (row) => (choice.logSteps ? Math.log10(stepOf(row)) : stepOf(row));
+      const last = end.length && onAxis(end[0]);
+      // Near the right edge the number would cover the labels of the lines.
+      traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
+      const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
+      const { fork } = latest.data;
+      const marks = turnMarks(fork ? [{ step: 0, label: fork.mark }, ...turns] : turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
+      marks.forEach((filled, index) => {
+        for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
+      });
+      const filled = [0, 1, 2, 3, 4, 5, 6];
+      for (const name of Object.keys(traces)) traces[name] = filled.map((index) => traces[name][index] ?? null);
+      plot.update(chart, traces, axes, filled);
+      rest = Math.max(200, 4 * (performance.now() - begun));
+    }
+
+    /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
+    function view() {
+      const whole = figure();
+      const made = whole.layout;
+      const narrow = chart.clientWidth < 560;
+      const layout = { "margin.r": narrow ? 10 : made.margin.r };
+      const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
+      for (const [axis, type] of Object.entries(types)) {
+        // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
+        if (chart._fullLayout[axis].type !== type) layout[`${axis}.type`] = type;
+      }
+      if (!zoomed) Object.assign(layout, wholeRange(whole));
+      const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
+      const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
+      let above = Infinity; // the place of the label before
+      made.annotations.forEach(({ name }, index) => {
+        const value = baselines?.[name];
+        const known = Number.isFinite(value);
+        layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
+        if (!known) return;
+        const y = choice.logLoss ? Math.log10(value) : value;
+        const gap = above - y * pixels;
+        layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
+        layout[`annotations[${index}].y`] = y;
+        layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
+        layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
+        layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
+        above = Math.min(y * pixels, above - 14);
+      });
+      return layout;
+    }
+
+    const begins = () => latest.data.fork?.begins || 0;
+
+    /* All steps, and of a fork as many before them; as `step_axis` in explorer/charts/forks.py. */
+    function stepRange() {
+      const steps = Math.max(asked || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+      const [left, right] = [Math.max(0, begins() - steps), begins() + steps];
+      return choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right];
+    }
+
+    /* Of a fork: its own curve, and its parent's about and past the branch; as `fork_range` in explorer/charts/forks.py. */
+    function forkRange(made, values) {
+      const { x, y } = made.data.at(-1);
+      const known = [...values, ...y.filter((_value, index) => x[index] >= begins() / 2)];
+      if (!known.length) return made.layout.yaxis.range;
+      const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+      return [Math.floor((low - 0.06) * 10) / 10, Math.ceil((high + 0.12) * 10) / 10];
+    }
+
+    /* All steps, all curves and lines; as `loss_range` in explorer/charts/loss.py. */
+    function wholeRange(made) {
+      const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
+      if (!latest.data.fork) for (const { name } of made.layout.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
+      let [low, high] = made.layout.yaxis.range;
+      if (latest.data.fork) [low, high] = forkRange(made, values);
+      else if (values.length) {
+        low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
+        const top = values.reduce((one, two) => Math.max(one, two));
+        high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
+      }
+      return {
+        "xaxis.range": stepRange(),
+        "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
+      };
+    }
+
+    // Labels and margins go by the width; plotly itself hears only of the window's.
+    let width = 0;
+    const resizes = new ResizeObserver(() => {
+      if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
+      width = chart.clientWidth;
+      plot.Plots.resize(chart).then(fillSoon);
+    });
+    resizes.observe(chart);
+
+    return {
+      update(next) {
+        latest = next;
+        const { data } = next;
+        chart.style.height = `${data.height}px`;
+        if (choice.smoothing === null) smoothing.value = data.smoothing;
+        const palette = currentPalette(root, data.palettes);
+        trainingKey.style.setProperty("--key", palette.training);
+        validationKey.style.setProperty("--key", palette.validation);
+        parentKey.style.setProperty("--key", palette.validation);
+        parentKey.hidden = !data.fork;
+        if (data.run !== runId) {
+          leave?.();
+          runId = data.run;
+          rows = [];
+          turns = [];
+          asked = 0;
+          waiting.hidden = false;
+          baselines = null;
+          zoomed = false;
+          reset.hidden = true;
+          leave = liveRun(runId).subscribe({
+            metrics(all) {
+              rows = all;
+              waiting.hidden = rows.length > 0;
+              fillSoon();
+            },
+            events(all) {
+              turns = all.filter((row) => row.kind === "turn");
+              fillSoon();
+            },
+            status(value) {
+              const changed = value.steps !== asked || (value.baselines && !baselines);
+              asked = value.steps;
+              baselines ||= value.baselines;
+              if (changed) fillSoon();
+            },
+          });
+        }
+        draw();
+      },
+      destroy() {
+        gone = true;
+        resizes.disconnect();
+        clearTimeout(timer);
+        leave?.();
+        globalThis.Plotly?.purge(chart);
+      },
+    };
+  });
+}
+
+/* As `smoothed` in explorer/charts/loss.py. */
+function exponentialAverage(rows, share) {
+  let average = 0;
+  let weight = 0;
+  return rows.map(({ loss }) => {
+    average = share * average + (1 - share) * loss;
+    weight = share * weight + (1 - share);
+    return average / weight;
+  });
+}

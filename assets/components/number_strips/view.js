@@ -1,0 +1,85 @@
+/* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together stand below each other and
+   light up together.
+   data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
+           of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }], palettes } */
+import { takeaway } from "../shared/download.js";
+import { colorTable, currentPalette, element, inkOn, mountOnce } from "../shared/mount.js";
+
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const box = element("div", "strips");
+    root.append(box);
+    const LABEL = 112; // pixels, as in the style sheet
+    let steps = [];
+    takeaway(root, {
+      name: () => "one-look",
+      drawn: box,
+      columns: () => {
+        const lines = steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
+        return Object.fromEntries(["step", "title", "strip", "no.", "value"].map((name, at) => [name, lines.map((line) => line[at])]));
+      },
+    });
+
+    const written = (value, scale) => {
+      if (value === null) return "−∞";
+      if (scale === "share") return value < 0.0005 ? "0" : value.toFixed(value < 0.0995 ? 3 : 2);
+      const text = value.toFixed(Math.abs(value) < 9.995 ? 2 : 1);
+      return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+    };
+
+    function cell(value, index, strip, tables, palette) {
+      const made = element("div", "strips-cell");
+      const share = strip.scale === "share";
+      const level = value === null ? 0 : share ? Math.max(0, value) ** 0.6 : (Math.max(-1, Math.min(1, value / (strip.most || 1))) + 1) / 2;
+      if (value !== null) {
+        const at = Math.round(level * 255) * 3;
+        const color = (share ? tables.share : tables.signed).slice(at, at + 3);
+        made.style.background = `rgb(${color.join(",")})`;
+        made.style.color = inkOn(color);
+      } else {
+        made.classList.add("hidden-cell");
+        made.style.color = palette.muted;
+      }
+      if (strip.names) made.append(element("span", "strips-name", strip.names[index]));
+      made.append(element("span", "", written(value, strip.scale)));
+      made.dataset.of = `${strip.of}${index}`;
+      if (index === strip.marked) made.classList.add("marked");
+      return made;
+    }
+
+    const light = (of) => {
+      for (const made of box.querySelectorAll(".strips-cell")) made.classList.toggle("lit", of !== null && made.dataset.of === of);
+    };
+    box.addEventListener("pointerover", (event) => light(event.target.closest(".strips-cell")?.dataset.of ?? null));
+    box.addEventListener("pointerleave", () => light(null));
+
+    return {
+      update({ data }) {
+        steps = data.steps;
+        const palette = currentPalette(root, data.palettes);
+        const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
+        box.replaceChildren(
+          ...data.steps.map((step, index) => {
+            const made = element("section", "strips-step");
+            const head = element("div", "strips-head");
+            head.append(element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape));
+            made.append(head);
+            if (step.says) made.append(element("div", "strips-says", step.says));
+            for (const strip of step.strips) {
+              const row = element("div", "strips-row");
+              row.append(element("div", "strips-label", strip.label));
+              row.append(...strip.values.map((value, place) => cell(value, place, strip, tables, palette)));
+              made.append(row);
+            }
+            return made;
+          }),
+        );
+        for (const cell of box.querySelectorAll(".marked")) {
+          const step = cell.closest(".strips-step"); // what is beside the label, which stays, is seen of it
+          step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
+        }
+      },
+      destroy() {},
+    };
+  });
+}

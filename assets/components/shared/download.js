@@ -1,0 +1,159 @@
+/* Every drawing can be taken along, by two small buttons below it: as it stands there (SVG), and its numbers (CSV).
+
+   takeaway(root, { name(), columns(), drawn, svg() }) -> the row of buttons, at the end of root
+   columns: { name: [values] }, all equally long, or null while there is nothing; drawn: the element that is drawn, if not
+   all of root; svg: where it is not to be read off the page.
+   What is not part of a drawing (tips, what is said below) has the class "aside". A canvas tells how it is painted:
+   canvas.redraw(context). */
+import { element, rgbOf, say } from "./mount.js";
+import { forXml, svgContext } from "./svg_context.js";
+
+export function takeaway(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
+  const row = element("div", "takeaway aside");
+  const button = (label, title, ending, type, make) => {
+    const made = element("button", "takeaway-button", label);
+    made.type = "button";
+    made.title = title;
+    made.addEventListener("click", async () => {
+      const content = await make();
+      if (content) saveFile(`${name()}.${ending}`, content, type);
+    });
+    return made;
+  };
+  row.append(
+    button("SVG", say("This drawing as it is now, for a text or a slide."), "svg", "image/svg+xml", async () => columns() && svg()),
+    button("CSV", say("The numbers of this drawing, for a spreadsheet."), "csv", "text/csv", () => columns() && csvOf(columns())),
+  );
+  root.append(row);
+  return row;
+}
+
+/* As `csv_of` in explorer/charts/csv_export.py, which says why. */
+function csvOf(columns) {
+  const cell = (value) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "";
+    if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
+    const text = String(value).replace(/^[=+\-@\t\r]/, "'$&");
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const names = Object.keys(columns);
+  const rows = Array.from(columns[names[0]], (_, index) => names.map((name) => cell(columns[name][index])).join(","));
+  return `\ufeff${[names.map(cell).join(","), ...rows, ""].join("\r\n")}`;
+}
+
+function saveFile(name, content, type) {
+  const link = element("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/* What stands on the page, as a drawing: backgrounds, borders, texts, SVGs and canvases, at their places. */
+function svgOf(drawn) {
+  const PRESENTED = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "vector-effect"];
+  const parts = [];
+  const start = drawn.getBoundingClientRect();
+  const ruler = document.createElement("canvas").getContext("2d");
+  let [right, bottom] = [start.width, start.height];
+  const round = (value) => Math.round(value * 100) / 100;
+
+  /* A colour as all programs know it, and how opaque it is. */
+  function paintOf(color) {
+    const mixed = color.match(/^color\(srgb ([\d.]+) ([\d.]+) ([\d.]+)(?: \/ ([\d.]+))?\)$/);
+    const [red, green, blue] = mixed ? mixed.slice(1, 4).map((share) => Math.round(255 * share)) : rgbOf(color);
+    const alpha = mixed ? Number(mixed[4] ?? 1) : color.startsWith("rgba") ? Number(color.match(/[\d.]+/g)[3]) : color === "transparent" ? 0 : 1;
+    return [`rgb(${red},${green},${blue})`, alpha];
+  }
+  const filled = (name, color) => {
+    const [paint, alpha] = paintOf(color);
+    return ` ${name}="${paint}"${alpha < 1 ? ` ${name}-opacity="${round(alpha)}"` : ""}`;
+  };
+
+  function write(node, style) {
+    const text = node.textContent;
+    if (!text.trim()) return;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const rects = [...range.getClientRects()];
+    if (!rects.length) return;
+    let lines = [[text, rects[0]]];
+    if (rects.length > 1) { // broken into lines: those letters belong together that stand at one height
+      lines = [];
+      for (let place = 0; place < text.length; place++) {
+        range.setStart(node, place);
+        range.setEnd(node, place + 1);
+        const rect = range.getBoundingClientRect();
+        const last = lines.at(-1);
+        if (last && Math.abs(last[1].top - rect.top) < 2) last[0] += text[place];
+        else if (rect.width) lines.push([text[place], rect]);
+      }
+    }
+    ruler.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const { fontBoundingBoxAscent: above, fontBoundingBoxDescent: below } = ruler.measureText(text);
+    const room = node.parentElement.getBoundingClientRect();
+    for (const [line, rect] of lines) {
+      const cut = style.overflowX === "hidden" && rect.width > room.width + 1;
+      const shown = cut ? `${line.slice(0, Math.max(1, Math.floor((line.length * room.width) / rect.width) - 1))}…` : line;
+      const y = rect.top - start.top + (rect.height - above - below) / 2 + above;
+      parts.push(`<text x="${round(rect.left - start.left)}" y="${round(y)}" font-family="${forXml(style.fontFamily)}" font-size="${style.fontSize}" font-weight="${style.fontWeight}" xml:space="preserve"${filled("fill", style.color)}>${forXml(shown)}</text>`);
+      if (!cut) right = Math.max(right, rect.right - start.left);
+    }
+  }
+
+  function paper(svg, rect) {
+    const copy = svg.cloneNode(true);
+    const pairs = [[svg, copy], ...[...svg.querySelectorAll("*")].map((made, index) => [made, copy.querySelectorAll("*")[index]])];
+    for (const [from, to] of pairs) {
+      const style = getComputedStyle(from);
+      for (const name of PRESENTED) {
+        const value = style.getPropertyValue(name);
+        if (value && value !== "none" && value !== "auto" && !(name === "opacity" && value === "1")) to.setAttribute(name, value.startsWith("color(") ? paintOf(value)[0] : value);
+        else if (name === "fill" && value === "none") to.setAttribute(name, value);
+      }
+      if (from !== svg && style.transform !== "none") to.setAttribute("transform", style.transform);
+      for (const name of ["class", "style", "role", "aria-label", "aria-hidden"]) to.removeAttribute(name);
+    }
+    const place = { x: round(rect.left - start.left), y: round(rect.top - start.top), width: round(rect.width), height: round(rect.height), overflow: "visible" };
+    for (const [name, value] of Object.entries(place)) copy.setAttribute(name, value);
+    return new XMLSerializer().serializeToString(copy);
+  }
+
+  function walk(node) {
+    if (node.nodeType === Node.TEXT_NODE) return write(node, getComputedStyle(node.parentElement));
+    if (node.nodeType !== Node.ELEMENT_NODE || node.matches(".aside, button, input, label, style")) return;
+    const style = getComputedStyle(node);
+    const rect = node.getBoundingClientRect();
+    if (style.display === "none" || style.visibility === "hidden" || !rect.width) return;
+    const [x, y] = [round(rect.left - start.left), round(rect.top - start.top)];
+    if (style.overflowX === "visible" || node.matches("canvas")) [right, bottom] = [Math.max(right, x + rect.width), Math.max(bottom, y + rect.height)];
+    const opacity = Number(style.opacity);
+    if (opacity < 1) parts.push(`<g opacity="${round(opacity)}">`);
+    if (node.matches("svg")) parts.push(paper(node, rect));
+    else if (node.redraw) {
+      const context = svgContext();
+      node.redraw(context);
+      parts.push(`<g transform="translate(${x} ${y})">${context.svg()}</g>`);
+    } else {
+      const [, alpha] = paintOf(style.backgroundColor);
+      const width = parseFloat(style.borderTopWidth);
+      const edge = style.borderTopStyle === "solid" && style.borderBottomWidth === style.borderTopWidth && width && paintOf(style.borderTopColor)[1];
+      if (alpha || edge) {
+        const inset = edge ? width / 2 : 0;
+        const radius = Math.min(parseFloat(style.borderTopLeftRadius) || 0, rect.width / 2, rect.height / 2);
+        parts.push(`<rect x="${round(x + inset)}" y="${round(y + inset)}" width="${round(rect.width - 2 * inset)}" height="${round(rect.height - 2 * inset)}" rx="${style.borderTopLeftRadius.endsWith("%") ? rect.width / 2 : radius}"${alpha ? filled("fill", style.backgroundColor) : ' fill="none"'}${edge ? `${filled("stroke", style.borderTopColor)} stroke-width="${width}"` : ""}/>`);
+      }
+      for (const child of node.childNodes) walk(child);
+    }
+    if (opacity < 1) parts.push("</g>");
+  }
+
+  // What has been scrolled out of sight belongs to the drawing, too.
+  const scrolled = [...drawn.querySelectorAll("*")].filter((part) => part.scrollLeft || part.scrollTop).map((part) => [part, part.scrollLeft, part.scrollTop]);
+  for (const [part] of scrolled) [part.scrollLeft, part.scrollTop] = [0, 0];
+  for (const child of drawn.childNodes) walk(child);
+  for (const [part, left, top] of scrolled) [part.scrollLeft, part.scrollTop] = [left, top];
+  const behind = getComputedStyle(drawn).getPropertyValue("--st-background-color").trim() || "#ffffff";
+  const [wide, high] = [Math.ceil(right), Math.ceil(bottom)];
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${wide + 16}" height="${high + 16}" viewBox="-8 -8 ${wide + 16} ${high + 16}"><rect x="-8" y="-8" width="${wide + 16}" height="${high + 16}" fill="${forXml(behind)}"/>${parts.join("")}</svg>`;
+}

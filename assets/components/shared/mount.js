@@ -1,0 +1,116 @@
+/* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
+   call that a newer one has overtaken. `mountOnce` keeps one view a node: it builds the view on the first call, tells it of
+   later ones, and takes it down only when the newest call is cleaned up. In another language the view is built anew.
+
+   build(root, component) -> { update(component), destroy() }; root is an empty element of the component's own. */
+let words = {}; // a component's code is a module of its own, so these are its own sentences, in the language on view
+
+/* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
+   quotes: explorer/components/_assets.py finds it there. */
+export function say(english, numbers = {}) {
+  return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
+}
+
+/* As `core.text.token_display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
+function isolated(text) {
+  return /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(text) ? `\u2068${text}\u2069` : text;
+}
+
+/* Text as it is, but for control characters, which a browser would swallow: ␛ for the escape character. */
+export function withSigns(text) {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0))).replaceAll("\u007f", "\u2421");
+}
+
+/* A shown token in quotes: 'e'. */
+export function quoted(token) {
+  return `'${isolated(token)}'`;
+}
+
+/* An element for text that somebody or a model has written: its first letter decides in which direction it is read. */
+export function writtenText(tag, className, text) {
+  const made = element(tag, className, text && withSigns(text));
+  made.dir = "auto";
+  return made;
+}
+
+/* A sentence in pieces, with `elements` (or texts) at those `{name}` that `say` was given nothing for. */
+export function withElements(sentence, elements) {
+  return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
+}
+
+export function mountOnce(component, build) {
+  const parent = component.parentElement;
+  words = component.data?.words ?? {};
+  const language = JSON.stringify(words);
+  let mounted = parent.__explorer;
+  if (mounted && mounted.language !== language) {
+    mounted.view.destroy();
+    mounted.root.remove();
+    mounted = null;
+  }
+  if (!mounted) {
+    const root = document.createElement("div");
+    root.className = "root";
+    parent.appendChild(root);
+    mounted = parent.__explorer = { root, language, call: 0, view: build(root, component) };
+  }
+  const call = ++mounted.call;
+  mounted.view.update(component);
+  return () => {
+    if (parent.__explorer !== mounted || mounted.call !== call) return;
+    mounted.view.destroy();
+    mounted.root.remove();
+    delete parent.__explorer;
+  };
+}
+
+/* Light or dark, by what is really behind the component. */
+export function currentPalette(element, palettes) {
+  const background = getComputedStyle(element).getPropertyValue("--st-background-color").trim();
+  const [red, green, blue] = rgbOf(background || "#ffffff");
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? palettes.dark : palettes.light;
+}
+
+export function rgbOf(color) {
+  if (color.startsWith("#")) {
+    const hex = color.length < 6 ? color.slice(1).replace(/./g, "$&$&") : color.slice(1);
+    return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  }
+  return (color.match(/[\d.]+/g) || [255, 255, 255]).slice(0, 3).map(Number);
+}
+
+/* 256 colours between the stops of a scale, as a flat array of RGB. */
+export function colorTable(stops) {
+  const table = new Uint8ClampedArray(256 * 3);
+  const colors = stops.map(rgbOf);
+  for (let level = 0; level < 256; level++) {
+    const place = (level / 255) * (colors.length - 1);
+    const index = Math.min(colors.length - 2, Math.floor(place));
+    for (let channel = 0; channel < 3; channel++) {
+      const from = colors[index][channel];
+      table[level * 3 + channel] = from + (colors[index + 1][channel] - from) * (place - index);
+    }
+  }
+  return table;
+}
+
+/* The color of text that is well read on a color given as [red, green, blue]. */
+export function inkOn(color) {
+  const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#1d1d24" : "#ffffff";
+}
+
+/* An element with a class and a text; text is never read as HTML. */
+export function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+export function bytesOf(base64) {
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
+  for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
+  return bytes;
+}

@@ -1,0 +1,131 @@
+/* One stream a page and run, shared by every live component on it (a browser grants six connections a host).
+
+   liveRun(runId).subscribe(handlers) -> unsubscribe
+   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of very many fewer of the
+   early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber is told at once what came before.
+
+   Components are modules of their own, so what they share hangs on globalThis. */
+import { withExtremes } from "./thinning.js";
+
+export function liveRun(runId) {
+  const runs = (globalThis.__gptExplorerRuns ||= new Map());
+  if (!runs.has(runId)) runs.set(runId, openRun(runId, () => runs.delete(runId)));
+  return runs.get(runId);
+}
+
+function openRun(runId, forget) {
+  const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
+  const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay
+  const lists = { metrics: [], samples: [], events: [] };
+  const latest = { status: null, attention: null, embedding: null, closeup: null };
+  const subscribers = new Set();
+  let source = null;
+  let cursor = "";
+  let ended = null;
+  let lost = false;
+  let attempts = 0;
+  let timer = 0;
+
+  function tell(kind, value) {
+    for (const handlers of subscribers) handlers[kind]?.(value);
+  }
+
+  /* The older half becomes about half as long; extremes stay, and what was measured unless that is most of it. */
+  function fewer(kind, list) {
+    const older = list.slice(0, list.length / 2);
+    const measured = (row) => row.val_loss !== undefined;
+    const spared = older.filter(measured).length < older.length / 4 ? measured : undefined;
+    const kept =
+      kind === "metrics"
+        ? withExtremes(older, COLUMNS, 4 * COLUMNS.length, spared)
+        : older.filter((_row, index) => index % 2 === 0);
+    return kept.concat(list.slice(older.length));
+  }
+
+  /* After a reset (a run that went on from a checkpoint) the rows replace all that came before. */
+  function addRows(kind, { rows, reset }) {
+    const list = reset ? (lists[kind] = []) : lists[kind];
+    list.push(...rows);
+    if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(kind, list);
+    tell(kind, lists[kind]);
+  }
+
+  function open() {
+    clearTimeout(timer);
+    if (source || ended || document.hidden || !subscribers.size) return;
+    const address = new URL(`api/runs/${encodeURIComponent(runId)}/stream`, document.baseURI);
+    if (cursor) address.searchParams.set("cursor", cursor);
+    source = new EventSource(address);
+    const listen = (kind, then) =>
+      source.addEventListener(kind, (event) => {
+        if (event.lastEventId) cursor = event.lastEventId;
+        then(JSON.parse(event.data));
+      });
+    for (const kind of Object.keys(lists)) listen(kind, (value) => addRows(kind, value));
+    for (const kind of Object.keys(latest)) {
+      listen(kind, (value) => {
+        latest[kind] = value;
+        tell(kind, value);
+      });
+    }
+    listen("end", ({ state }) => {
+      ended = state;
+      close();
+      tell("end", state);
+    });
+    source.onopen = () => {
+      attempts = 0;
+      lost = false;
+      tell("connection", "open");
+    };
+    source.onerror = () => {
+      if (!source) return;
+      lost = true;
+      tell("connection", "lost");
+      if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      close();
+      timer = setTimeout(open, Math.min(10000, 1000 * 2 ** attempts++));
+    };
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  function onVisibility() {
+    if (document.hidden) close();
+    else open();
+  }
+  document.addEventListener("visibilitychange", onVisibility);
+
+  return {
+    subscribe(handlers) {
+      subscribers.add(handlers);
+      for (const [kind, rows] of Object.entries(lists)) if (rows.length) handlers[kind]?.(rows);
+      for (const [kind, value] of Object.entries(latest)) if (value) handlers[kind]?.(value);
+      if (lost) handlers.connection?.("lost");
+      if (ended) handlers.end?.(ended);
+      open();
+      return () => {
+        subscribers.delete(handlers);
+        // A rerun may take a component down and put it up again at once; only a page that was left lets go.
+        setTimeout(() => {
+          if (subscribers.size) return;
+          clearTimeout(timer);
+          close();
+          document.removeEventListener("visibilitychange", onVisibility);
+          forget();
+        }, 1000);
+      };
+    },
+    /* Whether what becomes of the run is still told here. */
+    open: () => source !== null && !lost,
+    /* The run goes on after its stream had ended (a stopped run was resumed). */
+    wake() {
+      if (!ended) return;
+      ended = null;
+      open();
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/* Fewer rows to draw, without the loss of an extreme. */
+
+/* Of every `size` rows those with the lowest and the highest value of each column, always the last row, and some rows of every
+   doubling of the steps, so that a logarithmic axis has points at its beginning too. `spared(row)` keeps more. Stretches begin
+   at the first row, so a list that grows keeps its picture. */
+export function withExtremes(rows, columns, size, spared = () => false) {
+  const EACH = 24; // rows of a doubling
+  const kept = new Set();
+  let octave = -1;
+  rows.forEach(({ step }, index) => {
+    const place = Math.floor(EACH * Math.log2(1 + step));
+    if (place > octave) kept.add(index);
+    octave = Math.max(octave, place);
+  });
+  for (let begin = 0; begin < rows.length; begin += size) {
+    const end = Math.min(begin + size, rows.length);
+    for (const column of columns) {
+      let low = -1;
+      let high = -1;
+      for (let index = begin; index < end; index++) {
+        const value = rows[index][column];
+        if (!Number.isFinite(value)) continue;
+        if (low < 0 || value < rows[low][column]) low = index;
+        if (high < 0 || value > rows[high][column]) high = index;
+      }
+      kept.add(low).add(high);
+    }
+  }
+  return rows.filter((row, index) => kept.has(index) || index === rows.length - 1 || spared(row));
+}
+
+/* At most about `most` rows for the curve of one column. The stretches double as a curve grows, so it seldom moves. */
+export function thinned(rows, column, most) {
+  if (rows.length <= most) return rows;
+  let size = 4;
+  while ((2 * rows.length) / size > most) size *= 2;
+  return withExtremes(rows, [column], size);
+}

@@ -1,0 +1,143 @@
+/* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
+   data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
+import { takeaway } from "../shared/download.js";
+import { choicesInWords, percent } from "../shared/format.js";
+import { currentPalette, element, mountOnce, quoted, say, withElements, writtenText } from "../shared/mount.js";
+import { liveRun } from "../shared/run_stream.js";
+
+export default function (component) {
+  return mountOnce(component, (root) => {
+    const MOST_SURPRISED = 6; // nats, of the strongest shade
+    let latest = null;
+    let leave = null;
+    let runId = null;
+    let status = null;
+    let shown = null;
+    root.classList.add("closeup");
+    const batch = element("div", "closeup-batch");
+    const told = element("div", "closeup-told");
+    const pieces = element("div", "closeup-pieces");
+    const hint = element("div", "closeup-hint");
+    const legend = element("div", "closeup-legend");
+    legend.append(element("span", "", say("expected")), element("span", "closeup-scale"), element("span", "", say("surprising")));
+    const change = element("div", "closeup-change");
+    batch.append(element("div", "closeup-title", say("What happened in this one step?")), change, told, pieces, hint, legend);
+    const push = element("div", "closeup-push");
+    const bars = element("div", "closeup-bars");
+    push.append(element("div", "closeup-title", say("Which part is pushed hardest?")), element("div", "closeup-note", say("The length of each part's gradient in this step.")), bars);
+    root.append(batch, push);
+    takeaway(push, {
+      name: () => `gradients-step-${shown.step}`,
+      columns: () => shown && { part: shown.parts.map((part) => part.name), gradient: shown.parts.map((part) => part.gradient), weights: shown.parts.map((part) => part.weight) },
+    });
+
+    pieces.addEventListener("pointerover", ({ target }) => {
+      const letter = target.closest(".closeup-letter");
+      if (letter) hint.textContent = explain(letter);
+    });
+    pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
+    const HINT = say("Point at a letter to read how hard it was.");
+
+    function explain(letter) {
+      const loss = Number(letter.dataset.loss);
+      const share = percent(Math.exp(-loss));
+      const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
+      return say("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
+    }
+
+    function draw() {
+      const { palettes } = latest.data;
+      const palette = currentPalette(root, palettes);
+      root.style.setProperty("--surprise", palette.training);
+      root.style.setProperty("--push", palette.accent);
+      const fits = shown && (!runId || (status && status.state === "paused" && status.step === shown.step));
+      root.classList.toggle("closeup-ready", Boolean(fits));
+    }
+
+    function fill() {
+      const loss = shown.loss;
+      const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
+      if (loss !== null) {
+        const sentence = say("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
+        const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", choicesInWords(Math.exp(loss))) };
+        told.replaceChildren(...withElements(sentence, bold));
+      } else told.replaceChildren(say("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
+      change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
+      if (!change.hidden) {
+        const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
+        const verdict =
+          before === after ? say("Loss on this batch {before} before, {after} after: no change to be seen.")
+          : after < before ? say("Loss on this batch {before} before, {after} after: the step helped.")
+          : say("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
+        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${say("Both without dropout.")}` : "";
+        change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "closeup-after", after) }), note);
+      }
+      if (shown.pieces.length < shown.batch_size) told.append(` ${say("Here are {count} of them.", { count: shown.pieces.length })}`);
+      pieces.replaceChildren(...shown.pieces.map(pieceOf));
+      hint.textContent = HINT;
+      const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
+      bars.replaceChildren(...shown.parts.map((part) => barOf(part, most)));
+    }
+
+    function pieceOf({ tokens, losses }) {
+      const line = writtenText("div", "closeup-piece");
+      line.append(element("span", "closeup-first", inText(tokens[0])));
+      losses.forEach((loss, index) => {
+        const token = tokens[index + 1];
+        const letter = element("span", "closeup-letter", inText(token));
+        letter.dataset.token = token;
+        letter.dataset.before = tokens.slice(Math.max(0, index - 5), index + 1).join("");
+        letter.dataset.loss = loss === null ? "Infinity" : loss;
+        const strength = loss === null ? 1 : Math.min(1, loss / MOST_SURPRISED);
+        letter.style.setProperty("--strength", `${Math.round(strength * 78)}%`);
+        line.append(letter);
+      });
+      return line;
+    }
+
+    function barOf(part, most) {
+      const row = element("div", "closeup-bar");
+      const track = element("span", "closeup-track");
+      const bar = element("span", part.gradient === most ? "most" : "");
+      bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
+      track.append(bar);
+      const norm = part.gradient === null ? say("not finite") : part.gradient.toPrecision(2);
+      row.append(element("span", "closeup-part", part.name), track, element("span", "closeup-norm", norm));
+      if (part.weight !== null) row.title = say("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
+      return row;
+    }
+
+    return {
+      update(next) {
+        latest = next;
+        if (next.data.closeup) {
+          shown = next.data.closeup;
+          fill();
+        }
+        if (next.data.run !== runId) {
+          leave?.();
+          runId = next.data.run;
+          status = shown = null;
+          leave = liveRun(runId).subscribe({
+            status(value) {
+              status = value;
+              draw();
+            },
+            closeup(value) {
+              shown = value;
+              fill();
+              draw();
+            },
+          });
+        }
+        draw();
+      },
+      destroy: () => leave?.(),
+    };
+  });
+}
+
+/* A space is a space here, where the shade shows where it is. */
+function inText(token) {
+  return token === "·" ? " " : token;
+}
