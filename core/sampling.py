@@ -48,7 +48,7 @@ def generate(
     Args:
         prompt: at least one token id; only the last `block_size` of them can be seen.
         use_cache: False has the model read all that can be seen for every token (the same text, slower).
-        tap: reads or changes what the model computes (`core.model.hooks`, `core.interpretability.ablation`). With it
+        tap: reads or changes what the model computes (`core.model.gpt`, `core.interpretability.ablation`). With it
             nothing is cached: the whole context is computed again for every token.
         alternatives: how many of the likeliest tokens to report.
         spread: a large model takes all of torch's threads. A quarter faster where nothing else runs, and half as fast

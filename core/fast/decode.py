@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.gpt import GPT, Block
+from core.model.gpt import GPT, Block, rotate
 from core.model.kv_cache import KVCache
-from core.model.layers import activate, rotate
 
 # A matrix of so many numbers is read from memory for every token. In oneDNN's own order that takes half as long, and
 # all threads can share it; torch's product of one row with a matrix uses one.
@@ -63,7 +62,7 @@ class Decoder:
         if self.position_table is not None:
             x = x + self.position_table[position]
         x = x.view(1, -1)  # (1, C)
-        for layer, (norm_1, ask, assign, norm_2, widen, narrow, attention) in enumerate(self.layers):
+        for layer, (norm_1, ask, assign, norm_2, widen, activation, narrow, attention) in enumerate(self.layers):
             qkv = ask(norm_1(x)).view(3, 1, config.n_head, 1, -1)  # three times (B, H, T, C/H)
             if config.qk_norm:
                 qkv = torch.cat((F.rms_norm(qkv[:2], qkv.shape[4:]), qkv[2:]))
@@ -74,7 +73,7 @@ class Decoder:
             z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
             x = assign(x, z.view(1, -1))
             if config.feed_forward:
-                x = narrow(x, activate(config, widen(norm_2(x))))
+                x = narrow(x, activation(widen(norm_2(x))))
         self.cache.advance(1)
         logits = self.score(self.norm(x))[0]
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
@@ -85,8 +84,8 @@ def _parts(block: Block) -> tuple:
     attn, mlp = block.attn, block.mlp
     talk = _norm(block.ln_1), _product(attn.c_attn), _joined(attn.c_proj, block.residual)
     if mlp is None:
-        return (*talk, None, None, None, attn)
-    return (*talk, _norm(block.ln_2), _product(mlp.c_fc), _joined(mlp.c_proj, block.residual), attn)
+        return (*talk, None, None, None, None, attn)
+    return (*talk, _norm(block.ln_2), _product(mlp.c_fc), mlp.activation, _joined(mlp.c_proj, block.residual), attn)
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, build_model
-from core.model.layers import rotary_angles
+from core.model.gpt import rotary_angles
 from core.text.tokenizers import Tokenizer
 from core.training.finite import all_finite
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.import_export.external_weights import whole_number
 from core.import_export.layout import ACTIVATIONS, Layout, our_activation, require, require_plain_rotation
-from core.model.layers import feed_forward_width
+from core.model.gpt import feed_forward_width
 
 
 def _gpt2_settings(config: ModelConfig) -> dict[str, Any]:

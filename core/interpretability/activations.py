@@ -31,7 +31,7 @@ class PartError(ExplorerError):
 
 
 def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """What passes the named points (`core.model.hooks`) while the model reads some tokens, in the order of passing.
+    """What passes the named points (`core.model.gpt`) while the model reads some tokens, in the order of passing.
 
     Args:
         ids: the tokens (T,).
@@ -78,7 +78,7 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
 
     Args:
         ids: the tokens (T,).
-        edits: for each point (`core.model.hooks`), what is done to the tensor passing there.
+        edits: for each point (`core.model.gpt`), what is done to the tensor passing there.
 
     Raises:
         PromptError: no tokens, or more than the context holds.

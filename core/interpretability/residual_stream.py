@@ -12,7 +12,7 @@ from torch import Tensor
 from core.fast.threads import threads_for
 from core.interpretability.activations import Ids, as_row, run_batch_with_cache, run_with_cache
 from core.model import GPT, Bigram, Hook, evaluating, parameter_count
-from core.model.hooks import scoped
+from core.model.gpt import scoped
 from core.training.finite import finite_logits
 
 _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 places

@@ -1,15 +1,15 @@
-"""The lecture's first language model: a table that knows which token tends to follow which."""
+"""The lecture's first language model: one table of which token follows which."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.hooks import Hook, hook_point
+from core.model.gpt import Hook, hook_point
 
 
 class Bigram(nn.Module):
-    """One row of logits for each token, learned; the context before the last token is not looked at.
+    """A learned row of logits for each token; the context before the last token makes no difference.
 
     From Karpathy's "Let's build GPT", where it is `BigramLanguageModel`.
     """
@@ -18,13 +18,13 @@ class Bigram(nn.Module):
         super().__init__()
         self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, vocab_size)
-        # Near zero, every next token is equally likely, so the first loss is ln V: guessing at random.
+        # Near zero, every next token is equally likely, so the first loss is ln V.
         nn.init.normal_(self.token_embedding_table.weight, std=config.init_std)
 
     def forward(
         self, ids: Tensor, targets: Tensor | None = None, *, cache: None = None, hook: Hook | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, T, V) for ids (B, T), and the mean loss in nats where targets (B, T) are given."""
+        """Return logits (B, T, V) for ids (B, T), and the mean loss in nats/token where targets (B, T) are passed."""
         logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))  # (B, T, V)
         if targets is None:
             return logits, None
@@ -32,5 +32,5 @@ class Bigram(nn.Module):
 
     @torch.no_grad()
     def table(self) -> Tensor:
-        """Probabilities (V, V): row i says what follows token i."""
+        """Return probabilities (V, V): row i is of the token after token i."""
         return self.token_embedding_table.weight.softmax(dim=-1)

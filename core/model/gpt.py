@@ -6,29 +6,128 @@ H the heads, V the vocabulary.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.hooks import Hook, hook_point, scoped
 from core.model.kv_cache import KVCache
-from core.model.layers import (
-    Dropout,
-    activate,
-    feed_forward_width,
-    make_norm,
-    rotary_angles,
-    rotate,
-    sinusoidal_positions,
-)
 
-LONG = 512  # tokens; from here on the fused kernel's thrift counts for more than its speed
+LONG = 512  # tokens; from this length on the fused kernel's lower memory counts for more than its speed
+COUNTED_AS_CPU = ("cpu", "meta")  # devices with the processor's code paths; `core.training.cost` counts on the second
+
+Hook = Callable[[str, Tensor], Tensor | None]
+"""A function called with a hook point's name (TransformerLens's, `blocks.0.attn.hook_pattern`) and the tensor there.
+What it returns, if anything, replaces the tensor: activations, ablation and the logit lens are all hooks.
+"""
+
+
+def hook_point(hook: Hook | None, name: str, tensor: Tensor) -> Tensor:
+    """Call the hook, if there is one, with a tensor, and return what it returns, or the tensor."""
+    if hook is None:
+        return tensor
+    replacement = hook(name, tensor)
+    return tensor if replacement is None else replacement
+
+
+def scoped(hook: Hook | None, scope: str) -> Hook | None:
+    """Return the hook for a part of the model: every name gets `scope.` in front."""
+    if hook is None:
+        return None
+    return lambda name, tensor: hook(f"{scope}.{name}", tensor)
+
+
+class Dropout(nn.Dropout):
+    """Dropout (Srivastava 2014) as PyTorch's, with a faster mask on the processor.
+
+    There, where random numbers are drawn one after the other, sixteen random bits decide on each value, four values to
+    a draw: a fifth of the time. The probability is then the next multiple of 1/65536.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.p) or x.device.type not in COUNTED_AS_CPU:
+            return super().forward(x)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each evenly between -2**15 and 2**15 - 1
+        dropped = round(self.p * 2**16)
+        return x * ((bits >= dropped - 2**15).to(x.dtype) * (2**16 / (2**16 - dropped)))
+
+
+def layer_norm(config: ModelConfig) -> nn.Module:
+    """Return GPT-2's normalization of each token's vector: mean 0, variance 1, then a gain (Ba 2016)."""
+    return nn.LayerNorm(config.n_embd, bias=config.bias)
+
+
+def rms_norm(config: ModelConfig) -> nn.Module:
+    """Return the normalization of each token's vector to root mean square 1, then a gain (Zhang 2019)."""
+    return nn.RMSNorm(config.n_embd, eps=1e-5)
+
+
+def no_norm(config: ModelConfig) -> nn.Module:
+    """Return a module that changes nothing."""
+    return nn.Identity()
+
+
+NORMS: dict[str, Callable[[ModelConfig], nn.Module]] = {"layer": layer_norm, "rms": rms_norm, "none": no_norm}
+
+
+def relu_squared(hidden: Tensor) -> Tensor:
+    """Return relu(x)^2 (Primer, So 2021)."""
+    return F.relu(hidden).square()
+
+
+def swiglu(hidden: Tensor) -> Tensor:
+    """Return one half of (..., 2N) multiplied by the gate that the other half makes: (..., N) (Shazeer 2020)."""
+    gate, value = hidden.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # GPT-2's own formula, so that its weights fit
+    "swiglu": swiglu,
+    "relu2": relu_squared,
+}
+GATED = ("swiglu",)  # activations that read twice the width and return half of it
+
+
+def feed_forward_width(config: ModelConfig) -> int:
+    """Return the neurons of a feed-forward layer: 4 C, or 8/3 C where a gate takes a third matrix (the same cost)."""
+    return 8 * math.ceil(config.n_embd / 3) if config.activation in GATED else 4 * config.n_embd
+
+
+def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Tensor:
+    """Return fixed waves of growing length, (block_size, n_embd) (Vaswani 2017, section 3.5).
+
+    Their height is the size at which token embeddings start, so that neither outweighs the other.
+    """
+    position = torch.arange(block_size).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, n_embd, 2) * (-math.log(10_000.0) / n_embd))
+    waves = torch.zeros(block_size, n_embd)
+    waves[:, 0::2] = torch.sin(position * frequency)
+    waves[:, 1::2] = torch.cos(position * frequency)
+    return height * waves
+
+
+def rotary_angles(block_size: int, head_size: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines that rotate queries and keys, each (block_size, head_size / 2) (Su 2021)."""
+    frequency = 10_000.0 ** (-torch.arange(0, head_size, 2) / head_size)
+    angles = torch.outer(torch.arange(block_size), frequency)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate each pair of numbers in x (..., T, head_size) by its position's angle; cos, sin: (T, head_size / 2)."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1)
 
 
 class CausalSelfAttention(nn.Module):
-    """Each token asks (query), every earlier one offers (key), and good matches hand over what they hold (value)."""
+    """Self-attention: each token's query is compared with the keys of the tokens before; their values are mixed."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
@@ -47,30 +146,28 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
         B, T, C = x.shape
         q, k, v = (
-            hook_point(hook, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(
-                1, 2
-            )  # (B, H, T, C/H)
+            hook_point(hook, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(1, 2)
             for name, part in zip(("hook_q", "hook_k", "hook_v"), self.c_attn(x).split(C, dim=2), strict=True)
-        )
+        )  # (B, H, T, C/H) each
         if self.config.qk_norm:
             q, k = (F.rms_norm(part, (self.head_size,)) for part in (q, k))
         past = cache.length if cache else 0
         if self.config.position == "rope":
             cos, sin = (wave[past : past + T].to(q.dtype) for wave in (self.cos, self.sin))
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if self.config.qk_norm or self.config.position == "rope":  # what is multiplied is no longer what was projected
+        if self.config.qk_norm or self.config.position == "rope":  # what is compared differs from what was projected
             q = hook_point(hook, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
             k = hook_point(hook, "hook_rot_k", k.transpose(1, 2)).transpose(1, 2)
         if cache:
             k, v = cache.extend(self.layer, k, v)
 
         fused = hook is None and self.config.softmax_over == "keys" and not self._kernel_is_slow(q)
-        z = self._fused(q, k, v) if fused else self._spelled_out(q, k, v, hook)
+        z = self._fused(q, k, v) if fused else self._explicit(q, k, v, hook)
         z = hook_point(hook, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """PyTorch's kernel: the same result without ever holding the (T, T) weights."""
+        """Return z (B, H, T, C/H) from PyTorch's kernel, which never holds the (T, T) weights."""
         new, total = q.size(2), k.size(2)
         mask = self._mask(new, total, q.device) if self.config.causal and 1 < new < total else None
         return F.scaled_dot_product_attention(
@@ -82,14 +179,14 @@ class CausalSelfAttention(nn.Module):
         )  # fmt: skip
 
     def _kernel_is_slow(self, q: Tensor) -> bool:
-        """Whether the steps one by one are faster: PyTorch's kernel for the processor knows no dropout (three times as
+        """Return whether explicit steps are faster: PyTorch's kernel for the processor has no dropout (three times as
         long with it) and is slow in bfloat16 (up to six times, at short contexts).
         """
-        dropping = self.training and self.attn_dropout.p > 0
-        return q.device.type == "cpu" and (dropping or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
+        dropout = self.training and self.attn_dropout.p > 0
+        return q.device.type in COUNTED_AS_CPU and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
-    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook | None) -> Tensor:
-        """The lecture's steps, one by one, with the weights (B, H, T, T) in the open."""
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook | None) -> Tensor:
+        """Return z (B, H, T, C/H) by the lecture's steps, with hook points on the weights (B, H, T, T)."""
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.config.causal and q.size(2) > 1:
             allowed = self._mask(q.size(2), k.size(2), q.device)
@@ -101,38 +198,38 @@ class CausalSelfAttention(nn.Module):
 
     @staticmethod
     def _mask(queries: int, keys: int, device: torch.device) -> Tensor:
-        """True where the query, counted from the end of the keys, may look: (queries, keys)."""
+        """Return True where a query, counted from the end of the keys, may attend to a key: (queries, keys)."""
         return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(diagonal=keys - queries)
 
 
 class MLP(nn.Module):
-    """Each token, by itself, thinks about what it has gathered."""
+    """Feed-forward layer: two linear layers with a nonlinearity between them, for each token by itself."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config = config
+        self.activation = ACTIVATIONS[config.activation]
         width = feed_forward_width(config)
-        self.c_fc = nn.Linear(config.n_embd, 2 * width if config.activation == "swiglu" else width, bias=config.bias)
+        self.c_fc = nn.Linear(config.n_embd, width * (1 + (config.activation in GATED)), bias=config.bias)
         self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, hook: Hook | None = None) -> Tensor:
         hidden = hook_point(hook, "hook_pre", self.c_fc(x))
-        hidden = hook_point(hook, "hook_post", activate(self.config, hidden))  # (B, T, 4C)
+        hidden = hook_point(hook, "hook_post", self.activation(hidden))  # (B, T, 4C)
         return self.dropout(self.c_proj(hidden))
 
 
 class Block(nn.Module):
-    """Communication, then computation; both are added to the stream that runs past them (pre-norm)."""
+    """Attention (tokens exchange information), then a feed-forward layer; each adds to the residual stream."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         self.residual = config.residual
-        self.ln_1 = make_norm(config)
+        self.ln_1 = NORMS[config.norm](config)
         self.attn = CausalSelfAttention(config, layer)
         self.mlp = None
         if config.feed_forward:
-            self.ln_2 = make_norm(config)
+            self.ln_2 = NORMS[config.norm](config)
             self.mlp = MLP(config)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
@@ -146,7 +243,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Token and position embeddings, a stack of blocks, a last norm, and a score for every possible next token."""
+    """Token and position embeddings, a stack of blocks, a last norm, and a logit for every possible next token."""
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
@@ -156,7 +253,7 @@ class GPT(nn.Module):
             parts["wpe"] = nn.Embedding(config.block_size, config.n_embd)
         parts["drop"] = Dropout(config.dropout)
         parts["h"] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        parts["ln_f"] = make_norm(config)
+        parts["ln_f"] = NORMS[config.norm](config)
         self.transformer = nn.ModuleDict(parts)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
         if config.tie_weights:
@@ -166,12 +263,12 @@ class GPT(nn.Module):
         if config.position == "sinusoidal":
             waves = sinusoidal_positions(config.block_size, config.n_embd, config.init_std)
             self.register_buffer("waves", waves, persistent=False)
-        self.apply(self._initialise)
+        self.apply(self._initialize)
         if config.bigram_start:
-            nn.init.zeros_(self.bigram.weight)  # until `start_from_counts` knows better
+            nn.init.zeros_(self.bigram.weight)  # until `start_from_counts` fills it
 
-    def _initialise(self, module: nn.Module) -> None:
-        """GPT-2's: small normal weights; those that write to the residual stream smaller the more of them there are."""
+    def _initialize(self, module: nn.Module) -> None:
+        """Initialize as GPT-2: normal weights, those that write to the residual stream smaller by sqrt(2 L)."""
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.init_std)
         if isinstance(module, nn.Linear) and module.bias is not None:
@@ -182,7 +279,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, ids: Tensor) -> None:
-        """Fill the table of pairs with the logarithms of how often each token of ids (N,) followed each other one.
+        """Fill the bigram table with log probabilities counted in ids (N,).
 
         One is added to every count (Laplace's rule), so that no pair is impossible.
         """
@@ -198,17 +295,16 @@ class GPT(nn.Module):
     def forward(
         self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, hook: Hook | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Score every possible next token at every position.
+        """Compute the logits of the next token at every position.
 
         Args:
-            ids: tokens (B, T) of type int64; with a cache, only those that follow what it holds.
-            targets: the tokens (B, T) that truly came next; without them there is no loss.
+            ids: tokens (B, T) of type int64; with a cache, only those that follow its tokens.
+            targets: the tokens (B, T) that came next; without them there is no loss.
             cache: keys and values of the tokens before; extended by this call.
-            tap: called at named points with the tensors passing there (`core.model.hooks`); it makes attention
-                spell out its weights instead of using the fused kernel.
+            hook: called at every hook point; attention then computes its weights instead of using the fused kernel.
 
         Returns:
-            logits (B, T, V), and the mean loss in nats a token, or None.
+            logits (B, T, V), and the mean loss in nats/token, or None.
 
         Raises:
             ValueError: past and new tokens together exceed the context.
@@ -233,7 +329,7 @@ class GPT(nn.Module):
         return logits, F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def unembed(self, x: Tensor, ids: Tensor, hook: Hook | None = None) -> Tensor:
-        """Scores (..., V) read off the stream x (..., C) behind the last block, for tokens ids (...)."""
+        """Return logits (..., V) from the residual stream x (..., C) after the last block, for tokens ids (...)."""
         x = hook_point(hook, "ln_final.hook_normalized", self.transformer.ln_f(x))
         logits = self.lm_head(x)
         if self.config.bigram_start:

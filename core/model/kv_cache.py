@@ -1,4 +1,4 @@
-"""Keys and values of tokens already read, so that generating looks at each token once."""
+"""Keys and values of earlier tokens, so that generation reads each token once."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from core.config import ModelConfig
 
 
 class KVCache:
-    """Room for the keys and values of one context, filled from the left.
+    """Keys and values of one context, filled from the left.
 
     Attributes:
-        length: tokens held so far, at most `config.block_size`.
+        length: tokens so far, at most `config.block_size`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class KVCache:
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append one layer's new keys and values (B, H, T, head_size) and return all: (B, H, length + T, head_size).
 
-        `length` itself moves on in `advance`, once every layer has been extended.
+        `advance` changes `length`, once every layer has been extended.
         """
         end = self.length + keys.size(2)
         self._store[layer, 0, :, :, self.length : end] = keys
@@ -34,10 +34,11 @@ class KVCache:
         return self._store[layer, 0, :, :, :end], self._store[layer, 1, :, :, :end]
 
     def put(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """`extend` by one token whose keys and values (2, B, H, 1, head_size) come together; as quick as it goes."""
+        """Append one token's keys and values (2, B, H, 1, head_size); the same as `extend`, faster."""
         self._layers[layer].narrow(3, self.length, 1).copy_(new)
         keys, values = self._keys_and_values[layer]
         return keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)
 
     def advance(self, tokens: int) -> None:
+        """Count tokens that every layer now has."""
         self.length += tokens

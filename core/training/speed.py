@@ -8,7 +8,7 @@ import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.model import build_model
-from core.model.layers import Dropout
+from core.model.gpt import Dropout
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.settings import Config

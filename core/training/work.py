@@ -7,8 +7,7 @@ V (vocabulary). A test holds these counts against what torch really keeps.
 from dataclasses import dataclass
 
 from core.config import ModelConfig
-from core.model.gpt import LONG
-from core.model.layers import feed_forward_width
+from core.model.gpt import LONG, feed_forward_width
 
 
 @dataclass(frozen=True)

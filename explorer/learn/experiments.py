@@ -20,8 +20,7 @@ from core.lessons.experiments import (
 )
 from core.lessons.lesson_text import fill, load_prose
 from core.lessons.paired_runs import Outcome, kind_of_sample, train_pair
-from core.model.gpt import GPT, Block, CausalSelfAttention
-from core.model.layers import rotate
+from core.model.gpt import GPT, Block, CausalSelfAttention, rotate
 from core.training.evaluation import run_baselines
 from core.training.schedule import fraction_at, learning_rate_at
 from explorer.charts.paired_runs import by_place_figure, course_columns, courses_figure
@@ -192,13 +191,13 @@ def shared(lab: Lab, part: str, **numbers: Any) -> str:
 
 
 _CODE: Mapping[str, tuple[Callable, ...]] = {
-    "mask": (CausalSelfAttention._spelled_out,),
-    "axis": (CausalSelfAttention._spelled_out,),
-    "scaling": (CausalSelfAttention._spelled_out,),
+    "mask": (CausalSelfAttention._explicit,),
+    "axis": (CausalSelfAttention._explicit,),
+    "scaling": (CausalSelfAttention._explicit,),
     "residual": (Block.forward,),
     "norm": (Block.forward,),
     "positions": (rotate,),
-    "start": (GPT._initialise,),
+    "start": (GPT._initialize,),
     "rate": (fraction_at, learning_rate_at),
     "tiny": (only_the_beginning,),
     "planted": (with_planted,),

@@ -101,7 +101,7 @@ def _show_places(lab: Lab, given: str) -> None:
 STEP = Step(
     "mask",
     _draw,
-    code=(CausalSelfAttention._spelled_out, look_ahead, loss_by_place),
+    code=(CausalSelfAttention._explicit, look_ahead, loss_by_place),
     question=Question(
         answer=worst_place,
         options=lambda lab: ["first", "middle", "last"],

@@ -4,7 +4,7 @@ import streamlit as st
 import torch
 
 from core.lessons.masking import after_shuffling
-from core.model.layers import rotary_angles, rotate, sinusoidal_positions
+from core.model.gpt import rotary_angles, rotate, sinusoidal_positions
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.learn.gpt.trained import courses, typed_ids

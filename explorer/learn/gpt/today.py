@@ -5,8 +5,7 @@ from typing import Any
 import streamlit as st
 
 from core.lessons.quick_train import small_gpt
-from core.model.gpt import MLP
-from core.model.layers import activate, make_norm, rotate
+from core.model.gpt import MLP, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
 from explorer.charts.gpt_lesson import curves
 from explorer.learn.gpt.trained import courses
@@ -101,6 +100,6 @@ def _show_counts(lab: Lab, given: float) -> None:
 STEP = Step(
     "today",
     _draw,
-    code=(make_norm, activate, rotate, MLP),
+    code=(rms_norm, swiglu, rotate, MLP),
     question=Question(answer=saved, show=_show_counts, more=_shape),
 )

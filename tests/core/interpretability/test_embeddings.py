@@ -18,7 +18,7 @@ from core.interpretability.embeddings import (
     project_along,
     token_embeddings,
 )
-from core.model.layers import sinusoidal_positions
+from core.model.gpt import sinusoidal_positions
 from tests.core.interpretability.conftest import VOCAB_SIZE, make
 
 

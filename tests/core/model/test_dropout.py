@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.model.layers import Dropout
+from core.model.gpt import Dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])
