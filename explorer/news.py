@@ -14,13 +14,11 @@ import streamlit as st
 from core.errors import ExplorerError, RunError
 from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
-from explorer.components.bundle import component
+from explorer.components.page import report_changes
 from explorer.services import shared
 
 _SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
 _LOOK_AGAIN = 2.0  # seconds, where the server has no streams
-
-_watch = component("watch_runs", "page/watch_runs.js")
 
 
 class RunNews:
@@ -81,7 +79,7 @@ def watch_runs(ids: list[str] | None) -> None:
     except ExplorerError:  # the home cannot be used, as the page itself says
         return
     if shared.live_streams():
-        _watch(key="watch_runs", data={"runs": ids, "drawn": drawn}, height=1, on_changed_change=lambda: None)
+        report_changes(ids, drawn)
     else:
         st.fragment(_look_again, run_every=_LOOK_AGAIN)(ids, drawn)
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer.components.live import get_ready
+from explorer.components.page import load_ahead
 from explorer.home.cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
@@ -38,4 +38,4 @@ if rows:
     draw_recent(rows)
 else:
     draw_beginning()
-get_ready()
+load_ahead()

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from core.lessons.lesson_text import ENGLISH, app_sentence
+from explorer.charts.palette import both_palettes
 from explorer.i18n.language import language
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -20,32 +21,38 @@ _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _SENTENCE = re.compile(r'\bsay\(("(?:[^"\\]|\\.)+")')
 
 
-def component(
-    name: str, js: str, css: str | None = None, *, isolate: bool = True, sentences: Iterable[str] = ()
-) -> Callable[..., Any]:
+def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ()) -> Callable[..., Any]:
     """Register a component; call this once, when its module is imported.
 
     Args:
-        name: unique in the app.
-        js: file of `assets/components` with the `export default function (component)`.
-        css: its style sheet.
+        name: its folder in `assets/components`, with `view.js`, whose default export draws it, and perhaps `style.css`.
         isolate: whether its styles live in a shadow root of its own. Only plotly must not be isolated, as it puts its
             styles in the document's head.
         sentences: those that the server streams to it, besides the ones in its own code.
     """
-    code = bundle(COMPONENTS / js, _JS_IMPORT)
-    styles = [COMPONENTS / "shared" / "focus.css"] if isolate else []
+    code = bundle_js(f"{name}/view.js")
+    styles = [*(["shared/base.css"] if isolate else []), f"{name}/style.css"]
     drawn = st.components.v2.component(
         f"gpt_explorer.{name}",
         js=code,
-        css="\n".join(bundle(path, _CSS_IMPORT) for path in [*styles, *([COMPONENTS / css] if css else [])]) or None,
+        css="".join(bundle(path, _CSS_IMPORT) for file in styles if (path := COMPONENTS / file).exists()) or None,
         isolate_styles=isolate,
     )
     all_sentences = [*sentences_of(code), *sentences]
 
-    def draw(*, data: dict[str, Any] | None = None, **options: Any) -> Any:
-        words = {} if language() == ENGLISH else {text: app_sentence(text, language()) for text in all_sentences}
-        return drawn(data=(data or {}) | {"words": words} if words else data, **options)
+    def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
+        """Draw one view of the component.
+
+        Args:
+            view: which, where it has several.
+            data: what the view is given, besides its name, the palettes and the sentences in the language on view.
+            triggers: the events whose values are wanted: Streamlit reports only those that have a callback.
+            options: of the component: key, width, height.
+        """
+        shown = {} if language() == ENGLISH else {text: app_sentence(text, language()) for text in all_sentences}
+        common = {"view": view, "palettes": both_palettes(), "sentences": shown}
+        callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
+        return drawn(data=common | dict(data), **callbacks, **options)
 
     return draw
 

@@ -6,12 +6,11 @@ from functools import partial
 import streamlit as st
 
 from core.text.token_display import visible
-from explorer.charts.palette import both_palettes
 from explorer.components.bundle import component
 from explorer.widgets import address
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
-_board = component("guess_board", "guess_board/view.js", "guess_board/style.css")
+_board = component("guess_board")
 
 
 def guess_board(
@@ -42,7 +41,6 @@ def guess_board(
             "note": note,
             "taken": address.recall(_TAKEN + key),
             "words": words,
-            "palettes": both_palettes(),
         },
         on_guess_change=partial(_typed, key, on_guess),
     )

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from explorer.charts.palette import both_palettes
 from explorer.components.bundle import component
 
-_path = component("lesson_path", "lesson_path/view.js", "lesson_path/style.css")
+_path = component("lesson_path")
 
 
 class PathStep(NamedTuple):
@@ -41,12 +40,7 @@ def lesson_path(
             "label": label,
             "listed": listed,
             "resume": resume,
-            "palettes": both_palettes(),
         },
-        on_step_change=_nothing,
+        triggers=["step"],
     ).step
     return str(clicked) if clicked in {step.name for step in steps} else None
-
-
-def _nothing() -> None:
-    """Streamlit reports a value only for events that have a callback."""

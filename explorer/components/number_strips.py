@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from explorer.charts.palette import both_palettes
 from explorer.components.bundle import component
 from explorer.i18n.units import worded
 
-_strips = component("number_strips", "number_strips/view.js", "number_strips/style.css")
+_strips = component("number_strips")
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,5 @@ def number_strips(steps: Sequence[Step], *, key: str) -> None:
         key=key,
         data={
             "steps": [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps],
-            "palettes": both_palettes(),
         },
     )

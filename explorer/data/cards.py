@@ -18,7 +18,7 @@ from core.text.split import split_point
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.characters import character_bars
-from explorer.components.token_strip import token_pairs, token_strip
+from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address

@@ -9,7 +9,7 @@ from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
-from explorer.components.token_text import token_text
+from explorer.components.text import token_text
 from explorer.i18n.language import _, language
 from explorer.i18n.units import unit, worded
 from explorer.services import shared

@@ -25,7 +25,7 @@ from core.training.evaluation import run_baselines
 from core.training.schedule import fraction_at, learning_rate_at
 from explorer.charts.paired_runs import by_place_figure, course_columns, courses_figure
 from explorer.charts.text_format import percent
-from explorer.components.growing_figure import growing_figure
+from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab
 from explorer.learn.step import Step
 from explorer.services.jobs import result_of

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.lessons.lesson_text import load_prose
 from explorer.components.lesson_path import PathStep, lesson_path
-from explorer.components.live import get_ready
+from explorer.components.page import load_ahead
 from explorer.learn.class_links import class_link
 from explorer.learn.lab import Lab
 from explorer.learn.questions import draw_question
@@ -56,7 +56,7 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
     _notes(lab)
     _way_on(lab, names)
     _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
-    get_ready()  # a curve that grows is seen from its first point on
+    load_ahead()  # a curve that grows is seen from its first point on
 
 
 def answered(lesson: str) -> set[str]:

@@ -5,8 +5,7 @@ import streamlit as st
 from core.interpretability.attention import attention_patterns, to_bytes
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import matrix_columns
-from explorer.components.attention_board import attention_board
-from explorer.components.attention_reader import attention_reader
+from explorer.components.attention import attention_board, attention_reader
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.look_inside import attention_weights, long_prompt, time_machine_views

@@ -10,7 +10,7 @@ from core.text.token_display import quoted
 from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import Columns, matrix_columns
 from explorer.charts.text_format import percent, room_for
-from explorer.components.attention_arcs import attention_arcs
+from explorer.components.attention import attention_arcs
 from explorer.components.number_strips import number_strips
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import worded

@@ -12,7 +12,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.embedding_directions import axes_map, cosine_heatmap, short
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.logit_lens import stage_words
-from explorer.components.time_space import time_machine_directions
+from explorer.components.time_machine import time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
 from explorer.look_inside.vector_maps import along_axes, held_over_time, turned_alike

@@ -9,8 +9,7 @@ from core.model import GPT
 from core.text.token_display import kind_of, visible
 from explorer.charts.embeddings import embedding_map
 from explorer.charts.prediction import neighbour_bars
-from explorer.components.time_machine import Clock
-from explorer.components.time_space import time_machine_directions
+from explorer.components.time_machine import Clock, time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import worded
 from explorer.look_inside.captions import alike_in_words

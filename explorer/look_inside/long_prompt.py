@@ -7,7 +7,7 @@ from core.interpretability.attention import coarse_patterns, to_bytes
 from explorer.charts.attention import coarse_heatmap, coarse_names
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.text_format import percent
-from explorer.components.attention_board import attention_board
+from explorer.components.attention import attention_board
 from explorer.i18n.language import N_, _
 from explorer.look_inside.view import Inspection, head_on_view, open_head
 from explorer.services.jobs import result_of

@@ -14,7 +14,7 @@ from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer, token_texts
 from explorer.charts.text_format import percent
-from explorer.components.marked_text import MarkedRow, marked_text
+from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.run_text import training_ids
 from explorer.look_inside.view import Inspection

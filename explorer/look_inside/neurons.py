@@ -15,7 +15,7 @@ from core.text.batches import fixed_windows
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.charts.neurons import writing_bars
-from explorer.components.marked_text import MarkedRow, marked_text
+from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import _
 from explorer.look_inside.run_text import training_ids
 from explorer.look_inside.view import Inspection, select, within

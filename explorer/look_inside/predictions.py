@@ -9,7 +9,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import token_texts
 from explorer.charts.prediction import prediction_bars
 from explorer.charts.text_format import percent
-from explorer.components.token_text import token_text
+from explorer.components.text import token_text
 from explorer.i18n.language import _
 from explorer.look_inside import attribution, logit_lens
 from explorer.look_inside.captions import next_in_words

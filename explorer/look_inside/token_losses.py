@@ -16,7 +16,7 @@ from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer, token_texts
 from explorer.charts.text_format import percent
 from explorer.charts.token_losses import kind_bars, position_curve, smoothed
-from explorer.components.token_text import token_text
+from explorer.components.text import token_text
 from explorer.i18n.formatting import loss_in_words
 from explorer.i18n.language import N_, _
 from explorer.look_inside.run_text import material, windows

@@ -23,7 +23,7 @@ from core.interpretability.residual_stream import residual_stream
 from core.model import GPT
 from core.runs.folder import RunFolder
 from core.runs.models import load_model
-from explorer.components.time_space import TimeMachineMap
+from explorer.components.time_machine import TimeMachineMap
 from explorer.look_inside.view import Inspection
 from explorer.streaming.run_events import on_the_map
 

@@ -13,7 +13,7 @@ from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
 from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns
-from explorer.components.live import (
+from explorer.components.dashboard import (
     live_attention,
     live_curves,
     live_embedding,

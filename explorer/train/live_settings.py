@@ -14,7 +14,7 @@ from core.runs.records import Status
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.rates import rates_figure
-from explorer.components.live import live_rate, live_turns
+from explorer.components.dashboard import live_rate, live_turns
 from explorer.i18n.formatting import asked_in_words, number, turn_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared

@@ -18,7 +18,7 @@ from core.text.corpora import Corpus, catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
 from core.training.schedule import schedule_notice
-from explorer.components.live import get_ready
+from explorer.components.page import load_ahead
 from explorer.data.cards import absent_text
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _
@@ -86,7 +86,7 @@ def draw_setup() -> None:
         keep_draft(config)
     write_draft(config)
     _draw_preview(config.model.kind)
-    get_ready()
+    load_ahead()
 
 
 def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:

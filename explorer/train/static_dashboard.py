@@ -10,8 +10,8 @@ from core.text.token_display import visible
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import loss_columns, loss_figure
 from explorer.charts.setting_changes import Mark
-from explorer.components.attention_board import attention_board
-from explorer.components.live import live_step_detail
+from explorer.components.attention import attention_board
+from explorer.components.dashboard import live_step_detail
 from explorer.i18n.formatting import loss_in_words, turn_in_words
 from explorer.i18n.language import _
 from explorer.services import shared

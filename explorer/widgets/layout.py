@@ -11,7 +11,7 @@ from core.errors import ExplorerError
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
 from explorer.components.bundle import ASSETS
-from explorer.components.save_drawing import save_drawing
+from explorer.components.page import save_drawing
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 

@@ -7,8 +7,7 @@ from core.lessons.lesson_text import languages, word
 from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
-from explorer.components.fold_sidebar import fold_sidebar
-from explorer.components.to_top import to_top
+from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language, use_language
 from explorer.news import watch_runs
@@ -48,8 +47,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
             _draw_run_on_view(run_id)
         if len(languages()) > 1:
             _choose_language()
-        fold_sidebar(here.url_path)
-        to_top(place_on(here.url_path))
+        page_change(here.url_path, place_on(here.url_path))
 
 
 def _choose_language() -> None:

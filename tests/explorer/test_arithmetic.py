@@ -11,7 +11,7 @@ from core.config import ModelConfig
 from core.interpretability.attention import arithmetic
 from core.model import build_model
 from explorer.charts.attention import attention_heatmap
-from explorer.components.attention_arcs import attention_arcs
+from explorer.components.attention import attention_arcs
 from explorer.look_inside.attention_steps import cell_in_words, cell_steps
 from explorer.look_inside.attention_weights import picture_in_words
 

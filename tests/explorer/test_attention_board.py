@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.components.attention_board import attention_board
+from explorer.components.attention import attention_board
 
 
 def board() -> None:
     import numpy as np
     import streamlit as st
 
-    from explorer.components.attention_board import attention_board
+    from explorer.components.attention import attention_board
 
     patterns = np.full((2, 3, 4, 4), 64, dtype=np.uint8)
     clicked = attention_board(patterns, list("abcd"), selected=(1, 2), key="board", switched_off=[(0, 0)])

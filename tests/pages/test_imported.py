@@ -73,7 +73,7 @@ def drawn(app: AppTest) -> list[str]:
     """What the charts and components of a page were given, as JSON."""
     components = [element.proto for element in app.get("bidi_component")]
     charts = [element.proto.spec for element in app.get("plotly_chart")]
-    return charts + [proto.json for proto in components if not proto.component_name.endswith("fold_sidebar")]
+    return charts + [proto.json for proto in components if not proto.component_name.endswith("page")]
 
 
 def pieces_in(text: str, tokenizer: Tokenizer) -> set[str]:

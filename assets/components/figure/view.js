@@ -5,7 +5,8 @@ import { loadPlotly } from "../shared/plotly.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
-    const chart = element("div", "growing-figure");
+    const chart = element("div");
+    chart.style.cssText = "width: 100%; min-width: 0";
     root.append(chart);
     let latest = null;
     let drawn = ""; // the figure on screen

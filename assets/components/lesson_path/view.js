@@ -72,7 +72,6 @@ export default function (component) {
           list.append(item);
         });
       },
-      destroy() {},
-    };
+      };
   });
 }

@@ -5,15 +5,13 @@ import { turnMarks } from "./setting_changes.js";
 import { takeaway } from "../shared/download.js";
 import { currentPalette, element, mountOnce, say } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
-import { liveRun } from "../shared/run_stream.js";
+import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // more cannot be told apart on a screen
     let latest = null;
-    let leave = null;
-    let runId = null;
     let rows = [];
     let turns = [];
     let asked = 0; // steps, as the run's status says: they may be turned while it trains
@@ -229,6 +227,33 @@ export default function (component) {
     });
     resizes.observe(chart);
 
+    const run = runSubscription(() => {
+      rows = [];
+      turns = [];
+      asked = 0;
+      waiting.hidden = false;
+      baselines = null;
+      zoomed = false;
+      reset.hidden = true;
+      return {
+        metrics(all) {
+          rows = all;
+          waiting.hidden = rows.length > 0;
+          fillSoon();
+        },
+        events(all) {
+          turns = all.filter((row) => row.kind === "turn");
+          fillSoon();
+        },
+        status(value) {
+          const changed = value.steps !== asked || (value.baselines && !baselines);
+          asked = value.steps;
+          baselines ||= value.baselines;
+          if (changed) fillSoon();
+        },
+      };
+    });
+
     return {
       update(next) {
         latest = next;
@@ -240,41 +265,14 @@ export default function (component) {
         validationKey.style.setProperty("--key", palette.validation);
         parentKey.style.setProperty("--key", palette.validation);
         parentKey.hidden = !data.fork;
-        if (data.run !== runId) {
-          leave?.();
-          runId = data.run;
-          rows = [];
-          turns = [];
-          asked = 0;
-          waiting.hidden = false;
-          baselines = null;
-          zoomed = false;
-          reset.hidden = true;
-          leave = liveRun(runId).subscribe({
-            metrics(all) {
-              rows = all;
-              waiting.hidden = rows.length > 0;
-              fillSoon();
-            },
-            events(all) {
-              turns = all.filter((row) => row.kind === "turn");
-              fillSoon();
-            },
-            status(value) {
-              const changed = value.steps !== asked || (value.baselines && !baselines);
-              asked = value.steps;
-              baselines ||= value.baselines;
-              if (changed) fillSoon();
-            },
-          });
-        }
+        run.follow(data.run);
         draw();
       },
       destroy() {
         gone = true;
         resizes.disconnect();
         clearTimeout(timer);
-        leave?.();
+        run.leave();
         globalThis.Plotly?.purge(chart);
       },
     };

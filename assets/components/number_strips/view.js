@@ -79,7 +79,6 @@ export default function (component) {
           step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
         }
       },
-      destroy() {},
-    };
+      };
   });
 }

@@ -2,13 +2,13 @@
    call that a newer one has overtaken. `mountOnce` keeps one view a node: it builds the view on the first call, tells it of
    later ones, and takes it down only when the newest call is cleaned up. In another language the view is built anew.
 
-   build(root, component) -> { update(component), destroy() }; root is an empty element of the component's own. */
-let words = {}; // a component's code is a module of its own, so these are its own sentences, in the language on view
+   build(root, component) -> { update(component), destroy() if there is anything to end }; root is an empty element of its own. */
+let sentences = {}; // of this component in the language on view, by the English ones
 
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
-   quotes: explorer/components/_assets.py finds it there. */
+   quotes: explorer/components/bundle.py finds it there. */
 export function say(english, numbers = {}) {
-  return (words[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
+  return (sentences[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
 }
 
 /* As `core.text.token_display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
@@ -40,11 +40,11 @@ export function withElements(sentence, elements) {
 
 export function mountOnce(component, build) {
   const parent = component.parentElement;
-  words = component.data?.words ?? {};
-  const language = JSON.stringify(words);
+  sentences = component.data.sentences;
+  const language = JSON.stringify(sentences);
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
-    mounted.view.destroy();
+    mounted.view.destroy?.();
     mounted.root.remove();
     mounted = null;
   }
@@ -58,10 +58,18 @@ export function mountOnce(component, build) {
   mounted.view.update(component);
   return () => {
     if (parent.__explorer !== mounted || mounted.call !== call) return;
-    mounted.view.destroy();
+    mounted.view.destroy?.();
     mounted.root.remove();
     delete parent.__explorer;
   };
+}
+
+/* Mount the one of `views` that data.view names; its root has that name as a class. */
+export function mountView(component, views) {
+  return mountOnce(component, (root, first) => {
+    root.classList.add(first.data.view);
+    return views[first.data.view](root, first);
+  });
 }
 
 /* Light or dark, by what is really behind the component. */

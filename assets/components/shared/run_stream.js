@@ -13,6 +13,21 @@ export function liveRun(runId) {
   return runs.get(runId);
 }
 
+/* Keeps a view subscribed to the run that it shows. begin() forgets another run and returns the handlers. */
+export function runSubscription(begin) {
+  let current = null;
+  let leave = null;
+  return {
+    follow(runId) {
+      if (runId === current) return;
+      leave?.();
+      current = runId;
+      leave = runId === null ? null : liveRun(runId).subscribe(begin());
+    },
+    leave: () => leave?.(),
+  };
+}
+
 function openRun(runId, forget) {
   const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
   const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay

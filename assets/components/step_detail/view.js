@@ -3,14 +3,12 @@
 import { takeaway } from "../shared/download.js";
 import { choicesInWords, percent } from "../shared/format.js";
 import { currentPalette, element, mountOnce, quoted, say, withElements, writtenText } from "../shared/mount.js";
-import { liveRun } from "../shared/run_stream.js";
+import { runSubscription } from "../shared/run_stream.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_SURPRISED = 6; // nats, of the strongest shade
     let latest = null;
-    let leave = null;
-    let runId = null;
     let status = null;
     let shown = null;
     root.classList.add("closeup");
@@ -50,7 +48,7 @@ export default function (component) {
       const palette = currentPalette(root, palettes);
       root.style.setProperty("--surprise", palette.training);
       root.style.setProperty("--push", palette.accent);
-      const fits = shown && (!runId || (status && status.state === "paused" && status.step === shown.step));
+      const fits = shown && (!latest.data.run || (status && status.state === "paused" && status.step === shown.step));
       root.classList.toggle("closeup-ready", Boolean(fits));
     }
 
@@ -107,6 +105,21 @@ export default function (component) {
       return row;
     }
 
+    const run = runSubscription(() => {
+      status = shown = null;
+      return {
+        status(value) {
+          status = value;
+          draw();
+        },
+        closeup(value) {
+          shown = value;
+          fill();
+          draw();
+        },
+      };
+    });
+
     return {
       update(next) {
         latest = next;
@@ -114,25 +127,10 @@ export default function (component) {
           shown = next.data.closeup;
           fill();
         }
-        if (next.data.run !== runId) {
-          leave?.();
-          runId = next.data.run;
-          status = shown = null;
-          leave = liveRun(runId).subscribe({
-            status(value) {
-              status = value;
-              draw();
-            },
-            closeup(value) {
-              shown = value;
-              fill();
-              draw();
-            },
-          });
-        }
+        run.follow(next.data.run);
         draw();
       },
-      destroy: () => leave?.(),
+      destroy: run.leave,
     };
   });
 }

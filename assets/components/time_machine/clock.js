@@ -184,6 +184,7 @@ function opened(frame) {
    make(root, time) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
 export function movingView(component, make) {
   return mountOnce(component, (root, first) => {
+    root.classList.add("moving");
     const time = timeOf(first.data.side);
     let latest = first;
     const told = element("div", "moving-told aside");

@@ -9,7 +9,7 @@ from core.text.token_display import visible
 from explorer.charts.bigram_lesson import before_and_after, change_heatmap
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.text_format import percent
-from explorer.components.token_strip import token_pairs, token_strip
+from explorer.components.tokens import token_pairs, token_strip
 from explorer.learn.bigram.reading import batch_of, draw_another
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question

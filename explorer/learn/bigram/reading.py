@@ -15,8 +15,8 @@ from core.text.token_display import kind_of, visible
 from explorer.charts.bigram_lesson import memory_curves, two_losses
 from explorer.charts.characters import character_bars
 from explorer.charts.text_format import percent
-from explorer.components.marked_text import MarkedRow, marked_text
-from explorer.components.token_strip import token_pairs, token_strip
+from explorer.components.text import MarkedRow, marked_text
+from explorer.components.tokens import token_pairs, token_strip
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step

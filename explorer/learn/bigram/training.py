@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from core.lessons.bigram_training import train_bigram
 from core.text.batches import random_batch
 from explorer.charts.loss import loss_columns, loss_figure
-from explorer.components.growing_figure import growing_figure
+from explorer.components.figure import growing_figure
 from explorer.i18n.formatting import number
 from explorer.learn.bigram.learned import BATCH_SIZE, LEARNING_RATE, STEPS, Learned, learned
 from explorer.learn.lab import Lab

@@ -8,7 +8,7 @@ from core.lessons.bigram_sampling import circle, write, write_likeliest
 from core.lessons.bigram_training import new_bigram
 from core.lessons.encoding import decode, encode, numbers_of
 from core.text.token_display import visible
-from explorer.components.token_text import token_text
+from explorer.components.text import token_text
 from explorer.learn.bigram.learned import learned
 from explorer.learn.bigram.loss import FRESH, TRAINED
 from explorer.learn.lab import Lab

@@ -12,7 +12,7 @@ from core.lessons.ladder import RUNGS, Reached, climb, rung_configs
 from core.model.gpt import Block
 from core.training.work import exact_parameters
 from explorer.charts.gpt_lesson import drop_bars, ladder_chart
-from explorer.components.growing_figure import growing_figure
+from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step

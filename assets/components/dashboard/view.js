@@ -1,0 +1,416 @@
+/* The live views of a run other than its loss chart; data.view says which. */
+import { takeaway } from "../shared/download.js";
+import { letterMap, mapColumns } from "../shared/embedding_map.js";
+import { choicesInWords, durationInWords, rateInWords, short } from "../shared/format.js";
+import { headsBoard, lookColumns } from "../shared/heatmaps.js";
+import { bytesOf, currentPalette, element, mountView, say, withElements, writtenText } from "../shared/mount.js";
+import { liveRun, runSubscription } from "../shared/run_stream.js";
+import { thinned } from "../shared/thinning.js";
+
+const VIEWS = { status, curves, samples, attention, embedding };
+
+export default (component) => mountView(component, VIEWS);
+
+/* The four numbers above the board, and the word to Python when the run's state changes, so that its buttons follow. */
+function status(root) {
+  let latest = null;
+  let told = null;
+  let status = null;
+  let row = null;
+  let measured = null;
+  let lost = false;
+
+  const cards = element("div", "cards");
+  root.appendChild(cards);
+  const card = (name) => {
+    const box = element("div", "stat");
+    const parts = { name: element("div", "stat-name", name), value: element("div", "stat-value", "–"), note: element("div", "stat-note") };
+    box.append(parts.name, parts.value, parts.note);
+    cards.appendChild(box);
+    return parts;
+  };
+  const loss = card(say("Validation loss"));
+  const speed = card(say("Speed"));
+  const rate = card(say("Learning rate"));
+  const time = card(say("Steps"));
+  time.value.classList.add("stat-time");
+  const bar = element("div", "bar");
+  bar.appendChild(element("div"));
+  bar.setAttribute("role", "progressbar");
+  time.note.replaceWith(bar);
+  const progress = element("div", "progress");
+  const advice = element("span");
+  advice.setAttribute("role", "status");
+  const fork = element("button", "fork");
+  fork.type = "button";
+  fork.addEventListener("click", () => latest.setTriggerValue("fork", status.progress.back));
+  progress.append(advice, fork);
+  root.appendChild(progress);
+
+  function draw() {
+    const { data } = latest;
+    loss.value.style.color = currentPalette(root, data.palettes).validation;
+    loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
+    if (measured) {
+      const bold = element("b", "", choicesInWords(Math.exp(measured.val_loss)));
+      const beaten = passed(measured.val_loss, status?.baselines);
+      loss.note.replaceChildren(...withElements(say("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
+    } else {
+      loss.note.textContent = say("measured on text it never trains on");
+    }
+    speed.value.textContent = row?.tokens_per_second ? short(row.tokens_per_second) : "–";
+    speed.note.textContent = say("letters a second, {machine}", { machine: data.machine });
+    rate.value.textContent = row && row.lr !== undefined ? rateInWords(row.lr) : "–";
+    rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : say("gradient norm");
+    const step = status ? status.step : 0;
+    const steps = (status?.steps) || data.steps;
+    const done = status && status.state === "finished" && status.seconds;
+    const counted = { step: step.toLocaleString("en"), steps: steps.toLocaleString("en") };
+    time.name.textContent = done ? say("{steps} steps, done in", counted) : say("Step {step} of {steps}", counted);
+    time.value.textContent = lost ? say("reconnecting …") : timeInWords(status, data);
+    const share = Math.min(1, step / steps);
+    bar.firstChild.style.width = `${100 * share}%`;
+    bar.setAttribute("aria-valuenow", Math.round(100 * share));
+    const told = status?.progress;
+    const words = told ? say(told.sentence, told.numbers) : "";
+    if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
+    progress.classList.toggle("trouble", Boolean(told?.trouble));
+    const back = told?.back ?? null;
+    fork.hidden = back === null;
+    if (back !== null) fork.textContent = say("Fork from step {step}", { step: back.toLocaleString("en") });
+  }
+
+  const run = runSubscription(() => {
+    row = measured = status = told = null;
+    return {
+      metrics(rows) {
+        row = rows.findLast((one) => one.loss !== undefined) || row;
+        measured = rows.findLast((one) => one.val_loss !== undefined && one.val_loss !== null) || measured;
+        draw();
+      },
+      status(value) {
+        status = value;
+        draw();
+        const news = newsOf(value);
+        if (news !== newsOf(latest.data) && news !== told) {
+          told = news;
+          latest.setTriggerValue("state", value.state);
+        }
+      },
+      connection(state) {
+        lost = state === "lost";
+        draw();
+      },
+    };
+  });
+
+  return {
+    update(next) {
+      latest = next;
+      run.follow(next.data.run);
+      if (told === newsOf(next.data)) told = null;
+      if (!["finished", "stopped", "failed"].includes(next.data.state)) liveRun(next.data.run).wake();
+      draw();
+    },
+    destroy: run.leave,
+  };
+}
+
+/* What the page around the numbers says of the run: when it changes, the page is drawn again. */
+function newsOf({ state, attempt, name, notice }) {
+  return JSON.stringify([state, attempt, name, notice || ""]);
+}
+
+/* Which of the counted lines this loss lies under. */
+function passed(loss, baselines) {
+  if (!baselines) return say("lower is better");
+  const names = {
+    uniform: say("better than guessing"), unigram: say("better than counting letters"),
+    bigram: say("better than counting pairs"), trigram: say("better than counting triples"),
+  };
+  const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
+  return beaten.length ? names[beaten[beaten.length - 1]] : say("no better than guessing yet");
+}
+
+function gradientInWords(norm, clip) {
+  const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
+  if (!clip) return say("gradient norm {norm}", { norm: shown });
+  return norm > clip ? say("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : say("gradient norm {norm}", { norm: shown });
+}
+
+function timeInWords(status, data) {
+  const state = status ? status.state : data.state;
+  if (state === "queued") return say("waiting");
+  if (state === "starting") return say("starting …");
+  if (state === "running") {
+    if (!status || !status.step) return say("starting …");
+    return status.seconds_left ? say("{time} left", { time: durationInWords(status.seconds_left) }) : say("estimating …");
+  }
+  if (state === "finished") return status?.seconds ? durationInWords(status.seconds) : say("done");
+  return { paused: say("paused"), stopped: say("stopped"), failed: say("failed") }[state] ?? state;
+}
+
+/* Small curves of one column of the metrics each: how it went, its range, its last value. Plain canvas. */
+function curves(root) {
+  let latest = null;
+  let rows = [];
+  let timer = 0;
+  let curves = [];
+  let asked = 0; // steps, as the run's status says: they may be turned while it trains
+
+  function build() {
+    root.replaceChildren();
+    curves = latest.data.curves.map((spec) => {
+      const box = element("div", "curve");
+      const head = element("div", "curve-head");
+      const value = element("span", "curve-value");
+      const canvas = element("canvas");
+      head.append(element("span", "curve-name", spec.label), value);
+      const plot = element("div", "curve-plot");
+      plot.appendChild(canvas);
+      box.append(head, plot);
+      root.appendChild(box);
+      const curve = { spec, value, canvas, hover: null };
+      canvas.addEventListener("pointermove", (event) => {
+        const bounds = canvas.getBoundingClientRect();
+        curve.hover = (event.clientX - bounds.left) / bounds.width;
+        paint(curve);
+      });
+      canvas.addEventListener("pointerleave", () => {
+        curve.hover = null;
+        paint(curve);
+      });
+      return curve;
+    });
+    const names = Object.fromEntries(latest.data.curves.map(({ column, label }) => [label, column]));
+    takeaway(root, {
+      name: () => "curves",
+      columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
+    });
+  }
+
+  function paint(curve) {
+    const { canvas } = curve;
+    const ratio = window.devicePixelRatio || 1;
+    const width = canvas.clientWidth;
+    const height = canvas.clientHeight;
+    if (!width) return;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    canvas.redraw = (paper) => paintOn(paper, curve, width, height);
+    paintOn(context, curve, width, height);
+  }
+
+  function paintOn(context, { spec, value, hover }, width, height) {
+    const palette = currentPalette(root, latest.data.palettes);
+    context.clearRect(0, 0, width, height);
+    const points = rows.filter((row) => Number.isFinite(row[spec.column]));
+    if (!points.length) {
+      value.textContent = "–";
+      return;
+    }
+    const steps = Math.max(asked || latest.data.steps, points[points.length - 1].step);
+    const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
+    const x = (row) => (row.step / steps) * (width - 8) + 1;
+    const y = (row) => height - 4 - (row[spec.column] / top) * (height - 10);
+    context.strokeStyle = palette.grid;
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(0, height - 3.5);
+    context.lineTo(width, height - 3.5);
+    context.stroke();
+    const line = hover === null ? points[points.length - 1] : nearest(points, hover * steps);
+    context.strokeStyle = palette.accent;
+    context.lineWidth = 1.6;
+    context.lineJoin = "round";
+    context.beginPath();
+    thinned(points, spec.column, 4 * width).forEach((row, index) => {
+      if (index) context.lineTo(x(row), y(row));
+      else context.moveTo(x(row), y(row));
+    });
+    context.stroke();
+    context.fillStyle = palette.accent;
+    context.beginPath();
+    context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
+    context.fill();
+    const text = spec.format === "rate" ? rateInWords(line[spec.column]) : spec.format === "short" ? short(line[spec.column]) : line[spec.column].toFixed(2);
+    value.textContent = hover === null ? text : say("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
+  }
+
+  const paintAll = () => curves.forEach(paint);
+  const resizes = new ResizeObserver(paintAll);
+  resizes.observe(root);
+  const run = runSubscription(() => {
+    rows = [];
+    asked = 0;
+    return {
+      status(value) {
+        asked = value.steps;
+      },
+      metrics(all) {
+        const first = !rows.length;
+        rows = all;
+        if (first) paintAll();
+        timer ||= setTimeout(() => {
+          timer = 0;
+          paintAll();
+        }, 200);
+      },
+    };
+  });
+
+  return {
+    update(next) {
+      const first = !latest || JSON.stringify(latest.data.curves) !== JSON.stringify(next.data.curves);
+      latest = next;
+      if (first) build();
+      run.follow(next.data.run);
+      paintAll();
+    },
+    destroy() {
+      clearTimeout(timer);
+      run.leave();
+      resizes.disconnect();
+    },
+  };
+}
+
+function nearest(points, step) {
+  return points.reduce((best, row) => (Math.abs(row.step - step) < Math.abs(best.step - step) ? row : best));
+}
+
+/* What the model writes: the newest text in full, the earlier ones beneath it. */
+function samples(root) {
+  const opened = new Set(); // steps of the earlier texts that are shown whole
+  const newest = element("div", "newest");
+  const list = element("div", "earlier");
+  const waiting = element("div", "waiting", say("The first text is written before the first step."));
+  root.append(newest, list, waiting);
+
+  const head = (row) => {
+    const line = element("span", "sample-head");
+    line.append(element("span", "sample-step quiet", say("step {step}", { step: row.step.toLocaleString("en") })));
+    const known = row.val_loss !== undefined && row.val_loss !== null;
+    line.append(element("span", "sample-loss", known ? row.val_loss.toFixed(2) : ""));
+    return line;
+  };
+
+  function draw(rows) {
+    waiting.hidden = true;
+    const last = rows[rows.length - 1];
+    newest.replaceChildren(head(last), writtenText("div", "sample-text", last.text.replace(/^\n+/, "")));
+    const lines = rows.slice(0, -1).reverse().map((row) => {
+      const line = element("details", "sample");
+      const summary = element("summary", "sample-summary");
+      summary.append(head(row), writtenText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
+      line.append(summary, writtenText("div", "sample-text", row.text.replace(/^\n+/, "")));
+      line.open = opened.has(row.step);
+      line.addEventListener("toggle", () => (line.open ? opened.add(row.step) : opened.delete(row.step)));
+      return line;
+    });
+    list.replaceChildren(...lines);
+  }
+  const run = runSubscription(() => {
+    opened.clear();
+    newest.replaceChildren();
+    list.replaceChildren();
+    waiting.hidden = false;
+    return {
+      samples: draw,
+    };
+  });
+
+  return {
+    update(next) {
+      root.style.setProperty("--validation", currentPalette(root, next.data.palettes).validation);
+      run.follow(next.data.run);
+    },
+    destroy: run.leave,
+  };
+}
+
+/* All heads on the probe sentence, as they form. */
+function attention(root) {
+  let latest = null;
+  let shown = null;
+  const caption = element("div", "caption quiet");
+  const waiting = element("div", "waiting", say("The first picture arrives with the first steps."));
+  const place = element("div");
+  root.append(caption, place, waiting);
+  takeaway(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && lookColumns({ ...shown, causal: false }) });
+  const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+
+  function draw() {
+    if (!shown) return;
+    board.show({ ...shown, palette: currentPalette(root, latest.data.palettes), fade: 350 });
+  }
+  const run = runSubscription(() => {
+    shown = null;
+    waiting.hidden = false;
+    return {
+      attention(value) {
+        shown = { ...value, bytes: bytesOf(value.bytes) };
+        waiting.hidden = true;
+        caption.textContent = say("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
+        draw();
+      },
+    };
+  });
+
+  return {
+    update(next) {
+      latest = next;
+      root.style.setProperty("--least", `${next.data.height}px`);
+      run.follow(next.data.run);
+      draw();
+    },
+    destroy() {
+      run.leave();
+      board.destroy();
+    },
+  };
+}
+
+/* The map of the token embeddings while a run trains. */
+function embedding(root) {
+  let latest = null;
+  let shown = null;
+  const legend = element("div", "legend");
+  const stage = element("div", "stage");
+  const waiting = element("div", "waiting", say("The first map arrives with the first steps."));
+  stage.append(waiting);
+  root.append(legend, stage);
+  const map = letterMap(stage, legend);
+  takeaway(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
+
+  function draw() {
+    if (shown) map.show(shown, currentPalette(root, latest.data.palettes));
+  }
+  const run = runSubscription(() => {
+    shown = null;
+    map.clear();
+    waiting.hidden = false;
+    return {
+      embedding(value) {
+        shown = value;
+        waiting.hidden = true;
+        draw();
+      },
+    };
+  });
+
+  return {
+    update(next) {
+      latest = next;
+      stage.style.height = `${next.data.height}px`;
+      run.follow(next.data.run);
+      draw();
+    },
+    destroy() {
+      run.leave();
+      map.destroy();
+    },
+  };
+}

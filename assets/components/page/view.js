@@ -1,0 +1,114 @@
+/* What every page does without a picture of its own; data.view says which. */
+import { element, mountView, say } from "../shared/mount.js";
+import { loadPlotly } from "../shared/plotly.js";
+
+const VIEWS = { pageChange, watchRuns, loadAhead, saveDrawing };
+
+export default (component) => mountView(component, VIEWS);
+
+/* Scrolls to the top when the page shows something else, and folds the sidebar away on a phone, where it lies over the page.
+   Streamlit does neither when only the parameters of the address change, nor for our own links. What was shown before hangs on
+   globalThis, because every page mounts the sidebar's content anew.
+   data: { page, shown: page and what of it } */
+function pageChange() {
+  return {
+    update({ data }) {
+      const before = globalThis.__gptExplorerPage;
+      globalThis.__gptExplorerPage = data;
+      if (!before) return;
+      if (before.shown !== data.shown) document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
+      if (before.page === data.page || window.innerWidth > 768) return;
+      const sidebar = document.querySelector('[data-testid="stSidebar"]');
+      if (sidebar?.dataset.collapsed === "true") return;
+      sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
+    },
+  };
+}
+
+/* Tells Python `changed` when a run that the page shows is no longer as it was drawn: continued, stopped, renamed or deleted by
+   another tab or the shell. data: { runs: [id] or null for all, drawn: digest }; the digest is that of explorer/news.py.
+
+   A run's own stream (run_stream.js) tells the same while it is open, and a browser grants six connections a host; so as long
+   as one is open, none is opened here. */
+function watchRuns() {
+  const LOOK = 500; // milliseconds between two looks whether the stream should be open
+  const SETTLE = 800; // milliseconds that a change must stand: a click that made it is often leading to another page
+  let latest = null;
+  let source = null;
+  let watched = ""; // the runs that the open stream tells of
+  let newest = null;
+  let since = 0; // when the newest digest came
+  let told = null;
+
+  const runs = () => latest.data.runs || [];
+  const hasOwnStream = () => runs().some((id) => globalThis.__gptExplorerRuns?.get(id)?.open());
+
+  function close() {
+    source?.close();
+    source = newest = null;
+  }
+
+  function look() {
+    const wanted = new URLSearchParams(runs().map((id) => ["run", id])).toString();
+    if (source && (document.hidden || wanted !== watched || hasOwnStream())) close();
+    if (!source && !document.hidden && !hasOwnStream()) {
+      watched = wanted;
+      source = new EventSource(new URL(`api/news?${wanted}`, document.baseURI));
+      source.addEventListener("news", (event) => {
+        const { digest } = JSON.parse(event.data);
+        if (digest !== newest) since = performance.now();
+        newest = digest;
+      });
+      source.onerror = () => source?.readyState === EventSource.CLOSED && close();
+    }
+    tell();
+  }
+
+  /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
+  function tell() {
+    if (newest === null || newest === latest.data.drawn || newest === told) return;
+    if (performance.now() - since < SETTLE) return;
+    if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
+    told = newest;
+    latest.setTriggerValue("changed", newest);
+  }
+
+  const timer = setInterval(look, LOOK);
+  document.addEventListener("visibilitychange", look);
+  return {
+    update(next) {
+      latest = next;
+      if (told === next.data.drawn) told = null;
+      look();
+    },
+    destroy() {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
+      close();
+    },
+  };
+}
+
+/* Loads plotly.js while the visitor still reads: parsing it takes a second, which would stand between a click and a first loss. */
+function loadAhead() {
+  const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 200));
+  whenIdle(() => loadPlotly().catch(() => {})); // the chart itself reports a failure, if it comes to that
+  return { update() {} };
+}
+
+/* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
+function saveDrawing(root) {
+  let data = null;
+  const row = element("div", "takeaway");
+  const button = element("button", "takeaway-button", "SVG");
+  button.type = "button";
+  button.title = say("This drawing as it is now, for a text or a slide.");
+  button.addEventListener("click", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
+  row.append(button);
+  root.append(row);
+  return {
+    update(next) {
+      data = next.data;
+    },
+  };
+}

@@ -1,0 +1,283 @@
+/* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
+import { percent } from "../shared/format.js";
+import { colorTable, currentPalette, element, mountView, say, withSigns, writtenText } from "../shared/mount.js";
+
+const VIEWS = { generated, marked };
+
+export default (component) => mountView(component, VIEWS);
+
+/* Text as a model writes it: every token shaded by how sure the model was of it, its alternatives one pointer, key or touch away.
+   data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
+           text is asked for; palettes }
+   A token: { text, visible, p, alternatives: [[visible, p], ...] } */
+function generated(root) {
+  const bar = element("div", "written-bar");
+  const told = element("div", "written-told");
+  const stop = element("button", "written-button", say("Stop"));
+  const copy = element("button", "written-button", say("Copy"));
+  const body = element("div", "written-body");
+  const text = writtenText("div", "written-text");
+  const panel = element("div", "written-panel");
+  stop.type = copy.type = "button";
+  told.setAttribute("role", "status");
+  text.tabIndex = 0;
+  text.setAttribute("role", "group");
+  text.setAttribute("aria-label", say("The written text; the arrow keys move from letter to letter"));
+  panel.setAttribute("aria-live", "polite");
+  bar.append(told, stop, copy);
+  body.append(text, panel);
+  root.append(bar, body, legend());
+
+  let data = null;
+  let palette = null;
+  let table = null;
+  let source = null;
+  let tokens = [];
+  let pinned = -1;
+  let shown = -1;
+  let began = 0;
+  const waiting = []; // tokens that have come since the last frame
+  let frame = 0;
+
+  function legend() {
+    const line = element("div", "written-legend hint");
+    line.append(element("span", "", say("a guess")), element("span", "written-scale"), element("span", "", say("quite sure")));
+    return line;
+  }
+
+  /* Half the scale is used, so that the letters stay readable on it; stronger is surer, as everywhere. */
+  const shade = (p) => {
+    const level = Math.round(p * 128) * 3;
+    return `rgb(${table[level]},${table[level + 1]},${table[level + 2]})`;
+  };
+
+  function add(token) {
+    const index = tokens.push(token) - 1;
+    const broken = token.text === "\n";
+    const kind = broken ? "letter newline" : token.text ? "letter" : "letter part"; // "": it ends within a character
+    const mark = element("span", kind, broken ? "⏎" : withSigns(token.text));
+    mark.dataset.index = index;
+    mark.style.backgroundColor = shade(token.p);
+    text.append(mark);
+    if (broken) text.append(document.createElement("br"));
+  }
+
+  function flush() {
+    frame = 0;
+    const follow = text.scrollHeight - text.scrollTop - text.clientHeight < 60;
+    waiting.splice(0).forEach(add);
+    if (follow) text.scrollTop = text.scrollHeight;
+    if (pinned < 0 && tokens.length) explain(tokens.length - 1);
+    tell();
+  }
+
+  const pieces = () => data.unit === "tokens"; // longer than letters are
+
+  function tell() {
+    const count = tokens.length;
+    if (source) {
+      const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
+      const filled = { count, total: data.total, rate: Math.round(rate) };
+      told.textContent =
+        !count ? say("The model starts to write …")
+        : pieces() ? say("{count} of {total} tokens, {rate} a second", filled)
+        : say("{count} of {total} letters, {rate} a second", filled);
+    } else if (count) {
+      const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
+      const filled = { count, choices: Math.exp(surprise).toFixed(1) };
+      told.textContent = pieces()
+        ? say("{count} tokens, each on average like choosing among {choices}", filled)
+        : say("{count} letters, each on average like choosing among {choices}", filled);
+    }
+    stop.hidden = !source;
+    copy.hidden = !count;
+  }
+
+  function problem(sentence) {
+    told.textContent = sentence;
+    told.classList.add("problem");
+  }
+
+  function close() {
+    if (source) source.close();
+    source = null;
+    if (waiting.length) {
+      cancelAnimationFrame(frame);
+      flush();
+    }
+  }
+
+  function begin() {
+    close();
+    tokens = [];
+    pinned = shown = -1;
+    told.classList.remove("problem");
+    text.replaceChildren(element("span", "prompt", withSigns(data.prompt)));
+    const hint = pieces()
+      ? say("Point at a token to see what else the model considered there.")
+      : say("Point at a letter to see what else the model considered there.");
+    panel.replaceChildren(element("div", "hint", hint));
+    data.tokens.forEach(add);
+    if (tokens.length) explain(0);
+    if (!data.url) return tell();
+    began = performance.now();
+    source = new EventSource(new URL(data.url, document.baseURI));
+    source.addEventListener("token", (event) => {
+      waiting.push(JSON.parse(event.data));
+      frame ||= requestAnimationFrame(flush);
+      if (document.hidden) flush(); // no frames are drawn there
+    });
+    source.addEventListener("problem", (event) => {
+      close();
+      tell();
+      problem(JSON.parse(event.data).sentence);
+    });
+    source.addEventListener("end", () => {
+      close();
+      tell();
+    });
+    // Reconnecting would begin the text anew, so a lost connection ends it.
+    source.onerror = () => {
+      close();
+      tell();
+      problem(say("The connection to the lab was lost while it wrote. Press Write once more."));
+    };
+    tell();
+  }
+
+  function explain(index) {
+    const token = tokens[index];
+    if (!token) return;
+    if (text.children.length > 1) {
+      text.querySelector(".letter.on")?.classList.remove("on");
+      text.querySelector(`.letter[data-index="${index}"]`)?.classList.add("on");
+    }
+    shown = index;
+    const rows = token.alternatives.map(([visible, p]) => ({ visible, p }));
+    let own = rows.find((row) => row.visible === token.visible);
+    if (!own) rows.push((own = { visible: token.visible, p: token.p }));
+    const head = element("div", "panel-head");
+    head.append(element("span", "panel-token", token.visible), element("span", "", say("was {share} likely here", { share: percent(token.p) })));
+    panel.replaceChildren(head);
+    for (const row of rows) {
+      const line = element("div", row === own ? "panel-row own" : "panel-row");
+      line.classList.toggle("pieces", pieces());
+      const track = element("span", "panel-track");
+      const fill = element("span", "panel-fill");
+      fill.style.width = `${Math.max(1, row.p * 100)}%`;
+      track.append(fill);
+      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", percent(row.p, "< 0.1 %")));
+      panel.append(line);
+    }
+    panel.append(element("div", "hint", own === rows[0] ? say("The model's favourite here.") : say("Not the model's favourite here.")));
+  }
+
+  function pin(index) {
+    pinned = Math.max(0, Math.min(tokens.length - 1, index));
+    explain(pinned);
+    text.querySelector(".letter.on")?.scrollIntoView({ block: "nearest" });
+  }
+
+  const indexOf = (event) => Number(event.target.closest(".letter")?.dataset.index ?? -1);
+  text.addEventListener("pointerover", (event) => indexOf(event) >= 0 && explain(indexOf(event)));
+  text.addEventListener("pointerleave", () => pinned >= 0 && explain(pinned));
+  text.addEventListener("click", (event) => indexOf(event) >= 0 && pin(indexOf(event)));
+  text.addEventListener("focus", () => pinned < 0 && tokens.length && pin(Math.max(0, shown)));
+  text.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
+    if (!step || !tokens.length) return;
+    event.preventDefault();
+    pin(pinned + (getComputedStyle(text).direction === "rtl" && Math.abs(step) === 1 ? -step : step));
+  });
+  stop.addEventListener("click", () => {
+    close();
+    tell();
+  });
+  copy.addEventListener("click", async () => {
+    const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
+    copy.textContent = done ? say("Copied") : say("Select and copy by hand");
+    setTimeout(() => (copy.textContent = say("Copy")), 1500);
+  });
+
+  return {
+    update(next) {
+      const anew = !data || data.go !== next.data.go;
+      data = next.data;
+      palette = currentPalette(root, data.palettes);
+      table = colorTable(palette.sequential);
+      const stops = [0, 0.25, 0.5, 0.75, 1].map(shade);
+      root.querySelector(".written-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
+      root.style.setProperty("--accent", palette.accent);
+      if (anew) begin();
+      else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shade(tokens[mark.dataset.index].p);
+    },
+    destroy: close,
+  };
+}
+
+/* Browsers offer their clipboard only to https and localhost; the older way still works in a classroom's plain http. */
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.style.cssText = "position:fixed;opacity:0";
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+/* Texts whose letters are shaded by an amount, with words for the letter that is pointed at.
+   data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note, palettes } */
+function marked(root) {
+  const rows = element("div", "marked-rows");
+  const told = element("div", "hint marked-told");
+  told.setAttribute("role", "status");
+  root.append(rows, told);
+  let data = null;
+
+  const wordsOf = (event) => {
+    const mark = event.target.closest("[data-row]");
+    return mark ? data.rows[mark.dataset.row].words[mark.dataset.place] : "";
+  };
+  rows.addEventListener("pointerover", (event) => (told.textContent = wordsOf(event) || data.note));
+  rows.addEventListener("click", (event) => (told.textContent = wordsOf(event) || data.note));
+  rows.addEventListener("pointerleave", () => (told.textContent = data.note));
+
+  return {
+    update(next) {
+      data = next.data;
+      const palette = currentPalette(root, data.palettes);
+      const table = colorTable(palette.sequential);
+      root.style.setProperty("--accent", palette.accent);
+      rows.replaceChildren(...data.rows.map((row, at) => line(row, at, table)));
+      told.textContent = data.note;
+    },
+  };
+
+  function line(row, at, table) {
+    const made = element("div", "marked-row");
+    if (row.lead) made.append(element("span", "marked-lead", row.lead));
+    const text = writtenText("div", "marked-text");
+    row.tokens.forEach((token, place) => {
+      const broken = token === "\n";
+      const kind = broken ? "marked newline" : token ? "marked" : "marked part"; // "": it ends within a character
+      const mark = element("span", kind, broken ? "⏎" : withSigns(token));
+      if (place === row.strong) mark.classList.add("strong");
+      mark.dataset.row = at;
+      mark.dataset.place = place;
+      // Half the scale is used, so that the letters stay readable on it.
+      const level = Math.round(Math.min(1, Math.max(0, row.shades[place])) * 128) * 3;
+      if (level) mark.style.backgroundColor = `rgb(${table[level]},${table[level + 1]},${table[level + 2]})`;
+      text.append(mark);
+      if (broken && data.breaks) text.append(document.createElement("br"));
+    });
+    made.append(text);
+    return made;
+  }
+}

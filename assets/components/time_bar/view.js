@@ -1,0 +1,254 @@
+/* The time machine's bar: play, a slider over the moments of a run, and the loss curve along the same axis.
+   data: as time.js wants it, and { steps: of the whole run, births: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
+import { takeaway } from "../shared/download.js";
+import { choicesInWords } from "../shared/format.js";
+import { currentPalette, element, mountOnce, say } from "../shared/mount.js";
+import { runSubscription } from "../shared/run_stream.js";
+import { thinned } from "../shared/thinning.js";
+import { timeOf } from "../time_machine/clock.js";
+
+export default function (component) {
+  return mountOnce(component, (root, first) => {
+    const SVG = "http://www.w3.org/2000/svg";
+    const SPEEDS = [1, 2, 4, 0.5];
+    const PACE = 700; // milliseconds from moment to moment at speed 1
+    const REST = 450; // milliseconds without a move until the page follows
+    const time = timeOf(first.data.side);
+    let latest = first;
+    let rows = [];
+    let speed = 1;
+    let playing = 0; // a timer
+    let resting = 0; // a timer
+    let leftUntil = 0; // somebody walks to another page: a report on the way would call them back to this one
+    let reportedLast = first.data.step;
+
+    const line = element("div", "time-line");
+    const play = element("button", "time-play");
+    const pace = element("button", "time-pace");
+    const told = element("div", "time-told");
+    const step = element("b");
+    const note = element("span", "time-note");
+    const loss = element("span", "time-loss");
+    const track = element("div", "time-track");
+    const curve = document.createElementNS(SVG, "svg");
+    const paths = {};
+    const spot = element("span", "time-spot");
+    const rail = element("div", "time-rail");
+    const dots = element("div", "time-dots");
+    const slider = element("input");
+    play.type = pace.type = "button";
+    pace.title = say("How fast it plays");
+    slider.type = "range";
+    slider.min = 0;
+    slider.step = 1;
+    slider.setAttribute("aria-label", say("Moment of the training"));
+    curve.setAttribute("aria-hidden", "true");
+    curve.setAttribute("preserveAspectRatio", "none");
+    curve.setAttribute("viewBox", "0 0 1000 100");
+    for (const name of ["training", "validation"]) {
+      paths[name] = document.createElementNS(SVG, "path");
+      paths[name].setAttribute("class", `time-${name}`);
+      curve.append(paths[name]);
+    }
+    told.append(step, note);
+    line.append(play, told, loss, pace);
+    track.append(curve, spot, rail, dots, slider);
+    root.append(line, track);
+    const take = takeaway(root, {
+      name: () => "loss",
+      drawn: track,
+      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+    });
+    line.append(take);
+    const births = element("div", "time-births");
+    track.append(births);
+    const both = element("label", "time-both");
+    const bothBox = element("input");
+    bothBox.type = "checkbox";
+    both.append(bothBox, say("move both"));
+    both.title = say("Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.");
+    if (first.data.side === "b") line.insertBefore(both, loss);
+    bothBox.addEventListener("change", () => (time.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
+
+    /* Where a step lies on the slider, 0 to 1: moments are evenly spaced, and steps between two of them evenly too. */
+    function placeOf(at) {
+      const { moments } = time;
+      const after = moments.findIndex((moment) => moment >= at);
+      if (after <= 0) return after ? 1 : 0;
+      return (after - 1 + (at - moments[after - 1]) / (moments[after] - moments[after - 1])) / (moments.length - 1);
+    }
+
+    const known = (name) => rows.filter((row) => Number.isFinite(row[name]) && row.step <= time.moments.at(-1));
+
+    /* The loss near a step: on validation text where it was measured about then, else on the training text. */
+    function lossAt(at, trained, measured) {
+      const near = (all, share) => all.filter((row) => Math.abs(row.step - at) <= 1 + share * at);
+      const [closest] = near(measured, 0.04).sort((one, two) => Math.abs(one.step - at) - Math.abs(two.step - at));
+      if (closest) return ["validation", closest.val_loss];
+      const around = near(trained, 0.08);
+      return around.length ? ["training", around.reduce((sum, row) => sum + row.loss, 0) / around.length] : null;
+    }
+
+    function paint() {
+      const { moments } = time;
+      if (moments.length < 2) return;
+      const palette = currentPalette(root, latest.data.palettes);
+      for (const name of ["accent", "training", "validation"]) root.style.setProperty(`--${name}`, palette[name]);
+      const at = moments.indexOf(time.step);
+      slider.max = moments.length - 1;
+      slider.value = at;
+      const share = at / (moments.length - 1);
+      rail.style.setProperty("--share", share);
+      const counted = { step: time.step.toLocaleString("en"), steps: Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en") };
+      slider.setAttribute("aria-valuetext", say("step {step}", counted));
+      step.textContent = say("Step {step} of {steps}", counted);
+      const born = latest.data.births.filter((birth) => birth.step === time.step);
+      const bornHere = born.length > 3 ? say("{count} heads are born here", { count: born.length }) : say("born here: {heads}", { heads: born.map(inWords).join(", ") });
+      note.textContent = time.waiting ? ` · ${say("looking …")}` : born.length ? ` · ${bornHere}` : latest.data.note;
+      paintBirths(palette);
+      if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
+      const [trained, measured] = [known("loss"), known("val_loss")];
+      const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)];
+      const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+      const heightOf = (value) => 8 + 84 * (high > low ? (high - value) / (high - low) : 0.5); // percent
+      const lineOf = (all, name) => all.map((row, index) => `${index ? "L" : "M"}${(1000 * placeOf(row.step)).toFixed(1)} ${heightOf(row[name]).toFixed(1)}`).join("");
+      paths.training.setAttribute("d", lineOf(thinned(trained, "loss", 600), "loss"));
+      paths.validation.setAttribute("d", lineOf(measured, "val_loss"));
+      const here = lossAt(time.step, trained, measured);
+      spot.hidden = !here;
+      loss.textContent = "";
+      if (here) {
+        const filled = { loss: here[1].toFixed(2), choices: choicesInWords(Math.exp(here[1])) };
+        loss.textContent = here[0] === "training" ? say("training loss {loss}", filled) : say("validation loss {loss}", filled);
+        loss.title = latest.data.unit === "tokens" ? say("Like choosing among {choices} tokens", filled) : say("Like choosing among {choices} letters", filled);
+        spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
+      }
+      play.textContent = playing ? "❚❚" : "▶";
+      play.setAttribute("aria-label", playing ? say("Pause") : say("Play the training"));
+      pace.textContent = `${speed}×`.replace("0.5", "½");
+      pace.setAttribute("aria-label", say("Speed {speed}", { speed }));
+    }
+
+    const inWords = ({ layer, head, words }) => say("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
+
+    /* A mark on the curve wherever heads took up their habits; a click goes there. */
+    function paintBirths(palette) {
+      const key = JSON.stringify([latest.data.births, time.moments, palette.accent]);
+      if (key === births.dataset.key) return;
+      births.dataset.key = key;
+      const steps = [...new Set(latest.data.births.map(({ step }) => step))].filter((at) => at <= time.moments.at(-1));
+      births.replaceChildren(...steps.map((at) => {
+        const mark = element("button", "time-birth");
+        const here = latest.data.births.filter(({ step }) => step === at);
+        mark.type = "button";
+        mark.tabIndex = -1;
+        mark.title = say("Born at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
+        mark.setAttribute("aria-label", mark.title);
+        mark.style.left = `${100 * placeOf(at)}%`;
+        mark.style.setProperty("--many", Math.min(3, here.length));
+        mark.addEventListener("click", () => {
+          if (playing) stop();
+          const { moments } = time;
+          time.goWith(moments.reduce((best, each) => (Math.abs(each - at) < Math.abs(best - at) ? each : best)));
+          rest();
+        });
+        return mark;
+      }));
+    }
+
+    time.follow = () => rest();
+
+    /* The page follows once the slider rests: its other sections then show this moment too. */
+    function rest() {
+      clearTimeout(resting);
+      if (playing) return;
+      resting = setTimeout(() => {
+        if (time.step === reportedLast || performance.now() < leftUntil) return;
+        reportedLast = time.step;
+        time.report(time.step);
+        latest.setTriggerValue("step", { step: time.step, newest: time.step === time.moments.at(-1) });
+      }, REST);
+    }
+
+    function stop() {
+      clearTimeout(playing);
+      playing = 0;
+      paint();
+      rest();
+    }
+
+    function next() {
+      playing = setTimeout(() => {
+        if (time.waiting) return next(); // never ahead of what is drawn
+        const at = time.moments.indexOf(time.step);
+        if (at >= time.moments.length - 1) return stop();
+        time.goWith(time.moments[at + 1]);
+        next();
+      }, PACE / speed);
+    }
+
+    function toggle() {
+      if (playing) return stop();
+      clearTimeout(resting);
+      if (time.step === time.moments.at(-1)) time.goWith(time.moments[0]);
+      next();
+      paint();
+    }
+
+    const walksAway = (event) => {
+      if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
+    };
+    document.addEventListener("click", walksAway, true);
+    play.addEventListener("click", toggle);
+    pace.addEventListener("click", () => {
+      speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
+      paint();
+    });
+    slider.addEventListener("input", () => {
+      if (playing) stop();
+      time.goWith(time.moments[Number(slider.value)]);
+      rest();
+    });
+    slider.addEventListener("keydown", (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      toggle();
+    });
+
+    const unsubscribe = time.subscribe(paint);
+    const run = runSubscription(() => {
+      if (playing) stop();
+      rows = [];
+      reportedLast = latest.data.step;
+      return {
+        metrics(all) {
+          rows = all;
+          paint();
+        },
+        status({ moments }) {
+          const newest = time.step;
+          time.grow(moments);
+          if (time.step !== newest) rest();
+        },
+      };
+    });
+
+    return {
+      update(next) {
+        latest = next;
+        bothBox.checked = Boolean(time.together);
+        if (time.together) time.together = next.data.same ? "distance" : "step";
+        time.look(next.data);
+        run.follow(next.data.run);
+        paint();
+      },
+      destroy() {
+        clearTimeout(playing);
+        clearTimeout(resting);
+        document.removeEventListener("click", walksAway, true);
+        run.leave();
+        unsubscribe();
+      },
+    };
+  });
+}

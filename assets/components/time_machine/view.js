@@ -1,0 +1,270 @@
+/* The views that move with the time machine's bar; data.view says which. */
+import { arcsReader } from "../shared/arcs.js";
+import { letterMap, mapColumns } from "../shared/embedding_map.js";
+import { percent } from "../shared/format.js";
+import { headsBoard, lookColumns } from "../shared/heatmaps.js";
+import { colorTable, element, inkOn, quoted, say, withSigns, writtenText } from "../shared/mount.js";
+import { movingView } from "./clock.js";
+
+const VIEWS = { heads, head, next, lens, byBlock, text, map, directions };
+
+export default (component) => movingView(component, VIEWS[component.data.view]);
+
+/* All heads at the moment on view; a click opens one, in the browser at once and on the page a moment later. */
+function heads(root, time, report) {
+  const pick = (layer, head) => {
+    time.pick([layer, head]);
+    report("head", [layer, head]);
+  };
+  const board = headsBoard(root, { onPick: pick });
+  return {
+    words: ({ cut, attention }) => cut || attention?.all,
+    draw: ({ attention }, palette) =>
+      attention && board.show({ ...attention, selected: time.head, palette, fade: 250 }),
+    name: () => "attention",
+    columns: ({ attention }) => attention && lookColumns(attention),
+    destroy: board.destroy,
+  };
+}
+
+/* One head at the moment on view, large, and read letter by letter. */
+function head(root, time) {
+  const arcs = element("div", "moving-arcs");
+  const place = element("div");
+  root.append(arcs, place);
+  const reader = arcsReader(arcs);
+  const board = headsBoard(place, { large: true });
+  let shown = null; // the frame and head whose bytes were cut out last
+  let bytes = null;
+  // A model that is compared with may have fewer heads.
+  const has = ({ layers, heads }) => time.head[0] < layers && time.head[1] < heads;
+  const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
+  return {
+    words: ({ attention }) => (attention && has(attention) ? say("On this prompt: {words}", { words: attention.words[placeIn(attention)].replace(/^Of its/, "of its") }) : say("This model has no such head.")),
+    draw({ attention }, palette) {
+      arcs.hidden = place.hidden = !attention || !has(attention);
+      if (arcs.hidden) return;
+      const at = placeIn(attention);
+      if (shown !== `${time.step} ${at}` || bytes.frame !== attention) {
+        shown = `${time.step} ${at}`;
+        const size = attention.length ** 2;
+        bytes = attention.bytes.slice(at * size, (at + 1) * size);
+        bytes.frame = attention;
+      }
+      const { tokens, length } = attention;
+      reader.show({ tokens, bytes, row: length - 1, palette });
+      board.show({ layers: 1, heads: 1, length, tokens, bytes, palette, first: time.head, fade: 250 });
+    },
+    name: () => `attention-${time.head[0] + 1}-${time.head[1] + 1}`,
+    columns: ({ attention }) => attention && has(attention) && lookColumns({ ...attention, layers: 1, heads: 1, bytes, first: time.head }),
+    destroy() {
+      reader.destroy();
+      board.destroy();
+    },
+  };
+}
+
+/* What comes next at the moment on view: bars that grow, shrink and overtake each other. */
+function next(root) {
+  const HEIGHT = 27; // pixels of a row
+  const box = element("div", "bars");
+  root.append(box);
+  let rows = new Map(); // token -> its row
+  function rowOf(token) {
+    const row = element("div", "bars-row");
+    row.append(element("span", "bars-name", token), element("span", "bars-track"), element("span", "bars-share"));
+    row.children[1].append(element("span", "bars-fill"));
+    box.append(row);
+    return row;
+  }
+  return {
+    words: (frame) => frame.next?.words,
+    name: () => "next",
+    columns: ({ next }) => next && { token: next.guesses.map(([token]) => token), probability: next.guesses.map(([, , share]) => share) },
+    draw({ next }, palette) {
+      box.hidden = !next;
+      if (!next) return;
+      const largest = Math.max(0.25, next.guesses[0][2]);
+      box.style.height = `${HEIGHT * next.guesses.length}px`;
+      const now = new Map();
+      next.guesses.forEach(([token, kind, share], index) => {
+        const row = rows.get(token) || rowOf(token);
+        now.set(token, row);
+        row.style.transform = `translateY(${HEIGHT * index}px)`;
+        row.querySelector(".bars-fill").style.cssText = `width: ${Math.max(0.4, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted}`;
+        row.lastChild.textContent = percent(share, "< 0.1 %");
+      });
+      for (const [token, row] of rows) if (!now.has(token)) row.remove();
+      rows = now;
+    },
+  };
+}
+
+/* The logit lens at the moment on view: a row for each stage, a column for each of the last letters. */
+function lens(root) {
+  const scroller = element("div", "lens-scroll");
+  const grid = element("div", "lens");
+  scroller.append(grid);
+  root.append(scroller);
+  let shape = "";
+  let cells = [];
+  function build({ tokens, truth, rows }) {
+    grid.style.gridTemplateColumns = `max-content repeat(${tokens.length}, minmax(25px, max-content))`;
+    const line = (name, texts, className) => [element("span", "lens-name", name), ...texts.map((text) => element("span", className, text))];
+    cells = rows.map((row) => row.map(() => element("span", "lens-cell")));
+    grid.replaceChildren(
+      ...line("", tokens, "lens-token"),
+      ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), ...row]),
+      ...line(say("truth"), [...truth, "?"], "lens-truth"),
+    );
+    scroller.scrollLeft = scroller.scrollWidth;
+  }
+  return {
+    words: (frame) => frame.lens?.all,
+    name: () => "logit-lens",
+    columns({ lens }) {
+      if (!lens) return null;
+      const cells = lens.rows.flatMap((row, stage) => row.map(([token, share], place) => [stage ? `after block ${stage}` : "embedding", place + 1, lens.tokens[place], token, share, lens.truth[place] ?? ""]));
+      return Object.fromEntries(["stage", "place", "read", "says", "probability", "what came"].map((name, at) => [name, cells.map((cell) => cell[at])]));
+    },
+    draw({ lens }, palette) {
+      grid.hidden = !lens;
+      if (!lens) return;
+      grid.style.setProperty("--truth", palette.validation);
+      const table = colorTable(palette.sequential);
+      const next = JSON.stringify([lens.tokens, lens.rows.length]);
+      if (next !== shape) build(lens);
+      shape = next;
+      lens.rows.forEach((row, stage) => row.forEach(([token, share], place) => {
+        const cell = cells[stage][place];
+        cell.classList.toggle("lens-settled", stage === lens.settled[place]);
+        const level = Math.round(255 * share ** 0.6);
+        if (cell.textContent !== token) cell.textContent = token;
+        const color = table.slice(level * 3, level * 3 + 3);
+        cell.style.background = `rgb(${color.join(",")})`;
+        cell.style.color = inkOn(color);
+        const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: percent(share) };
+        cell.title = stage ? say("After {read}, block {block}: {token} with {share}", filled) : say("After {read}, no block yet: {token} with {share}", filled);
+      }));
+    },
+  };
+}
+
+/* The next token as each stage of the model would have it, at the moment on view: from the embedding up to the last block. */
+function byBlock(root) {
+  const box = element("div", "mind");
+  root.append(box);
+  let rows = [];
+  const stages = ({ rows }) => rows.map((row) => row.at(-1)); // at the prompt's last token
+  return {
+    words: (frame) => frame.lens?.words,
+    name: () => "next-by-block",
+    columns: ({ lens }) => lens && { stage: stages(lens).map((_, stage) => (stage ? `after block ${stage}` : "embedding")), says: stages(lens).map(([token]) => token), probability: stages(lens).map(([, share]) => share) },
+    draw({ lens }, palette) {
+      box.hidden = !lens;
+      if (!lens) return;
+      const said = stages(lens);
+      if (rows.length !== said.length) {
+        rows = said.map((_, stage) => {
+          const row = element("div", "mind-row");
+          row.append(element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
+          row.children[2].append(element("span", "bars-fill"));
+          return row;
+        });
+        box.replaceChildren(...rows);
+      }
+      box.style.setProperty("--truth", palette.validation);
+      const final = said.at(-1)[0];
+      said.forEach(([token, share], stage) => {
+        const [, name, track, told] = rows[stage].children;
+        name.textContent = token;
+        name.classList.toggle("lens-settled", stage === lens.settled.at(-1));
+        track.firstChild.style.cssText = `width: ${Math.max(0.4, 100 * share)}%; background: ${token === final ? palette.accent : palette.lines}`;
+        told.textContent = percent(share);
+      });
+    },
+  };
+}
+
+/* How the model would go on at the moment on view, always taking the likeliest letter; shaded by how likely it was. */
+function text(root) {
+  const text = writtenText("div", "moving-text");
+  root.append(text);
+  return {
+    words({ written }, { unit }) {
+      if (!written?.length) return "";
+      const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
+      const filled = { share: percent(sure), count: new Set(written.map(([, , token]) => token)).size };
+      return unit === "tokens"
+        ? say("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
+        : say("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
+    },
+    name: () => "continuation",
+    columns: ({ written }) => written && { token: written.map(([, , token]) => token), probability: written.map(([, share]) => share) },
+    draw({ prompt, written }, palette) {
+      const table = colorTable(palette.sequential);
+      const marks = (written || []).map(([part, share]) => {
+        const mark = element("span", part ? "moving-letter" : "moving-letter part", part === "\n" ? "⏎\n" : withSigns(part));
+        const level = Math.round(share * 128) * 3;
+        mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
+        mark.title = percent(share);
+        return mark;
+      });
+      text.replaceChildren(element("span", "moving-prompt", withSigns(prompt)), ...marks);
+    },
+  };
+}
+
+/* The embeddings at the moment on view, with short trails to where they were at the moments before. data: { height } */
+function map(root, time) {
+  const TRAIL = 5; // moments
+  const legend = element("div", "legend");
+  const stage = element("div", "stage");
+  root.append(legend, stage);
+  const map = letterMap(stage, legend);
+  return {
+    words: (frame) => frame.map?.words,
+    name: () => "letters",
+    columns: ({ map }) => map && mapColumns(map),
+    draw(frame, palette, data) {
+      stage.style.height = `${data.height}px`;
+      if (!frame.map) return;
+      const at = time.moments.indexOf(frame.step);
+      const before = time.moments.slice(Math.max(0, at - TRAIL), at).map((step) => time.frames.get(step)?.map?.xy);
+      const unknown = before.lastIndexOf(undefined); // a trail has no holes
+      map.show(frame.map, palette, before.slice(unknown + 1));
+    },
+    destroy: map.destroy,
+  };
+}
+
+/* A map of vectors at the moment on view, with short trails. All moments were laid out together, in Python.
+   data: as time.js wants it, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
+           axes: { across, up: [[place, name]] } or null, chosen, near, height, name, trail: of so many moments } */
+function directions(root, _time, report) {
+  const legend = element("div", "legend");
+  const stage = element("div", "stage");
+  root.append(legend, stage);
+  const map = letterMap(stage, legend, { onPick: (index) => report("picked", index) });
+  let source = null;
+  let maps = []; // of each step
+  const placeOf = (step, { steps }) => Math.max(0, steps.findLastIndex((known) => known <= step));
+  const open = (data) => {
+    if (source === data) return;
+    source = data;
+    const { tokens, kinds, axes, chosen, near } = data;
+    maps = data.xy.map((points) => ({ tokens, kinds, axes, chosen, near, xy: points.map(([x, y]) => [x / 1000, y / 1000]) }));
+  };
+  return {
+    words: ({ step }, data) => data.words_of[placeOf(step, data)],
+    name: () => source.name,
+    columns: ({ step }) => mapColumns(maps[placeOf(step, source)]),
+    draw({ step }, palette, data) {
+      stage.style.height = `${data.height}px`;
+      open(data);
+      const at = placeOf(step, data);
+      map.show(maps[at], palette, maps.slice(Math.max(0, at - data.trail), at).map(({ xy }) => xy));
+    },
+    destroy: map.destroy,
+  };
+}

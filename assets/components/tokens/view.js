@@ -1,0 +1,127 @@
+/* A text as tokens over their numbers, and a batch as the examples in it; data.view says which. */
+import { currentPalette, element, mountView, quoted, say } from "../shared/mount.js";
+
+const VIEWS = { strip, pairs };
+
+export default (component) => mountView(component, VIEWS);
+
+/* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
+   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds, palettes } */
+function strip(root) {
+  const strip = element("div", "strip");
+  const told = element("div", "hint strip-told");
+  strip.setAttribute("role", "list");
+  strip.tabIndex = 0;
+  root.append(strip, told);
+  let shown = null;
+
+  const light = (id) => {
+    let count = 0;
+    for (const chip of strip.querySelectorAll(".chip")) {
+      const same = id !== null && chip.dataset.id === id;
+      chip.classList.toggle("same", same);
+      count += same;
+    }
+    return count;
+  };
+
+  strip.addEventListener("pointerover", (event) => {
+    const chip = event.target.closest(".chip");
+    if (!chip) return;
+    const count = light(chip.dataset.id);
+    const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
+    told.textContent =
+      chip.classList.contains("unknown") ? say("{token} does not occur in this text, so it has no number.", filled)
+      : count === 1 ? say("{token} is always number {number}; it stands here once.", filled)
+      : say("{token} is always number {number}; it stands here {count} times.", filled);
+  });
+  strip.addEventListener("pointerleave", () => {
+    light(null);
+    told.textContent = shown.note;
+  });
+
+  return {
+    update({ data }) {
+      shown = data;
+      const palette = currentPalette(root, data.palettes);
+      strip.setAttribute("aria-label", say("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
+      strip.replaceChildren();
+      data.tokens.forEach((token, index) => {
+        const id = data.ids[index];
+        const chip = tokenChip("span", token, id === null ? "none" : String(id), data.kinds[index], palette);
+        chip.setAttribute("role", "listitem");
+        if (id === null) chip.classList.add("unknown");
+        strip.append(chip);
+        if (token === "⏎") strip.append(element("span", "strip-break"));
+      });
+      told.textContent = data.note;
+    },
+  };
+}
+
+/* A batch, and the examples hidden in one of its rows: each beginning of the row is a context, the token after it the target.
+   data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind}, palettes } */
+function pairs(root, first) {
+  const board = element("div", "pairs");
+  const batch = element("div", "pairs-batch");
+  const examples = element("div", "pairs-examples");
+  board.append(batch, examples);
+  root.append(board);
+  let data = first.data;
+  let chosen = 0;
+  let palette = null;
+
+  const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
+
+  function drawBatch() {
+    batch.replaceChildren(element("div", "hint", say("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
+    data.x.forEach((ids, row) => {
+      const piece = element("button", "pairs-piece");
+      piece.type = "button";
+      piece.setAttribute("aria-pressed", String(row === chosen));
+      piece.setAttribute("aria-label", say("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
+      piece.append(...ids.map(chip));
+      piece.addEventListener("click", () => {
+        chosen = row;
+        [...batch.querySelectorAll("button")].forEach((other, index) => {
+          other.setAttribute("aria-pressed", String(index === row));
+        });
+        drawExamples();
+      });
+      batch.append(piece);
+    });
+  }
+
+  function drawExamples() {
+    const ids = data.x[chosen];
+    examples.replaceChildren(element("div", "hint", say("Hidden in piece {piece}: {count} examples at once", { piece: chosen + 1, count: ids.length })));
+    ids.forEach((_, index) => {
+      const line = element("div", "pairs-line");
+      const context = element("span", "pairs-context");
+      context.append(...ids.slice(0, index + 1).map(chip));
+      const target = chip(data.y[chosen][index]);
+      target.classList.add("target");
+      line.append(context, element("span", "pairs-arrow", "→"), target);
+      examples.append(line);
+    });
+  }
+
+  return {
+    update(next) {
+      if (next.data.x.join() !== data.x.join()) chosen = 0;
+      data = next.data;
+      palette = currentPalette(root, data.palettes);
+      drawBatch();
+      drawExamples();
+    },
+  };
+}
+
+/* How a token looks wherever it is drawn: in the colour of its kind, as it is shown (a newline as ⏎), never as HTML. */
+function tokenChip(tag, visible, id, kind, palette) {
+  const chip = element(tag, "chip");
+  chip.style.setProperty("--kind", palette.kinds[kind] || palette.muted);
+  chip.dataset.id = id;
+  chip.append(element("span", "chip-token", visible), element("span", "chip-id", id));
+  return chip;
+}

@@ -1,0 +1,121 @@
+"""The live views of a run's board. Each is mounted once and fed by the run's stream, without reruns of the page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plotly import graph_objects as go
+
+from core.runs.records import Status
+from core.training.progress_summary import SENTENCES
+from explorer.charts.forks import Before
+from explorer.charts.loss import SMOOTHING, loss_figure
+from explorer.charts.palette import DARK, LIGHT
+from explorer.components.bundle import component
+
+_dashboard = component("dashboard", sentences=SENTENCES.values())
+_loss = component("loss_chart", isolate=False)
+_settings = component("live_settings")
+# Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
+_step_detail = component("step_detail", isolate=False)
+
+
+def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: int = 360) -> None:
+    """The loss chart, with smoothing, log axes and a zoom that is kept while it streams.
+
+    Args:
+        before: of a fork, what it began with.
+    """
+    figures = {
+        name: _plain(loss_figure([], None, steps, palette, before=before, height=height))
+        for name, palette in (("light", LIGHT), ("dark", DARK))
+    }
+    fork = before and {"begins": before.step, "mark": before.mark.label}
+    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": height, "fork": fork}
+    _loss(data=data, key="live_loss_view")
+
+
+def live_status(
+    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
+) -> tuple[str | None, int | None]:
+    """Draw the four numbers above the board.
+
+    Returns:
+        The state that the run has just changed to, and the step that somebody has just asked to fork from; else None.
+
+    Args:
+        name, status: of the run, as the page shows them; another name, state, attempt or notice reruns the page.
+        machine: where it trains, in words that follow "letters a second, ".
+    """
+    drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
+    data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
+    asked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
+    return asked.state, int(asked.fork) if asked.fork is not None else None
+
+
+def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
+    """Small curves of columns of the metrics.
+
+    Args:
+        curves: of each the `column`, its `label`, and the `format` of its values: "rate", "short" or "plain".
+    """
+    data = {"run": run_id, "steps": steps, "curves": curves}
+    _dashboard("curves", data, key="live_curves_view", height="stretch")
+
+
+def live_rate(run_id: str, *, peak: float) -> None:
+    """Beside the knob of the learning rate, which sets the peak: where the schedule has brought it."""
+    _settings("rate", {"run": run_id, "peak": peak}, key="live_rate_view")
+
+
+def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool) -> tuple[str, Any] | None:
+    """What was turned while the run trains, with a way back.
+
+    Args:
+        known: how many turns the page knows of; when there are others, the page is drawn again.
+        waiting: in words, what was turned and no worker has taken yet.
+        going: whether a worker will take it at once.
+        ended: whether the run has ended, so that there is nothing to put back.
+
+    Returns:
+        A knob that shall be put back, and the value, if that was asked just now.
+    """
+    data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
+    back = _settings("changes", data, key="live_turns_view", triggers=["turned", "back"]).back
+    asked = isinstance(back, Mapping) and isinstance(back.get("knob"), str)
+    return (back["knob"], back.get("value")) if asked else None
+
+
+def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = None) -> None:
+    """The last single step, letter by letter; there only while the run is paused behind it.
+
+    Args:
+        run_id: whose stream brings it; None without streams.
+        closeup: where there is no stream (`explorer.streaming.step_detail`).
+    """
+    _step_detail(data={"run": run_id, "closeup": step_detail}, key="live_closeup_view")
+
+
+def live_samples(run_id: str) -> None:
+    """What the model writes, the newest text first."""
+    _dashboard("samples", {"run": run_id}, key="live_samples_view", height="stretch")
+
+
+def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
+    """Every head on the probe sentence. Returns the head clicked just now as (layer, head) from 0.
+
+    Args:
+        height: at least, in pixels, so that nothing moves when the first picture arrives.
+    """
+    data = {"run": run_id, "height": height}
+    clicked = _dashboard("attention", data, key="live_attention_view", triggers=["head"]).head
+    return (int(clicked[0]), int(clicked[1])) if clicked else None
+
+
+def live_embedding(run_id: str, *, height: int) -> None:
+    """The map of the token embeddings, whose letters glide."""
+    _dashboard("embedding", {"run": run_id, "height": height}, key="live_embedding_view")
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    """The figure as plain values, without plotly's own template: our colours are all in it."""
+    return figure.update_layout(template="none").to_plotly_json()

@@ -1,0 +1,36 @@
+"""What every page does in the browser without a picture of its own."""
+
+from explorer.components.bundle import component
+from explorer.services.shared import live_streams
+
+_page = component("page")
+
+
+def page_change(page: str, shown: str) -> None:
+    """Put this into the sidebar: it scrolls another page to its top and, on a phone, folds the sidebar away.
+
+    Args:
+        page: which is shown.
+        shown: the page and what it shows; one page may turn into another view without being left.
+    """
+    _page("pageChange", {"page": page, "shown": shown}, key="page_change", height=1)
+
+
+def report_changes(runs: list[str] | None, drawn: str) -> None:
+    """Rerun the page when one of these runs (None: any) changes.
+
+    Args:
+        drawn: the digest of the runs as they are drawn (`explorer.news`).
+    """
+    _page("watchRuns", {"runs": runs, "drawn": drawn}, key="watch_runs", height=1, triggers=["changed"])
+
+
+def load_ahead() -> None:
+    """Put this at the end of a page from which a run may be started; its loss chart is then drawn sooner."""
+    if live_streams():
+        _page("loadAhead", {}, key="get_ready", height=1)
+
+
+def save_drawing(chart: str) -> None:
+    """Draw the button that saves the plotly chart of that key, drawn with `explorer.widgets.layout.takeaway`."""
+    _page("saveDrawing", {"chart": chart}, key=f"{chart}_svg", width="content")
