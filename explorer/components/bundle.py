@@ -18,7 +18,7 @@ COMPONENTS = ASSETS / "components"
 _JS_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _CSS_IMPORT = re.compile(r'^@import "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
-_SENTENCE = re.compile(r'\bsay\(("(?:[^"\\]|\\.)+")')
+_SENTENCE = re.compile(r'(?<![\w$.])_\(("(?:[^"\\]|\\.)+")')
 
 
 def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ()) -> Callable[..., Any]:
@@ -75,5 +75,5 @@ def bundle(path: Path, imports: re.Pattern, included: set[Path] | None = None) -
 
 
 def sentences_of(code: str) -> list[str]:
-    """Return the sentences that JavaScript shows with `say` (assets/components/shared/mount.js)."""
+    """Return the sentences that JavaScript marks with `_` (assets/components/shared/mount.js)."""
     return [json.loads(text) for text in dict.fromkeys(_SENTENCE.findall(code))]

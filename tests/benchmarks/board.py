@@ -47,7 +47,7 @@ def measure() -> dict[str, str]:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         scripts = bundle_js("shared/heatmaps.js")
-        css = (COMPONENTS / "shared" / "heatmaps.css").read_text("utf-8")
+        css = (COMPONENTS / "shared" / "attention.css").read_text("utf-8")
         (Path(folder) / "page.html").write_text(
             f"<!doctype html><style>{css}</style><body><script>{scripts}</script>",
             encoding="utf-8",

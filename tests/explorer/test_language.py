@@ -44,7 +44,7 @@ def test_marks_are_found():
         "a {b}",
         "cd",
     ]
-    assert sentences_of('say("one"); say("two \\"quoted\\""); essay("three"); say(name)') == ["one", 'two "quoted"']
+    assert sentences_of('_("one"); _("two \\"quoted\\""); say_("three"); _(name)') == ["one", 'two "quoted"']
 
 
 def test_outside_of_a_session_it_is_english():

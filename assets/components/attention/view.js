@@ -4,7 +4,7 @@ import { arcsReader } from "../shared/arcs.js";
 import { takeaway } from "../shared/download.js";
 import { percent } from "../shared/format.js";
 import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { bytesOf, currentPalette, element, mountView, quoted, say, withElements } from "../shared/mount.js";
+import { _, bytesOf, currentPalette, element, mountView, quoted, withElements } from "../shared/mount.js";
 
 const VIEWS = { arcs, heatmaps, reader };
 
@@ -58,7 +58,7 @@ function arcs(root, first) {
 
   const tokens = () => latest.data.tokens;
   const share = (row, column) => bytes[row * tokens().length + column] / 255;
-  const places = () => tokens().map((_, place) => place);
+  const places = () => [...tokens().keys()];
   let centres = [];
 
   function arc(side, from, to, value, color, strength) {
@@ -113,9 +113,9 @@ function arcs(root, first) {
     for (const [place, value] of seen) if (value >= LEAST) arc(below, place, focus, value, palette.validation, 0.25 + 0.75 * value);
     const best = looks.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
     const fans = seen.filter(([, value]) => value >= 0.05).slice(0, 3);
-    const itself = best.map(([place, value]) => (place === focus ? say("itself {share}", { share: percent(value) }) : `${quoted(tokens()[place])} ${percent(value)}`)).join(", ");
-    const sentence = latest.data.flow ? say("{token} holds {shares}.") : say("{token} looks at {shares}.");
-    const others = fans.length ? say("Most from others: {shares}.", { shares: named(fans) }) : latest.data.nobody;
+    const itself = best.map(([place, value]) => (place === focus ? _("itself {share}", { share: percent(value) }) : `${quoted(tokens()[place])} ${percent(value)}`)).join(", ");
+    const sentence = latest.data.flow ? _("{token} holds {shares}.") : _("{token} looks at {shares}.");
+    const others = fans.length ? _("Most from others: {shares}.", { shares: named(fans) }) : latest.data.nobody;
     told.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[focus])), shares: itself }), ` ${others}`);
   }
 
@@ -152,7 +152,7 @@ function arcs(root, first) {
       if (!letters.childElementCount || before !== next.data.tokens.join("\n")) {
         pointed = null;
         letters.replaceChildren(...next.data.tokens.map((token) => element("span", "arcs-letter", token)));
-        letters.setAttribute("aria-label", say("{text}; the arrow keys move from letter to letter", { text: next.data.tokens.join("") }));
+        letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: next.data.tokens.join("") }));
       }
       draw();
     },

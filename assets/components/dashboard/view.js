@@ -3,7 +3,7 @@ import { takeaway } from "../shared/download.js";
 import { letterMap, mapColumns } from "../shared/embedding_map.js";
 import { choicesInWords, durationInWords, rateInWords, short } from "../shared/format.js";
 import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { bytesOf, currentPalette, element, mountView, say, withElements, writtenText } from "../shared/mount.js";
+import { _, bytesOf, currentPalette, element, mountView, withElements, writtenText } from "../shared/mount.js";
 import { liveRun, runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
@@ -29,10 +29,10 @@ function status(root) {
     cards.appendChild(box);
     return parts;
   };
-  const loss = card(say("Validation loss"));
-  const speed = card(say("Speed"));
-  const rate = card(say("Learning rate"));
-  const time = card(say("Steps"));
+  const loss = card(_("Validation loss"));
+  const speed = card(_("Speed"));
+  const rate = card(_("Learning rate"));
+  const time = card(_("Steps"));
   time.value.classList.add("stat-time");
   const bar = element("div", "bar");
   bar.appendChild(element("div"));
@@ -54,30 +54,30 @@ function status(root) {
     if (measured) {
       const bold = element("b", "", choicesInWords(Math.exp(measured.val_loss)));
       const beaten = passed(measured.val_loss, status?.baselines);
-      loss.note.replaceChildren(...withElements(say("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
+      loss.note.replaceChildren(...withElements(_("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
     } else {
-      loss.note.textContent = say("measured on text it never trains on");
+      loss.note.textContent = _("measured on text it never trains on");
     }
     speed.value.textContent = row?.tokens_per_second ? short(row.tokens_per_second) : "–";
-    speed.note.textContent = say("letters a second, {machine}", { machine: data.machine });
+    speed.note.textContent = _("letters a second, {machine}", { machine: data.machine });
     rate.value.textContent = row && row.lr !== undefined ? rateInWords(row.lr) : "–";
-    rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : say("gradient norm");
+    rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : _("gradient norm");
     const step = status ? status.step : 0;
     const steps = (status?.steps) || data.steps;
     const done = status && status.state === "finished" && status.seconds;
     const counted = { step: step.toLocaleString("en"), steps: steps.toLocaleString("en") };
-    time.name.textContent = done ? say("{steps} steps, done in", counted) : say("Step {step} of {steps}", counted);
-    time.value.textContent = lost ? say("reconnecting …") : timeInWords(status, data);
+    time.name.textContent = done ? _("{steps} steps, done in", counted) : _("Step {step} of {steps}", counted);
+    time.value.textContent = lost ? _("reconnecting …") : timeInWords(status, data);
     const share = Math.min(1, step / steps);
     bar.firstChild.style.width = `${100 * share}%`;
     bar.setAttribute("aria-valuenow", Math.round(100 * share));
     const told = status?.progress;
-    const words = told ? say(told.sentence, told.numbers) : "";
+    const words = told ? _(told.sentence, told.numbers) : "";
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
     progress.classList.toggle("trouble", Boolean(told?.trouble));
     const back = told?.back ?? null;
     fork.hidden = back === null;
-    if (back !== null) fork.textContent = say("Fork from step {step}", { step: back.toLocaleString("en") });
+    if (back !== null) fork.textContent = _("Fork from step {step}", { step: back.toLocaleString("en") });
   }
 
   const run = runSubscription(() => {
@@ -123,31 +123,31 @@ function newsOf({ state, attempt, name, notice }) {
 
 /* Which of the counted lines this loss lies under. */
 function passed(loss, baselines) {
-  if (!baselines) return say("lower is better");
+  if (!baselines) return _("lower is better");
   const names = {
-    uniform: say("better than guessing"), unigram: say("better than counting letters"),
-    bigram: say("better than counting pairs"), trigram: say("better than counting triples"),
+    uniform: _("better than guessing"), unigram: _("better than counting letters"),
+    bigram: _("better than counting pairs"), trigram: _("better than counting triples"),
   };
   const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
-  return beaten.length ? names[beaten[beaten.length - 1]] : say("no better than guessing yet");
+  return beaten.length ? names[beaten[beaten.length - 1]] : _("no better than guessing yet");
 }
 
 function gradientInWords(norm, clip) {
   const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
-  if (!clip) return say("gradient norm {norm}", { norm: shown });
-  return norm > clip ? say("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : say("gradient norm {norm}", { norm: shown });
+  if (!clip) return _("gradient norm {norm}", { norm: shown });
+  return norm > clip ? _("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : _("gradient norm {norm}", { norm: shown });
 }
 
 function timeInWords(status, data) {
   const state = status ? status.state : data.state;
-  if (state === "queued") return say("waiting");
-  if (state === "starting") return say("starting …");
+  if (state === "queued") return _("waiting");
+  if (state === "starting") return _("starting …");
   if (state === "running") {
-    if (!status || !status.step) return say("starting …");
-    return status.seconds_left ? say("{time} left", { time: durationInWords(status.seconds_left) }) : say("estimating …");
+    if (!status || !status.step) return _("starting …");
+    return status.seconds_left ? _("{time} left", { time: durationInWords(status.seconds_left) }) : _("estimating …");
   }
-  if (state === "finished") return status?.seconds ? durationInWords(status.seconds) : say("done");
-  return { paused: say("paused"), stopped: say("stopped"), failed: say("failed") }[state] ?? state;
+  if (state === "finished") return status?.seconds ? durationInWords(status.seconds) : _("done");
+  return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;
 }
 
 /* Small curves of one column of the metrics each: how it went, its range, its last value. Plain canvas. */
@@ -236,7 +236,7 @@ function curves(root) {
     context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
     context.fill();
     const text = spec.format === "rate" ? rateInWords(line[spec.column]) : spec.format === "short" ? short(line[spec.column]) : line[spec.column].toFixed(2);
-    value.textContent = hover === null ? text : say("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
+    value.textContent = hover === null ? text : _("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
   }
 
   const paintAll = () => curves.forEach(paint);
@@ -286,12 +286,12 @@ function samples(root) {
   const opened = new Set(); // steps of the earlier texts that are shown whole
   const newest = element("div", "newest");
   const list = element("div", "earlier");
-  const waiting = element("div", "waiting", say("The first text is written before the first step."));
+  const waiting = element("div", "waiting", _("The first text is written before the first step."));
   root.append(newest, list, waiting);
 
   const head = (row) => {
     const line = element("span", "sample-head");
-    line.append(element("span", "sample-step quiet", say("step {step}", { step: row.step.toLocaleString("en") })));
+    line.append(element("span", "sample-step quiet", _("step {step}", { step: row.step.toLocaleString("en") })));
     const known = row.val_loss !== undefined && row.val_loss !== null;
     line.append(element("span", "sample-loss", known ? row.val_loss.toFixed(2) : ""));
     return line;
@@ -336,7 +336,7 @@ function attention(root) {
   let latest = null;
   let shown = null;
   const caption = element("div", "caption quiet");
-  const waiting = element("div", "waiting", say("The first picture arrives with the first steps."));
+  const waiting = element("div", "waiting", _("The first picture arrives with the first steps."));
   const place = element("div");
   root.append(caption, place, waiting);
   takeaway(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && lookColumns({ ...shown, causal: false }) });
@@ -353,7 +353,7 @@ function attention(root) {
       attention(value) {
         shown = { ...value, bytes: bytesOf(value.bytes) };
         waiting.hidden = true;
-        caption.textContent = say("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
+        caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
         draw();
       },
     };
@@ -379,7 +379,7 @@ function embedding(root) {
   let shown = null;
   const legend = element("div", "legend");
   const stage = element("div", "stage");
-  const waiting = element("div", "waiting", say("The first map arrives with the first steps."));
+  const waiting = element("div", "waiting", _("The first map arrives with the first steps."));
   stage.append(waiting);
   root.append(legend, stage);
   const map = letterMap(stage, legend);

@@ -1,6 +1,6 @@
 /* Settings that change while a run trains; data.view says which view. */
 import { rateInWords } from "../shared/format.js";
-import { element, mountView, say } from "../shared/mount.js";
+import { _, element, mountView } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
 const VIEWS = { changes, rate };
@@ -27,11 +27,11 @@ function changes(root) {
 
   function draw() {
     const { waiting, going, ended } = latest.data;
-    const lines = waiting.map((label) => line(going ? say("on its way …") : say("when it goes on"), label));
+    const lines = waiting.map((label) => line(going ? _("on its way …") : _("when it goes on"), label));
     turns.slice(-MOST).toReversed().forEach((turn, index) => {
-      const box = line(say("from step {step} on", { step: (turn.step + 1).toLocaleString("en") }), turn.label);
+      const box = line(_("from step {step} on", { step: (turn.step + 1).toLocaleString("en") }), turn.label);
       if (!ended && !index && !waiting.length && turn.before !== undefined) {
-        const button = element("button", "turn-back", say("Put back"));
+        const button = element("button", "turn-back", _("Put back"));
         button.type = "button";
         button.addEventListener("click", () => {
           button.disabled = true;
@@ -79,7 +79,7 @@ function rate(root) {
 
   function draw() {
     const peak = rateInWords(latest.data.peak);
-    line.textContent = now === null ? say("peak {peak}", { peak }) : say("peak {peak} · now {rate} by the schedule", { peak, rate: rateInWords(now) });
+    line.textContent = now === null ? _("peak {peak}", { peak }) : _("peak {peak} · now {rate} by the schedule", { peak, rate: rateInWords(now) });
   }
 
   const run = runSubscription(() => {

@@ -3,7 +3,7 @@
    6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
 import { turnMarks } from "./setting_changes.js";
 import { takeaway } from "../shared/download.js";
-import { currentPalette, element, mountOnce, say } from "../shared/mount.js";
+import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
@@ -26,15 +26,15 @@ export default function (component) {
 
     const controls = element("div", "loss-controls");
     const chart = element("div", "loss-chart");
-    const waiting = element("div", "loss-waiting", say("The first point arrives with the first measurement."));
+    const waiting = element("div", "loss-waiting", _("The first point arrives with the first measurement."));
     const legend = element("span", "loss-legend");
-    const trainingKey = element("span", "loss-key", say("training"));
-    const validationKey = element("span", "loss-key", say("validation"));
-    const parentKey = element("span", "loss-key loss-parent", say("its parent"));
+    const trainingKey = element("span", "loss-key", _("training"));
+    const validationKey = element("span", "loss-key", _("validation"));
+    const parentKey = element("span", "loss-key loss-parent", _("its parent"));
     legend.append(trainingKey, validationKey, parentKey);
     const smoothing = element("input");
     Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
-    const smoothingLabel = element("label", "loss-control", say("Smoothing"));
+    const smoothingLabel = element("label", "loss-control", _("Smoothing"));
     smoothingLabel.appendChild(smoothing);
     const toggle = (text, name) => {
       const label = element("label", "loss-control");
@@ -49,7 +49,7 @@ export default function (component) {
       label.append(box, document.createTextNode(text));
       return label;
     };
-    const reset = element("button", "loss-reset", say("Show all"));
+    const reset = element("button", "loss-reset", _("Show all"));
     reset.type = "button";
     reset.hidden = true;
     reset.addEventListener("click", () => {
@@ -57,7 +57,7 @@ export default function (component) {
       reset.hidden = true;
       fill();
     });
-    controls.append(legend, smoothingLabel, toggle(say("log steps"), "logSteps"), toggle(say("log loss"), "logLoss"), reset);
+    controls.append(legend, smoothingLabel, toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss"), reset);
     root.append(controls, chart, waiting);
     takeaway(root, {
       name: () => "loss",

@@ -1,5 +1,5 @@
 /* What every page does without a picture of its own; data.view says which. */
-import { element, mountView, say } from "../shared/mount.js";
+import { _, element, mountView } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
 const VIEWS = { pageChange, watchRuns, loadAhead, saveDrawing };
@@ -102,7 +102,7 @@ function saveDrawing(root) {
   const row = element("div", "takeaway");
   const button = element("button", "takeaway-button", "SVG");
   button.type = "button";
-  button.title = say("This drawing as it is now, for a text or a slide.");
+  button.title = _("This drawing as it is now, for a text or a slide.");
   button.addEventListener("click", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
   row.append(button);
   root.append(row);

@@ -3,7 +3,7 @@
 
    arcsReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
 import { percent } from "./format.js";
-import { element, quoted, say, withElements } from "./mount.js";
+import { _, element, quoted, withElements } from "./mount.js";
 
 export function arcsReader(root) {
   const box = element("div", "reader");
@@ -28,7 +28,7 @@ export function arcsReader(root) {
   function draw(row) {
     shownRow = row;
     const marks = [...letters.children];
-    const peak = Math.max(...marks.map((_, column) => share(row, column)), 1e-9);
+    const peak = Math.max(...marks.map((_mark, column) => share(row, column)), 1e-9);
     const height = 64;
     svg.replaceChildren();
     svg.setAttribute("width", letters.scrollWidth);
@@ -49,15 +49,15 @@ export function arcsReader(root) {
       arc.setAttribute("opacity", (0.2 + 0.8 * (value / peak)).toFixed(2));
       svg.append(arc);
     });
-    const best = marks.map((_, column) => column).sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
+    const best = [...marks.keys()].sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
     const parts = best.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
       const filled = { share: percent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
-      if (!back) return say("{share} at itself", filled);
-      return back > 0 ? say("{share} at {token}, {count} back", filled) : say("{share} at {token}, {count} ahead", filled);
+      if (!back) return _("{share} at itself", filled);
+      return back > 0 ? _("{share} at {token}, {count} back", filled) : _("{share} at {token}, {count} ahead", filled);
     });
     const token = element("b", "", quoted(data.tokens[row]));
-    told.replaceChildren(...withElements(say("{token} looks {places}."), { token, places: parts.join("; ") }));
+    told.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
   }
 
   function pin(row) {
@@ -88,7 +88,7 @@ export function arcsReader(root) {
       if (!same) {
         pinned = next.row;
         letters.replaceChildren(...next.tokens.map((token) => element("span", "reader-letter", token)));
-        letters.setAttribute("aria-label", say("{text}; the arrow keys move from letter to letter", { text: next.tokens.join("") }));
+        letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: next.tokens.join("") }));
       }
       data = next;
       if (same) draw(shownRow);

@@ -4,7 +4,7 @@
    letterMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
    value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
             chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
-import { element, say } from "./mount.js";
+import { _, element } from "./mount.js";
 
 export function letterMap(stage, legend, { onPick = null } = {}) {
   const SVG = "http://www.w3.org/2000/svg";
@@ -16,7 +16,7 @@ export function letterMap(stage, legend, { onPick = null } = {}) {
   let trails = [];
   let letters = [];
   map.setAttribute("role", "img");
-  map.setAttribute("aria-label", say("Map of the token embeddings"));
+  map.setAttribute("aria-label", _("Map of the token embeddings"));
   map.append(lines);
   tip.hidden = true;
   stage.append(map, tip);
@@ -106,7 +106,7 @@ export function letterMap(stage, legend, { onPick = null } = {}) {
       .sort((one, two) => one[1] - two[1])
       .slice(0, 5)
       .map(([other]) => other);
-    tip.textContent = `${shown.tokens[index]}   ${say("nearest here: {tokens}", { tokens: near.join("  ") })}`;
+    tip.textContent = `${shown.tokens[index]}   ${_("nearest here: {tokens}", { tokens: near.join("  ") })}`;
   }
 
   const resizes = new ResizeObserver(place);
@@ -146,8 +146,8 @@ export function letterMap(stage, legend, { onPick = null } = {}) {
 
 function kindNames() {
   return {
-    vowel: say("vowels"), consonant: say("consonants"), capital: say("capitals"), digit: say("digits"),
-    punctuation: say("marks"), space: say("spaces"), other: say("others"),
+    vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), digit: _("digits"),
+    punctuation: _("marks"), space: _("spaces"), other: _("others"),
   };
 }
 

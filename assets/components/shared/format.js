@@ -1,5 +1,5 @@
 /* Numbers in words, the same ones wherever a component writes them. */
-import { say } from "./mount.js";
+import { _ } from "./mount.js";
 
 /* 5.0e-4; 0.12 from a tenth on. */
 export function rateInWords(rate) {
@@ -16,22 +16,22 @@ export function short(number) {
 export function durationInWords(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
-  if (whole < 60) return say("{seconds} s", { seconds: whole });
-  if (whole < 600 && whole % 60) return say("{minutes} min {seconds} s", { minutes, seconds: whole % 60 });
-  if (whole < 3600) return say("{minutes} min", { minutes });
-  if (whole < 48 * 3600) return say("{hours} h {minutes} min", { hours, minutes: minutes % 60 });
-  if (whole < 2 * 365 * 86400) return say("{days} days", { days: Math.floor(whole / 86400).toLocaleString("en") });
-  return say("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
+  if (whole < 60) return _("{seconds} s", { seconds: whole });
+  if (whole < 600 && whole % 60) return _("{minutes} min {seconds} s", { minutes, seconds: whole % 60 });
+  if (whole < 3600) return _("{minutes} min", { minutes });
+  if (whole < 48 * 3600) return _("{hours} h {minutes} min", { hours, minutes: minutes % 60 });
+  if (whole < 2 * 365 * 86400) return _("{days} days", { days: Math.floor(whole / 86400).toLocaleString("en") });
+  return _("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
 }
 
 /* A perplexity as `core.formatting.loss_as_choice` writes it: 6.7, 12.4, 66.0. */
 export function choicesInWords(choices) {
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-  return choices < 1e6 ? choices.toLocaleString("en", digits) : say("a great many");
+  return choices < 1e6 ? choices.toLocaleString("en", digits) : _("a great many");
 }
 
 /* 62 %, 3.4 %, less than 0.1 %: a share as a person says it. */
-export function percent(share, least = say("less than 0.1 %")) {
+export function percent(share, least = _("less than 0.1 %")) {
   if (share >= 0.0995) return `${Math.round(share * 100)} %`;
   if (share >= 0.001) return `${(share * 100).toFixed(1)} %`;
   return share ? least : "0 %";

@@ -5,7 +5,7 @@
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
             selected: [layer, head] | null, off: [[layer, head], ...], fade: milliseconds,
             first: [layer, head] that the first square is, where it is another than 1.1 } */
-import { colorTable, element, quoted, say } from "./mount.js";
+import { _, colorTable, element, quoted } from "./mount.js";
 
 export function headsBoard(root, { onPick = null, large = false } = {}) {
   const box = element("div", "heads");
@@ -118,13 +118,13 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
       const [, top] = placeOf(layer, 0);
       context.fillStyle = palette.muted;
       context.textAlign = "left";
-      if (!large) context.fillText(grid.narrow ? String(layer + 1) : say("layer {layer}", { layer: layer + 1 }), 1, top + grid.size / 2);
+      if (!large) context.fillText(grid.narrow ? String(layer + 1) : _("layer {layer}", { layer: layer + 1 }), 1, top + grid.size / 2);
       for (let head = 0; head < heads; head++) {
         const [left, y] = placeOf(layer, head);
         if (layer === 0 && !grid.narrow) {
           context.textAlign = "center";
           context.fillStyle = palette.muted;
-          context.fillText(heads <= 6 && grid.size > 60 ? say("head {head}", { head: head + 1 }) : String(head + 1), left + grid.size / 2, 8);
+          context.fillText(heads <= 6 && grid.size > 60 ? _("head {head}", { head: head + 1 }) : String(head + 1), left + grid.size / 2, 8);
         }
         context.save();
         context.beginPath();
@@ -145,7 +145,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
         if (off.has(layer * heads + head)) {
           context.fillStyle = palette.muted;
           context.textAlign = "center";
-          context.fillText(say("off"), left + grid.size / 2, y + grid.size / 2);
+          context.fillText(_("off"), left + grid.size / 2, y + grid.size / 2);
         }
       }
     }
@@ -195,7 +195,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
   function show(next) {
     const table = colorTable(next.palette.sequential);
     // Small shares matter here, so lightness follows the share to the power 0.6; the words on hover give the number.
-    const levels = Uint8Array.from({ length: 256 }, (_, value) => Math.round(255 * (value / 255) ** 0.6));
+    const levels = Uint8Array.from({ length: 256 }, (_level, value) => Math.round(255 * (value / 255) ** 0.6));
     const same = state && state.bytes === next.bytes;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden;
     const canFade = state && !same && next.fade && !still && next.bytes.length <= 200000 && shown
@@ -204,7 +204,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
     if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
     state = { off: [], selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     const { layers, heads, tokens } = state;
-    canvas.setAttribute("aria-label", say("Attention of {layers} layers with {heads} heads each, on: {text}", { layers, heads, text: tokens.join("") }));
+    canvas.setAttribute("aria-label", _("Attention of {layers} layers with {heads} heads each, on: {text}", { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);
   }
@@ -235,7 +235,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
     tip.hidden = !hover;
     if (!hover || !state) return;
     const { layer, head, row, column } = hover;
-    const title = say("Layer {layer}, head {head}", { layer: state.first[0] + layer + 1, head: state.first[1] + head + 1 });
+    const title = _("Layer {layer}, head {head}", { layer: state.first[0] + layer + 1, head: state.first[1] + head + 1 });
     tip.replaceChildren(element("div", "heads-tip-title", title));
     tip.appendChild(element("div", "", attentionInWords(state, layer, head, row, column)));
     const width = box.clientWidth;
@@ -302,12 +302,12 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
 /* "'e' looks 62 % at 'h', 1 back" */
 function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, column) {
   const share = bytes[((layer * heads + head) * length + row) * length + column] / 255;
-  const percent = share > 0 && share < 0.01 ? say("under 1 %") : `${Math.round(share * 100)} %`;
+  const percent = share > 0 && share < 0.01 ? _("under 1 %") : `${Math.round(share * 100)} %`;
   const back = row - column;
   const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]), count: Math.abs(back) };
-  if (back < 0 && share === 0) return say("{token} cannot look ahead at {other}", filled);
-  if (!back) return say("{token} looks {share} at {other}, itself", filled);
-  return back > 0 ? say("{token} looks {share} at {other}, {count} back", filled) : say("{token} looks {share} at {other}, {count} ahead", filled);
+  if (back < 0 && share === 0) return _("{token} cannot look ahead at {other}", filled);
+  if (!back) return _("{token} looks {share} at {other}, itself", filled);
+  return back > 0 ? _("{token} looks {share} at {other}, {count} back", filled) : _("{token} looks {share} at {other}, {count} ahead", filled);
 }
 
 /* A line for every look of every head, as `takeaway` wants it. first: the layer and head that the first one is. */

@@ -7,7 +7,7 @@ let sentences = {}; // of this component in the language on view, by the English
 
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
    quotes: explorer/components/bundle.py finds it there. */
-export function say(english, numbers = {}) {
+export function _(english, numbers = {}) {
   return (sentences[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
 }
 
@@ -33,7 +33,7 @@ export function writtenText(tag, className, text) {
   return made;
 }
 
-/* A sentence in pieces, with `elements` (or texts) at those `{name}` that `say` was given nothing for. */
+/* A sentence in pieces, with `elements` (or texts) at those `{name}` that `_` was given nothing for. */
 export function withElements(sentence, elements) {
   return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
 }

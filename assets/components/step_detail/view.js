@@ -2,7 +2,7 @@
    data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
 import { takeaway } from "../shared/download.js";
 import { choicesInWords, percent } from "../shared/format.js";
-import { currentPalette, element, mountOnce, quoted, say, withElements, writtenText } from "../shared/mount.js";
+import { _, currentPalette, element, mountOnce, quoted, withElements, writtenText } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
 export default function (component) {
@@ -17,12 +17,12 @@ export default function (component) {
     const pieces = element("div", "closeup-pieces");
     const hint = element("div", "closeup-hint");
     const legend = element("div", "closeup-legend");
-    legend.append(element("span", "", say("expected")), element("span", "closeup-scale"), element("span", "", say("surprising")));
+    legend.append(element("span", "", _("expected")), element("span", "closeup-scale"), element("span", "", _("surprising")));
     const change = element("div", "closeup-change");
-    batch.append(element("div", "closeup-title", say("What happened in this one step?")), change, told, pieces, hint, legend);
+    batch.append(element("div", "closeup-title", _("What happened in this one step?")), change, told, pieces, hint, legend);
     const push = element("div", "closeup-push");
     const bars = element("div", "closeup-bars");
-    push.append(element("div", "closeup-title", say("Which part is pushed hardest?")), element("div", "closeup-note", say("The length of each part's gradient in this step.")), bars);
+    push.append(element("div", "closeup-title", _("Which part is pushed hardest?")), element("div", "closeup-note", _("The length of each part's gradient in this step.")), bars);
     root.append(batch, push);
     takeaway(push, {
       name: () => `gradients-step-${shown.step}`,
@@ -34,13 +34,13 @@ export default function (component) {
       if (letter) hint.textContent = explain(letter);
     });
     pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
-    const HINT = say("Point at a letter to read how hard it was.");
+    const HINT = _("Point at a letter to read how hard it was.");
 
     function explain(letter) {
       const loss = Number(letter.dataset.loss);
       const share = percent(Math.exp(-loss));
       const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
-      return say("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
+      return _("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
     }
 
     function draw() {
@@ -56,21 +56,21 @@ export default function (component) {
       const loss = shown.loss;
       const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
       if (loss !== null) {
-        const sentence = say("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
+        const sentence = _("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
         const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", choicesInWords(Math.exp(loss))) };
         told.replaceChildren(...withElements(sentence, bold));
-      } else told.replaceChildren(say("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
+      } else told.replaceChildren(_("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
       change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
       if (!change.hidden) {
         const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
         const verdict =
-          before === after ? say("Loss on this batch {before} before, {after} after: no change to be seen.")
-          : after < before ? say("Loss on this batch {before} before, {after} after: the step helped.")
-          : say("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
-        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${say("Both without dropout.")}` : "";
+          before === after ? _("Loss on this batch {before} before, {after} after: no change to be seen.")
+          : after < before ? _("Loss on this batch {before} before, {after} after: the step helped.")
+          : _("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
+        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both without dropout.")}` : "";
         change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "closeup-after", after) }), note);
       }
-      if (shown.pieces.length < shown.batch_size) told.append(` ${say("Here are {count} of them.", { count: shown.pieces.length })}`);
+      if (shown.pieces.length < shown.batch_size) told.append(` ${_("Here are {count} of them.", { count: shown.pieces.length })}`);
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;
       const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
@@ -99,9 +99,9 @@ export default function (component) {
       const bar = element("span", part.gradient === most ? "most" : "");
       bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
       track.append(bar);
-      const norm = part.gradient === null ? say("not finite") : part.gradient.toPrecision(2);
+      const norm = part.gradient === null ? _("not finite") : part.gradient.toPrecision(2);
       row.append(element("span", "closeup-part", part.name), track, element("span", "closeup-norm", norm));
-      if (part.weight !== null) row.title = say("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
+      if (part.weight !== null) row.title = _("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
       return row;
     }
 

@@ -1,6 +1,6 @@
 /* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
 import { percent } from "../shared/format.js";
-import { colorTable, currentPalette, element, mountView, say, withSigns, writtenText } from "../shared/mount.js";
+import { _, colorTable, currentPalette, element, mountView, withSigns, writtenText } from "../shared/mount.js";
 
 const VIEWS = { generated, marked };
 
@@ -13,8 +13,8 @@ export default (component) => mountView(component, VIEWS);
 function generated(root) {
   const bar = element("div", "written-bar");
   const told = element("div", "written-told");
-  const stop = element("button", "written-button", say("Stop"));
-  const copy = element("button", "written-button", say("Copy"));
+  const stop = element("button", "written-button", _("Stop"));
+  const copy = element("button", "written-button", _("Copy"));
   const body = element("div", "written-body");
   const text = writtenText("div", "written-text");
   const panel = element("div", "written-panel");
@@ -22,7 +22,7 @@ function generated(root) {
   told.setAttribute("role", "status");
   text.tabIndex = 0;
   text.setAttribute("role", "group");
-  text.setAttribute("aria-label", say("The written text; the arrow keys move from letter to letter"));
+  text.setAttribute("aria-label", _("The written text; the arrow keys move from letter to letter"));
   panel.setAttribute("aria-live", "polite");
   bar.append(told, stop, copy);
   body.append(text, panel);
@@ -41,7 +41,7 @@ function generated(root) {
 
   function legend() {
     const line = element("div", "written-legend hint");
-    line.append(element("span", "", say("a guess")), element("span", "written-scale"), element("span", "", say("quite sure")));
+    line.append(element("span", "", _("a guess")), element("span", "written-scale"), element("span", "", _("quite sure")));
     return line;
   }
 
@@ -79,15 +79,15 @@ function generated(root) {
       const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
       const filled = { count, total: data.total, rate: Math.round(rate) };
       told.textContent =
-        !count ? say("The model starts to write …")
-        : pieces() ? say("{count} of {total} tokens, {rate} a second", filled)
-        : say("{count} of {total} letters, {rate} a second", filled);
+        !count ? _("The model starts to write …")
+        : pieces() ? _("{count} of {total} tokens, {rate} a second", filled)
+        : _("{count} of {total} letters, {rate} a second", filled);
     } else if (count) {
       const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
       const filled = { count, choices: Math.exp(surprise).toFixed(1) };
       told.textContent = pieces()
-        ? say("{count} tokens, each on average like choosing among {choices}", filled)
-        : say("{count} letters, each on average like choosing among {choices}", filled);
+        ? _("{count} tokens, each on average like choosing among {choices}", filled)
+        : _("{count} letters, each on average like choosing among {choices}", filled);
     }
     stop.hidden = !source;
     copy.hidden = !count;
@@ -114,8 +114,8 @@ function generated(root) {
     told.classList.remove("problem");
     text.replaceChildren(element("span", "prompt", withSigns(data.prompt)));
     const hint = pieces()
-      ? say("Point at a token to see what else the model considered there.")
-      : say("Point at a letter to see what else the model considered there.");
+      ? _("Point at a token to see what else the model considered there.")
+      : _("Point at a letter to see what else the model considered there.");
     panel.replaceChildren(element("div", "hint", hint));
     data.tokens.forEach(add);
     if (tokens.length) explain(0);
@@ -140,7 +140,7 @@ function generated(root) {
     source.onerror = () => {
       close();
       tell();
-      problem(say("The connection to the lab was lost while it wrote. Press Write once more."));
+      problem(_("The connection to the lab was lost while it wrote. Press Write once more."));
     };
     tell();
   }
@@ -157,7 +157,7 @@ function generated(root) {
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
     const head = element("div", "panel-head");
-    head.append(element("span", "panel-token", token.visible), element("span", "", say("was {share} likely here", { share: percent(token.p) })));
+    head.append(element("span", "panel-token", token.visible), element("span", "", _("was {share} likely here", { share: percent(token.p) })));
     panel.replaceChildren(head);
     for (const row of rows) {
       const line = element("div", row === own ? "panel-row own" : "panel-row");
@@ -169,7 +169,7 @@ function generated(root) {
       line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", percent(row.p, "< 0.1 %")));
       panel.append(line);
     }
-    panel.append(element("div", "hint", own === rows[0] ? say("The model's favourite here.") : say("Not the model's favourite here.")));
+    panel.append(element("div", "hint", own === rows[0] ? _("The model's favourite here.") : _("Not the model's favourite here.")));
   }
 
   function pin(index) {
@@ -195,8 +195,8 @@ function generated(root) {
   });
   copy.addEventListener("click", async () => {
     const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
-    copy.textContent = done ? say("Copied") : say("Select and copy by hand");
-    setTimeout(() => (copy.textContent = say("Copy")), 1500);
+    copy.textContent = done ? _("Copied") : _("Select and copy by hand");
+    setTimeout(() => (copy.textContent = _("Copy")), 1500);
   });
 
   return {

@@ -2,7 +2,7 @@
    data: as time.js wants it, and { steps: of the whole run, births: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 import { takeaway } from "../shared/download.js";
 import { choicesInWords } from "../shared/format.js";
-import { currentPalette, element, mountOnce, say } from "../shared/mount.js";
+import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 import { timeOf } from "../time_machine/clock.js";
@@ -37,11 +37,11 @@ export default function (component) {
     const dots = element("div", "time-dots");
     const slider = element("input");
     play.type = pace.type = "button";
-    pace.title = say("How fast it plays");
+    pace.title = _("How fast it plays");
     slider.type = "range";
     slider.min = 0;
     slider.step = 1;
-    slider.setAttribute("aria-label", say("Moment of the training"));
+    slider.setAttribute("aria-label", _("Moment of the training"));
     curve.setAttribute("aria-hidden", "true");
     curve.setAttribute("preserveAspectRatio", "none");
     curve.setAttribute("viewBox", "0 0 1000 100");
@@ -65,8 +65,8 @@ export default function (component) {
     const both = element("label", "time-both");
     const bothBox = element("input");
     bothBox.type = "checkbox";
-    both.append(bothBox, say("move both"));
-    both.title = say("Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.");
+    both.append(bothBox, _("move both"));
+    both.title = _("Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.");
     if (first.data.side === "b") line.insertBefore(both, loss);
     bothBox.addEventListener("change", () => (time.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
 
@@ -100,11 +100,11 @@ export default function (component) {
       const share = at / (moments.length - 1);
       rail.style.setProperty("--share", share);
       const counted = { step: time.step.toLocaleString("en"), steps: Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en") };
-      slider.setAttribute("aria-valuetext", say("step {step}", counted));
-      step.textContent = say("Step {step} of {steps}", counted);
+      slider.setAttribute("aria-valuetext", _("step {step}", counted));
+      step.textContent = _("Step {step} of {steps}", counted);
       const born = latest.data.births.filter((birth) => birth.step === time.step);
-      const bornHere = born.length > 3 ? say("{count} heads are born here", { count: born.length }) : say("born here: {heads}", { heads: born.map(inWords).join(", ") });
-      note.textContent = time.waiting ? ` · ${say("looking …")}` : born.length ? ` · ${bornHere}` : latest.data.note;
+      const bornHere = born.length > 3 ? _("{count} heads are born here", { count: born.length }) : _("born here: {heads}", { heads: born.map(inWords).join(", ") });
+      note.textContent = time.waiting ? ` · ${_("looking …")}` : born.length ? ` · ${bornHere}` : latest.data.note;
       paintBirths(palette);
       if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
@@ -119,17 +119,17 @@ export default function (component) {
       loss.textContent = "";
       if (here) {
         const filled = { loss: here[1].toFixed(2), choices: choicesInWords(Math.exp(here[1])) };
-        loss.textContent = here[0] === "training" ? say("training loss {loss}", filled) : say("validation loss {loss}", filled);
-        loss.title = latest.data.unit === "tokens" ? say("Like choosing among {choices} tokens", filled) : say("Like choosing among {choices} letters", filled);
+        loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
+        loss.title = latest.data.unit === "tokens" ? _("Like choosing among {choices} tokens", filled) : _("Like choosing among {choices} letters", filled);
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
       }
       play.textContent = playing ? "❚❚" : "▶";
-      play.setAttribute("aria-label", playing ? say("Pause") : say("Play the training"));
+      play.setAttribute("aria-label", playing ? _("Pause") : _("Play the training"));
       pace.textContent = `${speed}×`.replace("0.5", "½");
-      pace.setAttribute("aria-label", say("Speed {speed}", { speed }));
+      pace.setAttribute("aria-label", _("Speed {speed}", { speed }));
     }
 
-    const inWords = ({ layer, head, words }) => say("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
+    const inWords = ({ layer, head, words }) => _("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
 
     /* A mark on the curve wherever heads took up their habits; a click goes there. */
     function paintBirths(palette) {
@@ -142,7 +142,7 @@ export default function (component) {
         const here = latest.data.births.filter(({ step }) => step === at);
         mark.type = "button";
         mark.tabIndex = -1;
-        mark.title = say("Born at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
+        mark.title = _("Born at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
         mark.setAttribute("aria-label", mark.title);
         mark.style.left = `${100 * placeOf(at)}%`;
         mark.style.setProperty("--many", Math.min(3, here.length));

@@ -8,7 +8,7 @@
 
    Components are modules of their own, so what they share hangs on globalThis. */
 import { takeaway } from "../shared/download.js";
-import { bytesOf, currentPalette, element, mountOnce, say } from "../shared/mount.js";
+import { _, bytesOf, currentPalette, element, mountOnce } from "../shared/mount.js";
 
 export function timeOf(side) {
   const times = (globalThis.__gptExplorerTimes ||= new Map());
@@ -161,7 +161,7 @@ function openTime(forget) {
     } catch (error) {
       if (error.name !== "AbortError" && into === frames) {
         refused.add(step);
-        if (step === time.step) time.problem = say("The connection to the lab was lost. Reload the page to go on.");
+        if (step === time.step) time.problem = _("The connection to the lab was lost. Reload the page to go on.");
       }
     }
     if (into !== frames) return;
@@ -198,7 +198,7 @@ export function movingView(component, make) {
     function draw() {
       const { frame } = time;
       root.classList.toggle("moving-waits", time.waiting);
-      told.textContent = time.problem || (frame ? view.words?.(frame, latest.data) || "" : say("Looking …"));
+      told.textContent = time.problem || (frame ? view.words?.(frame, latest.data) || "" : _("Looking …"));
       if (frame) view.draw(frame, currentPalette(root, latest.data.palettes), latest.data);
     }
     return {

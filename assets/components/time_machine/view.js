@@ -3,7 +3,7 @@ import { arcsReader } from "../shared/arcs.js";
 import { letterMap, mapColumns } from "../shared/embedding_map.js";
 import { percent } from "../shared/format.js";
 import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { colorTable, element, inkOn, quoted, say, withSigns, writtenText } from "../shared/mount.js";
+import { _, colorTable, element, inkOn, quoted, withSigns, writtenText } from "../shared/mount.js";
 import { movingView } from "./clock.js";
 
 const VIEWS = { heads, head, next, lens, byBlock, text, map, directions };
@@ -40,7 +40,7 @@ function head(root, time) {
   const has = ({ layers, heads }) => time.head[0] < layers && time.head[1] < heads;
   const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
   return {
-    words: ({ attention }) => (attention && has(attention) ? say("On this prompt: {words}", { words: attention.words[placeIn(attention)].replace(/^Of its/, "of its") }) : say("This model has no such head.")),
+    words: ({ attention }) => (attention && has(attention) ? _("On this prompt: {words}", { words: attention.words[placeIn(attention)].replace(/^Of its/, "of its") }) : _("This model has no such head.")),
     draw({ attention }, palette) {
       arcs.hidden = place.hidden = !attention || !has(attention);
       if (arcs.hidden) return;
@@ -114,8 +114,8 @@ function lens(root) {
     cells = rows.map((row) => row.map(() => element("span", "lens-cell")));
     grid.replaceChildren(
       ...line("", tokens, "lens-token"),
-      ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), ...row]),
-      ...line(say("truth"), [...truth, "?"], "lens-truth"),
+      ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), ...row]),
+      ...line(_("truth"), [...truth, "?"], "lens-truth"),
     );
     scroller.scrollLeft = scroller.scrollWidth;
   }
@@ -144,7 +144,7 @@ function lens(root) {
         cell.style.background = `rgb(${color.join(",")})`;
         cell.style.color = inkOn(color);
         const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: percent(share) };
-        cell.title = stage ? say("After {read}, block {block}: {token} with {share}", filled) : say("After {read}, no block yet: {token} with {share}", filled);
+        cell.title = stage ? _("After {read}, block {block}: {token} with {share}", filled) : _("After {read}, no block yet: {token} with {share}", filled);
       }));
     },
   };
@@ -159,15 +159,15 @@ function byBlock(root) {
   return {
     words: (frame) => frame.lens?.words,
     name: () => "next-by-block",
-    columns: ({ lens }) => lens && { stage: stages(lens).map((_, stage) => (stage ? `after block ${stage}` : "embedding")), says: stages(lens).map(([token]) => token), probability: stages(lens).map(([, share]) => share) },
+    columns: ({ lens }) => lens && { stage: [...stages(lens).keys()].map((stage) => (stage ? `after block ${stage}` : "embedding")), says: stages(lens).map(([token]) => token), probability: stages(lens).map(([, share]) => share) },
     draw({ lens }, palette) {
       box.hidden = !lens;
       if (!lens) return;
       const said = stages(lens);
       if (rows.length !== said.length) {
-        rows = said.map((_, stage) => {
+        rows = said.map((_row, stage) => {
           const row = element("div", "mind-row");
-          row.append(element("span", "lens-name", stage ? say("after {block}", { block: stage }) : say("embedding")), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
+          row.append(element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
           row.children[2].append(element("span", "bars-fill"));
           return row;
         });
@@ -196,8 +196,8 @@ function text(root) {
       const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
       const filled = { share: percent(sure), count: new Set(written.map(([, , token]) => token)).size };
       return unit === "tokens"
-        ? say("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
-        : say("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
+        ? _("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
+        : _("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
     },
     name: () => "continuation",
     columns: ({ written }) => written && { token: written.map(([, , token]) => token), probability: written.map(([, share]) => share) },

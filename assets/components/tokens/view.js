@@ -1,5 +1,5 @@
 /* A text as tokens over their numbers, and a batch as the examples in it; data.view says which. */
-import { currentPalette, element, mountView, quoted, say } from "../shared/mount.js";
+import { _, currentPalette, element, mountView, quoted } from "../shared/mount.js";
 
 const VIEWS = { strip, pairs };
 
@@ -31,9 +31,9 @@ function strip(root) {
     const count = light(chip.dataset.id);
     const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
     told.textContent =
-      chip.classList.contains("unknown") ? say("{token} does not occur in this text, so it has no number.", filled)
-      : count === 1 ? say("{token} is always number {number}; it stands here once.", filled)
-      : say("{token} is always number {number}; it stands here {count} times.", filled);
+      chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no number.", filled)
+      : count === 1 ? _("{token} is always number {number}; it stands here once.", filled)
+      : _("{token} is always number {number}; it stands here {count} times.", filled);
   });
   strip.addEventListener("pointerleave", () => {
     light(null);
@@ -44,7 +44,7 @@ function strip(root) {
     update({ data }) {
       shown = data;
       const palette = currentPalette(root, data.palettes);
-      strip.setAttribute("aria-label", say("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
+      strip.setAttribute("aria-label", _("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
       strip.replaceChildren();
       data.tokens.forEach((token, index) => {
         const id = data.ids[index];
@@ -74,12 +74,12 @@ function pairs(root, first) {
   const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
 
   function drawBatch() {
-    batch.replaceChildren(element("div", "hint", say("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
+    batch.replaceChildren(element("div", "hint", _("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
     data.x.forEach((ids, row) => {
       const piece = element("button", "pairs-piece");
       piece.type = "button";
       piece.setAttribute("aria-pressed", String(row === chosen));
-      piece.setAttribute("aria-label", say("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
+      piece.setAttribute("aria-label", _("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
       piece.append(...ids.map(chip));
       piece.addEventListener("click", () => {
         chosen = row;
@@ -94,8 +94,8 @@ function pairs(root, first) {
 
   function drawExamples() {
     const ids = data.x[chosen];
-    examples.replaceChildren(element("div", "hint", say("Hidden in piece {piece}: {count} examples at once", { piece: chosen + 1, count: ids.length })));
-    ids.forEach((_, index) => {
+    examples.replaceChildren(element("div", "hint", _("Hidden in piece {piece}: {count} examples at once", { piece: chosen + 1, count: ids.length })));
+    ids.forEach((_id, index) => {
       const line = element("div", "pairs-line");
       const context = element("span", "pairs-context");
       context.append(...ids.slice(0, index + 1).map(chip));
