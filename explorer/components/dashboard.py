@@ -63,26 +63,28 @@ def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
 
 
 def live_rate(run_id: str, *, peak: float) -> None:
-    """Beside the knob of the learning rate, which sets the peak: where the schedule has brought it."""
+    """Show the learning rate as the schedule has it now, below the slider of its peak."""
     _settings("rate", {"run": run_id, "peak": peak}, key="live_rate_view")
 
 
-def live_turns(run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool) -> tuple[str, Any] | None:
-    """What was turned while the run trains, with a way back.
+def live_setting_changes(
+    run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool
+) -> tuple[str, Any] | None:
+    """List the settings that changed while the run trains.
 
     Args:
-        known: how many turns the page knows of; when there are others, the page is drawn again.
-        waiting: in words, what was turned and no worker has taken yet.
-        going: whether a worker will take it at once.
-        ended: whether the run has ended, so that there is nothing to put back.
+        known: the number of changes that the page knows of; when there are others, the page is drawn again.
+        waiting: labels of the changes that no worker has taken yet.
+        going: whether a worker will take them at once.
+        ended: whether the run has ended, so that nothing can be restored.
 
     Returns:
-        A knob that shall be put back, and the value, if that was asked just now.
+        The setting to restore and its value, if that was clicked just now.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
-    back = _settings("changes", data, key="live_turns_view", triggers=["turned", "back"]).back
-    asked = isinstance(back, Mapping) and isinstance(back.get("knob"), str)
-    return (back["knob"], back.get("value")) if asked else None
+    clicked = _settings("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
+    valid = isinstance(clicked, Mapping) and isinstance(clicked.get("setting"), str)
+    return (clicked["setting"], clicked.get("value")) if valid else None
 
 
 def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = None) -> None:

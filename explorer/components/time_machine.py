@@ -37,7 +37,7 @@ class Clock:
         step: the one on view.
         anchor: the step whose embedding map decides on the directions of all.
         head: the layer and head that is shown large, from 0.
-        births: of its heads, where they are known.
+        emergence_steps: of its heads, where they are known.
     """
 
     side: str
@@ -98,7 +98,7 @@ def time_machine_head(clock: Clock, *, key: str) -> None:
 
 def time_machine_next(clock: Clock, *, key: str) -> None:
     """The likeliest next tokens."""
-    _view("next", _view_data(clock), key=key)
+    _view("nextToken", _view_data(clock), key=key)
 
 
 def time_machine_lens(clock: Clock, *, key: str) -> None:
@@ -164,7 +164,7 @@ def _view_data(clock: Clock) -> dict[str, Any]:
     """What every component of a side is given."""
     emergence_steps = [emergence._asdict() | {"words": named(emergence.words)} for emergence in clock.emergence_steps]
     return asdict(clock) | {
-        "births": emergence_steps,
+        "emergence": emergence_steps,
         "language": language(),
         "unit": unit(),
     }

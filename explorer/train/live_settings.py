@@ -14,7 +14,7 @@ from core.runs.records import Status
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.rates import rates_figure
-from explorer.components.dashboard import live_rate, live_turns
+from explorer.components.dashboard import live_rate, live_setting_changes
 from explorer.i18n.formatting import asked_in_words, number, turn_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
@@ -124,7 +124,7 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
     waiting = _waiting(folder)
     turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
     if shared.live_streams():
-        told = live_turns(
+        told = live_setting_changes(
             folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
         )
         if told:

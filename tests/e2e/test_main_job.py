@@ -73,9 +73,9 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
 
     walk_to(page, "Generate")
     page.locator(".st-key-generate_go button").click()
-    expect(page.locator(".written-told")).to_contain_text("on average like choosing among", timeout=60_000)
-    page.locator(".written-text .letter").nth(5).hover()
-    expect(page.locator(".written-panel")).to_contain_text("%")
+    expect(page.locator(".generated-readout")).to_contain_text("on average like choosing among", timeout=60_000)
+    page.locator(".generated-text .letter").nth(5).hover()
+    expect(page.locator(".generated-panel")).to_contain_text("%")
 
     id = start_a_long_run(page, server)
     page.locator(".st-key-train_stop button").click()

@@ -55,10 +55,10 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     for _ in range(2):
         at = run.status().step
         page.locator(".st-key-train_step button").click()
-        expect(page.locator(".closeup-told")).to_contain_text(f"Step {at + 1:,} read 4 pieces of text. Its loss is")
-    page.locator(".closeup-letter").nth(3).hover()
-    expect(page.locator(".closeup-hint")).to_contain_text("the model gave it")
-    expect(page.locator(".closeup-bar").first).to_contain_text("letters")
+        expect(page.locator(".detail-summary")).to_contain_text(f"Step {at + 1:,} read 4 pieces of text. Its loss is")
+    page.locator(".detail-letter").nth(3).hover()
+    expect(page.locator(".detail-hint")).to_contain_text("the model gave it")
+    expect(page.locator(".detail-bar").first).to_contain_text("letters")
 
     page.locator(".st-key-train_stop button").click()
     page.locator(".st-key-train_resume button").wait_for()
@@ -66,7 +66,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     end = page.locator(".st-key-knob_steps input")
     end.fill(str(stopped_at + 40))
     end.press("Enter")
-    expect(page.locator(".turn-label").first).to_contain_text("steps →")
+    expect(page.locator(".change-label").first).to_contain_text("steps →")
     page.locator(".st-key-train_resume button").click()
     expect(page.get_by_text(f"{stopped_at + 40:,} steps, done in")).to_be_visible()
     page.locator(".st-key-train_look button").wait_for()

@@ -27,7 +27,7 @@ def run(server, trained_home) -> RunFolder:
 
 
 def at_step(page: Page, step: int) -> None:
-    expect(page.locator(".st-key-time_step .time-told b")).to_have_text(re.compile(rf"^Step {step} of"))
+    expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(re.compile(rf"^Step {step} of"))
     page.wait_for_function(SETTLED)
 
 
@@ -37,8 +37,8 @@ def seen(page: Page) -> dict[str, str]:
         "heads": page.locator(".st-key-inspect_board canvas").evaluate(PICTURE),
         "one head": page.locator(".st-key-inspect_heatmap canvas").evaluate(PICTURE),
         "next": page.locator(".bars").inner_text(),
-        "by block": page.locator(".mind").inner_text(),
-        "text": page.locator(".moving-text").inner_text(),
+        "by block": page.locator(".by-block").inner_text(),
+        "text": page.locator(".snapshot-text").inner_text(),
         "letters": page.locator(".st-key-inspect_map .stage text").evaluate_all(PLACES),
         "place on the curve": page.locator(".st-key-time_step .time-spot").get_attribute("style"),
     }
@@ -48,7 +48,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     first, second, *_, last = run.moments()
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}")
-    expect(page.locator(".mind-row").first).to_be_visible()
+    expect(page.locator(".by-block-row").first).to_be_visible()
     at_step(page, last)
     before = seen(page)
 
@@ -69,7 +69,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
 
     page.locator(".st-key-compare_with input").click()
     page.get_by_role("option", name="another moment of this run").click()
-    beside = page.locator(".st-key-time_step_beside .time-told b")
+    beside = page.locator(".st-key-time_step_beside .time-readout b")
     expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
     expect(page.locator(".st-key-inspect_board_b canvas")).to_be_visible()
     page.locator(".st-key-time_step_beside input[type=range]").press("ArrowRight")

@@ -11,7 +11,7 @@ VIEWS = sorted(str(path.relative_to(COMPONENTS)) for path in COMPONENTS.glob("*/
 def test_a_module_stands_behind_what_it_imports_and_only_once():
     code = bundle_js("time_machine/view.js")
     assert code.count("function mountOnce(") == code.count("function element(") == 1
-    assert code.index("function element(") < code.index("function arcsReader(") < code.index("export default")
+    assert code.index("function element(") < code.index("function attentionReader(") < code.index("export default")
     assert "import " not in code and code.count("export ") == 1
 
 

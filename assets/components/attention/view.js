@@ -1,19 +1,19 @@
 /* Attention of a finished model: arcs both ways between tokens, all heads as heatmaps, and one head read token by token.
    data.view says which. */
-import { arcsReader } from "../shared/arcs.js";
-import { takeaway } from "../shared/download.js";
-import { percent } from "../shared/format.js";
-import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { _, bytesOf, currentPalette, element, mountView, quoted, withElements } from "../shared/mount.js";
+import { attentionReader } from "../shared/arcs.js";
+import { downloadButtons } from "../shared/download.js";
+import { formatPercent } from "../shared/format.js";
+import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
+import { _, bytesFromBase64, currentPalette, element, mountView, quoted, withElements } from "../shared/mount.js";
 
 const VIEWS = { arcs, heatmaps, reader };
 
 export default (component) => mountView(component, VIEWS);
 
-/* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it looks at, arcs
-   below come from those that look at it. Pointing at nothing shows all strong looks at once. A click picks the token.
+/* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it outgoing at, arcs
+   below come from those that look at it. Pointing at nothing shows all strong outgoing at once. A click picks the token.
    data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether shares
-           are of what a token holds, nobody: a sentence where no other looks at it, hint: told while nothing is pointed
+           are of what a token holds, nobody: a sentence where no other outgoing at it, hint: readout while nothing is pointed
            at, palettes } */
 function arcs(root, first) {
   const SVG = "http://www.w3.org/2000/svg";
@@ -30,18 +30,18 @@ function arcs(root, first) {
   const above = document.createElementNS(SVG, "svg");
   const below = document.createElementNS(SVG, "svg");
   const letters = element("div", "arcs-letters");
-  const told = element("div", "arcs-told aside");
+  const readout = element("div", "arcs-readout aside");
   for (const side of [above, below]) {
     side.setAttribute("aria-hidden", "true");
     side.setAttribute("height", HEIGHT);
   }
   letters.setAttribute("role", "group");
   letters.tabIndex = 0;
-  told.setAttribute("aria-live", "polite");
+  readout.setAttribute("aria-live", "polite");
   line.append(above, letters, below);
   box.append(line);
-  root.append(box, told);
-  takeaway(root, {
+  root.append(box, readout);
+  downloadButtons(root, {
     name: () => latest.data.name,
     drawn: box,
     columns: () => {
@@ -76,7 +76,7 @@ function arcs(root, first) {
   }
 
   function named(list) {
-    return list.map(([place, value]) => `${quoted(tokens()[place])} ${percent(value)}`).join(", ");
+    return list.map(([place, value]) => `${quoted(tokens()[place])} ${formatPercent(value)}`).join(", ");
   }
 
   function draw() {
@@ -102,21 +102,21 @@ function arcs(root, first) {
           if (value === peak || value >= STRONG) arc(above, row, column, value, palette.accent, 0.12 + 0.6 * value);
         }
       }
-      told.textContent = latest.data.hint;
+      readout.textContent = latest.data.hint;
       return;
     }
-    const looks = places().map((place) => [place, share(focus, place)]).sort((a, b) => b[1] - a[1]);
-    const seen = places().filter((place) => place !== focus).map((place) => [place, share(place, focus)]).sort((a, b) => b[1] - a[1]);
-    for (const [place, value] of looks) {
+    const outgoing = places().map((place) => [place, share(focus, place)]).sort((a, b) => b[1] - a[1]);
+    const incoming = places().filter((place) => place !== focus).map((place) => [place, share(place, focus)]).sort((a, b) => b[1] - a[1]);
+    for (const [place, value] of outgoing) {
       if (place !== focus && value >= LEAST) arc(above, focus, place, value, palette.accent, 0.25 + 0.75 * value);
     }
-    for (const [place, value] of seen) if (value >= LEAST) arc(below, place, focus, value, palette.validation, 0.25 + 0.75 * value);
-    const best = looks.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
-    const fans = seen.filter(([, value]) => value >= 0.05).slice(0, 3);
-    const itself = best.map(([place, value]) => (place === focus ? _("itself {share}", { share: percent(value) }) : `${quoted(tokens()[place])} ${percent(value)}`)).join(", ");
+    for (const [place, value] of incoming) if (value >= LEAST) arc(below, place, focus, value, palette.validation, 0.25 + 0.75 * value);
+    const targets = outgoing.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
+    const sources = incoming.filter(([, value]) => value >= 0.05).slice(0, 3);
+    const itself = targets.map(([place, value]) => (place === focus ? _("itself {share}", { share: formatPercent(value) }) : `${quoted(tokens()[place])} ${formatPercent(value)}`)).join(", ");
     const sentence = latest.data.flow ? _("{token} holds {shares}.") : _("{token} looks at {shares}.");
-    const others = fans.length ? _("Most from others: {shares}.", { shares: named(fans) }) : latest.data.nobody;
-    told.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[focus])), shares: itself }), ` ${others}`);
+    const others = sources.length ? _("Most from others: {shares}.", { shares: named(sources) }) : latest.data.nobody;
+    readout.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[focus])), shares: itself }), ` ${others}`);
   }
 
   function point(place) {
@@ -147,7 +147,7 @@ function arcs(root, first) {
       latest = next;
       if (next.data.bytes !== encoded) {
         encoded = next.data.bytes;
-        bytes = bytesOf(encoded);
+        bytes = bytesFromBase64(encoded);
       }
       if (!letters.childElementCount || before !== next.data.tokens.join("\n")) {
         pointed = null;
@@ -166,15 +166,15 @@ function heatmaps(root, first) {
   let bytes = null;
   const place = element("div");
   root.append(place);
-  takeaway(root, { name: () => "attention", drawn: place, columns: () => bytes && lookColumns({ ...latest.data, bytes, causal: false }) });
-  const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+  downloadButtons(root, { name: () => "attention", drawn: place, columns: () => bytes && attentionColumns({ ...latest.data, bytes, causal: false }) });
+  const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
   return {
     update(next) {
       latest = next;
       const { data } = next;
       if (data.bytes !== encoded) {
         encoded = data.bytes;
-        bytes = bytesOf(encoded);
+        bytes = bytesFromBase64(encoded);
       }
       board.show({ ...data, bytes, palette: currentPalette(root, data.palettes), fade: 250 });
     },
@@ -184,15 +184,15 @@ function heatmaps(root, first) {
 
 /* data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token to begin with, palettes } */
 function reader(root) {
-  let looks = null;
+  let outgoing = null;
   const place = element("div");
   root.append(place);
-  const reader = arcsReader(place);
-  takeaway(root, { name: () => "attention-arcs", drawn: place, columns: () => lookColumns({ layers: 1, heads: 1, length: looks.tokens.length, ...looks, causal: false }) });
+  const reader = attentionReader(place);
+  downloadButtons(root, { name: () => "attention-arcs", drawn: place, columns: () => attentionColumns({ layers: 1, heads: 1, length: outgoing.tokens.length, ...outgoing, causal: false }) });
   return {
     update({ data }) {
-      looks = { tokens: data.tokens, bytes: bytesOf(data.bytes) };
-      reader.show({ ...data, ...looks, palette: currentPalette(root, data.palettes) });
+      outgoing = { tokens: data.tokens, bytes: bytesFromBase64(data.bytes) };
+      reader.show({ ...data, ...outgoing, palette: currentPalette(root, data.palettes) });
     },
     destroy: reader.destroy,
   };

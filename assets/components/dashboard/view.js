@@ -1,20 +1,20 @@
 /* The live views of a run other than its loss chart; data.view says which. */
-import { takeaway } from "../shared/download.js";
-import { letterMap, mapColumns } from "../shared/embedding_map.js";
-import { choicesInWords, durationInWords, rateInWords, short } from "../shared/format.js";
-import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { _, bytesOf, currentPalette, element, mountView, withElements, writtenText } from "../shared/mount.js";
-import { liveRun, runSubscription } from "../shared/run_stream.js";
+import { downloadButtons } from "../shared/download.js";
+import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
+import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
+import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
+import { _, bytesFromBase64, currentPalette, element, mountView, withElements, untrustedText } from "../shared/mount.js";
+import { runStream, runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 const VIEWS = { status, curves, samples, attention, embedding };
 
 export default (component) => mountView(component, VIEWS);
 
-/* The four numbers above the board, and the word to Python when the run's state changes, so that its buttons follow. */
+/* The four numbers above the board. Reports to Python when the run's state changes, so that its buttons follow. */
 function status(root) {
   let latest = null;
-  let told = null;
+  let reported = null; // the last summary that was reported to Python
   let status = null;
   let row = null;
   let measured = null;
@@ -52,48 +52,48 @@ function status(root) {
     loss.value.style.color = currentPalette(root, data.palettes).validation;
     loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
     if (measured) {
-      const bold = element("b", "", choicesInWords(Math.exp(measured.val_loss)));
-      const beaten = passed(measured.val_loss, status?.baselines);
+      const bold = element("b", "", formatPerplexity(Math.exp(measured.val_loss)));
+      const beaten = beatenBaseline(measured.val_loss, status?.baselines);
       loss.note.replaceChildren(...withElements(_("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
     } else {
       loss.note.textContent = _("measured on text it never trains on");
     }
-    speed.value.textContent = row?.tokens_per_second ? short(row.tokens_per_second) : "–";
+    speed.value.textContent = row?.tokens_per_second ? formatCount(row.tokens_per_second) : "–";
     speed.note.textContent = _("letters a second, {machine}", { machine: data.machine });
-    rate.value.textContent = row && row.lr !== undefined ? rateInWords(row.lr) : "–";
-    rate.note.textContent = row && row.grad_norm !== undefined ? gradientInWords(row.grad_norm, data.grad_clip) : _("gradient norm");
+    rate.value.textContent = row && row.lr !== undefined ? formatRate(row.lr) : "–";
+    rate.note.textContent = row && row.grad_norm !== undefined ? formatGradient(row.grad_norm, data.grad_clip) : _("gradient norm");
     const step = status ? status.step : 0;
     const steps = (status?.steps) || data.steps;
     const done = status && status.state === "finished" && status.seconds;
     const counted = { step: step.toLocaleString("en"), steps: steps.toLocaleString("en") };
     time.name.textContent = done ? _("{steps} steps, done in", counted) : _("Step {step} of {steps}", counted);
-    time.value.textContent = lost ? _("reconnecting …") : timeInWords(status, data);
+    time.value.textContent = lost ? _("reconnecting …") : formatTime(status, data);
     const share = Math.min(1, step / steps);
     bar.firstChild.style.width = `${100 * share}%`;
     bar.setAttribute("aria-valuenow", Math.round(100 * share));
-    const told = status?.progress;
-    const words = told ? _(told.sentence, told.numbers) : "";
+    const summary = status?.progress;
+    const words = summary ? _(summary.sentence, summary.numbers) : "";
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
-    progress.classList.toggle("trouble", Boolean(told?.trouble));
-    const back = told?.back ?? null;
+    progress.classList.toggle("trouble", Boolean(summary?.trouble));
+    const back = summary?.back ?? null;
     fork.hidden = back === null;
     if (back !== null) fork.textContent = _("Fork from step {step}", { step: back.toLocaleString("en") });
   }
 
   const run = runSubscription(() => {
-    row = measured = status = told = null;
+    row = measured = status = reported = null;
     return {
       metrics(rows) {
-        row = rows.findLast((one) => one.loss !== undefined) || row;
-        measured = rows.findLast((one) => one.val_loss !== undefined && one.val_loss !== null) || measured;
+        row = rows.findLast((each) => each.loss !== undefined) || row;
+        measured = rows.findLast((each) => each.val_loss !== undefined && each.val_loss !== null) || measured;
         draw();
       },
       status(value) {
         status = value;
         draw();
-        const news = newsOf(value);
-        if (news !== newsOf(latest.data) && news !== told) {
-          told = news;
+        const summary = summaryOf(value);
+        if (summary !== summaryOf(latest.data) && summary !== reported) {
+          reported = summary;
           latest.setTriggerValue("state", value.state);
         }
       },
@@ -108,21 +108,21 @@ function status(root) {
     update(next) {
       latest = next;
       run.follow(next.data.run);
-      if (told === newsOf(next.data)) told = null;
-      if (!["finished", "stopped", "failed"].includes(next.data.state)) liveRun(next.data.run).wake();
+      if (reported === summaryOf(next.data)) reported = null;
+      if (!["finished", "stopped", "failed"].includes(next.data.state)) runStream(next.data.run).wake();
       draw();
     },
     destroy: run.leave,
   };
 }
 
-/* What the page around the numbers says of the run: when it changes, the page is drawn again. */
-function newsOf({ state, attempt, name, notice }) {
+/* Return what the page around the numbers shows of the run: when it changes, the page is drawn again. */
+function summaryOf({ state, attempt, name, notice }) {
   return JSON.stringify([state, attempt, name, notice || ""]);
 }
 
-/* Which of the counted lines this loss lies under. */
-function passed(loss, baselines) {
+/* Return which baseline this loss is below. */
+function beatenBaseline(loss, baselines) {
   if (!baselines) return _("lower is better");
   const names = {
     uniform: _("better than guessing"), unigram: _("better than counting letters"),
@@ -132,21 +132,21 @@ function passed(loss, baselines) {
   return beaten.length ? names[beaten[beaten.length - 1]] : _("no better than guessing yet");
 }
 
-function gradientInWords(norm, clip) {
+function formatGradient(norm, clip) {
   const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
   if (!clip) return _("gradient norm {norm}", { norm: shown });
   return norm > clip ? _("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : _("gradient norm {norm}", { norm: shown });
 }
 
-function timeInWords(status, data) {
+function formatTime(status, data) {
   const state = status ? status.state : data.state;
   if (state === "queued") return _("waiting");
   if (state === "starting") return _("starting …");
   if (state === "running") {
     if (!status || !status.step) return _("starting …");
-    return status.seconds_left ? _("{time} left", { time: durationInWords(status.seconds_left) }) : _("estimating …");
+    return status.seconds_left ? _("{time} left", { time: formatDuration(status.seconds_left) }) : _("estimating …");
   }
-  if (state === "finished") return status?.seconds ? durationInWords(status.seconds) : _("done");
+  if (state === "finished") return status?.seconds ? formatDuration(status.seconds) : _("done");
   return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;
 }
 
@@ -156,7 +156,7 @@ function curves(root) {
   let rows = [];
   let timer = 0;
   let curves = [];
-  let asked = 0; // steps, as the run's status says: they may be turned while it trains
+  let totalSteps = 0; // as the run's status says: they may change while it trains
 
   function build() {
     root.replaceChildren();
@@ -183,7 +183,7 @@ function curves(root) {
       return curve;
     });
     const names = Object.fromEntries(latest.data.curves.map(({ column, label }) => [label, column]));
-    takeaway(root, {
+    downloadButtons(root, {
       name: () => "curves",
       columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
     });
@@ -211,7 +211,7 @@ function curves(root) {
       value.textContent = "–";
       return;
     }
-    const steps = Math.max(asked || latest.data.steps, points[points.length - 1].step);
+    const steps = Math.max(totalSteps || latest.data.steps, points[points.length - 1].step);
     const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
     const x = (row) => (row.step / steps) * (width - 8) + 1;
     const y = (row) => height - 4 - (row[spec.column] / top) * (height - 10);
@@ -235,7 +235,7 @@ function curves(root) {
     context.beginPath();
     context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
     context.fill();
-    const text = spec.format === "rate" ? rateInWords(line[spec.column]) : spec.format === "short" ? short(line[spec.column]) : line[spec.column].toFixed(2);
+    const text = spec.format === "rate" ? formatRate(line[spec.column]) : spec.format === "short" ? formatCount(line[spec.column]) : line[spec.column].toFixed(2);
     value.textContent = hover === null ? text : _("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
   }
 
@@ -244,10 +244,10 @@ function curves(root) {
   resizes.observe(root);
   const run = runSubscription(() => {
     rows = [];
-    asked = 0;
+    totalSteps = 0;
     return {
       status(value) {
-        asked = value.steps;
+        totalSteps = value.steps;
       },
       metrics(all) {
         const first = !rows.length;
@@ -300,12 +300,12 @@ function samples(root) {
   function draw(rows) {
     waiting.hidden = true;
     const last = rows[rows.length - 1];
-    newest.replaceChildren(head(last), writtenText("div", "sample-text", last.text.replace(/^\n+/, "")));
+    newest.replaceChildren(head(last), untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));
     const lines = rows.slice(0, -1).reverse().map((row) => {
       const line = element("details", "sample");
       const summary = element("summary", "sample-summary");
-      summary.append(head(row), writtenText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
-      line.append(summary, writtenText("div", "sample-text", row.text.replace(/^\n+/, "")));
+      summary.append(head(row), untrustedText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
+      line.append(summary, untrustedText("div", "sample-text", row.text.replace(/^\n+/, "")));
       line.open = opened.has(row.step);
       line.addEventListener("toggle", () => (line.open ? opened.add(row.step) : opened.delete(row.step)));
       return line;
@@ -339,8 +339,8 @@ function attention(root) {
   const waiting = element("div", "waiting", _("The first picture arrives with the first steps."));
   const place = element("div");
   root.append(caption, place, waiting);
-  takeaway(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && lookColumns({ ...shown, causal: false }) });
-  const board = headsBoard(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+  downloadButtons(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && attentionColumns({ ...shown, causal: false }) });
+  const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
 
   function draw() {
     if (!shown) return;
@@ -351,7 +351,7 @@ function attention(root) {
     waiting.hidden = false;
     return {
       attention(value) {
-        shown = { ...value, bytes: bytesOf(value.bytes) };
+        shown = { ...value, bytes: bytesFromBase64(value.bytes) };
         waiting.hidden = true;
         caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
         draw();
@@ -382,8 +382,8 @@ function embedding(root) {
   const waiting = element("div", "waiting", _("The first map arrives with the first steps."));
   stage.append(waiting);
   root.append(legend, stage);
-  const map = letterMap(stage, legend);
-  takeaway(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
+  const map = embeddingMap(stage, legend);
+  downloadButtons(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
 
   function draw() {
     if (shown) map.show(shown, currentPalette(root, latest.data.palettes));

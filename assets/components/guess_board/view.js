@@ -1,16 +1,16 @@
 /* A passage guessed on the keyboard. A field of one letter takes the keys, so that a phone shows its keyboard too.
-   The page takes one key at a time; those pressed while it is busy wait here for their turn.
-   data: { before, found: [shown], guesses: [how many each took, 0 if it was told], left, wrong: [shown], note,
+   The page takes one key at a time; those pressed while it is busy wait here.
+   data: { before, found: [shown], guesses: [how many each took, 0 if it was revealed], left, wrong: [shown], note,
            taken: number of the last key that the page has seen, words: { field, tried }, palettes } */
-import { currentPalette, element, mountOnce, writtenText } from "../shared/mount.js";
+import { currentPalette, element, mountOnce, untrustedText } from "../shared/mount.js";
 
 const ANDROID = /Android/.test(navigator.userAgent);
 const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]/u;
 
 export default function (component) {
   return mountOnce(component, (root) => {
-    const above = writtenText("div", "board-above");
-    const text = writtenText("div", "board-text");
+    const above = untrustedText("div", "board-above");
+    const text = untrustedText("div", "board-text");
     const before = element("span", "board-before"); // what stands in the line that is guessed
     const found = element("span", "board-found");
     const field = element("input", "board-field");
@@ -82,7 +82,7 @@ export default function (component) {
           const cell = element("span", "board-letter");
           cell.append(element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–"));
           cell.classList.toggle("board-first", count === 1);
-          cell.classList.toggle("board-told", !count);
+          cell.classList.toggle("board-revealed", !count);
           found.append(cell);
           if (letter === "⏎") found.append(element("br"));
         });

@@ -1,26 +1,26 @@
-/* The steps of a lesson as links. How far this browser has come is kept in its own store, under STORE:
+/* The steps of a lesson as links. How far this browser has come is stored in it, under STORE:
    { lesson: { last: step, seen: [step], right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
    data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume, palettes } */
 import { currentPalette, element, mountOnce } from "../shared/mount.js";
 
 const STORE = "gpt-explorer-lessons";
 
-function progressOf(lesson) {
+function loadProgress(lesson) {
   try {
-    const kept = JSON.parse(localStorage.getItem(STORE) || "{}")[lesson] || {};
+    const stored = JSON.parse(localStorage.getItem(STORE) || "{}")[lesson] || {};
     const list = (steps) => (Array.isArray(steps) ? steps : []);
-    return { last: typeof kept.last === "string" ? kept.last : null, seen: list(kept.seen), right: list(kept.right) };
+    return { last: typeof stored.last === "string" ? stored.last : null, seen: list(stored.seen), right: list(stored.right) };
   } catch {
     return { last: null, seen: [], right: [] };
   }
 }
 
-function keepProgress(lesson, progress) {
+function saveProgress(lesson, progress) {
   try {
     const all = JSON.parse(localStorage.getItem(STORE) || "{}");
     localStorage.setItem(STORE, JSON.stringify({ ...all, [lesson]: progress }));
   } catch {
-    /* nothing is remembered then */
+    /* progress is not remembered then */
   }
 }
 
@@ -41,10 +41,10 @@ export default function (component) {
       update(next) {
         latest = next;
         const { data } = next;
-        const progress = progressOf(data.lesson);
+        const progress = loadProgress(data.lesson);
         const right = new Set([...progress.right, ...data.right]);
         const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
-        if (data.here) keepProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
+        if (data.here) saveProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
         const palette = currentPalette(root, data.palettes);
         root.style.setProperty("--good", palette.good);
         root.style.setProperty("--accent", palette.accent);

@@ -1,5 +1,5 @@
 /* Settings that change while a run trains; data.view says which view. */
-import { rateInWords } from "../shared/format.js";
+import { formatRate } from "../shared/format.js";
 import { _, element, mountView } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
@@ -7,35 +7,36 @@ const VIEWS = { changes, rate };
 
 export default (component) => mountView(component, VIEWS);
 
-/* What was turned while the run trains, as it takes effect, and the way back.
-   data: { run, waiting: [label of what no worker has taken yet], known: how many turns Python knows of, going: it trains, ended: nothing can be put back }
-   Tells Python `turned` when there are others, and `back` when one shall be put back. */
+/* The settings that changed while the run trains, and a button that restores the last one.
+   data: { run, waiting: [label of a change that no worker has taken yet], known: the number of changes that Python knows of,
+           going: whether it trains, ended: whether nothing can be restored }
+   Reports `changed` to Python when there are others, and `restore` when one is to be restored. */
 function changes(root) {
-  const MOST = 3; // told in words; the chart has them all
+  const MOST = 3; // listed; the chart shows all
   let latest = null;
-  let turns = [];
-  let told = -1;
-  const list = element("div", "turns");
+  let settingChanges = [];
+  let reported = -1;
+  const list = element("div", "list");
   list.setAttribute("role", "status");
   root.append(list);
 
   const line = (when, label) => {
-    const box = element("div", "turn");
-    box.append(element("div", "turn-label", label), element("span", "turn-when quiet", when));
+    const box = element("div", "change");
+    box.append(element("div", "change-label", label), element("span", "quiet", when));
     return box;
   };
 
   function draw() {
     const { waiting, going, ended } = latest.data;
     const lines = waiting.map((label) => line(going ? _("on its way …") : _("when it goes on"), label));
-    turns.slice(-MOST).toReversed().forEach((turn, index) => {
-      const box = line(_("from step {step} on", { step: (turn.step + 1).toLocaleString("en") }), turn.label);
-      if (!ended && !index && !waiting.length && turn.before !== undefined) {
-        const button = element("button", "turn-back", _("Put back"));
+    settingChanges.slice(-MOST).toReversed().forEach((change, index) => {
+      const box = line(_("from step {step} on", { step: (change.step + 1).toLocaleString("en") }), change.label);
+      if (!ended && !index && !waiting.length && change.before !== undefined) {
+        const button = element("button", "change-restore", _("Put back"));
         button.type = "button";
         button.addEventListener("click", () => {
           button.disabled = true;
-          latest.setTriggerValue("back", { knob: turn.knob, value: turn.before });
+          latest.setTriggerValue("restore", { setting: change.knob, value: change.before });
         });
         box.append(" · ", button);
       }
@@ -45,15 +46,15 @@ function changes(root) {
   }
 
   const run = runSubscription(() => {
-    turns = [];
-    told = -1;
+    settingChanges = [];
+    reported = -1;
     return {
       events(rows) {
-        turns = rows.filter((row) => row.kind === "turn");
+        settingChanges = rows.filter((row) => row.kind === "turn");
         draw();
-        if (turns.length !== latest.data.known && turns.length !== told) {
-          told = turns.length;
-          latest.setTriggerValue("turned", told);
+        if (settingChanges.length !== latest.data.known && settingChanges.length !== reported) {
+          reported = settingChanges.length;
+          latest.setTriggerValue("changed", reported);
         }
       },
     };
@@ -69,7 +70,7 @@ function changes(root) {
   };
 }
 
-/* Where the schedule has brought the learning rate, beside its knob: the knob sets the peak that the schedule scales.
+/* The learning rate as the schedule has it now, below the slider that sets its peak.
    data: { run, peak } */
 function rate(root) {
   let latest = null;
@@ -78,15 +79,15 @@ function rate(root) {
   root.append(line);
 
   function draw() {
-    const peak = rateInWords(latest.data.peak);
-    line.textContent = now === null ? _("peak {peak}", { peak }) : _("peak {peak} · now {rate} by the schedule", { peak, rate: rateInWords(now) });
+    const peak = formatRate(latest.data.peak);
+    line.textContent = now === null ? _("peak {peak}", { peak }) : _("peak {peak} · now {rate} by the schedule", { peak, rate: formatRate(now) });
   }
 
   const run = runSubscription(() => {
     now = null;
     return {
       metrics(rows) {
-        now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? now;  // a row of a measurement tells no rate
+        now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? now; // an evaluation's row has no rate
         draw();
       },
     };

@@ -1,12 +1,12 @@
-/* The two traces of what was turned while a run trained, lines and labels, filled in the browser as
-   explorer/charts/setting_changes.py fills them in Python. */
+/* The two traces of settings that changed while a run trained, lines and labels. Python makes them without data
+   (explorer/charts/setting_changes.py). */
 const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
 const MARK_LETTER = 6.2; // pixels of a label's letter
 
-/* turns: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels. */
-export function turnMarks(turns, placeOf, stepOf, width) {
+/* changes: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels. */
+export function settingChangeTraces(changes, placeOf, stepOf, width) {
   const together = new Map();
-  for (const { step, label } of turns) together.set(step, [...(together.get(step) || []), label]);
+  for (const { step, label } of changes) together.set(step, [...(together.get(step) || []), label]);
   const marks = [...together].sort(([one], [two]) => one - two).map(([step, labels]) => ({
     step,
     label: labels[labels.length - 1] + (labels.length > 1 ? ` +${labels.length - 1}` : ""),

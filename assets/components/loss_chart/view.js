@@ -1,8 +1,8 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 what was turned: lines, labels,
+   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 setting changes: lines, labels,
    6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
-import { turnMarks } from "./setting_changes.js";
-import { takeaway } from "../shared/download.js";
+import { settingChangeTraces } from "./setting_changes.js";
+import { downloadButtons } from "../shared/download.js";
 import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 import { runSubscription } from "../shared/run_stream.js";
@@ -10,11 +10,11 @@ import { thinned } from "../shared/thinning.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
-    const MOST_POINTS = 1500; // more cannot be told apart on a screen
+    const MOST_POINTS = 1500; // a screen cannot show more
     let latest = null;
     let rows = [];
-    let turns = [];
-    let asked = 0; // steps, as the run's status says: they may be turned while it trains
+    let changes = [];
+    let totalSteps = 0; // as the run's status says: they may change while it trains
     let baselines = null;
     let plot = null;
     let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
@@ -59,7 +59,7 @@ export default function (component) {
     });
     controls.append(legend, smoothingLabel, toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss"), reset);
     root.append(controls, chart, waiting);
-    takeaway(root, {
+    downloadButtons(root, {
       name: () => "loss",
       columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
       svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
@@ -141,7 +141,7 @@ export default function (component) {
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
       const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
       const { fork } = latest.data;
-      const marks = turnMarks(fork ? [{ step: 0, label: fork.mark }, ...turns] : turns, placeOf, stepOf, chart._fullLayout.xaxis._length);
+      const marks = settingChangeTraces(fork ? [{ step: 0, label: fork.mark }, ...changes] : changes, placeOf, stepOf, chart._fullLayout.xaxis._length);
       marks.forEach((filled, index) => {
         for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
       });
@@ -187,7 +187,7 @@ export default function (component) {
 
     /* All steps, and of a fork as many before them; as `step_axis` in explorer/charts/forks.py. */
     function stepRange() {
-      const steps = Math.max(asked || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
+      const steps = Math.max(totalSteps || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
       const [left, right] = [Math.max(0, begins() - steps), begins() + steps];
       return choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right];
     }
@@ -229,8 +229,8 @@ export default function (component) {
 
     const run = runSubscription(() => {
       rows = [];
-      turns = [];
-      asked = 0;
+      changes = [];
+      totalSteps = 0;
       waiting.hidden = false;
       baselines = null;
       zoomed = false;
@@ -242,12 +242,12 @@ export default function (component) {
           fillSoon();
         },
         events(all) {
-          turns = all.filter((row) => row.kind === "turn");
+          changes = all.filter((row) => row.kind === "turn");
           fillSoon();
         },
         status(value) {
-          const changed = value.steps !== asked || (value.baselines && !baselines);
-          asked = value.steps;
+          const changed = value.steps !== totalSteps || (value.baselines && !baselines);
+          totalSteps = value.steps;
           baselines ||= value.baselines;
           if (changed) fillSoon();
         },

@@ -2,8 +2,8 @@
    light up together.
    data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
            of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }], palettes } */
-import { takeaway } from "../shared/download.js";
-import { colorTable, currentPalette, element, inkOn, mountOnce } from "../shared/mount.js";
+import { downloadButtons } from "../shared/download.js";
+import { colorTable, currentPalette, element, textColorOn, mountOnce } from "../shared/mount.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
@@ -11,7 +11,7 @@ export default function (component) {
     root.append(box);
     const LABEL = 112; // pixels, as in the style sheet
     let steps = [];
-    takeaway(root, {
+    downloadButtons(root, {
       name: () => "one-look",
       drawn: box,
       columns: () => {
@@ -35,7 +35,7 @@ export default function (component) {
         const at = Math.round(level * 255) * 3;
         const color = (share ? tables.share : tables.signed).slice(at, at + 3);
         made.style.background = `rgb(${color.join(",")})`;
-        made.style.color = inkOn(color);
+        made.style.color = textColorOn(color);
       } else {
         made.classList.add("hidden-cell");
         made.style.color = palette.muted;

@@ -28,17 +28,17 @@ function pageChange() {
 /* Tells Python `changed` when a run that the page shows is no longer as it was drawn: continued, stopped, renamed or deleted by
    another tab or the shell. data: { runs: [id] or null for all, drawn: digest }; the digest is that of explorer/news.py.
 
-   A run's own stream (run_stream.js) tells the same while it is open, and a browser grants six connections a host; so as long
+   A run's own stream (run_stream.js) reports the same while it is open, and a browser grants six connections a host; so as long
    as one is open, none is opened here. */
 function watchRuns() {
   const LOOK = 500; // milliseconds between two looks whether the stream should be open
   const SETTLE = 800; // milliseconds that a change must stand: a click that made it is often leading to another page
   let latest = null;
   let source = null;
-  let watched = ""; // the runs that the open stream tells of
+  let watched = ""; // the runs of the open stream
   let newest = null;
   let since = 0; // when the newest digest came
-  let told = null;
+  let reported = null;
 
   const runs = () => latest.data.runs || [];
   const hasOwnStream = () => runs().some((id) => globalThis.__gptExplorerRuns?.get(id)?.open());
@@ -61,15 +61,15 @@ function watchRuns() {
       });
       source.onerror = () => source?.readyState === EventSource.CLOSED && close();
     }
-    tell();
+    report();
   }
 
   /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
-  function tell() {
-    if (newest === null || newest === latest.data.drawn || newest === told) return;
+  function report() {
+    if (newest === null || newest === latest.data.drawn || newest === reported) return;
     if (performance.now() - since < SETTLE) return;
     if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
-    told = newest;
+    reported = newest;
     latest.setTriggerValue("changed", newest);
   }
 
@@ -78,7 +78,7 @@ function watchRuns() {
   return {
     update(next) {
       latest = next;
-      if (told === next.data.drawn) told = null;
+      if (reported === next.data.drawn) reported = null;
       look();
     },
     destroy() {
@@ -99,8 +99,8 @@ function loadAhead() {
 /* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
 function saveDrawing(root) {
   let data = null;
-  const row = element("div", "takeaway");
-  const button = element("button", "takeaway-button", "SVG");
+  const row = element("div", "downloads");
+  const button = element("button", "download-button", "SVG");
   button.type = "button";
   button.title = _("This drawing as it is now, for a text or a slide.");
   button.addEventListener("click", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());

@@ -1,26 +1,26 @@
 /* Where each token of a line looks in one head: point at a token, and arcs run from it to those it looks at. Shared by the
    reader of a finished model and the time machine.
 
-   arcsReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
-import { percent } from "./format.js";
+   attentionReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
+import { formatPercent } from "./format.js";
 import { _, element, quoted, withElements } from "./mount.js";
 
-export function arcsReader(root) {
+export function attentionReader(root) {
   const box = element("div", "reader");
   const line = element("div", "reader-line");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const letters = element("div", "reader-letters");
-  const told = element("div", "reader-told aside");
+  const readout = element("div", "reader-readout aside");
   svg.setAttribute("aria-hidden", "true");
   svg.classList.add("reader-arcs");
-  told.setAttribute("aria-live", "polite");
+  readout.setAttribute("aria-live", "polite");
   letters.setAttribute("role", "group");
   letters.tabIndex = 0;
   line.append(svg, letters);
   box.append(line);
-  root.append(box, told);
+  root.append(box, readout);
   let data = null;
-  let pinned = 0;
+  let selected = 0;
   let shownRow = 0;
 
   const share = (row, column) => data.bytes[row * data.tokens.length + column] / 255;
@@ -49,21 +49,21 @@ export function arcsReader(root) {
       arc.setAttribute("opacity", (0.2 + 0.8 * (value / peak)).toFixed(2));
       svg.append(arc);
     });
-    const best = [...marks.keys()].sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
-    const parts = best.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
+    const largest = [...marks.keys()].sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
+    const parts = largest.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
-      const filled = { share: percent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
+      const filled = { share: formatPercent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
       if (!back) return _("{share} at itself", filled);
       return back > 0 ? _("{share} at {token}, {count} back", filled) : _("{share} at {token}, {count} ahead", filled);
     });
     const token = element("b", "", quoted(data.tokens[row]));
-    told.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
+    readout.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
   }
 
-  function pin(row) {
-    pinned = Math.max(0, Math.min(data.tokens.length - 1, row));
-    draw(pinned);
-    const mark = letters.children[pinned];
+  function select(row) {
+    selected = Math.max(0, Math.min(data.tokens.length - 1, row));
+    draw(selected);
+    const mark = letters.children[selected];
     if (mark.offsetLeft < box.scrollLeft || mark.offsetLeft + 20 > box.scrollLeft + box.clientWidth) {
       box.scrollLeft = mark.offsetLeft - box.clientWidth / 2;
     }
@@ -71,13 +71,13 @@ export function arcsReader(root) {
 
   const rowOf = (event) => [...letters.children].indexOf(event.target.closest(".reader-letter"));
   letters.addEventListener("pointerover", (event) => rowOf(event) >= 0 && draw(rowOf(event)));
-  letters.addEventListener("pointerleave", () => draw(pinned));
-  letters.addEventListener("click", (event) => rowOf(event) >= 0 && pin(rowOf(event)));
+  letters.addEventListener("pointerleave", () => draw(selected));
+  letters.addEventListener("click", (event) => rowOf(event) >= 0 && select(rowOf(event)));
   letters.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
     if (!step) return;
     event.preventDefault();
-    pin(pinned + step);
+    select(selected + step);
   });
   const resized = new ResizeObserver(() => data && draw(shownRow));
   resized.observe(box);
@@ -86,13 +86,13 @@ export function arcsReader(root) {
     show(next) {
       const same = data && data.tokens.join("\n") === next.tokens.join("\n");
       if (!same) {
-        pinned = next.row;
+        selected = next.row;
         letters.replaceChildren(...next.tokens.map((token) => element("span", "reader-letter", token)));
         letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: next.tokens.join("") }));
       }
       data = next;
       if (same) draw(shownRow);
-      else pin(pinned);
+      else select(selected);
     },
     destroy: () => resized.disconnect(),
   };

@@ -1,16 +1,16 @@
-/* Every drawing can be taken along, by two small buttons below it: as it stands there (SVG), and its numbers (CSV).
+/* Every drawing can be downloaded by two small buttons below it: as it is (SVG), and its numbers (CSV).
 
-   takeaway(root, { name(), columns(), drawn, svg() }) -> the row of buttons, at the end of root
+   downloadButtons(root, { name(), columns(), drawn, svg() }) -> the row of buttons, at the end of root
    columns: { name: [values] }, all equally long, or null while there is nothing; drawn: the element that is drawn, if not
    all of root; svg: where it is not to be read off the page.
-   What is not part of a drawing (tips, what is said below) has the class "aside". A canvas tells how it is painted:
+   What is not part of a drawing (tips, the text below) has the class "aside". A canvas has the function that paints it:
    canvas.redraw(context). */
 import { _, element, rgbOf } from "./mount.js";
 
-export function takeaway(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
-  const row = element("div", "takeaway aside");
+export function downloadButtons(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
+  const row = element("div", "downloads aside");
   const button = (label, title, ending, type, make) => {
-    const made = element("button", "takeaway-button", label);
+    const made = element("button", "download-button", label);
     made.type = "button";
     made.title = title;
     made.addEventListener("click", async () => {

@@ -1,12 +1,12 @@
-/* The map of the token embeddings: letters that glide to where training takes them. Shared by the live board and the time
+/* The map of the token embeddings: tokens move to where training takes them. Shared by the dashboard and the time
    machine.
 
-   letterMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
+   embeddingMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
    value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
             chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
 import { _, element } from "./mount.js";
 
-export function letterMap(stage, legend, { onPick = null } = {}) {
+export function embeddingMap(stage, legend, { onPick = null } = {}) {
   const SVG = "http://www.w3.org/2000/svg";
   const map = document.createElementNS(SVG, "svg");
   const lines = document.createElementNS(SVG, "g");
@@ -73,7 +73,7 @@ export function letterMap(stage, legend, { onPick = null } = {}) {
   function apart(places) {
     const [wide, high, most] = [11, 14, 26]; // pixels: of a letter, and of the longest nudge
     const moved = places.map(([x, y], index) => [x + 0.01 * Math.cos(index), y + 0.01 * Math.sin(index)]);
-    if (places.length > 160) return moved; // nothing can be told apart there anyway
+    if (places.length > 160) return moved; // too many to separate anyway
     for (let round = 0; round < 24; round++) {
       for (let one = 1; one < moved.length; one++) {
         for (let two = 0; two < one; two++) {

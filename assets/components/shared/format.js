@@ -2,18 +2,18 @@
 import { _ } from "./mount.js";
 
 /* 5.0e-4; 0.12 from a tenth on. */
-export function rateInWords(rate) {
+export function formatRate(rate) {
   return rate === 0 ? "0" : rate >= 0.1 ? rate.toPrecision(2) : rate.toExponential(1).replace("e-0", "e-");
 }
 
 /* 950, 18.6k, 1.2M */
-export function short(number) {
+export function formatCount(number) {
   if (number >= 1e6) return `${(number / 1e6).toFixed(1)}M`;
   return number >= 1e4 ? `${(number / 1e3).toFixed(1)}k` : Math.round(number).toLocaleString("en");
 }
 
 /* As `duration_in_words` in explorer/i18n/formatting.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
-export function durationInWords(seconds) {
+export function formatDuration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
   if (whole < 60) return _("{seconds} s", { seconds: whole });
@@ -25,13 +25,13 @@ export function durationInWords(seconds) {
 }
 
 /* A perplexity as `core.formatting.loss_as_choice` writes it: 6.7, 12.4, 66.0. */
-export function choicesInWords(choices) {
+export function formatPerplexity(choices) {
   const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
   return choices < 1e6 ? choices.toLocaleString("en", digits) : _("a great many");
 }
 
 /* 62 %, 3.4 %, less than 0.1 %: a share as a person says it. */
-export function percent(share, least = _("less than 0.1 %")) {
+export function formatPercent(share, least = _("less than 0.1 %")) {
   if (share >= 0.0995) return `${Math.round(share * 100)} %`;
   if (share >= 0.001) return `${(share * 100).toFixed(1)} %`;
   return share ? least : "0 %";

@@ -1,13 +1,13 @@
 /* All heads of all layers as small heatmaps on one canvas. Shared by the board of a finished model and the live board.
 
-   headsBoard(root, { onPick(layer, head), large }) -> { show(state), destroy() }
+   attentionHeatmaps(root, { onPick(layer, head), large }) -> { show(state), destroy() }
    large: there is one head, drawn as large as there is room, with its tokens along both sides.
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
             selected: [layer, head] | null, off: [[layer, head], ...], fade: milliseconds,
             first: [layer, head] that the first square is, where it is another than 1.1 } */
 import { _, colorTable, element, quoted } from "./mount.js";
 
-export function headsBoard(root, { onPick = null, large = false } = {}) {
+export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   const box = element("div", "heads");
   const scroller = element("div", "heads-scroll");
   const canvas = element("canvas", "heads-canvas");
@@ -188,7 +188,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
     }
     paintSheet();
     paint();
-    tell();
+    showTip();
     frame = share < 1 && from ? requestAnimationFrame(() => fade(start, length)) : 0;
   }
 
@@ -231,7 +231,7 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
   }
 
   /* What the pointer is on, in words. */
-  function tell() {
+  function showTip() {
     tip.hidden = !hover;
     if (!hover || !state) return;
     const { layer, head, row, column } = hover;
@@ -249,12 +249,12 @@ export function headsBoard(root, { onPick = null, large = false } = {}) {
     hover = next;
     canvas.style.cursor = hover && onPick ? "pointer" : "default";
     if (moved || large) paint();
-    tell();
+    showTip();
   });
   canvas.addEventListener("pointerleave", () => {
     hover = null;
     paint();
-    tell();
+    showTip();
   });
   function pick(layer, head) {
     if (!onPick) return;
@@ -310,8 +310,8 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   return back > 0 ? _("{token} looks {share} at {other}, {count} back", filled) : _("{token} looks {share} at {other}, {count} ahead", filled);
 }
 
-/* A line for every look of every head, as `takeaway` wants it. first: the layer and head that the first one is. */
-export function lookColumns({ layers, heads, length, tokens, bytes, first = [0, 0], causal = true }) {
+/* A line for every look of every head, as `downloadButtons` wants it. first: the layer and head that the first one is. */
+export function attentionColumns({ layers, heads, length, tokens, bytes, first = [0, 0], causal = true }) {
   const columns = { layer: [], head: [], looking: [], "looking no.": [], "looked at": [], "looked at no.": [], attention: [] };
   let index = 0;
   for (let layer = 0; layer < layers; layer++) for (let head = 0; head < heads; head++) for (let row = 0; row < length; row++) for (let column = 0; column < length; column++, index++) {

@@ -1,6 +1,6 @@
 /* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
-   call that a newer one has overtaken. `mountOnce` keeps one view a node: it builds the view on the first call, tells it of
-   later ones, and takes it down only when the newest call is cleaned up. In another language the view is built anew.
+   call that a newer one has overtaken. `mountOnce` has one view for each node: it builds the view on the first call, updates it
+   on later ones, and removes it only when the newest call is cleaned up. In another language the view is built anew.
 
    build(root, component) -> { update(component), destroy() if there is anything to end }; root is an empty element of its own. */
 let sentences = {}; // of this component in the language on view, by the English ones
@@ -17,7 +17,7 @@ function isolated(text) {
 }
 
 /* Text as it is, but for control characters, which a browser would swallow: ␛ for the escape character. */
-export function withSigns(text) {
+export function showControlCharacters(text) {
   return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0))).replaceAll("\u007f", "\u2421");
 }
 
@@ -27,8 +27,8 @@ export function quoted(token) {
 }
 
 /* An element for text that somebody or a model has written: its first letter decides in which direction it is read. */
-export function writtenText(tag, className, text) {
-  const made = element(tag, className, text && withSigns(text));
+export function untrustedText(tag, className, text) {
+  const made = element(tag, className, text && showControlCharacters(text));
   made.dir = "auto";
   return made;
 }
@@ -103,7 +103,7 @@ export function colorTable(stops) {
 }
 
 /* The color of text that is well read on a color given as [red, green, blue]. */
-export function inkOn(color) {
+export function textColorOn(color) {
   const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#1d1d24" : "#ffffff";
 }
@@ -116,7 +116,7 @@ export function element(tag, className, text) {
   return made;
 }
 
-export function bytesOf(base64) {
+export function bytesFromBase64(base64) {
   const binary = atob(base64);
   const bytes = new Uint8Array(binary.length);
   for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);

@@ -1,13 +1,13 @@
 /* One stream a page and run, shared by every live component on it (a browser grants six connections a host).
 
-   liveRun(runId).subscribe(handlers) -> unsubscribe
+   runStream(runId).subscribe(handlers) -> unsubscribe
    handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of very many fewer of the
-   early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber is told at once what came before.
+   early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
 
    Components are modules of their own, so what they share hangs on globalThis. */
 import { withExtremes } from "./thinning.js";
 
-export function liveRun(runId) {
+export function runStream(runId) {
   const runs = (globalThis.__gptExplorerRuns ||= new Map());
   if (!runs.has(runId)) runs.set(runId, openRun(runId, () => runs.delete(runId)));
   return runs.get(runId);
@@ -22,13 +22,13 @@ export function runSubscription(begin) {
       if (runId === current) return;
       leave?.();
       current = runId;
-      leave = runId === null ? null : liveRun(runId).subscribe(begin());
+      leave = runId === null ? null : runStream(runId).subscribe(begin());
     },
     leave: () => leave?.(),
   };
 }
 
-function openRun(runId, forget) {
+function openRun(runId, onUnused) {
   const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
   const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay
   const lists = { metrics: [], samples: [], events: [] };
@@ -41,7 +41,7 @@ function openRun(runId, forget) {
   let attempts = 0;
   let timer = 0;
 
-  function tell(kind, value) {
+  function notify(kind, value) {
     for (const handlers of subscribers) handlers[kind]?.(value);
   }
 
@@ -50,11 +50,11 @@ function openRun(runId, forget) {
     const older = list.slice(0, list.length / 2);
     const measured = (row) => row.val_loss !== undefined;
     const spared = older.filter(measured).length < older.length / 4 ? measured : undefined;
-    const kept =
+    const fewerRows =
       kind === "metrics"
         ? withExtremes(older, COLUMNS, 4 * COLUMNS.length, spared)
         : older.filter((_row, index) => index % 2 === 0);
-    return kept.concat(list.slice(older.length));
+    return fewerRows.concat(list.slice(older.length));
   }
 
   /* After a reset (a run that went on from a checkpoint) the rows replace all that came before. */
@@ -62,7 +62,7 @@ function openRun(runId, forget) {
     const list = reset ? (lists[kind] = []) : lists[kind];
     list.push(...rows);
     if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(kind, list);
-    tell(kind, lists[kind]);
+    notify(kind, lists[kind]);
   }
 
   function open() {
@@ -80,23 +80,23 @@ function openRun(runId, forget) {
     for (const kind of Object.keys(latest)) {
       listen(kind, (value) => {
         latest[kind] = value;
-        tell(kind, value);
+        notify(kind, value);
       });
     }
     listen("end", ({ state }) => {
       ended = state;
       close();
-      tell("end", state);
+      notify("end", state);
     });
     source.onopen = () => {
       attempts = 0;
       lost = false;
-      tell("connection", "open");
+      notify("connection", "open");
     };
     source.onerror = () => {
       if (!source) return;
       lost = true;
-      tell("connection", "lost");
+      notify("connection", "lost");
       if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
       close();
       timer = setTimeout(open, Math.min(10000, 1000 * 2 ** attempts++));
@@ -130,11 +130,11 @@ function openRun(runId, forget) {
           clearTimeout(timer);
           close();
           document.removeEventListener("visibilitychange", onVisibility);
-          forget();
+          onUnused();
         }, 1000);
       };
     },
-    /* Whether what becomes of the run is still told here. */
+    /* Whether changes of the run still arrive here. */
     open: () => source !== null && !lost,
     /* The run goes on after its stream had ended (a stopped run was resumed). */
     wake() {

@@ -1,8 +1,8 @@
 /* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
    data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
-import { takeaway } from "../shared/download.js";
-import { choicesInWords, percent } from "../shared/format.js";
-import { _, currentPalette, element, mountOnce, quoted, withElements, writtenText } from "../shared/mount.js";
+import { downloadButtons } from "../shared/download.js";
+import { formatPerplexity, formatPercent } from "../shared/format.js";
+import { _, currentPalette, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
 export default function (component) {
@@ -11,26 +11,26 @@ export default function (component) {
     let latest = null;
     let status = null;
     let shown = null;
-    root.classList.add("closeup");
-    const batch = element("div", "closeup-batch");
-    const told = element("div", "closeup-told");
-    const pieces = element("div", "closeup-pieces");
-    const hint = element("div", "closeup-hint");
-    const legend = element("div", "closeup-legend");
-    legend.append(element("span", "", _("expected")), element("span", "closeup-scale"), element("span", "", _("surprising")));
-    const change = element("div", "closeup-change");
-    batch.append(element("div", "closeup-title", _("What happened in this one step?")), change, told, pieces, hint, legend);
-    const push = element("div", "closeup-push");
-    const bars = element("div", "closeup-bars");
-    push.append(element("div", "closeup-title", _("Which part is pushed hardest?")), element("div", "closeup-note", _("The length of each part's gradient in this step.")), bars);
+    root.classList.add("detail");
+    const batch = element("div", "detail-batch");
+    const summary = element("div", "detail-summary");
+    const pieces = element("div", "detail-pieces");
+    const hint = element("div", "detail-hint");
+    const legend = element("div", "detail-legend");
+    legend.append(element("span", "", _("expected")), element("span", "detail-scale"), element("span", "", _("surprising")));
+    const change = element("div", "detail-change");
+    batch.append(element("div", "detail-title", _("What happened in this one step?")), change, summary, pieces, hint, legend);
+    const push = element("div", "detail-push");
+    const bars = element("div", "detail-bars");
+    push.append(element("div", "detail-title", _("Which part is pushed hardest?")), element("div", "detail-note", _("The length of each part's gradient in this step.")), bars);
     root.append(batch, push);
-    takeaway(push, {
+    downloadButtons(push, {
       name: () => `gradients-step-${shown.step}`,
       columns: () => shown && { part: shown.parts.map((part) => part.name), gradient: shown.parts.map((part) => part.gradient), weights: shown.parts.map((part) => part.weight) },
     });
 
     pieces.addEventListener("pointerover", ({ target }) => {
-      const letter = target.closest(".closeup-letter");
+      const letter = target.closest(".detail-letter");
       if (letter) hint.textContent = explain(letter);
     });
     pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
@@ -38,7 +38,7 @@ export default function (component) {
 
     function explain(letter) {
       const loss = Number(letter.dataset.loss);
-      const share = percent(Math.exp(-loss));
+      const share = formatPercent(Math.exp(-loss));
       const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
       return _("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
     }
@@ -49,7 +49,7 @@ export default function (component) {
       root.style.setProperty("--surprise", palette.training);
       root.style.setProperty("--push", palette.accent);
       const fits = shown && (!latest.data.run || (status && status.state === "paused" && status.step === shown.step));
-      root.classList.toggle("closeup-ready", Boolean(fits));
+      root.classList.toggle("detail-ready", Boolean(fits));
     }
 
     function fill() {
@@ -57,9 +57,9 @@ export default function (component) {
       const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
       if (loss !== null) {
         const sentence = _("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
-        const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", choicesInWords(Math.exp(loss))) };
-        told.replaceChildren(...withElements(sentence, bold));
-      } else told.replaceChildren(_("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
+        const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", formatPerplexity(Math.exp(loss))) };
+        summary.replaceChildren(...withElements(sentence, bold));
+      } else summary.replaceChildren(_("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
       change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
       if (!change.hidden) {
         const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
@@ -68,9 +68,9 @@ export default function (component) {
           : after < before ? _("Loss on this batch {before} before, {after} after: the step helped.")
           : _("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
         const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both without dropout.")}` : "";
-        change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "closeup-after", after) }), note);
+        change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "detail-after", after) }), note);
       }
-      if (shown.pieces.length < shown.batch_size) told.append(` ${_("Here are {count} of them.", { count: shown.pieces.length })}`);
+      if (shown.pieces.length < shown.batch_size) summary.append(` ${_("Here are {count} of them.", { count: shown.pieces.length })}`);
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;
       const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
@@ -78,11 +78,11 @@ export default function (component) {
     }
 
     function pieceOf({ tokens, losses }) {
-      const line = writtenText("div", "closeup-piece");
-      line.append(element("span", "closeup-first", inText(tokens[0])));
+      const line = untrustedText("div", "detail-piece");
+      line.append(element("span", "detail-first", inText(tokens[0])));
       losses.forEach((loss, index) => {
         const token = tokens[index + 1];
-        const letter = element("span", "closeup-letter", inText(token));
+        const letter = element("span", "detail-letter", inText(token));
         letter.dataset.token = token;
         letter.dataset.before = tokens.slice(Math.max(0, index - 5), index + 1).join("");
         letter.dataset.loss = loss === null ? "Infinity" : loss;
@@ -94,13 +94,13 @@ export default function (component) {
     }
 
     function barOf(part, most) {
-      const row = element("div", "closeup-bar");
-      const track = element("span", "closeup-track");
+      const row = element("div", "detail-bar");
+      const track = element("span", "detail-track");
       const bar = element("span", part.gradient === most ? "most" : "");
       bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
       track.append(bar);
       const norm = part.gradient === null ? _("not finite") : part.gradient.toPrecision(2);
-      row.append(element("span", "closeup-part", part.name), track, element("span", "closeup-norm", norm));
+      row.append(element("span", "detail-part", part.name), track, element("span", "detail-norm", norm));
       if (part.weight !== null) row.title = _("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
       return row;
     }

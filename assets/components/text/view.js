@@ -1,6 +1,6 @@
 /* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
-import { percent } from "../shared/format.js";
-import { _, colorTable, currentPalette, element, mountView, withSigns, writtenText } from "../shared/mount.js";
+import { formatPercent } from "../shared/format.js";
+import { _, colorTable, currentPalette, element, mountView, showControlCharacters, untrustedText } from "../shared/mount.js";
 
 const VIEWS = { generated, marked };
 
@@ -11,20 +11,20 @@ export default (component) => mountView(component, VIEWS);
            text is asked for; palettes }
    A token: { text, visible, p, alternatives: [[visible, p], ...] } */
 function generated(root) {
-  const bar = element("div", "written-bar");
-  const told = element("div", "written-told");
-  const stop = element("button", "written-button", _("Stop"));
-  const copy = element("button", "written-button", _("Copy"));
-  const body = element("div", "written-body");
-  const text = writtenText("div", "written-text");
-  const panel = element("div", "written-panel");
+  const bar = element("div", "generated-bar");
+  const status = element("div", "generated-readout");
+  const stop = element("button", "generated-button", _("Stop"));
+  const copy = element("button", "generated-button", _("Copy"));
+  const body = element("div", "generated-body");
+  const text = untrustedText("div", "generated-text");
+  const panel = element("div", "generated-panel");
   stop.type = copy.type = "button";
-  told.setAttribute("role", "status");
+  status.setAttribute("role", "status");
   text.tabIndex = 0;
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", _("The written text; the arrow keys move from letter to letter"));
   panel.setAttribute("aria-live", "polite");
-  bar.append(told, stop, copy);
+  bar.append(status, stop, copy);
   body.append(text, panel);
   root.append(bar, body, legend());
 
@@ -33,15 +33,15 @@ function generated(root) {
   let table = null;
   let source = null;
   let tokens = [];
-  let pinned = -1;
+  let selected = -1;
   let shown = -1;
   let began = 0;
   const waiting = []; // tokens that have come since the last frame
   let frame = 0;
 
   function legend() {
-    const line = element("div", "written-legend hint");
-    line.append(element("span", "", _("a guess")), element("span", "written-scale"), element("span", "", _("quite sure")));
+    const line = element("div", "generated-legend hint");
+    line.append(element("span", "", _("a guess")), element("span", "generated-scale"), element("span", "", _("quite sure")));
     return line;
   }
 
@@ -55,7 +55,7 @@ function generated(root) {
     const index = tokens.push(token) - 1;
     const broken = token.text === "\n";
     const kind = broken ? "letter newline" : token.text ? "letter" : "letter part"; // "": it ends within a character
-    const mark = element("span", kind, broken ? "⏎" : withSigns(token.text));
+    const mark = element("span", kind, broken ? "⏎" : showControlCharacters(token.text));
     mark.dataset.index = index;
     mark.style.backgroundColor = shade(token.p);
     text.append(mark);
@@ -67,25 +67,25 @@ function generated(root) {
     const follow = text.scrollHeight - text.scrollTop - text.clientHeight < 60;
     waiting.splice(0).forEach(add);
     if (follow) text.scrollTop = text.scrollHeight;
-    if (pinned < 0 && tokens.length) explain(tokens.length - 1);
-    tell();
+    if (selected < 0 && tokens.length) explain(tokens.length - 1);
+    showStatus();
   }
 
-  const pieces = () => data.unit === "tokens"; // longer than letters are
+  const isTokens = () => data.unit === "tokens"; // longer than letters are
 
-  function tell() {
+  function showStatus() {
     const count = tokens.length;
     if (source) {
       const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
       const filled = { count, total: data.total, rate: Math.round(rate) };
-      told.textContent =
+      status.textContent =
         !count ? _("The model starts to write …")
-        : pieces() ? _("{count} of {total} tokens, {rate} a second", filled)
+        : isTokens() ? _("{count} of {total} tokens, {rate} a second", filled)
         : _("{count} of {total} letters, {rate} a second", filled);
     } else if (count) {
       const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
       const filled = { count, choices: Math.exp(surprise).toFixed(1) };
-      told.textContent = pieces()
+      status.textContent = isTokens()
         ? _("{count} tokens, each on average like choosing among {choices}", filled)
         : _("{count} letters, each on average like choosing among {choices}", filled);
     }
@@ -94,8 +94,8 @@ function generated(root) {
   }
 
   function problem(sentence) {
-    told.textContent = sentence;
-    told.classList.add("problem");
+    status.textContent = sentence;
+    status.classList.add("problem");
   }
 
   function close() {
@@ -110,16 +110,16 @@ function generated(root) {
   function begin() {
     close();
     tokens = [];
-    pinned = shown = -1;
-    told.classList.remove("problem");
-    text.replaceChildren(element("span", "prompt", withSigns(data.prompt)));
-    const hint = pieces()
+    selected = shown = -1;
+    status.classList.remove("problem");
+    text.replaceChildren(element("span", "prompt", showControlCharacters(data.prompt)));
+    const hint = isTokens()
       ? _("Point at a token to see what else the model considered there.")
       : _("Point at a letter to see what else the model considered there.");
     panel.replaceChildren(element("div", "hint", hint));
     data.tokens.forEach(add);
     if (tokens.length) explain(0);
-    if (!data.url) return tell();
+    if (!data.url) return showStatus();
     began = performance.now();
     source = new EventSource(new URL(data.url, document.baseURI));
     source.addEventListener("token", (event) => {
@@ -129,20 +129,20 @@ function generated(root) {
     });
     source.addEventListener("problem", (event) => {
       close();
-      tell();
+      showStatus();
       problem(JSON.parse(event.data).sentence);
     });
     source.addEventListener("end", () => {
       close();
-      tell();
+      showStatus();
     });
-    // Reconnecting would begin the text anew, so a lost connection ends it.
+    // Reconnecting would begin the text isNew, so a lost connection ends it.
     source.onerror = () => {
       close();
-      tell();
+      showStatus();
       problem(_("The connection to the lab was lost while it wrote. Press Write once more."));
     };
-    tell();
+    showStatus();
   }
 
   function explain(index) {
@@ -157,41 +157,41 @@ function generated(root) {
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
     const head = element("div", "panel-head");
-    head.append(element("span", "panel-token", token.visible), element("span", "", _("was {share} likely here", { share: percent(token.p) })));
+    head.append(element("span", "panel-token", token.visible), element("span", "", _("was {share} likely here", { share: formatPercent(token.p) })));
     panel.replaceChildren(head);
     for (const row of rows) {
       const line = element("div", row === own ? "panel-row own" : "panel-row");
-      line.classList.toggle("pieces", pieces());
+      line.classList.toggle("wide", isTokens());
       const track = element("span", "panel-track");
       const fill = element("span", "panel-fill");
       fill.style.width = `${Math.max(1, row.p * 100)}%`;
       track.append(fill);
-      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", percent(row.p, "< 0.1 %")));
+      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", formatPercent(row.p, "< 0.1 %")));
       panel.append(line);
     }
     panel.append(element("div", "hint", own === rows[0] ? _("The model's favourite here.") : _("Not the model's favourite here.")));
   }
 
-  function pin(index) {
-    pinned = Math.max(0, Math.min(tokens.length - 1, index));
-    explain(pinned);
+  function select(index) {
+    selected = Math.max(0, Math.min(tokens.length - 1, index));
+    explain(selected);
     text.querySelector(".letter.on")?.scrollIntoView({ block: "nearest" });
   }
 
   const indexOf = (event) => Number(event.target.closest(".letter")?.dataset.index ?? -1);
   text.addEventListener("pointerover", (event) => indexOf(event) >= 0 && explain(indexOf(event)));
-  text.addEventListener("pointerleave", () => pinned >= 0 && explain(pinned));
-  text.addEventListener("click", (event) => indexOf(event) >= 0 && pin(indexOf(event)));
-  text.addEventListener("focus", () => pinned < 0 && tokens.length && pin(Math.max(0, shown)));
+  text.addEventListener("pointerleave", () => selected >= 0 && explain(selected));
+  text.addEventListener("click", (event) => indexOf(event) >= 0 && select(indexOf(event)));
+  text.addEventListener("focus", () => selected < 0 && tokens.length && select(Math.max(0, shown)));
   text.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
     if (!step || !tokens.length) return;
     event.preventDefault();
-    pin(pinned + (getComputedStyle(text).direction === "rtl" && Math.abs(step) === 1 ? -step : step));
+    select(selected + (getComputedStyle(text).direction === "rtl" && Math.abs(step) === 1 ? -step : step));
   });
   stop.addEventListener("click", () => {
     close();
-    tell();
+    showStatus();
   });
   copy.addEventListener("click", async () => {
     const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
@@ -201,14 +201,14 @@ function generated(root) {
 
   return {
     update(next) {
-      const anew = !data || data.go !== next.data.go;
+      const isNew = !data || data.go !== next.data.go;
       data = next.data;
       palette = currentPalette(root, data.palettes);
       table = colorTable(palette.sequential);
       const stops = [0, 0.25, 0.5, 0.75, 1].map(shade);
-      root.querySelector(".written-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
+      root.querySelector(".generated-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
       root.style.setProperty("--accent", palette.accent);
-      if (anew) begin();
+      if (isNew) begin();
       else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shade(tokens[mark.dataset.index].p);
     },
     destroy: close,
@@ -236,18 +236,18 @@ async function copyText(text) {
    data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note, palettes } */
 function marked(root) {
   const rows = element("div", "marked-rows");
-  const told = element("div", "hint marked-told");
-  told.setAttribute("role", "status");
-  root.append(rows, told);
+  const readout = element("div", "hint marked-readout");
+  readout.setAttribute("role", "status");
+  root.append(rows, readout);
   let data = null;
 
   const wordsOf = (event) => {
     const mark = event.target.closest("[data-row]");
     return mark ? data.rows[mark.dataset.row].words[mark.dataset.place] : "";
   };
-  rows.addEventListener("pointerover", (event) => (told.textContent = wordsOf(event) || data.note));
-  rows.addEventListener("click", (event) => (told.textContent = wordsOf(event) || data.note));
-  rows.addEventListener("pointerleave", () => (told.textContent = data.note));
+  rows.addEventListener("pointerover", (event) => (readout.textContent = wordsOf(event) || data.note));
+  rows.addEventListener("click", (event) => (readout.textContent = wordsOf(event) || data.note));
+  rows.addEventListener("pointerleave", () => (readout.textContent = data.note));
 
   return {
     update(next) {
@@ -256,18 +256,18 @@ function marked(root) {
       const table = colorTable(palette.sequential);
       root.style.setProperty("--accent", palette.accent);
       rows.replaceChildren(...data.rows.map((row, at) => line(row, at, table)));
-      told.textContent = data.note;
+      readout.textContent = data.note;
     },
   };
 
   function line(row, at, table) {
     const made = element("div", "marked-row");
     if (row.lead) made.append(element("span", "marked-lead", row.lead));
-    const text = writtenText("div", "marked-text");
+    const text = untrustedText("div", "marked-text");
     row.tokens.forEach((token, place) => {
       const broken = token === "\n";
       const kind = broken ? "marked newline" : token ? "marked" : "marked part"; // "": it ends within a character
-      const mark = element("span", kind, broken ? "⏎" : withSigns(token));
+      const mark = element("span", kind, broken ? "⏎" : showControlCharacters(token));
       if (place === row.strong) mark.classList.add("strong");
       mark.dataset.row = at;
       mark.dataset.place = place;

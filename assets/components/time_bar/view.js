@@ -1,31 +1,31 @@
-/* The time machine's bar: play, a slider over the moments of a run, and the loss curve along the same axis.
-   data: as time.js wants it, and { steps: of the whole run, births: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
-import { takeaway } from "../shared/download.js";
-import { choicesInWords } from "../shared/format.js";
+/* The time machine's bar: play, a slider over the saved steps of a run, and the loss curve along the same axis.
+   data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
+import { downloadButtons } from "../shared/download.js";
+import { formatPerplexity } from "../shared/format.js";
 import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
-import { timeOf } from "../time_machine/clock.js";
+import { clockOf } from "../time_machine/clock.js";
 
 export default function (component) {
   return mountOnce(component, (root, first) => {
     const SVG = "http://www.w3.org/2000/svg";
     const SPEEDS = [1, 2, 4, 0.5];
-    const PACE = 700; // milliseconds from moment to moment at speed 1
+    const PACE = 700; // milliseconds from one saved step to the next at speed 1
     const REST = 450; // milliseconds without a move until the page follows
-    const time = timeOf(first.data.side);
+    const clock = clockOf(first.data.side);
     let latest = first;
     let rows = [];
     let speed = 1;
     let playing = 0; // a timer
     let resting = 0; // a timer
-    let leftUntil = 0; // somebody walks to another page: a report on the way would call them back to this one
+    let leftUntil = 0; // a link to another page was clicked: a report in between would bring this page back
     let reportedLast = first.data.step;
 
     const line = element("div", "time-line");
     const play = element("button", "time-play");
     const pace = element("button", "time-pace");
-    const told = element("div", "time-told");
+    const readout = element("div", "time-readout");
     const step = element("b");
     const note = element("span", "time-note");
     const loss = element("span", "time-loss");
@@ -50,35 +50,35 @@ export default function (component) {
       paths[name].setAttribute("class", `time-${name}`);
       curve.append(paths[name]);
     }
-    told.append(step, note);
-    line.append(play, told, loss, pace);
+    readout.append(step, note);
+    line.append(play, readout, loss, pace);
     track.append(curve, spot, rail, dots, slider);
     root.append(line, track);
-    const take = takeaway(root, {
+    const take = downloadButtons(root, {
       name: () => "loss",
       drawn: track,
       columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
     });
     line.append(take);
-    const births = element("div", "time-births");
-    track.append(births);
+    const marks = element("div", "time-marks");
+    track.append(marks);
     const both = element("label", "time-both");
     const bothBox = element("input");
     bothBox.type = "checkbox";
     both.append(bothBox, _("move both"));
-    both.title = _("Moving one slider moves the other: two moments of one run keep their distance, two runs go to the same step.");
+    both.title = _("Moving one slider moves the other: two steps of one run keep their distance, two runs go to the same step.");
     if (first.data.side === "b") line.insertBefore(both, loss);
-    bothBox.addEventListener("change", () => (time.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
+    bothBox.addEventListener("change", () => (clock.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
 
-    /* Where a step lies on the slider, 0 to 1: moments are evenly spaced, and steps between two of them evenly too. */
+    /* Where a step lies on the slider, 0 to 1: saved steps are evenly spaced, and those between two of them evenly too. */
     function placeOf(at) {
-      const { moments } = time;
-      const after = moments.findIndex((moment) => moment >= at);
+      const { savedSteps } = clock;
+      const after = savedSteps.findIndex((each) => each >= at);
       if (after <= 0) return after ? 1 : 0;
-      return (after - 1 + (at - moments[after - 1]) / (moments[after] - moments[after - 1])) / (moments.length - 1);
+      return (after - 1 + (at - savedSteps[after - 1]) / (savedSteps[after] - savedSteps[after - 1])) / (savedSteps.length - 1);
     }
 
-    const known = (name) => rows.filter((row) => Number.isFinite(row[name]) && row.step <= time.moments.at(-1));
+    const known = (name) => rows.filter((row) => Number.isFinite(row[name]) && row.step <= clock.savedSteps.at(-1));
 
     /* The loss near a step: on validation text where it was measured about then, else on the training text. */
     function lossAt(at, trained, measured) {
@@ -90,23 +90,23 @@ export default function (component) {
     }
 
     function paint() {
-      const { moments } = time;
-      if (moments.length < 2) return;
+      const { savedSteps } = clock;
+      if (savedSteps.length < 2) return;
       const palette = currentPalette(root, latest.data.palettes);
       for (const name of ["accent", "training", "validation"]) root.style.setProperty(`--${name}`, palette[name]);
-      const at = moments.indexOf(time.step);
-      slider.max = moments.length - 1;
+      const at = savedSteps.indexOf(clock.step);
+      slider.max = savedSteps.length - 1;
       slider.value = at;
-      const share = at / (moments.length - 1);
+      const share = at / (savedSteps.length - 1);
       rail.style.setProperty("--share", share);
-      const counted = { step: time.step.toLocaleString("en"), steps: Math.max(latest.data.steps, moments.at(-1)).toLocaleString("en") };
+      const counted = { step: clock.step.toLocaleString("en"), steps: Math.max(latest.data.steps, savedSteps.at(-1)).toLocaleString("en") };
       slider.setAttribute("aria-valuetext", _("step {step}", counted));
       step.textContent = _("Step {step} of {steps}", counted);
-      const born = latest.data.births.filter((birth) => birth.step === time.step);
-      const bornHere = born.length > 3 ? _("{count} heads are born here", { count: born.length }) : _("born here: {heads}", { heads: born.map(inWords).join(", ") });
-      note.textContent = time.waiting ? ` · ${_("looking …")}` : born.length ? ` · ${bornHere}` : latest.data.note;
-      paintBirths(palette);
-      if (dots.children.length !== moments.length) dots.replaceChildren(...moments.map(() => element("i")));
+      const emerging = latest.data.emergence.filter((each) => each.step === clock.step);
+      const emergingHeads = emerging.length > 3 ? _("roles of {count} heads emerged here", { count: emerging.length }) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
+      note.textContent = clock.waiting ? ` · ${_("looking …")}` : emerging.length ? ` · ${emergingHeads}` : latest.data.note;
+      paintEmergence(palette);
+      if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
       const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)];
       const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
@@ -114,11 +114,11 @@ export default function (component) {
       const lineOf = (all, name) => all.map((row, index) => `${index ? "L" : "M"}${(1000 * placeOf(row.step)).toFixed(1)} ${heightOf(row[name]).toFixed(1)}`).join("");
       paths.training.setAttribute("d", lineOf(thinned(trained, "loss", 600), "loss"));
       paths.validation.setAttribute("d", lineOf(measured, "val_loss"));
-      const here = lossAt(time.step, trained, measured);
+      const here = lossAt(clock.step, trained, measured);
       spot.hidden = !here;
       loss.textContent = "";
       if (here) {
-        const filled = { loss: here[1].toFixed(2), choices: choicesInWords(Math.exp(here[1])) };
+        const filled = { loss: here[1].toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
         loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
         loss.title = latest.data.unit === "tokens" ? _("Like choosing among {choices} tokens", filled) : _("Like choosing among {choices} letters", filled);
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
@@ -131,42 +131,42 @@ export default function (component) {
 
     const inWords = ({ layer, head, words }) => _("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
 
-    /* A mark on the curve wherever heads took up their habits; a click goes there. */
-    function paintBirths(palette) {
-      const key = JSON.stringify([latest.data.births, time.moments, palette.accent]);
-      if (key === births.dataset.key) return;
-      births.dataset.key = key;
-      const steps = [...new Set(latest.data.births.map(({ step }) => step))].filter((at) => at <= time.moments.at(-1));
-      births.replaceChildren(...steps.map((at) => {
-        const mark = element("button", "time-birth");
-        const here = latest.data.births.filter(({ step }) => step === at);
+    /* A mark on the curve wherever heads' roles emerged; a click goes there. */
+    function paintEmergence(palette) {
+      const key = JSON.stringify([latest.data.emergence, clock.savedSteps, palette.accent]);
+      if (key === marks.dataset.key) return;
+      marks.dataset.key = key;
+      const steps = [...new Set(latest.data.emergence.map(({ step }) => step))].filter((at) => at <= clock.savedSteps.at(-1));
+      marks.replaceChildren(...steps.map((at) => {
+        const mark = element("button", "time-mark");
+        const here = latest.data.emergence.filter(({ step }) => step === at);
         mark.type = "button";
         mark.tabIndex = -1;
-        mark.title = _("Born at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
+        mark.title = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
         mark.setAttribute("aria-label", mark.title);
         mark.style.left = `${100 * placeOf(at)}%`;
         mark.style.setProperty("--many", Math.min(3, here.length));
         mark.addEventListener("click", () => {
           if (playing) stop();
-          const { moments } = time;
-          time.goWith(moments.reduce((best, each) => (Math.abs(each - at) < Math.abs(best - at) ? each : best)));
+          const { savedSteps } = clock;
+          clock.moveTogether(savedSteps.reduce((best, each) => (Math.abs(each - at) < Math.abs(best - at) ? each : best)));
           rest();
         });
         return mark;
       }));
     }
 
-    time.follow = () => rest();
+    clock.follow = () => rest();
 
-    /* The page follows once the slider rests: its other sections then show this moment too. */
+    /* The page follows once the slider rests: its other sections then show this step too. */
     function rest() {
       clearTimeout(resting);
       if (playing) return;
       resting = setTimeout(() => {
-        if (time.step === reportedLast || performance.now() < leftUntil) return;
-        reportedLast = time.step;
-        time.report(time.step);
-        latest.setTriggerValue("step", { step: time.step, newest: time.step === time.moments.at(-1) });
+        if (clock.step === reportedLast || performance.now() < leftUntil) return;
+        reportedLast = clock.step;
+        clock.report(clock.step);
+        latest.setTriggerValue("step", { step: clock.step, newest: clock.step === clock.savedSteps.at(-1) });
       }, REST);
     }
 
@@ -179,10 +179,10 @@ export default function (component) {
 
     function next() {
       playing = setTimeout(() => {
-        if (time.waiting) return next(); // never ahead of what is drawn
-        const at = time.moments.indexOf(time.step);
-        if (at >= time.moments.length - 1) return stop();
-        time.goWith(time.moments[at + 1]);
+        if (clock.waiting) return next(); // never ahead of what is drawn
+        const at = clock.savedSteps.indexOf(clock.step);
+        if (at >= clock.savedSteps.length - 1) return stop();
+        clock.moveTogether(clock.savedSteps[at + 1]);
         next();
       }, PACE / speed);
     }
@@ -190,15 +190,15 @@ export default function (component) {
     function toggle() {
       if (playing) return stop();
       clearTimeout(resting);
-      if (time.step === time.moments.at(-1)) time.goWith(time.moments[0]);
+      if (clock.step === clock.savedSteps.at(-1)) clock.moveTogether(clock.savedSteps[0]);
       next();
       paint();
     }
 
-    const walksAway = (event) => {
+    const onLeave = (event) => {
       if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
     };
-    document.addEventListener("click", walksAway, true);
+    document.addEventListener("click", onLeave, true);
     play.addEventListener("click", toggle);
     pace.addEventListener("click", () => {
       speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
@@ -206,7 +206,7 @@ export default function (component) {
     });
     slider.addEventListener("input", () => {
       if (playing) stop();
-      time.goWith(time.moments[Number(slider.value)]);
+      clock.moveTogether(clock.savedSteps[Number(slider.value)]);
       rest();
     });
     slider.addEventListener("keydown", (event) => {
@@ -215,7 +215,7 @@ export default function (component) {
       toggle();
     });
 
-    const unsubscribe = time.subscribe(paint);
+    const unsubscribe = clock.subscribe(paint);
     const run = runSubscription(() => {
       if (playing) stop();
       rows = [];
@@ -226,9 +226,9 @@ export default function (component) {
           paint();
         },
         status({ moments }) {
-          const newest = time.step;
-          time.grow(moments);
-          if (time.step !== newest) rest();
+          const newest = clock.step;
+          clock.setSavedSteps(moments);
+          if (clock.step !== newest) rest();
         },
       };
     });
@@ -236,16 +236,16 @@ export default function (component) {
     return {
       update(next) {
         latest = next;
-        bothBox.checked = Boolean(time.together);
-        if (time.together) time.together = next.data.same ? "distance" : "step";
-        time.look(next.data);
+        bothBox.checked = Boolean(clock.together);
+        if (clock.together) clock.together = next.data.same ? "distance" : "step";
+        clock.update(next.data);
         run.follow(next.data.run);
         paint();
       },
       destroy() {
         clearTimeout(playing);
         clearTimeout(resting);
-        document.removeEventListener("click", walksAway, true);
+        document.removeEventListener("click", onLeave, true);
         run.leave();
         unsubscribe();
       },

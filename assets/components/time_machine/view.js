@@ -1,62 +1,62 @@
 /* The views that move with the time machine's bar; data.view says which. */
-import { arcsReader } from "../shared/arcs.js";
-import { letterMap, mapColumns } from "../shared/embedding_map.js";
-import { percent } from "../shared/format.js";
-import { headsBoard, lookColumns } from "../shared/heatmaps.js";
-import { _, colorTable, element, inkOn, quoted, withSigns, writtenText } from "../shared/mount.js";
-import { movingView } from "./clock.js";
+import { attentionReader } from "../shared/arcs.js";
+import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
+import { formatPercent } from "../shared/format.js";
+import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
+import { _, colorTable, element, textColorOn, quoted, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { timeMachineView } from "./clock.js";
 
-const VIEWS = { heads, head, next, lens, byBlock, text, map, directions };
+const VIEWS = { heads, head, nextToken, lens, byBlock, text, map, directions };
 
-export default (component) => movingView(component, VIEWS[component.data.view]);
+export default (component) => timeMachineView(component, VIEWS[component.data.view]);
 
-/* All heads at the moment on view; a click opens one, in the browser at once and on the page a moment later. */
-function heads(root, time, report) {
+/* All heads at the step on view; a click opens one, in the browser at once and on the page shortly after. */
+function heads(root, clock, report) {
   const pick = (layer, head) => {
-    time.pick([layer, head]);
+    clock.selectHead([layer, head]);
     report("head", [layer, head]);
   };
-  const board = headsBoard(root, { onPick: pick });
+  const board = attentionHeatmaps(root, { onPick: pick });
   return {
     words: ({ cut, attention }) => cut || attention?.all,
     draw: ({ attention }, palette) =>
-      attention && board.show({ ...attention, selected: time.head, palette, fade: 250 }),
+      attention && board.show({ ...attention, selected: clock.head, palette, fade: 250 }),
     name: () => "attention",
-    columns: ({ attention }) => attention && lookColumns(attention),
+    columns: ({ attention }) => attention && attentionColumns(attention),
     destroy: board.destroy,
   };
 }
 
-/* One head at the moment on view, large, and read letter by letter. */
-function head(root, time) {
-  const arcs = element("div", "moving-arcs");
+/* One head at the step on view, large, and read letter by letter. */
+function head(root, clock) {
+  const arcs = element("div", "snapshot-arcs");
   const place = element("div");
   root.append(arcs, place);
-  const reader = arcsReader(arcs);
-  const board = headsBoard(place, { large: true });
+  const reader = attentionReader(arcs);
+  const board = attentionHeatmaps(place, { large: true });
   let shown = null; // the frame and head whose bytes were cut out last
   let bytes = null;
   // A model that is compared with may have fewer heads.
-  const has = ({ layers, heads }) => time.head[0] < layers && time.head[1] < heads;
-  const placeIn = ({ heads }) => time.head[0] * heads + time.head[1];
+  const has = ({ layers, heads }) => clock.head[0] < layers && clock.head[1] < heads;
+  const placeIn = ({ heads }) => clock.head[0] * heads + clock.head[1];
   return {
     words: ({ attention }) => (attention && has(attention) ? _("On this prompt: {words}", { words: attention.words[placeIn(attention)].replace(/^Of its/, "of its") }) : _("This model has no such head.")),
     draw({ attention }, palette) {
       arcs.hidden = place.hidden = !attention || !has(attention);
       if (arcs.hidden) return;
       const at = placeIn(attention);
-      if (shown !== `${time.step} ${at}` || bytes.frame !== attention) {
-        shown = `${time.step} ${at}`;
+      if (shown !== `${clock.step} ${at}` || bytes.frame !== attention) {
+        shown = `${clock.step} ${at}`;
         const size = attention.length ** 2;
         bytes = attention.bytes.slice(at * size, (at + 1) * size);
         bytes.frame = attention;
       }
       const { tokens, length } = attention;
       reader.show({ tokens, bytes, row: length - 1, palette });
-      board.show({ layers: 1, heads: 1, length, tokens, bytes, palette, first: time.head, fade: 250 });
+      board.show({ layers: 1, heads: 1, length, tokens, bytes, palette, first: clock.head, fade: 250 });
     },
-    name: () => `attention-${time.head[0] + 1}-${time.head[1] + 1}`,
-    columns: ({ attention }) => attention && has(attention) && lookColumns({ ...attention, layers: 1, heads: 1, bytes, first: time.head }),
+    name: () => `attention-${clock.head[0] + 1}-${clock.head[1] + 1}`,
+    columns: ({ attention }) => attention && has(attention) && attentionColumns({ ...attention, layers: 1, heads: 1, bytes, first: clock.head }),
     destroy() {
       reader.destroy();
       board.destroy();
@@ -64,8 +64,8 @@ function head(root, time) {
   };
 }
 
-/* What comes next at the moment on view: bars that grow, shrink and overtake each other. */
-function next(root) {
+/* What comes next at the step on view: bars that grow, shrink and overtake each other. */
+function nextToken(root) {
   const HEIGHT = 27; // pixels of a row
   const box = element("div", "bars");
   root.append(box);
@@ -92,7 +92,7 @@ function next(root) {
         now.set(token, row);
         row.style.transform = `translateY(${HEIGHT * index}px)`;
         row.querySelector(".bars-fill").style.cssText = `width: ${Math.max(0.4, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted}`;
-        row.lastChild.textContent = percent(share, "< 0.1 %");
+        row.lastChild.textContent = formatPercent(share, "< 0.1 %");
       });
       for (const [token, row] of rows) if (!now.has(token)) row.remove();
       rows = now;
@@ -100,7 +100,7 @@ function next(root) {
   };
 }
 
-/* The logit lens at the moment on view: a row for each stage, a column for each of the last letters. */
+/* The logit lens at the step on view: a row for each stage, a column for each of the last letters. */
 function lens(root) {
   const scroller = element("div", "lens-scroll");
   const grid = element("div", "lens");
@@ -142,17 +142,17 @@ function lens(root) {
         if (cell.textContent !== token) cell.textContent = token;
         const color = table.slice(level * 3, level * 3 + 3);
         cell.style.background = `rgb(${color.join(",")})`;
-        cell.style.color = inkOn(color);
-        const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: percent(share) };
+        cell.style.color = textColorOn(color);
+        const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: formatPercent(share) };
         cell.title = stage ? _("After {read}, block {block}: {token} with {share}", filled) : _("After {read}, no block yet: {token} with {share}", filled);
       }));
     },
   };
 }
 
-/* The next token as each stage of the model would have it, at the moment on view: from the embedding up to the last block. */
+/* The next token as each stage of the model would have it, at the step on view: from the embedding up to the last block. */
 function byBlock(root) {
-  const box = element("div", "mind");
+  const box = element("div", "by-block");
   root.append(box);
   let rows = [];
   const stages = ({ rows }) => rows.map((row) => row.at(-1)); // at the prompt's last token
@@ -163,38 +163,38 @@ function byBlock(root) {
     draw({ lens }, palette) {
       box.hidden = !lens;
       if (!lens) return;
-      const said = stages(lens);
-      if (rows.length !== said.length) {
-        rows = said.map((_row, stage) => {
-          const row = element("div", "mind-row");
-          row.append(element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), element("span", "mind-token"), element("span", "bars-track"), element("span", "bars-share"));
+      const predictions = stages(lens);
+      if (rows.length !== predictions.length) {
+        rows = predictions.map((_row, stage) => {
+          const row = element("div", "by-block-row");
+          row.append(element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), element("span", "by-block-token"), element("span", "bars-track"), element("span", "bars-share"));
           row.children[2].append(element("span", "bars-fill"));
           return row;
         });
         box.replaceChildren(...rows);
       }
       box.style.setProperty("--truth", palette.validation);
-      const final = said.at(-1)[0];
-      said.forEach(([token, share], stage) => {
-        const [, name, track, told] = rows[stage].children;
+      const final = predictions.at(-1)[0];
+      predictions.forEach(([token, share], stage) => {
+        const [, name, track, percentage] = rows[stage].children;
         name.textContent = token;
         name.classList.toggle("lens-settled", stage === lens.settled.at(-1));
         track.firstChild.style.cssText = `width: ${Math.max(0.4, 100 * share)}%; background: ${token === final ? palette.accent : palette.lines}`;
-        told.textContent = percent(share);
+        percentage.textContent = formatPercent(share);
       });
     },
   };
 }
 
-/* How the model would go on at the moment on view, always taking the likeliest letter; shaded by how likely it was. */
+/* How the model would go on at the step on view, always taking the most likely token; shaded by how likely it was. */
 function text(root) {
-  const text = writtenText("div", "moving-text");
+  const text = untrustedText("div", "snapshot-text");
   root.append(text);
   return {
     words({ written }, { unit }) {
       if (!written?.length) return "";
       const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
-      const filled = { share: percent(sure), count: new Set(written.map(([, , token]) => token)).size };
+      const filled = { share: formatPercent(sure), count: new Set(written.map(([, , token]) => token)).size };
       return unit === "tokens"
         ? _("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
         : _("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
@@ -204,24 +204,24 @@ function text(root) {
     draw({ prompt, written }, palette) {
       const table = colorTable(palette.sequential);
       const marks = (written || []).map(([part, share]) => {
-        const mark = element("span", part ? "moving-letter" : "moving-letter part", part === "\n" ? "⏎\n" : withSigns(part));
+        const mark = element("span", part ? "snapshot-letter" : "snapshot-letter part", part === "\n" ? "⏎\n" : showControlCharacters(part));
         const level = Math.round(share * 128) * 3;
         mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
-        mark.title = percent(share);
+        mark.title = formatPercent(share);
         return mark;
       });
-      text.replaceChildren(element("span", "moving-prompt", withSigns(prompt)), ...marks);
+      text.replaceChildren(element("span", "snapshot-prompt", showControlCharacters(prompt)), ...marks);
     },
   };
 }
 
-/* The embeddings at the moment on view, with short trails to where they were at the moments before. data: { height } */
-function map(root, time) {
-  const TRAIL = 5; // moments
+/* The embeddings at the step on view, with short trails to where they were at the saved steps before. data: { height } */
+function map(root, clock) {
+  const TRAIL = 5; // saved steps
   const legend = element("div", "legend");
   const stage = element("div", "stage");
   root.append(legend, stage);
-  const map = letterMap(stage, legend);
+  const map = embeddingMap(stage, legend);
   return {
     words: (frame) => frame.map?.words,
     name: () => "letters",
@@ -229,8 +229,8 @@ function map(root, time) {
     draw(frame, palette, data) {
       stage.style.height = `${data.height}px`;
       if (!frame.map) return;
-      const at = time.moments.indexOf(frame.step);
-      const before = time.moments.slice(Math.max(0, at - TRAIL), at).map((step) => time.frames.get(step)?.map?.xy);
+      const at = clock.savedSteps.indexOf(frame.step);
+      const before = clock.savedSteps.slice(Math.max(0, at - TRAIL), at).map((step) => clock.frames.get(step)?.map?.xy);
       const unknown = before.lastIndexOf(undefined); // a trail has no holes
       map.show(frame.map, palette, before.slice(unknown + 1));
     },
@@ -238,14 +238,14 @@ function map(root, time) {
   };
 }
 
-/* A map of vectors at the moment on view, with short trails. All moments were laid out together, in Python.
-   data: as time.js wants it, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
-           axes: { across, up: [[place, name]] } or null, chosen, near, height, name, trail: of so many moments } */
-function directions(root, _time, report) {
+/* A map of vectors at the step on view, with short trails. All steps were laid out together, in Python.
+   data: as clock.js wants it, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
+           axes: { across, up: [[place, name]] } or null, chosen, near, height, name, trail: of how many saved steps } */
+function directions(root, _clock, report) {
   const legend = element("div", "legend");
   const stage = element("div", "stage");
   root.append(legend, stage);
-  const map = letterMap(stage, legend, { onPick: (index) => report("picked", index) });
+  const map = embeddingMap(stage, legend, { onPick: (index) => report("picked", index) });
   let source = null;
   let maps = []; // of each step
   const placeOf = (step, { steps }) => Math.max(0, steps.findLastIndex((known) => known <= step));

@@ -9,10 +9,10 @@ export default (component) => mountView(component, VIEWS);
    data: { tokens: [shown], ids: [number or null where the text has no such token], kinds, palettes } */
 function strip(root) {
   const strip = element("div", "strip");
-  const told = element("div", "hint strip-told");
+  const readout = element("div", "hint strip-readout");
   strip.setAttribute("role", "list");
   strip.tabIndex = 0;
-  root.append(strip, told);
+  root.append(strip, readout);
   let shown = null;
 
   const light = (id) => {
@@ -30,14 +30,14 @@ function strip(root) {
     if (!chip) return;
     const count = light(chip.dataset.id);
     const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
-    told.textContent =
+    readout.textContent =
       chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no number.", filled)
       : count === 1 ? _("{token} is always number {number}; it stands here once.", filled)
       : _("{token} is always number {number}; it stands here {count} times.", filled);
   });
   strip.addEventListener("pointerleave", () => {
     light(null);
-    told.textContent = shown.note;
+    readout.textContent = shown.note;
   });
 
   return {
@@ -54,7 +54,7 @@ function strip(root) {
         strip.append(chip);
         if (token === "⏎") strip.append(element("span", "strip-break"));
       });
-      told.textContent = data.note;
+      readout.textContent = data.note;
     },
   };
 }
