@@ -13,7 +13,7 @@ from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import ExternalModelError, unwrapped, whole_number
 from core.model import GPT
-from core.text.bpe import MOST_TOKENS
+from core.text.tokenizers import MOST_TOKENS
 
 Rearrange = Callable[[str, Tensor, ModelConfig], Tensor]
 

@@ -16,8 +16,8 @@ from core.import_export.source_code import source_with_imports
 from core.lessons.lesson_text import ENGLISH, fill, glossary, load_prose, placeholders, terms_in, without_links
 from core.lessons.outline import LESSONS
 from core.outputs import write_files
+from core.text import split_point
 from core.text.corpora import load_corpus
-from core.text.split import split_point
 
 NOTEBOOKS = {
     "bigram": "BigramLanguageModel.ipynb",

@@ -31,8 +31,7 @@ from core.import_export.layout import weights_with_positions, with_unscaled_quer
 from core.import_export.layouts import GPT2
 from core.import_export.tokenizers import FILE, parse_tokenizer, tokenizer_files
 from core.model import GPT, Bigram
-from core.text.bpe import MOST_TOKENS, BPETokenizer
-from core.text.tokenizers import Tokenizer
+from core.text.tokenizers import MOST_TOKENS, BPETokenizer, Tokenizer
 
 _MOST_STEPS = 10**9
 # What nanoGPT can be set to, is exported without (how the scores are scaled), or was of matter only at the beginning.

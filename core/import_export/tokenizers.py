@@ -5,8 +5,7 @@ from pathlib import Path
 from core.atomic_io import parse_json
 from core.errors import TextError
 from core.import_export.external_weights import ExternalModelError
-from core.text.bpe import BPETokenizer
-from core.text.tokenizers import CharTokenizer, Tokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 
 FILE = "tokenizer.json"
 

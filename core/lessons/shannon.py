@@ -19,8 +19,8 @@ from core.fast.threads import one_thread
 from core.interpretability import Progress
 from core.interpretability.activations import read
 from core.model import GPT, Bigram
-from core.text.ngrams import pair_beliefs
-from core.text.split import split_point
+from core.text import split_point
+from core.text.ngrams import pair_probabilities
 
 VAL_FRACTION = 0.1  # of a text, at its end: what runs are not trained on unless told otherwise
 SHOWN = 160  # characters in front of the passage that can be read
@@ -172,7 +172,7 @@ def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -
     ids = np.asarray(ids)
     train = ids[: split_point(len(ids), VAL_FRACTION)]
     before, targets = ids[start - 1 : start + length - 1], ids[start : start + length]
-    return judged(pair_beliefs(train, before, vocab_size), targets)
+    return judged(pair_probabilities(train, before, vocab_size), targets)
 
 
 def play_by_model(model: GPT | Bigram, ids: Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:

@@ -7,7 +7,7 @@ from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.text.corpora import load_corpus
 from core.text.own_text import check_trainable
-from core.text.tokenizers import CharTokenizer, load_tokenizer
+from core.text.tokenizers import TOKENIZERS, load_tokenizer
 
 NO_TOKENIZER = (
     "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer to char."
@@ -22,13 +22,13 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
         text: of the user's own, before it is saved; the one that the settings name if left out.
     """
     tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
-    if tokenizer is None and config.data.tokenizer != "char":
+    if tokenizer is None and not TOKENIZERS[config.data.tokenizer].from_text_alone:
         raise RunError(NO_TOKENIZER)
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
-    if isinstance(tokenizer, CharTokenizer):
+    if tokenizer and tokenizer.by_character:
         tokenizer.encode_array(text)  # refuses characters that the model does not know
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
-    return tokenizer.vocab_size if tokenizer else len(set(text))
+    return (tokenizer or TOKENIZERS[config.data.tokenizer].from_text(text)).vocab_size
 
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:

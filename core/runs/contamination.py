@@ -7,8 +7,8 @@ from core.errors import ExplorerError
 from core.lessons.shannon import Passage
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
+from core.text import split_point
 from core.text.corpora import load_corpus, text_hash
-from core.text.split import split_point
 
 _MOST = 32  # generations; a record that somebody has edited may name itself
 _CONTEXT = 40  # characters before the passage that count: a few letters alone stand in many texts by chance

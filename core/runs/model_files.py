@@ -23,9 +23,8 @@ from core.runs.folder import RunFolder
 from core.runs.models import load_model
 from core.runs.names import plain_name
 from core.runs.records import Status
-from core.text.bpe import BPETokenizer
 from core.text.corpora import load_corpus
-from core.text.tokenizers import CharTokenizer, Tokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
@@ -70,9 +69,13 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
         tokenizer = tokenizer.limited_to(external.vocab_size)
     external = without_spare_rows(external, tokenizer.vocab_size)
     check_belongs(tokenizer, external.vocab_size)
-    kind = "char" if isinstance(tokenizer, CharTokenizer) else "bpe"
     config = RunConfig(model=external.config).replace(
-        {"data.corpus": corpus, "data.tokenizer": kind, "train.learning_rate": 3e-5, "train.min_learning_rate": 3e-6}
+        {
+            "data.corpus": corpus,
+            "data.tokenizer": tokenizer.name,
+            "train.learning_rate": 3e-5,
+            "train.min_learning_rate": 3e-6,
+        }
     )
     model = build(external)
 

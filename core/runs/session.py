@@ -21,7 +21,7 @@ from core.runs.records import RunRecord, Turn
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
-from core.text.tokenizers import CharTokenizer, Tokenizer, load_tokenizer
+from core.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
 from core.training.evaluation import run_baselines
@@ -108,7 +108,7 @@ def take_again(turns: list[Turn], trainer: Trainer) -> list[Turn]:
     """Take the turns that an earlier attempt took at this step, or on the way to it; returns those still ahead."""
     for turn in turns:
         if turn.step <= trainer.step:
-            trainer.turn(turn.knob, turn.value)
+            trainer.change_setting(turn.knob, turn.value)
     return [turn for turn in turns if turn.step > trainer.step]
 
 
@@ -130,9 +130,10 @@ def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: Disk
     """The one this run began with; made from the text the first time."""
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
-    if config.data.tokenizer != "char":
+    kind = TOKENIZERS[config.data.tokenizer]
+    if not kind.from_text_alone:
         raise RunError(NO_TOKENIZER)
-    tokenizer = CharTokenizer.from_text(text)
+    tokenizer = kind.from_text(text)
     disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     return tokenizer
 

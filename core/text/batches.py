@@ -1,14 +1,14 @@
-"""Pieces of text for training and for measuring. B is the batch, T the context (block_size)."""
+"""Windows of token ids for training and evaluation. B is the batch, T the context (block_size)."""
 
 import torch
 from torch import Tensor
 
 from core.errors import TextError
-from core.text.split import split_point
+from core.text import split_point
 
 
 def split_ids(ids: Tensor, val_fraction: float) -> tuple[Tensor, Tensor]:
-    """Training and validation part of a text's ids (N,); the end is kept aside, as in nanoGPT. No copy is made."""
+    """Return the training part and, at the end, the validation part of a text's ids (N,), without a copy."""
     n = split_point(len(ids), val_fraction)
     return ids[:n], ids[n:]
 
@@ -16,12 +16,12 @@ def split_ids(ids: Tensor, val_fraction: float) -> tuple[Tensor, Tensor]:
 def random_batch(
     ids: Tensor, batch_size: int, block_size: int, generator: torch.Generator, device: str | torch.device = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Random pieces x (B, T) and, shifted by one, the tokens y (B, T) that truly came next, both int64.
+    """Return random windows x (B, T) and, shifted by one, the tokens y (B, T) that came next, both int64.
 
     Args:
         ids: one split (N,).
-        generator: decides where the pieces begin; on the processor.
-        device: where the batch shall lie.
+        generator: samples where the windows begin; on the processor.
+        device: of the batch.
 
     Raises:
         TextError: the split is shorter than block_size + 1.
@@ -33,17 +33,17 @@ def random_batch(
 
 
 def fixed_windows(ids: Tensor, block_size: int, count: int) -> Tensor:
-    """The same evenly spaced pieces of a split each time: (count, block_size + 1), int64.
+    """Return evenly spaced windows of a split, always the same: (count, block_size + 1), int64.
 
     The first begins at the split's start and the last ends at its end. A split too short for `count` different
-    pieces gives as many as it has. Raises TextError if there is none.
+    windows gives as many as it has. Raises TextError if there is none.
     """
     _check(ids, block_size)
     return _windows(ids, _even_starts(len(ids), block_size, count), block_size).to(torch.int64)
 
 
 def predicted_positions(length: int, block_size: int, count: int) -> Tensor:
-    """Return where the tokens that `fixed_windows` has a model predict lie in a split: (count, block_size), int64."""
+    """Return the positions in a split of the tokens predicted in `fixed_windows`: (count, block_size), int64."""
     return _even_starts(length, block_size, count)[:, None] + 1 + torch.arange(block_size)
 
 
@@ -54,7 +54,7 @@ def _even_starts(length: int, block_size: int, count: int) -> Tensor:
 
 
 def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:
-    """(len(starts), block_size + 1) tokens, gathered in one go."""
+    """Return the tokens (len(starts), block_size + 1) of windows, gathered at once."""
     index = starts[:, None] + torch.arange(block_size + 1)
     return ids[index.to(ids.device)]
 

@@ -1,4 +1,4 @@
-"""The catalogue of texts to learn from, and loading them by name."""
+"""The texts to train on: a list of them, and loading one by its name."""
 
 import hashlib
 import sysconfig
@@ -6,9 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.errors import TextError
-from core.text.corpus import Corpus
-from core.text.own_text import load_own_text, own_text_file, own_texts
-from core.text.python_source import python_source
+from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
 from core.text.shakespeare import shakespeare
 
 __all__ = ["Corpus", "catalogue", "find_corpus", "load_corpus", "preview", "text_hash"]
@@ -18,11 +16,43 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 TINY_SHAKESPEARE_FILE = "tinyshakespeare.txt"
 
 _BEGINNING = 2000  # characters, more than enough for a first line
+MAX_CHARACTERS = 6_000_000  # of Python's library, whose source has about 4.4 million today
+
+
+def python_source(folder: Path | None = None) -> str:
+    """Return the single-file modules of the standard library, by name, with a blank line between two.
+
+    Files with anything but ASCII are left out, which keeps the vocabulary near 96 characters.
+
+    Args:
+        folder: of the library; this Python's own by default.
+
+    Raises:
+        TextError: there is no source (some installations have only a compiled archive).
+    """
+    folder = folder or Path(sysconfig.get_path("stdlib"))
+    parts, size = [], 0
+    for file in sorted(folder.glob("*.py")):
+        data = file.read_bytes()
+        if not data.isascii() or b"\0" in data or not data.strip():
+            continue
+        if size + len(data) > MAX_CHARACTERS:
+            break
+        parts.append(data.decode("ascii").replace("\r\n", "\n").strip("\n") + "\n")
+        size += len(data)
+    if not parts:
+        raise TextError(
+            f"Python's library should have its source in {folder}, but there is none: this Python was installed "
+            "without it. Choose another text."
+        )
+    return "\n".join(parts)
+
+
 _BUILT_IN = {"shakespeare": shakespeare, "python": python_source}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
-    """Every text there is: what comes with the lab, then the user's own, newest first."""
+    """Return all texts: the included ones, then the user's own, newest first."""
     built_in = [
         Corpus(
             name="shakespeare",
@@ -54,7 +84,7 @@ def catalogue(data_dir: Path) -> list[Corpus]:
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:
-    """The catalogue's entry of that name; raises TextError that names the known ones."""
+    """Return the entry of that name; raises TextError that lists the known ones."""
     known = {corpus.name: corpus for corpus in catalogue(data_dir)}
     if name not in known:
         raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
@@ -62,7 +92,7 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
 
 
 def load_corpus(name: str, data_dir: Path) -> str:
-    """The whole text of that name; the last few are kept in memory.
+    """Return the whole text of that name; the last few stay in memory.
 
     Raises:
         TextError: no such text, or it cannot be read, downloaded or trusted.
@@ -71,12 +101,12 @@ def load_corpus(name: str, data_dir: Path) -> str:
         return _load_built_in(name)
     if name == "tinyshakespeare":
         return _load_tiny_shakespeare(data_dir)
-    find_corpus(name, data_dir)  # also where it was loaded before and is deleted now
+    find_corpus(name, data_dir)  # raises for a text that was loaded before and is deleted now
     return _load_own(name, data_dir)
 
 
 def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
-    """Its first line that says something, cut to so many characters. Never downloads: empty where it is not here."""
+    """Return its first line of content, cut to `length` characters; "" for a text not downloaded yet."""
     if corpus.download:
         return ""
     try:
@@ -91,12 +121,12 @@ def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
     except (OSError, TextError):
         return ""
     lines = [" ".join(line.split()) for line in beginning.splitlines()]
-    said = next((line for line in lines if line and not line.endswith(":")), "")  # the name of a speaker says nothing
-    return said if len(said) <= length else said[: length - 1].rstrip() + "\u2026"
+    first = next((line for line in lines if line and not line.endswith(":")), "")  # not a speaker's name
+    return first if len(first) <= length else first[: length - 1].rstrip() + "\u2026"
 
 
 def text_hash(text: str) -> str:
-    """The sha256 of the text in UTF-8, in hexadecimal: what a run remembers its text by."""
+    """Return the SHA-256 of the text in UTF-8, in hexadecimal; a run records its text by it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -114,7 +144,7 @@ def _load_tiny_shakespeare(data_dir: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=2)  # a text of one's own may have 20 MB
+@lru_cache(maxsize=2)  # an own text may have 20 MB
 def _load_own(name: str, data_dir: Path) -> str:
     return load_own_text(name, data_dir)
 
@@ -122,5 +152,5 @@ def _load_own(name: str, data_dir: Path) -> str:
 def _python_size() -> int:
     try:
         return len(_load_built_in("python"))
-    except TextError:  # said when it is chosen; the other texts stay usable
+    except TextError:  # raised again when it is chosen; the other texts stay usable
         return 0

@@ -1,4 +1,4 @@
-"""Fetching a text from the net, once, and only if it is the very text that was meant."""
+"""Download of a text, once, checked by its hash."""
 
 import logging
 from pathlib import Path
@@ -12,14 +12,14 @@ from core.errors import TextError
 
 
 def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float = 20) -> Path:
-    """The file at `url`, kept as `folder / file_name`; downloaded only if that is missing or damaged.
+    """Return the path `folder / file_name` of the file at `url`, downloaded only if that is missing or damaged.
 
     Args:
         sha256: what its bytes must hash to, in hexadecimal.
         timeout: seconds of silence from the server after which to give up.
 
     Raises:
-        TextError: no connection, the server refuses, other bytes than expected, or no room to keep them.
+        TextError: no connection, the server refuses, other bytes than expected, or no disk space.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
     host = urlsplit(url).hostname
@@ -43,7 +43,7 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
     except ValueError:  # pooch's answer to a hash that differs
         raise TextError(
-            f"What {host} sent is not the text that was expected (its checksum differs), so it was thrown away. "
+            f"What {host} sent is not the text that was expected (its checksum differs), so it was deleted. "
             "Try again, or choose a text that needs no download."
         ) from None
 

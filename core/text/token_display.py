@@ -1,4 +1,4 @@
-"""How tokens and texts are shown: nothing invisible, and a kind for each, by which it gets its colour."""
+"""How tokens and texts are shown: visible signs for white space, and a kind for each token's color."""
 
 import html
 import re
@@ -13,17 +13,16 @@ CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f
 
 _JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
-_CONTROLS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}  # ␛ for the escape character
 _LATIN = re.compile(r"LATIN (?:SMALL|CAPITAL) (?:LETTER|LIGATURE) (?:.* )??([A-Z]+)(?: WITH .*)?$")
 
 
 def visible(token: str) -> str:
-    """The token with every character that cannot be seen replaced by a sign or its code point; "" stays ""."""
+    """Return the token with every invisible character replaced by a sign or its code point."""
     return "".join(_visible_character(character) for character in token)
 
 
 def printable(text: str) -> str:
-    """Return a text as a terminal may be given it: control characters, which it would obey, become signs (␛).
+    """Return a text that is safe on a terminal: control characters become signs (␛).
 
     Newlines and tabs stay. Other characters without a picture, such as marks that reverse the direction of writing, are
     spelled by their code point.
@@ -32,9 +31,9 @@ def printable(text: str) -> str:
 
 
 def kind_of(token: str) -> str:
-    """One of KINDS, by the token's first character that is not white space.
+    """Return one of KINDS, by the token's first character that is not white space.
 
-    Accents are looked through: "é" and "ø" are vowels, "ß" is a consonant. Letters of other scripts than the Latin one
+    Accents are ignored: "é" and "ø" are vowels, "ß" is a consonant. Letters of other scripts than the Latin one
     are "letter", their capitals too.
     """
     letters = token.strip()
@@ -59,21 +58,21 @@ def kind_of(token: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """The text between Unicode's isolates (FSI, PDI) where it holds right-to-left letters, for use inside a sentence.
+    """Put Unicode's isolates (FSI, PDI) around a text with right-to-left letters, for use inside a sentence.
 
-    Without them such a letter also turns round the numbers and quotes beside it.
+    Without them such a letter also reverses the numbers and quotes next to it.
     """
-    turned = not text.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
-    return f"\u2068{text}\u2069" if turned else text
+    is_reversed = not text.isascii() and any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return f"\u2068{text}\u2069" if is_reversed else text
 
 
 def quoted(token: str) -> str:
-    """A shown token in quotes, for use inside a sentence: 'e'."""
+    """Return a visible token in quotes, for use inside a sentence: 'e'."""
     return f"'{isolated(token)}'"
 
 
 def _visible_character(character: str) -> str:
-    if sign := _SIGNS.get(character) or _CONTROLS.get(character):
+    if sign := _SIGNS.get(character) or CONTROL_SIGNS.get(character):
         return sign
     category = unicodedata.category(character)
     # C: controls, format marks, surrogates. Z: other spaces and line ends. Variation selectors count as marks (M).
@@ -96,5 +95,5 @@ def _printable_character(character: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Anybody's text as Markdown that shows just this text: no mark and no tag in it means anything."""
+    """Return Markdown that shows exactly this text: every mark and tag in it is escaped."""
     return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)

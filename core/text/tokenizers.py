@@ -1,31 +1,44 @@
-"""How text becomes numbers, and numbers text again."""
+"""Tokenizers: text to ids and ids to text. `TOKENIZERS` lists them; nothing else needs to know a new one."""
 
 import codecs
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import tokenizers
-from tokenizers.decoders import Fuse
+from tokenizers.decoders import ByteLevel, Fuse
+from tokenizers.implementations import ByteLevelBPETokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import ByteLevel as PreTokenizer
 from tokenizers.pre_tokenizers import Split
 
 from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError, UnknownCharacterError
-from core.text.bpe import BPETokenizer
 
-_PIECE = 1 << 20  # characters that are encoded together
+MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
+_CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
+_BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
+# Between two lines that are not empty, where no rule of GPT-2's ever merges: after a lone newline.
+_SEAM = re.compile(r"(?<=\S\n)(?=\S)")
+_GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
 
 
 class CharTokenizer:
-    """One number for every distinct character, in the order of their code points, as in Karpathy's lecture.
+    """One token for each distinct character, in the order of code points, as in Karpathy's lecture.
 
     Attributes:
-        tokens: the characters; a character's place in it is its id.
+        tokens: the characters; a character's index is its id.
         vocab_size: how many there are.
     """
+
+    name: ClassVar[str] = "char"
+    by_character: ClassVar[bool] = True
+    from_text_alone: ClassVar[bool] = True
 
     def __init__(self, tokens: Iterable[str]):
         self.tokens = tuple(tokens)
@@ -35,33 +48,33 @@ class CharTokenizer:
 
     @classmethod
     def from_text(cls, text: str) -> "CharTokenizer":
-        """The tokenizer that knows exactly the characters of `text`."""
+        """Return the tokenizer whose vocabulary is the characters of `text`."""
         return cls(sorted(set(text)))
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text's characters; raises UnknownCharacterError at the first one never seen."""
+        """Return a text's ids; raises UnknownCharacterError at the first character outside the vocabulary."""
         return self.encode_array(text).tolist()
 
     def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
-        """The same as (T,), without a Python loop: a text of millions of characters takes a moment.
+        """Return a text's ids (T,), without a Python loop: millions of characters take a moment.
 
         Args:
             dtype: of the ids; int32 takes half the memory of a long text.
         """
         ids = np.empty(len(text), dtype)
-        for start in range(0, len(text), _PIECE):
-            piece = text[start : start + _PIECE]
-            code_points = np.frombuffer(piece.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-            # Whatever lies beyond the table is looked up in its last place, which no token has.
-            found = self._id_of_code_point[np.minimum(code_points, len(self._id_of_code_point) - 1)]
-            if found.min() < 0:
-                position = start + int(np.argmax(found < 0))
+        for start in range(0, len(text), _CHUNK):
+            chunk = text[start : start + _CHUNK]
+            code_points = np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+            # Whatever lies beyond the table is looked up in its last entry, which no token has.
+            chunk_ids = self._id_of_code_point[np.minimum(code_points, len(self._id_of_code_point) - 1)]
+            if chunk_ids.min() < 0:
+                position = start + int(np.argmax(chunk_ids < 0))
                 raise UnknownCharacterError(text[position], position)
-            ids[start : start + _PIECE] = found
+            ids[start : start + _CHUNK] = chunk_ids
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids; raises TextError for an id that no character has."""
+        """Return the text of ids; raises TextError for an id outside the vocabulary."""
         ids = [int(i) for i in ids]
         for i in ids:
             if not 0 <= i < self.vocab_size:
@@ -73,19 +86,19 @@ class CharTokenizer:
         write_atomically(path, json.dumps({"type": "char", "tokens": self.tokens}).encode())
 
     def to_hugging_face(self) -> tokenizers.Tokenizer:
-        """The same as a tokenizer of the `tokenizers` library, for what reads its files.
+        """Return it as a tokenizer of the `tokenizers` library, whose files others read.
 
         The model has no id for an unknown character, so neither has the vocabulary: encoding one is an error there too.
         """
         vocabulary = {token: id for id, token in enumerate(self.tokens)}
-        found = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-        found.pre_tokenizer = Split(tokenizers.Regex(r"[\s\S]"), "isolated")
-        found.decoder = Fuse()
-        return found
+        tokenizer = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = Fuse()
+        return tokenizer
 
     @classmethod
     def parse(cls, data: dict) -> "CharTokenizer":
-        """From what `save` wrote; raises TextError where it is damaged."""
+        """Build it from what `save` wrote; raises TextError where that is damaged."""
         tokens = data.get("tokens")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise TextError("The tokenizer of this model is damaged: its list of characters is missing.")
@@ -102,20 +115,171 @@ class CharTokenizer:
 
     @cached_property
     def _id_of_code_point(self) -> np.ndarray:
-        """For each code point up to the highest token's, and one more, its id, or -1."""
+        """Return the id, or -1, of each code point up to the highest token's, and one more."""
         code_points = [ord(token) for token in self.tokens]
         table = np.full(max(code_points, default=-1) + 2, -1, dtype=np.int64)
         table[code_points] = np.arange(self.vocab_size)
         return table
 
 
+def _byte_of_sign() -> dict[str, int]:
+    """Return the byte for each character that GPT-2's vocabulary spells tokens with (Radford 2019, `encoder.py`)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTES = _byte_of_sign()
+
+
+class BPETokenizer:
+    """Byte-level byte-pair encoding (Sennrich 2016; Radford 2019): every text can be encoded.
+
+    Attributes:
+        tokens: the text of each token; bytes that are only a part of a character as `<0xF09F98>`.
+        token_bytes: the bytes of each token.
+        vocab_size: how many there are.
+    """
+
+    name: ClassVar[str] = "bpe"
+    by_character: ClassVar[bool] = False
+    from_text_alone: ClassVar[bool] = False  # it comes with an imported model
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer):
+        self._tokenizer = tokenizer
+        self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        if self.vocab_size > MOST_TOKENS:
+            raise TextError(
+                f"This tokenizer has {self.vocab_size:,} tokens, and at most {MOST_TOKENS:,} are supported."
+            )
+        self.token_bytes = tuple(_bytes_of(tokenizer.id_to_token(id) or "") for id in range(self.vocab_size))
+        self.tokens = tuple(data.decode("utf-8", "spell_bytes") for data in self.token_bytes)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "BPETokenizer | None":
+        """Read `tokenizer.json`, or `vocab.json` with `merges.txt` and the tokens added to them, from a model's folder.
+
+        Returns None where there is neither. Raises TextError where the files are damaged or of another kind.
+        """
+        whole, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
+        try:
+            if whole.exists():
+                return cls(_from_json(whole.read_text("utf-8")))
+            if vocabulary.exists() and merges.exists():
+                data = json.loads(ByteLevelBPETokenizer(str(vocabulary), str(merges)).to_str())
+                return cls(_from_json(json.dumps(data | {"added_tokens": _added_tokens(folder)})))
+        except TextError:
+            raise
+        except Exception as error:  # the library raises bare Exceptions
+            raise TextError(f"The tokenizer in {folder.name} is damaged or not GPT-2's: {str(error)[:200]}.") from None
+        return None
+
+    def limited_to(self, vocab_size: int) -> "BPETokenizer":
+        """Return it without the added tokens that a model of `vocab_size` tokens has no rows for."""
+        if self.vocab_size <= vocab_size:
+            return self
+        data = json.loads(self._tokenizer.to_str())
+        data["added_tokens"] = [token for token in data["added_tokens"] if token["id"] < vocab_size]
+        data["post_processor"] = None  # it may put one of them before every text
+        return BPETokenizer(_from_json(json.dumps(data)))
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Return whether its tokens are exactly GPT-2's, numbered as by `tiktoken.get_encoding("gpt2")`."""
+        return hashlib.sha256(b"\0".join(self.token_bytes)).hexdigest() == _GPT2_TOKENS
+
+    def encode(self, text: str) -> list[int]:
+        """Return a text's ids after the special tokens of the template, as transformers does, but these once."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
+
+    def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
+        """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
+        chunks, start = [], 0
+        for seam in _SEAM.finditer(text) if self._can_be_split else ():
+            if seam.start() - start >= _BPE_CHUNK:
+                chunks.append(text[start : seam.start()])
+                start = seam.start()
+        chunks.append(text[start:])
+        first = self.encode(chunks[0])  # the only one that marks or a space are put in front of
+        rest = self._without_prefix.encode_batch_fast(chunks[1:], add_special_tokens=False)
+        return np.concatenate([np.array(ids, dtype=dtype) for ids in (first, *(chunk.ids for chunk in rest))])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids; raises TextError for an id outside the vocabulary."""
+        ids = [int(i) for i in ids]
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise TextError(f"There is no token number {i}: this model knows 0 to {self.vocab_size - 1}.")
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, for `load_tokenizer`."""
+        data = {"type": "bpe", "tokenizer": json.loads(self._tokenizer.to_str())}
+        write_atomically(path, json.dumps(data).encode())
+
+    @classmethod
+    def parse(cls, data: dict) -> "BPETokenizer":
+        """Build it from what `save` wrote; raises TextError where that is damaged."""
+        try:
+            return cls(_from_json(json.dumps(data.get("tokenizer"))))
+        except TextError:
+            raise
+        except Exception as error:
+            raise TextError(f"The tokenizer of this model is damaged: {str(error)[:200]}.") from None
+
+    def to_hugging_face(self) -> tokenizers.Tokenizer:
+        """Return it as a tokenizer of the `tokenizers` library, whose files others read."""
+        return self._tokenizer
+
+    @cached_property
+    def _marks(self) -> list[int]:
+        """Return the special tokens that its template puts in front of every text."""
+        return self._tokenizer.encode("").ids
+
+    @cached_property
+    def _can_be_split(self) -> bool:
+        """Return whether no token crosses a seam: GPT-2's own rule splits there, and no other rule applies."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        rule = self._rule
+        return (
+            self._tokenizer.normalizer is None
+            and rule.get("type") == "ByteLevel"
+            and rule.get("use_regex", True)
+            and not any(token.lstrip or token.rstrip or "\n" in token.content for token in added)
+        )
+
+    @cached_property
+    def _without_prefix(self) -> tokenizers.Tokenizer:
+        """Return the tokenizer for chunks from the middle of a text, without a space in front."""
+        if not self._rule.get("add_prefix_space"):
+            return self._tokenizer
+        inner = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        inner.pre_tokenizer = PreTokenizer(add_prefix_space=False)
+        return inner
+
+    @cached_property
+    def _rule(self) -> dict:
+        return json.loads(self._tokenizer.to_str())["pre_tokenizer"] or {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BPETokenizer) and self._tokenizer.to_str() == other._tokenizer.to_str()
+
+    def __hash__(self) -> int:
+        return hash(self.tokens)
+
+
 Tokenizer = CharTokenizer | BPETokenizer
+TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharTokenizer, BPETokenizer)}
+"""Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text_alone`: the
+training text is all that it is made from.
+"""
 
 
 class IncrementalDecoder:
     """Decode ids one at a time; the texts joined are what `tokenizer.decode` returns for all ids at once.
 
-    The bytes of a character may be split over several tokens. They are held until the last of them has come.
+    The bytes of a character may be split over several tokens; its text comes with the last of them.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -124,13 +288,13 @@ class IncrementalDecoder:
 
     def add(self, id: int) -> str:
         """Return the text that this token completes: "" where it ends within a character."""
-        if isinstance(self._tokenizer, CharTokenizer):
+        if self._tokenizer.by_character:
             return self._tokenizer.tokens[id]
         return self._decoder.decode(self._tokenizer.token_bytes[id])
 
     @property
     def pending(self) -> bool:
-        """Whether bytes of an unfinished character are held."""
+        """Return whether a character is unfinished."""
         return bool(self._decoder.getstate()[0])
 
     def finish(self) -> str:
@@ -153,7 +317,7 @@ def opening_ids(tokenizer: Tokenizer) -> list[int]:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer kept in a run folder; raises TextError if the file is missing, damaged or of an unknown kind."""
+    """Return the tokenizer of a run folder; raises TextError if the file is missing, damaged or of an unknown kind."""
     try:
         data = parse_json(path.read_bytes())
     except OSError as error:
@@ -162,8 +326,39 @@ def load_tokenizer(path: Path) -> Tokenizer:
         ) from None
     except ValueError:
         raise TextError(f"The tokenizer of this model, {path.name}, is damaged: it is not valid JSON.") from None
-    kinds = {"char": CharTokenizer, "bpe": BPETokenizer}
-    kind = data.get("type") if isinstance(data, dict) else None
-    if kind not in kinds:
+    name = data.get("type") if isinstance(data, dict) else None
+    if name not in TOKENIZERS:
         raise TextError(f"The tokenizer in {path.name} is of a kind that this version does not know.")
-    return kinds[kind].parse(data)
+    return TOKENIZERS[name].parse(data)
+
+
+def _added_tokens(folder: Path) -> list[dict[str, Any]]:
+    """Return the tokens added to a learned vocabulary (`added_tokens.json`), in the form of tokenizer.json."""
+    file = folder / "added_tokens.json"
+    ids = parse_json(file.read_bytes()) if file.exists() else {}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
+    return [{"id": id, "content": token} | flags for token, id in sorted(ids.items(), key=lambda item: item[1])]
+
+
+def _bytes_of(token: str) -> bytes:
+    """Return the bytes of one token as the vocabulary spells it; added tokens may be plain text."""
+    return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
+
+
+def _spell_bytes(error: UnicodeError) -> tuple[str, int]:
+    return f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end
+
+
+codecs.register_error("spell_bytes", _spell_bytes)
+
+
+def _from_json(text: str) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer.from_str(text)
+    for token in json.loads(text).get("added_tokens") or []:  # the library renumbers those that leave a gap
+        if tokenizer.token_to_id(token["content"]) != token["id"]:
+            raise TextError(f"The added token {token['content'][:40]!r} has a number that does not follow the others'.")
+    if not isinstance(tokenizer.model, tokenizers.models.BPE) or not isinstance(tokenizer.decoder, ByteLevel):
+        raise TextError("This tokenizer is not of GPT-2's kind (byte-pair encoding over bytes).")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

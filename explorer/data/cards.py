@@ -11,10 +11,10 @@ import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import ExplorerError, TextError
+from core.text import split_point
 from core.text.batches import random_batch
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
-from core.text.split import split_point
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.characters import character_bars

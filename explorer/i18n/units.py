@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from core.lessons.lesson_text import ENGLISH
-from core.text.tokenizers import CharTokenizer, Tokenizer
+from core.text.tokenizers import Tokenizer
 from explorer.i18n.language import N_, language
 
 # What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
@@ -21,7 +21,7 @@ _by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
 @contextmanager
 def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
     """Inside, `worded` and all that uses it speak of what this tokenizer's models read."""
-    before = _by_letter.set(isinstance(tokenizer, CharTokenizer))
+    before = _by_letter.set(tokenizer.by_character)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from core.interpretability.memorization import Matches, Span, copied_lengths, co
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
-from core.text.tokenizers import CharTokenizer, token_texts
+from core.text.tokenizers import token_texts
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
@@ -43,7 +43,7 @@ class Written(NamedTuple):
 
 def draw(inspection: Inspection) -> None:
     """A text by the model, with the spans that it has from the training text."""
-    by_letter = isinstance(inspection.tokenizer, CharTokenizer)
+    by_letter = inspection.tokenizer.by_character
     unit = N_("letters") if by_letter else N_("tokens")
     turned = address.recall("copied_text", 0)
     with card(_("Copied or composed?"), more=_(_MORE), key="card_copied"):

@@ -13,7 +13,7 @@ from core.interpretability.activations import rows_at_once
 from core.interpretability.token_losses import KindLoss, foresight, loss_by_kind, loss_by_position, window_losses
 from core.model import parameter_count
 from core.text.token_display import visible
-from core.text.tokenizers import CharTokenizer, token_texts
+from core.text.tokenizers import token_texts
 from explorer.charts.text_format import percent
 from explorer.charts.token_losses import kind_bars, position_curve, smoothed
 from explorer.components.text import token_text
@@ -46,7 +46,7 @@ _ONE = {"letters": N_("letter"), "tokens": N_("token")}
 
 def draw(inspection: Inspection) -> None:
     """The loss along the context, by kind of token, and on a passage token by token."""
-    unit = "letters" if isinstance(inspection.tokenizer, CharTokenizer) else "tokens"
+    unit = "letters" if inspection.tokenizer.by_character else "tokens"
     try:
         with st.spinner(_("Reading the text ...")):
             pieces = _pieces(inspection)
@@ -146,7 +146,7 @@ def _position_card(losses: np.ndarray, unit: str) -> None:
 
 def _kind_card(inspection: Inspection, losses: np.ndarray, pieces: Tensor) -> None:
     kinds = loss_by_kind(losses, pieces[:, 1:], inspection.tokenizer.tokens)
-    unit = "letters" if isinstance(inspection.tokenizer, CharTokenizer) else "tokens"
+    unit = "letters" if inspection.tokenizer.by_character else "tokens"
     with card(
         _("Which letters are hard to foresee?"),
         more=_(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from core.text.token_display import kind_of, read_newlines, visible
-from core.text.tokenizers import CharTokenizer, Tokenizer
+from core.text.tokenizers import Tokenizer
 from explorer.i18n.language import _
 
 _FEW = 12  # letters of an alphabet that has none of Romeo's
@@ -29,7 +29,7 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, o
     Args:
         one_line: it was typed into a single line, where `\n` stands for a newline.
     """
-    by_letter = isinstance(tokenizer, CharTokenizer)
+    by_letter = tokenizer.by_character
     text = read_line(typed if one_line else typed.replace(r"\n", r"\\n"), tokenizer.tokens)
     unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []
     notes = []
@@ -95,7 +95,7 @@ def _unknown(unseen: list[str]) -> str:
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
     """A prompt to begin with: Romeo's if the model can read it, else the run's probe sentence, else some letters."""
     romeo = "ROMEO:\nBut soft, what light"
-    by_letter = isinstance(tokenizer, CharTokenizer)
+    by_letter = tokenizer.by_character
     known = set(tokenizer.tokens)
     text = romeo if not by_letter or set(romeo) <= known else "".join(sentence)
     # A model that was imported has no probe sentence.

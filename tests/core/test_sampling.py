@@ -16,8 +16,7 @@ from core.interpretability.ablation import Part, ablating
 from core.model import build_model
 from core.sampling import GeneratedToken, choose, context_start, generate, text_of
 from core.sampling_config import GenerationConfig
-from core.text.bpe import BPETokenizer
-from core.text.tokenizers import CharTokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer
 
 VOCAB = 23
 POSITIONS = ("learned", "sinusoidal", "rope", "none")

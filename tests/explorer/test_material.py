@@ -5,9 +5,9 @@ import torch
 
 from core.config import DataConfig
 from core.errors import TextError
+from core.text import split_point
 from core.text.corpora import load_corpus
 from core.text.own_text import delete_text
-from core.text.split import split_point
 from explorer.look_inside import run_text
 from explorer.look_inside.view import Inspection
 from explorer.services import shared

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.config import RunConfig
-from core.text.corpus import Corpus
+from core.text.corpora import Corpus
 
 
 class Ancestor(NamedTuple):

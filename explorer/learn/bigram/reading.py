@@ -9,8 +9,8 @@ import torch
 from core.lessons.bigram_counts import examples
 from core.lessons.encoding import alphabet, decode, encode, most_frequent, numbers_of
 from core.lessons.ngram_context import memory_loss, memory_losses
+from core.text import split_point
 from core.text.batches import random_batch, split_ids
-from core.text.split import split_point
 from core.text.token_display import kind_of, visible
 from explorer.charts.bigram_lesson import memory_curves, two_losses
 from explorer.charts.characters import character_bars

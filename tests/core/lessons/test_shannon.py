@@ -23,8 +23,8 @@ from core.lessons.shannon import (
     play_by_model,
 )
 from core.model import build_model
+from core.text import split_point
 from core.text.corpora import load_corpus
-from core.text.split import split_point
 
 GAME = Game(Passage(7, "He is ", "to be"), frozenset("abeot \n"))
 

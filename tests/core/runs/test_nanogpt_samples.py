@@ -26,8 +26,7 @@ from core.runs.folder import RunFolder
 from core.runs.model_files import export_nanogpt, import_model, pack
 from core.runs.models import load_model
 from core.runs.records import Status
-from core.text.bpe import BPETokenizer
-from core.text.tokenizers import CharTokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer
 from core.training.checkpoints import save_weights
 from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 

@@ -4,8 +4,7 @@ import pytest
 
 from core.errors import TextError
 from core.text import corpora
-from core.text.corpora import catalogue, find_corpus, load_corpus, text_hash
-from core.text.python_source import python_source
+from core.text.corpora import catalogue, find_corpus, load_corpus, python_source, text_hash
 
 
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):

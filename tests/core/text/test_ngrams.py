@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.errors import TextError
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
-from core.text.ngrams import count_baselines, pair_beliefs
+from core.text.ngrams import count_baselines, pair_probabilities
 from core.text.tokenizers import CharTokenizer
 
 
@@ -87,7 +87,7 @@ def test_too_little_to_count_is_a_sentence(train, val):
 
 def test_beliefs_after_a_token_are_those_that_the_baseline_is_measured_with():
     train, val = np.array([0, 1, 2, 0, 1, 0, 2, 2, 1, 0]), np.array([0, 1, 0, 2, 1])
-    beliefs = pair_beliefs(train, val[1:-1], 4)
+    beliefs = pair_probabilities(train, val[1:-1], 4)
     np.testing.assert_allclose(beliefs.sum(axis=1), 1)
     assert beliefs.min() > 0
     loss = -np.log(beliefs[np.arange(3), val[2:]]).mean()
