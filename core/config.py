@@ -1,6 +1,6 @@
 """What a run IS: its model, its text, its training. Every bound, unit and help text lies on its field, here only."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -439,8 +439,14 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
 
 
+def optimizer_of(path: str) -> str | None:
+    """Return the only optimizer that uses a setting: `muon` for `train.muon_momentum`, None for a shared setting."""
+    name = path.removeprefix("train.").partition("_")[0]
+    return name if name in get_args(TrainConfig.model_fields["optimizer"].annotation) else None
+
+
 def differences(config: RunConfig, base: RunConfig) -> dict[str, Any]:
-    """The settings of `config` that are not as in `base`, by dotted path."""
+    """Return the settings of `config` that differ from `base`, by dotted path."""
     return {
         path: value_at(config, path)
         for path, _ in fields_of(RunConfig)

@@ -17,9 +17,9 @@ from core.text import own_text
 from core.text.corpora import catalogue
 from core.text.token_display import KINDS
 from core.training.hardware import SENTENCES
-from core.training.precision import WHY
 from core.training.progress_summary import SENTENCES as PROGRESS
 from core.training.schedule import LATE_DECAY, LONG_WARMUP
+from core.training.speed import WHY
 from explorer.components.bundle import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]

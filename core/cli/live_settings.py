@@ -6,12 +6,12 @@ from typing import Any
 from core.cli.assignments import assignment
 from core.cli.find import add_run, find_run
 from core.config import RunConfig
-from core.live_settings import KNOBS
+from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
 from core.settings import fields_of, value_at
 
 _EXAMPLE = "learning_rate=3e-4"
-_SHORT = {knob.rpartition(".")[2]: knob for knob in KNOBS}
+_SHORT = {knob.rpartition(".")[2]: knob for knob in LIVE_SETTINGS}
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:

@@ -154,7 +154,7 @@ def train(stage, tokenizer, before=None):
     while True:
         for step, knob, value in stage["turns"]:
             if step == trainer.step:
-                trainer.turn(knob, value)
+                trainer.change_setting(knob, value)
         if trainer.step in stage["measured"]:
             loss, theirs = trainer.evaluate().val_loss, stage["measured"][trainer.step]
             print(f"step {trainer.step:6d}   validation loss {loss:.4f}   the run had {theirs:.4f}")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.live_settings import RESTART, turned
+from core.live_settings import RESTART, with_change
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.runs.setting_changes import TURN
@@ -67,7 +67,7 @@ def turn_all(folder: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig
     status, config = folder.status(), folder.config_now()
     asked = []
     for knob, value in changes:
-        config = turned(config, knob, value)
+        config = with_change(config, knob, value)
         asked.append((knob, value_at(config, knob)))
         if knob == STEPS and config.train.steps < status.step:
             raise ConfigError(
@@ -95,7 +95,7 @@ def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, 
 def extended_config(config: RunConfig, step: int, more_steps: int, schedule: Schedule) -> RunConfig:
     """Return the settings that a run would have after `extended`. Raises ConfigError as `turned`."""
     for knob, value in extended(step, more_steps, schedule):
-        config = turned(config, knob, value)
+        config = with_change(config, knob, value)
     return config
 
 

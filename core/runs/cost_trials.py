@@ -12,7 +12,7 @@ from core.runs.machine import machine_speed, run_precision
 from core.runs.queue import Queue
 from core.training.cost import Correction
 from core.training.hardware import Hardware
-from core.training.trial import try_out
+from core.training.speed import try_out
 
 _MOST_KEPT = 200
 # Of training, what changes how long a step takes. How many there are is counted, not tried.

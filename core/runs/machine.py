@@ -7,9 +7,9 @@ import psutil
 from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
 from core.errors import ConfigError
+from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, knows_bfloat16
-from core.training.precision import WHY, Choice, choose_precision
-from core.training.speed import MachineSpeed, measure_speed
+from core.training.speed import WHY, Choice, choose_precision, measure_speed
 
 _BUSY_PERCENT = 40.0  # of all cores
 

@@ -19,7 +19,7 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import Tokenizer, opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights
-from core.training.time_left import TimeLeft
+from core.training.cost import TimeLeft
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
 STATUS_SECONDS = 0.2  # between two status files

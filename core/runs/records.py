@@ -79,7 +79,7 @@ class Turn(NamedTuple):
     """One knob turned between two steps."""
 
     step: int  # steps done by then: the next one is the first to feel it
-    knob: str  # one of `core.live_settings.CHANGES`
+    knob: str  # one of `core.live_settings.CHANGEABLE`
     value: Any
 
 

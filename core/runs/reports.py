@@ -8,7 +8,7 @@ from core.config import RunConfig
 from core.errors import ExplorerError
 from core.formatting import SCHEDULE_RESTARTED, number
 from core.import_export.report import Ancestor, Facts, report_html
-from core.live_settings import RESTART, turned
+from core.live_settings import RESTART, with_change
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.settings import fields_of, value_at
@@ -93,7 +93,7 @@ def _turns(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
     labels = {path: setting.label for path, setting in fields_of(RunConfig)}
     told = []
     for turn in run.turns():
-        before, config = config, turned(config, turn.knob, turn.value)
+        before, config = config, with_change(config, turn.knob, turn.value)
         if turn.knob == RESTART:
             told.append((turn.step, SCHEDULE_RESTARTED))
             continue

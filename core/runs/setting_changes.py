@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.live_settings import CHANGES, turned
+from core.live_settings import CHANGEABLE, with_change
 from core.runs.commands import RunCommands
 from core.runs.records import Turn
 from core.runs.rows import RunRows
@@ -31,7 +31,7 @@ class RunTurns(RunIdentity, RunRows, RunCommands):
         turns: list[Turn] = []
         for row in self.read_events():
             turn = Turn(row.get("step"), row.get("knob"), row.get("value"))
-            if row.get("kind") == TURN and isinstance(turn.step, int) and turn.knob in CHANGES:
+            if row.get("kind") == TURN and isinstance(turn.step, int) and turn.knob in CHANGEABLE:
                 turns = [before for before in turns if before.knob != turn.knob or before.step <= turn.step]
                 turns.append(turn)
         return sorted(turns, key=lambda turn: turn.step)
@@ -39,7 +39,7 @@ class RunTurns(RunIdentity, RunRows, RunCommands):
     def turns_asked(self) -> list[tuple[str, Any]]:
         """Knobs and values that wait for a worker to take them, in the order they were asked."""
         waiting = [command.args for command in self.waiting_commands() if command.name == TURN]
-        return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGES]
+        return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGEABLE]
 
     def config_now(self) -> RunConfig:
         """The settings with all turns applied, also those that still wait for a worker.
@@ -49,7 +49,7 @@ class RunTurns(RunIdentity, RunRows, RunCommands):
         config = self._turned(self.turns())
         for knob, value in self.turns_asked():
             with suppress(ConfigError):  # the worker passes it over too
-                config = turned(config, knob, value)
+                config = with_change(config, knob, value)
         return config
 
     def config_at(self, step: int) -> RunConfig:
@@ -60,7 +60,7 @@ class RunTurns(RunIdentity, RunRows, RunCommands):
         config = self.record().config
         try:
             for turn in turns:
-                config = turned(config, turn.knob, turn.value)
+                config = with_change(config, turn.knob, turn.value)
         except ConfigError as error:
             raise RunError(f"A setting turned in run {self.id} cannot be used: {error}") from None
         return config

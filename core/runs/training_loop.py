@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ConfigError, RunError
-from core.live_settings import RESTART, turned
+from core.live_settings import RESTART, with_change
 from core.runs.continuation import NO_TRAINING_OF_ITS_OWN, STEPS
 from core.runs.crash_recovery import taken_up
 from core.runs.disk_space import WaitAborted
@@ -194,12 +194,12 @@ class _Attempt:
         knob, value = command.args.get("knob", ""), command.args.get("value")
         config, step = self.trainer.config, self.trainer.step
         try:
-            value = value_at(turned(config, knob, value), knob)
+            value = value_at(with_change(config, knob, value), knob)
             if knob == STEPS:
                 value = max(value, step)  # it was asked a few steps ago
             if knob == RESTART:
                 value = step  # a worker that died before it could save goes on from an earlier step
-            self.trainer.turn(knob, value)
+            self.trainer.change_setting(knob, value)
         except ConfigError as error:
             log.warning("%s", error)
             return

@@ -1,35 +1,73 @@
-"""What a run will cost, told before it starts: parameters, memory, time."""
+"""The cost of a run: parameters, memory and time before it starts, and the time left while it trains."""
 
+from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
-from core.config import RunConfig
+import numpy as np
+
+from core.config import RunConfig, TrainConfig
 from core.errors import OutOfMemoryEstimate
 from core.formatting import memory_in_words
+from core.model.gpt import feed_forward_width
 from core.sampling import context_start
 from core.sampling_config import GenerationConfig
 from core.settings import Config
 from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, free_memory
-from core.training.speed import MachineSpeed, step_seconds
-from core.training.work import work_per_token
+from core.training.work import exact_parameters, work_of_update, work_per_token
+
+Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
-_MUON_ROOM = 5  # times its matrices: looking ahead, put together by shape, and turned into a step
 WORKER_BYTES = 350 * 2**20  # Python with torch loaded
+_FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
 _TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
-# Seconds beside training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
-# opening, the first touch of memory and the loop are assumed, not measured each by itself.
-_ROW_SECONDS = 0.0004  # of the curve, with the status beside it
-_FILE_SECONDS = 0.012  # written so that a power cut cannot hurt it
+# Seconds besides training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
+# start, the first touch of memory and the loop are assumed, not measured one by one.
+_ROW_SECONDS = 0.0004  # of the curve, with the status
+_FILE_SECONDS = 0.012  # written so that it survives a power cut
 _BYTE_SECONDS = 2e-9
-_OPENING_SECONDS = 0.35  # counting pairs and triples of the text, for the lines on the chart
+_START_SECONDS = 0.35  # counting the baselines
 _LOOK_SECONDS = 0.004  # at the board's sentence, besides reading it
-_TAKEN_SECONDS = 4e-10  # a byte, the first time it is taken from the system
-_LOOKS_EVERY, _LOOKS_SHARE = 0.4, 0.05  # seconds; and of all time at most
+_ALLOCATED_SECONDS = 4e-10  # a byte, the first time it is taken from the system
+_LOOKS_EVERY, _LOOKS_FRACTION = 0.4, 0.05  # seconds; and of all time at most
 _BETWEEN_STEPS = 0.00003  # the loop around a step
-_STREAMED = 3  # numbers that are only read, one after the other, in the time of one that is read here and written there
+_STREAMED = 5  # numbers that are only read, one after the other, in the time of one of `numbers_moved`
 _EVICTED = GenerationConfig().evict_fraction
+# Of the time left
+SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
+ENOUGH = 12  # steps to judge by
+AGREEMENT = 0.2  # by which the earlier and the later half of them may differ
+_RECENT = 300  # steps
+_OUTLIER = 5  # times the middle step; what took longer was an exception
+_BETWEEN = 1.04  # the loop around a step: rows, files, looks at the board's sentence
+
+
+class Prices(Config):
+    """Seconds that the parts of a training step take in one precision."""
+
+    step_seconds: float  # whatever the model
+    layer_seconds: float  # per layer, however small
+    flop_seconds: float  # per floating-point operation of matrix products
+    moved_seconds: float  # per float32 number moved outside of them
+
+
+class MachineSpeed(Config):
+    """The speed of training and generation on this machine; JSON both ways by `to_json` and `parse`."""
+
+    device: str
+    threads: int
+    float32: Prices
+    bfloat16: Prices | None  # None where the machine has no instructions for it
+    random_seconds: float  # per 64-bit random number that dropout draws
+    token_seconds: float  # per generated token, whatever the model
+    token_layer_seconds: float  # per generated token and layer
+
+    def prices(self, precision: str) -> Prices:
+        """Return the prices of a precision; float32's for one that was not measured."""
+        return self.bfloat16 if precision == "bfloat16" and self.bfloat16 else self.float32
 
 
 @dataclass(frozen=True)
@@ -39,7 +77,7 @@ class Estimate:
     Attributes:
         parameters: exact.
         memory_bytes: see `memory_needed`.
-        seconds: from the first loss to the end, with measurements, sampled texts and all that is written down.
+        seconds: from the first loss to the end, with evaluations, samples and files.
         flops_per_token: of one training step, forward and backward.
     """
 
@@ -50,7 +88,7 @@ class Estimate:
 
 
 class Correction(Config):
-    """How many times as long as reckoned it really takes, as `core.training.trial` finds out; 1 where it was right."""
+    """Measured duration divided by the estimated one, from `core.training.speed.try_out`."""
 
     step: float = 1.0
     measuring: float = 1.0
@@ -65,53 +103,76 @@ def estimate(
     correction: Correction = Correction(),  # noqa: B008 - frozen
     text_length: int = 0,
 ) -> Estimate:
-    """Count the parameters and estimate memory and time, without building the model.
-
-    Time: what `speed` has measured of this machine, applied to these settings, times what a trial of them has shown.
-    """
-    work, train = work_per_token(config.model, vocab_size, precision), config.train
-    memory = memory_needed(config, vocab_size, precision, text_length)
+    """Count the parameters and estimate memory and time, without building the model."""
+    train, model = config.train, config.model
+    parameters, memory = exact_parameters(model, vocab_size), memory_needed(config, vocab_size, precision, text_length)
     step = step_seconds(config, vocab_size, speed, precision) * correction.step
-    measurements, texts = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
+    evaluations, samples = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
         train.steps * (step + _BETWEEN_STEPS)
-        + measurements * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
-        + texts * writing_seconds(config, vocab_size, speed) * correction.writing
-        + _saving_seconds(config, work.parameters)
-        + _OPENING_SECONDS
-        + memory * _TAKEN_SECONDS
+        + evaluations * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
+        + samples * writing_seconds(config, vocab_size, speed) * correction.writing
+        + _saving_seconds(config, parameters)
+        + _START_SECONDS
+        + memory * _ALLOCATED_SECONDS
     )
-    return Estimate(work.parameters, memory, seconds * _looking(config, speed), work.flops)
+    flops = work_per_token(model, vocab_size, precision).flops
+    return Estimate(parameters, memory, seconds * _slowed_by_looks(config, speed), flops)
+
+
+def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
+    """Return the expected seconds of one training step."""
+    step, layers, flops, moved = amounts(config, vocab_size, precision)
+    prices = speed.prices(precision)
+    tokens = config.train.batch_size * config.model.block_size
+    update = work_of_update(config.model, vocab_size, config.train.optimizer)
+    return (
+        step * prices.step_seconds
+        + layers * prices.layer_seconds
+        + flops * prices.flop_seconds
+        + moved * prices.moved_seconds
+        + update.flops * speed.prices("bfloat16").flop_seconds  # an update's products are in bfloat16 if there is any
+        + tokens * work_per_token(config.model, vocab_size, precision).random_numbers * speed.random_seconds
+    )
+
+
+def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
+    """Return the steps (one), layers, floating-point operations and numbers moved in one training step."""
+    work = work_per_token(config.model, vocab_size, precision)
+    tokens = config.train.batch_size * config.model.block_size
+    update = work_of_update(config.model, vocab_size, config.train.optimizer).numbers_moved
+    return 1, _layers(config), tokens * work.flops, tokens * work.numbers_moved + update
 
 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
-    """Bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
+    """Return the bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
 
-    Weights, gradients and AdamW's two averages (Muon keeps one), plus what the backward pass needs of one batch or,
-    once that is gone, Muon's update in the making, plus what evaluation takes: its windows, and its logits with their
-    logarithms, since freed memory is kept and blocks of another size seldom fit into it. Plus the text.
+    Weights, gradients and the optimizer's state, plus what the backward pass needs of one batch or, once that is freed,
+    the memory of an update, plus evaluation's windows and its logits with their logarithms, since freed memory is not
+    returned and blocks of another size seldom fit into it. Plus the text.
 
     Args:
         text_length: characters in the text.
     """
-    work = work_per_token(config.model, vocab_size, precision)
-    train, block_size = config.train, config.model.block_size
-    batch = train.batch_size * block_size * (work.numbers_kept + work.numbers_passing)
+    model, train, block_size = config.model, config.train, config.model.block_size
+    parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
+    update = work_of_update(model, vocab_size, train.optimizer)
+    gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
+    batch = train.batch_size * block_size * (work.numbers_kept + gradients)
     if precision == "bfloat16":
-        batch += work.parameters / 2  # the weights once more, rounded, until the backward pass has used them
-    muon = work.muon_numbers if train.optimizer == "muon" else 0
-    floats = 4 * work.parameters - muon + max(batch, _MUON_ROOM * muon)
+        batch += parameters / 2  # the weights rounded, until the backward pass has used them
+    floats = 2 * parameters + update.state + max(batch, _FRAGMENTS * update.memory)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
     evaluated = min(windows_at_once(config, vocab_size), train.eval_windows) * block_size * vocab_size
     return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + _TEXT_BYTES * text_length)
 
 
 def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -> None:
-    """Refuse what the machine cannot hold beside all else that runs on it, before anything starts.
+    """Raise an error where the machine has too little free memory, before anything starts.
 
     Args:
         memory_bytes: see `memory_needed`.
-        free: bytes to be had; those that are free at this moment if left out.
+        free: bytes available; those free at this moment by default.
 
     Raises:
         OutOfMemoryEstimate: with the memory needed and the memory there is.
@@ -128,7 +189,7 @@ def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -
 
 
 def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """The losses on both splits, once: forward passes only, a third of a step's work each, without its update."""
+    """Return the seconds of one evaluation of both splits: forward passes, each a third of a step's work."""
     train, block_size = config.train, config.model.block_size
     passes = 2 * -(-train.eval_windows // windows_at_once(config, vocab_size))
     per_token = _forward_seconds(config, vocab_size, speed, precision)
@@ -136,22 +197,23 @@ def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, p
 
 
 def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
-    """One text on the way: token by token, and all that can be seen read anew whenever the oldest are forgotten."""
+    """Return the seconds of one sample: token by token, with the context read again whenever a part is dropped."""
     length, block_size = config.train.sample_length, config.model.block_size
-    work = work_per_token(config.model, vocab_size)
-    weights = work.parameters * speed.float32.number_seconds / _STREAMED  # each is read for each token
-    alone = speed.token_seconds + work.layers * speed.token_layer_seconds + weights
-    anew = 0
+    weights = (
+        exact_parameters(config.model, vocab_size) * speed.float32.moved_seconds / _STREAMED
+    )  # read for each token
+    alone = speed.token_seconds + _layers(config) * speed.token_layer_seconds + weights
+    read_again = 0
     if config.model.kind == "gpt":
         firsts = [context_start(written, block_size, _EVICTED) for written in range(1, length + 1)]
-        anew = sum(
+        read_again = sum(
             written - first for written, (before, first) in enumerate(pairwise(firsts), start=2) if first != before
         )
-    return length * alone + anew * _forward_seconds(config, vocab_size, speed, "float32")
+    return length * alone + read_again * _forward_seconds(config, vocab_size, speed, "float32")
 
 
 def _saving_seconds(config: RunConfig, parameters: int) -> float:
-    """Checkpoints (weights and averages, and the weights once more), snapshots and the rows of the curve."""
+    """Return the seconds for checkpoints (weights, state, and weights alone), snapshots and the rows of the curve."""
     train = config.train
     weights = FLOAT_BYTES * parameters
     saves = -(-train.steps // train.checkpoint_interval)
@@ -161,23 +223,62 @@ def _saving_seconds(config: RunConfig, parameters: int) -> float:
     return files + rows * _ROW_SECONDS
 
 
-def _looking(config: RunConfig, speed: MachineSpeed) -> float:
-    """By how much the live board's looks into the model lengthen a run."""
+def _slowed_by_looks(config: RunConfig, speed: MachineSpeed) -> float:
+    """Return by how much the live board's looks into the model lengthen a run."""
     look = _LOOK_SECONDS + _layers(config) * speed.token_layer_seconds
-    return 1 + min(_LOOKS_SHARE, look / _LOOKS_EVERY)
+    return 1 + min(_LOOKS_FRACTION, look / _LOOKS_EVERY)
 
 
 def _forward_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """Reading one token, among many at once."""
+    """Return the seconds to read one token, among many at once."""
     work, prices = work_per_token(config.model, vocab_size, precision), speed.prices(precision)
-    return (work.flops * prices.flop_seconds + work.numbers_moved * prices.number_seconds) / 3
+    return (work.flops * prices.flop_seconds + work.numbers_moved * prices.moved_seconds) / 3
 
 
 def _call_seconds(config: RunConfig, speed: MachineSpeed, precision: str) -> float:
-    """One forward pass, however few its tokens."""
+    """Return the seconds of one forward pass, however few its tokens."""
     prices = speed.prices(precision)
     return (prices.step_seconds + _layers(config) * prices.layer_seconds) / 3
 
 
 def _layers(config: RunConfig) -> int:
     return config.model.n_layer if config.model.kind == "gpt" else 0
+
+
+class TimeLeft:
+    """The time a run will still take, from its steps, evaluations and samples so far."""
+
+    def __init__(self) -> None:
+        self._steps: deque[float] = deque(maxlen=_RECENT)
+        self._taken = 0
+        self._evaluation = self._sample = 0.0
+
+    def step(self, seconds: float) -> None:
+        self._taken += 1
+        if self._taken > SKIPPED:
+            self._steps.append(seconds)
+
+    def evaluation(self, seconds: float) -> None:
+        self._evaluation = seconds
+
+    def sample(self, seconds: float) -> None:
+        self._sample = seconds
+
+    def changed(self) -> None:
+        """Forget the steps so far: a setting change may make them longer or shorter."""
+        self._steps.clear()
+
+    def seconds(self, config: TrainConfig, step: int) -> float | None:
+        """Return the seconds left after `step`; None until the steps taken agree on how long one takes."""
+        if len(self._steps) < ENOUGH:
+            return None
+        taken = np.array(self._steps)
+        taken = np.minimum(taken, _OUTLIER * np.median(taken))
+        earlier, later = (half.mean() for half in np.array_split(taken, 2))
+        if abs(earlier - later) > AGREEMENT * later:
+            return None
+        end = config.steps
+        evaluations = -(-end // config.eval_interval) - step // config.eval_interval
+        samples = -(-end // config.sample_interval) - step // config.sample_interval
+        steps = (end - step) * float(taken.mean()) * _BETWEEN
+        return steps + evaluations * self._evaluation + samples * self._sample

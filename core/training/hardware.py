@@ -1,12 +1,15 @@
-"""What this machine can train on, found out and said in words."""
+"""The hardware that training can use: device, cores, memory, and the limits of containers and shells."""
 
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 import psutil
@@ -15,7 +18,6 @@ import torch
 
 from core.errors import ExplorerError
 from core.formatting import memory_in_words
-from core.training.limits import allowed_memory, memory_left
 
 SENTENCES = {
     "cuda": "This trains on the graphics card: {name}, {memory} of memory.",
@@ -23,6 +25,33 @@ SENTENCES = {
     "cpu": "No GPU found, so this trains on the processor: {name}, {cores}, {memory} of memory.",
     "asked": "As the settings ask, this trains on the processor: {name}, {cores}, {memory} of memory.",
 }
+
+
+# Control groups (cgroups(7)) are nested, and each may have a limit: the tightest one counts. What a group uses includes
+# copies of files that the system gives up when memory is needed; those count as free.
+GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+class _Version(NamedTuple):
+    """How one of the two versions of control groups names things."""
+
+    own: re.Pattern  # finds this process's group
+    under: str  # the folder that the groups lie in
+    limit: str
+    used: str
+    given_up: str  # in memory.stat: copies of files not looked at for a while
+
+
+_VERSIONS = (
+    _Version(re.compile(r"^0::(/.*)$", re.M), "", "memory.max", "memory.current", "inactive_file"),
+    _Version(
+        re.compile(r"^\d+:(?:\w+,)*memory(?:,\w+)*:(/.*)$", re.M),
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +78,10 @@ class Hardware:
 
 
 def find_hardware(device: str = "auto") -> Hardware:
-    """The device asked for; with `auto` an NVIDIA GPU, else Apple's, else the processor.
+    """Return the hardware of a device; with `auto` an NVIDIA GPU, else Apple's, else the processor.
 
     Raises:
-        ExplorerError: the device asked for is not there.
+        ExplorerError: there is no such device.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     found = "cuda" if cuda else "mps" if mps else "cpu"
@@ -75,14 +104,14 @@ def find_hardware(device: str = "auto") -> Hardware:
 
 
 def knows_bfloat16(device: str) -> bool:
-    """Whether the device has instructions for products of bfloat16 numbers; without them it would only imitate."""
+    """Return whether the device has instructions for bfloat16 products; without them they are emulated."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and any("bf16" in name and there for name, there in torch.cpu.get_capabilities().items())
 
 
 def free_memory(hardware: Hardware) -> int:
-    """Bytes that this process could take right now.
+    """Return the bytes that this process could take right now.
 
     On an NVIDIA GPU that is what no process has taken, and what this one has taken and has no use for; asking takes
     some hundred megabytes of it for as long as the process lives.
@@ -95,7 +124,7 @@ def free_memory(hardware: Hardware) -> int:
 
 
 def memory_in_turn(hardware: Hardware) -> int:
-    """Bytes for a run when its turn comes: a GPU trains one at a time, so all that it has; else what is free now."""
+    """Return the bytes for a queued run: all of a GPU's, which trains one run at a time, else those free now."""
     return hardware.memory_bytes if hardware.device == "cuda" else free_memory(hardware)
 
 
@@ -113,7 +142,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cores() -> int:
-    """Cores this process may use: fewer than the machine has, in a container or under taskset."""
+    """Return the cores that this process may use: fewer than the machine has, in a container or under taskset."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
     quota = _read("/sys/fs/cgroup/cpu.max").split()  # "200000 100000": two cores' worth; "max 100000": all
     if len(quota) == 2 and quota[0].isdigit():
@@ -122,14 +151,14 @@ def _cores() -> int:
 
 
 def _memory() -> int:
-    """Bytes of memory this process may use: less than the machine has, in a container."""
+    """Return the bytes of memory that this process may use: less than the machine has, in a container."""
     total = psutil.virtual_memory().total
     allowed = allowed_memory()
     return total if allowed is None else min(total, allowed)
 
 
 def _processor() -> str:
-    """The processor's name without the marks and clock speeds that vendors add."""
+    """Return the processor's name without the marks and clock speeds that vendors add."""
     if sys.platform == "darwin":
         found = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
         name = found.stdout
@@ -140,8 +169,46 @@ def _processor() -> str:
     return " ".join(name.split()) or platform.machine() or "of unknown make"
 
 
-def _read(path: str) -> str:
-    """A file's text, empty where this system has no such file."""
+def allowed_memory(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
+    """Return the bytes that the control groups of this process may use; None where none has a limit.
+
+    Args:
+        groups: where the system shows control groups as folders.
+        own_group: the file that names those of this process.
+    """
+    return min((limit for limit, _ in _limits(groups, own_group)), default=None)
+
+
+def memory_left(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
+    """Return the bytes that this process may still take, by control groups and shell (`ulimit -v`); None if no limit.
+
+    Args: see `allowed_memory`.
+    """
+    left = [max(0, limit - used) for limit, used in _limits(groups, own_group)]
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space != resource.RLIM_INFINITY and sys.platform == "linux":  # others only write it down
+        left.append(max(0, space - psutil.Process().memory_info().vms))
+    return min(left, default=None)
+
+
+def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
+    """Yield the limit of each group that has one, and the bytes used that the system cannot give up."""
+    named = _read(own_group)
+    for version in _VERSIONS:
+        found = version.own.search(named)
+        if found is None:
+            continue
+        top = groups / version.under
+        inside = Path(found[1].lstrip("/"))
+        for group in (inside, *inside.parents):  # in a container, often only the last of these can be seen
+            limit, used = _read(top / group / version.limit).strip(), _read(top / group / version.used).strip()
+            if limit.isdigit() and used.isdigit():
+                given_up = re.search(rf"^{version.given_up} (\d+)$", _read(top / group / "memory.stat"), re.M)
+                yield int(limit), max(0, int(used) - int(given_up[1] if given_up else 0))
+
+
+def _read(path: str | Path) -> str:
+    """Return a file's text, empty where this system has no such file."""
     try:
         return Path(path).read_text()
     except OSError:

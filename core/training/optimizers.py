@@ -1,6 +1,10 @@
-"""What turns gradients into steps: AdamW for everything, or Muon for the matrices inside the blocks and AdamW else."""
+"""Optimizers: what turns gradients into updates of the weights. `OPTIMIZERS` lists them.
+
+The settings of one that the others do not have begin with its name (`muon_momentum`).
+"""
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,39 +13,51 @@ from torch import Tensor, nn
 from core.config import TrainConfig
 from core.fast.muon import Muon
 
+Parameters = dict[str, nn.Parameter]
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> "torch.optim.AdamW | Together":
-    """The optimizer that the config names; a group's `rate` is the setting that holds its highest learning rate.
 
-    AdamW (Loshchilov and Hutter 2017) over two groups, as in nanoGPT: matrices and embedding tables decay; biases and
-    the gains of norms (one dimension) do not: pulling those towards zero would switch channels off. The fused kernel
-    makes one pass over each tensor: on two processor cores it takes a third of the time of the plain loop.
+def adamw(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Return AdamW (Loshchilov and Hutter 2017) over two groups, as in nanoGPT.
+
+    Matrices and embedding tables decay; biases and the gains of norms (one dimension) do not, since decay would switch
+    channels off. The fused kernel makes one pass over each tensor: a third of the loop's time on two processor cores.
     """
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    muon = _muon(parameters, config) if config.optimizer == "muon" else None
-    taken = {id(p) for group in muon.param_groups for p in group["params"]} if muon else set()
-    rest = [parameter for parameter in parameters.values() if id(parameter) not in taken]
     groups = [
-        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters.values() if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters.values() if p.dim() < 2], "weight_decay": 0.0},
     ]
     groups = [group | {"rate": "learning_rate"} for group in groups if group["params"]]
-    adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
-    return Together(muon, adamw) if muon else adamw
+    fused = all(p.device.type != "meta" for p in parameters.values())  # `core.training.work` counts on that device
+    return [torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=fused)]
 
 
-def _muon(parameters: dict[str, nn.Parameter], config: TrainConfig) -> Muon | None:
-    """Muon over the weight matrices of the blocks; None where there are none."""
-    inside = {name: p for name, p in parameters.items() if ".h." in name and p.dim() == 2}
-    stacked = [p for name, p in inside.items() if "c_attn" in name]  # queries, keys, values
-    others = [p for name, p in inside.items() if "c_attn" not in name]
-    if not inside:
-        return None
+def muon(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Return Muon (Jordan 2024) over the weight matrices of the blocks, if there are any, and AdamW over the rest."""
+    matrices = {name: p for name, p in parameters.items() if ".h." in name and p.dim() == 2}
+    rest = adamw({name: p for name, p in parameters.items() if name not in matrices}, config)
+    if not matrices:
+        return rest
+    stacked = [p for name, p in matrices.items() if "c_attn" in name]  # queries, keys, values
+    others = [p for name, p in matrices.items() if "c_attn" not in name]
     groups = [
         {"params": stacked, "rate": "muon_learning_rate", "parts": 3},
         {"params": others, "rate": "muon_learning_rate"},
     ]
-    return Muon(groups, config.muon_learning_rate, config.muon_momentum, config.weight_decay)
+    return [Muon(groups, config.muon_learning_rate, config.muon_momentum, config.weight_decay), *rest]
+
+
+OPTIMIZERS: dict[str, Callable[[Parameters, TrainConfig], list[torch.optim.Optimizer]]] = {
+    "adamw": adamw,
+    "muon": muon,
+}
+"""Each returns optimizers for all parameters; a group's `rate` is the setting of its highest learning rate."""
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> "torch.optim.Optimizer | Together":
+    """Return the optimizer that the config names, for the parameters of a model."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizers = OPTIMIZERS[config.optimizer](parameters, config)
+    return optimizers[0] if len(optimizers) == 1 else Together(*optimizers)
 
 
 def set_learning_rates(optimizer: "torch.optim.Optimizer | Together", config: TrainConfig, fraction: float) -> None:
@@ -51,18 +67,20 @@ def set_learning_rates(optimizer: "torch.optim.Optimizer | Together", config: Tr
 
 
 class Together:
-    """Several optimizers, each with parameters of its own, handled as if they were one."""
+    """Several optimizers, each with its own parameters, used as one."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer):
         self.optimizers = optimizers
-        self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)  # one for all: to be read and written
+        self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)  # shared by all of them
         for optimizer in optimizers:
             optimizer.state = self.state
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of all of them."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def step(self) -> None:
+        """Update the weights."""
         for optimizer in self.optimizers:
             optimizer.step()

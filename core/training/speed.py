@@ -1,22 +1,32 @@
-"""How fast this machine trains, fitted to a few seconds of real training steps and of writing."""
+"""The speed of this machine, measured: prices fitted to small models, and a trial of the settings themselves.
 
+`core.training.cost` computes a run's duration from the prices. How far that is off for one model, a trial shows: a few
+real steps, evaluation windows and tokens. Where a step is long, fewer layers and a smaller batch stand for the rest.
+"""
+
+from collections.abc import Callable
 from time import perf_counter
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.model import build_model
-from core.model.gpt import Dropout
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
-from core.settings import Config
+from core.training.cost import (
+    Correction,
+    MachineSpeed,
+    Precision,
+    Prices,
+    amounts,
+    measuring_seconds,
+    step_seconds,
+    writing_seconds,
+)
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
-from core.training.work import work_per_token
-
-Precision = Literal["float32", "bfloat16"]
 
 _VOCAB_SIZE = 80
 _SECONDS_EACH = 0.08
@@ -35,37 +45,18 @@ _PROBES = tuple(
 )
 _WRITERS = (ModelConfig(kind="bigram", block_size=64), *(ModelConfig(n_layer=n, n_embd=64) for n in (1, 4)))
 _WRITTEN = 30  # tokens
-
-
-class Prices(Config):
-    """Seconds that the parts of a training step take in one precision."""
-
-    step_seconds: float  # whatever the model
-    layer_seconds: float  # per layer, however small
-    flop_seconds: float  # per floating-point operation of matrix products
-    number_seconds: float  # per float32 number moved outside of them
-
-
-class MachineSpeed(Config):
-    """What training and writing cost on this machine; JSON both ways by `to_json` and `parse`."""
-
-    device: str
-    threads: int
-    float32: Prices
-    bfloat16: Prices | None  # None where the machine has no instructions for it
-    drop_seconds: float  # per number that dropout throws a die for
-    token_seconds: float  # per token written, whatever the model
-    token_layer_seconds: float  # per token written and layer it passes
-
-    def prices(self, precision: str) -> Prices:
-        """Those of a precision; float32's for what was not measured."""
-        return self.bfloat16 if precision == "bfloat16" and self.bfloat16 else self.float32
+_LONGEST_STEP = 1.0  # seconds of a trial's step; a longer one is cut down
+_TRIAL_SECONDS = 0.5  # each for steps, windows and tokens
+_MOST_OFF = 5  # times; a figure further off was disturbed, and shows nothing about the model
+_SOME_VOCABULARY = 80
+_WORTH_IT = 1.15  # times as fast; for less, three times the digits are worth more
+_BELIEVABLE = 30  # times as fast; more shows only that something else ran while the machine was measured
 
 
 def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpeed:
-    """Train a few small models for a moment each, in every precision, and fit what their steps have in common.
+    """Train a few small models briefly in every precision, and fit prices to the seconds of their steps.
 
-    Takes two to three seconds. Run it while nothing else trains: it measures what is left of the machine.
+    Takes two to three seconds. Run it while nothing else trains: it measures the idle part of the machine.
 
     Args:
         threads: as many as training will use; None leaves torch's choice. Put back afterwards.
@@ -79,7 +70,7 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
             threads=torch.get_num_threads(),
             float32=_measure_prices(device, "float32"),
             bfloat16=_measure_prices(device, "bfloat16") if knows_bfloat16(device) else None,
-            drop_seconds=_drop_seconds(device),
+            random_seconds=_random_seconds(device),
             token_seconds=token,
             token_layer_seconds=token_layer,
         )
@@ -87,42 +78,16 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
         torch.set_num_threads(threads_before)
 
 
-def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """Expected duration of one training step."""
-    prices = speed.prices(precision)
-    step, layers, flops, numbers = _amounts(config, vocab_size, precision)
-    tokens = config.train.batch_size * config.model.block_size
-    muon = work_per_token(config.model, vocab_size).muon_flops if config.train.optimizer == "muon" else 0
-    return (
-        step * prices.step_seconds
-        + layers * prices.layer_seconds
-        + flops * prices.flop_seconds
-        + numbers * prices.number_seconds
-        + muon * speed.prices("bfloat16").flop_seconds  # if there is bfloat16, Muon takes it
-        + tokens * work_per_token(config.model, vocab_size, precision).dropped * speed.drop_seconds
-    )
-
-
-def _amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
-    """Steps (one), layers, floating-point operations and numbers moved in one training step."""
-    work = work_per_token(config.model, vocab_size, precision)
-    tokens = config.train.batch_size * config.model.block_size
-    update = 8 * work.parameters  # AdamW reads four numbers for each parameter and writes three; clipping reads one
-    if config.train.optimizer == "muon":
-        update += 20 * work.muon_numbers  # gathered by shape, then read and written once each iteration
-    return 1, work.layers, tokens * work.flops, tokens * work.numbers_moved + update
-
-
 def _measure_prices(device: str, precision: str) -> Prices:
-    work = np.array([_amounts(probe, _VOCAB_SIZE, precision) for probe in _PROBES])
+    work = np.array([amounts(probe, _VOCAB_SIZE, precision) for probe in _PROBES])
     seconds = np.array([_step_seconds(probe, device, precision) for probe in _PROBES])
     # Divided by the seconds, each probe's error counts by its share and not by its size.
-    step, layer, flop, number = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
-    return Prices(step_seconds=step, layer_seconds=layer, flop_seconds=flop, number_seconds=number)
+    step, layer, flop, moved = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
+    return Prices(step_seconds=step, layer_seconds=layer, flop_seconds=flop, moved_seconds=moved)
 
 
 def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
-    """The quickest of a moment's steps, after one that warms up: the others shared the machine with somebody else."""
+    """Return the shortest of a few steps, after a warm-up: the others shared the machine with something else."""
     ids = torch.arange(4096) % _VOCAB_SIZE
     trainer = Trainer(config, ids, ids, _VOCAB_SIZE, device, precision)
     if trainer.train_step().seconds < _SECONDS_EACH:
@@ -133,19 +98,18 @@ def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
     return min(seconds)
 
 
-def _drop_seconds(device: str) -> float:
-    numbers, dropout = torch.ones(100_000, device=device), Dropout(0.1)
-    seconds = []
+def _random_seconds(device: str) -> float:
+    numbers, seconds = torch.empty(25_000, dtype=torch.int64, device=device), []
     with torch.random.fork_rng(devices=[]):
         for _ in range(5):
             start = perf_counter()
-            dropout(numbers).sum().item()
+            numbers.random_(-(2**63), None)
             seconds.append(perf_counter() - start)
     return float(np.median(seconds)) / len(numbers)
 
 
 def _writing_seconds(device: str) -> tuple[float, float]:
-    """Per token, whatever the model and for each layer, by the slope of a good try each."""
+    """Return the seconds per generated token: whatever the model, and for each layer."""
     how = GenerationConfig(max_new_tokens=_WRITTEN)
     seconds = []
     with torch.random.fork_rng(devices=[]):
@@ -164,9 +128,9 @@ def _writing_seconds(device: str) -> tuple[float, float]:
 
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
-    """Least squares without negative prices: (probes, kinds) amounts and (probes,) totals to (kinds,) prices.
+    """Fit (kinds,) prices to (probes, kinds) amounts and (probes,) totals by least squares, without negative prices.
 
-    The kind whose price comes out most negative is left out, priced at zero, until none is.
+    The kind with the most negative price is left out, priced at zero, until none is negative.
     """
     scale = amounts.max(axis=0)
     kinds = list(range(amounts.shape[1]))
@@ -175,6 +139,97 @@ def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
         if (prices >= 0).all():
             break
         kinds.pop(int(prices.argmin()))
-    found = np.zeros(amounts.shape[1])
-    found[kinds] = prices
-    return [float(price) for price in found / scale]
+    fitted = np.zeros(amounts.shape[1])
+    fitted[kinds] = prices
+    return [float(price) for price in fitted / scale]
+
+
+def try_out(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
+    """Train a thin slice of these settings briefly, and compare with the estimate for the same slice.
+
+    Takes one to three seconds, a few more for a model far too large for the machine. Uses as many threads as torch is
+    set to, which should be `speed.threads`. Run it while nothing else trains.
+    """
+    config = thin_slice(config, vocab_size, speed, precision)
+    ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
+    trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
+    step = _seconds_of(trainer.train_step, warm=2)
+    measuring = _seconds_of(trainer.evaluate, warm=1)
+    how = GenerationConfig(max_new_tokens=config.train.sample_length)
+    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), warm=1)
+    return Correction(
+        step=_ratio(step, step_seconds(config, vocab_size, speed, precision)),
+        measuring=_ratio(measuring, measuring_seconds(config, vocab_size, speed, precision)),
+        writing=_ratio(writing, writing_seconds(config, vocab_size, speed)),
+    )
+
+
+def thin_slice(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> RunConfig:
+    """Return the settings with fewer layers, then a smaller batch, until a step is expected to be short enough."""
+
+    def long(seconds: float) -> bool:
+        return seconds > _LONGEST_STEP
+
+    while long(step_seconds(config, vocab_size, speed, precision)):
+        if config.model.kind == "gpt" and config.model.n_layer > 1:
+            config = config.replace({"model.n_layer": config.model.n_layer // 2})
+        elif config.train.batch_size > 1:
+            config = config.replace({"train.batch_size": config.train.batch_size // 2})
+        else:
+            break
+    while config.train.eval_windows > 1 and long(measuring_seconds(config, vocab_size, speed, precision)):
+        config = config.replace({"train.eval_windows": config.train.eval_windows // 2})
+    while config.train.sample_length > 10 and long(writing_seconds(config, vocab_size, speed)):
+        config = config.replace({"train.sample_length": config.train.sample_length // 2})
+    return config
+
+
+def _seconds_of(work: Callable[[], object], *, warm: int) -> float:
+    """Return the median seconds of one call, after some that warm up."""
+    seconds, begun = [], perf_counter()
+    while len(seconds) < warm + 1 or perf_counter() - begun < _TRIAL_SECONDS:
+        start = perf_counter()
+        work()
+        seconds.append(perf_counter() - start)
+        if sum(seconds) > 2 * _LONGEST_STEP:
+            break
+    measured = sorted(seconds[warm:] or seconds[-1:])
+    return measured[len(measured) // 2]
+
+
+def _ratio(measured: float, estimated: float) -> float:
+    return min(_MOST_OFF, max(1 / _MOST_OFF, measured / estimated)) if estimated else 1.0
+
+
+WHY = {  # what follows "It computes in"
+    "asked": "{precision}, as the settings ask.",
+    "graphics card": "bfloat16: this graphics card multiplies it far faster than float32.",
+    "no instructions": "float32: this machine has no instructions for bfloat16.",
+    "hardly faster": "float32: bfloat16 would hardly be faster here for a model of this shape.",
+    "too busy": "float32: this machine was too busy to find out whether bfloat16 is faster.",
+    "measured": "bfloat16: measured to be {times} times as fast here for a model of this shape.",
+}
+
+
+class Choice(NamedTuple):
+    """The precision chosen, and why."""
+
+    precision: Precision
+    why: str  # one of WHY
+    times: str = ""  # as fast as float32
+
+    @property
+    def sentence(self) -> str:
+        return self.why.format(precision=self.precision, times=self.times)
+
+
+def choose_precision(config: RunConfig, speed: MachineSpeed) -> Choice:
+    """Return bfloat16 where a step of this model is expected to be clearly faster; else float32, with more digits."""
+    if speed.bfloat16 is None:
+        return Choice("float32", WHY["no instructions"])
+    exact, rounded = (step_seconds(config, _SOME_VOCABULARY, speed, precision) for precision in ("float32", "bfloat16"))
+    if exact < _WORTH_IT * rounded:
+        return Choice("float32", WHY["hardly faster"])
+    if exact > _BELIEVABLE * rounded:
+        return Choice("float32", WHY["too busy"])
+    return Choice("bfloat16", WHY["measured"], f"{exact / rounded:.1f}")

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
-from core.live_settings import turned
+from core.live_settings import with_change
 from core.model import build_model, evaluating, set_dropout
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss, windows_at_once
@@ -120,13 +120,13 @@ class Trainer:
         self._batch_rng = torch.Generator().manual_seed(train.seed)
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
-    def turn(self, knob: str, value: Any) -> None:
-        """Turn one of `core.live_settings.CHANGES`, named by its dotted path; the next step is the first to feel it.
+    def change_setting(self, setting: str, value: Any) -> None:
+        """Change one of `core.live_settings.CHANGEABLE`, by its dotted path, from the next step on.
 
         Raises:
-            ConfigError: the knob is unknown, or the value out of its bounds.
+            ConfigError: the setting cannot be changed, or the value is out of its bounds.
         """
-        self.config = turned(self.config, knob, value)
+        self.config = with_change(self.config, setting, value)
         set_dropout(self.model, self.config.model.dropout)
 
     def train_step(self, detailed: bool = False) -> StepEvent:

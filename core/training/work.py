@@ -1,104 +1,197 @@
-"""What one step asks of a machine, counted from the settings: multiplications, numbers moved, memory held.
+"""What one training step asks of a machine: products, numbers moved, memory; counted by running it on no data.
 
-Counted for the models in `core.model` on a processor, in units of B (batch), T (context), C (width), H (heads),
-V (vocabulary). A test holds these counts against what torch really keeps.
+The model's own code runs on torch's meta device, where tensors have shapes but no numbers, so that a new part of the
+model needs no formula here. Blocks are alike: one and two of them are counted, and the rest follows.
 """
 
-from dataclasses import dataclass
+import copy
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from core.config import ModelConfig
-from core.model.gpt import LONG, feed_forward_width
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from core.config import ModelConfig, TrainConfig
+from core.model import GPT, Bigram, build_model, parameter_count
+from core.training.optimizers import build_optimizer
+
+_BATCH = 2
+_PRODUCTS = ("linear", "matmul", "__matmul__", "bmm", "baddbmm", "scaled_dot_product_attention")
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """The work of one token in one training step, forward and backward.
 
     Attributes:
-        layers: blocks that it passes through.
-        parameters: numbers that training may change, exactly.
-        flops: multiplications and additions in matrix products (Kaplan 2020; PaLM, appendix B).
+        flops: in matrix products.
         numbers_moved: float32 numbers read or written outside of matrix products.
-        dropped: numbers that dropout throws a die for.
-        numbers_kept: float32 numbers held from the forward pass until the backward pass has used them.
-        numbers_passing: float32 numbers that come on top at the start of the backward pass: gradients.
-        muon_numbers: parameters in the matrices of the blocks, which Muon would look after.
-        muon_flops: of one update of those by Muon, whatever the batch.
+        random_numbers: 64-bit random numbers drawn by dropout.
+        numbers_kept: float32 numbers that the backward pass needs of the forward pass.
     """
 
-    layers: int
-    parameters: int
     flops: float
     numbers_moved: float
-    dropped: float
+    random_numbers: float
     numbers_kept: float
-    numbers_passing: float
-    muon_numbers: int = 0
-    muon_flops: float = 0.0
 
 
-def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
-    """Parameters of the model as it would be built."""
-    if config.kind == "bigram":
-        return vocab_size**2
-    C, wide = config.n_embd, feed_forward_width(config) if config.feed_forward else 0
-    entry = 2 * wide if config.activation == "swiglu" else wide
-    matrices = 4 * C * C + C * entry + wide * C
-    biases = (3 * C + C + (entry + C) * config.feed_forward) * config.bias
-    norm = {"layer": C + C * config.bias, "rms": C, "none": 0}[config.norm]
-    tables = vocab_size * C * (1 if config.tie_weights else 2) + vocab_size**2 * config.bigram_start
-    positions = config.block_size * C if config.position == "learned" else 0
-    return tables + positions + config.n_layer * (matrices + biases + (1 + config.feed_forward) * norm) + norm
+class Update(NamedTuple):
+    """The work of one update of the weights by the optimizer, whatever the batch.
+
+    Attributes:
+        flops: in matrix products (Muon's).
+        numbers_moved: float32 numbers read or written outside of them.
+        memory: float32 numbers that it takes on top while it runs.
+        state: float32 numbers that it keeps between updates.
+    """
+
+    flops: float
+    numbers_moved: float
+    memory: float
+    state: float
 
 
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
-    """Count one token's share of a training step."""
-    parameters = exact_parameters(config, vocab_size)
+    """Count one token's part of a training step, without building the model."""
+    return Work(*_for_all_layers(config, lambda shape: _work(shape, vocab_size, precision)))
+
+
+def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
+    """Count one update of the weights, without building the model."""
+    return Update(*_for_all_layers(config, lambda shape: _update(shape, vocab_size, optimizer)))
+
+
+def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """Return how many parameters the model would have."""
+    (count,) = _for_all_layers(config, lambda shape: (parameter_count(_empty_model(shape, vocab_size)),))
+    return count
+
+
+def _for_all_layers(config: ModelConfig, count: Callable[[ModelConfig], tuple]) -> Iterator:
+    """Yield what `count` returns for models of one and two layers, extended to all layers."""
     if config.kind == "bigram":
-        return Work(0, parameters, 6 * vocab_size, 6 * vocab_size, 0, 2 * vocab_size, vocab_size)
-    L, C, T, H = config.n_layer, config.n_embd, config.block_size, config.n_head
-    halves = 2 if config.feed_forward else 1  # of a block
-    wide = feed_forward_width(config) if config.feed_forward else 0
-    gated, rope, dropout = config.activation == "swiglu", config.position == "rope", config.dropout > 0
-    qk_norm, bigram = config.qk_norm, config.bigram_start
-    half = precision == "bfloat16"
-    size = 0.5 if half else 1.0  # of a number that a matrix product reads or writes, in float32 numbers
-    spelled_out = dropout or (half and T <= LONG) or config.softmax_over == "queries"
-    pattern = H * T if spelled_out else 0  # where attention spells its weights out
-
-    inside = L * (4 * C * C + (3 if gated else 2) * C * wide)
-    matrices = inside + vocab_size * C  # weights a token is multiplied with
-    dropped = C + L * (halves * C + H * T) if dropout else 0
-    moved = L * (17 * halves * C + 16 * C * rope + 16 * C * qk_norm + size * (8 + 4 * dropout) * pattern)
-    moved += L * (
-        12 * halves * C * (config.norm == "rms") + 4 * wide * (config.activation == "relu2")
-    )  # not fused: more passes
-    moved += (6 + 3 * bigram) * vocab_size
-
-    norm = {"layer": C, "rms": 2 * C, "none": 0}[config.norm]  # its input; RMSNorm keeps a copy besides
-    # q, k, v, and q, k once more from before they were normalised, or where the kernel keeps them beside the turned
-    # ones; what heads read; the pattern where it is spelled out, with what dropout blanked of it and what it left.
-    again = 3 * C * (qk_norm or (rope and not pattern))
-    attention = size * (3 * C + again + C + (3 if dropout else 1) * pattern)
-    inputs = size * halves * C  # of c_attn and c_fc
-    hidden = {"relu": wide, "gelu": 2 * wide, "gelu_tanh": 2 * wide, "swiglu": 4 * wide, "relu2": 2 * wide}
-    masks = size * (1 + halves * L) * C * dropout
-    ends = norm + size * C + masks + (1 + size) * vocab_size  # the last: logits, and their logarithms
-    kept = L * (halves * norm + attention + inputs + size * hidden[config.activation]) + ends
-    return Work(
-        L,
-        parameters,
-        6 * matrices + 12 * L * C * T,
-        moved,
-        dropped,
-        kept,
-        vocab_size + 2 * wide,
-        inside,
-        L * _muon_flops(C, wide, gated),
-    )
+        yield from count(config)
+        return
+    one, two = (count(config.model_copy(update={"n_layer": n_layer})) for n_layer in (1, 2))
+    for first, second in zip(one, two, strict=True):
+        yield first + (config.n_layer - 1) * (second - first)
 
 
-def _muon_flops(C: int, wide: int, gated: bool) -> float:
-    """Newton-Schulz on one block's matrices: five times three products of (rows, columns), rows <= columns."""
-    shapes = [(C, C)] * 4 + ([(C, wide), (C, 2 * wide if gated else wide)] if wide else [])
-    return sum(5 * (4 * rows * rows * columns + 2 * rows**3) for rows, columns in shapes)
+@lru_cache(maxsize=64)
+def _empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
+    with torch.device("meta"):
+        return build_model(config, vocab_size)
+
+
+@lru_cache(maxsize=256)
+def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
+    """Count one forward pass on the meta device; the backward pass computes two products for each of its."""
+    model = _empty_model(config, vocab_size)
+    ids = torch.empty(_BATCH, config.block_size, dtype=torch.int64, device="meta")
+    counter = _Counter(model, half=precision == "bfloat16")
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in counter.constant:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), counter:
+        logits, _ = model(ids, ids)
+    keep(logits)
+    numbers = sum(storage.nbytes() for storage in kept.values()) / 4
+    return Work(*(n / ids.numel() for n in (3 * counter.flops, 3 * counter.moved, counter.random, numbers)))
+
+
+@lru_cache(maxsize=256)
+def _update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
+    """Count the second update on the meta device; the first one makes the optimizer's state."""
+    model = copy.deepcopy(_empty_model(config, vocab_size))  # it gets gradients
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter)
+    made, counter = build_optimizer(model, TrainConfig(optimizer=optimizer)), _Counter(model)
+    made.step()
+    with counter:
+        made.step()
+    state = sum(t.numel() for values in made.state.values() for t in values.values() if t.dim())
+    return Update(counter.flops, counter.moved, counter.most_alive, state)
+
+
+class _Counter(TorchFunctionMode):
+    """Counts what the calls of torch inside the block would compute."""
+
+    def __init__(self, model: nn.Module, half: bool = False):
+        super().__init__()
+        self.half = half  # products in bfloat16, as autocast computes them; it does not exist on the meta device
+        self.flops = self.moved = self.random = self.alive = self.most_alive = 0.0
+        self._weights = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
+        self.constant = {storage._cdata for storage in self._weights}
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", "")
+        inputs = list(_tensors((args, kwargs or {})))
+        if name in _PRODUCTS:
+            result = self._product(function, name, args, kwargs or {})
+        else:
+            result = function(*args, **kwargs or {})
+        if name == "__get__" or not inputs:
+            return result
+        before = {t.untyped_storage()._cdata for t in inputs}
+        fresh = [t for t in _tensors(result) if t.untyped_storage()._cdata not in before]
+        in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+        if name not in _PRODUCTS and (fresh or in_place):
+            variable = [t for t in inputs if t.untyped_storage()._cdata not in self.constant or in_place]
+            self.moved += sum(map(_numbers, (*variable, *fresh)))
+        if name == "random_":
+            self.random += inputs[0].numel()
+        for tensor in fresh:
+            self._count_alive(tensor)
+        return result
+
+    def _product(self, function: Any, name: str, args: Any, kwargs: dict) -> Tensor:
+        if self.half:
+            args = tuple(self._rounded(a) if isinstance(a, Tensor) else a for a in args)
+        if name == "scaled_dot_product_attention":
+            q, k, v = args
+            self.flops += 4 * q.numel() * k.size(-2)
+            attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+            return attention(q, k, v, 0.0, kwargs["is_causal"], scale=kwargs["scale"])[0]
+        left, right = args[1:3] if name == "baddbmm" else args[:2]
+        self.flops += 2 * left.numel() * (right.size(0) if name == "linear" else right.size(-1))
+        return function(*args, **kwargs)
+
+    def _rounded(self, tensor: Tensor) -> Tensor:
+        rounded = tensor.bfloat16()
+        if tensor.untyped_storage()._cdata in self.constant:
+            self._weights.append(rounded.untyped_storage())  # held, so that its address is not used again
+            self.constant.add(rounded.untyped_storage()._cdata)
+        return rounded
+
+    def _count_alive(self, tensor: Tensor) -> None:
+        size = _numbers(tensor)
+        self.alive += size
+        self.most_alive = max(self.most_alive, self.alive)
+        weakref.finalize(tensor, self._count_gone, size)
+
+    def _count_gone(self, size: float) -> None:
+        self.alive -= size
+
+
+def _numbers(tensor: Tensor) -> float:
+    """Return the size of a tensor in float32 numbers."""
+    return tensor.numel() * tensor.element_size() / 4
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested lists, tuples and dictionaries."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, Iterable) and not isinstance(values, str):
+        for value in values:
+            yield from _tensors(value)

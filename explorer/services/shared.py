@@ -17,9 +17,9 @@ from core.runs.models import load_model
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
 from core.text.tokenizers import Tokenizer
+from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, find_hardware
-from core.training.precision import Choice
-from core.training.speed import MachineSpeed
+from core.training.speed import Choice
 from explorer.i18n.language import _
 
 __all__ = [

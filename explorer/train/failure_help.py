@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError
-from core.live_settings import turned
+from core.live_settings import with_change
 from core.runs.folder import RunFolder
 from core.runs.forks import fork, fork_config
 from core.runs.records import Status
@@ -51,7 +51,7 @@ def _offer_slower(folder: RunFolder) -> None:
     try:
         config = fork_config(folder)
         rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
-        slower = turned(config, "train.learning_rate", rate)
+        slower = with_change(config, "train.learning_rate", rate)
     except ExplorerError:  # its settings cannot be read, or it cannot be slower
         return
     if offered is None:

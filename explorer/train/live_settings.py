@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError
-from core.live_settings import KNOBS
+from core.live_settings import LIVE_SETTINGS
 from core.runs.continuation import NO_TRAINING_OF_ITS_OWN, Schedule, extended_config
 from core.runs.folder import RunFolder
 from core.runs.records import Status
@@ -69,11 +69,13 @@ def draw_knobs(folder: RunFolder) -> None:
 
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    shown = [path for path, _unused in settings_that_matter(config.model.kind) if path in KNOBS]
+    shown = [path for path, _unused in settings_that_matter(config.model.kind) if path in LIVE_SETTINGS]
     if status.state == "finished":  # the field above asks for how long
         shown.remove(_STEPS)
     first = folder.record().config
-    wide, small = ([knob for knob in KNOBS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True))
+    wide, small = (
+        [knob for knob in LIVE_SETTINGS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True)
+    )
     for knob in wide:
         _draw_knob(folder, knob, config, first)
     for column, knob in zip(st.columns(len(small)), small, strict=True):

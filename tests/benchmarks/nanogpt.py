@@ -21,9 +21,9 @@ from core.fast.allocator import keep_freed_memory
 from core.import_export.external_weights import build
 from core.import_export.nanogpt import read_checkpoint
 from core.presets import preset
+from core.training.cost import MachineSpeed
 from core.training.evaluation import whole_split_loss
-from core.training.precision import choose_precision
-from core.training.speed import MachineSpeed, measure_speed
+from core.training.speed import choose_precision, measure_speed
 from core.training.trainer import EvaluationEvent, Trainer
 from tests.benchmarks.data import Splits, read_splits
 from tests.benchmarks.report import report

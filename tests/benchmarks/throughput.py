@@ -20,8 +20,7 @@ import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.fast.allocator import keep_freed_memory
-from core.training.precision import choose_precision
-from core.training.speed import measure_speed
+from core.training.speed import choose_precision, measure_speed
 from core.training.trainer import Trainer
 from tests.benchmarks.generation import import_model
 from tests.benchmarks.report import report

@@ -2,7 +2,7 @@ import pytest
 
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError
-from core.live_settings import KNOBS, RESTART, turned
+from core.live_settings import LIVE_SETTINGS, RESTART, with_change
 from core.settings import fields_of
 from core.training.schedule import learning_rate_at
 
@@ -10,19 +10,19 @@ CONFIG = RunConfig(train=TrainConfig(steps=100, learning_rate=1e-3, min_learning
 
 
 def test_every_knob_is_a_setting():
-    assert set(KNOBS) <= {path for path, _ in fields_of(RunConfig)}
+    assert set(LIVE_SETTINGS) <= {path for path, _ in fields_of(RunConfig)}
 
 
 def test_turning_the_learning_rate_scales_all_of_its_schedule():
-    lower = turned(CONFIG, "train.learning_rate", 5e-4)
+    lower = with_change(CONFIG, "train.learning_rate", 5e-4)
     for step in range(120):
         assert learning_rate_at(step, lower.train) == pytest.approx(learning_rate_at(step, CONFIG.train) / 2)
 
 
 def test_muons_rate_moves_along_where_muon_is_at_work():
     muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": 0.02})
-    assert turned(muon, "train.learning_rate", 5e-4).train.muon_learning_rate == pytest.approx(0.01)
-    assert turned(CONFIG, "train.learning_rate", 0.5).train.muon_learning_rate == CONFIG.train.muon_learning_rate
+    assert with_change(muon, "train.learning_rate", 5e-4).train.muon_learning_rate == pytest.approx(0.01)
+    assert with_change(CONFIG, "train.learning_rate", 0.5).train.muon_learning_rate == CONFIG.train.muon_learning_rate
 
 
 @pytest.mark.parametrize(
@@ -36,41 +36,41 @@ def test_muons_rate_moves_along_where_muon_is_at_work():
 def test_a_rate_that_would_push_muons_out_of_bounds_is_named_with_how_far_it_can_go(muons, wanted, sentence):
     muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": muons})
     with pytest.raises(ConfigError, match=sentence) as refused:
-        turned(muon, "train.learning_rate", wanted)
+        with_change(muon, "train.learning_rate", wanted)
     bound = float(str(refused.value).partition(" at ")[2].split()[1].rstrip(","))
-    along = turned(muon, "train.learning_rate", bound).train.muon_learning_rate  # what it says it can be, it can be
+    along = with_change(muon, "train.learning_rate", bound).train.muon_learning_rate
     assert along == pytest.approx(1.0 if wanted > bound else 1e-6, rel=0.01)
 
 
 @pytest.mark.parametrize("steps", [50, 300])
 def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
-    other = turned(CONFIG, "train.steps", steps)
+    other = with_change(CONFIG, "train.steps", steps)
     assert other.train.steps == steps
     for step in range(100):
         assert learning_rate_at(step, other.train) == learning_rate_at(step, CONFIG.train)
     assert learning_rate_at(250, other.train) == 1e-4
-    twice = turned(other, "train.steps", 400)
+    twice = with_change(other, "train.steps", 400)
     assert twice.train.decay_steps == 100
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_a_restarted_schedule_is_the_first_one_again_over_the_steps_that_are_left(schedule):
     first = CONFIG.replace({"train.schedule": schedule})
-    longer = turned(first, "train.steps", 200)
-    again = turned(longer, RESTART, 100)
+    longer = with_change(first, "train.steps", 200)
+    again = with_change(longer, RESTART, 100)
     assert [learning_rate_at(100 + step, again.train) for step in range(120)] == [
         learning_rate_at(step, first.train) for step in range(120)
     ]
-    short = turned(turned(first, "train.steps", 140), RESTART, 100)
+    short = with_change(with_change(first, "train.steps", 140), RESTART, 100)
     assert (short.train.warmup_steps, short.train.decay_steps) == (4, 0)  # a tenth, as before
     assert learning_rate_at(104, short.train) == 1e-3 and learning_rate_at(140, short.train) == 1e-4
-    thrice = turned(turned(short, "train.steps", 240), RESTART, 140)
+    thrice = with_change(with_change(short, "train.steps", 240), RESTART, 140)
     assert thrice.train.warmup_steps == 10
 
 
 def test_the_same_turn_again_changes_nothing():
-    once = turned(CONFIG, "train.learning_rate", 3e-4)
-    assert turned(once, "train.learning_rate", 3e-4) == once
+    once = with_change(CONFIG, "train.learning_rate", 3e-4)
+    assert with_change(once, "train.learning_rate", 3e-4) == once
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_the_same_turn_again_changes_nothing():
 )
 def test_what_cannot_be_turned_is_refused_in_a_sentence(knob, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        turned(CONFIG, knob, value)
+        with_change(CONFIG, knob, value)

@@ -2,7 +2,7 @@
 
 import math
 
-from core.config import RunConfig, differences
+from core.config import RunConfig, differences, optimizer_of
 from core.errors import ConfigError
 from core.formatting import duration_in_words, loss_in_words, number
 from core.import_export.report.facts import Facts
@@ -46,8 +46,8 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
 
 def matters(path: str, config: RunConfig) -> bool:
     """Whether a setting makes a difference: a bigram has no layers, and without Muon its rate is idle."""
-    if path.startswith("train.muon"):
-        return config.train.optimizer == "muon"
+    if owner := optimizer_of(path):
+        return config.train.optimizer == owner
     return config.model.kind != "bigram" or not path.startswith("model.") or path in ("model.kind", "model.block_size")
 
 

@@ -57,7 +57,7 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
         (("turn", "first", "dropout=0.2", "batch_size=0"), "train.batch_size cannot be 0"),
         (
             ("turn", "first", "n_layer=3"),
-            "'n_layer' cannot be turned while a run trains. These can: train.learning_rate",
+            "'n_layer' cannot be changed while a run trains. These can: train.learning_rate",
         ),
         (("turn", "first", "dropout=0.2", "steps=4"), "at step 12 already"),
         (("turn", "nobody"), "There is no run 'nobody'"),

@@ -135,7 +135,7 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
 @pytest.mark.parametrize(
     ("knob", "value", "sentence"),
     [
-        ("model.n_layer", 3, "'model.n_layer' cannot be turned while a run trains"),
+        ("model.n_layer", 3, "'model.n_layer' cannot be changed while a run trains"),
         (DROPOUT, 2, "model.dropout cannot be 2"),
         (BATCH, "many", "train.batch_size cannot be 'many'"),
         ("train.steps", 7, "is at step 8 already, so it cannot end at step 7"),

@@ -55,7 +55,7 @@ def record(name: str) -> dict[str, Any]:
         if step in wanted.get("changes", {}):
             setting, value = wanted["changes"][step]
             changes.append([step, setting, trainer.config.train.learning_rate, value])
-            trainer.turn(setting, value)
+            trainer.change_setting(setting, value)
         if step % config.train.eval_interval == 0:
             found = trainer.evaluate()
             row = {"step": step, "train_loss": round(found.train_loss, 4), "val_loss": round(found.val_loss, 4)}

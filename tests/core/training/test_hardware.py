@@ -2,12 +2,17 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from core.errors import ExplorerError
-from core.training.hardware import find_hardware
+from core.training.hardware import allowed_memory, find_hardware, free_memory, memory_left
+
+ROOT = Path(__file__).parents[3]
+GB = 2**30
 
 
 def test_what_was_found_is_said_in_a_sentence():
@@ -47,3 +52,75 @@ def told_without_cuda(*lines: str) -> str:
     script = "\n".join(["from core.training.hardware import find_hardware", *lines])
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run([sys.executable, "-c", script], env=hidden, capture_output=True, text=True, check=True).stdout
+
+
+def group(folder: Path, limit: object, used: int, inactive: int, *, version: int = 2) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {2: ("memory.max", "memory.current", ""), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")}
+    limit_name, used_name, total = names[version]
+    (folder / limit_name).write_text(f"{limit}\n")
+    (folder / used_name).write_text(f"{used}\n")
+    own = f"inactive_file 1\n{total}inactive_file {inactive}\n" if total else f"inactive_file {inactive}\n"
+    (folder / "memory.stat").write_text(f"anon 5\nfile {inactive + 7}\n{own}active_file 7\n")
+
+
+@pytest.fixture
+def own(tmp_path):
+    def say(text: str) -> Path:
+        (tmp_path / "own").write_text(text)
+        return tmp_path / "own"
+
+    return say
+
+
+def test_what_a_container_has_used_is_gone_but_for_copies_of_files(tmp_path, own):
+    group(tmp_path, 4 * GB, 3 * GB, GB)
+    inside = own("0::/\n")
+    assert allowed_memory(tmp_path, inside) == 4 * GB
+    assert memory_left(tmp_path, inside) == 2 * GB
+    group(tmp_path, 4 * GB, 5 * GB, 0)
+    assert memory_left(tmp_path, inside) == 0
+
+
+def test_the_tightest_of_the_groups_around_a_process_counts(tmp_path, own):
+    group(tmp_path / "a" / "b", "max", GB, 0)
+    group(tmp_path / "a", 3 * GB, 2 * GB, 0)
+    group(tmp_path, 9 * GB, 2 * GB, 0)
+    assert allowed_memory(tmp_path, own("0::/a/b\n")) == 3 * GB
+    assert memory_left(tmp_path, own("0::/a/b\n")) == GB
+    assert memory_left(tmp_path, own("0::/elsewhere/unseen\n")) == 7 * GB
+
+
+def test_the_first_version_of_control_groups_is_read_too(tmp_path, own):
+    group(tmp_path / "memory", 2 * GB, GB, GB // 2, version=1)
+    hybrid = own("9:name=systemd:/\n4:cpu,memory:/docker/0123\n0::/\n")  # which of them is seen as the topmost
+    assert allowed_memory(tmp_path, hybrid) == 2 * GB
+    assert memory_left(tmp_path, hybrid) == 3 * GB // 2
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path, own):
+    assert allowed_memory(tmp_path, own("")) is None
+    assert allowed_memory(tmp_path, tmp_path / "missing") is None
+    assert allowed_memory(tmp_path, own("0::/\n")) is None
+
+
+def test_of_this_machine_no_more_is_free_than_it_has():
+    here = find_hardware("cpu")
+    assert 0 < free_memory(here) <= here.memory_bytes <= psutil.virtual_memory().total
+    assert here.memory_bytes <= (allowed_memory() or here.memory_bytes)
+
+
+TOLD_BY_A_SHELL = """
+import resource
+import psutil
+from core.training.hardware import find_hardware, free_memory
+limit = psutil.Process().memory_info().vms + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(free_memory(find_hardware("cpu")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
+def test_a_limit_of_the_shell_leaves_less():
+    done = subprocess.run([sys.executable, "-c", TOLD_BY_A_SHELL], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) <= 2**28

@@ -1,11 +1,25 @@
+"""The measured speed of the machine, trials of settings, and the precision chosen by them."""
+
 import numpy as np
 import pytest
 import torch
 
+from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import preset
+from core.training.cost import Correction, MachineSpeed, Prices, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
-from core.training.speed import MachineSpeed, _fit_positive, measure_speed, step_seconds
+from core.training.speed import _fit_positive, choose_precision, measure_speed, thin_slice, try_out
+
+PRICES = Prices(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
+SPEED = MachineSpeed(
+    device="cpu", threads=1, float32=PRICES, bfloat16=None,
+    random_seconds=1e-9, token_seconds=1e-4, token_layer_seconds=1e-4,
+)  # fmt: skip
+SMALL = RunConfig(
+    model=ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8),
+    train=TrainConfig(batch_size=2, eval_windows=4, sample_length=12),
+)
 
 
 def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
@@ -36,3 +50,64 @@ def test_the_fit_finds_prices_that_are_there():
 def test_no_price_is_ever_negative():
     amounts = np.array([[1, 1.0], [1, 2], [1, 3]])
     assert _fit_positive(amounts, np.array([1.0, 4.0, 7.0])) == pytest.approx([0, 30 / 14])
+
+
+def test_what_is_small_is_tried_whole():
+    assert thin_slice(SMALL, 65, SPEED, "float32") == SMALL
+
+
+def test_of_what_is_large_a_slice_is_tried_that_is_short():
+    slice = thin_slice(preset("gpt2"), 65, SPEED, "float32")
+    assert step_seconds(slice, 65, SPEED, "float32") <= 1.0 < step_seconds(preset("gpt2"), 65, SPEED, "float32")
+    assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
+
+
+def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
+    rng = torch.get_rng_state()
+    right = try_out(SMALL, 65, SPEED, "float32")
+    assert torch.equal(torch.get_rng_state(), rng)
+    # Reckoned with prices ten times as high, the same steps are a tenth of what was expected.
+    tenfold = {name: 10 * price for name, price in PRICES.model_dump().items()}
+    dear = SPEED.model_copy(update={"float32": Prices(**tenfold)})
+    found = try_out(SMALL, 65, dear, "float32")
+    assert found.step < right.step
+    assert found.measuring < right.measuring
+
+
+@pytest.mark.parametrize("part", ["step", "measuring", "writing"])
+def test_every_part_of_a_correction_lengthens_the_run(part):
+    plain, slower = (estimate(SMALL, 65, SPEED, "float32", Correction(**{part: times})).seconds for times in (1.0, 2.0))
+    assert slower > plain
+
+
+def machine(times: float | None) -> MachineSpeed:
+    """One whose bfloat16 is so many times as fast; None has none."""
+
+    def prices(share: float) -> Prices:
+        return Prices(step_seconds=share, layer_seconds=0, flop_seconds=0, moved_seconds=0)
+
+    return MachineSpeed(
+        device="cpu",
+        threads=1,
+        float32=prices(1.0),
+        bfloat16=prices(1 / times) if times else None,
+        random_seconds=0,
+        token_seconds=0,
+        token_layer_seconds=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "precision", "why"),
+    [
+        (1.94, "bfloat16", "bfloat16: measured to be 1.9 times as fast here for a model of this shape."),
+        (1.05, "float32", "hardly be faster"),
+        (0.5, "float32", "hardly be faster"),
+        (800, "float32", "too busy"),
+        (None, "float32", "no instructions"),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_clearly_faster(times, precision, why):
+    choice = choose_precision(RunConfig(), machine(times))
+    assert choice.precision == precision
+    assert why in choice.sentence

@@ -192,7 +192,7 @@ def test_a_turned_knob_is_felt_from_the_next_step_on_and_not_before(small, make_
     for knob, value in [("train.learning_rate", 0.1), ("model.dropout", 0.5), ("train.batch_size", 7)]:
         trainer = make_trainer(small)
         events = [trainer.train_step() for _ in range(5)]
-        trainer.turn(knob, value)
+        trainer.change_setting(knob, value)
         events += [trainer.train_step() for _ in range(3)]
         assert [event[:4] for event in events[:5]] == steps[:5]
         assert events[5][:4] != steps[5]
@@ -203,8 +203,8 @@ def test_turning_there_and_back_between_two_steps_changes_nothing(small, make_tr
     steps, end = course(make_trainer(small))
     trainer = make_trainer(small)
     for _ in steps:
-        trainer.turn("model.dropout", 0.6)
-        trainer.turn("model.dropout", small.model.dropout)
+        trainer.change_setting("model.dropout", 0.6)
+        trainer.change_setting("model.dropout", small.model.dropout)
         trainer.train_step()
     assert equal(weights(trainer), end)
 
@@ -214,7 +214,7 @@ def test_turning_the_last_step_makes_training_longer_or_shorter(small, make_trai
         trainer = make_trainer(small)
         for event in trainer.events():
             if event.step == 4:
-                trainer.turn("train.steps", steps)
+                trainer.change_setting("train.steps", steps)
         assert trainer.step == steps
 
 
