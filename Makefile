@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format words bench clean
+.PHONY: run test check lint format words bench clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
@@ -13,8 +13,11 @@ test: lint
 	$(BIN)/python -m tests.e2e.browser
 	$(BIN)/python -m pytest -n 2 -m e2e
 
+check: lint
+	$(BIN)/node --test tests/js/*.test.js
+
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/biome lint
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/biome lint
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -53,7 +53,7 @@ def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
 def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
     """The step axis: of a fork as much of its past as of its own steps, if there is so much.
 
-    As `stepRange` in assets/components/loss_chart/view.js.
+    As `stepRange` in assets/components/loss_chart/axes.js.
     """
     if before is None:
         return {"title": {"text": _("step")}, "range": [0, steps]}
@@ -65,7 +65,7 @@ def fork_range(values: Iterable[float], before: Before) -> list[float]:
     """The loss axis of a fork: its own curve and its parent's about and past the branch, in steps of a tenth.
 
     The parent's first steps, which fell from far above, leave at the top. As `forkRange` in
-    assets/components/loss_chart/view.js.
+    assets/components/loss_chart/axes.js.
     """
     beside = [row["val_loss"] for row in before.rows if row["step"] >= before.step / 2]
     known = [value for value in [*values, *beside] if isfinite(value)] or [0.0, 4.5]

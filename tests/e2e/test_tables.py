@@ -7,18 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from core.runs.folder import list_runs
-from explorer.charts.csv_export import csv_of
-from explorer.components.bundle import bundle_js
-from tests.explorer.test_explaining_charts import SAFE, UNSAFE
 
 pytestmark = pytest.mark.e2e
-
-
-def test_the_browser_writes_the_same_table(open_page):
-    columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
-    page = open_page()
-    page.add_script_tag(content=bundle_js("shared/download.js"))
-    assert page.evaluate("columns => csvOf(columns)", columns) == csv_of(columns)
 
 
 def test_the_list_of_runs_is_saved_by_our_button_alone(server, open_page, trained_home, tmp_path):

@@ -108,5 +108,5 @@ def test_what_has_flowed_is_not_called_a_look():
 
 
 def test_arcs_want_bytes_that_fit_their_tokens():
-    with pytest.raises(ValueError, match="for 2 tokens"):
+    with pytest.raises(ValueError, match="2 x 2 tokens"):
         attention_arcs(np.zeros((3, 3), dtype=np.uint8), ["a", "b"], row=0, key="arcs")

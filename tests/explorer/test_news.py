@@ -75,8 +75,7 @@ def test_every_page_that_shows_a_run_watches_it(live, finished_run, explorer_hom
     app.query_params["run"] = finished_run.id
     app.run().switch_page(f"../pages/{page}.py").run()
     assert not app.exception
-    watched = [one for one in app.sidebar.get("bidi_component") if "watch_runs" in one.proto.component_name]
-    assert len(watched) == 1
-    data = json.loads(watched[0].proto.json)
+    drawn = [json.loads(component.proto.json) for component in app.sidebar.get("bidi_component")]
+    (data,) = [data for data in drawn if data["view"] == "watchRuns"]
     assert data["runs"] == (None if page in ("home", "runs") else [finished_run.id])
     assert data["drawn"] == news_of(explorer_home).digest(data["runs"])

@@ -1,6 +1,7 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 setting changes: lines, labels,
    6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
+import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
 import { settingChangeTraces } from "./setting_changes.js";
 import { downloadButtons } from "../shared/download.js";
 import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
@@ -126,7 +127,7 @@ export default function (component) {
       const end = measured.slice(-1);
       const traces = {
         x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
-        y: [trained.map((row) => row.loss), exponentialAverage(trained, share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
+        y: [trained.map((row) => row.loss), smoothed(trained.map((row) => row.loss), share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
         text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
         customdata: [null, trained.map((row) => row.step), measured.map((row) => row.step)],
       };
@@ -185,35 +186,15 @@ export default function (component) {
 
     const begins = () => latest.data.fork?.begins || 0;
 
-    /* All steps, and of a fork as many before them; as `step_axis` in explorer/charts/forks.py. */
-    function stepRange() {
-      const steps = Math.max(totalSteps || latest.data.steps, rows.length ? rows[rows.length - 1].step : 1);
-      const [left, right] = [Math.max(0, begins() - steps), begins() + steps];
-      return choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right];
-    }
-
-    /* Of a fork: its own curve, and its parent's about and past the branch; as `fork_range` in explorer/charts/forks.py. */
-    function forkRange(made, values) {
-      const { x, y } = made.data.at(-1);
-      const known = [...values, ...y.filter((_value, index) => x[index] >= begins() / 2)];
-      if (!known.length) return made.layout.yaxis.range;
-      const [low, high] = known.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
-      return [Math.floor((low - 0.06) * 10) / 10, Math.ceil((high + 0.12) * 10) / 10];
-    }
-
-    /* All steps, all curves and lines; as `loss_range` in explorer/charts/loss.py. */
-    function wholeRange(made) {
+    /* The axes with all steps, all curves and lines. */
+    function wholeRange({ data, layout }) {
       const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
-      if (!latest.data.fork) for (const { name } of made.layout.annotations) if (Number.isFinite(baselines?.[name])) values.push(baselines[name]);
-      let [low, high] = made.layout.yaxis.range;
-      if (latest.data.fork) [low, high] = forkRange(made, values);
-      else if (values.length) {
-        low = Math.floor((values.reduce((one, two) => Math.min(one, two)) - 0.12) * 4) / 4;
-        const top = values.reduce((one, two) => Math.max(one, two));
-        high = Math.min(Math.ceil((top + 0.08) * 4) / 4, top + 1);
-      }
+      const { fork } = latest.data;
+      const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
+      const [low, high] = fork ? forkRange(values, data.at(-1), begins()) : lossRange([...values, ...lines]);
+      const [left, right] = stepRange(Math.max(totalSteps || latest.data.steps, rows.at(-1)?.step ?? 1), begins());
       return {
-        "xaxis.range": stepRange(),
+        "xaxis.range": choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right],
         "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
       };
     }
@@ -276,16 +257,5 @@ export default function (component) {
         globalThis.Plotly?.purge(chart);
       },
     };
-  });
-}
-
-/* As `smoothed` in explorer/charts/loss.py. */
-function exponentialAverage(rows, share) {
-  let average = 0;
-  let weight = 0;
-  return rows.map(({ loss }) => {
-    average = share * average + (1 - share) * loss;
-    weight = share * weight + (1 - share);
-    return average / weight;
   });
 }

@@ -1,0 +1,36 @@
+/* The ranges of the loss chart's axes, and its smoothed line. */
+
+/* An exponential average without bias from its start; as `smoothed` in explorer/charts/loss.py. */
+export function smoothed(values, share) {
+  let average = 0;
+  let weight = 0;
+  return values.map((value) => {
+    average = share * average + (1 - share) * value;
+    weight = share * weight + (1 - share);
+    return average / weight;
+  });
+}
+
+/* All steps, and of a fork, which begins at step `begins` of its ancestors, as many before them. */
+export function stepRange(steps, begins) {
+  return [Math.max(0, begins - steps), begins + steps];
+}
+
+/* All values with a margin, in quarters, so that it seldom changes; as `loss_range` in explorer/charts/loss.py. */
+export function lossRange(values) {
+  const [low, high] = extremes(values);
+  return [Math.floor((low - 0.12) * 4) / 4, Math.min(Math.ceil((high + 0.08) * 4) / 4, high + 1)];
+}
+
+/* The loss axis of a fork: its own values and its parent's near and after the branch, in tenths. The parent's first steps, whose
+   losses were far higher, leave at the top. parent: { x: steps, y: losses } */
+export function forkRange(values, parent, begins) {
+  const [low, high] = extremes([...values, ...parent.y.filter((_loss, index) => parent.x[index] >= begins / 2)]);
+  return [Math.floor((low - 0.06) * 10) / 10, Math.ceil((high + 0.12) * 10) / 10];
+}
+
+/* Without values, those of an untrained model. */
+function extremes(values) {
+  const known = values.length ? values : [0, 4.5];
+  return known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+}

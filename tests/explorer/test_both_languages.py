@@ -1,0 +1,34 @@
+"""What must live in Python and in JavaScript comes to the same in both."""
+
+import pytest
+
+from core.formatting import duration_in_words, loss_as_choice, percent
+from explorer.charts.csv_export import csv_of
+from explorer.charts.loss import loss_range, smoothed
+from tests.explorer.test_explaining_charts import SAFE, UNSAFE
+from tests.javascript import in_javascript
+
+SHARES = [0, 0.0002, 0.001, 0.0123, 0.0994, 0.0995, 0.13, 0.52, 0.999, 1]
+SECONDS = [-3, 0, 41, 59.6, 60, 80, 599, 600, 3599, 3600, 7500, 172_799, 172_800, 777_600, 63_071_999, 70_000_000]
+LOSSES = [0.0, 0.25, 1.9, 2.517, 4.19, 7.3, 10.5, 13.8]
+CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("module", "expression", "python", "cases"),
+    [
+        ("shared/format.js", "module.formatPercent(given)", percent, SHARES),
+        ("shared/format.js", "module.formatDuration(given)", duration_in_words, SECONDS),
+        ("shared/format.js", "module.formatPerplexity(Math.exp(given))", lambda loss: loss_as_choice(loss)[1], LOSSES),
+        ("loss_chart/axes.js", "module.smoothed(given, 0.8)", lambda curve: smoothed(curve, 0.8), CURVES),
+        ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, None)), CURVES),
+    ],
+    ids=["percent", "duration", "perplexity", "smoothing", "loss axis"],
+)
+def test_both_come_to_the_same(module, expression, python, cases):
+    assert in_javascript(module, expression, cases) == [python(case) for case in cases]
+
+
+def test_both_write_the_same_csv():
+    columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
+    assert in_javascript("shared/download.js", "module.csvOf(given)", [columns]) == [csv_of(columns)]

