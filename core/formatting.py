@@ -23,12 +23,12 @@ def memory_in_words(bytes: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a person says it: 62 %, 3.4 %, less than 0.1 %."""
+    """A share as a person says it: 62%, 3.4%, less than 0.1%."""
     if share >= 0.0995:
-        return f"{share * 100:.0f} %"
+        return f"{share * 100:.0f}%"
     if share >= 0.001:
-        return f"{share * 100:.1f} %"
-    return "less than 0.1 %" if share else "0 %"
+        return f"{share * 100:.1f}%"
+    return "less than 0.1%" if share else "0%"
 
 
 def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:

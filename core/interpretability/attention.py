@@ -101,7 +101,7 @@ def to_bytes(patterns: np.ndarray) -> np.ndarray:
 def describe(
     patterns: np.ndarray, tokens: Sequence[str], layer: int, head: int, row: int, column: int | None = None
 ) -> str:
-    """One cell in words: "'e' looks 62 % at 'h', 1 back".
+    """One cell in words: "'e' looks 62% at 'h', 1 back".
 
     Args:
         patterns: (L, H, T, T), weights from 0 to 1.
@@ -119,7 +119,7 @@ def describe(
 
 
 def _percent(weight: float) -> str:
-    return "under 1 %" if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")
+    return "under 1%" if 0 < weight < 0.005 else f"{weight:.0%}"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _told(pattern: np.ndarray, tokens: list[str], row: int, column: int, flow: b
         if row == column:
             return _("of what {token} holds, {share} is its own", token=token, share=percent(weight))
         return _("of what {token} holds, {share} is that of {other}", token=token, share=percent(weight), other=other)
-    share = _("under 1 %") if 0 < weight < 0.005 else f"{weight:.0%}".replace("%", " %")
+    share = _("under 1%") if 0 < weight < 0.005 else f"{weight:.0%}"
     if row == column:
         return _("{token} looks {share} at itself", token=token, share=share)
     if column < row:
@@ -130,7 +130,7 @@ def _heatmap(shares: np.ndarray, words: list[list[str]], palette: Palette) -> go
         colorbar=key_below(
             palette,
             tickvals=[share**LIGHTNESS_POWER for share in SHARES],
-            ticktext=[f"{share * 100:.0f} %" for share in SHARES],
+            ticktext=[f"{share * 100:.0f}%" for share in SHARES],
         ),
     )
 

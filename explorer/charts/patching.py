@@ -79,10 +79,10 @@ def patch_heatmap(
 
 
 def move_words(moved: float, answer: str, rival: str) -> str:
-    """How far the answer moved, for a hover: "moves the answer 83 % of the way from 'o' back to 'e'"."""
+    """How far the answer moved, for a hover: "moves the answer 83% of the way from 'o' back to 'e'"."""
     if abs(moved) < 0.005:
         return _("does not move the answer")
-    share = f"{abs(moved):.0%}".replace("%", " %")
+    share = f"{abs(moved):.0%}"
     if moved < 0:
         return _("moves the answer further towards {token}, by {share}", token=quoted(rival), share=share)
     return _("moves the answer {share} of the way back to {token}", token=quoted(answer), share=share)

@@ -19,7 +19,7 @@ def quoted(token: str) -> str:
 
 def percent(share: float) -> str:
     """As `core.formatting.percent`, in the language on view."""
-    return _("less than 0.1 %") if 0 < share < 0.001 else formatting.percent(share)
+    return _("less than 0.1%") if 0 < share < 0.001 else formatting.percent(share)
 
 
 def cut(token: str, most: int = 8) -> str:

@@ -17,7 +17,7 @@ MOST_SQUARES = 64  # in a row
 _MORE = N_(
     "The model reads all of it at once, but no screen shows a million squares for each head. So neighbouring letters "
     "are drawn as one: a square tells how much of their attention those of its row give, on average, to all of those "
-    "of its column together. Every row adds up to 100 %. The pictures below read the last letters alone."
+    "of its column together. Every row adds up to 100%. The pictures below read the last letters alone."
 )
 
 

@@ -102,7 +102,7 @@ def map_in_words(found: PatchMap, what: str, clean: list[str], corrupted: list[s
     last = len(clean) - 1
     if what != "stream":
         row, place = np.unravel_index(int(np.nanargmax(found.moved)), found.moved.shape)
-        moved = f"{found.moved[row, place]:.0%}".replace("%", " %")
+        moved = f"{found.moved[row, place]:.0%}"
         told = {"block": row + 1, "letter": clean[place], "place": place + 1, "share": moved}
         if what == "attention":
             return _(

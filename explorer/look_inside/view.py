@@ -57,7 +57,7 @@ def warn_of_columns(model: GPT | Bigram) -> None:
     if model.config.softmax_over == "queries":
         st.warning(
             _(
-                "This model takes its softmax over the queries, so its attention adds up to 100 % down each column, "
+                "This model takes its softmax over the queries, so its attention adds up to 100% down each column, "
                 "not along each row. The percentages below are its weights as they are, not shares of one letter's "
                 "attention."
             ),

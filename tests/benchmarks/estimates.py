@@ -89,7 +89,7 @@ def worker_peak(data_dir: Path, folder: RunFolder) -> int:
 
 def _off(told: float, taken: float) -> str:
     off = told / taken - 1
-    return f"{100 * off:+.0f} %" + (" (!)" if abs(off) > NEAR else "")
+    return f"{100 * off:+.0f}%" + (" (!)" if abs(off) > NEAR else "")
 
 
 def _process(data_dir: Path, command: list[str], said: str = "") -> int:

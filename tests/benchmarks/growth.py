@@ -52,7 +52,7 @@ def _row(path: str, value: int, best: dict[int, dict[str, float]], name: str = "
         seconds = _step_seconds(config, precision)
         row[f"{precision}: ms a step"] = f"{1000 * seconds:.1f}"
         row["microseconds a token" if precision == "float32" else "the same"] = f"{1e6 * seconds / tokens:.1f}"
-        row[f"of the best in {precision}"] = f"{100 * flops / seconds / peak:.0f} %"
+        row[f"of the best in {precision}"] = f"{100 * flops / seconds / peak:.0f}%"
     return row
 
 

@@ -86,8 +86,7 @@ def _watchers(server: Server) -> dict[str, str]:
                 if count:
                     rate[count].append(events / count / elapsed)
     figures = {
-        f"server CPU with {count} watchers": f"{100 * statistics.median(cpu[count]):.1f} % of a core"
-        for count in counts
+        f"server CPU with {count} watchers": f"{100 * statistics.median(cpu[count]):.1f}% of a core" for count in counts
     }
     ratios = [watched / alone for watched, alone in zip(speed[30], speed[0], strict=True)]
     figures["steps a second with 30 watchers / none"] = f"{statistics.median(ratios):.3f} (median of {ROUNDS} pairs)"

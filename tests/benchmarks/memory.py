@@ -64,5 +64,5 @@ def _row(
         "text": corpus,
         "MB told": round(told / 2**20),
         "MB taken": round(peak / 2**20),
-        "off": f"{100 * off:+.0f} %" + (" (!)" if abs(off) > NEAR else ""),
+        "off": f"{100 * off:+.0f}%" + (" (!)" if abs(off) > NEAR else ""),
     }

@@ -216,14 +216,14 @@ def drawn(**settings) -> set[int]:
 def test_top_k_and_top_p_leave_only_the_likeliest():
     assert drawn(temperature=1.0) == {0, 1, 2, 3}
     assert drawn(temperature=1.0, top_k=2) == {0, 1}
-    assert drawn(temperature=1.0, top_p=0.5) == {0}  # the first alone holds 64 %
+    assert drawn(temperature=1.0, top_p=0.5) == {0}  # the first alone holds 64%
     assert drawn(temperature=1.0, top_p=0.65) == {0, 1}
     assert drawn(temperature=0.0) == drawn(temperature=1e-38) == {0}
-    # Probabilities 64, 24, 9 and 3 %: the last three are 37, 14 and 5 % of the first.
+    # Probabilities 64, 24, 9 and 3%: the last three are 37, 14 and 5% of the first.
     assert drawn(temperature=1.0, min_p=0.3) == {0, 1}
     assert drawn(temperature=1.0, min_p=0.04) == {0, 1, 2, 3}
     assert drawn(temperature=1.0, min_p=1.0) == {0}
-    assert drawn(temperature=2.0, min_p=0.3) == {0, 1, 2}, "of the probabilities at the temperature, 61, 37 and 22 %"
+    assert drawn(temperature=2.0, min_p=0.3) == {0, 1, 2}, "of the probabilities at the temperature, 61, 37 and 22%"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

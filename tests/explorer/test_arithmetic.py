@@ -93,18 +93,18 @@ def test_many_values_are_added_up():
 
 def test_pictures_in_words():
     assert picture_in_words(PATTERN, list("abc"), "head 1.1", False) == (
-        "In head 1.1, others look most at 'a' (letter 1): on average with 56 % of their attention."
+        "In head 1.1, others look most at 'a' (letter 1): on average with 56% of their attention."
     )
     assert picture_in_words(PATTERN, list("abc"), "layer 2", True) == (
-        "After layer 2, the last letter 'c' holds most of 'a', 2 back: 50 %."
+        "After layer 2, the last letter 'c' holds most of 'a', 2 back: 50%."
     )
     assert "single letter" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
 
 
 def test_what_has_flowed_is_not_called_a_look():
     (cells,) = attention_heatmap(PATTERN, list("a<c"), flow=True).data
-    assert cells.text[2][1] == "of what 'c' holds, 10 % is that of '&lt;'"
-    assert cells.text[2][2] == "of what 'c' holds, 40 % is its own"
+    assert cells.text[2][1] == "of what 'c' holds, 10% is that of '&lt;'"
+    assert cells.text[2][2] == "of what 'c' holds, 40% is its own"
 
 
 def test_arcs_want_bytes_that_fit_their_tokens():

@@ -33,7 +33,7 @@ def test_the_lens_reads_from_the_embedding_up_and_rings_where_the_answer_stays()
     figure = lens_heatmap(SAID, LENS.probabilities, LENS.settled, ["x", "⏎"])
     cells, rings = figure.data
     assert cells.text[0][1] == "&lt;" and cells.text[2][1] == "c"
-    assert cells.hovertext[1][0] == "having read 'x', after block 1:<br>'b' comes next with 70 %<br>then 'a' 30 %"
+    assert cells.hovertext[1][0] == "having read 'x', after block 1:<br>'b' comes next with 70%<br>then 'a' 30%"
     assert "from the embedding alone" in cells.hovertext[0][0]
     assert [label.strip() for label in figure.layout.yaxis.ticktext] == ["embedding", "block 1", "block 2"]
     assert figure.layout.yaxis.range[0] < figure.layout.yaxis.range[1]
@@ -48,7 +48,7 @@ def test_the_lens_must_fit_its_tokens():
 
 def test_the_lens_in_words_and_numbers():
     assert lens_in_words(LENS, SAID, ["x", "⏎"]) == (
-        "After '⏎' its answer 'c' (62 %) leads from block 2 on (just before that it would have been '<'); "
+        "After '⏎' its answer 'c' (62%) leads from block 2 on (just before that it would have been '<'); "
         "of all 2 answers here 1 stood before the last block."
     )
     columns = lens_columns(LENS, SAID, ["x", "⏎"])
@@ -119,10 +119,8 @@ def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
     figure = patch_heatmap(MOVED, ROWS, ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
     (cells,) = figure.data
     assert (cells.zmin, cells.zmax) == (-1, 1)
-    assert (
-        cells.hovertext[1][1] == "after block 1, at '&lt;' (place 2):<br>moves the answer 60 % of the way back to 'e'"
-    )
-    assert cells.hovertext[2][0].endswith("moves the answer further towards 'o', by 20 %")
+    assert cells.hovertext[1][1] == "after block 1, at '&lt;' (place 2):<br>moves the answer 60% of the way back to 'e'"
+    assert cells.hovertext[2][0].endswith("moves the answer further towards 'o', by 20%")
     assert cells.hovertext[2][1].endswith("does not move the answer")
     assert cells.hovertext[0][2] == ""
     assert list(figure.layout.xaxis.ticktext) == ["a", "<b>&lt;</b><br>b", "c"]
@@ -137,6 +135,6 @@ def test_a_map_of_swaps_in_a_sentence():
         "after block 2."
     )
     assert "only in the last letter" in map_in_words(found, "stream", list("abc"), list("abx"))
-    assert "block 1 at 'b' (place 2) moves the answer most: 100 %" in map_in_words(
+    assert "block 1 at 'b' (place 2) moves the answer most: 100%" in map_in_words(
         found, "mlp", list("abc"), list("axc")
     )

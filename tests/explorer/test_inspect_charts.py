@@ -19,16 +19,16 @@ PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 
 
 def test_hovering_a_heatmap_says_it_in_words():
     (trace,) = attention_heatmap(PATTERN, TOKENS).data
-    assert trace.text[1][0] == "'e' looks 62 % at 'h', 1 back"
-    assert trace.text[2][2] == "'⏎' looks 50 % at itself"
-    assert trace.text[3][0] == "'&lt;' looks 10 % at 'h', 3 back"
+    assert trace.text[1][0] == "'e' looks 62% at 'h', 1 back"
+    assert trace.text[2][2] == "'⏎' looks 50% at itself"
+    assert trace.text[3][0] == "'&lt;' looks 10% at 'h', 3 back"
 
 
 def test_the_future_is_blank_only_where_it_is_hidden():
     assert np.isnan(attention_heatmap(PATTERN, TOKENS).data[0].z[0][1])
     (seeing,) = attention_heatmap(PATTERN, TOKENS, causal=False).data
     assert not np.isnan(seeing.z).any()
-    assert seeing.text[0][1] == "'h' looks 0 % at 'e', 1 ahead"
+    assert seeing.text[0][1] == "'h' looks 0% at 'e', 1 ahead"
 
 
 def test_tokens_stand_on_both_axes_with_the_first_row_on_top():
@@ -41,7 +41,7 @@ def test_tokens_stand_on_both_axes_with_the_first_row_on_top():
 def test_lightness_and_its_key_follow_the_same_power():
     (trace,) = attention_heatmap(PATTERN, TOKENS).data
     assert trace.z[1][0] == pytest.approx(0.62**LIGHTNESS_POWER)
-    assert trace.colorbar.tickvals[list(trace.colorbar.ticktext).index("25 %")] == 0.25**LIGHTNESS_POWER
+    assert trace.colorbar.tickvals[list(trace.colorbar.ticktext).index("25%")] == 0.25**LIGHTNESS_POWER
 
 
 def test_a_pattern_must_fit_its_tokens():
@@ -51,15 +51,15 @@ def test_a_pattern_must_fit_its_tokens():
 
 def test_the_bigram_table_reads_from_row_to_column():
     (trace,) = table_heatmap(PATTERN, TOKENS).data
-    assert trace.text[1][0] == "after 'e' comes 'h': 62 %"
+    assert trace.text[1][0] == "after 'e' comes 'h': 62%"
 
 
 def test_predictions_are_sorted_and_the_rest_is_summed_up():
     (bars,) = prediction_bars(np.array([0.1, 0.5, 0.15, 0.25]), ["a", "B", "⏎", "<"], ["vowel"] * 4, count=2).data
     assert list(bars.x) == pytest.approx([0.5, 0.25, 0.25])
-    assert list(bars.text) == ["50 %", "25 %", "25 %"]
-    assert bars.hovertext[1] == "'&lt;' comes next with 25 %"
-    assert bars.hovertext[2] == "the 2 other tokens together: 25 %"
+    assert list(bars.text) == ["50%", "25%", "25%"]
+    assert bars.hovertext[1] == "'&lt;' comes next with 25%"
+    assert bars.hovertext[2] == "the 2 other tokens together: 25%"
     assert bars.marker.color[0] == LIGHT.kinds["vowel"]
 
 
@@ -79,7 +79,7 @@ def test_characters_keep_their_place_and_take_the_colour_of_their_kind():
     vowels = next(trace for trace in figure.data if trace.name == "vowel")
     assert list(vowels.x) == [1, 3] and list(vowels.y) == [0.15, 0.05]
     assert vowels.marker.color == LIGHT.kinds["vowel"]
-    assert vowels.hovertext[0] == "'e' is 15 % of the text, 30 times"
+    assert vowels.hovertext[0] == "'e' is 15% of the text, 30 times"
 
 
 @pytest.mark.parametrize(("dimensions", "type"), [(2, "scatter"), (3, "scatter3d")])
@@ -98,14 +98,14 @@ def test_an_embedding_map_writes_each_token_at_its_place(dimensions, type):
 
 
 def test_shares_and_labels_in_words():
-    assert [percent(share) for share in (1, 0.62, 0.034, 0.0001)] == ["100 %", "62 %", "3.4 %", "less than 0.1 %"]
+    assert [percent(share) for share in (1, 0.62, 0.034, 0.0001)] == ["100%", "62%", "3.4%", "less than 0.1%"]
     assert plain("<img src=x> & b") == "&lt;img src=x&gt; &amp; b"
 
 
 def test_a_head_in_words():
     words = head_in_words(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32))
     assert words == (
-        "Of its attention 100 % goes to the letter before, 0 % to the letter itself and 50 % to the very first one. "
+        "Of its attention 100% goes to the letter before, 0% to the letter itself and 50% to the very first one. "
         "On average it looks 1.0 letters back."
     )
     assert "single letter" in head_in_words(np.ones((1, 1)))
@@ -144,7 +144,7 @@ def test_a_long_prompt_is_told_by_the_tokens_that_a_square_stands_for():
     pattern = np.array([[1, 0, 0], [0.25, 0.75, 0], [0.5, 0.25, 0.25]], dtype=np.float32)
     figure = coarse_heatmap(pattern, 16, 40)
     (heatmap,) = figure.data
-    assert heatmap.text[1][0] == "tokens 17–32 give 25 % to tokens 1–16"
-    assert heatmap.text[2][2] == "tokens 33–40 give 25 % to tokens 33–40"
+    assert heatmap.text[1][0] == "tokens 17–32 give 25% to tokens 1–16"
+    assert heatmap.text[2][2] == "tokens 33–40 give 25% to tokens 33–40"
     assert np.isnan(heatmap.z[0][1]) and heatmap.text[0][1] == ""
     assert figure.layout.xaxis.ticktext == ("1 ", "17 ", "33 ")

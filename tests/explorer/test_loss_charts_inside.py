@@ -28,7 +28,7 @@ def test_the_curve_has_a_dot_for_every_place():
 def test_the_hardest_kind_stands_on_top_and_tells_its_share():
     (bars,) = kind_bars(KINDS).data
     assert list(bars.y) == ["capital", "vowel", "space"]
-    assert bars.text[0] == "3.00 · 20 %" and bars.marker.color[1] == LIGHT.kinds["vowel"]
+    assert bars.text[0] == "3.00 · 20%" and bars.marker.color[1] == LIGHT.kinds["vowel"]
 
 
 def test_what_is_seen_is_said():
@@ -39,9 +39,9 @@ def test_what_is_seen_is_said():
     assert "does not help" in position_in_words(np.full(8, 2.0), "letters")
     assert position_in_words(np.ones(1), "tokens").endswith("tokens.")
     assert kinds_in_words(KINDS, "letters") == (
-        "Hardest to foresee are capitals (3.00, like choosing among 20.1 letters); most of the loss, 55 %, comes from "
+        "Hardest to foresee are capitals (3.00, like choosing among 20.1 letters); most of the loss, 55%, comes from "
         "vowels, as they are many."
     )
     assert "they make up most of the loss too" in kinds_in_words(KINDS[:1], "letters")
     told = passage_in_words([0.9, 0.9, 0.01], ["<0xC3>", "<0xA9>", "<"], ["", "é", "<"])
-    assert told.endswith("Its greatest surprise is '<' after 'é' (1.0 %).")
+    assert told.endswith("Its greatest surprise is '<' after 'é' (1.0%).")

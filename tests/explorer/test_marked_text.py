@@ -16,7 +16,7 @@ def test_copied_or_composed_in_words():
     shown = [str(id) for id in written]
     spans, covered = copied_spans(matches, 4), copied_lengths(matches, 4)
     assert copied_in_words(covered, spans, shown, 4, "letters") == (
-        "Of its 8 letters 50 % stand in spans of at least 4 that it has word for word from the training text; the "
+        "Of its 8 letters 50% stand in spans of at least 4 that it has word for word from the training text; the "
         "longest has 4: '1234'."
     )
     assert copied_in_words(np.zeros(8), [], shown, 12, "tokens").startswith("Composed: of its 8 tokens no stretch")

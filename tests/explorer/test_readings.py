@@ -21,7 +21,7 @@ def test_the_clearest_head_is_named():
     before[0, 0] = 1
     even = np.tril(np.ones((6, 6), np.float32)) / np.arange(1, 7)[:, None]
     told = heads_seen_in_words(np.stack([even, before])[None])
-    assert "head 1.2: 100 % of its attention goes to the letter just before" in told and "1 of 2 gives" in told
+    assert "head 1.2: 100% of its attention goes to the letter just before" in told and "1 of 2 gives" in told
 
 
 def test_a_head_is_born_when_it_takes_up_its_last_habit():

@@ -28,7 +28,7 @@ def test_places_on_both_axes_and_one_scale():
 
 def test_a_difference_says_both_numbers():
     (map_,) = difference_heatmap(LEARNED, COUNTED, ["a", "<", "c"], LIGHT).data
-    assert map_.text[0][1] == "after 'a' comes '&lt;': learned 30 %, counted 40 %"
+    assert map_.text[0][1] == "after 'a' comes '&lt;': learned 30%, counted 40%"
     assert map_.z[0][1] == pytest.approx(-0.1) and map_.zmin == -map_.zmax
 
 
@@ -49,8 +49,8 @@ def test_what_is_seen_is_said():
 def test_tables_in_words():
     tables = Tables(LEARNED, COUNTED, LEARNED - COUNTED, np.array([300, 200, 0]))
     told = tables_in_words(tables, ["a", "b", "c"])
-    assert told.startswith("Of what the learned table expects, 18 % lies elsewhere than counting says.")
-    assert told.endswith("they differ most on 'c' after 'a': 50 % learned, 20 % counted.")
+    assert told.startswith("Of what the learned table expects, 18% lies elsewhere than counting says.")
+    assert told.endswith("they differ most on 'c' after 'a': 50% learned, 20% counted.")
 
 
 def test_maps_of_all_moments_keep_the_directions_and_the_scale_of_the_last():

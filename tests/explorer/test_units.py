@@ -15,7 +15,7 @@ def pieces(bpe_folder):  # noqa: F811
     [
         ("Which earlier letters does each letter look at?", "Which earlier tokens does each token look at?"),
         ("Letter", "Token"),
-        ("'·letter' (letter 2) looks 3 % at 'letters', 1 back.", "'·letter' (token 2) looks 3 % at 'letters', 1 back."),
+        ("'·letter' (letter 2) looks 3% at 'letters', 1 back.", "'·letter' (token 2) looks 3% at 'letters', 1 back."),
         ("What becomes of your prompt's letters?", "What becomes of your prompt's tokens?"),
         ("a place in the text: …“a love letter”…", "a place in the text: …“a love letter”…"),
         ("newsletters", "newsletters"),

@@ -87,7 +87,7 @@ def test_the_three_means_agree_and_a_score_moves_the_third(open_step):
     table = app.dataframe[0].value
     assert (table.iloc[:, 2] == table.iloc[:, 3]).all() and (table.iloc[:, 3] == table.iloc[:, 4]).all()
     app.slider[0].set_value(4.0).run()
-    assert "Now the last place takes 96 %" in said(app)  # e^4 / (e^4 + 2)
+    assert "Now the last place takes 96%" in said(app)  # e^4 / (e^4 + 2)
 
 
 def test_the_cell_adds_up_to_the_weight_on_the_map(open_step):
@@ -140,4 +140,4 @@ def test_top_k_of_one_leaves_one_letter(open_step):
     app = open_step("choosing", set="k:1")
     assert "**1** letters" in said(app) or "1 letter" in said(app)
     app = open_step("choosing", set="p:0.05;temperature:0.5")
-    assert "is now at 100 %" in said(app)
+    assert "is now at 100%" in said(app)

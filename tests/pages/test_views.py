@@ -76,7 +76,7 @@ def test_what_was_copied_is_marked_and_told(finished_run, open_section):
     assert len(row["tokens"]) == len(row["shades"]) == 400
     marked = [words for words, shade in zip(row["words"], row["shades"], strict=True) if shade]
     assert marked and all("into the training text: …" in words for words in marked)
-    assert f"{round(len(marked) / 4)} % stand in spans of at least 2" in said(app)
+    assert f"{round(len(marked) / 4)}% stand in spans of at least 2" in said(app)
     app.button(key="copied_next").click().run()
     app = settled(app)
     assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]

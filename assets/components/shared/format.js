@@ -30,9 +30,9 @@ export function formatPerplexity(choices) {
   return choices < 1e6 ? choices.toLocaleString("en", digits) : _("a great many");
 }
 
-/* 62 %, 3.4 %, less than 0.1 %: a share as a person says it. */
-export function formatPercent(share, least = _("less than 0.1 %")) {
-  if (share >= 0.0995) return `${Math.round(share * 100)} %`;
-  if (share >= 0.001) return `${(share * 100).toFixed(1)} %`;
-  return share ? least : "0 %";
+/* 62%, 3.4%, less than 0.1%: a share as a person says it. */
+export function formatPercent(share, least = _("less than 0.1%")) {
+  if (share >= 0.0995) return `${Math.round(share * 100)}%`;
+  if (share >= 0.001) return `${(share * 100).toFixed(1)}%`;
+  return share ? least : "0%";
 }

@@ -299,10 +299,10 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   };
 }
 
-/* "'e' looks 62 % at 'h', 1 back" */
+/* "'e' looks 62% at 'h', 1 back" */
 function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, column) {
   const share = bytes[((layer * heads + head) * length + row) * length + column] / 255;
-  const percent = share > 0 && share < 0.01 ? _("under 1 %") : `${Math.round(share * 100)} %`;
+  const percent = share > 0 && share < 0.01 ? _("under 1%") : `${Math.round(share * 100)}%`;
   const back = row - column;
   const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]), count: Math.abs(back) };
   if (back < 0 && share === 0) return _("{token} cannot look ahead at {other}", filled);

@@ -166,7 +166,7 @@ function generated(root) {
       const fill = element("span", "panel-fill");
       fill.style.width = `${Math.max(1, row.p * 100)}%`;
       track.append(fill);
-      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", formatPercent(row.p, "< 0.1 %")));
+      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", formatPercent(row.p, "< 0.1%")));
       panel.append(line);
     }
     panel.append(element("div", "hint", own === rows[0] ? _("The model's favourite here.") : _("Not the model's favourite here.")));

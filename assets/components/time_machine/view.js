@@ -92,7 +92,7 @@ function nextToken(root) {
         now.set(token, row);
         row.style.transform = `translateY(${HEIGHT * index}px)`;
         row.querySelector(".bars-fill").style.cssText = `width: ${Math.max(0.4, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted}`;
-        row.lastChild.textContent = formatPercent(share, "< 0.1 %");
+        row.lastChild.textContent = formatPercent(share, "< 0.1%");
       });
       for (const [token, row] of rows) if (!now.has(token)) row.remove();
       rows = now;

@@ -50,12 +50,12 @@ def test_bytes_keep_a_weight_to_half_a_step(gpt):
 @pytest.mark.parametrize(
     ("row", "column", "sentence"),
     [
-        (2, None, "'e' looks 62 % at 'h', 2 back"),
-        (2, 1, "'e' looks 8 % at '⏎', 1 back"),
-        (2, 2, "'e' looks 30 % at itself"),
-        (2, 3, "'e' looks 0 % at '·', 1 ahead"),
-        (3, None, "'·' looks 99 % at 'e', 1 back"),
-        (3, 0, "'·' looks under 1 % at 'h', 3 back"),
+        (2, None, "'e' looks 62% at 'h', 2 back"),
+        (2, 1, "'e' looks 8% at '⏎', 1 back"),
+        (2, 2, "'e' looks 30% at itself"),
+        (2, 3, "'e' looks 0% at '·', 1 ahead"),
+        (3, None, "'·' looks 99% at 'e', 1 back"),
+        (3, 0, "'·' looks under 1% at 'h', 3 back"),
     ],
 )
 def test_a_cell_in_words(row, column, sentence):
