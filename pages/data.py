@@ -31,6 +31,9 @@ obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_
 if obstacle:
     show_error(obstacle)
 
+elif notice := cards.size_notice(len(facts.ids)):
+    st.info(notice)
+
 label = _("Train with this text")
 if beside.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
     address.open_page("train", config=config)

@@ -11,7 +11,8 @@ from explorer.learn.lesson_table import lessons, steps_of
 from explorer.learn.overview import draw_glossary, draw_overview
 from explorer.learn.step_layout import draw_step, lesson_head
 from explorer.widgets import address
-from explorer.widgets.layout import end_absent, page_header, page_style, show_error
+from explorer.widgets.layout import page_header, page_style, show_error
+from explorer.widgets.links import end_absent, quoted_part
 
 page_style()
 lesson, asked = address.lesson_on_view()
@@ -23,7 +24,7 @@ elif lesson is None:
 elif lesson not in lessons():
     page_header(word("lessons", language()))
     end_absent(
-        _("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=repr(lesson[:60])),
+        _("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=quoted_part(lesson)),
         _("All lessons"),
         partial(address.view_lesson, None),
     )
@@ -35,7 +36,7 @@ else:
         end_absent(
             _(
                 "The lesson “{title}” has no step {step}. Perhaps the link is misspelt.",
-                title=load_prose(lesson, "lesson", language()).title, step=repr(step[:60]),
+                title=load_prose(lesson, "lesson", language()).title, step=quoted_part(step),
             ),
             _("Begin this lesson"),
             partial(address.view_lesson, lesson, next(iter(steps))),

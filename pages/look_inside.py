@@ -11,9 +11,10 @@ from explorer.look_inside.frames import MOST_SEEN
 from explorer.look_inside.head_emergence import watch_emergence
 from explorer.look_inside.sections import SECTIONS, sections_of
 from explorer.look_inside.snapshot import choose_snapshot, clock_of, open_snapshot
-from explorer.look_inside.view import Inspection, warn_of_columns
+from explorer.look_inside.view import Inspection, follow_head, warn_of_columns
 from explorer.widgets import address
-from explorer.widgets.layout import end_absent, literal, show_error
+from explorer.widgets.layout import literal, show_error
+from explorer.widgets.links import end_absent, quoted_part
 from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
 from explorer.widgets.run_picker import choose_run
 
@@ -27,6 +28,7 @@ folder = choose_run(
 )
 
 opened = open_snapshot(folder)
+follow_head(opened.model)
 if "inspect_prompt" not in st.session_state:  # first visit, or the view shown last has no prompt box
     probe = folder.read_probe()
     example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
@@ -39,7 +41,7 @@ sections = sections_of(opened.model)
 asked_view = address.view_asked()
 if asked_view and asked_view not in {section.name for section in SECTIONS}:
     end_absent(
-        _("Look inside has no view {view}. Perhaps the link is misspelt.", view=repr(asked_view[:60])),
+        _("Look inside has no view {view}. Perhaps the link is misspelt.", view=quoted_part(asked_view)),
         _("Show {view}", view=_(next(iter(sections)))),
         partial(address.write_address, address.VIEW, next(iter(sections))),
     )

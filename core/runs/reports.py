@@ -13,7 +13,8 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, find_corpus
-from core.text.tokenizers import load_tokenizer
+from core.text.token_display import visible
+from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.work import exact_parameters
 
 _MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
@@ -29,9 +30,11 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     record, status, probe = run.record(), run.status(), run.read_probe()
     config = record.config
     try:
-        vocabulary = tuple(load_tokenizer(run.tokenizer_path).tokens)
+        tokenizer = load_tokenizer(run.tokenizer_path)
+        vocabulary = tuple(tokenizer.tokens)
+        opening = "".join(visible(vocabulary[id]) for id in opening_ids(tokenizer))
     except ExplorerError:
-        vocabulary = ()
+        vocabulary, opening = (), ""
     try:
         corpus = find_corpus(config.data.corpus, data_dir)
     except ExplorerError:
@@ -54,6 +57,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         rows=_rows(run),
         baselines=run.read_baselines(),
         samples=run.read_samples(),
+        opening=opening,
         turns=_turns(run, config),
         attention=probe.attention if probe and probe.attention.size else None,
         attention_step=probe.step if probe else 0,

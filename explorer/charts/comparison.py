@@ -1,5 +1,6 @@
 """Many runs' loss curves in one chart, one colour a run."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
@@ -12,7 +13,7 @@ from explorer.charts.text_format import plain
 from explorer.charts.theme import style
 from explorer.i18n.language import N_, _
 
-_LABELS = 124  # pixels, beside the chart
+_LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
 _LINE = 17  # pixels, of a label
 _AROUND = 60  # pixels above and below the curves: margins, numbers and title of the step axis
 _FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
@@ -85,8 +86,10 @@ def comparison_figure(
     figure.update_xaxes(range=[0, 1.01 * right])
     per_pixel = (high - low) / (height - _AROUND)
     ends = {id: points[-1] for id, points in curves.items() if points}
+    labels = {id: _on_two_lines(names[id]) for id in ends}
+    gap = _LINE * (2 if any("<br>" in label for label in labels.values()) else 1)
     for id, place in spread(
-        {id: min(loss, high) for id, (_unused, loss) in ends.items()}, _LINE * per_pixel, low
+        {id: min(loss, high) for id, (_unused, loss) in ends.items()}, gap * per_pixel, low
     ).items():
         x, y = ends[id]
         figure.add_scatter(  # from the end of the curve to its name
@@ -105,7 +108,9 @@ def comparison_figure(
             xshift=4,
             y=place,
             yanchor="middle",
-            text=plain(_short(names[id])),
+            text=labels[id],
+            hovertext=plain(names[id]),
+            align="left",
             showarrow=False,
             font={"color": colors[id], "size": 12.5},
         )
@@ -150,5 +155,7 @@ def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: M
     }
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else name[:15] + "…"
+def _on_two_lines(name: str) -> str:
+    """Return a name for plotly on at most two lines; it is cut where even those are too short."""
+    lines = textwrap.wrap(name, _LABEL, max_lines=2, placeholder=" …")
+    return "<br>".join(plain(line) for line in lines)

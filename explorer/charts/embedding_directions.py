@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from plotly import graph_objects as go
 
+from core.formatting import decimal
 from core.text.token_display import visible
 from explorer.charts.attention import token_axes
 from explorer.charts.embeddings import embedding_map
@@ -50,7 +51,10 @@ def cosine_heatmap(cosines: np.ndarray, places: Sequence[int], palette: Palette 
             zmin=-1,
             zmax=1,
             colorscale=colorscale(palette.diverging),
-            hovertemplate=_("places {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{z:.2f}")
+            customdata=[[decimal(cosine) for cosine in row] for row in cosines.tolist()],
+            hovertemplate=_(
+                "places {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{customdata}"
+            )
             + "<extra></extra>",
             colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5},
         )

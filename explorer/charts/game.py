@@ -34,7 +34,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
     figure.data[3].visible = False  # the last validation loss in figures: here the players have the word
     at_the_end = [number for number, player in enumerate(players) if player.step >= steps]
     for number, player in enumerate(players):
-        apart = at_the_end.index(number) - len(at_the_end) if number in at_the_end else 0
+        apart = at_the_end.index(number) - len(at_the_end) + 1 if number in at_the_end else 0
         bar = None
         if player.lower is not None and player.upper is not None:
             bar = {
@@ -45,7 +45,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
                 "width": 7,
             }
         figure.add_scatter(
-            x=[player.step + 0.025 * steps * (apart + 1)],
+            x=[player.step + 0.025 * steps * apart],
             y=[player.bits * BIT],
             error_y=bar,
             mode="markers",

@@ -23,11 +23,13 @@ from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import card, chart, current_palette, show_error
+from explorer.widgets.links import draft_of_link
 
 BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
 OPENING = 150  # characters shown as tokens
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
+SHORT = 100_000  # characters: below, a small GPT learns a text by heart within a few thousand steps
 LONGEST_NAME = 200  # characters that are typed and drawn as tokens
 
 
@@ -64,6 +66,8 @@ def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) ->
 
 def description(corpus: Corpus) -> str:
     """What a text is, in sentences; all but its title are ours."""
+    if corpus.own:
+        return _(corpus.description)
     return _(
         "{about} Language: {language}. Licence: {licence}.",
         about=_(corpus.description),
@@ -72,12 +76,16 @@ def description(corpus: Corpus) -> str:
     )
 
 
-def absent_text(name: str) -> str:
-    """Say that a link asks for a text that this machine does not have."""
+def size_notice(characters: int) -> str | None:
+    """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
+    if characters >= SHORT:
+        return None
     return _(
-        "The link asks for the text {name}, which is not here. It was deleted, or it is on another machine: choose "
-        "another text, or add that one on the page Data.",
-        name=repr(name[:60]),
+        "This text has {count} characters. From less than about 100,000 a model soon learns its text by heart: the "
+        "training loss falls on, and the validation loss rises again. With 3,000 characters of Shakespeare the "
+        "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or fewer "
+        "steps.",
+        count=f"{characters:,}",
     )
 
 
@@ -87,7 +95,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     Returns the chosen text, and a place beside it for what to do with it.
     """
     corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
-    drafted = address.draft().data.corpus
+    drafted = draft_of_link(_("Show another text")).data.corpus
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -147,6 +155,8 @@ def _keep(source: str) -> None:
 def _delete(name: str) -> None:
     try:
         delete_text(name, shared.data_dir())
+        if address.text_of_link() == name:
+            address.leave_text_of_link()
         address.notify(_("The text is deleted."))
     except ExplorerError as error:
         address.notify(str(error))

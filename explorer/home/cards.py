@@ -70,7 +70,8 @@ def draw_start(rows: list[RunRow]) -> None:
 
 def draw_beginning() -> None:
     """Before the first run: what one looks like."""
-    with card(_("What will happen?"), _("A real model reads Shakespeare and writes, worse and then better.")):
+    note = _("A real model reads Shakespeare and writes, worse and then better. Each text continues the prompt “⏎”.")
+    with card(_("What will happen?"), note):
         for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
             with column:
                 st.caption(_(when))

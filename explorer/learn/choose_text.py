@@ -5,11 +5,11 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.lessons.lesson_text import word
 from core.text.corpora import Corpus, catalogue
-from explorer.data.cards import absent_text
 from explorer.learn.lab import Material, material
 from explorer.services import shared
 from explorer.widgets import address
 from explorer.widgets.layout import show_error
+from explorer.widgets.links import absent_text
 
 _KEY = "lesson-text"
 _CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text

@@ -64,6 +64,7 @@ class Lab:
         mastered: whether the visitor has done what the step asks for; whoever draws it finds out.
         controls: the values of the controls drawn so far, by name; what a teacher's link carries.
         labels: what is written beside those controls.
+        refused: what a teacher's link sets that its control cannot show, as "name:value".
     """
 
     def __init__(self, lesson: str, step: str, corpus: Corpus, material: Material, language: str, seed: int = 1337):
@@ -78,6 +79,7 @@ class Lab:
         self.mastered = False
         self.controls: dict[str, Any] = {"text": material.name}
         self.labels: dict[str, str] = {"text": self.word("text")}
+        self.refused: list[str] = []
 
     @cached_property
     def prose(self) -> Prose:
@@ -119,8 +121,10 @@ class Lab:
         self.labels[name] = label
         value = st.session_state[key] if key in st.session_state else address.recall(key)
         if value is None or not _possible(value, widget, args, options):
-            value = _read(address.lesson_values().get(name), default)
-            value = _fitting(value, default, widget, args, options)
+            asked = address.lesson_values().get(name)
+            value = _fitting(_read(asked, default), default, widget, args, options)
+            if asked is not None and value != _read(asked, None, type(default)):
+                self.refused.append(f"{name}:{asked}")
         if name in address.hidden_controls():
             self.controls[name] = value
             return value
@@ -141,14 +145,15 @@ class Lab:
         }.items()
 
 
-def _read(asked: str | None, default: Any) -> Any:
-    """What a link asks for as a value of the control's type; the default where it is none."""
+def _read(asked: str | None, default: Any, kind: type | None = None) -> Any:
+    """Return what a link asks for as a value of the type of its control; the default where it is none."""
+    kind = kind or type(default)
     if asked is None:
         return default
-    if isinstance(default, bool):
+    if kind is bool:
         return asked.lower() in ("true", "1", "on")
     try:
-        return type(default)(asked)
+        return kind(asked)
     except ValueError:
         return default
 

@@ -7,10 +7,12 @@ import streamlit as st
 from core.import_export.lesson_notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.components.lesson_path import lesson_path
+from explorer.i18n.language import _
 from explorer.learn.lesson_table import lessons, steps_of
 from explorer.learn.step_layout import answered, path_of
 from explorer.widgets import address
-from explorer.widgets.layout import page_header
+from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.links import quoted_part
 
 
 def draw_overview(language: str) -> None:
@@ -55,6 +57,8 @@ def draw_glossary(language: str, asked: str | None) -> None:
         address.view_lesson(None)
         st.rerun()
     terms = glossary(language)
+    if asked and asked not in terms:
+        show_error(_("The glossary has no term {term}. Perhaps the link is misspelt.", term=quoted_part(asked)))
     order = sorted(terms, key=lambda term: term != asked)
     for term in order:
         text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)

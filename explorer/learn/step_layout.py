@@ -11,12 +11,14 @@ from streamlit.delta_generator import DeltaGenerator
 from core.lessons.lesson_text import load_prose
 from explorer.components.lesson_path import PathStep, lesson_path
 from explorer.components.page import load_ahead
+from explorer.i18n.language import _
 from explorer.learn.class_links import class_link
 from explorer.learn.lab import Lab
 from explorer.learn.questions import draw_question
 from explorer.learn.step import Step
 from explorer.widgets import address
-from explorer.widgets.layout import card, worded
+from explorer.widgets.layout import card, show_error, worded
+from explorer.widgets.links import quoted_part
 
 
 class Head(NamedTuple):
@@ -51,6 +53,11 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
     if step.question and ready:
         with card(lab.word("question"), key="lesson_question"):
             lab.mastered = draw_question(step.question, lab)
+    unknown = set(address.lesson_values()) | address.hidden_controls()
+    unknown = [*lab.refused, *sorted(unknown - set(lab.controls))] if ready else []
+    if unknown:
+        parts = ", ".join(map(quoted_part, unknown))
+        show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelt.", parts=parts))
     if lab.mastered:
         answered(lab.lesson).add(lab.step)
     _notes(lab)

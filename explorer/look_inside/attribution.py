@@ -13,7 +13,7 @@ from explorer.charts.attribution import attribution_bars, signed, strongest
 from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
 from explorer.i18n.units import worded
-from explorer.look_inside.token_picker import MOST_OFFERED, choose_token, likeliest
+from explorer.look_inside.token_picker import MOST_OFFERED, choose_token, likeliest, names_of
 from explorer.look_inside.view import Inspection, select
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
@@ -98,11 +98,11 @@ def _felt(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
 def _choose_rival(inspection: Inspection, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
     """The same choices whatever the token is, so that none is lost when it changes; nobody is his own rival."""
     choices = [_NOBODY, _AVERAGE, *offered[: MOST_OFFERED - 2]]
-    tokens = inspection.tokenizer.tokens
     own = {_NOBODY: _("nothing (the score itself)"), _AVERAGE: worded(_("the average letter"))}
+    named = names_of(inspection.tokenizer, offered)
     rival = select(
         _("Compared with"), choices, key=RIVAL, default=_NOBODY,
-        format_func=lambda id: own.get(id) or quoted(visible(tokens[id])),
+        format_func=lambda id: own.get(id) or named[id],
     )  # fmt: skip
     if rival == token:
         return "zero"

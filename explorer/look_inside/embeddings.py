@@ -14,6 +14,7 @@ from explorer.i18n.language import N_, _
 from explorer.i18n.units import worded
 from explorer.look_inside.captions import alike_in_words
 from explorer.look_inside.embedding_directions import axes_card, places_card, stream_card
+from explorer.look_inside.token_picker import names_of
 from explorer.look_inside.vector_maps import MOST_LAID_OUT, held_over_time, laid_out, turned_alike
 from explorer.look_inside.view import Inspection, select, within
 from explorer.services.jobs import result_of
@@ -78,7 +79,8 @@ def draw(inspection: Inspection) -> None:
         right,
         card(_("Who are its neighbours?"), _("By cosine: 1 is the same direction, 0 is unrelated."), key="card_near"),
     ):
-        select(worded(_("Letter")), range(len(tokens)), key=TOKEN, default=chosen, format_func=shown.__getitem__)
+        named = names_of(inspection.tokenizer, range(len(tokens)))
+        select(worded(_("Letter")), range(len(tokens)), key=TOKEN, default=chosen, format_func=named.__getitem__)
         st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
         chart(
             neighbour_bars(

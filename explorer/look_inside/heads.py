@@ -12,7 +12,7 @@ from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
 from explorer.look_inside.head_emergence import emergence_key, has_parent, scores_over_time
 from explorer.look_inside.run_text import windows
-from explorer.look_inside.view import HEAD, LAYER, Inspection, choose_head, head_on_view
+from explorer.look_inside.view import Inspection, choose_head, head_on_view, write_head
 from explorer.services.jobs import result_of
 from explorer.streaming.curves import curve_rows
 from explorer.widgets.layout import card, chart, current_palette, sentence
@@ -69,7 +69,7 @@ def draw(inspection: Inspection) -> None:
 def _open_clicked() -> None:
     """Runs before the page is drawn, so that every section shows the head that was clicked."""
     if points := st.session_state["roles_board"].selection.points:
-        st.session_state[LAYER], st.session_state[HEAD] = points[0]["customdata"]
+        write_head(*points[0]["customdata"])
 
 
 def _score_columns(scores: HeadScores) -> Columns:

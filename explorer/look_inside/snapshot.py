@@ -1,6 +1,7 @@
 """Which moment of a run's training is on view: chosen with one slider, and the same for all sections."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -15,13 +16,15 @@ from explorer.services.shared import Opened
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import address
 from explorer.widgets.layout import literal, show_error
+from explorer.widgets.links import end_absent, say_misread_number
 from explorer.widgets.prompt import read_prompt
-from explorer.widgets.run_picker import step_line
+from explorer.widgets.run_picker import run_problem, step_line
 
 
 def open_snapshot(folder: RunFolder) -> Opened:
     """The run's model at the step in the address, or the kept one before it; the newest where none is asked for."""
     asked = address.step_on_view()
+    say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
     kept = [step for step in folder.moments() if asked is not None and step <= asked]
     try:
         return shared.open_model(folder.id, kept[-1] if kept else None)
@@ -93,7 +96,10 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock | None) -> N
 def choose_other(clock: Clock) -> Clock | None:
     """The select of what stands beside the run on view, another moment of it or another run, and that one's slider."""
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
-    st.session_state["compare_with"] = address.run_beside() if address.run_beside() in runs else None
+    beside = address.run_beside()
+    if beside and beside not in runs:
+        end_absent(run_problem(beside), _("Compare with nothing"), partial(address.view_beside, None))
+    st.session_state["compare_with"] = beside
     chosen = st.selectbox(
         _("Compare with"),
         [clock.run, *(id for id in runs if id != clock.run)],
@@ -111,6 +117,7 @@ def choose_other(clock: Clock) -> Clock | None:
     moments = folder.moments()
     asked = address.step_beside()
     step = asked if asked in moments else moments[0] if chosen == clock.run else moments[-1]
+    say_misread_number(address.BESIDE_STEP, moments, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
         clock, side="b", run=chosen, moments=moments, step=step, anchor=_anchor(folder, moments), emergence_steps=()
     )

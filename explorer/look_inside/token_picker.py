@@ -1,5 +1,6 @@
 """Choosing a token out of many: letters by their alphabet, word pieces by how likely they are."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,13 @@ def likeliest(logits: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
     return np.argsort(-logits, kind="stable")[:count].tolist()
 
 
+def names_of(tokenizer: Tokenizer, offered: Sequence[int]) -> dict[int, str]:
+    """Return how each offered token is named in a select: in quotes, with its id where another one looks the same."""
+    quotes = [quoted(visible(tokenizer.tokens[id])) for id in offered]
+    counts = Counter(quotes)
+    return {id: f"{name} · {id}" if counts[name] > 1 else name for id, name in zip(offered, quotes, strict=True)}
+
+
 def choose_token(
     label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, prompt: Sequence[int]
 ) -> int:
@@ -32,7 +40,5 @@ def choose_token(
         address.remember(key, None)
         st.session_state.pop(key, None)
     address.remember(f"{key}_for", (tuple(prompt), default))
-    return select(
-        worded(label), offered, key=key, default=default,
-        format_func=lambda id: quoted(visible(tokenizer.tokens[id])),
-    )  # fmt: skip
+    names = names_of(tokenizer, offered)
+    return select(worded(label), offered, key=key, default=default, format_func=names.__getitem__)

@@ -14,9 +14,12 @@ from explorer.components.time_machine import Clock
 from explorer.i18n.language import _
 from explorer.services.shared import Opened
 from explorer.widgets import address
+from explorer.widgets.layout import show_error
+from explorer.widgets.links import quoted_part
 from explorer.widgets.prompt import Prompt
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
+_FOLLOWED = "head_followed"  # the head of the address that was shown last
 _LARGE = 20_000_000  # parameters
 
 
@@ -72,6 +75,31 @@ def choose_head(inspection: Inspection) -> tuple[int, int]:
     return layer, _place(_("Head"), [_("head {head}", head=number) for number in heads], HEAD)
 
 
+def follow_head(model: GPT | Bigram) -> None:
+    """Show the head that the address asks for (`head=1.2`), and say so where this model has no such head.
+
+    A head chosen on the page is written there by `write_head`, so the address has the last word only when it changes.
+    """
+    asked = address.head_asked()
+    if not isinstance(model, GPT) or asked is None:
+        return
+    place = asked.split(".")
+    layer, head = [(address.whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
+    if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
+        shown = ".".join(str(number + 1) for number in head_of(model))
+        show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(asked), shown=shown))
+    elif address.recall(_FOLLOWED) != asked:
+        address.remember(_FOLLOWED, asked)
+        st.session_state[LAYER], st.session_state[HEAD] = layer, head
+
+
+def write_head(layer: int, head: int) -> None:
+    """Choose a head, and put it into the address."""
+    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    address.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
+    address.write_address(address.HEAD, f"{layer + 1}.{head + 1}")
+
+
 def head_on_view(inspection: Inspection) -> tuple[int, int]:
     """The layer and head chosen last, in any section, for a section that draws before its selects."""
     return head_of(inspection.model)
@@ -86,7 +114,7 @@ def head_of(model: GPT | Bigram) -> tuple[int, int]:
 
 def open_head(layer: int, head: int) -> None:
     """Choose another head, and draw the page anew."""
-    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    write_head(layer, head)
     st.rerun()
 
 
@@ -110,5 +138,5 @@ def select(
 def _place(label: str, words: list[str], key: str) -> int:
     return select(
         label, range(len(words)), key=key, default=0, format_func=words.__getitem__, label_visibility="collapsed",
-        width=130,
+        width=130, on_change=lambda: write_head(st.session_state[LAYER], st.session_state[HEAD]),
     )  # fmt: skip

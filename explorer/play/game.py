@@ -12,11 +12,12 @@ from core.lessons.shannon import (
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from explorer.components.guess_board import guess_board
-from explorer.data.cards import absent_text, facts_of
+from explorer.data.cards import facts_of
 from explorer.i18n.language import _, language
 from explorer.services import shared
 from explorer.widgets import address
-from explorer.widgets.layout import card, end_absent
+from explorer.widgets.layout import card
+from explorer.widgets.links import absent_text, end_absent, say_misread_number
 
 LENGTHS = (15, 30, 60, 100)
 MOST_PASSAGES = 9999
@@ -43,6 +44,8 @@ def choose_game() -> tuple[str, Game]:
     asked = address.passage_asked()
     if asked.text and asked.text not in corpora:
         end_absent(absent_text(asked.text), _("Play with another text"), address.leave_passage)
+    say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
+    say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_text"] = asked.text if asked.text in corpora else next(iter(corpora))
         name = st.selectbox(tell("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,

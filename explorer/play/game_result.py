@@ -51,7 +51,7 @@ def draw_result(name: str, game: Game) -> None:
     if not game.guesses:
         st.info(tell("nothing"))
         return
-    with card(tell("result"), tell("result_note"), key="play_result"):
+    with card(tell("result"), tell("result_note", guesses=len(game.guesses)), key="play_result"):
         folder, step = _choose_run(name, game)
         plays = _plays(name, game, folder, step)
         if plays is None:
@@ -161,8 +161,11 @@ def _told(game: Game, plays: Sequence[Played]) -> str:
     better = "you_better" if best > bounds.upper else "model_better" if best < bounds.lower else "as_good"
     words = {"pairs": f"{pairs:.2f}", "better": tell(better)}
     model = tell("told_model", bits=f"{models[-1]:.2f}", **words) if models else tell("told_pairs", **words)
+    blind = [game.guesses[place] for place in game.given_up]
+    told_given_up = tell("told_given_up", given_up=len(blind), blind=f"{np.mean(blind):.1f}") if blind else ""
     return tell(
         "told",
+        given_up=told_given_up,
         guesses=len(game.guesses),
         mean=f"{sum(game.guesses) / len(game.guesses):.1f}",
         first=sum(count == 1 for count in game.guesses),

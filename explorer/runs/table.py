@@ -42,13 +42,17 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
             "Val loss": st.column_config.NumberColumn(
                 _("Val loss"), format="%.3f", help=_("Validation loss, nats a letter.")
             ),
-            # A long name is cut off, and told whole when pointed at.
-            "Name": st.column_config.TextColumn(_("Name"), width=170),
+            "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
         },
     )
     table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
     return [rows[index] for index in event.selection.rows if index < len(rows)]
+
+
+def _name_width(rows: list[RunRow]) -> int:
+    """Return the pixels that the longest name needs, within limits."""
+    return max(120, min(32 + 8 * max(len(row.name) for row in rows), 320))
 
 
 def table_key(rows: list[RunRow]) -> str:
@@ -114,8 +118,32 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             numbers=lambda: comparison_columns(curves, names),
             name="comparison",
         )
+        _draw_differences(shown)
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption(_("These runs learn from different texts, so a lower curve may just have the easier text."))
+
+
+def _draw_differences(shown: list[RunRow]) -> None:
+    """A table of the settings in which the runs compared differ, one line a setting, one column a run."""
+    if len(shown) < 2:
+        return
+    settings = differing_settings([row.record.config for row in shown], listed_anyway=())
+    if not settings:
+        st.caption(_("All settings of these runs are the same."))
+        return
+    heads = [row.name for row in shown]
+    heads = [f"{name} ({heads[:at].count(name) + 1})" if name in heads[:at] else name for at, name in enumerate(heads)]
+    titles = corpus_titles(shared.data_dir())
+    lines = {head: [] for head in heads}
+    for values in settings.values():
+        for head, value in zip(heads, values, strict=True):
+            lines[head].append(titles.get(value, value) if isinstance(value, str) else _value(value))
+    st.markdown(f"**{_('Settings that differ')}**")
+    names = {_("Setting"): [_(label) for label in settings]}
+    st.dataframe(
+        pd.DataFrame(names | lines), hide_index=True, key="compare_settings",
+        column_config={head: st.column_config.TextColumn(head, width=_name_width(shown)) for head in heads},
+    )  # fmt: skip
 
 
 def draw_damaged(rows: list[RunRow]) -> None:

@@ -19,26 +19,26 @@ from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, e
 from core.training.hardware import memory_in_turn
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
-from explorer.data.cards import absent_text
+from explorer.data.cards import size_notice
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_asked
 from explorer.widgets.address import (
+    STEP,
     begin_run,
     draft,
     keep_draft,
-    leave_text_of_link,
     notify,
     take_notice,
-    text_of_link,
     ticket,
     use_ticket,
     write_draft,
 )
 from explorer.widgets.forms import forget_inputs, setting_inputs, widget_key
-from explorer.widgets.layout import card, end_absent, page_header, show_error
+from explorer.widgets.layout import card, page_header, show_error
+from explorer.widgets.links import draft_of_link, say_misread_number
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
@@ -55,15 +55,12 @@ def draw_setup() -> None:
         parent, problem = parent_asked(), None
     except ExplorerError as error:
         parent, problem = None, error
-    try:
-        config = draft()
-    except ConfigError as error:
-        config, problem = preset(next(iter(PRESETS))), error
+    opening = "preset" not in st.session_state
+    config = draft_of_link(_("Train with another text"))
     if problem:
         show_error(problem)
-    asked = text_of_link()
-    if asked and asked not in {corpus.name for corpus in catalogue(shared.data_dir())}:
-        end_absent(absent_text(asked), _("Train with another text"), leave_text_of_link)
+    if parent:
+        say_misread_number(STEP, range(10**9), _("It begins with the newest weights."))
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:
@@ -84,7 +81,7 @@ def draw_setup() -> None:
         _draw_outcome(config, parent, startable=problem is None)
     if not parent:
         keep_draft(config)
-    write_draft(config)
+    write_draft(config, opening=opening)
     _draw_preview(config.model.kind)
     load_ahead()
 
@@ -210,6 +207,9 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     except ExplorerError as error:
         show_error(error)
         startable = False
+    else:
+        if notice := size_notice(len(text)):
+            st.info(notice)
     _draw_schedule_notice(config)
     st.button(
         _("Train"),

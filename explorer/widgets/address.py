@@ -23,6 +23,7 @@ from core.errors import ConfigError
 from core.lessons.lesson_text import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
+from explorer.components.replace_address import replace_address
 from explorer.i18n.language import _, language
 from explorer.widgets.layout import literal
 
@@ -30,11 +31,12 @@ ROOT = Path(__file__).resolve().parents[2]
 NAVIGATION = ROOT / "explorer" / "navigation.py"  # the script that Streamlit runs for every page
 FIRST_PRESET = next(iter(PRESETS))
 
-_RUN, _PRESET, _SET, _FORK, _STEP = "run", "preset", "set", "fork", "step"  # in the address
-_BESIDE, _BESIDE_STEP = "with", "with_step"
+_RUN, _PRESET, _SET, _FORK, STEP = "run", "preset", "set", "fork", "step"  # in the address
+_BESIDE, BESIDE_STEP, HEAD = "with", "with_step", "head"
 VIEW, VIEW_KEY = "view", "inspect_view"  # of Look inside: in the address, and its widget
 _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
-_TEXT, _PASSAGE, _LETTERS = "text", "passage", "letters"
+_TEXT, PASSAGE, LETTERS = "text", "passage", "letters"
+_DRAFTED = (_PRESET, _SET, _TEXT)  # say the settings of the next run
 # In the session:
 _DRAFT, _BEGUN, _USED, _TICKET, _NOTICE = "draft_config", "begun_run", "used_tickets", "tickets", "notice"
 _STUDENT, _PAGE = "student", "page-"
@@ -73,8 +75,13 @@ def run_on_view() -> str | None:
 
 def view_run(run_id: str | None) -> None:
     """Put a run into the address, or take it out."""
-    draft = dict.fromkeys((_PRESET, _SET, _FORK, _STEP)) if run_id else {}  # that this run began as
+    draft = dict.fromkeys((_PRESET, _SET, _FORK, STEP)) if run_id else {}  # that this run began as
     _address({_RUN: run_id or None, **draft})
+
+
+def pin_run(run_id: str) -> None:
+    """Put the run that a page shows into its bare address, in place of that entry in the browser's history."""
+    _replace({_RUN: run_id})
 
 
 def begin_run(run_id: str) -> None:
@@ -117,12 +124,12 @@ def stay_with_begun_run() -> None:
 
 def step_on_view() -> int | None:
     """The moment of its training that the address asks for; None for the newest."""
-    return _step(_STEP)
+    return _step(STEP)
 
 
 def view_step(step: int | None = None) -> None:
     """Put a moment into the address; None shows the newest, now and later."""
-    _address({_STEP: None if step is None else str(step)})
+    _address({STEP: None if step is None else str(step)})
 
 
 def run_beside() -> str | None:
@@ -132,12 +139,12 @@ def run_beside() -> str | None:
 
 def step_beside() -> int | None:
     """The moment at which that run is shown; None leaves it to the page."""
-    return _step(_BESIDE_STEP)
+    return _step(BESIDE_STEP)
 
 
 def view_beside(run_id: str | None, step: int | None = None) -> None:
     """Put into the address what the run on view is compared with; None for nothing."""
-    _address({_BESIDE: run_id, _BESIDE_STEP: None if step is None else str(step)})
+    _address({_BESIDE: run_id, BESIDE_STEP: None if step is None else str(step)})
 
 
 def fork_asked() -> ForkFrom | None:
@@ -148,13 +155,13 @@ def fork_asked() -> ForkFrom | None:
 
 def open_fork(run_id: str, step: int | None, config: RunConfig) -> NoReturn:
     """Go to the settings of a run that shall begin with another one's weights."""
-    query = {_FORK: run_id} | ({} if step is None else {_STEP: str(step)})
+    query = {_FORK: run_id} | ({} if step is None else {STEP: str(step)})
     st.switch_page(page_file("train"), query_params=query | address_of(config))
 
 
 def leave_fork() -> None:
     """The draft shall begin from scratch after all."""
-    _address({_FORK: None, _STEP: None})
+    _address({_FORK: None, STEP: None})
 
 
 def page_file(name: str) -> str:
@@ -188,10 +195,13 @@ def address_of(config: RunConfig) -> dict[str, str]:
 
 
 def config_from(query: Mapping[str, str]) -> RunConfig | None:
-    """The config that an address asks for; None if it asks for none. Raises ConfigError naming what is wrong."""
-    if not query.get(_PRESET) and not query.get(_SET):
+    """Return the config that an address asks for; None if it asks for none.
+
+    `text=NAME` asks for the same as `set=data.corpus:NAME`. Raises ConfigError naming what is wrong.
+    """
+    if not any(query.get(name) for name in _DRAFTED):
         return None
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"data.corpus": query[_TEXT]} if query.get(_TEXT) else {}
     types = {path: known.type for path, known in fields_of(RunConfig)}
     for part in filter(None, (query.get(_SET) or "").split(";")):
         path, colon, value = part.partition(":")
@@ -215,18 +225,23 @@ def draft() -> RunConfig:
 def keep_draft(config: RunConfig) -> None:
     """Remember the settings of the next run for this visitor, on every page."""
     st.session_state[_DRAFT] = config
-    if _PRESET in st.query_params or _SET in st.query_params:
+    if any(name in st.query_params for name in _DRAFTED):
         write_draft(config)
 
 
-def write_draft(config: RunConfig) -> None:
+def write_draft(config: RunConfig, *, opening: bool = False) -> None:
     """Put the settings of the next run into the address, to be shared or bookmarked.
 
-    A bare address says the first preset already, so it stays bare for that: Back then leads away from the page.
+    An address that says the same already stays as it is, and a bare one says the first preset.
+
+    Args:
+        opening: whether the page has just been opened, so that nobody has chosen anything on it yet.
     """
-    asked = _PRESET in st.query_params or _SET in st.query_params
-    if asked or config != preset(FIRST_PRESET):
-        _address({_PRESET: None, _SET: None} | address_of(config))
+    here = st.query_params.to_dict()
+    if config == (config_from(here) or preset(FIRST_PRESET)):
+        return
+    wanted = {_PRESET: None, _SET: None, _TEXT: None} | address_of(config)
+    _replace(wanted) if opening else _address(wanted)
 
 
 def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
@@ -255,8 +270,13 @@ def follow_address(key: str, name: str, choices: Sequence[str]) -> None:
     remember(key, st.session_state[key])
 
 
-def write_address(name: str, value: str) -> None:
-    """Put something that was chosen into the address, to be shared or come back to."""
+def head_asked() -> str | None:
+    """Return the head that the address asks for, such as "1.2" for the second head of the first layer."""
+    return st.query_params.get(HEAD)
+
+
+def write_address(name: str, value: str | None) -> None:
+    """Put something that was chosen into the address, to be shared or come back to; None takes it out."""
     _address({name: value})
 
 
@@ -268,28 +288,34 @@ def view_asked() -> str | None:
 def text_of_link() -> str | None:
     """The text that the address asks a new run to learn from, as it stands there."""
     parts = (st.query_params.get(_SET) or "").split(";")
-    return dict(part.partition(":")[::2] for part in parts).get("data.corpus")
+    return dict(part.partition(":")[::2] for part in parts).get("data.corpus") or st.query_params.get(_TEXT)
 
 
 def leave_text_of_link() -> None:
     """Take that text out of the address; all other settings stay."""
     parts = (st.query_params.get(_SET) or "").split(";")
-    _address({_SET: ";".join(part for part in parts if not part.startswith("data.corpus:")) or None})
+    _address({_SET: ";".join(part for part in parts if not part.startswith("data.corpus:")) or None, _TEXT: None})
+
+
+def leave_draft() -> None:
+    """Take the settings of the next run out of the address and out of the session."""
+    st.session_state.pop(_DRAFT, None)
+    _address(dict.fromkeys(_DRAFTED))
 
 
 def passage_asked() -> PassageAsked:
     """Which passage a link wants played; None for what it does not say."""
-    return PassageAsked(st.query_params.get(_TEXT), _step(_PASSAGE), _step(_LETTERS))
+    return PassageAsked(st.query_params.get(_TEXT), _step(PASSAGE), _step(LETTERS))
 
 
 def view_passage(text: str, number: int, letters: int) -> None:
     """Put the passage into the address, so that a class can play the same one."""
-    _address({_TEXT: text, _PASSAGE: str(number), _LETTERS: str(letters)})
+    _address({_TEXT: text, PASSAGE: str(number), LETTERS: str(letters)})
 
 
 def leave_passage() -> None:
     """Take the passage out of the address: the page chooses one."""
-    _address(dict.fromkeys((_TEXT, _PASSAGE, _LETTERS)))
+    _address(dict.fromkeys((_TEXT, PASSAGE, LETTERS)))
 
 
 def lesson_on_view() -> tuple[str | None, str | None]:
@@ -408,7 +434,17 @@ def _step(name: str) -> int | None:
 
 def _address(changes: Mapping[str, str | None]) -> None:
     """Change several parameters of the address in one go; None takes one out."""
-    now = st.query_params.to_dict()
-    wanted = {key: value for key, value in (now | changes).items() if value is not None}
+    now, wanted = st.query_params.to_dict(), _changed(changes)
     if wanted != now:
         st.query_params.from_dict(wanted)
+
+
+def _replace(changes: Mapping[str, str | None]) -> None:
+    """Change the same without an entry in the browser's history; this very rerun does not know of it."""
+    with st.sidebar:
+        replace_address(_changed(changes))
+
+
+def _changed(changes: Mapping[str, str | None]) -> dict[str, str]:
+    now = st.query_params.to_dict()
+    return {key: value for key, value in (now | changes).items() if value is not None}

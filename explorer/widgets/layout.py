@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import streamlit as st
 from plotly import graph_objects as go
@@ -119,16 +119,6 @@ def show_error(error: ExplorerError | str) -> None:
     Its text may quote what a user typed, so Markdown in it is switched off.
     """
     st.error(literal(str(error)), icon=":material/error:")
-
-
-def end_absent(sentence: str, label: str, on_click: Callable[[], object]) -> NoReturn:
-    """Say that a link asks for what is not here, offer the way on as a button, and end the page.
-
-    The address stays as it is until the button is pressed.
-    """
-    show_error(sentence)
-    st.button(label, type="primary", key="take_another", on_click=on_click)
-    st.stop()
 
 
 def literal(text: str) -> str:

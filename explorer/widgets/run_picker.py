@@ -1,5 +1,7 @@
 """Which run a page looks at: the one in the address, or the newest, and a select to change it."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.errors import ExplorerError, RunError
@@ -10,6 +12,7 @@ from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.layout import empty_state, page_style, show_error
+from explorer.widgets.links import end_absent
 
 
 def choose_run(title: str, what: str) -> RunFolder:
@@ -24,12 +27,10 @@ def choose_run(title: str, what: str) -> RunFolder:
         place = st.container(width=340)
     asked = address.run_on_view()
     if asked and asked not in runs:
-        _explain_absence(asked)
-        if runs and st.button(_("Take the newest run instead"), type="primary", key="take_another"):
-            address.view_run(next(iter(runs)))
-            st.rerun()
         if runs:
-            st.stop()
+            label = _("Take the newest run instead")
+            end_absent(run_problem(asked), label, partial(address.view_run, next(iter(runs))))
+        show_error(run_problem(asked))
     if not runs:
         empty_state(what, address.page_file("train"), _("Train a first model"))
         st.stop()
@@ -43,8 +44,8 @@ def choose_run(title: str, what: str) -> RunFolder:
         label_visibility="collapsed",
         on_change=lambda: address.view_run(st.session_state["inspect_run"]),
     )
-    if chosen != asked:
-        address.view_run(chosen)
+    if asked is None:
+        address.pin_run(chosen)
     return runs[chosen]
 
 
@@ -93,13 +94,14 @@ def step_line(folder: RunFolder, step: int) -> None:
         )
 
 
-def _explain_absence(run_id: str) -> None:
+def run_problem(run_id: str) -> str:
+    """Say why a run that has no weights cannot be shown."""
     try:
         folder = open_run(shared.data_dir(), run_id)
-        none_yet = _("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
-        raise RunError(folder.problem or none_yet)
     except RunError as error:
-        show_error(error)
+        return str(error)
+    none_yet = _("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
+    return str(folder.problem or none_yet)
 
 
 def _label(folder: RunFolder) -> str:

@@ -1,5 +1,6 @@
 """What the lists of runs show of each run, read once."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,16 +64,20 @@ def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
     return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
 
 
-def differing_settings(configs: list[RunConfig]) -> dict[str, list[Any]]:
-    """The settings in which some of the runs differ, by label: each run's value, in the order of the runs.
+def differing_settings(
+    configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
+) -> dict[str, list[Any]]:
+    """Return the settings in which some of the runs differ, by label: each run's value, in the order of the runs.
 
-    The steps, the text and the kind of model are left out: every list has them anyway. A setting that makes no
-    difference for a run, such as the layers of a bigram, has the value None.
+    A setting that makes no difference for a run, such as the layers of a bigram, has the value None.
+
+    Args:
+        listed_anyway: settings that are left out, by path.
     """
     columns = {}
     for path, setting in fields_of(RunConfig):
         values = [value_at(config, path) if _matters(path, config) else None for config in configs]
-        if path not in ("train.steps", "data.corpus", "model.kind") and len({*values} - {None}) > 1:
+        if path not in listed_anyway and len({*values} - {None}) > 1:
             columns[setting.label] = values
     return columns
 

@@ -11,7 +11,17 @@ from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language, use_language
 from explorer.news import watch_runs
-from explorer.widgets.address import ROOT, place_on, query_for, run_beside, run_on_view, view_language
+from explorer.widgets.address import (
+    ROOT,
+    language_on_view,
+    place_on,
+    query_for,
+    run_beside,
+    run_on_view,
+    view_language,
+)
+from explorer.widgets.layout import literal
+from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
@@ -44,7 +54,10 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         elif shown:
             watch_runs(shown)
         if run_id:
-            _draw_run_on_view(run_id)
+            _draw_run_on_view(run_id, says_so=here.url_path in (*_OF_ONE_RUN, "train"))
+        asked = language_on_view()
+        if asked and asked not in languages():
+            st.caption(_("The pages are not available in the language {language}.", language=quoted_part(asked)))
         if len(languages()) > 1:
             _choose_language()
         page_change(here.url_path, place_on(here.url_path))
@@ -62,11 +75,13 @@ def _take_language() -> None:
     view_language(st.session_state["language_choice"])
 
 
-def _draw_run_on_view(run_id: str) -> None:
+def _draw_run_on_view(run_id: str, says_so: bool) -> None:
     try:
         folder = open_run(data_dir(), run_id)
-    except ExplorerError:
-        return  # the page itself says what is wrong
+    except ExplorerError as error:
+        if not says_so:
+            st.caption(literal(str(error)))
+        return
     with st.container(gap=None, key="nav_group_on_view"):
         st.caption(_("On view"))
         st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)

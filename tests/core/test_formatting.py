@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import decimal, memory_in_words
+from core.formatting import decimal, memory_in_words, percent
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ def test_memory_is_told_in_the_unit_that_suits_it(size, words):
 )
 def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, words):
     assert decimal(value, places, plus=plus) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0, "0%"), (0.0001, "less than 0.1%"), (0.034, "3.4%"), (0.62, "62%"), (1, "100%")]
+)
+def test_percent_has_no_space(share, words):
+    assert percent(share) == words

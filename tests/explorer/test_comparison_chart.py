@@ -60,3 +60,9 @@ def test_names_never_cover_each_other(places):
 
 def test_names_with_room_stay_where_their_curves_end():
     assert spread({"a": 2.0, "b": 1.5}, 0.1, 1.0) == pytest.approx({"a": 2.0, "b": 1.5})
+
+
+def test_a_long_name_stands_on_two_lines_and_whole_under_the_pointer():
+    name = "swift-hedgehog from step 100 with <b>"
+    (label,) = comparison_figure({"a": ROWS}, {"a": name}, {"a": "#111111"}).layout.annotations
+    assert label.text.startswith("swift-hedgehog<br>from step 100") and label.hovertext.endswith("with &lt;b&gt;")

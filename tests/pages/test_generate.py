@@ -26,8 +26,9 @@ def live():
 
 
 def written(app: AppTest) -> dict:
-    (component,) = app.get("bidi_component")
-    return json.loads(component.proto.json)
+    data = [json.loads(component.proto.json) for component in app.get("bidi_component")]
+    (component,) = [one for one in data if "url" in one]
+    return component
 
 
 def said(app: AppTest) -> str:

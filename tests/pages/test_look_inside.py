@@ -43,7 +43,8 @@ def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
 def test_a_finished_run_opens_at_its_first_head(app, finished_run):
     app.run()
     assert not app.exception
-    assert app.query_params["run"] == finished_run.id
+    (address,) = drawn(app, "query")
+    assert address["query"] == f"run={finished_run.id}"
     assert "step 20 of 20" in said(app)
     assert app.selectbox(key="inspect_layer").options == ["layer 1", "layer 2"]
     assert app.selectbox(key="inspect_head").options == ["head 1", "head 2"]

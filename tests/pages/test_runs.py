@@ -138,3 +138,16 @@ def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch)
     links = [link.proto.url for link in page.get("link_button")]
     assert links == [address, *(f"{address}?for={kind}" for kind in EXPORTS)]
     assert {"report", "notebook", "script", "huggingface", "nanogpt"} == {*EXPORTS}
+
+
+def test_the_comparison_lists_the_settings_that_differ(page, add_run):
+    first, second = add_run("one"), add_run("one")
+    page.run()
+    assert "All settings of these runs are the same." in [caption.value for caption in page.caption]
+    record = second.record()
+    changed = record.config.replace({"train.steps": 40, "model.n_layer": 1})
+    second.write_record(record.model_copy(update={"config": changed}))
+    page.run()
+    table = page.dataframe[1].value
+    assert not page.exception and list(table["Setting"]) == ["Layers", "Steps"]
+    assert list(table["one"]) == ["1", "40"] and list(table["one (2)"]) == ["2", "20"]

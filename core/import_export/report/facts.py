@@ -38,6 +38,7 @@ class Facts(NamedTuple):
     rows: list[dict[str, Any]]  # metrics
     baselines: dict[str, float] | None
     samples: list[dict[str, Any]]
+    opening: str  # what every sample continues, as it is shown; empty before training begins
     turns: list[tuple[int, str]]  # step and words
     attention: np.ndarray | None  # uint8 (L, H, T, T), 255 is all of a row's attention
     attention_step: int

@@ -93,7 +93,8 @@ def _samples(facts: Facts) -> Markup:
         told = f"After {sample['step']:,} steps" + (f", at a loss of {loss:.2f}" if loss is not None else "")
         text = str(sample.get("text", ""))[:_MOST_SAMPLE]
         shown.append(tag("figure", tag("figcaption", told), tag("pre", text, dir="auto"), class_="sample"))
-    why = "Always from the same start and with the same dice, so that only learning shows."
+    start = f"the prompt “{facts.opening}”" if facts.opening else "the same prompt"
+    why = f"Each continues {start} with the same random seed, so that only learning shows."
     return _section("What does it write?", tag("p", why, class_="muted"), shown)
 
 

@@ -92,7 +92,7 @@ def question(facts: Facts) -> str:
         return f"What changes against {base_of(facts)[0]}, with {told}?"
     if facts.config.model.kind == "bigram":
         return f"How far does one table get on {text}, if it only knows which of the {facts.letters} follow which?"
-    return f"How well does {model_in_words(facts)} learn {text} in {facts.config.train.steps:,} steps?"
+    return f"How well does {model_in_words(facts)} learn {text} in {facts.step or facts.config.train.steps:,} steps?"
 
 
 def answer(facts: Facts) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from core.config import RunConfig
 from core.import_export.report.markup import escaped, tag
 from core.import_export.report.pictures import sharpest, token_map
+from core.import_export.report.words import question
 from core.runs.folder import RunFolder
 from core.runs.forks import fork
 from core.runs.reports import facts_of, report_of
@@ -147,3 +148,9 @@ def test_pieces_of_words_stand_upright_and_are_cut():
     drawn = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
     assert drawn.count("rotate(-90)") == 3 and "·Andronic…" in drawn
     assert "rotate" not in token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)
+
+
+def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
+    run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare", "train.steps": 998}))
+    facts = facts_of(run, data_dir)._replace(config=facts_of(run, data_dir).config.model_copy(update={"preset": None}))
+    assert "in 998 steps?" in question(facts) and "in 1,900 steps?" in question(facts._replace(step=1900))

@@ -1,0 +1,65 @@
+"""What the app says where a link asks for what is not here. The address stays as it is until a button is pressed."""
+
+from collections.abc import Callable, Container
+from typing import NoReturn
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.errors import ConfigError, ExplorerError
+from core.text.corpora import catalogue
+from explorer.i18n.language import _
+from explorer.services import shared
+from explorer.widgets import address
+from explorer.widgets.layout import show_error
+
+_MOST_SHOWN = 60  # characters of what a link asks for
+
+
+def end_absent(problem: ExplorerError | str, label: str, on_click: Callable[[], object]) -> NoReturn:
+    """Say that a link asks for what is not here, offer the way on as a button, and end the page."""
+    show_error(problem)
+    st.button(label, type="primary", key="take_another", on_click=on_click)
+    st.stop()
+
+
+def quoted_part(text: str) -> str:
+    """Return a part of an address as it is quoted in a sentence."""
+    return repr(text[:_MOST_SHOWN])
+
+
+def absent_text(name: str) -> str:
+    """Say that a link asks for a text that this machine does not have."""
+    return _(
+        "The link asks for the text {name}, which is not here. It was deleted, or it is on another machine: choose "
+        "another text, or add that one on the page Data.",
+        name=quoted_part(name),
+    )
+
+
+def draft_of_link(another_text: str) -> RunConfig:
+    """Return the settings of the next run; end the page where the link asks for settings or a text that cannot be.
+
+    Args:
+        another_text: the label of the button that goes on without the link's text.
+    """
+    texts = {corpus.name for corpus in catalogue(shared.data_dir())}
+    asked = address.text_of_link()
+    if asked and asked not in texts:
+        end_absent(absent_text(asked), another_text, address.leave_text_of_link)
+    try:
+        draft = address.draft()
+    except ConfigError as error:
+        name = address.FIRST_PRESET
+        end_absent(error, _("Use the preset {name} instead", name=name), address.leave_draft)
+    if draft.data.corpus not in texts:  # chosen in this session
+        st.warning(_("The text chosen before was deleted, so another one is chosen now."), icon=":material/warning:")
+    return draft
+
+
+def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
+    """Say that a number in the address is none of the allowed ones, and what the page shows instead."""
+    asked = st.query_params.get(name)
+    if asked is not None and address.whole_number(asked) not in allowed:
+        show_error(_("The link asks for {name}={value}, which is not possible. {instead}",
+                     name=name, value=quoted_part(asked), instead=instead))  # fmt: skip

@@ -1,0 +1,10 @@
+"""Tokens that look the same are told apart in a select."""
+
+from core.text.tokenizers import CharTokenizer
+from explorer.look_inside.token_picker import names_of
+
+
+def test_tokens_that_look_alike_carry_their_ids():
+    tokenizer = CharTokenizer.from_text("a ·")
+    assert names_of(tokenizer, range(3)) == {0: "'·' · 0", 1: "'a'", 2: "'·' · 2"}
+    assert names_of(tokenizer, [0, 1]) == {0: "'·'", 1: "'a'"}

@@ -1,0 +1,97 @@
+"""What a link asks for that is not here is said, and the address stays until somebody chooses the way on."""
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.services import shared
+from explorer.widgets.address import NAVIGATION, page_file
+
+GONE = "20200101-000000-goneawaygone"
+ABSENT = [  # page, what the link asks for, what is said
+    ("train", {"run": GONE}, "There is no run with the id"),
+    ("train", {"preset": "gpt-tinny"}, "There is no preset called 'gpt-tinny'"),
+    ("train", {"preset": "gpt-tiny", "set": "model.n_layer:600"}, "1 to 48"),
+    ("train", {"set": "model.wings:2"}, "no setting called 'model.wings'"),
+    ("train", {"set": "data.corpus:text-gone"}, "the text 'text-gone', which is not here"),
+    ("train", {"text": "text-gone"}, "the text 'text-gone', which is not here"),
+    ("train", {"fork": GONE}, "There is no run with the id"),
+    ("train", {"fork": "RUN", "step": "x"}, "step='x', which is not possible"),
+    ("data", {"preset": "gpt-tinny"}, "There is no preset called 'gpt-tinny'"),
+    ("data", {"set": "data.corpus:text-gone"}, "the text 'text-gone', which is not here"),
+    ("data", {"text": "text-gone"}, "the text 'text-gone', which is not here"),
+    ("generate", {"run": GONE}, "There is no run with the id"),
+    ("look_inside", {"run": GONE}, "There is no run with the id"),
+    ("look_inside", {"run": "RUN", "view": "Atention"}, "has no view 'Atention'"),
+    ("look_inside", {"run": "RUN", "step": "x"}, "step='x', which is not possible"),
+    ("look_inside", {"run": "RUN", "with": GONE}, "There is no run with the id"),
+    ("look_inside", {"run": "RUN", "with": "RUN", "with_step": "7777"}, "with_step='7777', which is not possible"),
+    ("look_inside", {"run": "RUN", "head": "9.1"}, "This model has no head '9.1': here is head 1.1"),
+    ("learn", {"lesson": "bigramm"}, "There is no lesson 'bigramm'"),
+    ("learn", {"lesson": "bigram", "step": "tabel"}, "has no step 'tabel'"),
+    ("learn", {"lesson": "glossary", "step": "tokken"}, "has no term 'tokken'"),
+    ("learn", {"lesson": "bigram", "step": "text", "set": "text:text-gone"}, "the text 'text-gone', which is not here"),
+    ("learn", {"lesson": "bigram", "step": "text", "set": "wings:2"}, "what this step does not have: 'wings'"),
+    ("learn", {"lesson": "bigram", "step": "batch", "hide": "wings"}, "what this step does not have: 'wings'"),
+    ("play", {"text": "text-gone"}, "the text 'text-gone', which is not here"),
+    ("play", {"passage": "0"}, "passage='0', which is not possible"),
+    ("play", {"letters": "17"}, "letters='17', which is not possible"),
+]
+
+
+@pytest.fixture
+def live():
+    shared.serve_live_streams()
+    yield
+    shared.serve_live_streams(False)
+
+
+@pytest.mark.parametrize(("page", "query", "sentence"), ABSENT, ids=lambda value: str(value)[:60])
+def test_what_is_not_here_is_said_and_the_address_stays(live, finished_run, page, query, sentence):
+    query = {name: finished_run.id if value == "RUN" else value for name, value in query.items()}
+    app = AppTest.from_file(page_file(page), default_timeout=60)
+    app.query_params.update(query)
+    app.run()
+    assert not app.exception
+    assert sentence in "\n".join(error.value for error in app.error).replace("\\", "")
+    assert app.query_params == query
+    if "take_another" in [button.key for button in app.button]:
+        app.button(key="take_another").click().run()
+        assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("page", ["home", "data", "play", "runs", "learn"])
+def test_pages_that_show_no_run_say_in_the_sidebar_that_the_one_of_the_link_is_gone(finished_run, page):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60)
+    app.query_params.update({"run": GONE, "language": "tlh"})
+    app.run()
+    app.switch_page(page_file(page)).run()
+    captions = "\n".join(caption.value for caption in app.sidebar.caption).replace("\\", "")
+    assert not app.exception and "There is no run with the id" in captions and "the language 'tlh'" in captions
+
+
+@pytest.mark.parametrize("page", ["train", "data"])
+def test_train_and_data_take_a_text_as_play_does(finished_run, page):
+    name = finished_run.record().config.data.corpus
+    app = AppTest.from_file(page_file(page), default_timeout=60)
+    app.query_params["text"] = name
+    app.run()
+    assert not app.exception and not app.error
+    assert app.selectbox(key="corpus").value == name and app.query_params == {"text": name}
+
+
+def test_a_bare_address_gets_its_run_in_place_of_its_entry_in_the_history(finished_run):
+    app = AppTest.from_file(page_file("generate"), default_timeout=60).run()
+    data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
+    assert {"before": "", "query": f"run={finished_run.id}"} in data and not app.query_params
+
+
+def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_run):
+    app = AppTest.from_file(page_file("look_inside"), default_timeout=60)
+    app.query_params.update({"run": finished_run.id, "head": "2.1"})
+    app.run()
+    assert app.selectbox(key="inspect_layer").value == 1 and app.selectbox(key="inspect_head").value == 0
+    app.selectbox(key="inspect_head").set_value(1).run()
+    assert not app.exception and app.query_params["head"] == "2.2"
+    assert (app.selectbox(key="inspect_layer").value, app.selectbox(key="inspect_head").value) == (1, 1)
