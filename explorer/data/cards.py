@@ -81,8 +81,8 @@ def size_notice(characters: int) -> str | None:
     if characters >= SHORT:
         return None
     return _(
-        "This text has {count} characters. From less than about 100,000 a model soon learns its text by heart: the "
-        "training loss falls on, and the validation loss rises again. With 3,000 characters of Shakespeare the "
+        "This text has {count} characters. A model soon learns a text of less than about 100,000 by heart: its "
+        "training loss falls further while its validation loss rises again. With 3,000 characters of Shakespeare the "
         "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or fewer "
         "steps.",
         count=f"{characters:,}",

@@ -180,13 +180,16 @@ def _pick_corpus(config: RunConfig) -> str:
     known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
-    return st.selectbox(
+    chosen = st.selectbox(
         _("Text"),
         known,
         key="corpus",
         format_func=lambda name: _title(known[name]),
         help=_("What it learns from. Look at it, or bring your own, on the page Data."),
     )
+    if known[chosen].own and (notice := size_notice(known[chosen].characters)):
+        st.caption(notice)
+    return chosen
 
 
 def _title(corpus: Corpus) -> str:
@@ -207,9 +210,6 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     except ExplorerError as error:
         show_error(error)
         startable = False
-    else:
-        if notice := size_notice(len(text)):
-            st.info(notice)
     _draw_schedule_notice(config)
     st.button(
         _("Train"),

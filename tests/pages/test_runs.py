@@ -141,7 +141,8 @@ def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch)
 
 
 def test_the_comparison_lists_the_settings_that_differ(page, add_run):
-    first, second = add_run("one"), add_run("one")
+    add_run("one")
+    second = add_run("one")
     page.run()
     assert "All settings of these runs are the same." in [caption.value for caption in page.caption]
     record = second.record()
