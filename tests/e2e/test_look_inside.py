@@ -84,6 +84,11 @@ def test_back_leaves_a_page_with_one_press(page, server):
         page.go_back()
         expect(title).to_have_text("Watch a language model learn")
         expect(page).to_have_url(f"{server.url}/")
+    for typed in ("look_inside", "generate", "look_inside?view=Embeddings"):
+        page.goto(f"{server.url}/{typed}")
+        expect(page).to_have_url(re.compile("run="))
+        page.go_back()
+        expect(title).to_have_text("Watch a language model learn")
     links.get_by_role("link", name="Look inside").click()
     views = page.locator(".st-key-inspect_view")
     for name in ("Embeddings", "Attention"):
