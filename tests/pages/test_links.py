@@ -5,7 +5,7 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.services import shared
+from explorer.services import jobs, shared
 from explorer.widgets.address import NAVIGATION, page_file
 
 GONE = "20200101-000000-goneawaygone"
@@ -45,6 +45,12 @@ def live():
     shared.serve_live_streams()
     yield
     shared.serve_live_streams(False)
+    jobs._thread.submit(lambda: None).result()  # what a section has begun ends before its run is taken away
+    jobs._jobs.clear()
+
+
+def address_of(app: AppTest) -> dict[str, str]:
+    return {name: value[-1] if isinstance(value, list) else value for name, value in app.query_params.items()}
 
 
 @pytest.mark.parametrize(("page", "query", "sentence"), ABSENT, ids=lambda value: str(value)[:60])
@@ -55,7 +61,7 @@ def test_what_is_not_here_is_said_and_the_address_stays(live, finished_run, page
     app.run()
     assert not app.exception
     assert sentence in "\n".join(error.value for error in app.error).replace("\\", "")
-    assert app.query_params == query
+    assert address_of(app) == query
     if "take_another" in [button.key for button in app.button]:
         app.button(key="take_another").click().run()
         assert not app.exception and not app.error
@@ -66,7 +72,7 @@ def test_pages_that_show_no_run_say_in_the_sidebar_that_the_one_of_the_link_is_g
     app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params.update({"run": GONE, "language": "tlh"})
     app.run()
-    app.switch_page(page_file(page)).run()
+    app.switch_page(f"../pages/{page}.py").run()
     captions = "\n".join(caption.value for caption in app.sidebar.caption).replace("\\", "")
     assert not app.exception and "There is no run with the id" in captions and "the language 'tlh'" in captions
 
@@ -78,7 +84,7 @@ def test_train_and_data_take_a_text_as_play_does(finished_run, page):
     app.query_params["text"] = name
     app.run()
     assert not app.exception and not app.error
-    assert app.selectbox(key="corpus").value == name and app.query_params == {"text": name}
+    assert app.selectbox(key="corpus").value == name and address_of(app) == {"text": name}
 
 
 def test_a_bare_address_gets_its_run_in_place_of_its_entry_in_the_history(finished_run):
@@ -93,5 +99,5 @@ def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_r
     app.run()
     assert app.selectbox(key="inspect_layer").value == 1 and app.selectbox(key="inspect_head").value == 0
     app.selectbox(key="inspect_head").set_value(1).run()
-    assert not app.exception and app.query_params["head"] == "2.2"
+    assert not app.exception and address_of(app)["head"] == "2.2"
     assert (app.selectbox(key="inspect_layer").value, app.selectbox(key="inspect_head").value) == (1, 1)
