@@ -60,6 +60,7 @@ def draft_of_link(another_text: str) -> RunConfig:
 def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
     """Say that a number in the address is none of the allowed ones, and what the page shows instead."""
     asked = st.query_params.get(name)
-    if asked is not None and address.whole_number(asked) not in allowed:
+    number = None if asked is None else address.whole_number(asked)
+    if asked is not None and (number is None or number not in allowed):  # a range is searched through for None
         show_error(_("The link asks for {name}={value}, which is not possible. {instead}",
                      name=name, value=quoted_part(asked), instead=instead))  # fmt: skip
