@@ -1,5 +1,8 @@
 """What every page does in the browser without a picture of its own."""
 
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
 from explorer.components.bundle import component
 from explorer.services.shared import live_streams
 
@@ -14,6 +17,19 @@ def page_change(page: str, shown: str) -> None:
         shown: the page and what it shows; one page may turn into another view without being left.
     """
     _page("pageChange", {"page": page, "shown": shown}, key="page_change", height=1)
+
+
+def replace_address(before: Mapping[str, str], query: Mapping[str, str]) -> None:
+    """Let the browser replace the parameters of the address; the next rerun finds them in `st.query_params`.
+
+    Streamlit itself adds an entry to the history for every change, so that a page opened by its bare address would
+    have to be left twice by Back.
+
+    Args:
+        before: the parameters that the page was drawn for.
+        query: those that shall stand there.
+    """
+    _page("replaceAddress", {"before": urlencode(before), "query": urlencode(query)}, key="replace_address", height=1)
 
 
 def report_changes(runs: list[str] | None, drawn: str) -> None:

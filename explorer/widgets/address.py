@@ -23,7 +23,7 @@ from core.errors import ConfigError
 from core.lessons.lesson_text import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.components.replace_address import replace_address
+from explorer.components.page import replace_address
 from explorer.i18n.language import _, language
 from explorer.widgets.layout import literal
 
@@ -442,7 +442,7 @@ def _address(changes: Mapping[str, str | None]) -> None:
 def _replace(changes: Mapping[str, str | None]) -> None:
     """Change the same without an entry in the browser's history; this very rerun does not know of it."""
     with st.sidebar:
-        replace_address(_changed(changes))
+        replace_address(st.query_params.to_dict(), _changed(changes))
 
 
 def _changed(changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 import { _, element, mountView } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
-const VIEWS = { pageChange, watchRuns, loadAhead, saveDrawing };
+const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, saveDrawing };
 
 export default (component) => mountView(component, VIEWS);
 
@@ -21,6 +21,17 @@ function pageChange() {
       const sidebar = document.querySelector('[data-testid="stSidebar"]');
       if (sidebar?.dataset.collapsed === "true") return;
       sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
+    },
+  };
+}
+
+/* Replaces the parameters of the address, but only where it is still the one that the page was drawn for: a click may have led on.
+   data: { before, query: parameters as they stand in an address } */
+function replaceAddress() {
+  const sorted = (query) => [...new URLSearchParams(query)].map(String).sort().join("&");
+  return {
+    update({ data }) {
+      if (sorted(location.search) === sorted(data.before)) history.replaceState({}, "", `${location.pathname}?${data.query}`);
     },
   };
 }
