@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old content or the new, never half of either."""
+"""File writes that a crash leaves done or undone, never half done: JSON, rows of `.jsonl` files, exported files."""
 
 import errno
 import fcntl
@@ -13,20 +13,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from core.errors import RunError
+from core.errors import DiskFullError, ExplorerError, RunError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where a disk, a quota or a limit is full
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk, quota or limit
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-TEMPORARY = ".tmp-"  # how the name of an unfinished file or folder begins; readers pass over them
+TEMPORARY = ".tmp-"  # first characters of the name of an unfinished file or folder; readers skip those
 _BLOCK = 1 << 16  # bytes read at a time from the end of a file
 
 
+Content = bytes | Callable[[Path], None]  # of a file, or a function that writes it
+
+
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace `path` with `data`: written under a temporary name, then renamed.
+    """Replace the content of `path`: write under a temporary name, then rename.
 
     Args:
-        durable: wait until the disk has it, so that it outlasts a power cut. What is rewritten several times a
-            second does without; it still outlasts the death of a process.
+        durable: wait until the disk has it, so that it survives a power cut. Files rewritten several times a second
+            go without; they still survive the death of a process.
     """
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     try:
@@ -41,16 +44,16 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename a finished file; when this returns, the disk has its content and knows its name."""
+    """Rename a finished file, and wait until the disk has its content and its name."""
     _sync(temporary)
     temporary.replace(path)
     _sync(path.parent)
 
 
 def sweep(folder: Path, seconds: float) -> None:
-    """Remove what crashes have left unfinished anywhere under `folder`, but nothing younger than so many seconds."""
+    """Remove unfinished files and folders under `folder` that are older than so many seconds."""
     for path in list(folder.rglob(f"{TEMPORARY}*")):
-        with suppress(OSError):  # gone meanwhile, or not ours to remove
+        with suppress(OSError):  # already gone, or not ours to remove
             if time.time() - path.lstat().st_mtime < seconds:
                 continue
             if path.is_dir():
@@ -60,11 +63,12 @@ def sweep(folder: Path, seconds: float) -> None:
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
+    """Replace a JSON file as `write_atomically` does."""
     write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Return what a JSON text holds; raises ValueError for any that is damaged, or nested too deeply to be read."""
+    """Parse a JSON text; raises ValueError where it is damaged or nested too deeply."""
     try:
         return json.loads(data)
     except RecursionError:
@@ -74,11 +78,11 @@ def parse_json(data: str | bytes) -> Any:
 def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
 
-    Half a line that a crash has left at the end stays a line of its own. One that finds no room is taken back, so that
-    the row can be written again later. Any number of processes may append to one file.
+    Half a line that a crash left at the end stays a line of its own. A row that does not fit on the disk is removed, so
+    that it can be written again later. Several processes may append to one file.
 
     Args:
-        durable: wait until the disk has it, so that it outlasts a power cut.
+        durable: wait until the disk has it, so that it survives a power cut.
     """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
@@ -90,7 +94,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
             line = b"\n" + line
         try:
-            while line:  # a disk that fills up takes the beginning, and refuses only the rest
+            while line:  # a disk that fills up takes a part of it before the error
                 line = line[file.write(line) :]
             if durable:
                 os.fsync(file.fileno())
@@ -104,7 +108,7 @@ def lock(file: IO, *, wait: bool = True) -> None:
 
     Raises:
         BlockingIOError: another process has it, and `wait` is False.
-        RunError: its file system knows no locks.
+        RunError: its file system has no locks.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +122,7 @@ def lock(file: IO, *, wait: bool = True) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Every whole row of a `.jsonl` file; a torn line (a crash mid-write) is passed over; no file, no rows."""
+    """Return every whole row of a `.jsonl` file, without torn lines (a crash mid-write); [] where there is no file."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -127,9 +131,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends.
+    """Yield the whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends.
 
-    Only as much is read as is asked for, so the end of a very long file costs no more than that of a short one.
+    Reads in blocks from the end, so the last rows of a very long file cost no more than those of a short one.
     """
     try:
         file = path.open("rb")
@@ -141,7 +145,7 @@ def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             end, begin = begin, max(0, begin - _BLOCK)
             file.seek(begin)
             block = file.read(end - begin) + rest
-            own = 0 if begin == 0 else block.find(b"\n") + 1  # before it the end of a line that begins further ahead
+            own = 0 if begin == 0 else block.find(b"\n") + 1  # what precedes it belongs to a line of the next block
             stop = len(block)
             while (stop := block.rfind(b"\n", own, stop) + 1) > own:
                 start = max(own, block.rfind(b"\n", own, stop - 1) + 1)
@@ -152,7 +156,7 @@ def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def cut_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Shorten a `.jsonl` file until its last row is whole and one to keep."""
+    """Truncate a `.jsonl` file after its last whole row for which `keep` is true."""
     end = next((end for end, row in last_rows(path) if keep(row)), 0)
     if path.exists() and path.stat().st_size > end:
         os.truncate(path, end)
@@ -160,7 +164,7 @@ def cut_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def parse_row(line: bytes) -> dict[str, Any] | None:
-    """The row in a line; None for a torn one and for anything that is no row."""
+    """Return the row in a line; None for a torn line or anything but a JSON object."""
     try:
         row = parse_json(line)
     except ValueError:  # torn, empty or not UTF-8
@@ -169,9 +173,97 @@ def parse_row(line: bytes) -> dict[str, Any] | None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk has a file's content, or the names in a folder: a rename is lasting only then."""
+    """Wait until the disk has a file's content, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_files(folder: Path, files: Mapping[str, Content], force: bool = False) -> None:
+    """Write all files into a folder, or none; the folder is made if it is missing.
+
+    Each is written under a temporary name, and renamed when all are complete, so a full disk changes nothing.
+
+    Args:
+        files: by their paths within the folder.
+        force: replace files of the same name. A file that already has the same bytes is always accepted.
+
+    Raises:
+        DiskFullError: the disk, a quota or a limit is full.
+        ExplorerError: a file exists already, a folder is in the way, or the system refuses.
+    """
+    places = {(folder / name).resolve(): content for name, content in files.items()}  # where links lead to
+    todo = {path: content for path, content in places.items() if not _holds(path, content)}
+    for path in todo:
+        _check_place(path, force)
+    made: list[Path] = []
+    temporary = {path: _temporary(path) for path in todo}
+    try:
+        for path, content in todo.items():
+            _make_folder(path.parent, made)
+            if isinstance(content, bytes):
+                temporary[path].write_bytes(content)
+            else:
+                content(temporary[path])
+        for path in todo:
+            put_in_place(temporary[path], path)
+    except BaseException as error:
+        for unfinished in temporary.values():
+            with suppress(OSError):
+                unfinished.unlink()
+        for empty in reversed(made):
+            with suppress(OSError):  # something lies in it
+                empty.rmdir()
+        if isinstance(error, OSError):
+            raise _refused(path, error) from None
+        raise
+
+
+def write_file(path: Path, content: bytes, force: bool = False) -> None:
+    """Write one file as `write_files` does; a pipe or a device is written into directly."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise _refused(path, error) from None
+        return
+    write_files(path.parent, {path.name: content}, force)
+
+
+def _holds(path: Path, content: Content) -> bool:
+    with suppress(OSError):
+        return isinstance(content, bytes) and path.stat().st_size == len(content) and path.read_bytes() == content
+    return False
+
+
+def _check_place(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise ExplorerError(f"{path} is a folder, but a file has to be written there. Give another name.")
+    if not force and path.exists():
+        raise ExplorerError(f"{path} exists already. Give another name, or replace it with --force.")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name[-100:]}")
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents, and append the new ones to `made`."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
+    if (above := (missing[-1].parent if missing else folder)) and not above.is_dir():
+        raise ExplorerError(f"{above} is a file, but a folder is needed there. Give another name.")
+    for path in reversed(missing):
+        path.mkdir()
+        made.append(path)
+
+
+def _refused(path: Path, error: OSError) -> ExplorerError:
+    if error.errno in FULL:
+        return DiskFullError(
+            f"{path} cannot be written, because the disk is full ({error.strerror}). Nothing was replaced; free disk "
+            "space and try again."
+        )
+    return ExplorerError(f"{path} cannot be written ({error.strerror or type(error).__name__}). Give another place.")

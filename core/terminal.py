@@ -1,4 +1,4 @@
-"""What the shell prints: shown on every terminal, never obeyed by one, and never in the way of what prints it."""
+"""Output that is safe to print: on every terminal, whatever a user's text contains."""
 
 import codecs
 import io
@@ -16,19 +16,19 @@ _SPELLED = {"·": "-", "…": "...", "–": "-", "—": "-", "→": "->"} | {
 
 
 def prepare_output() -> None:
-    """Let standard output and error spell in ASCII what their encoding lacks (`PYTHONIOENCODING=ascii`, ISO-8859-2)."""
+    """Let standard output and error write characters that their encoding lacks as ASCII (`PYTHONIOENCODING=ascii`)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="spell")
 
 
-def tell(text: str, file: TextIO | None = None) -> None:
-    """Print a line that may quote a user: a name, a path, a text."""
+def print_line(text: str, file: TextIO | None = None) -> None:
+    """Print a line that may contain a user's text: a name, a path, a text."""
     print(printable(text), file=file)
 
 
-class Undisturbed:
-    """A stream for what must go on without it: a terminal may be closed meanwhile, a disk full, a reader gone."""
+class SafeStream:
+    """A stream that never fails: the terminal may be closed, the disk full, the reader gone."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -48,7 +48,7 @@ class Undisturbed:
             do(*arguments)
         except (ValueError, RuntimeError):  # closed; or a signal handler writes while something is being written
             pass
-        except OSError:  # from here on, what is written, and what waits to be, goes nowhere
+        except OSError:  # from here on, all output is discarded
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 

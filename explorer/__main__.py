@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from core.errors import ExplorerError
-from core.terminal import prepare_output, tell
+from core.terminal import prepare_output, print_line
 
 # Before numpy and torch are loaded. The server does small sums beside training: a pool of threads that spin for each
 # of them costs 40 times their own time (a map of 65 letters: 53 ms instead of 1.3 on two busy cores).
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         serve(sites, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
     except ExplorerError as error:
-        tell(str(error), sys.stderr)
+        print_line(str(error), sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")

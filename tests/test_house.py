@@ -18,7 +18,6 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.paths",
         "core.palette",
         "core.atomic_io",
-        "core.outputs",
         "core.fast.threads",
         "core.formatting",
     },

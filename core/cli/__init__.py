@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.cli import control, estimate, generate, import_export, lists, live_settings, train, work
+from core.cli import control, generate, import_export, lists, train
 from core.errors import ExplorerError
-from core.terminal import prepare_output, tell
+from core.terminal import prepare_output, print_line
 
-_COMMANDS = (train, live_settings, control, estimate, generate, lists, import_export, work)
+_COMMANDS = (train, control, generate, lists, import_export)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, so that what it raises is told below
         return code
     except ExplorerError as error:
-        tell(str(error), sys.stderr)
+        print_line(str(error), sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`pause`, `stop`, `show`, `rename` and `delete`: what is done with one run, beside training it."""
+"""`set`, `pause`, `stop`, `show`, `rename` and `delete`: commands for one run."""
 
 import argparse
 import json
@@ -6,19 +6,24 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from core.cli.find import add_run, find_run
+from core.cli.arguments import add_run, assignment, find_run
 from core.cli.progress import describe
 from core.config import RunConfig, differences
 from core.errors import RunError
 from core.formatting import memory_in_words
+from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
-from core.settings import value_at
-from core.terminal import tell
+from core.settings import fields_of, value_at
+from core.terminal import print_line
+
+_EXAMPLE = "learning_rate=3e-4"
+_SHORT = {path.rpartition(".")[2]: path for path in LIVE_SETTINGS}
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
+    _add_set(commands)
     parser = _command(commands, "pause", "pause a run after the step under way", pause)
     parser = _command(commands, "stop", "save a run and end its training", stop)
     parser = _command(commands, "show", "show a run: status, losses, settings unlike its preset's, files", show)
@@ -38,12 +43,52 @@ def _command(
     return parser
 
 
+def _add_set(commands: argparse._SubParsersAction) -> None:
+    labels = dict(fields_of(RunConfig))
+    parser = commands.add_parser(
+        "set",
+        aliases=["turn"],
+        help="change settings of a run while it trains",
+        description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
+        "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
+        epilog="Settings: " + "; ".join(f"{name} ({labels[path].label})" for name, path in _SHORT.items()) + ".",
+    )
+    add_run(parser)
+    parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
+    parser.set_defaults(run=change_settings)
+
+
+def change_settings(options: argparse.Namespace) -> int:
+    from core.runs.continuation import turn_all
+    from core.runs.supervisor_lock import beside_supervisors
+
+    folder = find_run(options.wanted, data_dir())
+    changes = [_change(text) for text in options.settings]
+    with beside_supervisors(folder.path.parent):
+        before = folder.config_now()
+        now = turn_all(folder, changes)
+    for name, path in _SHORT.items():
+        was, is_now = value_at(before, path), value_at(now, path)
+        if was != is_now:
+            print(f"{name}: {was} -> {is_now}")
+        elif not changes:
+            print(f"{name}: {is_now}")
+    if changes and folder.status().pid is None:
+        print("The run does not train now, so this waits until it goes on.")
+    return 0
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, value = assignment(text, "set", _EXAMPLE)
+    return _SHORT.get(name, name), value
+
+
 def pause(options: argparse.Namespace) -> int:
     from core.runs.supervisor import Supervisor
 
     folder = find_run(options.wanted, data_dir())
     Supervisor(data_dir()).pause(folder)
-    tell(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
+    print_line(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
     return 0
 
 
@@ -54,7 +99,7 @@ def stop(options: argparse.Namespace) -> int:
     if folder.status().ended:
         raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
     Supervisor(data_dir()).stop(folder)
-    tell(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
+    print_line(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
     return 0
 
 
@@ -62,7 +107,7 @@ def rename(options: argparse.Namespace) -> int:
     folder = find_run(options.wanted, data_dir())
     before = folder.name
     folder.rename(options.name)
-    tell(f"{before} is called {folder.name} now.")
+    print_line(f"{before} is called {folder.name} now.")
     return 0
 
 
@@ -71,11 +116,11 @@ def delete(options: argparse.Namespace) -> int:
 
     folder = find_run(options.wanted, data_dir())
     if not options.yes and not _confirmed(folder):
-        tell("Nothing was deleted.")
+        print_line("Nothing was deleted.")
         return 0
     name = folder.name
     Supervisor(data_dir()).delete(folder)
-    tell(f"{name} is deleted.")
+    print_line(f"{name} is deleted.")
     return 0
 
 
@@ -83,7 +128,7 @@ def _confirmed(folder: RunFolder) -> bool:
     if not sys.stdin.isatty():
         raise RunError("Deleting needs --yes where nobody can be asked.")
     status = folder.status()
-    tell(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
+    print_line(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
     return input("Delete it for good? [y/N] ").strip().lower() in ("y", "yes")
 
 
@@ -99,15 +144,15 @@ def show(options: argparse.Namespace) -> int:
         return 0
     for name, value in known.items():
         if value is not None:
-            tell(f"{name}: {value}")
-    tell(f"state: {status.state}{f' ({status.reason})' if status.reason else ''}")
-    tell(f"progress: {describe(status)}")
-    tell(f"text: {config.data.corpus}")
-    tell(f"preset: {config.preset or 'none'}")
+            print_line(f"{name}: {value}")
+    print_line(f"state: {status.state}{f' ({status.reason})' if status.reason else ''}")
+    print_line(f"progress: {describe(status)}")
+    print_line(f"text: {config.data.corpus}")
+    print_line(f"preset: {config.preset or 'none'}")
     for path, value in _unlike_preset(config).items():
-        tell(f"  {path}: {value}")
+        print_line(f"  {path}: {value}")
     steps = ", ".join(f"{step:,}" for step in files["steps_with_weights"])
-    tell(f"files: {memory_in_words(files['bytes'])}; weights of {f'steps {steps}' if steps else 'no step yet'}")
+    print_line(f"files: {memory_in_words(files['bytes'])}; weights of {f'steps {steps}' if steps else 'no step yet'}")
     return 0
 
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from core.cli.find import add_run, find_run_at
+from core.cli.arguments import add_run, find_run_at
 from core.errors import ConfigError
 from core.paths import data_dir
 from core.sampling_config import GenerationConfig

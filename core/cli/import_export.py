@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from core.cli.find import add_run, find_run_at
+from core.cli.arguments import add_run, find_run_at
 from core.errors import RunError
 from core.paths import data_dir
-from core.terminal import tell
+from core.terminal import print_line
 
 _MODELS = ("huggingface", "nanogpt")
 _FORCE = "replace files that exist already (they are left alone otherwise)"
@@ -50,7 +50,7 @@ def bring_in(options: argparse.Namespace) -> int:
     if not source.exists() and HUB_NAME.fullmatch(options.source):
         source, name = download(options.source, data_dir()), name or options.source
     run = import_model(data_dir(), source.absolute(), options.corpus, name)
-    tell(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
+    print_line(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
     return 0
 
 
@@ -70,7 +70,7 @@ def send_out(options: argparse.Namespace) -> int:
         export = export_hugging_face if options.kind == "huggingface" else export_nanogpt
         how = export(run, options.out.absolute(), weights, options.force)
     for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):
-        tell(line)
+        print_line(line)
     return 0
 
 
@@ -78,5 +78,5 @@ def write_lessons(options: argparse.Namespace) -> int:
     from core.import_export.lesson_notebooks import write_notebooks
 
     for path in write_notebooks(options.out.absolute(), options.force):
-        tell(f"{path.name} is written to {options.out}.")
+        print_line(f"{path.name} is written to {options.out}.")
     return 0

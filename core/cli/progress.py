@@ -1,4 +1,4 @@
-"""Progress on a terminal as a bar; into a pipe or a file as a line for every measurement."""
+"""Progress of a run: a bar on a terminal; into a pipe or a file, a line for every evaluation."""
 
 import sys
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from core.runs.folder import RunFolder
 from core.runs.records import Status
-from core.terminal import Undisturbed
+from core.terminal import SafeStream
 from core.text.token_display import printable
 
 
 class Show(Protocol):
-    """Takes every status of a run, and sentences beside them."""
+    """Shows every status of a run, and sentences."""
 
     def __call__(self, status: Status) -> None: ...
 
@@ -25,8 +25,8 @@ class Show(Protocol):
 
 @contextmanager
 def progress(folder: RunFolder) -> Iterator[Show]:
-    """Shows a run on standard output while it trains."""
-    console = Console(file=Undisturbed(sys.stdout), highlight=False)
+    """Show a run on standard output while it trains: a bar on a terminal, else a line for every evaluation."""
+    console = Console(file=SafeStream(sys.stdout), highlight=False)
     console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:
         yield _Lines(console)
@@ -37,7 +37,7 @@ def progress(folder: RunFolder) -> Iterator[Show]:
 
 
 def describe(status: Status) -> str:
-    """`step 250 of 1,500 · training 2.01 · validation 2.10 · 41k tokens/s · 0:24 left`."""
+    """Return `step 250 of 1,500 · training 2.01 · validation 2.10 · 41k tokens/s · 0:24 left`."""
     parts = [f"step {status.step:,} of {status.steps:,}"]
     if status.train_loss is not None:
         parts.append(f"training {status.train_loss:.3f}")
@@ -53,7 +53,7 @@ def describe(status: Status) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0:41`, `12:05`, `3:00:12`."""
+    """Return `0:41`, `12:05`, `3:00:12`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

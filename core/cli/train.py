@@ -1,4 +1,4 @@
-"""`train` and `resume`: a run, new, forked or gone on with, in this very process, with its progress on the terminal."""
+"""`train`, `resume` and `estimate`: train a run in this process with its progress on the terminal, or its cost."""
 
 import argparse
 import signal
@@ -8,19 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from core.cli.assignments import is_step
-from core.cli.configs import add_config_options, config_wanted
-from core.cli.find import add_run, find_run
+from core.cli.arguments import Wanted, add_config_options, add_run, config_wanted, find_run, is_step
 from core.cli.progress import progress
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
-from core.formatting import number
+from core.formatting import duration_in_words, memory_in_words, number
 from core.paths import data_dir
 from core.runs.continuation import STEPS, Schedule, extend, turn
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
 from core.settings import fields_of
-from core.terminal import Undisturbed, tell
+from core.terminal import SafeStream, print_line
+
+_MOST_TOKENS = 1_000_000  # of `estimate --tokens`
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -32,6 +32,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
     train.set_defaults(run=begin)
 
+    _add_estimate(commands)
     resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
     add_run(resume)
     resume.add_argument(
@@ -48,6 +49,27 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
     resume.set_defaults(run=go_on)
+
+    worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
+    worker.add_argument("run_id", nargs="?")
+    worker.add_argument("--standby", action="store_true")
+    worker.set_defaults(run=work_for_app)
+
+
+def _add_estimate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "estimate",
+        help="estimate the cost of a run",
+        description="Estimate the memory and time of a run after a short trial of its training. The trial is "
+        "saved, and the page Train uses it too.",
+    )
+    add_config_options(parser)
+    parser.add_argument("--settings", action="store_true", help="read all settings as JSON from standard input instead")
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: one token for each character of the "
+        "text, or the parent's)",
+    )  # fmt: skip
+    parser.set_defaults(run=print_estimate)
 
 
 def begin(options: argparse.Namespace) -> int:
@@ -68,7 +90,7 @@ def begin(options: argparse.Namespace) -> int:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, data_dir()).name})
     inside = options.out and options.out.absolute()
     if found := schedule_notice(config.train):
-        print(found[0].format(**found[1]), file=Undisturbed(sys.stdout))
+        print(found[0].format(**found[1]), file=SafeStream(sys.stdout))
     if parent:
         return _train(fork(data_dir(), parent, step, config, options.name, inside=inside))
     return _train(new_run(data_dir(), config, options.name, inside=inside))
@@ -94,7 +116,7 @@ def _let_go_on(folder: RunFolder) -> bool:
         if status.state != "paused" or status.pid is None:
             return False
         folder.send("resume")
-    tell(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
+    print_line(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
     return True
 
 
@@ -117,7 +139,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
         else:
             config = turn(folder, STEPS, int(steps))
     if said := _rates_in_words(config.train, config.train.steps - more):
-        print(said, file=Undisturbed(sys.stdout))
+        print(said, file=SafeStream(sys.stdout))
 
 
 def _rates_in_words(config: TrainConfig, step: int) -> str:
@@ -212,3 +234,44 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     hardware = find_hardware(config.train.device)
     precision = run_precision(config, hardware, threads_for(config, threads()), data_dir()).precision
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
+
+
+def print_estimate(options: argparse.Namespace) -> int:
+    from core.fast.allocator import keep_freed_memory
+    from core.runs.capacity import threads, threads_for
+    from core.runs.checks import check_startable
+    from core.runs.cost_trials import run_trial
+    from core.runs.machine import machine_speed, run_precision
+    from core.text.corpora import load_corpus
+    from core.training.cost import estimate
+    from core.training.hardware import find_hardware
+
+    tokens = options.tokens
+    if tokens is not None and not 2 <= tokens <= _MOST_TOKENS:
+        raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MOST_TOKENS:,}.")
+    wanted = Wanted(RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else config_wanted(options)
+    config = wanted.config
+    if tokens is None:
+        tokens = check_startable(data_dir(), config, wanted.parent, wanted.text)
+    length = 0 if options.settings else len(wanted.text or load_corpus(config.data.corpus, data_dir()))
+    hardware = find_hardware(config.train.device)
+    keep_freed_memory()  # as a worker does
+    count = threads_for(config, threads())
+    correction = run_trial(config, tokens, hardware, count, data_dir())
+    choice, speed = run_precision(config, hardware, count, data_dir()), machine_speed(data_dir(), hardware, count)
+    figures = estimate(config, tokens, speed, choice.precision, correction, length)
+    print(f"{figures.parameters:,} parameters")
+    print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, besides what Python and torch take")
+    print(f"about {duration_in_words(figures.seconds)} for {config.train.steps:,} steps")
+    print(f"computed in {choice.sentence}")
+    return 0
+
+
+def work_for_app(options: argparse.Namespace) -> int:
+    from core.runs.worker import prewarm, work
+
+    if options.standby:
+        return prewarm()
+    if not options.run_id:
+        raise RunError("A worker needs the id of its run, or --standby.")
+    return work(options.run_id)

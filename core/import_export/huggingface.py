@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from core.atomic_io import parse_json
+from core.atomic_io import parse_json, write_files
 from core.config import ModelConfig
 from core.import_export.external_weights import (
     ExternalModel,
@@ -21,7 +21,6 @@ from core.import_export.layouts import LAYOUTS
 from core.import_export.stored_weights import WEIGHTS, StoredWeights, open_weights
 from core.import_export.tokenizers import tokenizer_files
 from core.model import GPT, Bigram
-from core.outputs import write_files
 from core.text.tokenizers import Tokenizer
 from core.training.checksums import save_with_checksum
 

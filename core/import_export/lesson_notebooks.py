@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from core.atomic_io import write_files
 from core.import_export.notebooks import Cell, code, prose, to_notebook
 from core.import_export.source_code import source_with_imports
 from core.lessons.lesson_text import ENGLISH, fill, glossary, load_prose, placeholders, terms_in, without_links
 from core.lessons.outline import LESSONS
-from core.outputs import write_files
 from core.text import split_point
 from core.text.corpora import load_corpus
 

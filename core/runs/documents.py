@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from core.atomic_io import write_file
 from core.errors import ExplorerError
 from core.import_export.reproduce import recipe_notebook, recipe_script
-from core.outputs import write_file
 from core.runs.folder import RunFolder
 from core.runs.recipes import lineage, recipe_of
 from core.runs.reports import report_of

@@ -10,7 +10,7 @@ import pytest
 from core.cli import main
 from core.runs.folder import list_runs
 from core.runs.paths import RunPaths
-from core.terminal import Undisturbed
+from core.terminal import SafeStream
 from core.text.own_text import save_text
 from core.text.token_display import printable
 from tests.core.cli.test_command_line import SMALL, data_dir, text_file  # noqa: F401 - fixtures
@@ -48,7 +48,7 @@ def test_an_output_that_cannot_be_written_does_not_end_a_run(data_dir, text_file
 
 
 def test_a_closed_output_is_no_trouble_either():
-    stream = Undisturbed(io.StringIO())
+    stream = SafeStream(io.StringIO())
     stream.write("once")
     assert stream.getvalue() == "once"
     stream.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.cli import main
-from core.cli.find import find_run
+from core.cli.arguments import find_run
 from core.cli.train import _stopping_politely
 from core.errors import RunError
 from core.runs.folder import RunFolder, list_runs, open_run

@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
 from core.model import GPT, KVCache, build_model, parameter_count
+from core.model.gpt import Dropout
 
 VOCAB = 31
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
@@ -248,3 +249,39 @@ def test_what_the_tap_returns_takes_the_place_of_what_it_saw():
 def test_a_context_too_long_is_refused():
     with pytest.raises(ValueError, match="13 tokens do not fit into a context of 12"):
         small_gpt()(some_ids(length=13))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_share_is_blanked_and_the_rest_makes_up_for_it(share, dtype):
+    torch.manual_seed(0)
+    kept = Dropout(share)(torch.ones(401, 1003, dtype=dtype))  # no multiple of four
+    assert (kept == 0).float().mean() == pytest.approx(share, abs=4 * (share * (1 - share) / kept.numel()) ** 0.5)
+    assert kept.max().item() == pytest.approx(1 / (1 - share), rel=0.005)
+    assert len(kept.unique()) == 2
+
+
+def test_neighbours_are_blanked_independently():
+    torch.manual_seed(0)
+    kept = (Dropout(0.5)(torch.ones(400_000)) != 0).float() - 0.5
+    for distance in range(1, 9):
+        assert abs((kept[distance:] * kept[:-distance]).mean() * 4) < 0.01
+
+
+def test_gradients_pass_where_numbers_did():
+    x = torch.randn(50, 7, requires_grad=True)
+    y = Dropout(0.3)(x)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad * x, y)
+
+
+def test_without_training_or_without_a_share_nothing_happens():
+    x = torch.randn(9)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+
+
+def test_a_compiled_layer_blanks_the_same_share():
+    torch.manual_seed(0)
+    kept = torch.compile(Dropout(0.25), backend="eager")(torch.ones(40_000))
+    assert (kept == 0).float().mean() == pytest.approx(0.25, abs=0.01)

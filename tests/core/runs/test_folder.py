@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from core.cli.find import find_run
+from core.cli.arguments import find_run
 from core.errors import RunError
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.runs.processes import identify, this_process

@@ -1,26 +1,85 @@
-"""The options that say which run is meant to be trained, shared by `train` and `estimate`, and the config they make."""
+"""Arguments that several commands share: settings with values, the run that is meant, and the config of a new run."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.atomic_io import parse_json
-from core.cli.assignments import assignment
-from core.cli.find import find_run_at
 from core.config import RunConfig, TrainConfig
-from core.errors import ConfigError, TextError
+from core.errors import ConfigError, RunError, TextError
 from core.paths import data_dir
 from core.presets import PRESETS, preset
-from core.runs.folder import RunFolder
+from core.runs.folder import RUN_ID, RunFolder, list_runs, runs_folder
 from core.settings import fields_of
 
 FIRST_PRESET = next(iter(PRESETS))
+_MEANS = "id, the beginning of one, name or path of a run, or: latest"
+
+
+def is_step(text: str) -> bool:
+    """Return whether a text is a number of steps: a whole number of at most nine digits."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None
+
+
+def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
+    """Return the path and the value of `model.n_layer=6`; a value that is no JSON is a string.
+
+    Raises ConfigError, which names the option (`where`) and gives an example, for anything else.
+    """
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{where} needs a setting and its value, such as {example}, not {text!r}.")
+    try:
+        return path.strip(), parse_json(value)
+    except ValueError:
+        return path.strip(), value.strip()
+
+
+def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
+    """Add the argument that `find_run` reads, or `find_run_at`."""
+    if at_step:
+        parser.add_argument(
+            "wanted", metavar="RUN[@STEP]", help=f"{_MEANS}; with the weights that it kept at a step (default: newest)"
+        )
+    else:
+        parser.add_argument("wanted", metavar="RUN", help=_MEANS)
+
+
+def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:
+    """Return the run of `RUN` or `RUN@STEP`, and the step. Raises RunError as `find_run` does."""
+    name, at, step = wanted.rpartition("@")
+    return (find_run(name, data_dir), int(step)) if at and is_step(step) else (find_run(wanted, data_dir), None)
+
+
+def find_run(wanted: str, data_dir: Path) -> RunFolder:
+    """Return the run of an id, the beginning of one, a name, the path of a run folder, or `latest`.
+
+    Raises RunError where there is none, or more than one.
+    """
+    path = Path(wanted)
+    if RUN_ID.fullmatch(path.name) and path.name != wanted and path.is_dir():
+        listed = runs_folder(data_dir) / path.name
+        return RunFolder(listed if listed.is_dir() and listed.samefile(path) else path.absolute())
+    runs = list_runs(data_dir)
+    if not runs:
+        raise RunError("There are no runs yet. Start one: python -m core train")
+    if wanted == "latest":
+        return runs[0]
+    matches = [run for run in runs if wanted and run.id.startswith(wanted)]
+    matches = matches or [run for run in runs if run.name == wanted]
+    if not matches:
+        raise RunError(f"There is no run {wanted[:80]!r}. List them: python -m core runs")
+    if len(matches) > 1:
+        some = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
+        raise RunError(f"{wanted!r} may mean {len(matches)} runs: {some}. Say which.")
+    return matches[0]
 
 
 class Wanted(NamedTuple):
-    """A run that somebody describes in a shell."""
+    """A new run as the options describe it."""
 
     config: RunConfig
     parent: RunFolder | None  # that it forks
@@ -64,7 +123,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def config_wanted(options: argparse.Namespace) -> Wanted:
-    """Return what the options ask for. Raises ExplorerError, in a sentence, where that cannot be."""
+    """Return the run that the options describe. Raises ExplorerError where they are wrong."""
     from core.text.own_text import read_text
 
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
@@ -77,17 +136,16 @@ def config_wanted(options: argparse.Namespace) -> Wanted:
         parent, step = find_run_at(options.parent, data_dir())
         config = fork_config(parent, step)
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
-    asked = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
-    changes |= {path: value for path, value in asked.items() if value is not None}
+    short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
+    changes |= {path: value for path, value in short.items() if value is not None}
     text = read_text(_read(options.text)) if options.text else None
     return Wanted(config.replace(changes), parent, step, text)
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:
-    """Return what a file of settings holds.
+    """Return the content of a file of settings.
 
-    YAML's words for truth values stay words, because `compile: on` is one of three choices; the config knows which
-    settings are true or false.
+    YAML's words for truth values stay strings, because `compile: on` is one of three choices.
     """
     import yaml
 
@@ -115,7 +173,7 @@ def _read_config(file: Path) -> Mapping[str, Any]:
 
 
 def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested settings by their dotted paths, as deep as configs are."""
+    """Yield nested settings by their dotted paths."""
     for name, value in data.items():
         path = f"{above}{name}"
         if isinstance(value, dict) and path in RunConfig.model_fields:
