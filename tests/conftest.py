@@ -21,6 +21,9 @@ from core.text.own_text import save_text
 settings.register_profile("everywhere", deadline=None, derandomize=True)
 settings.load_profile("everywhere")
 
+# A prewarmed worker imports torch beside nearly every test, and few tests train with it.
+os.environ["GPT_EXPLORER_PREWARM"] = "0"
+
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 30
 
 

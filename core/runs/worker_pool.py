@@ -37,7 +37,8 @@ class WorkerPool:
             if self._prewarmed is not None and self._prewarmed.poll() is not None:
                 self._prewarmed.stdin.close()
                 self._prewarmed, self._prewarm_due = None, time.monotonic() + PREWARM_RETRY
-            if self._prewarmed is None and not self._closed and time.monotonic() >= self._prewarm_due:
+            wanted = os.environ.get("GPT_EXPLORER_PREWARM") != "0" and not self._closed
+            if self._prewarmed is None and wanted and time.monotonic() >= self._prewarm_due:
                 try:
                     self._prewarmed = self._start_prewarmed(subprocess.DEVNULL)
                 except OSError as error:  # runs do without one: each starts a worker of its own

@@ -25,7 +25,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir)}
+        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir), "GPT_EXPLORER_PREWARM": "1"}
         self.log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "explorer", "--port", str(self.port)],

@@ -32,6 +32,7 @@ ENDLESS = {
 def supervisor(data_dir, monkeypatch) -> Iterator[Supervisor]:
     """One slot, and nothing left running afterwards."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    monkeypatch.setenv("GPT_EXPLORER_PREWARM", "1")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     yield supervisor
