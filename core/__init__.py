@@ -1,1 +1,1 @@
-"""The lab itself: texts, models, training, inspection and runs. Knows no screen."""
+"""The lab: texts, models, training, interpretability and runs; imports no web library."""

@@ -1,161 +1,151 @@
-"""What a run IS: its model, its text, its training. Every bound, unit and help text lies on its field, here only."""
+"""The settings of a run: model, data, training. Bounds, units and help texts are defined on the fields only."""
 
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.settings import Config, fields_of, setting, value_at
+from core.settings import Config, setting
 
 
 class ModelConfig(Config):
-    """The shape of a model, and every part of it that a learner may switch."""
+    """Settings of the model: its shape and the variants of its parts."""
 
     kind: Literal["gpt", "bigram"] = setting(
         "gpt",
-        "gpt: a decoder-only transformer. bigram: one table that guesses the next token from the last one alone.",
+        "gpt: a decoder-only transformer. bigram: one table that predicts the next token from the last one alone.",
         label="Model",
+        advanced=False,
     )
     n_layer: int = setting(
         4,
-        "Blocks stacked on each other; each lets tokens talk once and then think once.",
+        "Number of blocks. Each has attention (tokens exchange information), then a feed-forward layer.",
         label="Layers",
+        advanced=False,
         low=1,
         high=48,
     )
     n_head: int = setting(
         4,
-        "Attention heads in each block: independent ways of looking back, side by side. Must divide the width.",
+        "Attention heads in each block, each with its own attention pattern. Must divide the width.",
         label="Heads",
+        advanced=False,
         low=1,
         high=64,
     )
     n_embd: int = setting(
         128,
-        "Width: how many numbers describe one token inside the model.",
+        "Width: the size of each token's vector inside the model.",
         label="Width",
+        advanced=False,
         low=2,
         high=2048,
         step=8,
-        unit="numbers a token",
+        unit="numbers/token",
     )
     block_size: int = setting(
         64,
-        "Context: how many tokens back the model can see. The cost of attention grows with its square.",
+        "Context: how many tokens the model can attend to. The cost of attention grows with its square.",
         label="Context",
+        advanced=False,
         low=2,
         high=2048,
         unit="tokens",
     )
     dropout: float = setting(
         0.0,
-        "Share of numbers blanked at random while training, so that no part relies on one other (Srivastava 2014).",
+        "Probability that a number is set to zero in training, so that no part relies on another (Srivastava 2014).",
         label="Dropout",
+        advanced=False,
         low=0.0,
         high=0.9,
         step=0.05,
     )
     bias: bool = setting(
         False,
-        "Whether linear layers and norms add a constant. GPT-2 does; leaving it out is a bit faster.",
+        "Whether linear layers and norms add a constant, as in GPT-2. Without it, training is slightly faster.",
         label="Biases",
-        advanced=True,
     )
     tie_weights: bool = setting(
         True,
-        "Use one table both to read tokens in and to score them at the end (Press and Wolf 2017).",
+        "Use one table for the token embeddings and for the logits (Press and Wolf 2017).",
         label="Tie embeddings",
-        advanced=True,
     )
     causal: bool = setting(
         True,
-        "The mask that hides the future. Without it the model reads the answer off the page and learns nothing.",
+        "Hide later tokens from attention. Without the mask the model sees the token it should predict, and learns "
+        "nothing.",
         label="Causal mask",
-        advanced=True,
     )
     attention_scale: bool = setting(
         True,
-        "Divide query-key products by the square root of the head size, so that softmax does not saturate at the "
+        "Divide attention scores by the square root of the head size, so that softmax does not saturate at the "
         "start (Vaswani 2017, section 3.2.1).",
         label="Scale attention",
-        advanced=True,
     )
     softmax_over: Literal["keys", "queries"] = setting(
         "keys",
-        "Over which side of the square of attention the softmax runs. keys: each token shares its own attention out "
-        "among those that it may look at. queries: a well-known slip, in which tokens compete for being looked at and "
-        "the sum already contains the future.",
+        "Axis of the softmax in attention. keys: the weights of each query sum to 1. queries: a well-known mistake, "
+        "in which the sum contains later tokens.",
         label="Softmax over",
-        advanced=True,
     )
     residual: bool = setting(
         True,
-        "Add each sublayer's result to its input instead of replacing it, so gradients reach the bottom (He 2015).",
+        "Add the output of each sublayer to its input instead of replacing it, so that gradients reach the first "
+        "block (He 2015).",
         label="Residual connections",
-        advanced=True,
     )
     feed_forward: bool = setting(
         True,
-        "Let each token think about what it has gathered, by itself, after every round of talk. Without it a block "
-        "only attends.",
-        label="Feed-forward",
-        advanced=True,
+        "Whether each block has a feed-forward layer after attention.",
+        label="Feed-forward layer",
     )
     norm: Literal["layer", "rms", "none"] = setting(
         "layer",
-        "Rescale each token's numbers before every sublayer. layer: GPT-2's. rms: without the mean (Zhang 2019).",
-        label="Normalisation",
-        advanced=True,
+        "Normalization of each token's vector before each sublayer. layer: GPT-2's. rms: without the mean (Zhang "
+        "2019).",
+        label="Normalization",
     )
     position: Literal["learned", "sinusoidal", "rope", "none"] = setting(
         "learned",
-        "How the model knows where a token stands. learned: a table (GPT-2). sinusoidal: fixed waves "
-        "(Vaswani 2017). rope: rotated queries and keys (Su 2021). none: it cannot tell.",
+        "How the model knows the position of a token. learned: a table (GPT-2). sinusoidal: fixed waves (Vaswani "
+        "2017). rope: rotated queries and keys (Su 2021). none: it does not.",
         label="Positions",
-        advanced=True,
     )
     activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
         "gelu",
-        "The bend between the feed-forward layers. relu: the lecture's. gelu: a smooth one (Hendrycks 2016). "
-        "gelu_tanh: GPT-2's approximation of it, slower on a processor. swiglu: gated (Shazeer 2020). relu2: relu, "
-        "squared (Primer, So 2021).",
-        label="Activation",
-        advanced=True,
+        "Nonlinearity of the feed-forward layer. relu: the lecture's. gelu: smooth (Hendrycks 2016). gelu_tanh: "
+        "GPT-2's approximation of gelu. swiglu: gated (Shazeer 2020). relu2: relu squared (Primer, So 2021).",
+        label="Activation function",
     )
     qk_norm: bool = setting(
         False,
-        "Bring every query and key to the same length, head by head, so that attention learns by direction alone and "
-        "large steps stay safe (Henry 2020).",
-        label="Normalise queries and keys",
-        advanced=True,
+        "Normalize every query and key in each head, so that a high learning rate stays stable (Henry 2020).",
+        label="Normalize queries and keys",
     )
     zero_init: bool = setting(
         False,
-        "Start what every sublayer writes at zero: at first each block hands its input through, and then grows into "
-        "what helps (Fixup, Zhang 2019; ReZero, Bachlechner 2020). Needs residual connections.",
-        label="Start blocks at zero",
-        advanced=True,
+        "Initialize the output of each sublayer at zero, so that each block first passes its input on unchanged "
+        "(Fixup, Zhang 2019; ReZero, Bachlechner 2020). Needs residual connections.",
+        label="Zero initialization",
     )
     init_std: float = setting(
         0.02,
-        "How far from zero the weights begin, as the spread of a normal distribution. At GPT-2's 0.02 every next token "
-        "is nearly equally likely at first; far larger, the model begins sure of nonsense (Glorot 2010).",
-        label="Spread of first weights",
+        "Standard deviation of the initial weights. At GPT-2's 0.02 all tokens are about equally likely at first; "
+        "with far larger weights the first predictions are confident and wrong (Glorot 2010).",
+        label="Initial weight spread",
         low=1e-4,
         high=2.0,
         log=True,
-        advanced=True,
     )
     bigram_start: bool = setting(
         False,
-        "Start from counting: a table of which token follows which in the training text is added to the scores, and "
-        "learned further. The blocks need only learn what pairs cannot tell.",
-        label="Start from counted pairs",
-        advanced=True,
+        "Add a table of log bigram probabilities, counted in the training text, to the logits, and train it too.",
+        label="Start from bigram counts",
     )
 
     @property
     def sees_ahead(self) -> bool:
-        """Whether what a GPT computes at one token changes when more follows, so that nothing can be remembered."""
+        """Return whether later tokens change what a GPT computes at one token, so that nothing can be cached."""
         return not self.causal or self.softmax_over == "queries"
 
     @model_validator(mode="after")
@@ -179,38 +169,42 @@ CorpusName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}
 
 
 class DataConfig(Config):
-    """Which text, cut how."""
+    """Settings of the text, its tokenizer and its split."""
 
     corpus: CorpusName = setting(
         "shakespeare",
-        "The text to learn from, by its name in the catalogue.",
+        "Text to train on, by its name in the list of texts.",
         label="Text",
+        advanced=False,
     )
     tokenizer: Literal["char", "bpe"] = setting(
         "char",
-        "How text becomes numbers. char: one number for every distinct character. bpe: GPT-2's pieces of words, which "
-        "come with an imported model.",
+        "How text becomes tokens. char: one token for each distinct character. bpe: byte-pair encoding as in GPT-2, "
+        "which comes with an imported model.",
         label="Tokenizer",
-        advanced=True,
     )
     val_fraction: float = setting(
         0.1,
-        "Share of the text, at its end, kept aside to measure on and never trained on.",
-        label="Kept for validation",
+        "Fraction of the text, at its end, used as the validation set and never trained on.",
+        label="Validation fraction",
         low=0.01,
         high=0.5,
         step=0.01,
-        advanced=True,
     )
 
 
+def _interval(default: int, help: str, *, label: str) -> Any:
+    return setting(default, help, label=label, low=1, high=100_000, unit="steps")
+
+
 class TrainConfig(Config):
-    """How the model learns, and how often it is measured."""
+    """Settings of training, evaluation and saving."""
 
     steps: int = setting(
         2000,
-        "Updates of the weights, one batch each.",
+        "Number of updates of the weights, one batch each.",
         label="Steps",
+        advanced=False,
         low=1,
         high=1_000_000,
         unit="steps",
@@ -218,134 +212,118 @@ class TrainConfig(Config):
     )
     batch_size: int = setting(
         12,
-        "Pieces of text looked at in one step. More give a steadier gradient and cost more time.",
-        label="Batch",
+        "Sequences in the batch of one step. A larger batch gives a less noisy gradient and takes longer.",
+        label="Batch size",
+        advanced=False,
         low=1,
         high=512,
-        unit="pieces",
+        unit="sequences",
     )
     learning_rate: float = setting(
         1e-3,
-        "How far each step moves the weights, at its highest.",
+        "Size of each update of the weights, at the peak of the schedule.",
         label="Learning rate",
+        advanced=False,
         low=1e-6,
         high=1.0,
         log=True,
     )
     min_learning_rate: float = setting(
         1e-4,
-        "Where the learning rate ends after its decay.",
+        "Learning rate at the end of the decay.",
         label="Final learning rate",
         low=0.0,
         high=1.0,
         log=True,
-        advanced=True,
     )
     warmup_steps: int = setting(
         100,
-        "Steps over which the learning rate climbs from zero, while the optimizer gathers its averages.",
+        "Steps over which the learning rate rises from zero, while the optimizer's averages fill.",
         label="Warm-up",
         low=0,
         high=100_000,
         unit="steps",
-        advanced=True,
     )
     schedule: Literal["cosine", "linear", "constant"] = setting(
         "cosine",
-        "How the learning rate falls after warm-up: along half a cosine wave (Loshchilov 2016), in a straight line "
-        "(Defazio 2023), or not at all.",
+        "How the learning rate falls after warm-up: along half a cosine (Loshchilov 2016), linearly (Defazio 2023), "
+        "or not at all.",
         label="Schedule",
-        advanced=True,
     )
     decay_steps: int = setting(
         0,
-        "The step at which the learning rate has fallen to its end, and stays there. 0: the last step.",
+        "Step at which the learning rate reaches its final value, where it stays. 0: the last step.",
         label="Decay until",
         low=0,
         high=1_000_000,
         unit="steps",
-        advanced=True,
     )
-    # Not a setting of a new run, so it has no slider: only a restart of the schedule (`core.live_settings`) writes it.
+    # No slider: only a restart of the schedule (`core.live_settings`) writes it.
     schedule_start: int = Field(0, ge=0, le=1_000_000, description="The step that warm-up and decay are counted from.")
     optimizer: Literal["adamw", "muon"] = setting(
         "adamw",
-        "What turns gradients into steps. adamw: every number by itself, scaled by its own history (Loshchilov 2017). "
-        "muon: the matrices inside the blocks move in all directions equally far (Jordan 2024); AdamW does the rest.",
+        "adamw: scales the update of each number by its gradient's history (Loshchilov 2017). muon: orthogonalizes "
+        "the updates of the blocks' matrices (Jordan 2024), with AdamW for the other parameters.",
         label="Optimizer",
-        advanced=True,
     )
     muon_learning_rate: float = setting(
         0.02,
-        "How far each step moves the matrices that Muon looks after, at its highest; it follows the same schedule.",
-        label="Muon's learning rate",
+        "Learning rate of the matrices that Muon updates, at the peak; it follows the same schedule.",
+        label="Muon learning rate",
         low=1e-6,
         high=1.0,
         log=True,
-        advanced=True,
     )
     muon_momentum: float = setting(
         0.95,
-        "Memory of Muon's average of gradients.",
-        label="Muon's momentum",
+        "Decay rate of Muon's average of gradients.",
+        label="Muon momentum",
         low=0.0,
         high=0.999,
         step=0.001,
-        advanced=True,
     )
     weight_decay: float = setting(
         0.1,
-        "Pull of the weight matrices towards zero at each step; biases and norms are left alone (Loshchilov 2017).",
+        "Pull of the weight matrices toward zero at each step; biases and norms are excluded (Loshchilov 2017).",
         label="Weight decay",
         low=0.0,
         high=1.0,
         step=0.01,
-        advanced=True,
     )
     beta1: float = setting(
         0.9,
-        "Memory of AdamW's average of gradients.",
+        "Decay rate of AdamW's average of gradients.",
         label="Beta 1",
         low=0.0,
         high=0.999,
         step=0.001,
-        advanced=True,
     )
     beta2: float = setting(
         0.99,
-        "Memory of AdamW's average of squared gradients.",
+        "Decay rate of AdamW's average of squared gradients.",
         label="Beta 2",
         low=0.0,
         high=0.9999,
         step=0.001,
-        advanced=True,
     )
     grad_clip: float = setting(
         1.0,
-        "Longest gradient let through; a longer one is shortened to this norm. 0 lets all through.",
-        label="Gradient clip",
+        "Maximum norm of the gradient; a longer one is scaled down to it. 0: no clipping.",
+        label="Gradient clipping",
         low=0.0,
         high=100.0,
         step=0.1,
-        advanced=True,
     )
-    eval_interval: int = setting(
-        100,
-        "Steps between two measurements on text kept aside.",
-        label="Measure every",
-        low=1,
-        high=100_000,
-        unit="steps",
-        advanced=True,
+    eval_interval: int = _interval(
+        100, "Steps between two evaluations on the training and validation sets.", label="Evaluate every"
     )
     eval_windows: int = setting(
         240,
-        "Pieces of each split that a measurement looks at, always the same ones.",
-        label="Measured pieces",
+        "Windows of each set in an evaluation, always the same ones.",
+        label="Evaluation windows",
         low=1,
         high=100_000,
-        unit="pieces",
-        advanced=True,
+        unit="windows",
     )
     log_interval: int = setting(
         5,
@@ -354,86 +332,63 @@ class TrainConfig(Config):
         low=1,
         high=10_000,
         unit="steps",
-        advanced=True,
     )
-    sample_interval: int = setting(
-        100,
-        "Steps between two texts written while training.",
-        label="Write every",
-        low=1,
-        high=100_000,
-        unit="steps",
-        advanced=True,
-    )
+    sample_interval: int = _interval(100, "Steps between two texts generated during training.", label="Sample every")
     sample_length: int = setting(
         160,
-        "Length of those texts.",
-        label="Text length",
+        "Length of the generated texts.",
+        label="Sample length",
         low=1,
         high=2000,
         unit="tokens",
-        advanced=True,
     )
     sample_temperature: float = setting(
         0.8,
-        "How freely those texts choose: near 0 always the likeliest token, 1 as the model believes.",
-        label="Text temperature",
+        "Sampling temperature of these texts: 0 always takes the most likely token.",
+        label="Sample temperature",
         low=0.0,
         high=2.0,
         step=0.05,
-        advanced=True,
     )
-    checkpoint_interval: int = setting(
-        500,
-        "Steps between two full saves from which an interrupted run goes on.",
-        label="Save every",
-        low=1,
-        high=100_000,
-        unit="steps",
-        advanced=True,
+    checkpoint_interval: int = _interval(
+        500, "Steps between two checkpoints, from which an interrupted run resumes.", label="Checkpoint every"
     )
     snapshots: int = setting(
         24,
-        "Weights kept along the way for looking back, closer together early on. 0 keeps only the last.",
+        "Number of weight snapshots, more frequent at the start. 0 saves only the last weights.",
         label="Snapshots",
         low=0,
         high=200,
-        advanced=True,
     )
     seed: int = setting(
         1337,
-        "The number all dice are rolled from: the same seed gives the same run.",
-        label="Seed",
+        "Random seed: the same seed gives the same run.",
+        label="Random seed",
         low=0,
         high=2**31 - 1,
-        advanced=True,
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = setting(
         "auto",
-        "Where to compute. auto takes an NVIDIA GPU, else Apple's, else the processor.",
+        "Device to train on. auto takes an NVIDIA GPU, else Apple's, else the processor.",
         label="Device",
-        advanced=True,
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "Numbers that matrix products are computed in. bfloat16 has a third of float32's digits and is faster where "
-        "the processor knows it, but not for every model. auto takes what this machine was measured to do faster.",
+        "Number format of matrix products. bfloat16 has a third of the digits of float32 and is faster on some "
+        "processors and models. auto takes what was measured to be faster on this machine.",
         label="Precision",
-        advanced=True,
     )
     compile: Literal["auto", "on", "off"] = setting(
         "auto",
-        "Let PyTorch translate the model into kernels made for it: a minute's wait, then faster steps. auto does so on "
-        "an NVIDIA GPU only.",
+        "Compile the model with PyTorch: a minute of waiting, then faster steps. auto compiles on an NVIDIA GPU only.",
         label="Compile",
-        advanced=True,
     )
 
 
 class RunConfig(Config):
-    """One whole run: the model, the text, the training. `core.presets` has functions that return these."""
+    """All settings of one run; `core.presets` has functions that return these."""
 
-    preset: str = Field("", max_length=64, description="The preset this config started from, if any.")
+    preset: str = Field("", max_length=64, description="The preset that this config started from, if any.")
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
@@ -443,12 +398,3 @@ def optimizer_of(path: str) -> str | None:
     """Return the only optimizer that uses a setting: `muon` for `train.muon_momentum`, None for a shared setting."""
     name = path.removeprefix("train.").partition("_")[0]
     return name if name in get_args(TrainConfig.model_fields["optimizer"].annotation) else None
-
-
-def differences(config: RunConfig, base: RunConfig) -> dict[str, Any]:
-    """Return the settings of `config` that differ from `base`, by dotted path."""
-    return {
-        path: value_at(config, path)
-        for path, _ in fields_of(RunConfig)
-        if value_at(config, path) != value_at(base, path)
-    }

@@ -1,4 +1,4 @@
-"""Errors whose message is a sentence for the person at the screen or the shell."""
+"""Errors whose message is a sentence for the user."""
 
 from typing import Literal
 
@@ -6,25 +6,25 @@ Problem = Literal["", "not_finite", "memory", "disk"]
 
 
 class ExplorerError(Exception):
-    """Something a user can understand and mend; pages and the command line show its message as it is.
+    """An error that a user can understand and correct; pages and the command line show its message.
 
     Attributes:
-        problem: which of the kinds of trouble it is that a page offers more than a sentence for; mostly none.
+        problem: its kind, where a page offers help besides the message; mostly "".
     """
 
     problem: Problem = ""
 
 
 class ConfigError(ExplorerError):
-    """A setting is unknown or out of its bounds; the message names the field, the value and the bounds."""
+    """An unknown setting, or a value out of bounds; the message names field, value and bounds."""
 
 
 class TextError(ExplorerError):
-    """A text cannot be read, or is unfit to train on."""
+    """A text that cannot be read, or not be trained on."""
 
 
 class UnknownCharacterError(TextError):
-    """A character that the tokenizer has never seen.
+    """A character outside the tokenizer's vocabulary.
 
     Attributes:
         character: the character itself.
@@ -40,32 +40,32 @@ class UnknownCharacterError(TextError):
 
 
 class RunError(ExplorerError):
-    """A run folder is missing, damaged, or not in a state that allows what was asked."""
+    """A run folder that is missing, damaged, or in a state that does not allow the request."""
 
 
 class DiskFullError(RunError):
-    """There was no room on the disk for what had to be written; what was there before is still there."""
+    """A write to a full disk; the earlier content is unchanged."""
 
     problem = "disk"
 
 
 class OutOfMemoryEstimate(ExplorerError):
-    """The settings need more memory than the machine has; raised before anything starts."""
+    """Settings that need more memory than the machine has; raised before training starts."""
 
     problem = "memory"
 
 
 class OutOfMemory(RunError):
-    """The machine had not as much memory as training asked for."""
+    """Training that ran out of memory."""
 
     problem = "memory"
 
 
 class TrainingError(ExplorerError):
-    """Training cannot go on: the loss is no longer a number, or a saved state is of another model."""
+    """Training that cannot continue: the loss is not finite, or a saved state is of another model."""
 
 
 class NotFiniteError(TrainingError):
-    """The loss, its gradient or the weights are no longer finite numbers."""
+    """A loss, gradient or weight that is not a finite number."""
 
     problem = "not_finite"

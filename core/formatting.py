@@ -1,4 +1,4 @@
-"""Numbers in words, the same ones in every sentence, on every page and in the shell."""
+"""Numbers as text, formatted alike on every page and in the shell."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_setti
 
 
 def memory_in_words(bytes: int) -> str:
-    """`23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes, as systems count memory; one decimal below ten."""
+    """Return `23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes; one decimal below ten."""
     size, unit = max(0, bytes) / 2**10, "KB"
     for larger in ("MB", "GB", "TB"):
         if round(size) < 1024:
@@ -23,7 +23,7 @@ def memory_in_words(bytes: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a person says it: 62%, 3.4%, less than 0.1%."""
+    """Return a fraction as a percentage: 62%, 3.4%, less than 0.1%."""
     if share >= 0.0995:
         return f"{share * 100:.0f}%"
     if share >= 0.001:
@@ -32,7 +32,7 @@ def percent(share: float) -> str:
 
 
 def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
-    """A number with a true minus sign, and without a sign where it is rounded to zero: 4.45, −0.25, 0.00.
+    """Return a number with a true minus sign, and without a sign where it is rounded to zero: 4.45, −0.25, 0.00.
 
     Args:
         plus: whether numbers above zero get their sign, too: +4.45.
@@ -42,7 +42,7 @@ def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
 
 
 def duration_in_words(seconds: float) -> str:
-    """A stretch of time in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
+    """Return a duration in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
     seconds = max(0, round(seconds))
     if seconds < 60:
         return f"{seconds} s"
@@ -58,19 +58,19 @@ def duration_in_words(seconds: float) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters") -> str:
-    """A loss in nats as a choice: 1.9 is "like choosing among 6.7 letters" (its exponential, the perplexity)."""
-    told, count = loss_as_choice(loss)
-    return told.format(count=count, unit=unit)
+    """Return a loss in nats as its perplexity: 1.9 is "like choosing among 6.7 letters"."""
+    sentence, count = loss_as_choice(loss)
+    return sentence.format(count=count, unit=unit)
 
 
 def loss_as_choice(loss: float) -> tuple[str, str]:
-    """The one of CHOICES that says a loss in nats, and the count that it asks for."""
+    """Return the entry of CHOICES for a loss in nats, and its count."""
     choices = math.exp(min(loss, 700.0))
     return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
 
 
 def number(value: Any) -> str:
-    """A value as it is written beside its slider."""
+    """Return a setting's value as the slider shows it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int):

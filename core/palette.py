@@ -1,7 +1,7 @@
-"""Every colour of the lab, here only: the same thing has the same colour on every page and in every report.
+"""All colors, defined only here: the same thing has the same color on every page and in every report.
 
-Training is blue and validation orange (a pair that all common kinds of colour-blindness tell apart); amounts use one
-sequential scale whose lightness runs one way only; signed values use a diverging one centred on zero.
+Training is blue and validation orange (distinguishable with all common kinds of color blindness); amounts use one
+sequential scale whose lightness runs one way only; signed values use a diverging one centered on zero.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one theme, each a CSS hex string.
+    """The colors of one theme, each a CSS hex string.
 
     Attributes:
-        text, muted, grid, surface: of charts; surface is what lies behind them.
+        text, muted, grid, surface: of charts; surface is the background.
         training, validation: of the two loss curves, and of every number that belongs to one.
         accent: for what is selected.
-        lines: dashed reference lines, such as what counting letters reaches.
+        lines: dashed reference lines, such as the baselines.
         good, warning, bad: states; never the only carrier of a message.
         sequential: stops of an amount from nothing to all.
         diverging: stops of a signed value from the lowest through zero to the highest.
-        kinds: a token's colour by its kind (`core.text.token_display.KINDS`).
-        runs: colours for curves of different runs; `run_places` hands them out.
+        kinds: a token's color by its kind (`core.text.token_display.KINDS`).
+        runs: colors for curves of different runs; `run_places` hands them out.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Palette:
     runs: tuple[str, ...]
 
     def to_dict(self) -> dict:
-        """Plain values for a browser component's `data`."""
+        """Return plain values for a browser component's `data`."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""The one folder under which everything that is written lies."""
+"""The data folder, which has all files that the app writes."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from core.errors import ExplorerError
 
 
 def data_dir() -> Path:
-    """The folder named by GPT_EXPLORER_HOME, else `.gpt-explorer` in the user's own folder; made if missing.
+    """Return the folder named by GPT_EXPLORER_HOME, else `.gpt-explorer` in the user's home; make it if missing.
 
-    Raises ExplorerError, in a sentence, where it cannot be made or written to.
+    Raises ExplorerError where it cannot be made or written to.
     """
     folder = _folder(os.environ.get("GPT_EXPLORER_HOME"))
     check_path(folder)

@@ -1,4 +1,4 @@
-"""Presets: plain functions that return a whole RunConfig. The first is what a first visit trains."""
+"""Presets: functions that return a whole RunConfig. The first is the default."""
 
 from collections.abc import Callable
 
@@ -31,8 +31,8 @@ def gpt_quick() -> RunConfig:
 def gpt_fast() -> RunConfig:
     """The same text learned faster: a modern recipe, every part of it a switch.
 
-    Muon for the matrices of the blocks, rotary positions, queries and keys of one length, squared ReLU, RMS norm,
-    blocks that start at zero, scores that start from counted pairs, and a learning rate that falls straight to zero.
+    Muon for the matrices of the blocks, rotary positions, normalized queries and keys, squared ReLU, RMS norm, zero
+    initialization, bigram counts, and a learning rate that decays linearly to zero.
     """
     return RunConfig(
         preset="gpt-fast",
@@ -147,7 +147,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
 
 
 def preset(name: str) -> RunConfig:
-    """The preset of that name; raises ConfigError naming the known ones."""
+    """Return the preset of that name; raises ConfigError that lists the known ones."""
     if name not in PRESETS:
         raise ConfigError(f"There is no preset called {name!r}. The presets are: {', '.join(PRESETS)}.")
     return PRESETS[name]()

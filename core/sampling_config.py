@@ -1,31 +1,35 @@
-"""What writing IS: how much a trained model writes, and how it chooses. Bounds and help lie on its fields."""
+"""The settings of generation. Bounds, units and help texts are defined on the fields only."""
 
 from core.settings import Config, setting
 
 
 class GenerationConfig(Config):
-    """How a trained model writes: how much, and how it chooses each next token."""
+    """Settings of generation: the length, and how each next token is sampled."""
 
     max_new_tokens: int = setting(
         300,
-        "How many tokens to write.",
+        "Number of tokens to generate.",
         label="Length",
+        advanced=False,
         low=1,
         high=5000,
         unit="tokens",
     )
     temperature: float = setting(
         0.8,
-        "How freely to choose: near 0 always the likeliest token, 1 as the model believes, above 1 wilder.",
+        "Divides the logits: 0 always takes the most likely token; below 1 sharpens the distribution, above 1 flattens "
+        "it.",
         label="Temperature",
+        advanced=False,
         low=0.0,
         high=2.0,
         step=0.05,
     )
     top_k: int = setting(
         0,
-        "Choose among the k likeliest tokens only (Fan 2018). 0 leaves all in.",
+        "Sample from the k most likely tokens (Fan 2018). 0: from all.",
         label="Top k",
+        advanced=False,
         low=0,
         high=200,
         unit="tokens",
@@ -33,17 +37,18 @@ class GenerationConfig(Config):
     top_p: float = setting(
         1.0,
         "Sample from the smallest set of most likely tokens whose probabilities sum to p (nucleus sampling, Holtzman "
-        "2019). 1 leaves all in.",
+        "2019). 1: from all.",
         label="Top p",
+        advanced=False,
         low=0.01,
         high=1.0,
         step=0.01,
     )
     min_p: float = setting(
         0.0,
-        "Leave out tokens less likely than this share of the most likely token's probability (Nguyen 2024). 0 leaves "
-        "all in.",
+        "Exclude tokens less likely than this fraction of the most likely token's probability (Nguyen 2024). 0: none.",
         label="Min p",
+        advanced=False,
         low=0.0,
         high=1.0,
         step=0.01,
@@ -57,13 +62,11 @@ class GenerationConfig(Config):
         low=0.0,
         high=0.75,
         step=0.05,
-        advanced=True,
     )
     seed: int = setting(
         1337,
-        "The number the dice are rolled from: the same seed writes the same text.",
-        label="Seed",
+        "Random seed: the same seed generates the same text.",
+        label="Random seed",
         low=0,
         high=2**31 - 1,
-        advanced=True,
     )

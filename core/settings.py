@@ -1,4 +1,4 @@
-"""How a setting is declared once, with its bounds, unit and help, and read everywhere through `fields_of`."""
+"""Settings declared once, with bounds, unit and help, and read everywhere through `fields_of`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
@@ -19,31 +19,31 @@ def setting(
     unit: str = "",
     step: float | None = None,
     log: bool = False,
-    advanced: bool = False,
+    advanced: bool = True,
 ) -> Any:
-    """Declare one setting of a config: its default, bounds and everything a person is told about it.
+    """Declare one setting of a config: its default, bounds, and the words that people see.
 
     Args:
         help: one or two sentences: what it does, and where the idea comes from.
-        label: the name on the slider, in the field's own words.
+        label: the name on the slider.
         low, high: inclusive bounds of a number.
-        unit: of the value, in plain words ("steps", "tokens").
+        unit: of the value ("steps", "tokens").
         step: distance between two positions of a slider.
-        log: the slider moves in factors, not in sums (learning rates).
-        advanced: shown only behind "more settings".
+        log: the slider has a logarithmic scale (learning rates).
+        advanced: shown only behind "more settings"; False for the few that are always shown.
     """
     extra = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
     return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
 class Config(BaseModel):
-    """A frozen config: unknown keys are refused, and errors are sentences (`ConfigError`)."""
+    """A frozen config that raises `ConfigError` for unknown keys and values out of bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: Mapping[str, Any] | str | bytes) -> Self:
-        """Build from a mapping or JSON text; raises ConfigError naming field, value and bounds."""
+        """Build a config from a mapping or JSON text; raises ConfigError that names field, value and bounds."""
         try:
             if isinstance(data, str | bytes):
                 return cls.model_validate_json(data)
@@ -52,28 +52,29 @@ class Config(BaseModel):
             raise ConfigError(_sentences(error, cls)) from None
 
     def to_json(self) -> str:
+        """Return the config as JSON text."""
         return self.model_dump_json(indent=2)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
-        """A copy with some fields changed, each named by its dotted path, and everything validated again.
+        """Return a copy with some fields changed, each named by its dotted path, and validated again.
 
         >>> config = config.replace({"model.n_layer": 6})
         """
         data = self.model_dump()
         for path, value in changes.items():
             *parents, name = path.split(".")
-            place = data
+            section = data
             for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or name not in place:
+                section = section.get(parent) if isinstance(section, dict) else None
+            if not isinstance(section, dict) or name not in section:
                 known = ", ".join(path for path, _ in fields_of(type(self)))
                 raise ConfigError(f"There is no setting called {path!r}. The settings are: {known}.")
-            place[name] = value
+            section[name] = value
         return self.parse(data)
 
 
 class Setting(NamedTuple):
-    """All that is known about one setting, for sliders, the command line and the documentation."""
+    """One setting with its bounds and words, for sliders, the command line and the documentation."""
 
     label: str
     help: str
@@ -89,7 +90,7 @@ class Setting(NamedTuple):
 
 
 def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    """Every setting of a config class with its dotted path, in the order of declaration."""
+    """Yield every setting of a config class with its dotted path, in the order of declaration."""
     for name, field in config.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Config):
@@ -112,15 +113,21 @@ def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Set
 
 
 def value_at(config: Config, path: str) -> Any:
-    """The value at a dotted path, such as `model.n_layer`."""
+    """Return the value at a dotted path, such as `model.n_layer`."""
     value: Any = config
     for name in path.split("."):
         value = getattr(value, name)
     return value
 
 
+def differences(config: Config, base: Config) -> dict[str, Any]:
+    """Return the settings of `config` that differ from `base`, by dotted path."""
+    values = {path: value_at(config, path) for path, _ in fields_of(type(config))}
+    return {path: value for path, value in values.items() if value != value_at(base, path)}
+
+
 def _sentences(error: ValidationError, config: type[Config]) -> str:
-    """Pydantic's errors as sentences that name the field, the value and the bounds."""
+    """Return pydantic's errors as sentences that name the field, the value and the bounds."""
     settings = dict(fields_of(config))
     sentences = []
     for item in error.errors():

@@ -8,14 +8,14 @@ from typing import Any
 
 from core.cli.arguments import add_run, assignment, find_run
 from core.cli.progress import describe
-from core.config import RunConfig, differences
+from core.config import RunConfig
 from core.errors import RunError
 from core.formatting import memory_in_words
 from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
-from core.settings import fields_of, value_at
+from core.settings import differences, fields_of, value_at
 from core.terminal import print_line
 
 _EXAMPLE = "learning_rate=3e-4"

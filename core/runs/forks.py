@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 from core.atomic_io import TEMPORARY, put_in_place
-from core.config import RunConfig, differences
+from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.runs.checks import check_startable
 from core.runs.folder import RunFolder
 from core.runs.names import NAME_LENGTH
 from core.runs.weights import weights_of, weights_step
-from core.settings import value_at
+from core.settings import differences, value_at
 from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import check_weights
 

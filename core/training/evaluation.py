@@ -1,4 +1,4 @@
-"""How surprised a model is by text, measured without leaving a trace."""
+"""The loss of a model on text, computed without side effects."""
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ _LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 
 
 def windows_at_once(config: RunConfig, vocab_size: int) -> int:
-    """Return how many windows an evaluation reads together: no fewer than a batch, and few for a large vocabulary.
+    """Return how many windows an evaluation reads together: at least a batch, fewer for a large vocabulary.
 
-    So evaluating never needs more memory than a training step, but for `_LOGITS_AT_ONCE`.
+    So an evaluation needs no more memory than a training step, apart from `_LOGITS_AT_ONCE`.
     """
     tokens = min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // vocab_size)
     return max(config.train.batch_size, tokens // config.model.block_size)
@@ -23,9 +23,9 @@ def windows_at_once(config: RunConfig, vocab_size: int) -> int:
 
 @torch.no_grad()
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
-    """Mean loss in nats a token over windows (N, T+1): their first T tokens are read, their last T predicted.
+    """Return the mean loss in nats/token over windows (N, T+1): their first T tokens are read, their last T predicted.
 
-    Dropout is off meanwhile, no random number is drawn, and the model is left in the mode it was in.
+    Dropout is off, no random number is drawn, and the model's mode is restored.
 
     Raises:
         ValueError: there are no windows.
@@ -37,14 +37,14 @@ def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
     # left behind by each part would lie between the large ones that are freed, and the memory would grow by every part.
     losses = torch.empty(len(parts), device=windows.device)
     with evaluating(model):
-        for place, part in enumerate(parts):
-            losses[place] = model(part[:, :-1], part[:, 1:])[1]
+        for index, part in enumerate(parts):
+            losses[index] = model(part[:, :-1], part[:, 1:])[1]
     weighted = (loss * len(part) for loss, part in zip(losses.tolist(), parts, strict=True))
     return sum(weighted) / len(windows)
 
 
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:
-    """Mean loss in nats a token over all of ids (N,), read in windows side by side, the last one shorter.
+    """Return the mean loss in nats/token over all of ids (N,), in adjacent windows, the last one shorter.
 
     Every token but the first is predicted exactly once.
 

@@ -1,4 +1,4 @@
-"""Whether weights and logits are finite numbers."""
+"""Checks that weights and logits are finite numbers."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from core.errors import NotFiniteError
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no tensor holds inf or nan. One pass without a copy, as long as the sums do not overflow."""
+    """Return whether no tensor has inf or nan, in one pass without a copy unless a sum overflows."""
     return all(
         not tensor.is_floating_point() or bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
         for tensor in tensors
@@ -16,9 +16,9 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def finite_logits(logits: Tensor) -> Tensor:
-    """Return the logits as they are; raise NotFiniteError where they hold nan or +inf.
+    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf.
 
-    -inf is a token that cannot be sampled, so it may stand anywhere but everywhere.
+    -inf is a token that cannot be sampled.
     """
     if logits.numel() and not bool(logits.max().isfinite()):  # the maximum of numbers with a nan is nan
         raise NotFiniteError(

@@ -1,4 +1,4 @@
-"""How far each step may move the weights: up over the warm-up, then down along half a cosine wave or a line."""
+"""The learning rate schedule: linear warm-up, then decay along half a cosine or a line."""
 
 import math
 
@@ -6,7 +6,7 @@ from core.config import TrainConfig
 
 
 def fraction_at(step: int, config: TrainConfig) -> float:
-    """The share of its highest learning rate that one update gets, counted from 0, as in nanoGPT.
+    """Return the fraction of the peak learning rate at one update, counted from 0, as in nanoGPT.
 
     The warm-up is linear and never quite zero, so that the first step already learns. After it the rate falls from
     `learning_rate` to `min_learning_rate` over the steps that are left, or those until `decay_steps`: along half a
@@ -28,14 +28,14 @@ def fraction_at(step: int, config: TrainConfig) -> float:
 
 
 def learning_rates(first: int, last: int, config: TrainConfig, most: int = 200) -> list[tuple[int, float]]:
-    """Return steps done from `first` to `last`, at most so many of them, each with the rate of the update after it."""
+    """Return at most `most` steps from `first` to `last`, each with the learning rate of the next update."""
     stride = max(1, -(-(last - first) // most))
     steps = sorted({*range(first, last, stride), max(first, last - 1)})
     return [(step, learning_rate_at(step, config)) for step in steps]
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of one update, counted from 0."""
+    """Return the learning rate of one update, counted from 0."""
     return config.learning_rate * fraction_at(step, config)
 
 
@@ -53,7 +53,7 @@ LATE_DECAY = (
 def schedule_notice(config: TrainConfig) -> tuple[str, dict[str, int]] | None:
     """Return a sentence on a schedule that does not fit the run's length, and its numbers; None where it fits.
 
-    Nothing is changed: who has chosen a warm-up shall have it.
+    The settings themselves are not changed.
     """
     if config.warmup_steps > 2 * WARMUP_SHARE * config.steps:
         fitting = int(WARMUP_SHARE * config.steps)

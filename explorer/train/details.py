@@ -4,12 +4,12 @@ from math import ceil
 
 import streamlit as st
 
-from core.config import RunConfig, differences
+from core.config import RunConfig
 from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
-from core.settings import value_at
+from core.settings import differences, value_at
 from explorer.i18n.formatting import number
 from explorer.i18n.language import N_, _
 from explorer.services import shared

@@ -18,11 +18,11 @@ from urllib.parse import quote, unquote, urlencode
 import streamlit as st
 
 from core.atomic_io import parse_json
-from core.config import RunConfig, differences
+from core.config import RunConfig
 from core.errors import ConfigError
 from core.lessons.lesson_text import ENGLISH
 from core.presets import PRESETS, preset
-from core.settings import fields_of
+from core.settings import differences, fields_of
 from explorer.components.page import replace_address
 from explorer.i18n.language import _, language
 from explorer.widgets.layout import literal

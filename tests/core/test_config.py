@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig, differences
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.sampling_config import GenerationConfig
-from core.settings import fields_of, value_at
+from core.settings import differences, fields_of, value_at
 
 NUMBERS = [(path, known) for path, known in fields_of(RunConfig) if known.low is not None]
 

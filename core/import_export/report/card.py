@@ -2,13 +2,13 @@
 
 import shlex
 
-from core.config import differences
 from core.errors import ConfigError
 from core.formatting import duration_in_words, loss_in_words
 from core.import_export.report.facts import Facts
 from core.import_export.report.markup import Content, Markup, tag
 from core.import_export.report.words import bits, counted, text_in_words
 from core.presets import preset
+from core.settings import differences
 
 
 def model_card(facts: Facts) -> Markup:

@@ -2,12 +2,12 @@
 
 import math
 
-from core.config import RunConfig, differences, optimizer_of
+from core.config import RunConfig, optimizer_of
 from core.errors import ConfigError
 from core.formatting import duration_in_words, loss_in_words, number
 from core.import_export.report.facts import Facts
 from core.presets import preset
-from core.settings import fields_of, value_at
+from core.settings import differences, fields_of, value_at
 
 COUNTED = {
     "uniform": "guessing at random",
