@@ -17,7 +17,6 @@ ABSENT = [  # page, what the link asks for, what is said
     ("train", {"set": "data.corpus:text-gone"}, "the text 'text-gone', which is not here"),
     ("train", {"text": "text-gone"}, "the text 'text-gone', which is not here"),
     ("train", {"fork": GONE}, "There is no run with the id"),
-    ("train", {"fork": "RUN", "step": "x"}, "step='x', which is not possible"),
     ("data", {"preset": "gpt-tinny"}, "There is no preset called 'gpt-tinny'"),
     ("data", {"set": "data.corpus:text-gone"}, "the text 'text-gone', which is not here"),
     ("data", {"text": "text-gone"}, "the text 'text-gone', which is not here"),
@@ -101,3 +100,10 @@ def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_r
     app.selectbox(key="inspect_head").set_value(1).run()
     assert not app.exception and address_of(app)["head"] == "2.2"
     assert (app.selectbox(key="inspect_layer").value, app.selectbox(key="inspect_head").value) == (1, 1)
+
+
+def test_a_step_of_a_fork_that_is_no_number_is_said(finished_run):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).run()
+    app.query_params.update({"fork": finished_run.id, "step": "x"})
+    app.switch_page("../pages/train.py").run()
+    assert not app.exception and "step='x', which is not possible" in app.error[0].value.replace("\\", "")
