@@ -3,7 +3,7 @@ import { downloadButtons } from "../shared/download.js";
 import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
-import { _, bytesFromBase64, currentPalette, element, mountView, withElements, untrustedText } from "../shared/mount.js";
+import { _, button, bytesFromBase64, element, mountView, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
@@ -30,6 +30,7 @@ function status(root) {
     return parts;
   };
   const loss = card(_("Validation loss"));
+  loss.value.classList.add("stat-loss");
   const speed = card(_("Speed"));
   const rate = card(_("Learning rate"));
   const time = card(_("Steps"));
@@ -41,15 +42,12 @@ function status(root) {
   const progress = element("div", "progress");
   const advice = element("span");
   advice.setAttribute("role", "status");
-  const fork = element("button", "fork");
-  fork.type = "button";
-  fork.addEventListener("click", () => latest.setTriggerValue("fork", status.progress.back));
+  const fork = button("fork", "", () => latest.setTriggerValue("fork", status.progress.back));
   progress.append(advice, fork);
   root.appendChild(progress);
 
   function draw() {
     const { data } = latest;
-    loss.value.style.color = currentPalette(root, data.palettes).validation;
     loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
     if (measured) {
       const bold = element("b", "", formatPerplexity(Math.exp(measured.val_loss)));
@@ -204,7 +202,7 @@ function curves(root) {
   }
 
   function paintOn(context, { spec, value, hover }, width, height) {
-    const palette = currentPalette(root, latest.data.palettes);
+    const palette = latest.palette;
     context.clearRect(0, 0, width, height);
     const points = rows.filter((row) => Number.isFinite(row[spec.column]));
     if (!points.length) {
@@ -324,7 +322,6 @@ function samples(root) {
 
   return {
     update(next) {
-      root.style.setProperty("--validation", currentPalette(root, next.data.palettes).validation);
       run.follow(next.data.run);
     },
     destroy: run.leave,
@@ -344,7 +341,7 @@ function attention(root) {
 
   function draw() {
     if (!shown) return;
-    board.show({ ...shown, palette: currentPalette(root, latest.data.palettes), fade: 350 });
+    board.show({ ...shown, palette: latest.palette, fade: 350 });
   }
   const run = runSubscription(() => {
     shown = null;
@@ -386,7 +383,7 @@ function embedding(root) {
   downloadButtons(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
 
   function draw() {
-    if (shown) map.show(shown, currentPalette(root, latest.data.palettes));
+    if (shown) map.show(shown, latest.palette);
   }
   const run = runSubscription(() => {
     shown = null;

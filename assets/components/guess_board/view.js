@@ -1,8 +1,8 @@
 /* A passage guessed on the keyboard. A field of one letter takes the keys, so that a phone shows its keyboard too.
    The page takes one key at a time; those pressed while it is busy wait here.
    data: { before, found: [shown], guesses: [how many each took, 0 if it was revealed], left, wrong: [shown], note,
-           taken: number of the last key that the page has seen, words: { field, tried }, palettes } */
-import { currentPalette, element, mountOnce, untrustedText } from "../shared/mount.js";
+           taken: number of the last key that the page has seen, words: { field, tried } } */
+import {element, mountOnce, untrustedText } from "../shared/mount.js";
 
 const ANDROID = /Android/.test(navigator.userAgent);
 const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]/u;
@@ -70,9 +70,6 @@ export default function (component) {
           sent = null;
           sendNext();
         }
-        const palette = currentPalette(root, data.palettes);
-        root.style.setProperty("--accent", palette.accent);
-        root.style.setProperty("--bad", palette.bad);
         const line = data.before.lastIndexOf("\n") + 1;
         above.textContent = data.before.slice(0, line).trimEnd();
         before.textContent = data.before.slice(line);

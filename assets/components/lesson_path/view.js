@@ -1,7 +1,7 @@
 /* The steps of a lesson as links. How far this browser has come is stored in it, under STORE:
    { lesson: { last: step, seen: [step], right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
-   data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume, palettes } */
-import { currentPalette, element, mountOnce } from "../shared/mount.js";
+   data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume } */
+import {element, mountOnce } from "../shared/mount.js";
 
 const STORE = "gpt-explorer-lessons";
 
@@ -45,10 +45,6 @@ export default function (component) {
         const right = new Set([...progress.right, ...data.right]);
         const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
         if (data.here) saveProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
-        const palette = currentPalette(root, data.palettes);
-        root.style.setProperty("--good", palette.good);
-        root.style.setProperty("--accent", palette.accent);
-        root.style.setProperty("--surface", palette.surface);
         list.setAttribute("aria-label", data.label);
         list.classList.toggle("listed", data.listed);
         const here = data.here || progress.last;

@@ -1,6 +1,6 @@
 /* Settings that change while a run trains; data.view says which view. */
 import { formatRate } from "../shared/format.js";
-import { _, element, mountView } from "../shared/mount.js";
+import { _, button, element, mountView } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
 const VIEWS = { changes, rate };
@@ -32,13 +32,11 @@ function changes(root) {
     settingChanges.slice(-MOST).toReversed().forEach((change, index) => {
       const box = line(_("from step {step} on", { step: (change.step + 1).toLocaleString("en") }), change.label);
       if (!ended && !index && !waiting.length && change.before !== undefined) {
-        const button = element("button", "change-restore", _("Put back"));
-        button.type = "button";
-        button.addEventListener("click", () => {
-          button.disabled = true;
+        const restore = button("change-restore", _("Put back"), () => {
+          restore.disabled = true;
           latest.setTriggerValue("restore", { setting: change.knob, value: change.before });
         });
-        box.append(" · ", button);
+        box.append(" · ", restore);
       }
       lines.push(box);
     });

@@ -4,7 +4,7 @@
 import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
 import { settingChangeTraces } from "./setting_changes.js";
 import { downloadButtons } from "../shared/download.js";
-import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
+import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
@@ -29,10 +29,8 @@ export default function (component) {
     const chart = element("div", "loss-chart");
     const waiting = element("div", "loss-waiting", _("The first point arrives with the first measurement."));
     const legend = element("span", "loss-legend");
-    const trainingKey = element("span", "loss-key", _("training"));
-    const validationKey = element("span", "loss-key", _("validation"));
     const parentKey = element("span", "loss-key loss-parent", _("its parent"));
-    legend.append(trainingKey, validationKey, parentKey);
+    legend.append(element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey);
     const smoothing = element("input");
     Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
     const smoothingLabel = element("label", "loss-control", _("Smoothing"));
@@ -50,14 +48,12 @@ export default function (component) {
       label.append(box, document.createTextNode(text));
       return label;
     };
-    const reset = element("button", "loss-reset", _("Show all"));
-    reset.type = "button";
-    reset.hidden = true;
-    reset.addEventListener("click", () => {
+    const reset = button("loss-reset", _("Show all"), () => {
       zoomed = false;
       reset.hidden = true;
       fill();
     });
+    reset.hidden = true;
     controls.append(legend, smoothingLabel, toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss"), reset);
     root.append(controls, chart, waiting);
     downloadButtons(root, {
@@ -72,7 +68,7 @@ export default function (component) {
 
     function figure() {
       const { figures, palettes } = latest.data;
-      return currentPalette(root, palettes) === palettes.dark ? figures.dark : figures.light;
+      return latest.palette === palettes.dark ? figures.dark : figures.light;
     }
 
     async function draw() {
@@ -241,10 +237,6 @@ export default function (component) {
         const { data } = next;
         chart.style.height = `${data.height}px`;
         if (choice.smoothing === null) smoothing.value = data.smoothing;
-        const palette = currentPalette(root, data.palettes);
-        trainingKey.style.setProperty("--key", palette.training);
-        validationKey.style.setProperty("--key", palette.validation);
-        parentKey.style.setProperty("--key", palette.validation);
         parentKey.hidden = !data.fork;
         run.follow(data.run);
         draw();

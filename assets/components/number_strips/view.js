@@ -1,9 +1,9 @@
 /* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together stand below each other and
    light up together.
    data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
-           of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }], palettes } */
+           of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }] } */
 import { downloadButtons } from "../shared/download.js";
-import { colorTable, currentPalette, element, textColorOn, mountOnce } from "../shared/mount.js";
+import { colorTable, element, textColorOn, mountOnce } from "../shared/mount.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
@@ -54,9 +54,8 @@ export default function (component) {
     box.addEventListener("pointerleave", () => light(null));
 
     return {
-      update({ data }) {
+      update({ data, palette }) {
         steps = data.steps;
-        const palette = currentPalette(root, data.palettes);
         const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
         box.replaceChildren(
           ...data.steps.map((step, index) => {

@@ -1,5 +1,5 @@
 /* What every page does without a picture of its own; data.view says which. */
-import { _, element, mountView } from "../shared/mount.js";
+import { _, button, element, mountView } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
 const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, saveDrawing };
@@ -111,11 +111,9 @@ function loadAhead() {
 function saveDrawing(root) {
   let data = null;
   const row = element("div", "downloads");
-  const button = element("button", "download-button", "SVG");
-  button.type = "button";
-  button.title = _("This drawing as it is now, for a text or a slide.");
-  button.addEventListener("click", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
-  row.append(button);
+  const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
+  save.title = _("This drawing as it is now, for a text or a slide.");
+  row.append(save);
   root.append(row);
   return {
     update(next) {

@@ -1,99 +1,119 @@
-/* Where each token of a line looks in one head: point at a token, and arcs run from it to those it looks at. Shared by the
-   reader of a finished model and the time machine.
+/* A line of tokens with arcs between them, and one head of attention read on it.
 
-   attentionReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
+   tokenArcs(root, { height: of one side, below: whether there are arcs below too, onPoint(index or null), onClick(index),
+                     onMove(step) by an arrow key, draw() after a resize })
+   -> { box, letters, readout, setTokens(tokens) -> whether they are others, clear(), arc(side, from, to, style), destroy() } */
 import { formatPercent } from "./format.js";
-import { _, element, quoted, withElements } from "./mount.js";
+import { _, arrowStep, element, quoted, svgElement, withElements } from "./mount.js";
 
-export function attentionReader(root) {
-  const box = element("div", "reader");
-  const line = element("div", "reader-line");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const letters = element("div", "reader-letters");
-  const readout = element("div", "reader-readout aside");
-  svg.setAttribute("aria-hidden", "true");
-  svg.classList.add("reader-arcs");
+export function tokenArcs(root, { height, below = false, onPoint, onClick, onMove, draw }) {
+  const box = element("div", "arcs");
+  const line = element("div", "arcs-line");
+  const letters = element("div", "arcs-letters");
+  const readout = element("div", "arcs-readout aside");
+  const sides = { above: svgElement("svg", { "aria-hidden": "true", height }) };
+  if (below) sides.below = svgElement("svg", { "aria-hidden": "true", height });
   readout.setAttribute("aria-live", "polite");
   letters.setAttribute("role", "group");
   letters.tabIndex = 0;
-  line.append(svg, letters);
+  line.append(sides.above, letters, ...(below ? [sides.below] : []));
   box.append(line);
   root.append(box, readout);
+  let shown = [];
+
+  const indexOf = (event) => [...letters.children].indexOf(event.target.closest(".arcs-letter"));
+  letters.addEventListener("pointerover", (event) => indexOf(event) >= 0 && onPoint(indexOf(event)));
+  letters.addEventListener("pointerleave", () => onPoint(null));
+  letters.addEventListener("click", (event) => indexOf(event) >= 0 && onClick(indexOf(event)));
+  letters.addEventListener("keydown", (event) => {
+    const step = arrowStep(event);
+    if (step) onMove(step);
+  });
+  const resizes = new ResizeObserver(() => shown.length && draw());
+  resizes.observe(box);
+
+  return {
+    box, letters, readout,
+    setTokens(tokens) {
+      if (shown.length && shown.join("\n") === tokens.join("\n")) return false;
+      shown = tokens;
+      letters.replaceChildren(...tokens.map((token) => element("span", "arcs-letter", token)));
+      letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: tokens.join("") }));
+      return true;
+    },
+    clear() {
+      for (const svg of Object.values(sides)) {
+        svg.replaceChildren();
+        svg.setAttribute("width", letters.scrollWidth);
+      }
+    },
+    arc(side, from, to, { color, width, opacity }) {
+      const [a, b] = [from, to].map((index) => letters.children[index].offsetLeft + letters.children[index].offsetWidth / 2);
+      const rise = Math.min(height - 4, 10 + Math.abs(a - b) * 0.4) * 1.3;
+      const [base, bend] = side === "above" ? [height, height - rise] : [0, rise];
+      const d = `M ${a} ${base} C ${a} ${bend}, ${b} ${bend}, ${b} ${base}`;
+      sides[side].append(svgElement("path", { d, stroke: color, "stroke-width": width.toFixed(2), opacity: opacity.toFixed(2) }));
+    },
+    destroy: () => resizes.disconnect(),
+  };
+}
+
+/* Point at a token, and arcs run from it to those it attends to.
+   attentionReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
+export function attentionReader(root) {
   let data = null;
   let selected = 0;
   let shownRow = 0;
+  const arcs = tokenArcs(root, {
+    height: 64,
+    onPoint: (row) => draw(row ?? selected),
+    onClick: select,
+    onMove: (step) => select(selected + step),
+    draw: () => draw(shownRow),
+  });
+  arcs.box.classList.add("compact");
 
   const share = (row, column) => data.bytes[row * data.tokens.length + column] / 255;
 
   function draw(row) {
     shownRow = row;
-    const marks = [...letters.children];
-    const peak = Math.max(...marks.map((_mark, column) => share(row, column)), 1e-9);
-    const height = 64;
-    svg.replaceChildren();
-    svg.setAttribute("width", letters.scrollWidth);
-    svg.setAttribute("height", height);
-    marks.forEach((mark, column) => {
+    const columns = [...data.tokens.keys()];
+    const peak = Math.max(...columns.map((column) => share(row, column)), 1e-9);
+    arcs.clear();
+    for (const column of columns) {
       const value = share(row, column);
-      mark.classList.toggle("looks", column === row);
-      mark.style.setProperty("--share", value);
-      if (column === row || value < 0.02) return;
-      const from = marks[row].offsetLeft + marks[row].offsetWidth / 2;
-      const to = mark.offsetLeft + mark.offsetWidth / 2;
-      const rise = Math.min(height - 4, 12 + Math.abs(from - to) * 0.45);
-      const arc = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      arc.setAttribute("d", `M ${from} ${height} C ${from} ${height - rise * 1.3}, ${to} ${height - rise * 1.3}, ${to} ${height}`);
-      arc.setAttribute("fill", "none");
-      arc.setAttribute("stroke", data.palette.accent);
-      arc.setAttribute("stroke-width", (1 + 3 * value).toFixed(2));
-      arc.setAttribute("opacity", (0.2 + 0.8 * (value / peak)).toFixed(2));
-      svg.append(arc);
-    });
-    const largest = [...marks.keys()].sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
-    const parts = largest.filter((column, place) => place === 0 || share(row, column) >= 0.05).map((column) => {
+      const letter = arcs.letters.children[column];
+      letter.classList.toggle("pointed", column === row);
+      letter.style.setProperty("--outgoing", value);
+      if (column !== row && value >= 0.02) arcs.arc("above", row, column, { color: data.palette.accent, width: 1 + 3 * value, opacity: 0.2 + 0.8 * (value / peak) });
+    }
+    const largest = columns.sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
+    const parts = largest.filter((column, index) => index === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
       const filled = { share: formatPercent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
       if (!back) return _("{share} at itself", filled);
       return back > 0 ? _("{share} at {token}, {count} back", filled) : _("{share} at {token}, {count} ahead", filled);
     });
     const token = element("b", "", quoted(data.tokens[row]));
-    readout.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
+    arcs.readout.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
   }
 
   function select(row) {
     selected = Math.max(0, Math.min(data.tokens.length - 1, row));
     draw(selected);
-    const mark = letters.children[selected];
-    if (mark.offsetLeft < box.scrollLeft || mark.offsetLeft + 20 > box.scrollLeft + box.clientWidth) {
-      box.scrollLeft = mark.offsetLeft - box.clientWidth / 2;
+    const { box } = arcs;
+    const letter = arcs.letters.children[selected];
+    if (letter.offsetLeft < box.scrollLeft || letter.offsetLeft + 20 > box.scrollLeft + box.clientWidth) {
+      box.scrollLeft = letter.offsetLeft - box.clientWidth / 2;
     }
   }
 
-  const rowOf = (event) => [...letters.children].indexOf(event.target.closest(".reader-letter"));
-  letters.addEventListener("pointerover", (event) => rowOf(event) >= 0 && draw(rowOf(event)));
-  letters.addEventListener("pointerleave", () => draw(selected));
-  letters.addEventListener("click", (event) => rowOf(event) >= 0 && select(rowOf(event)));
-  letters.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    select(selected + step);
-  });
-  const resized = new ResizeObserver(() => data && draw(shownRow));
-  resized.observe(box);
-
   return {
     show(next) {
-      const same = data && data.tokens.join("\n") === next.tokens.join("\n");
-      if (!same) {
-        selected = next.row;
-        letters.replaceChildren(...next.tokens.map((token) => element("span", "reader-letter", token)));
-        letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: next.tokens.join("") }));
-      }
       data = next;
-      if (same) draw(shownRow);
-      else select(selected);
+      if (arcs.setTokens(next.tokens)) select(next.row);
+      else draw(shownRow);
     },
-    destroy: () => resized.disconnect(),
+    destroy: arcs.destroy,
   };
 }

@@ -5,30 +5,28 @@
    all of root; svg: where it is not to be read off the page.
    What is not part of a drawing (tips, the text below) has the class "aside". A canvas has the function that paints it:
    canvas.redraw(context). */
-import { _, element, rgbOf } from "./mount.js";
+import { _, button, element, rgbOf } from "./mount.js";
 
 export function downloadButtons(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
   const row = element("div", "downloads aside");
-  const button = (label, title, ending, type, make) => {
-    const made = element("button", "download-button", label);
-    made.type = "button";
-    made.title = title;
-    made.addEventListener("click", async () => {
+  const saving = (label, title, type, make) => {
+    const made = button("download-button", label, async () => {
       const content = await make();
-      if (content) saveFile(`${name()}.${ending}`, content, type);
+      if (content) saveFile(`${name()}.${label.toLowerCase()}`, content, type);
     });
+    made.title = title;
     return made;
   };
   row.append(
-    button("SVG", _("This drawing as it is now, for a text or a slide."), "svg", "image/svg+xml", async () => columns() && svg()),
-    button("CSV", _("The numbers of this drawing, for a spreadsheet."), "csv", "text/csv", () => columns() && csvOf(columns())),
+    saving("SVG", _("This drawing as it is now, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
+    saving("CSV", _("The numbers of this drawing, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
   );
   root.append(row);
   return row;
 }
 
-/* As `csv_of` in explorer/charts/csv_export.py, which says why. */
-function csvOf(columns) {
+/* As `csv_of` in explorer/charts/csv_export.py, which says why; exported for the test that compares both. */
+export function csvOf(columns) {
   const cell = (value) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "";
     if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));

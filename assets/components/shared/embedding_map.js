@@ -4,19 +4,16 @@
    embeddingMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
    value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
             chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
-import { _, element } from "./mount.js";
+import { _, element, svgElement } from "./mount.js";
 
 export function embeddingMap(stage, legend, { onPick = null } = {}) {
-  const SVG = "http://www.w3.org/2000/svg";
-  const map = document.createElementNS(SVG, "svg");
-  const lines = document.createElementNS(SVG, "g");
+  const map = svgElement("svg", { role: "img", "aria-label": _("Map of the token embeddings") });
+  const lines = svgElement("g");
   const tip = element("div", "map-tip aside");
   let palette = null;
   let shown = null;
   let trails = [];
   let letters = [];
-  map.setAttribute("role", "img");
-  map.setAttribute("aria-label", _("Map of the token embeddings"));
   map.append(lines);
   tip.hidden = true;
   stage.append(map, tip);
@@ -45,26 +42,17 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
     apart(places).forEach(([x, y], index) => {
       letters[index].style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
     });
-    const made = (name, attributes, text) => {
-      const part = document.createElementNS(SVG, name);
-      for (const [attribute, value] of Object.entries(attributes)) part.setAttribute(attribute, value);
-      if (text) part.textContent = text;
-      return part;
-    };
     const axes = ["across", "up"].flatMap((way) => (shown.axes?.[way] || []).flatMap(([at, name]) => {
       const [x, y] = on(way === "across" ? [at, 0] : [0, at]);
       const line = way === "across" ? `${x},0 ${x},${height - 18}` : `0,${y} ${width},${y}`;
       const label = way === "across" ? { x, y: height - 6 } : { x: 2, y: y - 8 };
-      return [made("polyline", { points: line, stroke: palette.lines }), made("text", { class: "axis", fill: palette.muted, ...label, style: way === "up" ? "text-anchor: start" : "" }, name)];
+      return [svgElement("polyline", { points: line, stroke: palette.lines }), svgElement("text", { class: "axis", fill: palette.muted, ...label, style: way === "up" ? "text-anchor: start" : "" }, name)];
     }));
-    const links = (shown.near || []).map((other) => made("polyline", { class: "link", points: `${on(shown.xy[shown.chosen])} ${on(shown.xy[other])}`, stroke: palette.accent }));
+    const links = (shown.near || []).map((other) => svgElement("polyline", { class: "link", points: `${on(shown.xy[shown.chosen])} ${on(shown.xy[other])}`, stroke: palette.accent }));
     letters.forEach((letter, index) => letter.classList.toggle("chosen", index === shown.chosen));
     lines.replaceChildren(...axes, ...links, ...(trails.length ? shown.xy.map((_point, index) => {
-      const trail = document.createElementNS(SVG, "polyline");
       const way = [...trails.map((before) => on(before[index])), places[index]];
-      trail.setAttribute("points", way.map((at) => at.map((value) => value.toFixed(1)).join(",")).join(" "));
-      trail.setAttribute("stroke", colorOf(index));
-      return trail;
+      return svgElement("polyline", { points: way.map((at) => at.map((value) => value.toFixed(1)).join(",")).join(" "), stroke: colorOf(index) });
     }) : []));
   }
 
@@ -121,8 +109,7 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
       if (others) {
         for (const letter of letters) letter.remove();
         letters = value.tokens.map((token, index) => {
-          const letter = document.createElementNS(SVG, "text");
-          letter.textContent = token;
+          const letter = svgElement("text", {}, token);
           letter.addEventListener("pointerenter", () => hover(index));
           letter.addEventListener("pointerleave", () => hover(null));
           if (onPick) letter.addEventListener("click", () => onPick(index));

@@ -2,6 +2,8 @@
    call that a newer one has overtaken. `mountOnce` has one view for each node: it builds the view on the first call, updates it
    on later ones, and removes it only when the newest call is cleaned up. In another language the view is built anew.
 
+   The palette is `component.palette` and, in style sheets, variables such as --accent.
+
    build(root, component) -> { update(component), destroy() if there is anything to end }; root is an empty element of its own. */
 let sentences = {}; // of this component in the language on view, by the English ones
 
@@ -38,9 +40,9 @@ export function withElements(sentence, elements) {
   return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
 }
 
-export function mountOnce(component, build) {
-  const parent = component.parentElement;
-  sentences = component.data.sentences;
+export function mountOnce(mounting, build) {
+  const parent = mounting.parentElement;
+  sentences = mounting.data.sentences;
   const language = JSON.stringify(sentences);
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
@@ -49,11 +51,14 @@ export function mountOnce(component, build) {
     mounted = null;
   }
   if (!mounted) {
-    const root = document.createElement("div");
-    root.className = "root";
-    parent.appendChild(root);
-    mounted = parent.__explorer = { root, language, call: 0, view: build(root, component) };
+    mounted = parent.__explorer = { root: element("div", "root"), language, call: 0, view: null };
+    parent.appendChild(mounted.root);
   }
+  const component = { ...mounting, palette: currentPalette(mounted.root, mounting.data.palettes) };
+  for (const [name, color] of Object.entries(component.palette)) {
+    if (typeof color === "string") mounted.root.style.setProperty(`--${name}`, color);
+  }
+  mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
   mounted.view.update(component);
   return () => {
@@ -64,16 +69,16 @@ export function mountOnce(component, build) {
   };
 }
 
-/* Mount the one of `views` that data.view names; its root has that name as a class. */
+/* Mount the one of `views` that data.view names; style sheets know it as [data-view]. */
 export function mountView(component, views) {
   return mountOnce(component, (root, first) => {
-    root.classList.add(first.data.view);
+    root.dataset.view = first.data.view;
     return views[first.data.view](root, first);
   });
 }
 
 /* Light or dark, by what is really behind the component. */
-export function currentPalette(element, palettes) {
+function currentPalette(element, palettes) {
   const background = getComputedStyle(element).getPropertyValue("--st-background-color").trim();
   const [red, green, blue] = rgbOf(background || "#ffffff");
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? palettes.dark : palettes.light;
@@ -106,6 +111,28 @@ export function colorTable(stops) {
 export function textColorOn(color) {
   const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#1d1d24" : "#ffffff";
+}
+
+/* An SVG element with attributes and a text. */
+export function svgElement(name, attributes = {}, text = undefined) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+export function button(className, text, onClick) {
+  const made = element("button", className, text);
+  made.type = "button";
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+/* How far an arrow key moves in a line of tokens; 0 for any other key. */
+export function arrowStep(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key] || 0;
+  if (step) event.preventDefault();
+  return step;
 }
 
 /* An element with a class and a text; text is never read as HTML. */

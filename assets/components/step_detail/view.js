@@ -2,7 +2,7 @@
    data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
-import { _, currentPalette, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
+import { _, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 
 export default function (component) {
@@ -44,10 +44,6 @@ export default function (component) {
     }
 
     function draw() {
-      const { palettes } = latest.data;
-      const palette = currentPalette(root, palettes);
-      root.style.setProperty("--surprise", palette.training);
-      root.style.setProperty("--push", palette.accent);
       const fits = shown && (!latest.data.run || (status && status.state === "paused" && status.step === shown.step));
       root.classList.toggle("detail-ready", Boolean(fits));
     }

@@ -1,6 +1,6 @@
 /* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
 import { formatPercent } from "../shared/format.js";
-import { _, colorTable, currentPalette, element, mountView, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { _, arrowStep, button, colorTable, element, mountView, showControlCharacters, untrustedText } from "../shared/mount.js";
 
 const VIEWS = { generated, marked };
 
@@ -8,17 +8,23 @@ export default (component) => mountView(component, VIEWS);
 
 /* Text as a model writes it: every token shaded by how sure the model was of it, its alternatives one pointer, key or touch away.
    data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
-           text is asked for; palettes }
+           text is asked for }
    A token: { text, visible, p, alternatives: [[visible, p], ...] } */
 function generated(root) {
   const bar = element("div", "generated-bar");
   const status = element("div", "generated-readout");
-  const stop = element("button", "generated-button", _("Stop"));
-  const copy = element("button", "generated-button", _("Copy"));
+  const stop = button("generated-button", _("Stop"), () => {
+    close();
+    showStatus();
+  });
+  const copy = button("generated-button", _("Copy"), async () => {
+    const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
+    copy.textContent = done ? _("Copied") : _("Select and copy by hand");
+    setTimeout(() => (copy.textContent = _("Copy")), 1500);
+  });
   const body = element("div", "generated-body");
   const text = untrustedText("div", "generated-text");
   const panel = element("div", "generated-panel");
-  stop.type = copy.type = "button";
   status.setAttribute("role", "status");
   text.tabIndex = 0;
   text.setAttribute("role", "group");
@@ -29,7 +35,6 @@ function generated(root) {
   root.append(bar, body, legend());
 
   let data = null;
-  let palette = null;
   let table = null;
   let source = null;
   let tokens = [];
@@ -184,30 +189,18 @@ function generated(root) {
   text.addEventListener("click", (event) => indexOf(event) >= 0 && select(indexOf(event)));
   text.addEventListener("focus", () => selected < 0 && tokens.length && select(Math.max(0, shown)));
   text.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
-    if (!step || !tokens.length) return;
-    event.preventDefault();
+    const step = tokens.length && arrowStep(event);
+    if (!step) return;
     select(selected + (getComputedStyle(text).direction === "rtl" && Math.abs(step) === 1 ? -step : step));
-  });
-  stop.addEventListener("click", () => {
-    close();
-    showStatus();
-  });
-  copy.addEventListener("click", async () => {
-    const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
-    copy.textContent = done ? _("Copied") : _("Select and copy by hand");
-    setTimeout(() => (copy.textContent = _("Copy")), 1500);
   });
 
   return {
     update(next) {
       const isNew = !data || data.go !== next.data.go;
       data = next.data;
-      palette = currentPalette(root, data.palettes);
-      table = colorTable(palette.sequential);
+      table = colorTable(next.palette.sequential);
       const stops = [0, 0.25, 0.5, 0.75, 1].map(shade);
       root.querySelector(".generated-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
-      root.style.setProperty("--accent", palette.accent);
       if (isNew) begin();
       else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shade(tokens[mark.dataset.index].p);
     },
@@ -233,7 +226,7 @@ async function copyText(text) {
 }
 
 /* Texts whose letters are shaded by an amount, with words for the letter that is pointed at.
-   data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note, palettes } */
+   data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note } */
 function marked(root) {
   const rows = element("div", "marked-rows");
   const readout = element("div", "hint marked-readout");
@@ -252,9 +245,7 @@ function marked(root) {
   return {
     update(next) {
       data = next.data;
-      const palette = currentPalette(root, data.palettes);
-      const table = colorTable(palette.sequential);
-      root.style.setProperty("--accent", palette.accent);
+      const table = colorTable(next.palette.sequential);
       rows.replaceChildren(...data.rows.map((row, at) => line(row, at, table)));
       readout.textContent = data.note;
     },

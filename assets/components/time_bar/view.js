@@ -2,14 +2,13 @@
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
-import { _, currentPalette, element, mountOnce } from "../shared/mount.js";
+import { _, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { runSubscription } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
-import { clockOf } from "../time_machine/clock.js";
+import { clockOf, nearestStep } from "../time_machine/clock.js";
 
 export default function (component) {
   return mountOnce(component, (root, first) => {
-    const SVG = "http://www.w3.org/2000/svg";
     const SPEEDS = [1, 2, 4, 0.5];
     const PACE = 700; // milliseconds from one saved step to the next at speed 1
     const REST = 450; // milliseconds without a move until the page follows
@@ -23,31 +22,29 @@ export default function (component) {
     let reportedLast = first.data.step;
 
     const line = element("div", "time-line");
-    const play = element("button", "time-play");
-    const pace = element("button", "time-pace");
+    const play = button("time-play", "", toggle);
+    const pace = button("time-pace", "", () => {
+      speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
+      paint();
+    });
     const readout = element("div", "time-readout");
     const step = element("b");
     const note = element("span", "time-note");
     const loss = element("span", "time-loss");
     const track = element("div", "time-track");
-    const curve = document.createElementNS(SVG, "svg");
+    const curve = svgElement("svg", { "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 1000 100" });
     const paths = {};
     const spot = element("span", "time-spot");
     const rail = element("div", "time-rail");
     const dots = element("div", "time-dots");
     const slider = element("input");
-    play.type = pace.type = "button";
     pace.title = _("How fast it plays");
     slider.type = "range";
     slider.min = 0;
     slider.step = 1;
     slider.setAttribute("aria-label", _("Moment of the training"));
-    curve.setAttribute("aria-hidden", "true");
-    curve.setAttribute("preserveAspectRatio", "none");
-    curve.setAttribute("viewBox", "0 0 1000 100");
     for (const name of ["training", "validation"]) {
-      paths[name] = document.createElementNS(SVG, "path");
-      paths[name].setAttribute("class", `time-${name}`);
+      paths[name] = svgElement("path", { class: `time-${name}` });
       curve.append(paths[name]);
     }
     readout.append(step, note);
@@ -92,8 +89,7 @@ export default function (component) {
     function paint() {
       const { savedSteps } = clock;
       if (savedSteps.length < 2) return;
-      const palette = currentPalette(root, latest.data.palettes);
-      for (const name of ["accent", "training", "validation"]) root.style.setProperty(`--${name}`, palette[name]);
+      const palette = latest.palette;
       const at = savedSteps.indexOf(clock.step);
       slider.max = savedSteps.length - 1;
       slider.value = at;
@@ -138,20 +134,17 @@ export default function (component) {
       marks.dataset.key = key;
       const steps = [...new Set(latest.data.emergence.map(({ step }) => step))].filter((at) => at <= clock.savedSteps.at(-1));
       marks.replaceChildren(...steps.map((at) => {
-        const mark = element("button", "time-mark");
+        const mark = button("time-mark", "", () => {
+          if (playing) stop();
+          clock.moveTogether(nearestStep(clock.savedSteps, at));
+          rest();
+        });
         const here = latest.data.emergence.filter(({ step }) => step === at);
-        mark.type = "button";
         mark.tabIndex = -1;
         mark.title = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
         mark.setAttribute("aria-label", mark.title);
         mark.style.left = `${100 * placeOf(at)}%`;
         mark.style.setProperty("--many", Math.min(3, here.length));
-        mark.addEventListener("click", () => {
-          if (playing) stop();
-          const { savedSteps } = clock;
-          clock.moveTogether(savedSteps.reduce((best, each) => (Math.abs(each - at) < Math.abs(best - at) ? each : best)));
-          rest();
-        });
         return mark;
       }));
     }
@@ -199,11 +192,6 @@ export default function (component) {
       if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
     };
     document.addEventListener("click", onLeave, true);
-    play.addEventListener("click", toggle);
-    pace.addEventListener("click", () => {
-      speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
-      paint();
-    });
     slider.addEventListener("input", () => {
       if (playing) stop();
       clock.moveTogether(clock.savedSteps[Number(slider.value)]);

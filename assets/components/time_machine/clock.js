@@ -8,7 +8,7 @@
 
    Components are modules of their own, so what they share hangs on globalThis. */
 import { downloadButtons } from "../shared/download.js";
-import { _, bytesFromBase64, currentPalette, element, mountOnce } from "../shared/mount.js";
+import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
 
 export function clockOf(side) {
   const clocks = (globalThis.__gptExplorerClocks ||= new Map());
@@ -81,9 +81,8 @@ function openClock(onUnused) {
       if (!other?.together || !one) return;
       const partner = clock === one ? other : one;
       const { savedSteps } = partner;
-      const near = (all) => all.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best));
       const moved = savedSteps.indexOf(partner.step) + clock.savedSteps.indexOf(step) - from;
-      partner.go(other.together === "step" ? near(savedSteps) : savedSteps[Math.max(0, Math.min(savedSteps.length - 1, moved))]);
+      partner.go(other.together === "step" ? nearestStep(savedSteps, step) : savedSteps[Math.max(0, Math.min(savedSteps.length - 1, moved))]);
       partner.follow?.();
     },
     go(step) {
@@ -172,6 +171,10 @@ function openClock(onUnused) {
   return clock;
 }
 
+export function nearestStep(steps, step) {
+  return steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best));
+}
+
 function decoded(frame) {
   if (frame.attention) {
     frame.attention.bytes = bytesFromBase64(frame.attention.bytes);
@@ -199,7 +202,7 @@ export function timeMachineView(component, make) {
       const { frame } = clock;
       root.classList.toggle("snapshot-waits", clock.waiting);
       readout.textContent = clock.problem || (frame ? view.words?.(frame, latest.data) || "" : _("Looking …"));
-      if (frame) view.draw(frame, currentPalette(root, latest.data.palettes), latest.data);
+      if (frame) view.draw(frame, latest.palette, latest.data);
     }
     return {
       update(next) {

@@ -130,7 +130,6 @@ function lens(root) {
     draw({ lens }, palette) {
       grid.hidden = !lens;
       if (!lens) return;
-      grid.style.setProperty("--truth", palette.validation);
       const table = colorTable(palette.sequential);
       const next = JSON.stringify([lens.tokens, lens.rows.length]);
       if (next !== shape) build(lens);
@@ -173,7 +172,6 @@ function byBlock(root) {
         });
         box.replaceChildren(...rows);
       }
-      box.style.setProperty("--truth", palette.validation);
       const final = predictions.at(-1)[0];
       predictions.forEach(([token, share], stage) => {
         const [, name, track, percentage] = rows[stage].children;

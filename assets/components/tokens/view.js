@@ -1,12 +1,12 @@
 /* A text as tokens over their numbers, and a batch as the examples in it; data.view says which. */
-import { _, currentPalette, element, mountView, quoted } from "../shared/mount.js";
+import { _, button, element, mountView, quoted } from "../shared/mount.js";
 
 const VIEWS = { strip, pairs };
 
 export default (component) => mountView(component, VIEWS);
 
 /* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
-   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds, palettes } */
+   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds } */
 function strip(root) {
   const strip = element("div", "strip");
   const readout = element("div", "hint strip-readout");
@@ -41,9 +41,8 @@ function strip(root) {
   });
 
   return {
-    update({ data }) {
+    update({ data, palette }) {
       shown = data;
-      const palette = currentPalette(root, data.palettes);
       strip.setAttribute("aria-label", _("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
       strip.replaceChildren();
       data.tokens.forEach((token, index) => {
@@ -60,7 +59,7 @@ function strip(root) {
 }
 
 /* A batch, and the examples hidden in one of its rows: each beginning of the row is a context, the token after it the target.
-   data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind}, palettes } */
+   data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind} } */
 function pairs(root, first) {
   const board = element("div", "pairs");
   const batch = element("div", "pairs-batch");
@@ -76,18 +75,16 @@ function pairs(root, first) {
   function drawBatch() {
     batch.replaceChildren(element("div", "hint", _("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
     data.x.forEach((ids, row) => {
-      const piece = element("button", "pairs-piece");
-      piece.type = "button";
-      piece.setAttribute("aria-pressed", String(row === chosen));
-      piece.setAttribute("aria-label", _("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
-      piece.append(...ids.map(chip));
-      piece.addEventListener("click", () => {
+      const piece = button("pairs-piece", "", () => {
         chosen = row;
         [...batch.querySelectorAll("button")].forEach((other, index) => {
           other.setAttribute("aria-pressed", String(index === row));
         });
         drawExamples();
       });
+      piece.setAttribute("aria-pressed", String(row === chosen));
+      piece.setAttribute("aria-label", _("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
+      piece.append(...ids.map(chip));
       batch.append(piece);
     });
   }
@@ -110,7 +107,7 @@ function pairs(root, first) {
     update(next) {
       if (next.data.x.join() !== data.x.join()) chosen = 0;
       data = next.data;
-      palette = currentPalette(root, data.palettes);
+      palette = next.palette;
       drawBatch();
       drawExamples();
     },
