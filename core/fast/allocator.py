@@ -1,4 +1,4 @@
-"""Keeping memory that was freed, instead of handing it back to the system after every use."""
+"""Reuse of freed memory, instead of returning it to the system."""
 
 import ctypes
 import ctypes.util
@@ -8,11 +8,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let this process, which does nothing but train, keep its freed memory for its next step.
+    """Let a process that only trains keep its freed memory for its next step.
 
-    A step asks for the same large tensors as the one before. The C library would give each back to the system when it
-    is freed, and get it again page by page, zeroed: a quarter of the time of a large model's step. Does nothing where
-    the C library is another than glibc.
+    Every step allocates the same large tensors. The C library would return each to the system when it is freed, and get
+    it again page by page, zeroed: measured, a quarter of the time of a large model's step. Only for glibc.
     """
     if not sys.platform.startswith("linux"):
         return

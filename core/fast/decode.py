@@ -1,7 +1,7 @@
-"""One more token through a GPT that remembers the ones before: what writing does, as fast as it goes in PyTorch.
+"""Fast generation: one token through a GPT with cached keys and values, without modules, batches and hooks.
 
-The same sums as `GPT.forward`, which stays the definition (a test holds the two equal for every switch). For a single
-token the sums of a small model take microseconds, and going through modules, batches and taps takes longer than that.
+It computes the same as `GPT.forward`, which stays the definition (a test compares the two for every switch). For one
+token of a small model the arithmetic takes microseconds, and going through the modules takes longer than that.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from torch.nn import functional as F
 from core.model.gpt import GPT, Block, rotate
 from core.model.kv_cache import KVCache
 
-# A matrix of so many numbers is read from memory for every token. In oneDNN's own order that takes half as long, and
-# all threads can share it; torch's product of one row with a matrix uses one.
+# A matrix of this size is read from memory for every token. In oneDNN's own layout that takes half as long, and all
+# threads can share it; torch's product of one row with a matrix uses one.
 _LARGE = 100_000
 _CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class Decoder:
-    """A causal model and the keys and values of what it has read so far, at most `block_size` tokens.
+    """A causal model with the keys and values of the tokens so far, at most `block_size`.
 
-    Made anew for each text, since it copies large matrices as they are now. Of all else it reads the model's own
-    parameters, so weights that change in place are seen by the next step (though not by what is remembered already).
+    Make one for each text, since it copies large matrices. It reads all other parameters from the model, so the next
+    step uses weights that changed in place (the cached keys and values are older).
     """
 
     def __init__(self, model: GPT):
         config = model.config
-        assert not config.sees_ahead, "a token that sees later ones cannot be remembered"
+        assert not config.sees_ahead, "a token that attends to later ones cannot be cached"
         self.model, self.config = model, config
         self.cache = KVCache(config, device=model.lm_head.weight.device)
         self.layers = [_parts(block) for block in model.transformer.h]
@@ -42,7 +42,7 @@ class Decoder:
 
     @torch.inference_mode()
     def read(self, ids: list[int]) -> Tensor:
-        """Forget everything, read these tokens in one go, and return the logits (V,) of what may follow."""
+        """Empty the cache, read these tokens at once, and return the logits (V,) of the next one."""
         self.cache.length = 0
         if len(ids) == 1:
             return self.step(ids[0])
@@ -51,7 +51,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, id: int) -> Tensor:
-        """Read one more token, and return the logits (V,) of what may follow.
+        """Read one more token, and return the logits (V,) of the next one.
 
         Raises ValueError where the context is full.
         """
@@ -62,8 +62,8 @@ class Decoder:
         if self.position_table is not None:
             x = x + self.position_table[position]
         x = x.view(1, -1)  # (1, C)
-        for layer, (norm_1, ask, assign, norm_2, widen, activation, narrow, attention) in enumerate(self.layers):
-            qkv = ask(norm_1(x)).view(3, 1, config.n_head, 1, -1)  # three times (B, H, T, C/H)
+        for layer, (norm_1, c_attn, attn_proj, norm_2, c_fc, activation, mlp_proj, attention) in enumerate(self.layers):
+            qkv = c_attn(norm_1(x)).view(3, 1, config.n_head, 1, -1)  # three times (B, H, T, C/H)
             if config.qk_norm:
                 qkv = torch.cat((F.rms_norm(qkv[:2], qkv.shape[4:]), qkv[2:]))
             if config.position == "rope":
@@ -71,33 +71,40 @@ class Decoder:
                 qkv = torch.cat((rotate(qkv[:2], cos, sin), qkv[2:]))
             keys, values = self.cache.put(layer, qkv[1:])
             z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
-            x = assign(x, z.view(1, -1))
+            x = attn_proj(x, z.view(1, -1))
             if config.feed_forward:
-                x = narrow(x, activation(widen(norm_2(x))))
+                x = mlp_proj(x, activation(c_fc(norm_2(x))))
         self.cache.advance(1)
         logits = self.score(self.norm(x))[0]
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
 
 
 def _parts(block: Block) -> tuple:
-    """What a step needs of one block, looked up once."""
+    """Return the functions of one block that a step calls."""
     attn, mlp = block.attn, block.mlp
-    talk = _norm(block.ln_1), _product(attn.c_attn), _joined(attn.c_proj, block.residual)
+    attention = _norm(block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block.residual)
     if mlp is None:
-        return (*talk, None, None, None, None, attn)
-    return (*talk, _norm(block.ln_2), _product(mlp.c_fc), mlp.activation, _joined(mlp.c_proj, block.residual), attn)
+        return (*attention, None, None, None, None, attn)
+    return (
+        *attention,
+        _norm(block.ln_2),
+        _product(mlp.c_fc),
+        mlp.activation,
+        _projection(mlp.c_proj, block.residual),
+        attn,
+    )
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A norm as the one call that it comes down to."""
+    """Return a norm as a single call."""
     if isinstance(norm, nn.LayerNorm):
         shape, weight, bias, eps = norm.normalized_shape, norm.weight, norm.bias, norm.eps
         return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
     return norm.forward
 
 
-def _joined(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """What a linear layer makes of its input, added to the stream if that runs past it: (stream, input) -> stream."""
+def _projection(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a linear layer that adds to the residual stream, if there is one: (stream, input) -> stream."""
     if residual and linear.bias is None and not _is_packed(linear.weight):
         columns = linear.weight.t()
         return lambda stream, x: torch.addmm(stream, x, columns)
@@ -106,7 +113,7 @@ def _joined(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Ten
 
 
 def _product(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """A linear layer (1, in) -> (1, out) as the one call that it comes down to."""
+    """Return a linear layer (1, in) -> (1, out) as a single call."""
     weight, bias = linear.weight, linear.bias
     if _is_packed(weight):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())

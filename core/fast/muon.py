@@ -1,8 +1,8 @@
-"""Muon: momentum, orthogonalised (Jordan 2024, https://kellerjordan.github.io/posts/muon/).
+"""Muon: orthogonalized momentum (Jordan 2024, https://kellerjordan.github.io/posts/muon/).
 
-A weight matrix turns input directions into output directions. Plain momentum pushes a few of them hard and most hardly
-at all; Muon replaces it by the nearest matrix that pushes all of them equally, found by a few matrix products
-(Newton-Schulz) instead of a singular value decomposition.
+The update of plain momentum has a few large singular values and many small ones; Muon replaces it by the nearest matrix
+whose singular values are all equal, found by a few matrix products (Newton-Schulz) instead of a singular value
+decomposition.
 """
 
 import math
@@ -16,22 +16,22 @@ from torch import Tensor
 
 from core.training.hardware import knows_bfloat16
 
-_multiplies_bfloat16 = cache(knows_bfloat16)  # asked for at every step
+_multiplies_bfloat16 = cache(knows_bfloat16)  # needed at every step
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steep at zero, so that small singular values rise fast
 _ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """The same steps as `torch.optim.Muon`, for many small matrices at once.
+    """The same updates as `torch.optim.Muon`, for many small matrices at once.
 
-    Those of one shape, and those that are it lying on their side, are orthogonalised together: on a processor a
-    small model's step spends its time on calls, not on numbers.
+    Matrices of one shape, or its transpose, are orthogonalized together: on a processor the update of a small model
+    spends its time on calls, not on arithmetic.
 
     Args:
-        params: matrices, or groups of them. A group may say `"parts": 3`: its matrices are that many, stacked (queries,
-            keys and values in `c_attn`), and each is orthogonalised by itself.
-        momentum: memory of the average of gradients; the step looks ahead along it (Nesterov).
-        weight_decay: pull towards zero, decoupled and scaled by the learning rate as in AdamW.
+        params: matrices, or groups of them. A group with `"parts": 3` has that many matrices stacked (queries, keys
+            and values in `c_attn`), and each is orthogonalized by itself.
+        momentum: decay rate of the average of gradients, with Nesterov's look-ahead.
+        weight_decay: decoupled, and scaled by the learning rate, as in AdamW.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        moves = []  # (update to be orthogonalised, the part of a weight matrix that it moves, its learning rate)
+        """Update the weights from their gradients."""
+        moves = []  # (update to orthogonalize, the part of a weight matrix that it changes, its learning rate)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -61,7 +62,7 @@ class Muon(torch.optim.Optimizer):
                     moves.append((part_update, part, group["lr"]))
         moves.sort(key=lambda move: sorted(move[0].shape))
         for _, alike in groupby(moves, key=lambda move: sorted(move[0].shape)):
-            _move_together(list(alike))
+            _apply_together(list(alike))
 
     def _average(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -70,23 +71,23 @@ class Muon(torch.optim.Optimizer):
         return state["momentum_buffer"]
 
 
-def _move_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
-    """Orthogonalise updates of one shape, or of that shape lying on its side, and take their steps."""
-    lying = torch.stack([update.T if update.size(0) > update.size(1) else update for update, _, _ in moves])
+def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
+    """Orthogonalize updates of one shape or its transpose, and apply them."""
+    wide = torch.stack([update.T if update.size(0) > update.size(1) else update for update, _, _ in moves])
     weights, steps = [], []
-    for orthogonal, (_, weight, lr) in zip(orthogonalise(lying), moves, strict=True):
+    for orthogonal, (_, weight, lr) in zip(orthogonalize(wide), moves, strict=True):
         tall = weight.size(0) > weight.size(1)
-        scale = math.sqrt(weight.size(0) / weight.size(1)) if tall else 1.0  # so that all outputs move equally far
+        scale = math.sqrt(weight.size(0) / weight.size(1)) if tall else 1.0  # so that all outputs change equally
         weights.append(weight)
         steps.append((orthogonal.T if tall else orthogonal) * (-lr * scale))
     torch._foreach_add_(weights, steps)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring the singular values of (N, rows, columns), rows <= columns, near 1, between about 0.7 and 1.2.
 
-    Computed in bfloat16, whose three digits are plenty for a direction, where the device multiplies such numbers: on a
-    processor that does, in a third of the time. Returned in the type that came.
+    Computed in bfloat16, whose three digits are enough for a direction, where the device has instructions for it (a
+    third of the time on such a processor), and returned in the type of the argument.
     """
     a, b, c = _COEFFICIENTS
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value is above 1 now

@@ -1,4 +1,4 @@
-"""Small work on one processor thread, without a word to the rest of the process."""
+"""Small computations on one processor thread, without effect on other threads of the process."""
 
 import ctypes
 from collections.abc import Callable, Iterator
@@ -7,25 +7,25 @@ from functools import cache
 
 from threadpoolctl import LibController, ThreadpoolController
 
-_WORTH_SHARING = 1e8  # multiplications: a few milliseconds of one thread
+_WORTH_SHARING = 1e8  # multiplications: a few milliseconds on one thread
 
 
 def threads_for(multiplications: float) -> AbstractContextManager:
-    """All threads for large sums, such as many tokens through a large model; small ones are done sooner alone."""
+    """Return a context with all threads for large computations, and with one for small ones, which it makes faster."""
     return nullcontext() if multiplications >= _WORTH_SHARING else one_thread()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside the block the calling thread does its sums alone; all other threads go on as they did.
+    """Compute on the calling thread alone inside the block; other threads are not affected.
 
-    Sharing out sums of a few microseconds costs more than doing them, and where training keeps the cores busy each
-    such sum waits for a turn of the scheduler: writing became fifty times slower. `torch.set_num_threads` is no way
-    out, since it also decides for threads that start later; OpenMP's own setting belongs to the thread that sets it.
+    Sharing computations of a few microseconds costs more than doing them, and next to training each waits for the
+    scheduler: measured, generation became fifty times slower. `torch.set_num_threads` would also change threads that
+    start later; OpenMP's own setting belongs to the thread that sets it.
     """
     import torch
 
-    torch.get_num_threads()  # a thread's first sum would set torch's number, and so undo ours
+    torch.get_num_threads()  # a thread's first computation sets torch's number, which would undo ours
     pools, matrix_threads = _openmp(), _mkl()
     before = [pool.get_num_threads() for pool in pools]
     for pool in pools:
@@ -41,7 +41,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _openmp() -> list[LibController]:
-    """The OpenMP libraries in this process; none where torch was built without."""
+    """Return the OpenMP libraries in this process; none where torch was built without it."""
     import torch  # noqa: F401 - brings its own
 
     return ThreadpoolController().select(user_api="openmp").lib_controllers
@@ -49,9 +49,9 @@ def _openmp() -> list[LibController]:
 
 @cache
 def _mkl() -> Callable[[int], int]:
-    """Sets how many threads MKL takes for matrix products of the calling thread; gives the number before, 0 for "all".
+    """Return MKL's function that sets the calling thread's number of threads and returns the one before (0: all).
 
-    Once anybody has called `torch.set_num_threads`, MKL no longer asks OpenMP. Does nothing where torch has no MKL.
+    After any call of `torch.set_num_threads`, MKL no longer follows OpenMP. Without MKL the function does nothing.
     """
     import torch
 

@@ -22,7 +22,7 @@ from core.import_export.stored_weights import WEIGHTS, StoredWeights, open_weigh
 from core.import_export.tokenizers import tokenizer_files
 from core.model import GPT, Bigram
 from core.text.tokenizers import Tokenizer
-from core.training.checksums import save_with_checksum
+from core.training.checkpoints import save_with_checksum
 
 CONFIG = "config.json"
 _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.atomic_io import parse_json
 from core.import_export.external_weights import ExternalModelError
-from core.training.checksums import checksum_holds
+from core.training.checkpoints import checksum_holds
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = "model-*.safetensors"  # a pattern for the names of the several files

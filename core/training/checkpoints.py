@@ -1,36 +1,43 @@
-"""Saves that survive a power cut: full states to resume from, and bare weights to look at later.
+"""Checkpoints to resume from, and snapshots of weights, that survive a power cut.
 
-A checkpoint is one safetensors file whose name ends in the SHA-256 of its content, so a single wrong byte anywhere in
-it is noticed before it is used. Every file is complete or absent: it is written under another name, forced to disk,
-then renamed.
+A checkpoint is one safetensors file whose name ends in the SHA-256 of its content. A file of weights has its checksum
+in its own metadata: the SHA-256 of the whole file with these 64 digits as zeros. So a wrong byte is noticed before use. Every file is complete or absent: it is written under another name, forced to disk, then renamed.
 """
 
 import hashlib
+import json
+import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.atomic_io import FULL, put_in_place
 from core.errors import DiskFullError, RunError
-from core.training.checksums import checksum_holds, save_tensors, save_with_checksum
 from core.training.finite import all_finite
 from core.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
+_KEY = "sha256_with_these_digits_as_zeros"
+_ZEROS = "0" * 64
+_STORED = re.compile(f'"{_KEY}":"([0-9a-f]{{64}})"'.encode())
+_LONGEST_HEADER = 100_000_000  # bytes; safetensors refuses longer ones
 
 
 def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
-    """Save all that the next step depends on, and keep only this save and the one before it.
+    """Save all that the next step depends on, and delete all checkpoints but this one and the one before it.
 
-    Saves of later steps are of a course that was left when an earlier one was resumed; they go too.
+    Those of later steps, from before an earlier one was resumed, are deleted too.
 
     Raises:
-        DiskFullError: there is no room; earlier saves are still there.
+        DiskFullError: the disk is full; earlier checkpoints are unchanged.
         RunError: the folder cannot be written to for another reason.
     """
     temporary = folder / ".checkpoint.tmp"
@@ -51,10 +58,10 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest save whose content is what was written, or None where nothing was ever saved.
+    """Return the newest intact checkpoint, or None where there is no checkpoint.
 
     Raises:
-        RunError: there are saves, but every one is damaged.
+        RunError: all checkpoints are damaged.
     """
     checkpoints = _checkpoints(folder)
     for path in checkpoints:
@@ -69,17 +76,17 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def newer_checkpoints(folder: Path, than: Path) -> int:
-    """How many saves there are after one: damaged ones, where that one is `latest_checkpoint`."""
+    """Return how many checkpoints are newer than one; after `latest_checkpoint`, only damaged ones."""
     return _checkpoints(folder).index(than)
 
 
 def newest_save(folder: Path) -> int:
-    """The step of the newest save by its name, without looking into it; -1 where nothing was ever saved."""
+    """Return the step of the newest checkpoint by its name; -1 where there is none."""
     return max(map(_step, _checkpoints(folder)), default=-1)
 
 
 def load_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Put a trainer into the saved state; the steps that follow are those that would have followed.
+    """Load a saved state into a trainer, whose next steps are then the same as without the interruption.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -94,10 +101,10 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
 
 
 def save_weights(path: Path, model: nn.Module, step: int) -> None:
-    """Save a model's weights (tied ones once) with the step they are of.
+    """Save a model's weights (tied ones once) with their step.
 
     Raises:
-        DiskFullError: there is no room; earlier weights are still there.
+        DiskFullError: the disk is full; earlier weights are unchanged.
         RunError: the folder cannot be written to for another reason.
     """
     temporary = path.with_name(f".{path.name}.tmp")
@@ -113,10 +120,10 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
 
 @torch.no_grad()
 def load_weights(path: Path, model: nn.Module) -> int:
-    """Fill a model with saved weights, and return the step they are of.
+    """Load saved weights into a model, and return their step.
 
     Raises:
-        RunError: the file is missing or damaged, of a model of another shape, or holds numbers that are not finite;
+        RunError: the file is missing or damaged, of a model of another shape, or has numbers that are not finite;
             the model is unchanged then.
     """
     check_weights(path)
@@ -136,7 +143,7 @@ def load_weights(path: Path, model: nn.Module) -> int:
 
 
 def check_weights(path: Path) -> None:
-    """Raises RunError where a file of weights cannot be read, or a checksum tells that it is not what was saved."""
+    """Raise RunError where a file of weights cannot be read, or its checksum is wrong."""
     try:
         holds = checksum_holds(path)
     except OSError:
@@ -148,10 +155,72 @@ def check_weights(path: Path) -> None:
         )
 
 
-def snapshot_steps(total: int, count: int) -> list[int]:
-    """At most `count` steps from 0 to `total`, both included, closer together early, where most changes.
+def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file with a checksum for `checksum_holds`; other readers ignore it.
 
-    With one or none there is only the end.
+    Raises OSError where it cannot be written.
+    """
+    save_tensors(tensors, path, {**metadata, _KEY: _ZEROS})
+    with path.open("r+b") as file:
+        _sort_metadata(file)
+        at, _, computed = _digests(file)
+        file.seek(at)
+        file.write(computed)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file. Raises OSError where it cannot be written."""
+    try:
+        save_file(dict(tensors), path, dict(metadata))
+    except SafetensorError as error:  # its message has the system's error number: `(os error 28)`
+        if number := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+        raise
+
+
+def checksum_holds(path: Path) -> bool:
+    """Return whether a file's content is what was written; True also for files without our checksum.
+
+    An unchanged file is read for this only once. Raises OSError where it cannot be read.
+    """
+    stat = path.stat()
+    return _holds(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _holds(path: Path, _inode: int, _changed: int, _size: int) -> bool:
+    with path.open("rb") as file:
+        _, stored, computed = _digests(file)
+    return stored is None or stored == computed
+
+
+def _sort_metadata(file: BinaryIO) -> None:
+    """Sort the metadata in the header: safetensors writes it in random order, and equal weights must be equal files."""
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    file.seek(8)
+    file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
+    file.seek(0)
+
+
+def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:
+    """Return where the checksum begins, the checksum, and what it should be; -1 and None where there is none."""
+    length = file.read(8)
+    header = file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
+    stored = _STORED.search(header)
+    if stored is None:
+        return -1, None, b""
+    digest = hashlib.sha256(length + header[: stored.start(1)] + _ZEROS.encode() + header[stored.end(1) :])
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return 8 + stored.start(1), stored[1], digest.hexdigest().encode()
+
+
+def snapshot_steps(total: int, count: int) -> list[int]:
+    """Return at most `count` steps from 0 to `total`, both included, closer together early, where most changes.
+
+    With one or none only the end.
     """
     if count < 2:
         return [total]
@@ -163,7 +232,7 @@ def snapshot_steps(total: int, count: int) -> list[int]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
+    """Return all checkpoints, newest first."""
     return sorted((path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)), reverse=True)
 
 
@@ -196,7 +265,7 @@ def _unreadable(path: Path) -> RunError:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors writes them: on the processor, and without gaps."""
+    """Return the tensors as safetensors writes them: on the processor and contiguous."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from core.live_settings import RATE
 
-RISE = 0.03  # nats above the lowest loss from which a rise is told, if the curve does not wander by as much anyway
-JUMP = 0.3  # nats: a single measurement so far above the lowest is told at once
-LEARNED = 0.05  # nats below the uniform guess from which a run has learned something
-FLAT = 0.01  # nats that the loss may move by over a stretch called flat
-FLAT_SHARE = 0.2  # of all steps, at least, for a stretch called flat
+RISE = 0.03  # nats above the lowest loss that count as a rise, unless the curve fluctuates as much
+JUMP = 0.3  # nats above the lowest loss at which a single evaluation counts
+LEARNED = 0.05  # nats below the uniform guess that count as learning
+FLAT = 0.01  # nats by which the loss may change on a plateau
+FLAT_SHARE = 0.2  # of all steps, the least length of a plateau
 _OVERFITTED = 0.3  # share of the validation loss's rise that the training loss may take part in, in overfitting
 
 _ROSE, _BACK = "Loss rose from {best} to {last}", "Go back to step {back}."
@@ -65,7 +65,7 @@ class ProgressSummary(NamedTuple):
 
     @property
     def trouble(self) -> bool:
-        """Whether somebody should do something about it."""
+        """Return whether the user should do something."""
         return self.kind not in _FINE
 
     @property
@@ -121,13 +121,13 @@ def _curve(measured: Sequence[Mapping[str, Any]]) -> _Curve:
 
 
 def _is_broken(row: Mapping[str, Any]) -> bool:
-    """Whether a loss in the row is no finite number; null stands for such a one on disk."""
+    """Return whether a loss in the row is not finite; on disk that is null."""
     losses = [row[name] for name in ("loss", "train_loss", "val_loss") if name in row]
     return any(loss is None or not math.isfinite(loss) for loss in losses)
 
 
 def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSummary:
-    """What is told where a loss after `step` is no finite number."""
+    """Return the summary where a loss after `step` is not finite."""
     count = int((curve.steps <= step).sum())
     back = _step_to_go_back_to(curve, count - 1, step, saved) if count else 0
     if not back:
@@ -138,7 +138,7 @@ def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSumma
 def _risen(
     curve: _Curve, changes: Sequence[SettingChange], saved: Sequence[int], ended: bool
 ) -> ProgressSummary | None:
-    """What is told of a loss clearly above its lowest; None where it is not."""
+    """Return the summary of a loss clearly above its lowest; None where it is not."""
     steps, val, train = curve
     best, last = int(val.argmin()), len(val) - 1
     lowest_of_late = val[-2:].min() if last - best >= 2 else val[best]  # a single high measurement may be chance
@@ -188,7 +188,7 @@ def _kind_of(change: SettingChange) -> str:
 
 
 def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSummary:
-    """What is told of a loss that is about as low as it ever was."""
+    """Return the summary of a loss about as low as its lowest."""
     steps, val, _ = curve
     numbers = {"first": f"{val[0]:.2f}", "last": f"{val[-1]:.2f}", "step": f"{steps[-1]:,}"}
     quarter = int(np.searchsorted(steps, steps[-1] - (steps[-1] - steps[0]) / 4, side="right")) - 1
@@ -211,7 +211,7 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
 
 
 def _jitter(val: np.ndarray) -> float:
-    """By how much a falling curve wanders: the middle size of its steps upwards; 0 where it only falls."""
+    """Return how much a falling curve fluctuates: the median of its rises; 0 where it only falls."""
     up = np.diff(val)
     up = up[up > 0]
     return float(np.median(up)) if len(up) else 0.0

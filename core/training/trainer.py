@@ -1,4 +1,4 @@
-"""The training itself, one step at a time; every step and every measurement is an event."""
+"""The trainer: takes training steps and evaluates; every step and every evaluation is an event."""
 
 import math
 from collections.abc import Iterator
@@ -28,31 +28,31 @@ class StepEvent(NamedTuple):
     """One update of the weights."""
 
     step: int  # steps done, this one included
-    loss: float  # nats a token, on this step's batch, before its update
+    loss: float  # nats/token on this step's batch, before its update
     learning_rate: float
-    grad_norm: float  # length of the whole gradient, before clipping
-    tokens: int  # looked at in this step
+    grad_norm: float  # norm of the whole gradient, before clipping
+    tokens: int  # in this step's batch
     seconds: float
 
 
 class StepDetail(NamedTuple):
-    """One step seen from near: what was read, how each token surprised, and which part is pushed how hard."""
+    """One step in detail: its batch, the loss of each token, and the norms of each part of the model."""
 
     step: int
     inputs: Tensor  # (B, T) token ids
     targets: Tensor  # (B, T) token ids
     losses: Tensor  # (B, T) nats
-    gradient_norms: dict[str, float]  # length of the gradient of each part (`wte`, `h.0.attn`, ...), before clipping
-    weight_norms: dict[str, float]  # length of the same part's weights, before the step
-    before: float  # nats a token on this batch as the weights were before the step, without dropout
-    after: float  # the same, as the step left them
+    gradient_norms: dict[str, float]  # of each part (`wte`, `h.0.attn`, ...), before clipping
+    weight_norms: dict[str, float]  # of the same parts, before the step
+    before: float  # nats/token on this batch with the weights before the step, without dropout
+    after: float  # the same with the weights after the step
 
 
 class EvaluationEvent(NamedTuple):
-    """One measurement, on the same windows of either split every time."""
+    """One evaluation, always on the same windows of each split."""
 
     step: int  # steps done so far
-    train_loss: float  # nats a token, without dropout
+    train_loss: float  # nats/token, without dropout
     val_loss: float
     seconds: float
 
@@ -60,9 +60,9 @@ class EvaluationEvent(NamedTuple):
 class Trainer:
     """Trains one model on one text.
 
-    Everything random comes from the config's seed and belongs to the trainer alone: batches from a generator of
-    their own, dropout from a state of torch's generator that is put in place for the length of a step. So measuring,
-    sampling, another trainer, or anything else in between never changes the course of training.
+    All random numbers come from the config's seed and are the trainer's own: batches from a generator, dropout from a
+    state of torch's generator that is set during a step. So evaluation, sampling or another trainer in between never
+    changes the course of training.
 
     >>> trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size)
     >>> for event in trainer.events():
@@ -75,9 +75,9 @@ class Trainer:
             optimizer's averages stay float32 (mixed precision, Micikevicius 2017).
 
     Attributes:
-        config: as of now, with all knobs turned so far.
+        config: with all setting changes so far.
         step: updates done so far.
-        closeup: of the last step that was asked to be seen closely.
+        step_detail: of the last detailed step.
 
     Raises:
         TextError: a split is too short for one window of the context and its next token.
@@ -130,10 +130,10 @@ class Trainer:
         set_dropout(self.model, self.config.model.dropout)
 
     def train_step(self, detailed: bool = False) -> StepEvent:
-        """Draw a batch, find the gradient, take one step of the optimizer.
+        """Sample a batch, compute the gradient, update the weights.
 
         Args:
-            closely: leave a `closeup` of this step; its course is the same.
+            detailed: set `step_detail` to this step's; the update is the same.
 
         Raises:
             NotFiniteError: the loss or its gradient is not finite; the weights are as they were before the step.
@@ -151,11 +151,11 @@ class Trainer:
                 logits, loss = (model if detailed else self._forward)(x, y)
             loss.backward()
         if detailed:
-            self.step_detail = self._see_closely(x, y, logits.detach())
+            self.step_detail = self._detail_of(x, y, logits.detach())
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
-        # The one moment in a step at which a GPU is waited for: no update may be built on a loss that is no number.
+        # The only wait for a GPU in a step: no update may follow from a loss that is not finite.
         loss_value, norm_value = torch.stack((loss.detach(), norm)).tolist()
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
             raise NotFiniteError(_not_finite(self.step + 1, loss_value))
@@ -172,7 +172,7 @@ class Trainer:
         )
 
     def evaluate(self) -> EvaluationEvent:
-        """Mean loss over the fixed windows of both splits; changes nothing that training depends on."""
+        """Compute the mean loss over the fixed windows of both splits, without side effects on training."""
         start = perf_counter()
         batch_size = windows_at_once(self.config, self.vocab_size)
         with self._mixed_precision():
@@ -182,13 +182,13 @@ class Trainer:
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
-        """What is to be kept must be finite: a step may be taken on a finite loss and still throw the weights out.
+        """Check that all that would be saved is finite: a step with a finite loss may still make the weights overflow.
 
         Args:
-            measured: the evaluation after the last step; no later step would notice that its losses are not finite.
+            measured: the evaluation after the last step, whose losses no later step checks.
 
         Raises:
-            NotFiniteError: a weight, an average of the optimizer or a measured loss is no longer a finite number.
+            NotFiniteError: a weight, the optimizer's state or an evaluated loss is not a finite number.
         """
         if not all_finite(self.state_dict().values()):
             what = "the weights are no longer finite numbers"
@@ -214,10 +214,10 @@ class Trainer:
                 yield self.evaluate()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that the next step depends on, as tensors by name: weights, the optimizer's averages, dice, step.
+        """Return all that the next step depends on, as tensors by name: weights, optimizer, random states, step.
 
-        The settings are not among them: a trainer that goes on from here is made with this one's `config`. The tensors
-        are the live ones, as torch's own state dicts are; copy them to keep them.
+        The settings are not included: a trainer that continues needs this one's `config`. As in torch's own state
+        dicts, the tensors are not copies.
         """
         state = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
         for name, parameter in self._parameters.items():
@@ -230,17 +230,17 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state_dict` was taken, bit for bit on the same machine.
+        """Continue from where `state_dict` was taken, bit for bit on the same machine.
 
         Raises:
-            TrainingError: the state is of a model of another shape; nothing has been changed then.
+            TrainingError: the state is of a model of another shape; nothing is changed.
         """
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
-        found = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
-        if found != shapes:
-            name = next(name for name in sorted(found | shapes) if found.get(name) != shapes.get(name))
+        saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
+        if saved != shapes:
+            name = next(name for name in sorted(saved | shapes) if saved.get(name) != shapes.get(name))
             raise TrainingError(
-                f"This state is of another model: {name} has the shape {found.get(name, 'of nothing')}, but this model "
+                f"This state is of another model: {name} has the shape {saved.get(name, 'of nothing')}, but this model "
                 f"has {shapes.get(name, 'no such part')}. Resume a run with the settings it was started with."
             )
         for name, parameter in self._parameters.items():
@@ -248,13 +248,13 @@ class Trainer:
         self._load_optimizer(state)
         self._batch_rng.set_state(state["dice.batch"].cpu())
         dropout = state["dice.dropout"].cpu().clone()
-        if dropout.shape != self._dropout_state.shape:  # another kind of device has other dice: the course is another
+        if dropout.shape != self._dropout_state.shape:  # another kind of device has another generator
             dropout = torch.Generator(self.device).manual_seed(self.config.train.seed + int(state["step"])).get_state()
         self._dropout_state = dropout
         self.step = int(state["step"])
 
     def _load_optimizer(self, state: dict[str, Tensor]) -> None:
-        """Hand the optimizer its averages by name; its own format counts parameters in the order of its groups."""
+        """Set the optimizer's state by parameter name; its own format numbers parameters by its groups."""
         self.optimizer.state.clear()
         for name, parameter in self._parameters.items():
             prefix = f"optimizer.{name}."
@@ -262,7 +262,7 @@ class Trainer:
             if mine:
                 self.optimizer.state[parameter] = {k: t.to(parameter.device, copy=True) for k, t in mine.items()}
 
-    def _see_closely(self, x: Tensor, y: Tensor, logits: Tensor) -> StepDetail:
+    def _detail_of(self, x: Tensor, y: Tensor, logits: Tensor) -> StepDetail:
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
         norms: dict[str, list[float]] = {}
         for name, parameter in self._parameters.items():
@@ -283,7 +283,7 @@ class Trainer:
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, y: Tensor) -> float:
-        """Mean loss of a batch in nats a token, without dropout: no random number is drawn."""
+        """Return the mean loss of a batch in nats/token, without dropout or any random number."""
         with evaluating(self.model), self._mixed_precision():
             return self.model(x, y)[1].item()
 
@@ -292,7 +292,7 @@ class Trainer:
 
     @contextmanager
     def _own_dropout(self) -> Iterator[None]:
-        """Our own state in torch's generator inside the block, everyone else's again after it."""
+        """Set the trainer's state of torch's generator inside the block, and restore the other after it."""
         if not self.config.model.dropout:
             yield
             return
@@ -307,7 +307,7 @@ class Trainer:
 
 
 def _part(parameter: str) -> str:
-    """The part of the model that a parameter belongs to: `transformer.h.0.attn.c_attn.weight` to `h.0.attn`."""
+    """Return the part of the model that a parameter belongs to: `transformer.h.0.attn.c_attn.weight` to `h.0.attn`."""
     names = parameter.removeprefix("transformer.").split(".")
     return ".".join(names[:3] if names[0] == "h" else names[:1])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig, TrainConfig
-from core.fast.muon import Muon, orthogonalise
+from core.fast.muon import Muon, orthogonalize
 from core.model import build_model
 from core.training.optimizers import build_optimizer, set_learning_rates
 
@@ -48,7 +48,7 @@ def test_stacked_matrices_move_as_if_each_stood_alone():
 def test_all_singular_values_come_near_one():
     rng = torch.Generator().manual_seed(2)
     wild = torch.randn(3, 16, 40, generator=rng) * torch.logspace(0, -1.5, 16)[:, None]
-    values = torch.linalg.svdvals(orthogonalise(wild))
+    values = torch.linalg.svdvals(orthogonalize(wild))
     assert values.min() > 0.6
     assert values.max() < 1.3
 

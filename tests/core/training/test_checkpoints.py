@@ -10,6 +10,7 @@ from core.config import ModelConfig
 from core.errors import DiskFullError, NotFiniteError, RunError, TrainingError
 from core.model import build_model
 from core.training.checkpoints import (
+    checksum_holds,
     latest_checkpoint,
     load_checkpoint,
     load_weights,
@@ -17,9 +18,9 @@ from core.training.checkpoints import (
     newest_save,
     save_checkpoint,
     save_weights,
+    save_with_checksum,
     snapshot_steps,
 )
-from core.training.checksums import checksum_holds, save_with_checksum
 from core.training.trainer import EvaluationEvent, StepEvent
 
 
