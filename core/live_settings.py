@@ -67,8 +67,8 @@ def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
                 else f"at least {_short(lowest, math.ceil)}"
             )
             raise ConfigError(
-                f"{RATE} cannot be {wanted:g} in this run: it can be {where}, because {along.label} ({value:g} now) "
-                f"moves along with it, and that goes from {along.low:g} to {along.high:g}."
+                f"{RATE} cannot be {wanted:g} in this run: it can be {where}, because '{along.label}' "
+                f"({value:g} now) changes in proportion and can be from {along.low:g} to {along.high:g}."
             )
         moved[path] = min(along.high, max(along.low, value * (wanted / now)))  # however the product is rounded
     return changed.replace(moved)

@@ -189,7 +189,7 @@ def test_on_a_full_disk_the_earlier_files_survive_and_nothing_new_is_left(tmp_pa
         write_folder(tmp_path / "out", model(32), force=True)
     with (
         no_file_longer_than(5000),
-        pytest.raises(DiskFullError, match="one/model.safetensors cannot be written, .* no room"),
+        pytest.raises(DiskFullError, match="one/model.safetensors cannot be written, .* disk is full"),
     ):
         write_folder(tmp_path / "new" / "one", model(32))
     assert content(tmp_path) == before and not (tmp_path / "new").exists()
@@ -198,7 +198,7 @@ def test_on_a_full_disk_the_earlier_files_survive_and_nothing_new_is_left(tmp_pa
 def test_a_full_disk_is_a_sentence_for_a_checkpoint_and_a_packed_model_too(finished_run, tmp_path):
     export_nanogpt(finished_run, tmp_path / "out")
     before = content(tmp_path)
-    with no_file_longer_than(5000), pytest.raises(DiskFullError, match="ckpt.pt cannot be written, .* no room"):
+    with no_file_longer_than(5000), pytest.raises(DiskFullError, match="ckpt.pt cannot be written, .* disk is full"):
         export_nanogpt(finished_run, tmp_path / "out", force=True)
     assert content(tmp_path) == before
     for kind in KINDS:

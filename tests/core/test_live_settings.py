@@ -28,9 +28,9 @@ def test_muons_rate_moves_along_where_muon_is_at_work():
 @pytest.mark.parametrize(
     ("muons", "wanted", "sentence"),
     [
-        (0.02, 0.1, "train.learning_rate cannot be 0.1 in this run: it can be at most 0.05, because Muon's"),
-        (0.03, 0.1, "it can be at most 0.0333, because Muon's learning rate \\(0.03 now\\) moves along"),
-        (3e-5, 1e-5, "train.learning_rate cannot be 1e-05 in this run: it can be at least 3.34e-05, because Muon's"),
+        (0.02, 0.1, "train.learning_rate cannot be 0.1 in this run: it can be at most 0.05, because 'Muon "),
+        (0.03, 0.1, "it can be at most 0.0333, because 'Muon learning rate' \\(0.03 now\\) changes"),
+        (3e-5, 1e-5, "train.learning_rate cannot be 1e-05 in this run: it can be at least 3.34e-05, because 'Muon "),
     ],
 )
 def test_a_rate_that_would_push_muons_out_of_bounds_is_named_with_how_far_it_can_go(muons, wanted, sentence):
@@ -76,14 +76,14 @@ def test_the_same_turn_again_changes_nothing():
 @pytest.mark.parametrize(
     ("knob", "value", "sentence"),
     [
-        ("model.n_layer", 6, "'model.n_layer' cannot be turned"),
-        ("nonsense", 1, "'nonsense' cannot be turned"),
+        ("model.n_layer", 6, "'model.n_layer' cannot be changed"),
+        ("nonsense", 1, "'nonsense' cannot be changed"),
         ("train.learning_rate", 0.0, "train.learning_rate cannot be 0.0: it must be a number from"),
         ("train.learning_rate", "much", "train.learning_rate cannot be 'much'"),
         ("model.dropout", 1.5, "model.dropout cannot be 1.5"),
         ("train.batch_size", 2.5, "train.batch_size cannot be 2.5"),
     ],
 )
-def test_what_cannot_be_turned_is_refused_in_a_sentence(knob, value, sentence):
+def test_what_cannot_be_changed_is_refused_in_a_sentence(knob, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
         with_change(CONFIG, knob, value)
