@@ -8,10 +8,10 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.text.token_display import visible
-from explorer.charts.attention import token_axes
-from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.heatmaps import signed_heatmap, token_axes
+from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
-from explorer.charts.theme import MONO, key_below, style
+from explorer.charts.theme import MONO, style
 from explorer.i18n.language import _
 
 
@@ -197,23 +197,14 @@ def change_heatmap(
         rows, columns: R and C tokens, as they are.
         told: said of each cell; `{row}`, `{column}` and `{change}` are filled in.
     """
-    most = max(1e-4, float(np.abs(change).max()))
-    words = [
-        [
-            told.format(
-                row=quoted(visible(row)), column=quoted(visible(column)), change=decimal(value * 100, 1, plus=True)
-            )
-            for column, value in zip(columns, line, strict=True)
-        ]
-        for row, line in zip(rows, change.tolist(), strict=True)
-    ]
-    figure = go.Figure(
-        go.Heatmap(
-            z=change, zmin=-most, zmax=most, text=words, hoverinfo="text",
-            colorscale=colorscale(palette.diverging), xgap=1, ygap=1,
-            colorbar=key_below(palette, tickformat="+.2~%", nticks=5),
-        )
-    )  # fmt: skip
+
+    def words(row: int, column: int, value: float) -> str:
+        return told.format(
+            row=quoted(visible(rows[row])), column=quoted(visible(columns[column])),
+            change=decimal(value * 100, 1, plus=True),
+        )  # fmt: skip
+
+    figure = signed_heatmap(change, max(1e-4, float(np.abs(change).max())), words, palette, gap=1)
     token_axes(figure, list(columns), palette, height=110 + 24 * len(rows))
     figure.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=[plain(visible(row)) + " " for row in rows],

@@ -22,6 +22,16 @@ def percent(share: float) -> str:
     return _("less than 0.1%") if 0 < share < 0.001 else formatting.percent(share)
 
 
+def stage_words(stages: int) -> list[str]:
+    """Return the stages of a model from the bottom up, in the language on view: the embedding, then each block."""
+    return [_("embedding"), *(_("block {block}", block=block) for block in range(1, stages))]
+
+
+def short(letters: str) -> str:
+    """Return the letters of a group, or where they are many, the first few and the last."""
+    return letters if len(letters) <= 9 else f"{letters[:5]}…{letters[-1]}"
+
+
 def cut(token: str, most: int = 8) -> str:
     """A shown token short enough for a cell."""
     return token if len(token) <= most else token[: most - 1] + "…"

@@ -1,10 +1,12 @@
-"""The common look of every figure: quiet grid, no frame, our colours."""
+"""The common look of every figure: quiet grid, no frame, our colors."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from plotly import graph_objects as go
 
 from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import plain
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -13,7 +15,7 @@ MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> go.Figure:
     """Give a figure the app's look; returns the same figure. Height is in pixels.
 
-    Pass the result to `st.plotly_chart(..., theme=None)`, or Streamlit's own theme paints over these colours.
+    Pass the result to `st.plotly_chart(..., theme=None)`, or Streamlit's own theme paints over these colors.
     """
     axis = {
         "gridcolor": palette.grid,
@@ -43,7 +45,7 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> 
 
 
 def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
-    """A heatmap's colour key: a thin bar below its left edge. `ticks` are plotly's settings of what stands on it."""
+    """Return a heatmap's color key: a thin bar below its left edge, with plotly's settings of its ticks."""
     return {
         "orientation": "h",
         "x": 0,
@@ -59,3 +61,26 @@ def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
         "outlinewidth": 0,
         "ticks": "",
     } | ticks
+
+
+def legend_above(figure: go.Figure, **more: Any) -> go.Figure:
+    """Put the legend into a line above the chart, with further settings of plotly's; returns the same figure."""
+    return figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"} | more)
+
+
+def token_ticks(tokens: Sequence[str], palette: Palette, size: int, *, after: str = "") -> dict[str, Any]:
+    """Return the settings of an axis along which tokens stand, as they are shown, one a place from 0.
+
+    Args:
+        size: of a letter, in pixels.
+        after: what stands between a token and the chart.
+    """
+    return {
+        "tickvals": list(range(len(tokens))),
+        "ticktext": [f"{plain(token)}{after}" for token in tokens],
+        "tickfont": {"family": MONO, "size": size, "color": palette.text},
+        "tickangle": 0,
+        "ticks": "",
+        "showgrid": False,
+        "fixedrange": True,
+    }

@@ -15,20 +15,14 @@ from explorer.i18n.language import _
 _SPREAD = 1.25  # a place is averaged with those from so much nearer to so much further
 
 
-def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = "letters") -> go.Figure:
+def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     """The loss at each place of the context: dots as measured, a line through their running mean.
 
     Args:
         losses: (T,) nats; entry t was foreseen from t + 1 tokens.
     """
     places = np.arange(1, len(losses) + 1)
-    read, loss = "%{x:,}", "%{y:.2f}"
-    if unit == "tokens":
-        hover = _("having read {count} tokens: {loss} nats", count=read, loss=loss)
-        title = _("tokens read before")
-    else:
-        hover = _("having read {count} letters: {loss} nats", count=read, loss=loss)
-        title = _("letters read before")
+    hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
     figure = go.Figure()
     figure.add_scatter(
         x=places,
@@ -50,7 +44,7 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, *, unit: str = 
     ticks = [place for place in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if place <= len(losses)]
     figure.update_xaxes(
         type="log", range=[-0.03, max(last, 0.1) + 0.03], tickvals=ticks, ticktext=[f"{place:,}" for place in ticks],
-        title_text=title, showgrid=False, fixedrange=True,
+        title_text=_("tokens of context"), showgrid=False, fixedrange=True,
     )  # fmt: skip
     figure.update_yaxes(title_text=_("loss, nats"), fixedrange=True)
     return figure

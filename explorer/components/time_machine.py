@@ -1,4 +1,4 @@
-"""The time machine: a bar that chooses a moment of a training, and the views that move with it, without reruns.
+"""The time machine: a bar that chooses a training step, and the views that move with it, without reruns.
 
 All components of one side of the page share a clock in the browser (`assets/components/time_machine/clock.js`), which
 fetches frames (`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
@@ -17,25 +17,25 @@ from explorer.i18n.units import unit, worded
 
 
 class HeadEmergence(NamedTuple):
-    """A head that took up a habit for good."""
+    """A head and the step from which its role stays."""
 
     step: int
     layer: int  # from 0
     head: int
-    words: str  # of the habit, as "previous token"
+    words: str  # of the role, as "previous token"
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What all components of one side are given alike.
+    """What all components of one side share.
 
     Attributes:
         side: "a" or "b".
         run: the id.
         prompt: as it was typed.
-        moments: the steps to choose from, rising.
+        moments: the steps that have a snapshot, rising.
         step: the one on view.
-        anchor: the step whose embedding map decides on the directions of all.
+        anchor: the step to whose embedding map all others are aligned.
         head: the layer and head that is shown large, from 0.
         emergence_steps: of its heads, where they are known.
     """
@@ -51,11 +51,11 @@ class Clock:
 
 
 class TimeMachineMap(NamedTuple):
-    """N points at S moments."""
+    """N points at S training steps."""
 
     steps: list[int]  # S, rising
     xy: np.ndarray  # (S, N, 2), each from -1 to 1
-    words: list[str]  # S sentences on what is seen
+    words: list[str]  # S captions
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
@@ -63,7 +63,7 @@ class Moved(NamedTuple):
     """Where the bar was moved to."""
 
     step: int
-    newest: bool  # whether that is the last there is, so that the page goes on with what comes
+    newest: bool  # whether that is the newest snapshot, so that the page goes on with newer ones
 
 
 _bar = component("time_bar")
@@ -71,7 +71,7 @@ _view = component("time_machine")
 
 
 def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = False) -> Moved | None:
-    """The slider over all moments, with play. Returns the moment at which it has just come to rest.
+    """Draw the slider over all snapshots, with play. Return where it has just come to rest.
 
     Args:
         steps: of the whole run.
@@ -85,40 +85,13 @@ def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = Fals
     return Moved(moved["step"], bool(moved.get("newest")))
 
 
-def time_machine_heads(clock: Clock, *, key: str) -> tuple[int, int] | None:
-    """All heads. Returns the one clicked just now as (layer, head) from 0."""
-    clicked = _view("heads", _view_data(clock), key=key, triggers=["head"]).head
-    return (int(clicked[0]), int(clicked[1])) if clicked else None
+def time_machine_view(view: str, clock: Clock, *, key: str, **data: Any) -> Any:
+    """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports.
 
-
-def time_machine_head(clock: Clock, *, key: str) -> None:
-    """One head, large, and read letter by letter."""
-    _view("head", _view_data(clock), key=key)
-
-
-def time_machine_next(clock: Clock, *, key: str) -> None:
-    """The likeliest next tokens."""
-    _view("nextToken", _view_data(clock), key=key)
-
-
-def time_machine_lens(clock: Clock, *, key: str) -> None:
-    """What would be said after each block."""
-    _view("lens", _view_data(clock), key=key)
-
-
-def time_machine_settled(clock: Clock, *, key: str) -> None:
-    """What would be said next after each block, at the end of the prompt."""
-    _view("byBlock", _view_data(clock), key=key)
-
-
-def time_machine_text(clock: Clock, *, key: str) -> None:
-    """The greedy continuation."""
-    _view("text", _view_data(clock), key=key)
-
-
-def time_machine_map(clock: Clock, *, height: int, key: str) -> None:
-    """The map of the embeddings, with trails."""
-    _view("map", _view_data(clock) | {"height": height}, key=key)
+    Args:
+        data: for that view, besides what every one is given.
+    """
+    return _view(view, _view_data(clock) | data, key=key, triggers=["head"])
 
 
 def time_machine_directions(
@@ -134,13 +107,13 @@ def time_machine_directions(
     chosen: int | None = None,
     near: Sequence[int] = (),
 ) -> int | None:
-    """Draw the map at the moment on view, or the last that it has before. Returns a point just clicked.
+    """Draw a map laid out for all steps at once, so that nothing jumps. Return a point just clicked.
 
     Args:
         tokens, kinds: of the N points, as they are shown.
         name: of the files that it is saved as.
         height: in pixels.
-        trail: over how many moments before it is shown where each point came from.
+        trail: over how many snapshots before it each point's way is drawn.
         chosen: a point to mark, joined to those `near` it.
     """
     data: dict[str, Any] = {

@@ -17,7 +17,7 @@ from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
-from explorer.charts.characters import character_bars
+from explorer.charts.bars import character_bars
 from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.services import shared

@@ -1,69 +1,174 @@
-"""Where does each head look?"""
+"""Which tokens does each token attend to? Each head, all heads of a layer, and a prompt too long to draw."""
 
+from typing import NamedTuple
+
+import numpy as np
 import streamlit as st
 
-from core.interpretability.attention import attention_patterns, to_bytes
-from explorer.charts.attention import attention_heatmap
+from core.interpretability.attention import coarse_patterns, over_heads, rollout, to_bytes
 from explorer.charts.csv_export import matrix_columns
-from explorer.components.attention import attention_board, attention_reader
-from explorer.i18n.language import _
-from explorer.i18n.units import worded
-from explorer.look_inside import attention_weights, long_prompt, time_machine_views
-from explorer.look_inside.captions import head_in_words, heads_in_words, heads_seen_in_words, looks_title
-from explorer.look_inside.predictions import next_card
-from explorer.look_inside.snapshot import choose_other
-from explorer.look_inside.view import Inspection, choose_head, head_on_view, open_head
+from explorer.charts.heatmaps import attention_heatmap, coarse_heatmap, coarse_names
+from explorer.charts.text_format import percent, room_for
+from explorer.components.attention import attention_arcs, attention_board
+from explorer.i18n.language import N_, _
+from explorer.look_inside import attention_weights, time_machine_views
+from explorer.look_inside.attention_weights import KEY, QUERY, patterns_of
+from explorer.look_inside.inspection import Inspection, choose_other, head_of, open_head, within
+from explorer.services.jobs import result_of
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
-MOST_GUESSES_BESIDE = 6
+PICTURE = "inspect_over"
+PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer"), N_("Rollout"))
+MOST_SQUARES = 64  # in a row of the whole prompt
+_FEW = 3  # queries that attend to a token, at least, to speak of a mean
+_PICTURES = N_(
+    "**This head** is the one chosen above. The **mean** over all heads of its layer shows where the layer attends on "
+    "the whole, the **maximum** where at least one head does. **Rollout** (Abnar and Zuidema 2020) multiplies the "
+    "layers' attention: how much of each input token has reached each position by then, if the residual stream "
+    "carried half of it and the feed-forward layers did nothing."
+)
+_LONG = N_(
+    "The model reads all of the prompt at once, but no screen shows a million squares for each head. So adjacent "
+    "tokens are drawn as one: a square is the mean attention of its row's tokens to all of its column's together, and "
+    "every row adds up to 100%. The views below read the last tokens alone."
+)
+
+
+class _Picture(NamedTuple):
+    pattern: np.ndarray  # (T, T)
+    words: str  # "head 1.2"
+    flow: bool = False  # whether it is rollout, not attention
 
 
 def draw(inspection: Inspection) -> None:
-    """All heads of a GPT, and one of them large; what can move along the training does."""
-    long_prompt.draw(inspection)
-    if not inspection.clock:
-        _still(inspection)
-    elif other := choose_other(inspection.clock):
-        time_machine_views.draw_beside(inspection, inspection.clock, other)
+    """Draw what moves along the training, then arcs between tokens and one attention weight worked out."""
+    _long_prompt_card(inspection)
+    if other := choose_other(inspection.clock):
+        time_machine_views.draw_beside(inspection, other)
     else:
-        time_machine_views.draw(inspection, inspection.clock)
-    attention_weights.draw(inspection)
+        time_machine_views.draw(inspection)
+    row = _arcs_card(inspection)
+    attention_weights.draw(inspection, row)
 
 
-def _still(inspection: Inspection) -> None:
-    prompt, causal = inspection.prompt, inspection.config.causal
-    patterns = attention_patterns(inspection.model, prompt.ids)  # (L, H, T, T)
-    bytes_ = to_bytes(patterns)
-    layer, head = head_on_view(inspection)
-    left, right = st.columns([9, 13])
-    with (
-        left,
-        card(
-            _("All heads"),
-            _("Each square is one head. Click one to open it."),
-            more=heads_in_words(causal),
-            key="card_heads",
-        ),
-    ):
-        st.caption(sentence(heads_seen_in_words(patterns)))
-        picked = attention_board(bytes_, prompt.shown, selected=(layer, head), key="inspect_board")
-        if picked and picked != (layer, head):
-            open_head(*picked)
-    with left:
-        next_card(inspection, MOST_GUESSES_BESIDE)
-    with right, st.container(border=True, key="card_head"):
-        title = st.empty()
-        with st.container(horizontal=True, vertical_alignment="center"):
-            layer, head = choose_head(inspection)
-        pattern = patterns[layer, head]
-        title.markdown(worded(f"##### {looks_title(layer, head, causal)}"))
-        st.caption(sentence(head_in_words(pattern, causal)))
-        attention_reader(bytes_[layer, head], prompt.shown, row=len(prompt.ids) - 1, key="inspect_reader")
-        chart(
-            attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal),
-            key="inspect_heatmap",
-            numbers=lambda: matrix_columns(
-                pattern, prompt.tokens, prompt.tokens, ("looking", "looked at", "attention")
-            ),
-            name=f"attention-{layer + 1}-{head + 1}",
+def _long_prompt_card(inspection: Inspection) -> None:
+    """All heads on as much of the prompt as the model can read, coarsened; nothing where it fits below anyway."""
+    typed = inspection.prompt.whole
+    ids = typed[-inspection.model.block_size :]
+    if len(ids) <= len(inspection.prompt.ids) or not inspection.config.causal:
+        return
+    size = -(-len(ids) // MOST_SQUARES)
+    layer, head = head_of(inspection.model)
+    place = f"{layer + 1}.{head + 1}"
+    note = _("Where does it attend in all of the prompt?")
+    with card(_("Attention over the whole prompt, head {place}", place=place), note, more=_(_LONG), key="card_whole"):
+        patterns = result_of(
+            ("whole", *inspection.key, *ids), lambda: coarse_patterns(inspection.model, ids, size),
+            _("Reading the whole prompt"),
+        )  # fmt: skip
+        if patterns is None:
+            return
+        names, pattern = coarse_names(size, len(ids)), patterns[layer, head]
+        st.caption(sentence(long_prompt_in_words(pattern, size, len(ids), len(typed))))
+        left, right = st.columns(2)
+        with left:
+            picked = attention_board(to_bytes(patterns), names, selected=(layer, head), key="whole_board")
+            if picked and picked != (layer, head):
+                open_head(*picked)
+        with right:
+            chart(
+                coarse_heatmap(pattern, size, len(ids), current_palette()),
+                key="whole_head",
+                numbers=lambda: matrix_columns(pattern, names, names, ("query", "key", "share")),
+                name=f"attention-{layer + 1}-{head + 1}-whole",
+            )
+
+
+def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int) -> str:
+    """Return how coarse the pattern is, and how much of the attention stays close by."""
+    near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
+    told = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
+    read = (
+        _("The last {length} of your {typed} tokens are read, {size} in a square.", **told)
+        if typed > length
+        else _("All {length} tokens are read, {size} in a square.", **told)
+    )
+    where = _(
+        "Attention on the own {size} tokens and the {size} before: {near}; on the first {size}: {first}.",
+        size=size, near=percent(near), first=percent(float(pattern[1:, 0].mean())),
+    )  # fmt: skip
+    return f"{read} {where}"
+
+
+def _arcs_card(inspection: Inspection) -> int:
+    """Draw arcs between all tokens, and return the query position chosen."""
+    prompt = inspection.prompt
+    row = within(QUERY, len(prompt.ids), len(prompt.ids) - 1)
+    note = _("Which tokens attend to which? Click one to work out its attention below.")
+    with card(_("Attention arcs"), note, more=_(_PICTURES), key="card_arcs"):
+        name = st.segmented_control(
+            _("Picture"), PICTURES, default=PICTURES[0], required=True, key=PICTURE, format_func=_,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        picture = _picture(inspection, name)
+        st.caption(sentence(picture_in_words(picture.pattern, prompt.shown, picture.words, picture.flow)))
+        file = name.lower().replace(" ", "-")
+        picked = attention_arcs(
+            to_bytes(picture.pattern), prompt.shown, row=row, key="inspect_arcs", flow=picture.flow, name=file
         )
+        if picked is not None and picked != row:
+            pattern = patterns_of(inspection)[head_of(inspection.model)]
+            st.session_state[QUERY], st.session_state[KEY] = picked, int(pattern[picked].argmax())
+            st.rerun()
+        if name != PICTURES[0]:  # a single head is drawn as a heatmap above
+            chart(
+                attention_heatmap(
+                    picture.pattern, prompt.tokens, current_palette(), causal=inspection.config.causal,
+                    flow=picture.flow,
+                ),
+                key="inspect_over_map",
+                numbers=lambda: matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("query", "key", "share")),
+                name=file,
+                width=room_for(prompt.shown, len(prompt.ids)) or "stretch",
+            )  # fmt: skip
+    return row
+
+
+def _picture(inspection: Inspection, name: str) -> _Picture:
+    layer, head = head_of(inspection.model)
+    patterns = patterns_of(inspection)
+    if name == "This head":
+        return _Picture(patterns[layer, head], _("head {head}", head=f"{layer + 1}.{head + 1}"))
+    if name == "Rollout":
+        flow = rollout(patterns, inspection.config.residual)[layer]
+        return _Picture(flow, _("layer {layer}", layer=layer + 1), flow=True)
+    if name == "Maximum of its layer":
+        return _Picture(
+            over_heads(patterns, "max")[layer], _("the maximum over all heads of layer {number}", number=layer + 1)
+        )
+    return _Picture(
+        over_heads(patterns, "mean")[layer], _("the mean over all heads of layer {number}", number=layer + 1)
+    )
+
+
+def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:
+    """Return which token the others attend to most, on average over those that can; of rollout, the last token's."""
+    length = len(shown)
+    if length < 2:
+        return _("A single token can only attend to itself. Type a longer prompt.")
+    if flow:
+        best = int(pattern[-1].argmax())
+        back = length - 1 - best
+        which = _("'{token}', {count} back", token=shown[best], count=back) if back else _("itself")
+        return _(
+            "After {picture}, the largest share at the last token '{token}' comes from {which}: {share}.",
+            picture=words, token=shown[-1], which=which, share=percent(float(pattern[-1, best])),
+        )  # fmt: skip
+    others = ~np.eye(length, dtype=bool)
+    queries = np.maximum((others & (pattern > 0)).sum(axis=0), 1)
+    means = np.where(others, pattern, 0).sum(axis=0) / queries
+    best = int(means[: max(1, length - _FEW)].argmax())
+    return _(
+        "In {picture}, other tokens attend most to '{token}' (token {number}): {share} on average.",
+        picture=words, token=shown[best], number=best + 1, share=percent(float(means[best])),
+    )  # fmt: skip

@@ -1,169 +1,182 @@
-"""Who looks at whom, and how does one look come about?"""
+"""How is one attention weight computed? The arithmetic of one cell of a pattern, step by step."""
 
-from typing import NamedTuple
+import math
 
 import numpy as np
 import streamlit as st
 
-from core.interpretability.attention import arithmetic, attention_patterns, over_heads, rollout, to_bytes
+from core.formatting import decimal
+from core.interpretability.attention import Cell, arithmetic, attention_patterns
 from core.text.token_display import quoted
-from explorer.charts.attention import attention_heatmap
-from explorer.charts.csv_export import Columns, matrix_columns
-from explorer.charts.text_format import percent, room_for
-from explorer.components.attention import attention_arcs
-from explorer.components.number_strips import number_strips
+from explorer.charts.text_format import cut, percent
+from explorer.components.number_strips import Step, Strip, number_strips
 from explorer.i18n.language import N_, _
-from explorer.i18n.units import worded
-from explorer.look_inside.attention_steps import cell_in_words, cell_steps
-from explorer.look_inside.view import Inspection, head_on_view, select, within
+from explorer.look_inside.inspection import Inspection, head_of, select, within
 from explorer.services.results_cache import kept
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, sentence
 
-PICTURE, QUERY, KEY = "inspect_over", "cell_query", "cell_key"
-PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer"), N_("Rollout"))
-_FEW = 3  # looks at a letter, at least, to speak of an average
-_PICTURES_MORE = N_(
-    "**This head** is the one chosen above. The **mean** over all heads of its layer tells where the layer looks on "
-    "the whole, the **maximum** where at least one of its heads does. **Rollout** (Abnar and Zuidema 2020) follows "
-    "attention from layer to layer: how much of each first letter has flowed into each place by then, if half of what "
-    "arrives had come along the residual stream and feed-forward did nothing."
-)
-_CELL_MORE = N_(
+QUERY, KEY = "cell_query", "cell_key"
+MOST_VALUES = 5  # tokens whose weighted values are written out; the others are added up
+_CELL = N_(
     "The arithmetic of one square of the pattern, in the order of the lecture: `wei = q @ k.T * scale`, mask, "
-    "`softmax`, `wei @ v`. All numbers are this model's own, for this prompt. Numbers in one column belong together: "
-    "point at one. Letters are counted from 1."
+    "`softmax`, `wei @ v`. All numbers are this model's, for this prompt. Numbers in one column belong together: "
+    "point at one. Tokens are counted from 1."
 )
+_DONE = {
+    ("normalised",): (N_("{vector} before normalization"), N_("{vector}, normalized")),
+    ("rotated",): (N_("{vector} before RoPE"), N_("{vector} after RoPE")),
+    ("normalised", "rotated"): (
+        N_("{vector} before normalization and RoPE"),
+        N_("{vector}, normalized, after RoPE"),
+    ),
+}
 
 
-class _Picture(NamedTuple):
-    pattern: np.ndarray  # (T, T)
-    words: str  # "head 1.2"
-    flow: bool = False  # whether it tells what has flowed, not who looks
-
-
-def draw(inspection: Inspection) -> None:
-    """The arcs between all letters, and below them one cell worked out."""
-    prompt = inspection.prompt
-    last = len(prompt.ids) - 1
-    row = within(QUERY, last + 1, last)
-    with card(_("Who looks at whom?"), more=_(_PICTURES_MORE), key="card_arcs"):
-        name = st.segmented_control(
-            _("Picture"), PICTURES, default=PICTURES[0], required=True, key=PICTURE, format_func=_,
-            label_visibility="collapsed",
-        )  # fmt: skip
-        picture = _picture(inspection, name)
-        st.caption(sentence(picture_in_words(picture.pattern, prompt.shown, picture.words, picture.flow)))
-        picked = attention_arcs(
-            to_bytes(picture.pattern),
-            prompt.shown,
-            row=row,
-            key="inspect_arcs",
-            flow=picture.flow,
-            name=_file(name),
-        )
-        if picked is not None and picked != row:
-            st.session_state[QUERY], st.session_state[KEY] = picked, int(_pattern(inspection)[picked].argmax())
-            st.rerun()
-        if name != PICTURES[0]:
-            _as_map(inspection, picture, name)
-    _cell(inspection, row)
-
-
-def _as_map(inspection: Inspection, picture: _Picture, name: str) -> None:
-    """The same as a square of cells, where the page does not show it above."""
-    prompt = inspection.prompt
-
-    def numbers() -> Columns:
-        return matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("looking", "looked at", "share"))
-
-    figure = attention_heatmap(
-        picture.pattern, prompt.tokens, current_palette(), causal=inspection.config.causal, flow=picture.flow
-    )
-    width = room_for(prompt.shown, len(prompt.ids)) or "stretch"
-    chart(figure, key="inspect_over_map", numbers=numbers, name=_file(name), width=width)
-
-
-def _file(name: str) -> str:
-    return name.lower().replace(" ", "-")
-
-
-def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:
-    """Which letter the others look at most, on average over those that could; or what the last letter holds most of."""
-    length = len(shown)
-    if length < 2:
-        return _("A single letter can only look at itself. Type more to see more.")
-    if flow:
-        best = int(pattern[-1].argmax())
-        back = length - 1 - best
-        which = _("'{letter}', {count} back", letter=shown[best], count=back) if back else _("itself")
-        return _(
-            "After {picture}, the last letter '{letter}' holds most of {which}: {share}.",
-            picture=words, letter=shown[-1], which=which, share=percent(float(pattern[-1, best])),
-        )  # fmt: skip
-    others = ~np.eye(length, dtype=bool)
-    seeing = np.maximum((others & (pattern > 0)).sum(axis=0), 1)
-    means = np.where(others, pattern, 0).sum(axis=0) / seeing
-    often = max(1, length - _FEW)
-    best = int(means[:often].argmax())
-    return _(
-        "In {picture}, others look most at '{letter}' (letter {number}): on average with {share} of their attention.",
-        picture=words, letter=shown[best], number=best + 1, share=percent(float(means[best])),
-    )  # fmt: skip
-
-
-def _cell(inspection: Inspection, row: int) -> None:
-    shown = inspection.prompt.shown
-    layer, head = head_on_view(inspection)
-    title = _("How does head {place} come to one look?", place=f"{layer + 1}.{head + 1}")
-    with card(title, more=_(_CELL_MORE), key="card_cell"):
-        column = within(KEY, len(shown), int(_pattern(inspection)[row].argmax()))
-        left, right = st.columns(2)
-        with left:
-            row = _choose(_("The letter that looks"), QUERY, shown)
-        with right:
-            column = _choose(_("The letter looked at"), KEY, shown)
-        model, ids = inspection.model, inspection.prompt.ids
-        cell = kept(
-            model, ("cell", layer, head, row, column, *ids), lambda: arithmetic(model, ids, layer, head, row, column)
-        )
-        st.caption(sentence(cell_in_words(cell, shown, row, column)))
-        steps = cell_steps(cell, shown, row, column)
-        number_strips(steps, key="cell_steps")
-
-
-def _choose(label: str, key: str, shown: list[str]) -> int:
-    return select(
-        worded(label),
-        range(len(shown)),
-        key=key,
-        default=0,
-        format_func=lambda place: f"{place + 1}: {quoted(shown[place])}",
-    )
-
-
-def _patterns(inspection: Inspection) -> np.ndarray:
+def patterns_of(inspection: Inspection) -> np.ndarray:
+    """Return the attention patterns (L, H, T, T) of the prompt, from the cache where they are there."""
     model, ids = inspection.model, inspection.prompt.ids
     return kept(model, ("patterns", *ids), lambda: attention_patterns(model, ids))
 
 
-def _pattern(inspection: Inspection) -> np.ndarray:
-    """(T, T) of the head on view."""
-    layer, head = head_on_view(inspection)
-    return _patterns(inspection)[layer, head]
-
-
-def _picture(inspection: Inspection, name: str) -> _Picture:
-    layer, head = head_on_view(inspection)
-    patterns = _patterns(inspection)
-    if name == "Rollout":
-        return _Picture(
-            rollout(patterns, inspection.config.residual)[layer], _("layer {layer}", layer=layer + 1), flow=True
+def draw(inspection: Inspection, query: int) -> None:
+    """Draw the arithmetic of one attention weight of the head on view; `query` is the position chosen by its arcs."""
+    shown, model, ids = inspection.prompt.shown, inspection.model, inspection.prompt.ids
+    layer, head = head_of(model)
+    title = _("Computing one attention weight, head {place}", place=f"{layer + 1}.{head + 1}")
+    with card(title, _("How much does a query attend to a key, and why?"), more=_(_CELL), key="card_cell"):
+        within(KEY, len(shown), int(patterns_of(inspection)[layer, head, query].argmax()))
+        left, right = st.columns(2)
+        with left:
+            query = _choose(_("Query position"), QUERY, shown)
+        with right:
+            key = _choose(_("Key position"), KEY, shown)
+        cell = kept(
+            model, ("cell", layer, head, query, key, *ids), lambda: arithmetic(model, ids, layer, head, query, key)
         )
-    if name == "This head":
-        return _Picture(patterns[layer, head], _("head {head}", head=f"{layer + 1}.{head + 1}"))
-    how = "mean" if name.startswith("Mean") else "max"
-    words = {
-        "mean": N_("the mean over all heads of layer {number}"),
-        "max": N_("the maximum over all heads of layer {number}"),
+        st.caption(sentence(cell_in_words(cell, shown, query, key)))
+        number_strips(cell_steps(cell, shown, query, key), key="cell_steps")
+
+
+def _choose(label: str, key: str, shown: list[str]) -> int:
+    return select(
+        label, range(len(shown)), key=key, default=0,
+        format_func=lambda place: f"{place + 1}: {quoted(shown[place])}",
+    )  # fmt: skip
+
+
+def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
+    """Return the way from two tokens to one attention weight in a sentence."""
+    one, other = (_("'{token}' (token {number})", token=shown[place], number=place + 1) for place in (query, key))
+    told = {
+        "query": one,
+        "key": _("itself") if query == key else other,
+        "share": percent(cell.weight),
+        "product": decimal(cell.product),
+        "score": decimal(cell.score),
     }
-    return _Picture(over_heads(patterns, how)[layer], _(words[how], number=layer + 1))
+    if cell.hidden:
+        return _("{query} cannot attend to {key}, which comes later: the mask sets the score {score} to −∞.", **told)
+    count = int(np.isfinite(cell.row_scores).sum())
+    if count == 1:
+        return _(
+            "{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **told
+        )  # fmt: skip
+    return _(
+        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.",
+        rank=int((cell.row_scores > cell.row_scores[key]).sum()) + 1, count=count, **told,
+    )  # fmt: skip
+
+
+def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]:
+    """Return the arithmetic as steps to draw."""
+    size, length = len(cell.q), len(shown)
+    hidden = ~np.isfinite(cell.row_scores)
+    finite = cell.row_scores[~hidden]
+    names = [cut(token, 5) for token in shown]
+    scores = Strip(
+        _("scores"), [None if gone else float(score) for score, gone in zip(cell.row_scores, hidden, strict=True)],
+        "tokens", "signed", float(np.abs(finite).max()) or 1.0, names, key,
+    )  # fmt: skip
+    weights = Strip(_("attention weights"), _plain(cell.row_weights), "tokens", "share", 1.0, names, key)
+    product, score, masked = decimal(cell.product), decimal(cell.score), int(hidden.sum())
+    exponent = f"e^{score} = {math.exp(min(cell.score, 50)):,.2f}"
+    told = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
+    return [
+        Step(_("Query: what '{token}' looks for", **told), f"q: ({size},)", "", _vectors("q", cell)),
+        Step(_("Key: what '{token}' can be found by", token=shown[key]), f"k: ({size},)", "", _vectors("k", cell)),
+        Step(
+            _("Dot product"),
+            _("{shape} → one number", shape=f"({size},)"),
+            _("Multiplied number by number; the sum of all {count} products is {product}.", **told),
+            [_numbers("q × k", cell.products, np.abs(cell.products).max())],
+        ),
+        Step(
+            _("Scaled"),
+            _("one number"),
+            _("{product} ÷ √{count} ≈ {score}, the score.", **told)
+            if cell.scale != 1
+            else _("This model does not scale: {score} is the score.", **told),
+        ),
+        Step(
+            _("Causal mask: no token attends to later ones") if masked else _("All scores of this query"),
+            _("{shape}, a row of {whole}", shape=f"({length},)", whole=f"({length}, {length})"),
+            _("Scores of later tokens set to −∞: {count}.", count=masked) if masked else "",
+            [scores],
+        ),
+        Step(
+            _("Softmax: scores become weights that add up to 1"),
+            f"({length},)",
+            _("Divided by the sum over all tokens: {share}.", **told)
+            if cell.hidden
+            else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **told),
+            [weights],
+        ),
+        Step(
+            _("Values, each times its weight"), f"({length},) × ({length}, {size})", "",
+            _weighted_values(cell, names, key),
+        ),
+        Step(
+            _("Sum: the output of the head"),
+            f"({size},)",
+            _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **told),
+            [_numbers("z", cell.z, _largest_value(cell))],
+        ),
+    ]  # fmt: skip
+
+
+def _vectors(name: str, cell: Cell) -> list[Strip]:
+    """Return the query or key; where it is normalized or rotated, before and after."""
+    projected, used = (cell.q_projected, cell.q) if name == "q" else (cell.k_projected, cell.k)
+    most = max(np.abs(cell.q).max(), np.abs(cell.k).max())
+    if not cell.steps:
+        return [_numbers(name, used, most)]
+    before, after = (_(label, vector=name) for label in _DONE[cell.steps])
+    return [_numbers(before, projected, np.abs(projected).max()), _numbers(after, used, most)]
+
+
+def _weighted_values(cell: Cell, names: list[str], key: int) -> list[Strip]:
+    """Return the weighted values of the key and of the largest weights, and the sum of all others."""
+    largest = np.argsort(-cell.row_weights, kind="stable")[: MOST_VALUES - 1].tolist()
+    written = sorted({key, *largest})
+    others = [i for i in range(len(names)) if i not in written and np.isfinite(cell.row_scores[i])]
+    most = _largest_value(cell)
+    strips = [
+        _numbers(f"{quoted(names[i])} {percent(float(cell.row_weights[i]))}", cell.weighted_values[i], most)
+        for i in written
+    ]
+    if others:
+        label = _("1 other") if len(others) == 1 else _("{count} others", count=len(others))
+        strips.append(_numbers(label, cell.weighted_values[others].sum(axis=0), most))
+    return strips
+
+
+def _largest_value(cell: Cell) -> float:
+    return float(max(np.abs(cell.weighted_values).max(), np.abs(cell.z).max()))
+
+
+def _numbers(label: str, values: np.ndarray, most: float) -> Strip:
+    return Strip(label, _plain(values), "numbers", "signed", float(most) or 1.0)
+
+
+def _plain(values: np.ndarray) -> list[float]:
+    return [round(float(value), 5) for value in values]

@@ -1,4 +1,4 @@
-"""What a bigram has in the place of attention, beside what counting gives."""
+"""Which token follows which? The bigram's table, beside the one that counting gives."""
 
 import numpy as np
 import streamlit as st
@@ -6,56 +6,49 @@ import streamlit as st
 from core.errors import TextError
 from core.interpretability.embeddings import Tables, compare_tables
 from core.text.token_display import visible
-from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns
-from explorer.charts.embedding_directions import difference_heatmap
+from explorer.charts.heatmaps import difference_heatmap, table_heatmap
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _
+from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
-from explorer.look_inside.view import Inspection
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, chart, current_palette, literal
 
 MOST_ROWS = 96
 LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
-_MORE = N_(
-    "A bigram has no attention: this table is the whole model. A row is the letter that stands there, a column the one "
-    "that may follow. **Counted** is what the training text holds: how often each letter truly follows. Training with "
-    "gradients finds the same table, slowly; rows of rare letters are learned last."
+_HELP = N_(
+    "A bigram has no attention: this table is the whole model. A row is the current token, a column the next one. "
+    "**Counted** is how often each token follows in the training text. Training by gradient descent learns the same "
+    "table; rows of rare tokens are learned last."
 )
 
 
 def draw(inspection: Inspection) -> None:
-    """The table that was learned, the one that counting gives, or how they differ."""
-    tokens = list(inspection.tokenizer.tokens[:MOST_ROWS])
-    size, left_out = len(tokens), inspection.tokenizer.vocab_size - len(tokens)
-    with card(_("What follows each letter?"), more=_(_MORE), key="card_table"):
+    """Draw the learned table, the counted one, or their difference."""
+    model, all_tokens = inspection.model, inspection.tokenizer.tokens
+    tokens = list(all_tokens[:MOST_ROWS])
+    size = len(tokens)
+    with card(_("Bigram table"), _("Which token follows which?"), more=_(_HELP), key="card_table"):
+        values = {LEARNED: model.table()[:size, :size].numpy()}
+        told = []
         try:
             with st.spinner(_("Counting ...")):
-                tables = kept(
-                    inspection.model, "pairs", lambda: compare_tables(inspection.model, training_ids(inspection))
-                )
+                tables = kept(model, "pairs", lambda: compare_tables(model, training_ids(inspection)))
+            values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
+            told.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
         except TextError as error:
-            tables = None
             st.info(literal(str(error)))
-        choices = [LEARNED, COUNTED, DIFFERENCE] if tables else [LEARNED]
         which = st.segmented_control(
-            _("Table"), choices, default=LEARNED, required=True, key="table_which", format_func=_,
+            _("Table"), list(values), default=LEARNED, required=True, key="table_which", format_func=_,
             label_visibility="collapsed",
         )  # fmt: skip
-        told = []
-        if tables:
-            told.append(tables_in_words(tables, [visible(token) for token in inspection.tokenizer.tokens]))
-        if left_out:
-            told.append(_("The last {count} of its alphabet are left out.", count=f"{left_out:,}"))
+        if left_out := len(all_tokens) - size:
+            told.append(_("Tokens left out: {count}.", count=f"{left_out:,}"))
         if told:
             st.caption(literal(" ".join(told)))
-        learned = inspection.model.table()[:size, :size].numpy()
-        values = {LEARNED: learned}
-        if tables:
-            values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
         figure = (
-            difference_heatmap(learned, values[COUNTED], tokens, current_palette())
+            difference_heatmap(values[LEARNED], values[COUNTED], tokens, current_palette())
             if which == DIFFERENCE
             else table_heatmap(values[which], tokens, current_palette())
         )
@@ -63,24 +56,21 @@ def draw(inspection: Inspection) -> None:
         chart(
             figure,
             key="inspect_table",
-            numbers=lambda: matrix_columns(values[which], shown, shown, ("letter", "next letter", which.lower())),
+            numbers=lambda: matrix_columns(values[which], shown, shown, ("token", "next token", which.lower())),
             name=f"table-{which.lower()}",
         )
 
 
 def tables_in_words(tables: Tables, shown: list[str]) -> str:
-    """How far the learned table is from the counted one, in the text's own proportions, and where most."""
+    """Return how far the learned table is from the counted one, in the text's own proportions, and where most."""
     share = tables.seen / max(1, tables.seen.sum())
-    moved = np.abs(tables.difference).sum(axis=1) / 2  # of each row's belief, what lies elsewhere
-    seen = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
-    row = int(seen.argmax())
+    moved = np.abs(tables.difference).sum(axis=1) / 2  # of each row's probability, what lies elsewhere
+    frequent = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
+    row = int(frequent.argmax())
     column = int(np.abs(tables.difference[row]).argmax())
     return _(
-        "Of what the learned table expects, {share} lies elsewhere than counting says. Among letters seen often, they "
-        "differ most on '{letter}' after '{before}': {learned} learned, {counted} counted.",
-        share=percent(float(share @ moved)),
-        letter=shown[column],
-        before=shown[row],
-        learned=percent(float(tables.learned[row, column])),
-        counted=percent(float(tables.counted[row, column])),
-    )
+        "Mean difference from the counted table: {share} of the probability. Largest among frequent tokens: '{token}' "
+        "after '{before}', {learned} learned, {counted} counted.",
+        share=percent(float(share @ moved)), token=shown[column], before=shown[row],
+        learned=percent(float(tables.learned[row, column])), counted=percent(float(tables.counted[row, column])),
+    )  # fmt: skip

@@ -1,179 +1,229 @@
-"""What else lies in the model's vectors: directions of one's own, the prompt on its way up, and places."""
+"""Directions in the model's vectors that move with the time machine: own axes, the residual stream, positions."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
+from core.errors import ExplorerError
+from core.fast.threads import one_thread
 from core.formatting import decimal
 from core.interpretability.activations import PartError
-from core.interpretability.embeddings import cosines, own_axes, position_embeddings, project
+from core.interpretability.embeddings import cosines, own_axes, position_embeddings, project_along, token_embeddings
 from core.interpretability.residual_stream import residual_stream
+from core.model import GPT
+from core.runs.folder import RunFolder
+from core.runs.models import load_model
 from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
-from explorer.charts.embedding_directions import axes_map, cosine_heatmap, short
-from explorer.charts.embeddings import embedding_map
-from explorer.charts.logit_lens import stage_words
-from explorer.components.time_machine import time_machine_directions
+from explorer.charts.heatmaps import cosine_heatmap
+from explorer.charts.text_format import short, stage_words
+from explorer.components.time_machine import TimeMachineMap, time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
-from explorer.look_inside.vector_maps import along_axes, held_over_time, turned_alike
-from explorer.look_inside.view import Inspection, within
-from explorer.services.results_cache import kept
+from explorer.look_inside.inspection import Inspection, within
+from explorer.streaming.run_events import on_the_map
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
-MOST_PLACES = 128
+MOST_TOKENS = 600
+MOST_POSITIONS = 128
 MAP_HEIGHT = 400  # pixels
 _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 _STAGE = "stream_stage"
 
 
+class Vectors(NamedTuple):
+    """The vectors of one snapshot."""
+
+    tokens: np.ndarray  # (V, C), of the first V tokens
+    positions: np.ndarray | None  # (block_size, C)
+    stream: np.ndarray | None  # (L + 1, T, C) over the prompt
+
+
+def vectors_over_time(inspection: Inspection, most: int | None = None) -> tuple[list[int], list[Vectors]]:
+    """Return the vectors of all snapshots, or at most so many with the last; of a large model only those on view."""
+    steps = [inspection.opened.step] if inspection.large else inspection.folder.moments() or [inspection.opened.step]
+    if most and len(steps) > most:
+        steps = [steps[place] for place in np.linspace(0, len(steps) - 1, most).round().astype(int)]
+    read = [(step, vectors) for step in steps if (vectors := _vectors_at(inspection, step))]
+    return [step for step, _vectors in read], [vectors for _step, vectors in read]
+
+
+def _vectors_at(inspection: Inspection, step: int) -> Vectors | None:
+    ids = tuple(inspection.prompt.ids)
+    if inspection.large:
+        return _vectors_of(inspection.model, ids)
+    path = inspection.folder.weights_at(step)
+    try:
+        return _read(inspection.folder.path, path, path.stat().st_mtime_ns, ids) if path else None
+    except (OSError, ExplorerError):  # thinned out meanwhile by the run that trains
+        return None
+
+
+@lru_cache(maxsize=96)
+def _read(run: Path, weights: Path, _changed: int, ids: tuple[int, ...]) -> Vectors:
+    with one_thread():
+        return _vectors_of(load_model(RunFolder(run), weights).model, ids)
+
+
+def _vectors_of(model: GPT, ids: tuple[int, ...]) -> Vectors:
+    try:
+        positions = position_embeddings(model)
+    except PartError:
+        positions = None
+    stream = residual_stream(model, list(ids)) if ids else None
+    return Vectors(token_embeddings(model)[:MOST_TOKENS], positions, stream)
+
+
+def aligned_maps(
+    steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str], like: int = -1
+) -> TimeMachineMap:
+    """Project the tables (S of (N, C)) by PCA in the directions of the last one, and draw all at its scale."""
+    points = project_along(tables)
+    xy = np.stack([on_the_map(each, points[like]) for each in points])
+    return TimeMachineMap(steps, xy, list(map(words, tables)))
+
+
+def along_axes(
+    steps: list[int], points: list[np.ndarray], names: list[tuple[str, str]], words: Callable[[np.ndarray], str]
+) -> TimeMachineMap:
+    """Return points (N, 2) along two own axes at S steps, in one frame that has room for nearly all of them."""
+    every = np.concatenate([*points, [[0, 0], [1, 1]]])
+    low, high = np.quantile(every, 0.01, axis=0), np.quantile(every, 0.99, axis=0)
+    low, high = np.minimum(low, -0.2), np.maximum(high, 1.2)
+
+    def framed(values: np.ndarray) -> np.ndarray:
+        return np.clip(2 * (values - low) / (high - low) - 1, -1.05, 1.05)
+
+    (left, bottom), (right, top) = framed(np.array([[0, 0], [1, 1]])).tolist()
+    (first, second), (third, fourth) = names
+    axes = {"across": [(left, first), (right, second)], "up": [(bottom, third), (top, fourth)]}
+    return TimeMachineMap(steps, np.stack([framed(each) for each in points]), list(map(words, points)), axes)
+
+
 def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
-    """Letters between groups of one's own choice.
+    """Draw tokens between groups of one's own choice.
 
     Args:
         vectors: (V, C), of the first V tokens.
     """
     tokens = inspection.tokenizer.tokens[: len(vectors)]
-    numbers = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
+    ids = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     with card(
-        _("Where do letters lie between two groups of your choice?"),
+        _("Directions of your choice"),
+        _("Where do tokens lie between two groups?"),
         more=_(
-            "A direction can have a meaning. Type the letters at either end of an axis: 0 is the mean of the first "
-            "group, 1 the mean of the second, and all other letters fall where they fall. If small letters and their "
-            "capitals differ in one direction only, all capitals lie near 1."
+            "A direction in the embedding space can have a meaning. Type the tokens at either end of an axis: 0 is the "
+            "mean of the first group, 1 the mean of the second. If lower-case letters and their capitals differ in one "
+            "direction only, all capitals lie near 1."
         ),
         key="card_axes",
     ):
-        groups, strange = [], ""
-        for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):
-            for column, end, default in zip(st.columns(2), (N_("from"), N_("to")), pair, strict=True):
-                with column:
-                    begin = " ".join(default) if unit() == "tokens" else default
-                    label, key = f"{_(name)}, {_(end)}", f"axis_{name}_{end}".lower()
-                    typed = st.text_input(label, begin, key=key, max_chars=80)
-                letters = list(dict.fromkeys(typed.split() if unit() == "tokens" else typed))
-                groups.append([numbers[letter] for letter in letters if letter in numbers])
-                strange += "".join(letter for letter in letters if letter not in numbers)
+        groups, unknown = _choose_groups(ids)
         ends = [(groups[0], groups[1]), (groups[2], groups[3])]
         try:
-            points = own_axes(vectors, ends)
+            own_axes(vectors, ends)
         except ValueError:
-            st.info(_("Each axis needs letters that the model knows at both ends, and other ones at either end."))
+            st.info(_("Each axis needs tokens that the model knows at both ends, and different ones."))
             return
         shown = [visible(token) for token in tokens]
-        names = [tuple("".join(shown[index] for index in group) for group in pair) for pair in ends]
-        kinds = [kind_of(token) for token in tokens]
-        if strange:
-            st.caption(sentence(_("Left out, as the model has no such letters here: {letters}.", letters=strange)))
-        if inspection.clock:
-            steps, held = held_over_time(inspection)
-            moving = along_axes(
-                steps,
-                [own_axes(each.tokens, ends) for each in held],
-                [tuple(map(short, pair)) for pair in names],
-                lambda points: axis_in_words(points[:, 0], ends[0], shown),
-            )
-            time_machine_directions(
-                inspection.clock, moving, shown, kinds, key="axes_map", name="own-axes", height=MAP_HEIGHT
-            )
-            return
-        st.caption(sentence(axis_in_words(points[:, 0], ends[0], shown)))
-        chart(
-            axes_map(points, shown, kinds, names, current_palette()),
-            key="axes_map",
-            numbers=lambda: {"token": shown, "across": points[:, 0], "up": points[:, 1]},
-            name="own-axes",
+        names = [tuple(short("".join(shown[index] for index in group)) for group in pair) for pair in ends]
+        if unknown:
+            st.caption(sentence(_("Left out, because the model has no such tokens here: {tokens}.", tokens=unknown)))
+        steps, read = vectors_over_time(inspection)
+        moving = along_axes(
+            steps,
+            [own_axes(each.tokens, ends) for each in read],
+            names,
+            lambda points: axis_in_words(points[:, 0], ends[0], shown),
         )
+        _draw(inspection, moving, shown, [kind_of(token) for token in tokens], key="axes_map", name="own-axes")
+
+
+def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
+    """Return the tokens typed at the four ends of the axes, and what is no token of the model."""
+    groups, unknown = [], ""
+    pieces = unit() == "tokens"  # word pieces, typed with spaces between them
+    for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):
+        for column, end, default in zip(st.columns(2), (N_("from"), N_("to")), pair, strict=True):
+            with column:
+                begin = " ".join(default) if pieces else default
+                label, key = f"{_(name)}, {_(end)}", f"axis_{name}_{end}".lower()
+                typed = st.text_input(label, begin, key=key, max_chars=80)
+            tokens = list(dict.fromkeys(typed.split() if pieces else typed))
+            groups.append([ids[token] for token in tokens if token in ids])
+            unknown += "".join(token for token in tokens if token not in ids)
+    return groups, unknown
 
 
 def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: list[str]) -> str:
-    """Whether the first axis keeps its two groups apart, and who of the others lies furthest along it."""
-    start, end = places[ends[0]], places[ends[1]]
-    apart = start.max() < end.min()
-    others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
-    if not others and apart:
-        return _("The first axis keeps its two groups apart.")
-    if not others:
-        return _("The first axis does not keep its two groups quite apart.")
-    furthest = max(others, key=lambda index: places[index])
-    told = {"letter": shown[furthest], "place": decimal(float(places[furthest]))}
-    if apart:
-        return _(
-            "The first axis keeps its two groups apart; of all other letters '{letter}' lies furthest along it "
-            "({place}).",
-            **told,
-        )
-    return _(
-        "The first axis does not keep its two groups quite apart; of all other letters '{letter}' lies furthest along "
-        "it ({place}).",
-        **told,
+    """Return whether the first axis separates its two groups, and which other token lies furthest along it."""
+    told = (
+        _("The first axis separates its two groups.")
+        if places[ends[0]].max() < places[ends[1]].min()
+        else _("The first axis does not fully separate its two groups.")
     )
+    others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
+    if not others:
+        return told
+    furthest = max(others, key=lambda index: places[index])
+    far = _(
+        "Furthest along it: '{token}' ({place}).", token=shown[furthest], place=decimal(float(places[furthest]))
+    )  # fmt: skip
+    return f"{told} {far}"
 
 
 def stream_card(inspection: Inspection) -> None:
-    """The prompt's letters as the model holds them after each block."""
-    ids = inspection.prompt.ids
-    if len(ids) < 3:
+    """Draw the prompt's tokens as the residual stream represents them after each block."""
+    prompt = inspection.prompt
+    if len(prompt.ids) < 3:
         return
     with card(
-        _("What becomes of your prompt's letters on their way up?"),
+        _("Residual stream"),
+        _("How do the vectors of your prompt's tokens change from layer to layer?"),
         more=_(
-            "After each block every letter of the prompt is another list of numbers (the **residual stream**): first "
-            "only what it is and where it stands, later what the model makes of it. The same letter at two places "
-            "begins at nearly one point, and moves apart as it takes in what stands before it. Drawn by PCA, at each "
-            "stage anew; along the training, in the directions of the last step."
+            "After each block every token of the prompt has another vector (the **residual stream**): first its own "
+            "embedding, later what the blocks added. The same token at two positions begins at nearly one point, and "
+            "moves apart as it takes in what comes before it. Drawn by PCA, at each stage anew; along the training, in "
+            "the directions of the last step."
         ),
         key="card_stream",
     ):
-        stream = kept(
-            inspection.model, ("stream", *ids), lambda: residual_stream(inspection.model, ids)
-        )  # (L + 1, T, C)
-        words = stage_words(len(stream))
-        within(_STAGE, len(stream))
-        stage = st.select_slider(_("Stage"), range(len(stream)), key=_STAGE, format_func=words.__getitem__)
-        shown = inspection.prompt.shown
-        if inspection.clock:
-            steps, held = held_over_time(inspection)
-            moving = turned_alike(
-                steps,
-                [each.stream[stage] for each in held],
-                lambda vectors: stream_in_words(vectors[None], 0, ids),
-            )
-            kinds, name = inspection.prompt.kinds, f"stream-{stage}"
-            time_machine_directions(
-                inspection.clock, moving, shown, kinds, key="stream_map", name=name, height=MAP_HEIGHT
-            )
-            return
-        st.caption(sentence(stream_in_words(stream, stage, ids)))
-        points = project(stream[stage], "pca", 2)
-        chart(
-            embedding_map(points, shown, inspection.prompt.kinds, current_palette()),
-            key="stream_map",
-            numbers=lambda: {"token": shown, "x": points[:, 0], "y": points[:, 1]},
-            name=f"stream-{stage}",
+        names = stage_words(inspection.config.n_layer + 1)
+        within(_STAGE, len(names))
+        stage = st.select_slider(_("Stage"), range(len(names)), key=_STAGE, format_func=names.__getitem__)
+        steps, read = vectors_over_time(inspection)
+        moving = aligned_maps(
+            steps, [each.stream[stage] for each in read], lambda vectors: stream_in_words(vectors, prompt.ids)
         )
+        _draw(inspection, moving, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}")
 
 
-def stream_in_words(stream: np.ndarray, stage: int, ids: list[int]) -> str:
-    """How alike the same letter at different places still is, against letters in general."""
-    alike = cosines(stream[stage] - stream[stage].mean(axis=0))
+def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
+    """Return how similar the vectors (T, C) of the same token at different positions are, against different tokens."""
+    alike = cosines(vectors - vectors.mean(axis=0))
     same = np.equal.outer(ids, ids) & ~np.eye(len(ids), dtype=bool)
     other = ~np.equal.outer(ids, ids)
     if not same.any() or not other.any():
-        return _("No letter stands in your prompt twice; type one that repeats, to see equal letters move apart.")
+        return _("No token occurs twice in your prompt. Type one that repeats, to see equal tokens move apart.")
     return _(
-        "Here the same letter at two places has a cosine of {same} on average, different letters {other}.",
+        "Mean cosine here: {same} for the same token at two positions, {other} for different tokens.",
         same=decimal(float(alike[same].mean())), other=decimal(float(alike[other].mean())),
     )  # fmt: skip
 
 
-def places_card(inspection: Inspection) -> None:
-    """How alike the places of the context are to the model."""
+def positions_card(inspection: Inspection) -> None:
+    """Draw how similar the position embeddings are, as cosines or as a map."""
     with card(
-        _("Which places of the context are alike?"),
+        _("Position embeddings"),
+        _("Which positions of the context are similar?"),
         more=_(
-            "A model with a table of places adds one list of numbers for *where* a letter stands. This is the cosine "
-            "of any two: a bright band along the diagonal says that neighbouring places are alike, so the model can "
-            "tell *near* from *far*. It is learned, place by place, from nothing."
+            "A model with learned positions adds one vector for *where* a token stands. This is the cosine of any two: "
+            "a bright band along the diagonal says that neighboring positions are similar, so the model can tell "
+            "*near* from *far*."
         ),
         key="card_places",
     ):
@@ -184,57 +234,40 @@ def places_card(inspection: Inspection) -> None:
             return
         how = st.segmented_control(
             _("Drawn as"), [N_("Likeness"), N_("Map")], default="Likeness", required=True, key="places_how",
-            format_func=_, label_visibility="collapsed",
+            format_func=lambda name: _("Cosines") if name == "Likeness" else _(name), label_visibility="collapsed",
         )  # fmt: skip
-        stride = -(-len(vectors) // MOST_PLACES)
-        places = list(range(1, len(vectors) + 1, stride))
-        alike = cosines(vectors[::stride])
-        thinned = _("Every {stride}th place is drawn.", stride=stride)
-        names = [str(place) for place in places]
+        stride = -(-len(vectors) // MOST_POSITIONS)
+        positions = list(range(1, len(vectors) + 1, stride))
+        names = [str(position) for position in positions]
         if how == "Map":
-            _places_map(inspection, vectors[::stride], stride, names)
+            steps, read = vectors_over_time(inspection)
+            tables = [each.positions[::stride] for each in read]
+            moving = aligned_maps(steps, tables, lambda table: positions_in_words(cosines(table), stride))
+            _draw(inspection, moving, names, ["digit"] * len(names), key="places_points", name="positions-map")
             return
-        told = places_in_words(cosines(vectors))
+        told = positions_in_words(cosines(vectors))
+        thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
         st.caption(sentence(f"{told} {thinned}" if stride > 1 else told))
+        alike = cosines(vectors[::stride])
         chart(
-            cosine_heatmap(alike, places, current_palette()),
+            cosine_heatmap(alike, positions, current_palette()),
             key="places_map",
-            numbers=lambda: matrix_columns(alike, names, names, ("place", "other place", "cosine")),
-            name="places",
+            numbers=lambda: matrix_columns(alike, names, names, ("position", "other position", "cosine")),
+            name="positions",
         )
 
 
-def _places_map(inspection: Inspection, vectors: np.ndarray, stride: int, names: list[str]) -> None:
-    kinds = ["digit"] * len(names)
-    if inspection.clock:
-        steps, held = held_over_time(inspection)
-        tables = [each.places[::stride] for each in held]
-        moving = turned_alike(steps, tables, lambda table: places_in_words(cosines(table), stride))
-        time_machine_directions(
-            inspection.clock, moving, names, kinds, key="places_points", name="places-map", height=MAP_HEIGHT
-        )
-        return
-    points = project(vectors, "pca", 2)
-    st.caption(sentence(places_in_words(cosines(vectors), stride)))
-    chart(
-        embedding_map(points, names, kinds, current_palette()),
-        key="places_points",
-        numbers=lambda: {"place": names, "x": points[:, 0], "y": points[:, 1]},
-        name="places-map",
-    )
-
-
-def places_in_words(alike: np.ndarray, stride: int = 1) -> str:
-    """How fast likeness falls with distance, from cosines (N, N)."""
-    near, far = float(np.diagonal(alike, 1).mean()), len(alike) // 2
-    told = {
-        "near": decimal(near),
-        "distance": f"{far * stride:,}",
-        "far": decimal(float(np.diagonal(alike, far).mean())),
-    }
-    if stride == 1:
-        return _("Neighbouring places have a cosine of {near} on average, places {distance} apart {far}.", **told)
+def positions_in_words(alike: np.ndarray, stride: int = 1) -> str:
+    """Return how fast similarity falls with distance, from cosines (N, N) of every `stride`-th position."""
+    far = len(alike) // 2
     return _(
-        "Places {stride} apart have a cosine of {near} on average, places {distance} apart {far}.",
-        stride=stride, **told,
+        "Mean cosine: {near} at distance {stride}, {far} at distance {distance}.",
+        near=decimal(float(np.diagonal(alike, 1).mean())), stride=stride,
+        far=decimal(float(np.diagonal(alike, far).mean())), distance=f"{far * stride:,}",
     )  # fmt: skip
+
+
+def _draw(
+    inspection: Inspection, moving: TimeMachineMap, shown: Sequence[str], kinds: Sequence[str], *, key: str, name: str
+) -> None:
+    time_machine_directions(inspection.clock, moving, shown, kinds, key=key, name=name, height=MAP_HEIGHT)

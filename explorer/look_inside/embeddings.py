@@ -1,134 +1,143 @@
-"""Which tokens does the model treat alike?"""
+"""Which tokens have similar embeddings?"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import streamlit as st
 
 from core.formatting import decimal
-from core.interpretability.embeddings import methods, nearest, project, token_embeddings
+from core.interpretability import Progress
+from core.interpretability.embeddings import Method, align, methods, nearest, project, token_embeddings
 from core.model import GPT
 from core.text.token_display import kind_of, visible
+from explorer.charts.bars import neighbor_bars
 from explorer.charts.embeddings import embedding_map
-from explorer.charts.prediction import neighbour_bars
-from explorer.components.time_machine import Clock, time_machine_directions
+from explorer.components.time_machine import TimeMachineMap, time_machine_directions
 from explorer.i18n.language import N_, _
-from explorer.i18n.units import worded
-from explorer.look_inside.captions import alike_in_words
-from explorer.look_inside.embedding_directions import axes_card, places_card, stream_card
-from explorer.look_inside.token_picker import names_of
-from explorer.look_inside.vector_maps import MOST_LAID_OUT, held_over_time, laid_out, turned_alike
-from explorer.look_inside.view import Inspection, select, within
+from explorer.look_inside.embedding_directions import (
+    aligned_maps,
+    axes_card,
+    positions_card,
+    stream_card,
+    vectors_over_time,
+)
+from explorer.look_inside.frames import alike_in_words
+from explorer.look_inside.inspection import Inspection, names_of, select, within
 from explorer.services.jobs import result_of
+from explorer.streaming.run_events import on_the_map
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _METHODS = {name: method for method, name in _NAMES.items()}
 MAP_HEIGHT = 500  # pixels
-MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and letters cover each other
-NEIGHBOURS = 8
+MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and tokens cover each other
+MOST_LAID_OUT = 12  # snapshots, by a method that lays out each anew
+NEIGHBORS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
 _MAPS = N_(
-    "The model describes each letter with as many numbers as it is wide. **PCA** turns that cloud so that you see "
-    "its broadest sides; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
-    "neighbours together and gives up on the rest, so only closeness means something in it. **UMAP** (McInnes 2018), "
+    "An embedding is a vector with as many numbers as the model is wide. **PCA** projects it onto the directions of "
+    "largest variance; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
+    "neighbors together and gives up on the rest, so only closeness means something in it. **UMAP** (McInnes 2018), "
     "where it is installed, does likewise and keeps a little of the whole."
 )
 
 
 def draw(inspection: Inspection) -> None:
-    """The map of all tokens, flat or in space, and the nearest neighbours of one."""
+    """Draw the map of all tokens, flat or in space, the nearest neighbors of one, and directions of one's own."""
     tokens = inspection.tokenizer.tokens[:MOST_POINTS]
     shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
     vectors = token_embeddings(inspection.model)[: len(tokens)]  # (V, C)
-    left_out = inspection.tokenizer.vocab_size - len(tokens)
     chosen = within(TOKEN, len(tokens), tokens.index("e") if "e" in tokens else 0)
-    close = nearest(vectors, chosen, min(NEIGHBOURS, len(tokens) - 1))
-    note = _("Each letter is a list of numbers inside the model; those with similar lists lie close together.")
-    cut = _("{count} of the letters are left out.", count=f"{left_out:,}")
+    close = nearest(vectors, chosen, min(NEIGHBORS, len(tokens) - 1))
     left, right = st.columns([8, 4])
-    with (
-        left,
-        card(
-            _("Which letters does it treat alike?"),
-            f"{note} {cut}" if left_out else note,
-            more=_(_MAPS),
-            key="card_map",
-        ),
-    ):
-        with st.container(horizontal=True, gap="medium"):
-            method = st.segmented_control(
-                _("Method"),
-                [_NAMES[method] for method in methods()],
-                default="PCA",
-                required=True,
-                key="map_method",
-                label_visibility="collapsed",
-            )
-            dimensions = st.segmented_control(
-                _("Dimensions"), ["2D", "3D"], default="2D", required=True, key="map_dims",
-                label_visibility="collapsed",
-            )  # fmt: skip
-        if "umap" not in methods():
-            st.caption(_("UMAP, a third way to draw the map, is offered after `pip install umap-learn`."))
-        flat = dimensions == "2D"
-        near = [index for index, _unused in close]
-        if flat and inspection.clock:
-            _moving_map(inspection, inspection.clock, method, shown, kinds, chosen, near)
-        else:
-            _still_map(vectors, method, flat, shown, kinds, chosen, near)
-    with (
-        right,
-        card(_("Who are its neighbours?"), _("By cosine: 1 is the same direction, 0 is unrelated."), key="card_near"),
-    ):
-        named = names_of(inspection.tokenizer, range(len(tokens)))
-        select(worded(_("Letter")), range(len(tokens)), key=TOKEN, default=chosen, format_func=named.__getitem__)
-        st.caption(sentence(neighbours_in_words(shown[chosen], [(shown[index], cosine) for index, cosine in close])))
-        chart(
-            neighbour_bars(
-                [shown[index] for index, _unused in close],
-                [kinds[index] for index, _unused in close],
-                [cosine for _unused, cosine in close],
-                shown[chosen],
-                current_palette(),
-            ),
-            key="neighbours",
-            numbers=lambda: {
-                "token": [shown[index] for index, _unused in close],
-                "cosine": [cosine for _unused, cosine in close],
-            },
-            name="neighbours",
-        )
+    with left:
+        _map_card(inspection, vectors, shown, kinds, chosen, [index for index, _cosine in close])
+    with right:
+        _neighbors_card(inspection, shown, kinds, chosen, close)
     if isinstance(inspection.model, GPT):
         left, right = st.columns(2)
         with left:
             axes_card(inspection, vectors)
         with right:
             stream_card(inspection)
-            places_card(inspection)
+            positions_card(inspection)
+
+
+def _map_card(
+    inspection: Inspection, vectors: np.ndarray, shown: list[str], kinds: list[str], chosen: int, near: list[int]
+) -> None:
+    note = _("Which tokens have similar vectors? Those lie close together.")
+    if left_out := inspection.tokenizer.vocab_size - len(shown):
+        note = f"{note} {_('Tokens left out: {count}.', count=f'{left_out:,}')}"
+    with card(_("Token embeddings"), note, more=_(_MAPS), key="card_map"):
+        with st.container(horizontal=True, gap="medium"):
+            method, dimensions = (
+                st.segmented_control(
+                    label, names, default=names[0], required=True, key=key, label_visibility="collapsed"
+                )
+                for label, names, key in (
+                    (_("Method"), [_NAMES[method] for method in methods()], "map_method"),
+                    (_("Dimensions"), ["2D", "3D"], "map_dims"),
+                )
+            )
+        if "umap" not in methods():
+            st.caption(_("For UMAP maps: `pip install umap-learn`."))
+        if dimensions == "2D":
+            _moving_map(inspection, method, shown, kinds, chosen, near)
+            return
+        with st.spinner(_("Projecting the embeddings")):
+            points = _project(vectors, method)
+        chart(
+            embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbors=near),
+            key=f"{MAP}_space",
+            numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=True)),
+            name=f"map-{method.lower()}",
+        )
+
+
+def _neighbors_card(
+    inspection: Inspection, shown: list[str], kinds: list[str], chosen: int, close: list[tuple[int, float]]
+) -> None:
+    with card(
+        _("Nearest neighbors"),
+        _("Which embeddings point in the same direction? Cosine 1: the same, 0: unrelated."),
+        key="card_near",
+    ):
+        options = names_of(inspection.tokenizer, range(len(shown)))
+        select(_("Token"), range(len(shown)), key=TOKEN, default=chosen, format_func=options.__getitem__)
+        names, cosines = [shown[index] for index, _cosine in close], [cosine for _index, cosine in close]
+        st.caption(sentence(neighbors_in_words(shown[chosen], list(zip(names, cosines, strict=True)))))
+        chart(
+            neighbor_bars(names, [kinds[index] for index, _cosine in close], cosines, shown[chosen], current_palette()),
+            key="neighbours",
+            numbers=lambda: {"token": names, "cosine": cosines},
+            name="neighbors",
+        )
 
 
 def _moving_map(
-    inspection: Inspection, clock: Clock, method: str, shown: list[str], kinds: list[str], chosen: int, near: list[int]
+    inspection: Inspection, method: str, shown: list[str], kinds: list[str], chosen: int, near: list[int]
 ) -> None:
     def words(table: np.ndarray) -> str:
         return alike_in_words(table, shown)
 
     if method == "PCA":
-        steps, held = held_over_time(inspection)
-        moving = turned_alike(steps, [each.tokens for each in held], words)
+        steps, read = vectors_over_time(inspection)
+        moving = aligned_maps(steps, [each.tokens for each in read], words)
     else:
         how = _METHODS[method]
         moving = result_of(
             ("map", inspection.folder.id, *inspection.folder.moments()[-1:], how),
             lambda: laid_out(inspection, how),
-            worded(_("{method} arranges the letters, moment by moment", method=method)),
+            _("{method} arranges the tokens, snapshot by snapshot", method=method),
         )
         if moving is None:
             return
-        # Said here and not by the job, which serves visitors of all languages.
-        tables = dict(zip(*held_over_time(inspection, MOST_LAID_OUT), strict=True))
+        # Captions are made here and not by the job, which serves visitors of all languages.
+        tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
         moving = moving._replace(words=[words(tables[s].tokens) if s in tables else "" for s in moving.steps])
     picked = time_machine_directions(
-        clock,
+        inspection.clock,
         moving,
         shown,
         kinds,
@@ -144,42 +153,32 @@ def _moving_map(
         st.rerun()
 
 
-def _still_map(
-    vectors: np.ndarray, method: str, flat: bool, shown: list[str], kinds: list[str], chosen: int, near: list[int]
-) -> None:
-    with st.spinner(_("Arranging the letters")):
-        points = _project(vectors, method, 2 if flat else 3)
-    clickable = {"on_select": _choose_clicked, "selection_mode": "points"} if flat else {}
-    chart(
-        embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbours=near),
-        key=MAP if flat else f"{MAP}_space",
-        numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=False)),
-        name=f"map-{method.lower()}",
-        **clickable,
-    )
+def laid_out(inspection: Inspection, method: Method) -> Iterator[Progress[TimeMachineMap]]:
+    """Lay out the tokens at some snapshots, each aligned to the one after it; without captions."""
+    steps, read = vectors_over_time(inspection, MOST_LAID_OUT)
+    made: list[np.ndarray] = []
+    for done, each in enumerate(reversed(read), start=1):
+        points = project(each.tokens, method, seed=1337)
+        made.append(align(points, made[-1]) if made else points)
+        xy = np.stack([on_the_map(points, made[0]) for points in reversed(made)])
+        yield Progress(done, len(read), TimeMachineMap(steps[-done:], xy, []))
 
 
-def neighbours_in_words(token: str, close: list[tuple[str, float]]) -> str:
-    """What is nearest to a token right now, and whether it stands out."""
+def neighbors_in_words(token: str, close: Sequence[tuple[str, float]]) -> str:
+    """Return the nearest token, and whether it stands out."""
     (first, cosine), *others = close
-    told = {"letter": token, "nearest": first, "cosine": decimal(cosine)}
+    told = {"token": token, "nearest": first, "cosine": decimal(cosine)}
     if cosine < 0.2:
-        return _("Nothing is really near '{letter}' yet: '{nearest}' comes closest, with {cosine}.", **told)
+        return _("No token is close to '{token}'. Nearest: '{nearest}' ({cosine}).", **told)
     if not others:
-        return _("Nearest to '{letter}' is '{nearest}' ({cosine}).", **told)
-    told["second"] = others[0][0]
-    if cosine - others[0][1] > 0.1:
-        return _("Nearest to '{letter}' is '{nearest}' ({cosine}), clearly before '{second}'.", **told)
-    return _("Nearest to '{letter}' is '{nearest}' ({cosine}), then '{second}'.", **told)
-
-
-def _choose_clicked() -> None:
-    points = st.session_state[MAP].selection.points
-    if points and points[0].get("customdata") is not None:
-        place = points[0]["customdata"]
-        st.session_state[TOKEN] = int(place[0] if isinstance(place, list) else place)
+        return _("Nearest to '{token}': '{nearest}' ({cosine}).", **told)
+    second, next_cosine = others[0]
+    return _(
+        "Nearest to '{token}': '{nearest}' ({cosine}), then '{second}' ({next}).",
+        second=second, next=decimal(next_cosine), **told,
+    )  # fmt: skip
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _project(vectors: np.ndarray, method: str, dimensions: int) -> np.ndarray:
-    return project(vectors, _METHODS[method], dimensions, seed=1337)
+def _project(vectors: np.ndarray, method: str) -> np.ndarray:
+    return project(vectors, _METHODS[method], 3, seed=1337)

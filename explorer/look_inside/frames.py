@@ -1,8 +1,8 @@
-"""One moment of a training as the time machine draws it: all that moves, of one snapshot and one prompt.
+"""A frame of the time machine: all that moves along a training, of one snapshot and one prompt, with its captions.
 
-Frames are bounded whatever the model: of a long prompt only the last tokens are read, and fewer drawn where heads are
-many; of a large vocabulary only the first are mapped, and a large model continues for fewer tokens. They are computed
-once and kept, for all who look.
+Frames are bounded for any model: of a long prompt only the last tokens are read, and fewer drawn where heads are
+many; of a large vocabulary only the first tokens are mapped, and a large model continues for fewer tokens. They are
+computed once and cached for all visitors.
 """
 
 import asyncio
@@ -10,8 +10,10 @@ import json
 import threading
 from base64 import b64encode
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +22,9 @@ import numpy as np
 
 from core.errors import ExplorerError
 from core.fast.threads import one_thread
+from core.formatting import decimal
 from core.interpretability.attention import attention_patterns, to_bytes
-from core.interpretability.embeddings import project_along, token_embeddings
+from core.interpretability.embeddings import cosines, project_along, token_embeddings
 from core.interpretability.logit_lens import lens_logits
 from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram, parameter_count
@@ -31,117 +34,136 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
-from explorer.i18n.language import _, in_language
-from explorer.i18n.units import speaking_of, worded
-from explorer.look_inside.captions import (
-    answers_in_words,
-    head_in_words,
-    heads_seen_in_words,
-    lens_in_words,
-    map_in_words,
-    next_in_words,
-)
+from explorer.charts.text_format import percent
+from explorer.i18n.language import N_, _, in_language
 from explorer.services import shared
 from explorer.streaming.run_events import MOST_TOKENS, on_the_map
 from explorer.widgets.prompt import read_prompt
 
 MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 MOST_CELLS = 2**19  # of attention in one frame, a byte each
-LENS_CELLS = 2**18  # scores of the logit lens a stage: of so many last tokens of the prompt, times the vocabulary
+LENS_CELLS = 2**18  # scores of the logit lens a stage: the last tokens of the prompt, times the vocabulary
 LENS_LEAST = 20  # of the prompt's last tokens
 GUESSES = 8
 CONTINUED = 60  # tokens
-_LARGE = 20_000_000  # parameters; such a model writes a token in tens of milliseconds
+_LARGE = 20_000_000  # parameters; such a model generates a token in tens of milliseconds
 _CONTINUED_BY_LARGE = 16
-_KEPT_BYTES = 2**26  # of all frames together
-_LIGHT_FILE = 2**26  # bytes of weights that are read again sooner than they push models out of the pages' memory
+_CACHE_BYTES = 2**26  # of all frames together
+_LIGHT_FILE = 2**26  # bytes of weights that are read again rather than pushing models out of the pages' memory
+MOST_WAITING = 200  # frames requested and not made yet: some of each browser in a class
 
-MOST_WAITING = 200  # frames asked for and not made: some of each browser in a class
-
-# Two at a time: browsers ask for what comes next while somebody waits for what is now.
+# Two at a time: browsers request what comes next while somebody waits for what is now.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="frames")
-_kept: OrderedDict[tuple, bytes] = OrderedDict()
-_keeping = threading.Lock()
+_cache: OrderedDict[tuple, bytes] = OrderedDict()
+_cache_lock = threading.Lock()
 _waiting: set[asyncio.Future] = set()
 
 
 class TooManyFrames(ExplorerError):
-    """So many frames are being made that no other one is begun."""
+    """Too many frames are being made for another one to begin."""
 
 
 class FrameRequest(NamedTuple):
-    """What a frame is of."""
+    """What a frame shows."""
 
     step: int
     prompt: str  # as typed
-    anchor: int | None = None  # the step whose map decides on the directions of all maps; None: its own
-    language: str = ENGLISH  # of its sentences
+    anchor: int | None = None  # the step to whose embedding map all maps are aligned; None: its own
+    language: str = ENGLISH  # of its captions
 
 
-async def frame_bytes(folder: RunFolder, asked: FrameRequest) -> bytes:
-    """A frame as JSON, from memory where it is known.
+@dataclass(frozen=True)
+class Snapshot:
+    """What the parts of a frame are computed from."""
 
-    Raises ExplorerError where the run keeps no weights of that step, a file is damaged, or too many frames are waiting.
+    folder: RunFolder
+    anchor: Path  # the weights to whose embedding map this one is aligned
+    model: GPT | Bigram
+    tokenizer: Tokenizer
+    ids: list[int]  # T tokens of the prompt
+
+    @cached_property
+    def most_drawn(self) -> int:
+        """How many of the prompt's last tokens the attention patterns show."""
+        return longest_seen(self.model)
+
+    @cached_property
+    def lens_places(self) -> list[int]:
+        """Return the positions in the prompt that the logit lens shows."""
+        least = max(LENS_LEAST, LENS_CELLS // self.tokenizer.vocab_size)
+        return list(range(max(0, len(self.ids) - least), len(self.ids)))
+
+    @cached_property
+    def lens(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the most likely token and its probability, (L + 1, P) each, and the last probabilities (V,)."""
+        logits = lens_logits(self.model, self.ids, self.lens_places).astype(np.float32)  # (L + 1, P, V)
+        best = logits.argmax(axis=-1)
+        logits -= logits.max(axis=-1, keepdims=True)
+        probability = 1 / np.exp(logits, out=logits).sum(axis=-1)  # of the best; `logits` is now the weights
+        return best, probability, logits[-1, -1] * probability[-1, -1]
+
+
+async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
+    """Return a frame as JSON, from the cache where it is there.
+
+    Raises ExplorerError where the run has no weights of that step, a file is damaged, or too many frames are waiting.
     """
     if len(_waiting) >= MOST_WAITING:
-        with in_language(asked.language):
-            raise TooManyFrames(_("Many people are looking at this moment. Wait a little and choose the step again."))
-    making = asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, asked)
+        with in_language(request.language):
+            raise TooManyFrames(_("Many people are looking at this step. Wait a little and choose it again."))
+    making = asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, request)
     _waiting.add(making)
     making.add_done_callback(_waiting.discard)
     return await making
 
 
-def frame_now(folder: RunFolder, asked: FrameRequest) -> bytes:
-    """The same, computed by the calling thread."""
-    path = _weights_at(folder, asked.step)
-    key = (path, path.stat().st_mtime_ns, asked)
-    with _keeping:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    made = json.dumps(make_frame(folder, asked), ensure_ascii=False, separators=(",", ":")).encode()
-    with _keeping:
-        _kept[key] = made
-        while len(_kept) > 1 and sum(map(len, _kept.values())) > _KEPT_BYTES:
-            _kept.popitem(last=False)
+def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
+    """Return the same, computed by the calling thread."""
+    path = _weights_at(folder, request.step)
+    key = (path, path.stat().st_mtime_ns, request)
+    with _cache_lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    made = json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()
+    with _cache_lock:
+        _cache[key] = made
+        while len(_cache) > 1 and sum(map(len, _cache.values())) > _CACHE_BYTES:
+            _cache.popitem(last=False)
     return made
 
 
-def make_frame(folder: RunFolder, asked: FrameRequest) -> dict[str, Any]:
-    """All that moves, as plain values: `attention`, `next`, `lens`, `written` (None without a prompt) and `map`."""
-    path = _weights_at(folder, asked.step)
+def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
+    """Return all that moves as plain values: `step`, `prompt`, `tokens`, `cut`, and the parts in `PARTS`."""
+    path = _weights_at(folder, request.step)
     if path.stat().st_size > _LIGHT_FILE:
-        opened = shared.open_model(folder.id, asked.step)
-        with in_language(asked.language), speaking_of(opened.tokenizer):
-            return _drawn(folder, asked, path, opened.model, opened.tokenizer)
+        opened = shared.open_model(folder.id, request.step)
+        return _frame(folder, request, path, opened.model, opened.tokenizer)
     with one_thread():
-        model, tokenizer, _unused = load_model(folder, path)
-        with in_language(asked.language), speaking_of(tokenizer):
-            return _drawn(folder, asked, path, model, tokenizer)
+        model, tokenizer, _step = load_model(folder, path)
+        return _frame(folder, request, path, model, tokenizer)
 
 
-def _drawn(
-    folder: RunFolder, asked: FrameRequest, path: Path, model: GPT | Bigram, tokenizer: Tokenizer
+def _frame(
+    folder: RunFolder, request: FrameRequest, path: Path, model: GPT | Bigram, tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    prompt = read_prompt(asked.prompt, tokenizer, min(model.block_size, MOST_SEEN))
-    count, limit = len(prompt.ids), longest_seen(model)
-    drawn = _("So many heads are drawn for the last {limit} of the {count} letters read.", limit=limit, count=count)
-    cut = worded(drawn) if count > limit else ""
-    frame: dict[str, Any] = {"step": asked.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:], "cut": cut}
-    anchor = folder.weights_at(asked.anchor) if asked.anchor is not None else None
-    frame["map"] = _map(folder, model, tokenizer, anchor or path)
-    if prompt.ids:
-        frame |= {
-            "attention": _attention(model, prompt.ids, limit),
-            **_lens_and_next(model, tokenizer, prompt.ids),
-            "written": _written(model, tokenizer, prompt.ids),
-        }
-    return frame
+    with in_language(request.language):
+        prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_SEEN))
+        anchor = folder.weights_at(request.anchor) if request.anchor is not None else None
+        snapshot = Snapshot(folder, anchor or path, model, tokenizer, prompt.ids)
+        count, limit = len(prompt.ids), snapshot.most_drawn
+        cut = _(
+            "Because there are many heads, the last {limit} of the {count} tokens read are drawn.",
+            limit=limit, count=count,
+        )  # fmt: skip
+        frame = {"step": request.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:]}
+        frame["cut"] = cut if count > limit else ""
+        parts = PARTS if prompt.ids else {"map": _map}
+        return frame | {name: part(snapshot) for name, part in parts.items()}
 
 
 def longest_seen(model: GPT | Bigram) -> int:
-    """How many tokens of a prompt are drawn: as many as fit into a frame with all heads."""
+    """Return how many tokens of a prompt are drawn: as many as fit into a frame with all heads."""
     config = model.config
     heads = config.n_layer * config.n_head if isinstance(model, GPT) else 1
     return min(model.block_size, MOST_SEEN, isqrt(MOST_CELLS // heads))
@@ -154,86 +176,193 @@ def _weights_at(folder: RunFolder, step: int) -> Path:
     return path
 
 
-def _attention(model: GPT | Bigram, ids: list[int], limit: int) -> dict[str, Any] | None:
+def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
     """All heads, having read everything, among the last tokens."""
-    patterns = attention_patterns(model, ids)  # (L, H, T, T)
+    patterns = attention_patterns(snapshot.model, snapshot.ids)  # (L, H, T, T)
     layers, heads = patterns.shape[:2]
     if not layers:
         return None
-    causal = model.config.causal
+    limit, causal = snapshot.most_drawn, snapshot.model.config.causal
     return {
         "layers": layers,
         "heads": heads,
-        "length": min(len(ids), limit),
+        "length": min(len(snapshot.ids), limit),
         "bytes": b64encode(to_bytes(patterns[..., -limit:, -limit:]).tobytes()).decode("ascii"),
-        "words": [worded(head_in_words(pattern, causal)) for layer in patterns for pattern in layer],
-        "all": worded(heads_seen_in_words(patterns)),
+        "words": [head_in_words(pattern, causal) for layer in patterns for pattern in layer],
+        "all": heads_in_words(patterns),
     }
 
 
-def _lens_and_next(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) -> dict[str, Any]:
-    """What would be said after each block at the last places, and the likeliest tokens after the prompt."""
-    places = list(range(max(0, len(ids) - max(LENS_LEAST, LENS_CELLS // tokenizer.vocab_size)), len(ids)))
-    logits = lens_logits(model, ids, places).astype(np.float32)  # (L + 1, P, V)
-    best = logits.argmax(axis=-1)  # (L + 1, P)
-    logits -= logits.max(axis=-1, keepdims=True)
-    belief = 1 / np.exp(logits, out=logits).sum(axis=-1)  # of the best; `logits` is now the weights
-    last = logits[-1, -1] * belief[-1, -1]  # (V,), sums to 1
-    likeliest = np.argsort(-last, kind="stable")[:GUESSES]
-    tokens = tokenizer.tokens
-    guesses = [[visible(tokens[i]), kind_of(tokens[i]), round(float(last[i]), 5)] for i in likeliest]
+def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
+    """Return where a head's attention (T, T) goes, averaged over all tokens but the first, which has no choice."""
+    length = len(pattern)
+    if length < 2:
+        return _("A single token can only attend to itself. Type a longer prompt.")
+    rows = np.arange(1, length)
+    distance = float((pattern[1:] * np.abs(rows[:, None] - np.arange(length)[None, :])).sum(axis=1).mean())
+    shares = {
+        "before": percent(pattern[rows, rows - 1].mean()),
+        "itself": percent(pattern[rows, rows].mean()),
+        "first": percent(pattern[rows, 0].mean()),
+        "distance": f"{distance:.1f}",
+    }
+    where = _(
+        "Of its attention {before} goes to the previous token, {itself} to the token itself and {first} to the first "
+        "token.",
+        **shares,
+    )
+    if causal:
+        return f"{where} {_('Mean distance: {distance} tokens back.', **shares)}"
+    return f"{where} {_('Mean distance: {distance} tokens.', **shares)}"
+
+
+def heads_in_words(patterns: np.ndarray) -> str:
+    """Return which head attends most clearly to one position, and how many do, from all patterns (L, H, T, T)."""
+    layers, heads, length, _length = patterns.shape
+    if length < 3:
+        return _("Type a longer prompt to see how the heads differ.")
+    rows = np.arange(2, length)  # the second token's first and previous token are one
+    shares = {
+        N_("the previous token"): patterns[:, :, rows, rows - 1].mean(axis=-1),
+        N_("the token itself"): patterns[:, :, rows, rows].mean(axis=-1),
+        N_("the first token"): patterns[:, :, rows, 0].mean(axis=-1),
+    }
+    where, most = max(shares.items(), key=lambda entry: entry[1].max())  # (L, H)
+    layer, head = np.unravel_index(int(most.argmax()), most.shape)
+    half = sum(int((share >= 0.5).sum()) for share in shares.values())
+    return _(
+        "Clearest: head {place}, {share} of its attention on {where}. Heads with more than half on one such position: "
+        "{half} of {count}.",
+        place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where), half=half,
+        count=layers * heads,
+    )  # fmt: skip
+
+
+def _next(snapshot: Snapshot) -> dict[str, Any]:
+    """The most likely tokens after the prompt."""
+    probabilities, tokens = snapshot.lens[2], snapshot.tokenizer.tokens
+    best = np.argsort(-probabilities, kind="stable")[:GUESSES]
+    guesses = [[visible(tokens[id]), kind_of(tokens[id]), round(float(probabilities[id]), 5)] for id in best]
+    return {"guesses": guesses, "others": len(probabilities) - len(guesses), "words": next_in_words(guesses)}
+
+
+def next_in_words(guesses: Sequence[tuple[str, str, float]]) -> str:
+    """Return the most likely next tokens; guesses: (shown, kind, probability), best first."""
+    (first, _kind, share), *others = guesses
+    told = {"token": first, "share": percent(share)}
+    if not others:
+        return _("Most likely next: '{token}' {share}.", **told)
+    second, _kind, second_share = others[0]
+    return _(
+        "Most likely next: '{token}' {share}, then '{second}' {second_share}.",
+        second=second, second_share=percent(second_share), **told,
+    )  # fmt: skip
+
+
+def _lens(snapshot: Snapshot) -> dict[str, Any]:
+    """The most likely next token after each block, at the last positions of the prompt."""
+    tokens, places = snapshot.tokenizer.tokens, snapshot.lens_places
+    best, probability, _last = snapshot.lens
     rows = [
         [[visible(tokens[token]), round(float(share), 4)] for token, share in zip(*row, strict=True)]
-        for row in zip(best, belief, strict=True)
+        for row in zip(best, probability, strict=True)
     ]
-    # From which stage on the last one's answer leads: one above the last that would answer otherwise.
+    # From which stage on the last one's prediction is first: one above the last that predicts otherwise.
     otherwise = (best != best[-1]) * np.arange(1, len(best) + 1)[:, None]  # (L + 1, P)
     settled = otherwise.max(axis=0)  # (P,)
     return {
-        "next": {
-            "guesses": guesses,
-            "others": tokenizer.vocab_size - len(guesses),
-            "words": worded(next_in_words(guesses)),
-        },
-        "lens": {
-            "tokens": [visible(tokens[ids[place]]) for place in places],
-            "truth": [visible(tokens[id]) for id in ids[places[0] + 1 :]],
-            "rows": rows,
-            "settled": settled.tolist(),
-            "words": lens_in_words(rows[-1][-1][0], int(settled[-1]), len(rows) - 1),
-            "all": worded(answers_in_words(settled, len(rows) - 1)),
-        },
+        "tokens": [visible(tokens[snapshot.ids[place]]) for place in places],
+        "truth": [visible(tokens[id]) for id in snapshot.ids[places[0] + 1 :]],
+        "rows": rows,
+        "settled": settled.tolist(),
+        "words": lens_in_words(rows[-1][-1][0], int(settled[-1]), len(rows) - 1),
+        "all": settled_in_words(settled, len(rows) - 1),
     }
 
 
-def _written(model: GPT | Bigram, tokenizer: Tokenizer, ids: list[int]) -> list[list]:
-    """The greedy continuation: each token's text, how likely the model held it, and the token as it is listed."""
-    count = _CONTINUED_BY_LARGE if parameter_count(model) > _LARGE else CONTINUED
+def lens_in_words(prediction: str, settled: int, layers: int) -> str:
+    """Return after which stage the last token's prediction is first to stay; stage 0 is before any block."""
+    if not layers:
+        return _("A bigram reads '{token}' off its table.", token=prediction)
+    if not settled:
+        return _("The prediction '{token}' is first before any block.", token=prediction)
+    return _(
+        "The prediction '{token}' is first from block {block} of {count} on.",
+        token=prediction, block=settled, count=layers,
+    )  # fmt: skip
+
+
+def settled_in_words(settled: np.ndarray, layers: int) -> str:
+    """Return how many predictions need not wait for the last block; settled (P,): the stage of each."""
+    if not layers:
+        return _("There is only one stage: its table.")
+    return _(
+        "The ring marks after which block each final prediction is first. Before the last block: {early} of {count}.",
+        count=len(settled), early=int((settled < layers).sum()),
+    )  # fmt: skip
+
+
+def _continuation(snapshot: Snapshot) -> list[list]:
+    """The greedy continuation: each token's text, its probability, and the token as it is listed."""
+    tokenizer = snapshot.tokenizer
+    count = _CONTINUED_BY_LARGE if parameter_count(snapshot.model) > _LARGE else CONTINUED
     settings = GenerationConfig(max_new_tokens=count, temperature=0)
-    written = list(generate(model, ids, settings, alternatives=0))
-    texts = token_texts(tokenizer, [token.id for token in written])
+    generated = list(generate(snapshot.model, snapshot.ids, settings, alternatives=0))
+    texts = token_texts(tokenizer, [token.id for token in generated])
     return [
         [text, round(token.probability, 4), tokenizer.tokens[token.id]]
-        for text, token in zip(texts, written, strict=True)
+        for text, token in zip(texts, generated, strict=True)
     ]
 
 
-def _map(folder: RunFolder, model: GPT | Bigram, tokenizer: Tokenizer, anchor: Path) -> dict[str, Any] | None:
-    """The embeddings, turned and scaled as at the anchor, so that letters move from step to step and never jump."""
-    tokens = tokenizer.tokens[:MOST_TOKENS]
-    table = token_embeddings(model)[: len(tokens)]
-    reference = _table(folder.path, anchor, anchor.stat().st_mtime_ns)
+def _map(snapshot: Snapshot) -> dict[str, Any] | None:
+    """The embeddings in the directions and the scale of the anchor's, so that tokens move and never jump."""
+    tokens = snapshot.tokenizer.tokens[:MOST_TOKENS]
+    table = token_embeddings(snapshot.model)[: len(tokens)]
+    reference = _table(snapshot.folder.path, snapshot.anchor, snapshot.anchor.stat().st_mtime_ns)
     if len(tokens) < 3 or not (np.isfinite(table).all() and np.isfinite(reference).all()):
         return None
     points, fixed = project_along([table, reference])
+    shown = [visible(token) for token in tokens]
     return {
-        "tokens": [visible(token) for token in tokens],
+        "tokens": shown,
         "kinds": [kind_of(token) for token in tokens],
         "xy": np.round(on_the_map(points, fixed), 4).tolist(),
-        "words": worded(map_in_words(points, fixed, table, [visible(token) for token in tokens])),
+        "words": map_in_words(points, fixed, table, shown),
     }
 
 
 @lru_cache(maxsize=8)
 def _table(run: Path, weights: Path, _changed: int) -> np.ndarray:
     return token_embeddings(load_model(RunFolder(run), weights).model)[:MOST_TOKENS]
+
+
+def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) -> str:
+    """Return which tokens are nearest to each other, by the cosine of their vectors (V, C)."""
+    alike = np.triu(cosines(vectors), 1)
+    places = np.argsort(-alike, axis=None, kind="stable")[:pairs]
+    nearest = [
+        _("'{one}' and '{other}' ({cosine})", one=shown[i], other=shown[j], cosine=decimal(float(alike[i, j])))
+        for i, j in zip(*np.unravel_index(places, alike.shape), strict=True)
+    ]
+    return _("Most similar by cosine: {pairs}.", pairs="; ".join(nearest))
+
+
+def map_in_words(points: np.ndarray, last: np.ndarray, vectors: np.ndarray, shown: Sequence[str]) -> str:
+    """Return the nearest pairs, and the spread of the points (V, 2) against the last step's, by the mean radius."""
+    size, full = (float(np.linalg.norm(each - each.mean(axis=0), axis=1).mean()) for each in (points, last))
+    nearest = alike_in_words(vectors, shown)
+    if full == 0 or np.array_equal(points, last):
+        return nearest
+    spread = _("Spread: {share} of the last step's.", share=percent(size / full))
+    return f"{nearest} {spread}"
+
+
+PARTS: dict[str, Callable[[Snapshot], Any]] = {
+    "map": _map,
+    "attention": _attention,
+    "next": _next,
+    "lens": _lens,
+    "written": _continuation,
+}
+"""What a frame holds of a snapshot and a prompt, by its name there; views of the time machine draw it."""

@@ -1,38 +1,62 @@
-"""What is each head for, and when did it learn it?"""
+"""What role does each head have, and at which step did it take it?"""
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
+import torch
 
-from core.interpretability.head_roles import ROLES, HeadScores, emergence_steps, name_heads, score_heads
+from core.errors import ExplorerError
+from core.interpretability import Progress, finish
+from core.interpretability.head_roles import ROLES, HeadName, HeadScores, emergence_steps, name_heads, score_heads
+from core.model import GPT
+from core.runs.models import load_model
 from explorer.charts.csv_export import Columns
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
+from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.language import N_, _
 from explorer.i18n.part_names import named
-from explorer.look_inside.head_emergence import emergence_key, has_parent, scores_over_time
+from explorer.look_inside.inspection import Inspection, choose_head, head_of, write_head
 from explorer.look_inside.run_text import windows
-from explorer.look_inside.view import Inspection, choose_head, head_on_view, write_head
-from explorer.services.jobs import result_of
+from explorer.services.jobs import Job, job, known, result_of
 from explorer.streaming.curves import curve_rows
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
-PIECES, FEWER_PIECES = 64, 16  # of text that scores are measured on; fewer for large models
+WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
+MOST_SNAPSHOTS = 24
+_MOST_CACHED = 512  # snapshots' scores; some numbers each
+_TICK = 1.0  # seconds
+
+_cache: OrderedDict[tuple[Path, int], HeadScores] = OrderedDict()
+_cache_lock = threading.Lock()
+
+_ROLES = N_(
+    "Each head is scored on held-out text by the share of its attention that goes where the role says. **Previous "
+    "token**: one token back. **Same token**: earlier positions of the same token. **Start of text**: the first token, "
+    "often where a head attends when it has nothing to do. **Start of the word**: the last space or newline. "
+    "**Induction**: where a pattern repeats, the token that came next the last time (Olsson 2022), measured on random "
+    "tokens that come twice. A head gets a role from a score of 0.3 on; uniform attention scores below 0.1."
+)
 
 
 def draw(inspection: Inspection) -> None:
-    """Every head's role, one head's scores, and the scores along the training."""
-    pieces = windows(inspection, count=FEWER_PIECES if inspection.large else PIECES)
+    """Draw every head's role, one head's scores, and the scores along the training."""
+    held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
     tokens = inspection.tokenizer.tokens
     scores = result_of(
-        ("heads", *inspection.key), lambda: score_heads(inspection.model, pieces, tokens), _("Watching all heads read")
+        ("heads", *inspection.key), lambda: score_heads(inspection.model, held_out, tokens), _("Scoring all heads")
     )
     if scores is None:
         return
     names = name_heads(scores)
     left, right = st.columns([3, 2])
-    with left, card(_("What is each head for?"), roles_in_words(names), more=_(_ROLES), key="card_roles"):
-        st.caption(_("Click a head to see all its scores."))
+    with left, card(_("Head roles"), _("What does each head do? Click one to see its scores."), more=_(_ROLES),
+                    key="card_roles"):  # fmt: skip
+        st.caption(roles_in_words(names))
         chart(
             roles_board(names, current_palette()),
             key="roles_board",
@@ -41,21 +65,17 @@ def draw(inspection: Inspection) -> None:
             on_select=_open_clicked,
             selection_mode="points",
         )
-    layer, head = head_on_view(inspection)
-    with right, card(_("What is head {place}?", place=f"{layer + 1}.{head + 1}"), key="card_role"):
+    layer, head = head_of(inspection.model)
+    with right, card(_("Scores of head {place}", place=_places([(layer, head)])), key="card_role"):
         with st.container(horizontal=True):
             layer, head = choose_head(inspection)
         own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
         best = max(own, key=own.get)
         told = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
         st.caption(
-            _("It is a {role} head: {share} of the attention that it could give this way goes there.", **told)
+            _("Role: {role}. {share} of the attention that could go there does.", **told)
             if names[layer][head].role
-            else _(
-                "It has no clear habit; it is most a {role} head: {share} of the attention that it could give this way "
-                "goes there.",
-                **told,
-            )
+            else _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **told)
         )
         chart(
             role_bars(own, current_palette()),
@@ -67,58 +87,49 @@ def draw(inspection: Inspection) -> None:
 
 
 def _open_clicked() -> None:
-    """Runs before the page is drawn, so that every section shows the head that was clicked."""
+    """Runs before the page is drawn, so that every view shows the head that was clicked."""
     if points := st.session_state["roles_board"].selection.points:
         write_head(*points[0]["customdata"])
 
 
 def _score_columns(scores: HeadScores) -> Columns:
     places = list(np.ndindex(*scores.induction.shape))
-    named = {"layer": [layer + 1 for layer, _unused in places], "head": [head + 1 for _unused, head in places]}
-    return named | {role: getattr(scores, role).flatten() for role in ROLES}
+    columns = {"layer": [layer + 1 for layer, _head in places], "head": [head + 1 for _layer, head in places]}
+    return columns | {role: getattr(scores, role).flatten() for role in ROLES}
 
 
-def roles_in_words(names: list[list]) -> str:
-    """How many heads have a habit, and which is the clearest."""
-    flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
-    able = [entry for entry in flat if entry[2].role]
-    if not able:
-        return _("No head has a clear habit at this step. Train on, or look at a later step.")
-    layer, head, name = max(able, key=lambda entry: entry[2].score)
-    told = {
-        "all": len(flat),
-        "place": f"{layer + 1}.{head + 1}",
-        "role": named(name.words),
-        "score": f"{name.score:.2f}",
-    }
-    if len(able) == 1:
-        return _("1 of {all} heads has a clear habit. The clearest: head {place}, {role} ({score}).", **told)
+def roles_in_words(names: list[list[HeadName]]) -> str:
+    """Return how many heads have a role, and which is the clearest."""
+    all_heads = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
+    in_role = [entry for entry in all_heads if entry[2].role]
+    if not in_role:
+        return _("No head has a clear role at this step. Train on, or choose a later step.")
+    layer, head, name = max(in_role, key=lambda entry: entry[2].score)
     return _(
-        "{count} of {all} heads have a clear habit. The clearest: head {place}, {role} ({score}).",
-        count=len(able), **told,
+        "Heads with a clear role: {count} of {all}. Clearest: head {place}, {role} ({score}).",
+        count=len(in_role), all=len(all_heads), place=_places([(layer, head)]), role=named(name.words),
+        score=f"{name.score:.2f}",
     )  # fmt: skip
 
 
 def _emergence_card(inspection: Inspection) -> None:
     if len(inspection.folder.snapshots()) < 3:
         return
-    with card(
-        _("When was each head born?"),
-        _("A head is born at the step from which on it keeps a habit. The dotted line is the validation loss."),
-        key="card_births",
-    ):
+    note = _(
+        "When did each head specialize? A dot marks the first step from which its score stays above 0.3; the dotted "
+        "line is the validation loss."
+    )
+    with card(_("Emergence of head roles"), note, key="card_births"):
         role = st.segmented_control(
             _("Role"), list(ROLES), default="previous_token", required=True, key="birth_role",
             format_func=lambda role: named(ROLES[role]), label_visibility="collapsed",
         )  # fmt: skip
-        found = result_of(
-            emergence_key(inspection),
-            lambda: scores_over_time(inspection),
-            _("Watching all heads at every step that was kept"),
+        result = result_of(
+            emergence_key(inspection), lambda: scores_over_time(inspection), _("Scoring all heads at every snapshot")
         )
-        if found is None:
+        if result is None:
             return
-        steps, scores = found
+        steps, scores = result
         over_time = np.stack([getattr(one, role) for one in scores])  # (S, L, H)
         emerged = emergence_steps(steps, over_time)
         measured = [row for row in curve_rows(inspection.folder) if row.get("val_loss") is not None]
@@ -126,13 +137,12 @@ def _emergence_card(inspection: Inspection) -> None:
         strongest = np.array([[name.role == role for name in row] for row in name_heads(scores[-1])])  # (L, H)
         inherited = steps[0] if has_parent(inspection) else None
         st.caption(sentence(emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)))
-        figure = emergence_figure(steps, over_time, emerged, losses, role, current_palette())
-        heads = [f"head {layer + 1}.{head + 1}" for layer, head in np.ndindex(*emerged.shape)]
+        heads = [f"head {_places([place])}" for place in np.ndindex(*emerged.shape)]
         chart(
-            figure,
+            emergence_figure(steps, over_time, emerged, losses, role, current_palette()),
             key="births",
             numbers=lambda: {"step": steps} | dict(zip(heads, over_time.reshape(len(steps), -1).T, strict=True)),
-            name=f"births-{role}",
+            name=f"emergence-{role}",
         )
 
 
@@ -173,10 +183,86 @@ def _places(heads: Iterable[Sequence[int]]) -> str:
     return ", ".join(f"{layer + 1}.{head + 1}" for layer, head in heads)
 
 
-_ROLES = N_(
-    "Each head is watched on pieces of text that the model was not trained on. **Previous token**: it looks one letter "
-    "back. **Same token**: at earlier places of the same letter. **Start of text**: at the very first letter, often "
-    "a way of resting. **Start of the word**: at the last space or new line. **Induction**: where a pattern repeats, "
-    "at what came next the last time (Olsson 2022); measured on random letters said twice. A head gets a name from "
-    "a score of 0.3 on; spread evenly, attention scores below 0.1."
-)
+def emergence_key(inspection: Inspection) -> Hashable:
+    """Return the key of the job that scores all snapshots."""
+    return "births", inspection.folder.id, inspection.folder.snapshots()[-1][0]
+
+
+def with_emergence(inspection: Inspection) -> Inspection:
+    """Return the inspection, whose clock then has the steps at which heads took their roles, once they are known.
+
+    A small model is scored meanwhile; `watch_emergence` at the end of the page then draws it anew.
+    """
+    if not isinstance(inspection.model, GPT) or len(inspection.folder.snapshots()) < 3:
+        return inspection
+    scoring = known(emergence_key(inspection))
+    if scoring is None and not inspection.large:
+        scoring = job(emergence_key(inspection), lambda: scores_over_time(inspection))
+    if scoring is None or not scoring.ended or scoring.problem or scoring.stopped or scoring.result is None:
+        return inspection  # without a result, too, where all snapshots were thinned out meanwhile
+    steps, scores = scoring.result
+    inherited = steps[0] if has_parent(inspection) else None
+    emerged = [head for head in emerged_heads(steps, scores) if head.step != inherited]
+    return replace(inspection, clock=replace(inspection.clock, emergence_steps=emerged))
+
+
+def has_parent(inspection: Inspection) -> bool:
+    """Whether its first weights were another model's, so that a role at its first step emerged there."""
+    record = inspection.folder.record()
+    return record.parent_step is not None or bool(record.origin)
+
+
+def watch_emergence(inspection: Inspection) -> None:
+    """Redraw the page once the scores are there. Call it at the page's end: further up it would move what is below."""
+    scoring = known(emergence_key(inspection)) if inspection.folder.snapshots() else None
+    if scoring and not scoring.ended:
+        _wait_for(scoring)
+
+
+@st.fragment(run_every=_TICK)
+def _wait_for(scoring: Job) -> None:
+    if scoring.ended:
+        st.rerun()
+
+
+def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmergence]:
+    """Return the step at which each head with a role at the last step took it, in the order of time."""
+    emerged = []
+    for layer, row in enumerate(name_heads(scores[-1])):
+        for head, name in enumerate(row):
+            if name.role:
+                over_time = np.stack([getattr(one, name.role) for one in scores])  # (S, L, H)
+                step = int(emergence_steps(steps, over_time)[layer, head])
+                emerged.append(HeadEmergence(step, layer, head, name.words))
+    return sorted(head for head in emerged if head.step >= 0)
+
+
+def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
+    """Score all heads at the snapshots, oldest first. Raises TextError where the run's text is gone."""
+    held_out = windows(inspection, count=FEWER_WINDOWS)
+    snapshots = inspection.folder.snapshots()
+    if len(snapshots) > MOST_SNAPSHOTS:
+        places = np.linspace(0, len(snapshots) - 1, MOST_SNAPSHOTS).round().astype(int)
+        snapshots = [snapshots[place] for place in places]
+    steps, scores = [], []
+    for done, (step, path) in enumerate(snapshots, start=1):
+        try:
+            scores.append(_scores_at(inspection, path, held_out))
+        except (FileNotFoundError, ExplorerError):  # thinned out meanwhile by the run that trains
+            continue
+        steps.append(step)
+        yield Progress(done, len(snapshots), (steps, scores))
+
+
+def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
+    key = path, path.stat().st_mtime_ns
+    with _cache_lock:
+        if key in _cache:
+            return _cache[key]
+    loaded = load_model(inspection.folder, path)
+    made = finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens))
+    with _cache_lock:
+        _cache[key] = made
+        while len(_cache) > _MOST_CACHED:
+            _cache.popitem(last=False)
+    return made

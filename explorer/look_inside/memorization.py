@@ -1,4 +1,4 @@
-"""Copied or composed?"""
+"""Which parts of a generated text stand word for word in the training text?"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,25 +16,25 @@ from core.text.tokenizers import token_texts
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
+from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
-from explorer.look_inside.view import Inspection
 from explorer.services.jobs import result_of
 from explorer.widgets import address
 from explorer.widgets.layout import card, sentence, show_error
 
-LENGTH, FEWER = 400, 100  # tokens that are written; fewer by large models
-CHANCE, CHANCE_PIECES = 12, 4  # up to so many letters, or pieces of words, agree by chance
+LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated
+CHANCE, CHANCE_PIECES = 12, 4  # up to so many characters, or word pieces, agree by chance
 LONGEST = 40  # of the slider
-AROUND = 24  # tokens shown around the place a span stands at
-_MORE = N_(
-    "The model writes on from your prompt, and every stretch of it is looked up in the text that it was trained on. "
-    "A **span** is a stretch that stands there word for word and cannot be made longer at either end; the darker, the "
-    "longer. Short spans mean nothing: any English text shares *the king of* with Shakespeare. From about twelve "
-    "characters on, chance ends and memory begins. A model that was trained for long on little text copies more."
+AROUND = 24  # tokens shown around the place of a span
+_HELP = N_(
+    "The model continues your prompt, and every part of the result is searched in the training text. A **span** is a "
+    "part that stands there word for word and cannot be made longer at either end; the darker, the longer. Short spans "
+    "mean nothing: any English text shares *the king of* with Shakespeare. From about twelve characters on, it is "
+    "memorization. A model that was trained for long on little text memorizes more."
 )
 
 
-class Written(NamedTuple):
+class Generated(NamedTuple):
     """A text and where it stands in the training text."""
 
     ids: list[int]
@@ -42,11 +42,11 @@ class Written(NamedTuple):
 
 
 def draw(inspection: Inspection) -> None:
-    """A text by the model, with the spans that it has from the training text."""
-    by_letter = inspection.tokenizer.by_character
-    unit = N_("letters") if by_letter else N_("tokens")
-    turned = address.recall("copied_text", 0)
-    with card(_("Copied or composed?"), more=_(_MORE), key="card_copied"):
+    """Draw a generated text with the spans that stand in the training text."""
+    by_character = inspection.tokenizer.by_character
+    number = address.recall("copied_text", 0)
+    note = _("Does the model compose, or does it repeat its training text?")
+    with card(_("Memorization"), note, more=_(_HELP), key="card_copied"):
         try:
             with st.spinner(_("Reading the text ...")):
                 source = training_ids(inspection).numpy()
@@ -55,70 +55,70 @@ def draw(inspection: Inspection) -> None:
             return
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             shortest = st.slider(
-                _("Mark spans of at least so many {unit}", unit=_(unit)), 2, LONGEST,
-                CHANCE if by_letter else CHANCE_PIECES, key=f"copied_shortest_{unit}", width=420,
+                _("Shortest span marked (tokens)"), 2, LONGEST, CHANCE if by_character else CHANCE_PIECES,
+                key=f"copied_shortest_{'letters' if by_character else 'tokens'}", width=420,
             )  # fmt: skip
             st.button(
-                _("Write another"),
+                _("Generate another"),
                 icon=":material/casino:",
                 key="copied_next",
-                on_click=lambda: address.remember("copied_text", turned + 1),
+                on_click=lambda: address.remember("copied_text", number + 1),
             )
         ids = inspection.prompt.ids
-        written = result_of(
-            ("copied", *inspection.key, turned, *ids),
-            lambda: compare(inspection, ids, source, turned),
-            _("Writing, then searching"),
+        generated = result_of(
+            ("copied", *inspection.key, number, *ids),
+            lambda: generate_and_search(inspection, ids, source, number),
+            _("Generating, then searching"),
         )
-        if written is None:
+        if generated is None:
             return
-        spans = copied_spans(written.matches, shortest)
-        tokens = token_texts(inspection.tokenizer, written.ids)
-        shown = [visible(token) for token in tokens]
-        covered = copied_lengths(written.matches, shortest)
-        st.caption(sentence(copied_in_words(covered, spans, shown, shortest, unit)))
-        words = [""] * len(written.ids)
+        spans = copied_spans(generated.matches, shortest)
+        tokens = token_texts(inspection.tokenizer, generated.ids)
+        covered = copied_lengths(generated.matches, shortest)
+        st.caption(sentence(copied_in_words(covered, spans, [visible(token) for token in tokens], shortest)))
+        words = [""] * len(generated.ids)
         for span in sorted(spans, key=lambda span: span.length):
-            words[span.start : span.start + span.length] = [_place(inspection, span, source, unit)] * span.length
+            words[span.start : span.start + span.length] = [_place(inspection, span, source)] * span.length
         marked_text(
             [MarkedRow(tokens, np.minimum(1, 0.15 + covered / (3 * CHANCE)) * (covered > 0), words)],
-            note=_("Point at a marked letter to see where in the training text it stands."),
+            note=_("Point at a marked token to see its place in the training text."),
             breaks=True,
             key="copied",
         )
 
 
-def compare(
-    inspection: Inspection, prompt: list[int], source: np.ndarray, turned: int
-) -> Iterator[Progress[Written | None]]:
-    """Write on from the prompt, then look all of it up."""
-    total = FEWER if inspection.large else LENGTH
-    settings = GenerationConfig(max_new_tokens=total, temperature=0.8, seed=1337 + turned)
+def generate_and_search(
+    inspection: Inspection, prompt: list[int], source: np.ndarray, number: int
+) -> Iterator[Progress[Generated | None]]:
+    """Continue the prompt, then search all of the result; `number` chooses the seed."""
+    total = LENGTH_OF_LARGE if inspection.large else LENGTH
+    settings = GenerationConfig(max_new_tokens=total, temperature=0.8, seed=1337 + number)
     ids = []
     for token in generate(inspection.model, prompt, settings):
         ids.append(token.id)
         yield Progress(len(ids), total + 1, None)
-    yield Progress(total + 1, total + 1, Written(ids, longest_matches(ids, source)))
+    yield Progress(total + 1, total + 1, Generated(ids, longest_matches(ids, source)))
 
 
-def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int, unit: str) -> str:
-    """How much of it is copied, and the longest span."""
-    told = {"count": f"{len(covered):,}", "unit": _(unit), "shortest": shortest}
+def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int) -> str:
+    """Return how much of the text is in spans, and the longest span."""
     if not spans:
         return _(
-            "Composed: of its {count} {unit} no stretch of {shortest} or more stands in the training text.", **told
-        )
+            "No span of {shortest} or more tokens stands in the training text ({count} generated).",
+            shortest=shortest, count=f"{len(covered):,}",
+        )  # fmt: skip
     longest = max(spans, key=lambda span: span.length)
-    said = "".join(shown[longest.start : longest.start + longest.length])
+    text = "".join(shown[longest.start : longest.start + longest.length])
     return _(
-        "Of its {count} {unit} {share} stand in spans of at least {shortest} that it has word for word from the "
-        "training text; the longest has {longest}: '{span}'.",
-        share=percent(float((covered > 0).mean())), longest=longest.length, span=said[:80], **told,
+        "{share} of {count} tokens are in spans of at least {shortest} found word for word in the training text. "
+        "Longest span: {longest} tokens, '{span}'.",
+        share=percent(float((covered > 0).mean())), count=f"{len(covered):,}", shortest=shortest,
+        longest=longest.length, span=text[:80],
     )  # fmt: skip
 
 
-def _place(inspection: Inspection, span: Span, source: np.ndarray, unit: str) -> str:
-    """Where a span stands in the training text, with what is around it there."""
+def _place(inspection: Inspection, span: Span, source: np.ndarray) -> str:
+    """Return where a span stands in the training text, with what is around it there."""
     end = span.place + span.length
     before, itself, after = (
         inspection.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ")
@@ -128,8 +128,7 @@ def _place(inspection: Inspection, span: Span, source: np.ndarray, unit: str) ->
             source[end : end + AROUND],
         )
     )
-    place = percent(span.place / len(source))
     return _(
-        "{count} {unit}, {place} into the training text: …{before}“{itself}”{after}…",
-        count=span.length, unit=_(unit), place=place, before=before, itself=itself, after=after,
+        "{count} tokens, {place} into the training text: …{before}“{itself}”{after}…",
+        count=span.length, place=percent(span.place / len(source)), before=before, itself=itself, after=after,
     )  # fmt: skip

@@ -1,54 +1,60 @@
-"""What comes next, and what was foreseen?"""
+"""What comes next, how well was the prompt predicted, and which component contributed what?"""
+
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 
-from core.interpretability.residual_stream import next_token_probabilities
+from core.interpretability.activations import PartError
+from core.interpretability.attribution import Attribution, attribute
+from core.interpretability.residual_stream import next_token_logits
 from core.interpretability.token_losses import foresight
-from core.text.token_display import kind_of, visible
+from core.model import GPT
+from core.text.token_display import quoted, visible
 from core.text.tokenizers import token_texts
-from explorer.charts.prediction import prediction_bars
+from explorer.charts.bars import attribution_bars, signed, strongest
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
-from explorer.i18n.language import _
-from explorer.look_inside import attribution, logit_lens
-from explorer.look_inside.captions import next_in_words
-from explorer.look_inside.time_machine_views import next_letters
-from explorer.look_inside.view import Inspection
-from explorer.services.generated_tokens import WrittenToken, foreseen_tokens
+from explorer.i18n.language import N_, _
+from explorer.i18n.part_names import named
+from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, most_likely, names_of, select
+from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
+from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.results_cache import kept
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
-MOST_GUESSES = 12
+TOKEN, BASELINE = "said_token", "said_rival"
+_ZERO, _MEAN = -1, -2  # among the baselines, besides tokens
+_ATTRIBUTION = N_(
+    "All components add to one vector, the residual stream, and the output layer reads the **logit** of each token off "
+    "it. So the logit is a sum with a term for each component (Elhage 2021, *direct logit attribution*): orange raises "
+    "it, blue lowers it, and the black bar is the total. Compared with another token, the terms are those of the "
+    "difference of both logits. Only a component's own output counts, not how it helps later ones."
+)
 
 
 def draw(inspection: Inspection) -> None:
-    """What comes next, how well each letter of the prompt was foreseen, and how the model comes to say so."""
+    """Draw the next token's probabilities, those of the prompt's tokens, the logit lens, and the attribution."""
     left, right = st.columns([4, 5])
     with left:
-        if inspection.clock:
-            next_letters(inspection.clock)
-        else:
-            next_card(inspection, MOST_GUESSES)
+        draw_view(NEXT, inspection.clock)
     with right:
-        foreseen_card(inspection)
-    logit_lens.draw(inspection)
-    attribution.draw(inspection)
+        _prompt_card(inspection)
+    if isinstance(inspection.model, GPT):  # a bigram has one part, its table
+        draw_view(LENS, inspection.clock)
+        _attribution_card(inspection)
 
 
-def foreseen_card(inspection: Inspection) -> None:
-    """How well each letter of the prompt itself was foreseen."""
-    prompt = inspection.prompt
-    with card(
-        _("Did it see your prompt coming?"),
-        _("Each letter is shaded by how likely the model held it, having read only what stands before it."),
-        key="card_foreseen",
-    ):
+def _prompt_card(inspection: Inspection) -> None:
+    prompt, model = inspection.prompt, inspection.model
+    note = _("How well was each token of the prompt predicted from the tokens before it? Darker: more probable.")
+    with card(_("Probability of your prompt"), note, key="card_foreseen"):
         if len(prompt.ids) < 2:
-            st.caption(sentence(_("Type at least two letters.")))
+            st.caption(_("Type at least two tokens."))
             return
-        tokens = foreseen(inspection)
-        st.caption(sentence(foreseen_in_words([token["p"] for token in tokens], prompt.shown[1:])))
+        foreseen = kept(model, ("foreseen", *prompt.ids), lambda: foresight(model, prompt.ids))
+        tokens = foreseen_tokens(prompt.ids, foreseen, inspection.tokenizer)
+        st.caption(sentence(prompt_in_words([token["p"] for token in tokens], prompt.shown[1:])))
         token_text(
             prompt=token_texts(inspection.tokenizer, prompt.ids)[0],
             go=f"{inspection.key} {prompt.text}",
@@ -57,34 +63,70 @@ def foreseen_card(inspection: Inspection) -> None:
         )
 
 
-def foreseen_in_words(probabilities: list[float], shown: list[str]) -> str:
-    """How well the letters were foreseen, and which surprised most."""
+def prompt_in_words(probabilities: list[float], shown: list[str]) -> str:
+    """Return how many tokens had more than half of the probability, and which had the least."""
     worst = int(np.argmin(probabilities))
-    right = sum(p >= 0.5 for p in probabilities)
     return _(
-        "It was more than half sure of {right} of {count}; '{letter}' surprised it most, with {share}.",
-        right=right, count=len(shown), letter=shown[worst], share=percent(probabilities[worst]),
+        "Tokens with a probability above 50%: {right} of {count}. Lowest: '{token}' with {share}.",
+        right=sum(p >= 0.5 for p in probabilities), count=len(shown), token=shown[worst],
+        share=percent(probabilities[worst]),
     )  # fmt: skip
 
 
-def next_card(inspection: Inspection, count: int) -> None:
-    """The likeliest next tokens, as bars."""
-    tokens = inspection.tokenizer.tokens
-    with card(_("What comes next?"), key="card_next"):
-        shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
-        probabilities = next_token_probabilities(inspection.model, inspection.prompt.ids)
-        best = np.argsort(-probabilities, kind="stable")[:2]
-        st.caption(sentence(next_in_words([(shown[id], kinds[id], float(probabilities[id])) for id in best])))
+def _attribution_card(inspection: Inspection) -> None:
+    note = _("Which components raise or lower the logit of a next token?")
+    with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"):
+        model, ids = inspection.model, inspection.prompt.ids
+        offered = kept(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
+        left, right = st.columns(2)
+        with left:
+            token = choose_token(
+                _("Next token"), TOKEN, offered, inspection.tokenizer, default=offered[0], prompt=ids
+            )  # fmt: skip
+        with right:
+            baseline = _choose_baseline(inspection, offered, token)
+        try:
+            attribution = kept(model, ("said", token, baseline, *ids), lambda: attribute(model, ids, token, baseline))
+        except PartError as error:
+            st.info(literal(str(error)))
+            return
+        st.caption(sentence(attribution_in_words(attribution, inspection.tokenizer.tokens, baseline)))
+        shares = attribution.shares()
+        # Without the parts that this model does not have, which add exactly nothing.
+        drawn = [(named(part), share) for part, share in shares if share or part.startswith(("head", "MLP"))]
         chart(
-            prediction_bars(probabilities, shown, kinds, current_palette(), count=count),
-            key="next_token",
-            numbers=lambda: {"token": shown, "probability": probabilities},
-            name="next-token",
+            attribution_bars(strongest(drawn), current_palette()),
+            key="said",
+            numbers=lambda: {"part": [part for part, _share in shares], "share": [share for _part, share in shares]},
+            name="logit-attribution",
         )
 
 
-def foreseen(inspection: Inspection) -> list[WrittenToken]:
-    """Every token of the prompt but the first, with the probability it had and what else was likely there."""
-    model, ids = inspection.model, inspection.prompt.ids
-    found = kept(model, ("foreseen", *ids), lambda: foresight(model, ids))
-    return foreseen_tokens(ids, found, inspection.tokenizer)
+def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: int | str) -> str:
+    """Return the sum, and the components that raise and lower it most."""
+    shares = sorted(attribution.shares(), key=lambda row: row[1])
+    (lowest, least), (highest, most) = shares[0], shares[-1]
+    token = quoted(visible(tokens[attribution.token]))
+    told = {"token": token, "score": signed(attribution.total)}
+    if baseline == "zero":
+        total = _("Logit of {token}: {score}.", **told)
+    elif baseline == "mean":
+        total = _("Logit of {token} above the mean over all tokens: {score}.", **told)
+    else:
+        total = _("Logit of {token} minus that of {other}: {score}.", other=quoted(visible(tokens[baseline])), **told)
+    raises = _("Raised most by {part} ({share}).", part=named(highest), share=signed(most)) if most > 0 else ""
+    lowers = _("Lowered most by {part} ({share}).", part=named(lowest), share=signed(least)) if least < 0 else ""
+    return " ".join(filter(None, (total, raises, lowers)))
+
+
+def _choose_baseline(inspection: Inspection, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
+    """Offer the same baselines for every token, so that a choice is kept; a token is no baseline of its own."""
+    token_names = names_of(inspection.tokenizer, offered)
+    names = {_ZERO: _("nothing (the logit)"), _MEAN: _("the mean over all tokens")}
+    baseline = select(
+        _("Compared with"), [_ZERO, _MEAN, *offered[: MOST_OFFERED - 2]], key=BASELINE, default=_ZERO,
+        format_func=lambda id: names.get(id) or token_names[id],
+    )  # fmt: skip
+    if baseline == token:
+        return "zero"
+    return {_ZERO: "zero", _MEAN: "mean"}.get(baseline, baseline)

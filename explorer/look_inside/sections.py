@@ -1,4 +1,4 @@
-"""Which sections Look inside has, in the order in which they are offered."""
+"""Which views Look inside has, in the order in which they are offered."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -17,36 +17,37 @@ from explorer.look_inside import (
     predictions,
     token_losses,
 )
-from explorer.look_inside.view import Inspection
+from explorer.look_inside.inspection import Inspection
 
 
 class Section(NamedTuple):
-    """One section: its name in the address and, said, on the page, and what draws it."""
+    """One view: its name in the address, its label on the page, and what draws it."""
 
     name: str
+    label: str
     draw: Callable[[Inspection], None]
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
     prompt: Literal["needed", "optional", "unused"] = "needed"
-    shares: bool = False  # whether it speaks of shares of a letter's attention
+    attention: bool = False  # whether it shows attention weights
 
 
 SECTIONS = (
-    Section(N_("Attention"), attention.draw, bigram=False, shares=True),
-    Section(N_("Heads"), heads.draw, bigram=False, prompt="unused", shares=True),
-    Section(N_("Table"), bigram_table.draw, gpt=False, prompt="unused"),
-    Section(N_("Predictions"), predictions.draw),
-    Section(N_("Embeddings"), embeddings.draw, prompt="optional"),
-    Section(N_("Surgery"), ablation.draw, bigram=False),
-    Section(N_("Patching"), patching.draw, bigram=False),
-    Section(N_("Neurons"), neurons.draw, bigram=False),
-    Section(N_("Losses"), token_losses.draw, prompt="unused"),
-    Section(N_("Text"), memorization.draw),
+    Section("Attention", N_("Attention"), attention.draw, bigram=False, attention=True),
+    Section("Heads", N_("Heads"), heads.draw, bigram=False, prompt="unused", attention=True),
+    Section("Table", N_("Bigram table"), bigram_table.draw, gpt=False, prompt="unused"),
+    Section("Predictions", N_("Predictions"), predictions.draw),
+    Section("Embeddings", N_("Embeddings"), embeddings.draw, prompt="optional"),
+    Section("Surgery", N_("Ablation"), ablation.draw, bigram=False),
+    Section("Patching", N_("Patching"), patching.draw, bigram=False),
+    Section("Neurons", N_("Neurons"), neurons.draw, bigram=False),
+    Section("Losses", N_("Losses"), token_losses.draw, prompt="unused"),
+    Section("Text", N_("Memorization"), memorization.draw),
 )
 
 
 def sections_of(model: GPT | Bigram) -> dict[str, Section]:
-    """The sections that a model has, by name."""
+    """Return the views that a model has, by name."""
     if isinstance(model, Bigram):
         return {s.name: s for s in SECTIONS if s.bigram}
     return {s.name: s for s in SECTIONS if s.gpt and (model.config.feed_forward or s.name != "Neurons")}

@@ -1,110 +1,142 @@
-"""The views that move with the time machine: drawn in the browser from frames, without reruns of the page."""
+"""The views that move with the time machine: drawn in the browser from frames, without reruns of the page.
 
-from contextlib import AbstractContextManager
+To add one: compute its part of a frame in `frames.py`, give it a row here, and draw it in
+`assets/components/time_machine/view.js`.
+"""
+
+from typing import Any, NamedTuple
 
 import streamlit as st
 
-from explorer.components.time_machine import (
-    Clock,
-    time_machine_head,
-    time_machine_heads,
-    time_machine_lens,
-    time_machine_map,
-    time_machine_next,
-    time_machine_settled,
-    time_machine_text,
-)
+from explorer.components.time_machine import Clock, time_machine_view
 from explorer.i18n.language import N_, _
-from explorer.i18n.units import worded
-from explorer.look_inside.captions import heads_in_words, looks_title
-from explorer.look_inside.view import Inspection, choose_head, open_head
+from explorer.look_inside.inspection import Inspection, choose_head, open_head
 from explorer.widgets.layout import card
 
 MAP_HEIGHT = 380  # pixels
 _LENS = N_(
-    "The **logit lens** (nostalgebraist 2020) asks the model to stop early: what stands in its stream after each block "
-    "goes straight to the scores of the letters. Each column is a letter of the prompt, each row a stage, and a cell "
-    "the letter that would be said next. A stronger shade is surer; a ring marks from where on the final answer leads."
+    "The **logit lens** (nostalgebraist 2020) applies the final layer norm and the output layer to the residual stream "
+    "after each block, as if the later blocks added nothing. Each column is a token of the prompt, each row a stage, "
+    "and a cell the most likely next token there; a stronger shade is a higher probability. A ring marks from where "
+    "on the final prediction is first."
 )
 
 
-def draw(inspection: Inspection, clock: Clock) -> None:
-    """All views of one model, which move together."""
+class TimeMachineView(NamedTuple):
+    """One view: what draws it, the part of the frame that it draws, its keys, and what its card says."""
+
+    name: str  # in assets/components/time_machine/view.js
+    part: str  # of `frames.PARTS`
+    key: str  # of its component
+    card: str  # key of its card
+    title: str
+    note: str = ""  # the question that it answers
+    help: str = ""
+
+
+HEADS = TimeMachineView(
+    "heads",
+    "attention",
+    "inspect_board",
+    "card_heads",
+    N_("Attention patterns of all heads"),
+    N_("Each square is one head. Click one to open it."),
+    N_(
+        "Each layer has several **heads** side by side. In a square, a row is a query token, a column a key token, and "
+        "a stronger shade a larger attention weight. In a causal model the upper right half is empty, because later "
+        "tokens are masked. A diagonal line means *attends to the previous token*, a column *all tokens attend to "
+        "this one*."
+    ),
+)
+HEAD = TimeMachineView(
+    "head",
+    "attention",
+    "inspect_heatmap",
+    "card_head",
+    N_("Attention pattern, head {place}"),
+)
+NEXT = TimeMachineView("nextToken", "next", "next_token", "card_next", N_("Next-token probabilities"))
+LENS = TimeMachineView(
+    "lens", "lens", "inspect_lens", "card_lens", N_("Logit lens"), N_("What does the model predict after each block?"),
+    _LENS,
+)  # fmt: skip
+LENS_AT_END = TimeMachineView(
+    "byBlock", "lens", "inspect_mind", "card_mind", N_("Logit lens at the last token"),
+    N_("The next token as predicted after each block. Predictions shows it for every token of the prompt."), _LENS,
+)  # fmt: skip
+CONTINUATION = TimeMachineView(
+    "text", "written", "inspect_written", "card_written", N_("Greedy continuation"),
+    N_("The most likely token each time, so that only training changes the text. Darker: more probable."),
+)  # fmt: skip
+EMBEDDINGS = TimeMachineView(
+    "map", "map", "inspect_map", "card_moving_map", N_("Token embeddings"), N_("Nearby tokens have similar vectors."),
+)  # fmt: skip
+VIEWS = (HEADS, HEAD, NEXT, LENS, LENS_AT_END, CONTINUATION, EMBEDDINGS)
+
+
+def draw(inspection: Inspection) -> None:
+    """Draw all views of one model, which move together."""
+    clock = inspection.clock
     left, right = st.columns([9, 13] if inspection.config.n_head <= 8 else 2)  # so that all heads of a row are in sight
     with left:
-        _all_heads(inspection, clock)
-        next_letters(clock)
+        _draw_heads(inspection, clock)
+        draw_view(NEXT, clock)
     with right:
-        _one_head(inspection, clock)
+        _draw_head(inspection, clock)
     left, right = st.columns(2)
     with left:
-        _mind(clock)
-        _continuation(clock)
+        draw_view(LENS_AT_END, clock)
+        draw_view(CONTINUATION, clock)
     with right:
-        _letters(clock)
+        draw_view(EMBEDDINGS, clock, height=MAP_HEIGHT)
 
 
-def draw_beside(inspection: Inspection, clock: Clock, other: Clock) -> None:
-    """The same views of two models, or of one at two moments, row by row side by side."""
-    for view in (_all_heads, _one_head, next_letters, _mind, _continuation, _letters):
-        for column, each in zip(st.columns(2), (clock, other), strict=True):
+def draw_beside(inspection: Inspection, other: Clock) -> None:
+    """Draw the same views of two models, or of one at two steps, row by row side by side."""
+    for view in (HEADS, HEAD, NEXT, LENS_AT_END, CONTINUATION, EMBEDDINGS):
+        for column, clock in zip(st.columns(2), (inspection.clock, other), strict=True):
             with column:
-                view(inspection, each) if view in (_all_heads, _one_head) else view(each)
+                if view is HEADS:
+                    _draw_heads(inspection, clock)
+                elif view is HEAD:
+                    _draw_head(inspection, clock)
+                else:
+                    draw_view(view, clock, height=MAP_HEIGHT)
 
 
-def next_letters(clock: Clock) -> None:
-    """The likeliest next letters."""
-    with _card(clock, _("What comes next?"), key="card_next"):
-        time_machine_next(clock, key=_key("next_token", clock))
+def draw_view(view: TimeMachineView, clock: Clock, **data: Any) -> Any:
+    """Draw a view in its card, and return what its component reports.
+
+    Args:
+        data: for its script, besides what every view is given.
+    """
+    note, more = (_(text) if text else "" for text in (view.note, view.help))
+    with card(_(view.title), note, more=more, key=_key(view.card, clock)):
+        return _component(view, clock, **data)
 
 
-def _all_heads(inspection: Inspection, clock: Clock) -> None:
-    more = heads_in_words(inspection.config.causal)
-    note = _("Each square is one head. Click one to open it.")
-    with _card(clock, _("All heads"), note, more=more, key="card_heads"):
-        picked = time_machine_heads(clock, key=_key("inspect_board", clock))
-        layers, heads = inspection.config.n_layer, inspection.config.n_head
-        # A run beside it may have more heads; those are opened there alone, by the browser.
-        if picked and picked != clock.head and picked[0] < layers and picked[1] < heads:
-            open_head(*picked)
+def _draw_heads(inspection: Inspection, clock: Clock) -> None:
+    clicked = draw_view(HEADS, clock).head
+    layers, heads = inspection.config.n_layer, inspection.config.n_head
+    # A run beside it may have more heads; the browser opens those on its own side alone.
+    if clicked and tuple(clicked) != clock.head and clicked[0] < layers and clicked[1] < heads:
+        open_head(*map(int, clicked))
 
 
-def _one_head(inspection: Inspection, clock: Clock) -> None:
-    with st.container(border=True, key=_key("card_head", clock)):
+def _draw_head(inspection: Inspection, clock: Clock) -> None:
+    with st.container(border=True, key=_key(HEAD.card, clock)):
         title = st.empty()
         layer, head = clock.head
         if clock.side == "a":  # one choice for both
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inspection)
-        title.markdown(worded(f"##### {looks_title(layer, head, inspection.config.causal)}"))
-        time_machine_head(clock, key=_key("inspect_heatmap", clock))
+        title.markdown(f"##### {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
+        st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
+        _component(HEAD, clock)
 
 
-def lens(clock: Clock) -> None:
-    """What would be said after each block, at all places of the prompt."""
-    with _card(clock, _("What would it say after each block?"), more=_(_LENS), key="card_lens"):
-        time_machine_lens(clock, key=_key("inspect_lens", clock))
-
-
-def _mind(clock: Clock) -> None:
-    note = _("The next letter as each block would have it; Predictions shows the same for every letter of the prompt.")
-    with _card(clock, _("When does it make up its mind?"), note, more=_(_LENS), key="card_mind"):
-        time_machine_settled(clock, key=_key("inspect_mind", clock))
-
-
-def _continuation(clock: Clock) -> None:
-    note = _("Always with its likeliest letter, so that only training changes the text. Stronger is surer.")
-    with _card(clock, _("How would it go on?"), note, key="card_written"):
-        time_machine_text(clock, key=_key("inspect_written", clock))
-
-
-def _letters(clock: Clock) -> None:
-    with _card(clock, _("Which letters does it treat alike?"), key="card_moving_map"):
-        time_machine_map(clock, height=MAP_HEIGHT, key=_key("inspect_map", clock))
-
-
-def _card(clock: Clock, title: str, note: str = "", *, more: str = "", key: str) -> AbstractContextManager[None]:
-    return card(title, note, more=more, key=_key(key, clock))
+def _component(view: TimeMachineView, clock: Clock, **data: Any) -> Any:
+    return time_machine_view(view.name, clock, key=_key(view.key, clock), **data)
 
 
 def _key(name: str, clock: Clock) -> str:

@@ -1,5 +1,6 @@
-"""Where does the loss live?"""
+"""Where is the loss high: by position in the context, by kind of token, and on a held-out passage?"""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,18 +18,17 @@ from core.text.tokenizers import token_texts
 from explorer.charts.text_format import percent
 from explorer.charts.token_losses import kind_bars, position_curve, smoothed
 from explorer.components.text import token_text
-from explorer.i18n.formatting import loss_in_words
 from explorer.i18n.language import N_, _
-from explorer.look_inside.run_text import material, windows
-from explorer.look_inside.view import Inspection
+from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.run_text import run_text, windows
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.jobs import result_of
 from explorer.services.results_cache import kept
 from explorer.widgets import address
 from explorer.widgets.layout import card, chart, current_palette, sentence, show_error
 
-LONGEST = 256  # tokens of a piece
-MOST_PIECES, FEWEST_PIECES = 512, 16
+LONGEST = 256  # tokens of a window
+MOST_WINDOWS, FEWEST_WINDOWS = 512, 16
 _WORK = 2e10  # parameters times tokens: some seconds
 PASSAGE = 400  # tokens
 _PLURALS = {
@@ -41,122 +41,88 @@ _PLURALS = {
     "letter": N_("letters of other scripts"),
     "other": N_("other signs"),
 }
-_ONE = {"letters": N_("letter"), "tokens": N_("token")}
+_KINDS = N_(
+    "The mean loss of each kind of token on held-out text, and its share of the total loss. Inside a word much is "
+    "determined; where a word begins, little is. A token of several characters counts by its first one."
+)
+_PASSAGE = N_(
+    "A passage of the validation text. Each token is shaded by the probability that the model assigned to it after "
+    "reading what comes before: point at one to see the alternatives."
+)
 
 
 def draw(inspection: Inspection) -> None:
-    """The loss along the context, by kind of token, and on a passage token by token."""
-    unit = "letters" if inspection.tokenizer.by_character else "tokens"
+    """Draw the loss along the context, by kind of token, and on a passage token by token."""
     try:
         with st.spinner(_("Reading the text ...")):
-            pieces = _pieces(inspection)
+            measured_on = _windows(inspection)
     except TextError as error:
         show_error(error)
         return
     losses = result_of(
-        ("losses", *inspection.key), lambda: measured(inspection, pieces), _("Reading what it was not trained on")
+        ("losses", *inspection.key), lambda: measure(inspection, measured_on), _("Measuring on held-out text")
     )
     if losses is not None:
         left, right = st.columns(2)
         with left:
-            _position_card(losses.numpy(), unit)
+            _position_card(losses.numpy())
         with right:
-            _kind_card(inspection, losses.numpy(), pieces)
-    _passage_card(inspection, unit)
+            _kind_card(inspection, losses.numpy(), measured_on)
+    _passage_card(inspection)
 
 
-def measured(inspection: Inspection, pieces: Tensor) -> Iterator[Progress[Tensor]]:
-    """The losses (N, T) of all pieces (N, T + 1), a few rows at a time."""
-    found = []
-    for part in pieces.split(rows_at_once(inspection.model, pieces.size(1) - 1)):
-        found.append(window_losses(inspection.model, part))
-        yield Progress(sum(map(len, found)), len(pieces), torch.cat(found))
-
-
-def position_in_words(losses: np.ndarray, unit: str) -> str:
-    """What reading more is worth, from the losses (T,) at each place."""
-    line = smoothed(losses)
-    first, last = float(line[0]), float(line[-1])
-    told = {"unit": _(_ONE[unit]), "loss": f"{first:.2f}", "choice": loss_in_words(first, unit)}
-    if len(line) < 2:
-        return _("Knowing one {unit} its loss is {loss}, {choice}.", **told)
-    told |= {"count": f"{len(line):,}", "last": f"{last:.2f}"}
-    gain = first - last
-    if gain < 0.05:
-        return _(
-            "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}: what stands further back "
-            "does not help it.",
-            **told,
-        )
-    enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
-    return _(
-        "Knowing one {unit} its loss is {loss}, {choice}; knowing {count} it is {last}, {last_choice}. Nine tenths of "
-        "that gain are there after {enough}.",
-        last_choice=loss_in_words(last, unit), enough=f"{enough:,}", **told,
-    )  # fmt: skip
-
-
-def kinds_in_words(kinds: list[KindLoss], unit: str) -> str:
-    """Which kind is hardest, and which costs most."""
-    hardest, costly = max(kinds, key=lambda kind: kind.loss), max(kinds, key=lambda kind: kind.share)
-    told = {
-        "hardest": _(_PLURALS[hardest.kind]),
-        "loss": f"{hardest.loss:.2f}",
-        "choice": loss_in_words(hardest.loss, unit),
-        "share": percent(costly.share),
-    }
-    if hardest.kind == costly.kind:
-        return _(
-            "Hardest to foresee are {hardest} ({loss}, {choice}), and they make up most of the loss too: {share}.",
-            **told,
-        )
-    return _(
-        "Hardest to foresee are {hardest} ({loss}, {choice}); most of the loss, {share}, comes from {costly}, as they "
-        "are many.",
-        costly=_(_PLURALS[costly.kind]), **told,
-    )  # fmt: skip
-
-
-def _pieces(inspection: Inspection) -> Tensor:
+def _windows(inspection: Inspection) -> Tensor:
     length = min(inspection.model.block_size, LONGEST // 2 if inspection.large else LONGEST)
     count = int(_WORK / (parameter_count(inspection.model) * length))
-    return windows(inspection, length, min(MOST_PIECES, max(FEWEST_PIECES, count)))
+    return windows(inspection, length, min(MOST_WINDOWS, max(FEWEST_WINDOWS, count)))
 
 
-def _position_card(losses: np.ndarray, unit: str) -> None:
+def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Tensor]]:
+    """Measure the losses (N, T) on all windows (N, T + 1), a few rows at a time."""
+    losses = []
+    for part in measured_on.split(rows_at_once(inspection.model, measured_on.size(1) - 1)):
+        losses.append(window_losses(inspection.model, part))
+        yield Progress(sum(map(len, losses)), len(measured_on), torch.cat(losses))
+
+
+def _position_card(losses: np.ndarray) -> None:
     curve = loss_by_position(losses)
-    with card(
-        _("Does it help to have read more?"),
-        more=_(
-            "The model reads pieces of text that it was not trained on. At the start of a piece it knows next to "
-            "nothing of what came before, further on it has read more. Each dot is the mean over {count} pieces, the "
-            "line their running mean. A line that goes on falling to its end says that a longer context would help.",
-            count=f"{len(losses):,}",
-        ),
-        key="card_loss_position",
-    ):
-        st.caption(position_in_words(curve, unit))
+    more = _(
+        "Measured on {count} windows of held-out text. At the start of a window the model has read next to nothing, "
+        "further on it has read more. Each dot is the mean over all windows, the line their running mean. A line that "
+        "still falls at its end says that a longer context would help.",
+        count=f"{len(losses):,}",
+    )
+    with card(_("Loss by position"), _("Does more context help?"), more=more, key="card_loss_position"):
+        st.caption(position_in_words(curve))
         chart(
-            position_curve(curve, current_palette(), unit=unit),
+            position_curve(curve, current_palette()),
             key="loss_position",
-            numbers=lambda: {f"{unit} read": range(1, len(curve) + 1), "loss in nats": curve},
+            numbers=lambda: {"tokens read": range(1, len(curve) + 1), "loss in nats": curve},
             name="loss-by-position",
         )
 
 
-def _kind_card(inspection: Inspection, losses: np.ndarray, pieces: Tensor) -> None:
-    kinds = loss_by_kind(losses, pieces[:, 1:], inspection.tokenizer.tokens)
-    unit = "letters" if inspection.tokenizer.by_character else "tokens"
-    with card(
-        _("Which letters are hard to foresee?"),
-        more=_(
-            "The mean loss of each kind of letter, on text that the model was not trained on, and how much of its "
-            "whole loss it spends there. Inside a word much is settled; where a word begins, much is open. A token of "
-            "several characters counts as its first one."
-        ),
-        key="card_loss_kind",
-    ):
-        st.caption(kinds_in_words(kinds, unit))
+def position_in_words(losses: np.ndarray) -> str:
+    """Return what a longer context is worth, from the losses (T,) at each position."""
+    line = smoothed(losses)
+    first, last = float(line[0]), float(line[-1])
+    begin = _("With one token of context the loss is {loss} nats/token.", loss=f"{first:.2f}")
+    if len(line) < 2:
+        return begin
+    told = {"count": f"{len(line):,}", "loss": f"{last:.2f}"}
+    gain = first - last
+    if gain < 0.05:
+        return f"{begin} {_('With {count} it is {loss}: more context does not help.', **told)}"
+    enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
+    end = _("With {count} it is {loss}; 90% of that gain comes from {enough}.", enough=f"{enough:,}", **told)
+    return f"{begin} {end}"
+
+
+def _kind_card(inspection: Inspection, losses: np.ndarray, measured_on: Tensor) -> None:
+    kinds = loss_by_kind(losses, measured_on[:, 1:], inspection.tokenizer.tokens)
+    with card(_("Loss by kind of token"), _("Which tokens are hard to predict?"), more=_(_KINDS), key="card_loss_kind"):
+        st.caption(kinds_in_words(kinds))
         chart(
             kind_bars(kinds, current_palette()),
             key="loss_kind",
@@ -170,24 +136,29 @@ def _kind_card(inspection: Inspection, losses: np.ndarray, pieces: Tensor) -> No
         )
 
 
-def _passage_card(inspection: Inspection, unit: str) -> None:
-    turned = address.recall("loss_passage", 0)
-    ids = _passage(inspection, turned)
-    with card(
-        _("How does it fare on a passage that it never saw?"),
-        more=_(
-            "A passage from the part of the text that was kept aside. Each letter is shaded by the probability that "
-            "the model gave it, having read what stands before it: point at one to see what else it considered there."
-        ),
-        key="card_loss_passage",
-    ):
-        found = kept(inspection.model, ("foreseen", *ids), lambda: foresight(inspection.model, ids))
-        tokens = foreseen_tokens(ids, found, inspection.tokenizer)
+def kinds_in_words(kinds: list[KindLoss]) -> str:
+    """Return which kind is hardest, and which makes up most of the loss."""
+    hardest, costly = max(kinds, key=lambda kind: kind.loss), max(kinds, key=lambda kind: kind.share)
+    return _(
+        "Hardest to predict: {hardest}, {loss} nats (perplexity {perplexity}). Largest share of the total loss: "
+        "{costly}, {share}.",
+        hardest=_(_PLURALS[hardest.kind]), loss=f"{hardest.loss:.2f}", perplexity=f"{math.exp(hardest.loss):.1f}",
+        costly=_(_PLURALS[costly.kind]), share=percent(costly.share),
+    )  # fmt: skip
+
+
+def _passage_card(inspection: Inspection) -> None:
+    number = address.recall("loss_passage", 0)
+    ids = _passage(inspection, number)
+    note = _("How well does the model predict text that it was not trained on?")
+    with card(_("Loss on a held-out passage"), note, more=_(_PASSAGE), key="card_loss_passage"):
+        predicted = kept(inspection.model, ("foreseen", *ids), lambda: foresight(inspection.model, ids))
+        tokens = foreseen_tokens(ids, predicted, inspection.tokenizer)
         shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
         st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))
         token_text(
             prompt=token_texts(inspection.tokenizer, ids)[0],
-            go=f"{inspection.key} {turned}",
+            go=f"{inspection.key} {number}",
             tokens=tokens,
             key="loss_passage_text",
         )
@@ -195,45 +166,35 @@ def _passage_card(inspection: Inspection, unit: str) -> None:
             _("Another passage"),
             icon=":material/casino:",
             key="loss_passage_next",
-            on_click=lambda: address.remember("loss_passage", turned + 1),
+            on_click=lambda: address.remember("loss_passage", number + 1),
         )
 
 
 def passage_in_words(probabilities: list[float], shown: list[str], texts: list[str]) -> str:
-    """The loss on it, and the greatest surprise.
+    """Return the loss on it, and the least likely token.
 
     Args:
         shown, texts: each token as it is listed, and the text it completes.
     """
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
-    before = visible("".join(texts[max(0, worst - 12) : worst]))
-    sure = sum(p >= 0.5 for p in probabilities) / len(probabilities)
-    told = {
-        "loss": f"{loss:.2f}",
-        "sure": percent(sure),
-        "count": len(shown),
-        "letter": shown[worst],
-        "share": percent(probabilities[worst]),
-    }
-    if not before:
-        return _(
-            "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
-            "'{letter}' ({share}).",
-            **told,
-        )
-    return _(
-        "Here its loss is {loss}; of {sure} of the {count} it was more than half sure. Its greatest surprise is "
-        "'{letter}' after '{before}' ({share}).",
-        before=before, **told,
+    told = _(
+        "Loss here: {loss} nats/token. Tokens with a probability above 50%: {share}.",
+        loss=f"{loss:.2f}", share=percent(sum(p >= 0.5 for p in probabilities) / len(probabilities)),
     )  # fmt: skip
+    least = {"token": shown[worst], "share": percent(probabilities[worst])}
+    if before := visible("".join(texts[max(0, worst - 12) : worst])):
+        worst_in_words = _("Least likely: '{token}' after '{before}' ({share}).", before=before, **least)
+    else:
+        worst_in_words = _("Least likely: '{token}' ({share}).", **least)
+    return f"{told} {worst_in_words}"
 
 
-def _passage(inspection: Inspection, turned: int) -> list[int]:
-    """A stretch of the validation split that begins with a line; another one for each turn."""
-    validation = material(inspection).validation
+def _passage(inspection: Inspection, number: int) -> list[int]:
+    """Return a passage of the validation text that begins with a line; another one for each number."""
+    validation = run_text(inspection).validation
     length = min(PASSAGE if not inspection.large else PASSAGE // 4, len(validation) // 2 + 1)
-    start = turned * 7919 % (len(validation) - length + 1)
+    start = number * 7919 % (len(validation) - length + 1)
     opening = validation[start : start + length].tolist()
     ends = [place + 1 for place, id in enumerate(opening) if visible(inspection.tokenizer.tokens[id]).endswith("⏎")]
     start += ends[0] if ends and start + ends[0] + length <= len(validation) else 0

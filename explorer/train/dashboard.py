@@ -11,8 +11,8 @@ from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
-from explorer.charts.attention import table_heatmap
 from explorer.charts.csv_export import matrix_columns
+from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import (
     live_attention,
     live_curves,

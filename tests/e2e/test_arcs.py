@@ -29,7 +29,7 @@ def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, train
     expect(above.locator("path")).to_have_count(5)  # the five letters before it
     expect(below.locator("path")).to_have_count(6)  # the six after it
     letter.click()
-    expect(page.locator(".st-key-card_cell")).to_contain_text("(letter 6) looks")
+    expect(page.locator(".st-key-card_cell")).to_contain_text("(token 6) attends")
     expect(page.locator(f"{ARCS} .arcs-letter.picked.pointed")).to_have_text("·")
     expect(page.locator(".st-key-cell_steps .strips-step")).to_have_count(8)
     page.locator(f"{ARCS} .arcs-letters").press("ArrowRight")

@@ -68,7 +68,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     expect(page).not_to_have_url(re.compile("step="))
 
     page.locator(".st-key-compare_with input").click()
-    page.get_by_role("option", name="another moment of this run").click()
+    page.get_by_role("option", name="another step of this run").click()
     beside = page.locator(".st-key-time_step_beside .time-readout b")
     expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
     expect(page.locator(".st-key-inspect_board_b canvas")).to_be_visible()

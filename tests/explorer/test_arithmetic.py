@@ -10,10 +10,10 @@ import torch
 from core.config import ModelConfig
 from core.interpretability.attention import arithmetic
 from core.model import build_model
-from explorer.charts.attention import attention_heatmap
+from explorer.charts.heatmaps import attention_heatmap
 from explorer.components.attention import attention_arcs
-from explorer.look_inside.attention_steps import cell_in_words, cell_steps
-from explorer.look_inside.attention_weights import picture_in_words
+from explorer.look_inside.attention import picture_in_words
+from explorer.look_inside.attention_weights import cell_in_words, cell_steps
 
 SHOWN = list("hello")
 PATTERN = np.array([[1, 0, 0], [0.62, 0.38, 0], [0.5, 0.1, 0.4]], dtype=np.float32)
@@ -29,14 +29,14 @@ def test_the_steps_follow_the_lecture_and_their_numbers_agree():
     found = cell(3, 1)
     steps = cell_steps(found, SHOWN, 3, 1)
     assert [step.title.split(":")[0] for step in steps] == [
-        "The query",
-        "The key",
-        "Multiplied number by number, and added up",
+        "Query",
+        "Key",
+        "Dot product",
         "Scaled",
-        "Masked",
+        "Causal mask",
         "Softmax",
-        "Values, each times its share",
-        "Added up",
+        "Values, each times its weight",
+        "Sum",
     ]
     (q,), (k,), (products,) = (step.strips for step in steps[:3])
     assert products.values == pytest.approx(np.multiply(q.values, k.values), abs=1e-4)
@@ -51,9 +51,9 @@ def test_the_steps_follow_the_lecture_and_their_numbers_agree():
 def test_a_look_in_one_sentence():
     found = cell(3, 1)
     told = cell_in_words(found, SHOWN, 3, 1)
-    assert told.startswith("'l' (letter 4) looks ") and "of the 4 it may look at" in told
-    assert "at itself" in cell_in_words(cell(2, 2), SHOWN, 2, 2)
-    assert "that is in its future" in cell_in_words(cell(0, 4), SHOWN, 0, 4)
+    assert told.startswith("'l' (token 4) attends ") and "of 4 keys" in told
+    assert "to itself" in cell_in_words(cell(2, 2), SHOWN, 2, 2)
+    assert "which comes later" in cell_in_words(cell(0, 4), SHOWN, 0, 4)
 
 
 @pytest.mark.parametrize("query, key", [(3, 1), (4, 0), (2, 2)])
@@ -67,18 +67,18 @@ def test_the_scaled_product_is_the_score(query, key):
 
 
 def test_the_first_letter_has_nothing_else_to_look_at():
-    assert cell_in_words(cell(0, 0), SHOWN, 0, 0).endswith("and there is nothing else that it may look at.")
+    assert cell_in_words(cell(0, 0), SHOWN, 0, 0).endswith("there is no other key.")
 
 
 def test_what_rotates_or_normalises_is_shown_before_and_after():
     found = cell(3, 1, position="rope", qk_norm=True)
     labels = [strip.label for strip in cell_steps(found, SHOWN, 3, 1)[0].strips]
-    assert labels == ["q at first", "q, normalised and rotated"]
+    assert labels == ["q before normalization and RoPE", "q, normalized, after RoPE"]
 
 
 def test_without_mask_or_scale_nothing_is_said_of_them():
     steps = cell_steps(cell(0, 4, causal=False, attention_scale=False), SHOWN, 0, 4)
-    assert steps[4].title == "All scores of this letter" and "does not scale" in steps[3].says
+    assert steps[4].title == "All scores of this query" and "does not scale" in steps[3].says
 
 
 def test_many_values_are_added_up():
@@ -93,18 +93,18 @@ def test_many_values_are_added_up():
 
 def test_pictures_in_words():
     assert picture_in_words(PATTERN, list("abc"), "head 1.1", False) == (
-        "In head 1.1, others look most at 'a' (letter 1): on average with 56% of their attention."
+        "In head 1.1, other tokens attend most to 'a' (token 1): 56% on average."
     )
     assert picture_in_words(PATTERN, list("abc"), "layer 2", True) == (
-        "After layer 2, the last letter 'c' holds most of 'a', 2 back: 50%."
+        "After layer 2, the largest share at the last token 'c' comes from 'a', 2 back: 50%."
     )
-    assert "single letter" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
+    assert "single token" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
 
 
 def test_what_has_flowed_is_not_called_a_look():
     (cells,) = attention_heatmap(PATTERN, list("a<c"), flow=True).data
-    assert cells.text[2][1] == "of what 'c' holds, 10% is that of '&lt;'"
-    assert cells.text[2][2] == "of what 'c' holds, 40% is its own"
+    assert cells.text[2][1] == "10% at 'c' comes from '&lt;'"
+    assert cells.text[2][2] == "40% at 'c' comes from itself"
 
 
 def test_arcs_want_bytes_that_fit_their_tokens():

@@ -1,4 +1,4 @@
-"""Charts of the logit lens and of attribution, and what every chart can be saved as."""
+"""Charts of attribution and patching, and what every chart can be saved as."""
 
 from io import BytesIO
 
@@ -6,54 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.interpretability.logit_lens import Lens
 from core.interpretability.patching import Answers, PatchMap
-from explorer.charts.attribution import attribution_bars, signed, strongest
+from explorer.charts.bars import attribution_bars, signed, strongest
 from explorer.charts.csv_export import csv_of, matrix_columns
-from explorer.charts.logit_lens import lens_heatmap
+from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.palette import LIGHT
-from explorer.charts.patching import patch_heatmap
 from explorer.charts.text_format import cut, room_for
-from explorer.look_inside.logit_lens import lens_columns, lens_in_words
 from explorer.look_inside.patching import map_in_words
 from explorer.widgets.layout import takeaway
-
-SAID = [[["a", "b"], ["<", "b"]], [["b", "a"], ["<", "a"]], [["b", "a"], ["c", "<"]]]  # (S, T, K)
-LENS = Lens(
-    ids=np.zeros((3, 2, 2), dtype=np.int64),
-    probabilities=np.array([[[0.6, 0.4], [0.5, 0.3]], [[0.7, 0.3], [0.5, 0.2]], [[0.9, 0.1], [0.62, 0.2]]]),
-    answer=np.array([0, 0]),
-    answer_probability=np.array([[0.4, 0.1], [0.7, 0.1], [0.9, 0.62]]),
-    first=np.array([1, 2]),
-    settled=np.array([1, 2]),
-)
-
-
-def test_the_lens_reads_from_the_embedding_up_and_rings_where_the_answer_stays():
-    figure = lens_heatmap(SAID, LENS.probabilities, LENS.settled, ["x", "⏎"])
-    cells, rings = figure.data
-    assert cells.text[0][1] == "&lt;" and cells.text[2][1] == "c"
-    assert cells.hovertext[1][0] == "having read 'x', after block 1:<br>'b' comes next with 70%<br>then 'a' 30%"
-    assert "from the embedding alone" in cells.hovertext[0][0]
-    assert [label.strip() for label in figure.layout.yaxis.ticktext] == ["embedding", "block 1", "block 2"]
-    assert figure.layout.yaxis.range[0] < figure.layout.yaxis.range[1]
-    assert (min(rings.y[:5]) + max(rings.y[:5])) / 2 == 1 and rings.y[5] is None
-    assert (min(rings.y[6:11]) + max(rings.y[6:11])) / 2 == 2
-
-
-def test_the_lens_must_fit_its_tokens():
-    with pytest.raises(ValueError, match="3 stages of 2 tokens do not fit 1 tokens"):
-        lens_heatmap(SAID, LENS.probabilities, LENS.settled, ["x"])
-
-
-def test_the_lens_in_words_and_numbers():
-    assert lens_in_words(LENS, SAID, ["x", "⏎"]) == (
-        "After '⏎' its answer 'c' (62%) leads from block 2 on (just before that it would have been '<'); "
-        "of all 2 answers here 1 stood before the last block."
-    )
-    columns = lens_columns(LENS, SAID, ["x", "⏎"])
-    assert columns["stage"][2] == "block 1" and columns["says"] == ["a", "<", "b", "<", "b", "c"]
-    assert columns["settled"] == [0, 0, 1, 0, 1, 1]
 
 
 def test_shares_are_drawn_with_their_sign_and_their_sum():
@@ -119,10 +79,12 @@ def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
     figure = patch_heatmap(MOVED, ROWS, ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
     (cells,) = figure.data
     assert (cells.zmin, cells.zmax) == (-1, 1)
-    assert cells.hovertext[1][1] == "after block 1, at '&lt;' (place 2):<br>moves the answer 60% of the way back to 'e'"
-    assert cells.hovertext[2][0].endswith("moves the answer further towards 'o', by 20%")
-    assert cells.hovertext[2][1].endswith("does not move the answer")
-    assert cells.hovertext[0][2] == ""
+    assert (
+        cells.text[1][1] == "after block 1, at '&lt;' (position 2):<br>moves the prediction 60% of the way back to 'e'"
+    )
+    assert cells.text[2][0].endswith("moves the prediction further toward 'o', by 20%")
+    assert cells.text[2][1].endswith("does not move the prediction")
+    assert cells.text[0][2] == ""
     assert list(figure.layout.xaxis.ticktext) == ["a", "<b>&lt;</b><br>b", "c"]
     with pytest.raises(ValueError, match="does not fit 2 rows"):
         patch_heatmap(MOVED, ROWS[:2], ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
@@ -131,10 +93,9 @@ def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
 def test_a_map_of_swaps_in_a_sentence():
     found = PatchMap(np.nan_to_num(MOVED), ROWS, Answers(0, 1, 2.0, -1.0))
     assert map_in_words(found, "stream", list("abc"), list("axc")) == (
-        "The prompts differ at 'b' (place 2); most of what that means for the answer has reached the last letter, 'c', "
-        "after block 2."
+        "The prompts differ at 'b' (position 2). Most of the difference has reached the last token, 'c', after block 2."
     )
-    assert "only in the last letter" in map_in_words(found, "stream", list("abc"), list("abx"))
-    assert "block 1 at 'b' (place 2) moves the answer most: 100%" in map_in_words(
+    assert "only in the last token" in map_in_words(found, "stream", list("abc"), list("abx"))
+    assert "block 1 at 'b' (position 2) moves the prediction most, 100%" in map_in_words(
         found, "mlp", list("abc"), list("axc")
     )

@@ -25,7 +25,7 @@ PROMPT = "To be, or"
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    frames._kept.clear()
+    frames._cache.clear()
 
 
 @pytest.mark.parametrize("moment", [0, 1, -1])
@@ -87,9 +87,9 @@ def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch)
     for step in [*steps, *steps]:
         frame_now(finished_run, FrameRequest(step, PROMPT))
     assert len(made) == len(steps)
-    monkeypatch.setattr(frames, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(frames, "_CACHE_BYTES", 1)
     frame_now(finished_run, FrameRequest(steps[0], "other"))
-    assert len(frames._kept) == 1
+    assert len(frames._cache) == 1
 
 
 def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
@@ -113,7 +113,7 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
     monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
     frame = make_frame(finished_run, FrameRequest(finished_run.moments()[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
-    assert "last 5 of the 9 letters read" in frame["cut"]
+    assert "last 5 of the 9 tokens read" in frame["cut"]
     # They are drawn as they are after all that was read, which everything else in the frame has read too.
     model, tokenizer, _ = load_model(finished_run, finished_run.weights_at(frame["step"]))
     pattern = attention_patterns(model, tokenizer.encode(PROMPT))[..., -5:, -5:]

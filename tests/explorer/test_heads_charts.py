@@ -23,9 +23,9 @@ def test_every_head_stands_on_the_board_with_its_role():
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ([[PREVIOUS, NONE]], "1 of 2 heads has a clear habit. The clearest: head 1.1, previous token (0.90)."),
-        ([[NONE], [PREVIOUS]], "The clearest: head 2.1, previous token"),
-        ([[NONE, NONE]], "No head has a clear habit at this step."),
+        ([[PREVIOUS, NONE]], "Heads with a clear role: 1 of 2. Clearest: head 1.1, previous token (0.90)."),
+        ([[NONE], [PREVIOUS]], "Clearest: head 2.1, previous token"),
+        ([[NONE, NONE]], "No head has a clear role at this step."),
     ],
 )
 def test_the_board_is_read_in_words(names, sentence):
@@ -80,5 +80,5 @@ def test_costs_are_centred_on_zero_and_read_in_words():
     assert heat.hovertext[0][1] == "not tried yet"
     assert "without head 2.1 the loss is −0.100" in heat.hovertext[1][0]
     assert costs_in_words(np.array([[0.5, 0.001], [-0.1, 0.2]])) == (
-        "Head 1.1 is missed most: without it the loss rises by 0.500. 2 of 4 could go and cost less than 0.01 each."
+        "Ablating head 1.1 costs most: +0.500. Heads that cost less than 0.01: 2 of 4."
     )

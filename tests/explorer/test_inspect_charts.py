@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from core.text.tokenizers import CharTokenizer
-from explorer.charts.attention import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
-from explorer.charts.characters import character_bars
+from explorer.charts.bars import character_bars, neighbor_bars, prediction_bars
 from explorer.charts.embeddings import embedding_map
+from explorer.charts.heatmaps import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
 from explorer.charts.palette import DARK, LIGHT
-from explorer.charts.prediction import neighbour_bars, prediction_bars
 from explorer.charts.text_format import percent, plain
-from explorer.look_inside.attention import head_in_words
+from explorer.look_inside.frames import head_in_words
 from explorer.widgets.prompt import as_line, example_prompt, read_prompt
 
 TOKENS = ["h", "e", "\n", "<"]
@@ -19,16 +18,16 @@ PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 
 
 def test_hovering_a_heatmap_says_it_in_words():
     (trace,) = attention_heatmap(PATTERN, TOKENS).data
-    assert trace.text[1][0] == "'e' looks 62% at 'h', 1 back"
-    assert trace.text[2][2] == "'⏎' looks 50% at itself"
-    assert trace.text[3][0] == "'&lt;' looks 10% at 'h', 3 back"
+    assert trace.text[1][0] == "'e' attends 62% to 'h', 1 back"
+    assert trace.text[2][2] == "'⏎' attends 50% to itself"
+    assert trace.text[3][0] == "'&lt;' attends 10% to 'h', 3 back"
 
 
 def test_the_future_is_blank_only_where_it_is_hidden():
     assert np.isnan(attention_heatmap(PATTERN, TOKENS).data[0].z[0][1])
     (seeing,) = attention_heatmap(PATTERN, TOKENS, causal=False).data
     assert not np.isnan(seeing.z).any()
-    assert seeing.text[0][1] == "'h' looks 0% at 'e', 1 ahead"
+    assert seeing.text[0][1] == "'h' attends 0% to 'e', 1 ahead"
 
 
 def test_tokens_stand_on_both_axes_with_the_first_row_on_top():
@@ -51,14 +50,14 @@ def test_a_pattern_must_fit_its_tokens():
 
 def test_the_bigram_table_reads_from_row_to_column():
     (trace,) = table_heatmap(PATTERN, TOKENS).data
-    assert trace.text[1][0] == "after 'e' comes 'h': 62%"
+    assert trace.text[1][0] == "'h' after 'e': 62%"
 
 
 def test_predictions_are_sorted_and_the_rest_is_summed_up():
     (bars,) = prediction_bars(np.array([0.1, 0.5, 0.15, 0.25]), ["a", "B", "⏎", "<"], ["vowel"] * 4, count=2).data
     assert list(bars.x) == pytest.approx([0.5, 0.25, 0.25])
     assert list(bars.text) == ["50%", "25%", "25%"]
-    assert bars.hovertext[1] == "'&lt;' comes next with 25%"
+    assert bars.hovertext[1] == "'&lt;': 25%"
     assert bars.hovertext[2] == "the 2 other tokens together: 25%"
     assert bars.marker.color[0] == LIGHT.kinds["vowel"]
 
@@ -69,7 +68,7 @@ def test_with_few_tokens_there_is_no_rest():
 
 
 def test_neighbours_may_point_away():
-    figure = neighbour_bars(["b"], ["consonant"], [-0.5], "a")
+    figure = neighbor_bars(["b"], ["consonant"], [-0.5], "a")
     assert figure.data[0].hovertext == ("'b' and 'a' have a cosine of −0.50",)
     assert figure.layout.xaxis.range[0] < -0.5
 
@@ -82,17 +81,16 @@ def test_characters_keep_their_place_and_take_the_colour_of_their_kind():
     assert vowels.hovertext[0] == "'e' is 15% of the text, 30 times"
 
 
-@pytest.mark.parametrize(("dimensions", "type"), [(2, "scatter"), (3, "scatter3d")])
-def test_an_embedding_map_writes_each_token_at_its_place(dimensions, type):
-    points = np.arange(4 * dimensions, dtype=np.float32).reshape(4, dimensions)
+def test_an_embedding_map_writes_each_token_at_its_place():
+    points = np.arange(12, dtype=np.float32).reshape(4, 3)
     kinds = ["vowel", "consonant", "vowel", "punctuation"]
-    figure = embedding_map(points, ["a", "b", "e", "<"], kinds, chosen=0, neighbours=[2])
+    figure = embedding_map(points, ["a", "b", "e", "<"], kinds, chosen=0, neighbors=[2])
     letters = {trace.legendgroup: trace for trace in figure.data if trace.text is not None}
-    assert {trace.type for trace in figure.data} == {type}
+    assert {trace.type for trace in figure.data} == {"scatter3d"}
     assert list(letters["vowel"].text) == ["a", "e"]
     assert list(letters["vowel"].textfont.weight) == [700, 700] and list(letters["consonant"].textfont.weight) == [400]
-    assert list(letters["punctuation"].text) == ["&lt;" if dimensions == 2 else "<"]
-    assert list(letters["vowel"].customdata) == [0, 2]
+    assert list(letters["punctuation"].text) == ["<"]
+    assert list(letters["vowel"].x) == [0, 6]
     assert letters["vowel"].textfont.color == LIGHT.kinds["vowel"]
     assert {trace.name for trace in figure.data if trace.name} == {"vowel", "consonant", "punctuation"}
 
@@ -105,10 +103,10 @@ def test_shares_and_labels_in_words():
 def test_a_head_in_words():
     words = head_in_words(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32))
     assert words == (
-        "Of its attention 100% goes to the letter before, 0% to the letter itself and 50% to the very first one. "
-        "On average it looks 1.0 letters back."
+        "Of its attention 100% goes to the previous token, 0% to the token itself and 50% to the first token. "
+        "Mean distance: 1.0 tokens back."
     )
-    assert "single letter" in head_in_words(np.ones((1, 1)))
+    assert "single token" in head_in_words(np.ones((1, 1)))
 
 
 def test_a_prompt_keeps_what_the_model_knows_and_says_what_it_left_out():
@@ -144,7 +142,7 @@ def test_a_long_prompt_is_told_by_the_tokens_that_a_square_stands_for():
     pattern = np.array([[1, 0, 0], [0.25, 0.75, 0], [0.5, 0.25, 0.25]], dtype=np.float32)
     figure = coarse_heatmap(pattern, 16, 40)
     (heatmap,) = figure.data
-    assert heatmap.text[1][0] == "tokens 17–32 give 25% to tokens 1–16"
-    assert heatmap.text[2][2] == "tokens 33–40 give 25% to tokens 33–40"
+    assert heatmap.text[1][0] == "tokens 17–32 attend 25% to tokens 1–16"
+    assert heatmap.text[2][2] == "tokens 33–40 attend 25% to tokens 33–40"
     assert np.isnan(heatmap.z[0][1]) and heatmap.text[0][1] == ""
     assert figure.layout.xaxis.ticktext == ("1 ", "17 ", "33 ")

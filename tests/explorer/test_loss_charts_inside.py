@@ -33,15 +33,13 @@ def test_the_hardest_kind_stands_on_top_and_tells_its_share():
 
 def test_what_is_seen_is_said():
     falling = np.concatenate([[3.0, 2.0], np.full(30, 1.0)])
-    assert position_in_words(falling, "letters").startswith(
-        "Knowing one letter its loss is 3.00, like choosing among 20.1 letters; knowing 32 it is 1.00"
+    assert position_in_words(falling).startswith(
+        "With one token of context the loss is 3.00 nats/token. With 32 it is 1.00; 90% of that gain comes from"
     )
-    assert "does not help" in position_in_words(np.full(8, 2.0), "letters")
-    assert position_in_words(np.ones(1), "tokens").endswith("tokens.")
-    assert kinds_in_words(KINDS, "letters") == (
-        "Hardest to foresee are capitals (3.00, like choosing among 20.1 letters); most of the loss, 55%, comes from "
-        "vowels, as they are many."
+    assert "does not help" in position_in_words(np.full(8, 2.0))
+    assert position_in_words(np.ones(1)).endswith("1.00 nats/token.")
+    assert kinds_in_words(KINDS) == (
+        "Hardest to predict: capitals, 3.00 nats (perplexity 20.1). Largest share of the total loss: vowels, 55%."
     )
-    assert "they make up most of the loss too" in kinds_in_words(KINDS[:1], "letters")
     told = passage_in_words([0.9, 0.9, 0.01], ["<0xC3>", "<0xA9>", "<"], ["", "é", "<"])
-    assert told.endswith("Its greatest surprise is '<' after 'é' (1.0%).")
+    assert told.endswith("Least likely: '<' after 'é' (1.0%).")

@@ -4,10 +4,10 @@ import numpy as np
 
 from core.interpretability.memorization import copied_lengths, copied_spans, longest_matches
 from core.interpretability.neurons import Excitement
-from explorer.charts.neurons import writing_bars
+from explorer.charts.bars import neuron_bars
 from explorer.charts.palette import LIGHT
 from explorer.look_inside.memorization import copied_in_words
-from explorer.look_inside.neurons import excitement_in_words, writing_in_words
+from explorer.look_inside.neurons import activations_in_words, logits_in_words
 
 
 def test_copied_or_composed_in_words():
@@ -15,11 +15,11 @@ def test_copied_or_composed_in_words():
     matches = longest_matches(written, source)
     shown = [str(id) for id in written]
     spans, covered = copied_spans(matches, 4), copied_lengths(matches, 4)
-    assert copied_in_words(covered, spans, shown, 4, "letters") == (
-        "Of its 8 letters 50% stand in spans of at least 4 that it has word for word from the training text; the "
-        "longest has 4: '1234'."
+    assert copied_in_words(covered, spans, shown, 4) == (
+        "50% of 8 tokens are in spans of at least 4 found word for word in the training text. "
+        "Longest span: 4 tokens, '1234'."
     )
-    assert copied_in_words(np.zeros(8), [], shown, 12, "tokens").startswith("Composed: of its 8 tokens no stretch")
+    assert copied_in_words(np.zeros(8), [], shown, 12).startswith("No span of 12 or more tokens")
 
 
 def excited(*values):
@@ -27,16 +27,18 @@ def excited(*values):
 
 
 def test_a_neuron_in_words():
-    assert excitement_in_words(excited(2.0, 1.0, 0.5), ["e", "e", "t"]) == (
-        "Its strongest is 2.00, on 'e'; 2 of its 3 strongest are on 'e'."
+    assert activations_in_words(excited(2.0, 1.0, 0.5), ["e", "e", "t"]) == (
+        "Largest: 2.00 on 'e'. Of the 3 largest 2 are on 'e'."
     )
-    assert "different letters" in excitement_in_words(excited(2.0, 1.0), ["e", "t"])
-    assert "dead" in excitement_in_words(excited(0.0), ["e"]) and "dead" in excitement_in_words([], [])
-    assert "speaks for 'a', 'b' and against 'c'" in writing_in_words([("a", 1), ("b", 0.5)], [("c", -1)])
+    assert "different tokens" in activations_in_words(excited(2.0, 1.0), ["e", "t"])
+    assert "dead" in activations_in_words(excited(0.0), ["e"]) and "dead" in activations_in_words([], [])
+    assert "raises the logits of 'a', 'b' and lowers those of 'c'" in logits_in_words(
+        [("a", 1), ("b", 0.5)], [("c", -1)]
+    )
 
 
 def test_what_a_neuron_raises_stands_above_what_it_lowers():
-    (bars,) = writing_bars([("a", 1.0), ("<", 0.5)], [("c", -2.0), ("d", -0.1)]).data
+    (bars,) = neuron_bars([("a", 1.0), ("<", 0.5)], [("c", -2.0), ("d", -0.1)]).data
     assert list(bars.x) == [1.0, 0.5, -0.1, -2.0]
-    assert bars.hovertext[1] == "'&lt;': its logit moves by +0.500"
+    assert bars.hovertext[1] == "&lt;: +0.50"
     assert bars.marker.color[0] == LIGHT.diverging[-2] and bars.marker.color[-1] == LIGHT.diverging[1]

@@ -1,5 +1,7 @@
 """The text of a run as Look inside measures with it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from core.text import split_point
 from core.text.corpora import load_corpus
 from core.text.own_text import delete_text
 from explorer.look_inside import run_text
-from explorer.look_inside.view import Inspection
+from explorer.look_inside.inspection import Inspection, clock_of
 from explorer.services import shared
 from explorer.widgets.prompt import read_prompt
 
@@ -17,12 +19,13 @@ from explorer.widgets.prompt import read_prompt
 @pytest.fixture
 def inspection(finished_run) -> Inspection:
     opened = shared.open_model(finished_run.id)
-    return Inspection(finished_run, opened, read_prompt("to be", opened.tokenizer))
+    clock = clock_of(finished_run, opened, "to be")
+    return Inspection(finished_run, opened, read_prompt("to be", opened.tokenizer), clock)
 
 
 def test_the_text_is_cut_as_for_training(inspection, explorer_home):
     text = load_corpus(inspection.opened.record.config.data.corpus, explorer_home)
-    training, validation = run_text.material(inspection)
+    training, validation = run_text.run_text(inspection)
     assert inspection.tokenizer.decode(torch.cat([training, validation])) == text
     assert len(training) == split_point(len(text), DataConfig().val_fraction)
     assert run_text.training_ids(inspection) is training
@@ -31,25 +34,25 @@ def test_the_text_is_cut_as_for_training(inspection, explorer_home):
 def test_windows_are_of_the_part_kept_aside_and_fit_the_context(inspection):
     windows = run_text.windows(inspection, length=64, count=5)
     assert windows.shape == (5, inspection.model.block_size + 1) and windows.dtype == torch.int64
-    validation = run_text.material(inspection).validation
+    validation = run_text.run_text(inspection).validation
     assert windows[0].tolist() == validation[:17].tolist() and windows[-1].tolist() == validation[-17:].tolist()
     assert run_text.windows(inspection, length=4, count=2).shape == (2, 5)
 
 
 def test_only_so_many_texts_are_kept(inspection, add_run):
-    for _ in range(run_text.MOST_KEPT + 1):
+    for _ in range(run_text.MOST_CACHED + 1):
         folder = add_run()
-        run_text.material(Inspection(folder, inspection.opened, inspection.prompt))
-    assert len(run_text._kept) == run_text.MOST_KEPT and inspection.folder.path not in run_text._kept
+        run_text.run_text(replace(inspection, folder=folder))
+    assert len(run_text._cache) == run_text.MOST_CACHED and inspection.folder.path not in run_text._cache
 
 
 def test_a_text_that_is_gone_is_a_sentence(inspection, explorer_home):
     delete_text(inspection.opened.record.config.data.corpus, explorer_home)
-    with pytest.raises(TextError, match="cannot be read any more"):
+    with pytest.raises(TextError, match="can no longer be read"):
         run_text.windows(inspection)
 
 
 def test_a_text_that_has_changed_is_a_sentence(inspection):
     other = inspection.opened.record.model_copy(update={"corpus_hash": "0" * 64})
-    with pytest.raises(TextError, match="no longer the one"):
-        run_text.windows(Inspection(inspection.folder, inspection.opened._replace(record=other), inspection.prompt))
+    with pytest.raises(TextError, match="has changed"):
+        run_text.windows(replace(inspection, opened=inspection.opened._replace(record=other)))

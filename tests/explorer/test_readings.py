@@ -4,24 +4,24 @@ import numpy as np
 
 from core.interpretability.head_roles import ROLES, HeadScores
 from explorer.components.time_machine import Clock
-from explorer.look_inside.captions import alike_in_words, heads_seen_in_words
-from explorer.look_inside.head_emergence import emerged_heads, emergence_key, with_emergence
-from explorer.look_inside.view import Inspection
+from explorer.look_inside.frames import alike_in_words, heads_in_words
+from explorer.look_inside.heads import emerged_heads, emergence_key, with_emergence
+from explorer.look_inside.inspection import Inspection
 from explorer.services import jobs, shared
 from explorer.widgets.prompt import read_prompt
 
 
 def test_who_is_most_alike_is_told_once_a_pair():
     vectors = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], dtype=np.float32)
-    assert alike_in_words(vectors, "abcd", 1) == "Most alike right now, by cosine: 'a' and 'b' (1.00)."
+    assert alike_in_words(vectors, "abcd", 1) == "Most similar by cosine: 'a' and 'b' (1.00)."
 
 
 def test_the_clearest_head_is_named():
     before = np.eye(6, k=-1, dtype=np.float32)
     before[0, 0] = 1
     even = np.tril(np.ones((6, 6), np.float32)) / np.arange(1, 7)[:, None]
-    told = heads_seen_in_words(np.stack([even, before])[None])
-    assert "head 1.2: 100% of its attention goes to the letter just before" in told and "1 of 2 gives" in told
+    told = heads_in_words(np.stack([even, before])[None])
+    assert "head 1.2, 100% of its attention on the previous token." in told and told.endswith("position: 1 of 2.")
 
 
 def test_a_head_is_born_when_it_takes_up_its_last_habit():
@@ -36,13 +36,13 @@ def test_a_head_is_born_when_it_takes_up_its_last_habit():
 
 def test_where_no_snapshot_can_be_read_any_more_no_births_are_told(finished_run):
     opened = shared.open_model(finished_run.id, None)
-    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer))
+    clock = Clock("a", finished_run.id, "", finished_run.moments(), opened.step, 0)
+    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), clock)
     for _, path in finished_run.snapshots():
         path.write_bytes(b"")
-    clock = Clock("a", finished_run.id, "", finished_run.moments(), opened.step, 0)
     jobs._jobs.pop(emergence_key(inspection), None)
-    assert with_emergence(clock, inspection) == clock
+    assert with_emergence(inspection) is inspection
     jobs._thread.submit(lambda: None).result()
-    assert with_emergence(clock, inspection) == clock
+    assert with_emergence(inspection) is inspection
     found = jobs._jobs.pop(emergence_key(inspection))  # the runs of other tests have the same id
     assert found.ended and not found.problem

@@ -4,21 +4,19 @@ import numpy as np
 import pytest
 
 from core.interpretability.embeddings import Tables
-from explorer.charts.embedding_directions import axes_map, cosine_heatmap, difference_heatmap
+from explorer.charts.heatmaps import cosine_heatmap, difference_heatmap
 from explorer.charts.palette import LIGHT
 from explorer.look_inside.bigram_table import tables_in_words
-from explorer.look_inside.embedding_directions import axis_in_words, places_in_words, stream_in_words
-from explorer.look_inside.vector_maps import along_axes, turned_alike
+from explorer.look_inside.embedding_directions import (
+    aligned_maps,
+    along_axes,
+    axis_in_words,
+    positions_in_words,
+    stream_in_words,
+)
 
 LEARNED = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], dtype=np.float32)
 COUNTED = np.array([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0, 1, 0]], dtype=np.float32)
-
-
-def test_the_ends_of_own_axes_are_named():
-    points = np.array([[0, 0], [1, 1], [2, 0.5]], dtype=np.float32)
-    layout = axes_map(points, ["a", "B", "<"], ["vowel", "capital", "punctuation"], [("a", "B"), ("<", "a")]).layout
-    assert layout.xaxis.ticktext == ("a", "B") and layout.yaxis.ticktext == ("&lt;", "a")
-    assert layout.xaxis.tickvals == (0, 1) and layout.yaxis.scaleanchor is None
 
 
 def test_places_on_both_axes_and_one_scale():
@@ -28,35 +26,35 @@ def test_places_on_both_axes_and_one_scale():
 
 def test_a_difference_says_both_numbers():
     (map_,) = difference_heatmap(LEARNED, COUNTED, ["a", "<", "c"], LIGHT).data
-    assert map_.text[0][1] == "after 'a' comes '&lt;': learned 30%, counted 40%"
+    assert map_.text[0][1] == "'&lt;' after 'a': learned 30%, counted 40%"
     assert map_.z[0][1] == pytest.approx(-0.1) and map_.zmin == -map_.zmax
 
 
 def test_what_is_seen_is_said():
     shown = ["a", "b", "c"]
     assert axis_in_words(np.array([0.1, 0.9, 2.0]), ([0], [1]), shown) == (
-        "The first axis keeps its two groups apart; of all other letters 'c' lies furthest along it (2.00)."
+        "The first axis separates its two groups. Furthest along it: 'c' (2.00)."
     )
-    assert axis_in_words(np.array([1.0, 0.9]), ([0], [1]), shown).endswith("does not keep its two groups quite apart.")
-    stream = np.array([[[1.0, 0], [1.0, 0], [-2.0, 0]]])
-    assert stream_in_words(stream, 0, [4, 4, 7]) == (
-        "Here the same letter at two places has a cosine of 1.00 on average, different letters −1.00."
+    assert axis_in_words(np.array([1.0, 0.9]), ([0], [1]), shown).endswith("does not fully separate its two groups.")
+    stream = np.array([[1.0, 0], [1.0, 0], [-2.0, 0]])
+    assert stream_in_words(stream, [4, 4, 7]) == (
+        "Mean cosine here: 1.00 for the same token at two positions, −1.00 for different tokens."
     )
-    assert "No letter stands in your prompt twice" in stream_in_words(stream, 0, [4, 5, 7])
-    assert places_in_words(np.array([[1, 0.5], [0.5, 1]])).startswith("Neighbouring places have a cosine of 0.50")
+    assert "No token occurs twice" in stream_in_words(stream, [4, 5, 7])
+    assert positions_in_words(np.array([[1, 0.5], [0.5, 1]])).startswith("Mean cosine: 0.50 at distance 1")
 
 
 def test_tables_in_words():
     tables = Tables(LEARNED, COUNTED, LEARNED - COUNTED, np.array([300, 200, 0]))
     told = tables_in_words(tables, ["a", "b", "c"])
-    assert told.startswith("Of what the learned table expects, 18% lies elsewhere than counting says.")
-    assert told.endswith("they differ most on 'c' after 'a': 50% learned, 20% counted.")
+    assert told.startswith("Mean difference from the counted table: 18% of the probability.")
+    assert told.endswith("'c' after 'a', 50% learned, 20% counted.")
 
 
 def test_maps_of_all_moments_keep_the_directions_and_the_scale_of_the_last():
     rng = np.random.default_rng(0)
     last = rng.normal(size=(30, 8))
-    moving = turned_alike([0, 10], [0.5 * last, last], lambda table: f"{np.abs(table).max():.1f}")
+    moving = aligned_maps([0, 10], [0.5 * last, last], lambda table: f"{np.abs(table).max():.1f}")
     assert moving.steps == [0, 10] and moving.xy.shape == (2, 30, 2) and len(moving.words) == 2
     assert np.abs(moving.xy).max() <= 1.001
     inner = np.linalg.norm(moving.xy[1], axis=1) < 0.9  # not drawn at the rim

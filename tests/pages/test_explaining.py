@@ -48,25 +48,18 @@ def rebuild(run, **settings) -> None:
     save_weights(run.weights_path, build_model(config.model, vocab_size), 20)
 
 
-def test_the_lens_shows_every_stage_and_says_where_the_answer_settles(app, finished_run):
-    at(app, "Predictions")
-    cells = charts(app)["lens"]["data"][0]
-    assert len(cells["text"]) == 3 and len(cells["text"][0]) == len("to be or not")
-    assert "After 't' its answer" in said(app) and "of all 12 answers here" in said(app)
-
-
 def test_attribution_adds_up_for_any_token_and_rival(app, finished_run):
     at(app, "Predictions")
     bars = charts(app)["said"]["data"][0]
     assert sum(bars["x"][:-1]) == pytest.approx(bars["x"][-1])
-    assert "All parts together give" in said(app)
+    assert "Logit of" in said(app)
     token, rival = app.selectbox(key="said_token"), app.selectbox(key="said_rival")
     token.select_index(3)
     rival.select_index(4).run()
     assert not app.exception
-    assert "a lead of" in said(app) and "over '" in said(app)
+    assert " minus that of '" in said(app)
     app.selectbox(key="said_rival").select_index(1).run()
-    assert "over the average letter" in said(app)
+    assert "above the mean over all tokens" in said(app)
 
 
 def test_attribution_follows_the_prompt_and_keeps_a_choice_for_it(app, finished_run):
@@ -88,12 +81,16 @@ def test_without_residual_connections_the_question_is_answered_with_a_sentence(a
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=False)
     at(app, "Predictions")
     assert "no residual connections" in said(app)
-    assert "lens" in charts(app) and "said" not in charts(app)
+    assert "Logit lens" in said(app) and "said" not in charts(app)
 
 
 @pytest.mark.parametrize(
     ("view", "offered", "not_offered"),
-    [("Surgery", "block 1", "MLP 1"), ("Patching", "Attention", "Feed-forward"), ("Predictions", "Text", "Neurons")],
+    [
+        ("Surgery", "block 1", "MLP 1"),
+        ("Patching", "Attention", "Feed-forward"),
+        ("Predictions", "Memorization", "Neurons"),
+    ],
 )
 def test_blocks_that_only_attend_are_seen_without_feed_forward(app, finished_run, view, offered, not_offered):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, feed_forward=False)
@@ -101,10 +98,10 @@ def test_blocks_that_only_attend_are_seen_without_feed_forward(app, finished_run
     assert offered in choices and not_offered not in choices
 
 
-def test_a_bigram_has_nobody_to_ask(app, finished_run):
+def test_a_bigram_has_neither_lens_nor_attribution(app, finished_run):
     rebuild(finished_run, kind="bigram", block_size=8)
     at(app, "Predictions")
-    assert set(charts(app)) == {"next_token"}
+    assert not charts(app) and "Logit lens" not in said(app)
 
 
 def mapped(app: AppTest) -> dict:
@@ -121,11 +118,11 @@ def test_patching_proposes_a_second_prompt_and_maps_every_swap(app, finished_run
     other = app.text_input(key="inspect_prompt_2").value
     assert len(other) == len("to be or not") and other != "to be or not"
     assert [one == two for one, two in zip(other, "to be or not", strict=True)].count(False) == 1
-    assert len(mapped(app)["hovertext"]) == 3 and len(mapped(app)["hovertext"][0]) == len(other)
+    assert len(mapped(app)["text"]) == 3 and len(mapped(app)["text"][0]) == len(other)
     assert "The prompts differ at" in said(app)
     app.segmented_control(key="patch_what").set_value("Attention").run()
-    assert len(mapped(app)["hovertext"]) == 2
-    assert "Of attention alone" in said(app)
+    assert len(mapped(app)["text"]) == 2
+    assert "Attention: block" in said(app)
 
 
 def test_the_proposal_follows_the_first_prompt_but_what_was_typed_stays(app, finished_run):
@@ -152,7 +149,7 @@ def test_prompts_that_cannot_be_compared_are_a_sentence(app, finished_run, other
 def test_patching_a_single_letter_and_a_model_without_residuals(app, finished_run, residual):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=residual)
     at(app, "Patching", "t")
-    assert mapped(app)["hovertext"]
+    assert mapped(app)["text"]
 
 
 def components(app: AppTest, field: str) -> list[dict]:
@@ -165,8 +162,8 @@ def test_arcs_show_one_head_all_heads_of_a_layer_and_what_has_flowed(app, finish
     at(app, "Attention")
     (arcs,) = components(app, "nobody")
     assert arcs["row"] == 11 and len(arcs["tokens"]) == 12
-    assert "In head 1.1, others look most at" in said(app)
-    for picture, words in (("Mean of its layer", "the mean over"), ("Rollout", "holds most of")):
+    assert "In head 1.1, other tokens attend most to" in said(app)
+    for picture, words in (("Mean of its layer", "the mean over"), ("Rollout", "the largest share at")):
         app.segmented_control(key="inspect_over").set_value(picture).run()
         assert not app.exception
         assert words in said(app) and "inspect_over_map" in charts(app)
@@ -178,11 +175,11 @@ def test_one_look_is_worked_out_for_the_letters_chosen(app, finished_run):
     app.selectbox(key="cell_key").set_value(2).run()
     assert not app.exception
     told = said(app)
-    assert "How does head 1.1 come to one look?" in told and "'e' (letter 5) looks" in told
-    (cell,) = components(app, "steps")
+    assert "Computing one attention weight, head 1.1" in told and "'e' (token 5) attends" in told
+    (cell,) = [one for one in components(app, "steps") if "run" not in one]
     assert len(cell["steps"]) == 8
     app.selectbox(key="cell_key").set_value(9).run()
-    assert "that is in its future" in said(app)
+    assert "which comes later" in said(app)
     app.text_input(key="inspect_prompt").set_value("to").run()
     assert not app.exception
     assert app.selectbox(key="cell_query").value <= 1 and app.selectbox(key="cell_key").value <= 1
@@ -194,4 +191,4 @@ def test_a_model_of_word_pieces_opens(app, explorer_home, gpt2_folder, view):  #
     app.query_params["run"] = run.id
     at(app, view, "To be, or not to be")
     if view == "Patching":
-        assert mapped(app)["hovertext"]
+        assert mapped(app)["text"]

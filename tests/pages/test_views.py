@@ -50,9 +50,9 @@ def figures(app: AppTest) -> list[dict]:
 
 def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
     app = open_section("Losses")
-    for title in ("Does it help to have read more?", "Which letters are hard", "a passage that it never saw"):
+    for title in ("Loss by position", "Loss by kind of token", "Loss on a held-out passage"):
         assert title in said(app)
-    assert "Knowing one letter its loss is" in said(app) and "Hardest to foresee are" in said(app)
+    assert "With one token of context the loss is" in said(app) and "Hardest to predict:" in said(app)
     curve, kinds = figures(app)
     assert len(curve["data"]) == 2 and set(kinds["data"][0]["y"]) <= {
         "vowel",
@@ -69,14 +69,14 @@ def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
 
 def test_what_was_copied_is_marked_and_told(finished_run, open_section):
     app = open_section("Text")
-    assert "Copied or composed?" in said(app)
+    assert "Memorization" in said(app)
     app.slider(key="copied_shortest_letters").set_value(2).run()
     (text,) = drawn(app, "rows")
     (row,) = text["rows"]
     assert len(row["tokens"]) == len(row["shades"]) == 400
     marked = [words for words, shade in zip(row["words"], row["shades"], strict=True) if shade]
     assert marked and all("into the training text: …" in words for words in marked)
-    assert f"{round(len(marked) / 4)}% stand in spans of at least 2" in said(app)
+    assert f"{round(len(marked) / 4)}% of 400 tokens are in spans of at least 2" in said(app)
     app.button(key="copied_next").click().run()
     app = settled(app)
     assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]
@@ -89,7 +89,7 @@ def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
     assert len(leads) == 8 and leads == sorted(leads, reverse=True)
     assert texts["rows"][0]["shades"][texts["rows"][0]["strong"]] == 1
     assert len(prompt["rows"][0]["tokens"]) <= 16
-    assert "Its strongest is" in said(app) and "When it fires it speaks for" in said(app)
+    assert "Largest:" in said(app) and "Its output raises the logits of" in said(app)
     app.selectbox(key="neuron_layer").set_value(1)
     app.number_input(key="neuron").set_value(64).run()
     app = settled(app)
@@ -100,20 +100,22 @@ def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
 
 def test_axes_of_ones_own_the_prompt_on_its_way_up_and_places(finished_run, open_section):
     app = open_section("Embeddings")
-    for words in ("between two groups of your choice", "The first axis", "has a cosine of", "Neighbouring places have"):
-        assert words in said(app)
-    assert len(figures(app)) == 5
+    for title in ("Directions of your choice", "Residual stream", "Position embeddings"):
+        assert title in said(app)
+    captions = "".join(map(str, (one["words_of"] for one in drawn(app, "words_of"))))
+    assert "The first axis" in captions and "Mean cosine here:" in captions and "Mean cosine: " in said(app)
+    assert len(drawn(app, "words_of")) == 3 and len(figures(app)) == 2
     app.text_input(key="axis_across_from").set_value("T⏎Ж").run()
-    assert not app.exception and "has no such letters here: Ж" in said(app)
+    assert not app.exception and "has no such tokens here: Ж" in said(app)
     app.text_input(key="axis_across_from").set_value("").run()
-    assert not app.exception and "needs letters that the model knows at both ends" in said(app)
-    before = figures(app)
+    assert not app.exception and "needs tokens that the model knows at both ends" in said(app)
+    before = drawn(app, "words_of")
     app.select_slider(key="stream_stage").set_value(2).run()
-    assert not app.exception and figures(app) != before
+    assert not app.exception and drawn(app, "words_of") != before
 
 
 @pytest.mark.parametrize("section", ["Losses", "Text", "Neurons"])
 def test_without_its_text_there_is_a_sentence(finished_run, open_section, explorer_home, section):
     delete_text(finished_run.record().config.data.corpus, explorer_home)
     app = open_section(section)
-    assert "cannot be read any more" in app.error[0].value
+    assert "can no longer be read" in app.error[0].value

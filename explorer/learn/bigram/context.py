@@ -8,7 +8,7 @@ import torch
 
 from core.lessons.ngram_context import memory_losses, rows_needed, what_follows
 from core.text.token_display import kind_of, visible
-from explorer.charts.prediction import prediction_bars
+from explorer.charts.bars import prediction_bars
 from explorer.learn.bigram.learned import learned
 from explorer.learn.bigram.reading import LONGEST
 from explorer.learn.lab import Lab, Material

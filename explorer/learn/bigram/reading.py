@@ -12,8 +12,8 @@ from core.lessons.ngram_context import memory_loss, memory_losses
 from core.text import split_point
 from core.text.batches import random_batch, split_ids
 from core.text.token_display import kind_of, visible
+from explorer.charts.bars import character_bars
 from explorer.charts.bigram_lesson import memory_curves, two_losses
-from explorer.charts.characters import character_bars
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.components.tokens import token_pairs, token_strip

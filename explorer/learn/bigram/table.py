@@ -8,10 +8,10 @@ from core.lessons.bigram_counts import as_probabilities, count_pairs, distance
 from core.lessons.bigram_training import train_bigram
 from core.lessons.encoding import most_frequent
 from core.text.token_display import kind_of, visible
-from explorer.charts.attention import table_heatmap
+from explorer.charts.bars import prediction_bars
 from explorer.charts.bigram_lesson import closing_curve
 from explorer.charts.csv_export import matrix_columns
-from explorer.charts.prediction import prediction_bars
+from explorer.charts.heatmaps import table_heatmap
 from explorer.charts.text_format import percent
 from explorer.learn.bigram.learned import learned
 from explorer.learn.lab import Lab

@@ -7,9 +7,9 @@ import streamlit as st
 from core.formatting import decimal
 from core.lessons.self_attention import Attended, attend, matrices_of, residual_before_attention
 from core.text.token_display import visible
-from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.gpt_lesson import product_bars, share_pairs
+from explorer.charts.heatmaps import attention_heatmap
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import the_gpt, typed_ids
 from explorer.learn.lab import Lab

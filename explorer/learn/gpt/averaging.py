@@ -11,8 +11,8 @@ from core.lessons.averaging import (
     triangle,
 )
 from core.text.token_display import visible
-from explorer.charts.attention import attention_heatmap
 from explorer.charts.csv_export import matrix_columns
+from explorer.charts.heatmaps import attention_heatmap
 from explorer.learn.gpt.trained import begin_training, typed_ids
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question

@@ -1,7 +1,7 @@
 """Tokens that look the same are told apart in a select."""
 
 from core.text.tokenizers import CharTokenizer
-from explorer.look_inside.token_picker import names_of
+from explorer.look_inside.inspection import names_of
 
 
 def test_tokens_that_look_alike_carry_their_ids():

@@ -1,0 +1,192 @@
+"""Bar charts: next-token probabilities, neighbors, logit contributions, and the characters of a text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from core.formatting import decimal
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import percent, plain, quoted
+from explorer.charts.theme import MONO, legend_above, style, token_ticks
+from explorer.i18n.language import _
+
+MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
+
+
+def horizontal_bars(
+    values: Sequence[float],
+    labels: Sequence[str],
+    colors: Sequence[str],
+    written: Sequence[str],
+    palette: Palette = LIGHT,
+    *,
+    hover: Sequence[str] | None = None,
+    span: tuple[float, float] | None = None,
+    row: int = 27,
+    mono: bool = False,
+) -> go.Figure:
+    """Draw bars from the top down, each with its label on the left and its value written at its end.
+
+    Args:
+        labels, written, hover: of the bars, as plotly reads them; without hover, pointing shows nothing.
+        span: of the axis; without it, room for the values and what is written beside them.
+        row: pixels of a bar.
+        mono: whether the labels are tokens.
+    """
+    figure = go.Figure(
+        go.Bar(
+            x=list(values),
+            y=list(range(len(values))),
+            orientation="h",
+            text=list(written),
+            textposition="outside",
+            textfont={"color": palette.text, "size": 13},
+            cliponaxis=False,
+            marker={"color": list(colors), "cornerradius": 3},
+            hovertext=hover,
+            hoverinfo="text" if hover else "skip",
+        )
+    )
+    style(figure, palette, height=34 + row * len(values))
+    low, high = span or (1.2 * min([0.0, *values]), 1.2 * max([0.01, *values]))
+    figure.update_xaxes(visible=False, fixedrange=True, range=[low, high])
+    figure.update_yaxes(
+        tickvals=list(range(len(labels))),
+        ticktext=[f"{label} " for label in labels],
+        tickfont={"size": 13, "color": palette.text} | ({"family": MONO, "size": 14} if mono else {}),
+        range=[len(labels) - 0.5, -0.5],
+        showgrid=False,
+        fixedrange=True,
+        ticks="",
+    )
+    return figure.update_layout(bargap=0.3)
+
+
+def prediction_bars(
+    probabilities: np.ndarray, tokens: Sequence[str], kinds: Sequence[str], palette: Palette = LIGHT, *, count: int = 12
+) -> go.Figure:
+    """Draw the most likely next tokens, best on top, each in the color of its kind; the last bar is all others.
+
+    Args:
+        probabilities: (V,), summing to 1.
+        tokens, kinds: V tokens as they are shown, and the kind of each.
+        count: how many to draw before the rest is summed up.
+    """
+    best = np.argsort(-probabilities, kind="stable")[:count]
+    shares = [float(probabilities[id]) for id in best]
+    labels = [plain(tokens[id]) for id in best]
+    colors = [palette.kinds[kinds[id]] for id in best]
+    hover = [f"{quoted(tokens[id])}: {percent(probabilities[id])}" for id in best]
+    others = len(probabilities) - len(best)
+    if others > 0:
+        rest = max(0.0, 1.0 - sum(shares))
+        shares.append(rest)
+        labels.append(_("{count} others", count=others))
+        colors.append(palette.grid)
+        hover.append(_("the {count} other tokens together: {share}", count=others, share=percent(rest)))
+    return horizontal_bars(shares, labels, colors, list(map(percent, shares)), palette, hover=hover, mono=True)
+
+
+def neighbor_bars(
+    tokens: Sequence[str], kinds: Sequence[str], cosines: Sequence[float], chosen: str, palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw the tokens whose vectors point most nearly the same way as the chosen one's, by cosine."""
+    written = [decimal(cosine) for cosine in cosines]
+    hover = [
+        _("{token} and {other} have a cosine of {cosine}", token=quoted(token), other=quoted(chosen), cosine=cosine)
+        for token, cosine in zip(tokens, written, strict=True)
+    ]
+    colors = [palette.kinds[kind] for kind in kinds]
+    return horizontal_bars(cosines, list(map(plain, tokens)), colors, written, palette, hover=hover, mono=True)
+
+
+def signed(value: float) -> str:
+    """Return +2.12 or −0.42."""
+    return decimal(value, plus=True)
+
+
+def signed_bars(
+    rows: Sequence[tuple[str, float]], palette: Palette = LIGHT, *, row: int = 23, mono: bool = False
+) -> go.Figure:
+    """Draw signed values by their labels, as plotly reads them: orange above zero, blue below."""
+    values = [value for _label, value in rows]
+    colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
+    most = max([0.01, *map(abs, values)])
+    low, high = (1.5 * most * (side in {value > 0 for value in values}) for side in (False, True))
+    written = list(map(signed, values))
+    return horizontal_bars(
+        values,
+        [label for label, _value in rows],
+        colors,
+        written,
+        palette,
+        hover=[f"{label}: {value}" for (label, _value), value in zip(rows, written, strict=True)],
+        span=(-low - 0.02 * most, high),
+        row=row,
+        mono=mono,
+    )
+
+
+def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> list[tuple[str, float]]:
+    """Return the strongest shares in the order they came in, and the sum of all others as the last."""
+    if len(shares) <= count:
+        return list(shares)
+    drawn = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
+    rest = sum(share for index, (_part, share) in enumerate(shares) if index not in drawn)
+    return [*(shares[index] for index in sorted(drawn)), (_("{count} others", count=len(shares) - len(drawn)), rest)]
+
+
+def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIGHT) -> go.Figure:
+    """Draw each component's share of a logit from the bottom of the model up, and their sum as the last bar."""
+    figure = signed_bars([*shares, (_("total"), sum(share for _part, share in shares))], palette, row=21)
+    (bars,) = figure.data
+    bars.marker.color = [*bars.marker.color[:-1], palette.text]
+    return figure
+
+
+def neuron_bars(
+    raised: Sequence[tuple[str, float]], lowered: Sequence[tuple[str, float]], palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw the tokens whose logits a neuron raises, the most on top, and below them those that it lowers.
+
+    Args:
+        raised, lowered: tokens as they are shown, with what is added to their logit.
+    """
+    rows = [(plain(token), value) for token, value in (*raised, *reversed(lowered))]
+    return signed_bars(rows, palette, mono=True)
+
+
+def character_bars(
+    tokens: Sequence[str], kinds: Sequence[str], counts: Sequence[int], total: int, palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw how often each character occurs, colored by its kind.
+
+    Args:
+        tokens: characters as they are shown, most frequent first.
+        kinds: of each, from `core.text.token_display.KINDS`.
+        counts: how often each occurs.
+        total: characters in the whole text, those not shown here included.
+    """
+    figure = go.Figure()
+    for kind in dict.fromkeys(kinds):
+        places = [index for index, own in enumerate(kinds) if own == kind]
+        figure.add_bar(
+            x=places,
+            y=[counts[index] / total for index in places],
+            name=_(kind),
+            width=0.78,
+            marker={"color": palette.kinds[kind], "cornerradius": 3},
+            hovertext=[
+                _(
+                    "{token} is {share} of the text, {count} times",
+                    token=quoted(tokens[index]), share=percent(counts[index] / total), count=f"{counts[index]:,}",
+                )
+                for index in places
+            ],
+            hoverinfo="text",
+        )  # fmt: skip
+    style(figure, palette, height=300)
+    legend_above(figure, itemsizing="constant", entrywidth=0).update_layout(barmode="overlay")
+    figure.update_xaxes(token_ticks(tokens, palette, 13), range=[-0.7, len(tokens) - 0.3])
+    return figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=5)

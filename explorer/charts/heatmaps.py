@@ -1,0 +1,260 @@
+"""Heatmaps of tokens by tokens: attention, the bigram's table, similarities of positions, and activation patching."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from core.formatting import decimal
+from core.text.token_display import visible
+from explorer.charts.palette import LIGHT, Palette, colorscale
+from explorer.charts.text_format import cut, percent, plain, quoted
+from explorer.charts.theme import key_below, style, token_ticks
+from explorer.i18n.language import _
+
+# Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
+LIGHTNESS_POWER = 0.6
+SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
+
+
+def attention_heatmap(
+    pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True, flow: bool = False
+) -> go.Figure:
+    """Draw a pattern: rows are queries, columns keys; hovering says it in words.
+
+    Args:
+        pattern: (T, T), each row sums to 1.
+        tokens: T tokens, as they are.
+        causal: the upper right half is the hidden future and stays blank.
+        flow: the shares are of rollout, from column to row, and hovering says so.
+    """
+    length = len(tokens)
+    if pattern.shape != (length, length):
+        raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
+    hidden = np.triu(np.ones((length, length), dtype=bool), 1) & causal
+    figure = _share_heatmap(
+        np.where(hidden, np.nan, pattern),
+        lambda row, column, share: _weight_in_words(tokens, row, column, share, flow),
+        palette,
+    )
+    return token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
+
+
+def _weight_in_words(tokens: list[str], row: int, column: int, share: float, flow: bool) -> str:
+    told = {"query": quoted(visible(tokens[row])), "key": quoted(visible(tokens[column])), "share": percent(share)}
+    if flow:
+        if row == column:
+            return _("{share} at {query} comes from itself", **told)
+        return _("{share} at {query} comes from {key}", **told)
+    if row == column:
+        return _("{query} attends {share} to itself", **told)
+    if column < row:
+        return _("{query} attends {share} to {key}, {count} back", count=row - column, **told)
+    return _("{query} attends {share} to {key}, {count} ahead", count=column - row, **told)
+
+
+def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:
+    """Draw one head on a prompt too long to draw every token of it.
+
+    Args:
+        pattern: (G, G), as `core.interpretability.attention.coarse_patterns` gives it; causal.
+        size: how many tokens a row or column stands for.
+        length: of the prompt, in tokens.
+    """
+    names = coarse_names(size, length)
+    figure = _share_heatmap(
+        np.where(np.triu(np.ones(pattern.shape, dtype=bool), 1), np.nan, pattern),
+        lambda row, column, share: _(
+            "tokens {row} attend {share} to tokens {column}", row=names[row], share=percent(share), column=names[column]
+        ),
+        palette,
+    )
+    token_axes(figure, names, palette, height=520)
+    marked = list(range(0, len(names), max(1, len(names) // 8)))
+    ticks = {"tickvals": marked, "ticktext": [f"{place * size + 1:,} " for place in marked]}
+    ticks["tickfont"] = {"size": 11, "color": palette.text}
+    return figure.update_xaxes(ticks).update_yaxes(ticks)
+
+
+def coarse_names(size: int, length: int) -> list[str]:
+    """Return which tokens each row or column stands for, counted from 1."""
+    return [f"{start + 1}–{min(start + size, length)}" for start in range(0, length, size)]
+
+
+def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
+    """Draw a bigram's table: row i is the probability of each token after token i.
+
+    Args:
+        probabilities: (V, V).
+        tokens: V tokens, as they are.
+    """
+    shown = [quoted(visible(token)) for token in tokens]
+    figure = _share_heatmap(
+        probabilities,
+        lambda row, column, share: _(
+            "{second} after {first}: {share}", first=shown[row], second=shown[column], share=percent(share)
+        ),
+        palette,
+    )
+    return token_axes(figure, tokens, palette, height=820)
+
+
+def difference_heatmap(
+    learned: np.ndarray, counted: np.ndarray, tokens: list[str], palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw how a learned table (V, V) differs from the counted one: orange where it is higher, blue where lower."""
+    difference = learned - counted
+    shown = [quoted(visible(token)) for token in tokens]
+
+    def words(row: int, column: int, _difference: float) -> str:
+        return _(
+            "{second} after {first}: learned {learned}, counted {counted}", first=shown[row], second=shown[column],
+            learned=percent(float(learned[row, column])), counted=percent(float(counted[row, column])),
+        )  # fmt: skip
+
+    most = max(0.01, float(np.quantile(np.abs(difference), 0.998)))
+    figure = signed_heatmap(difference, most, words, palette, gap=0.5)
+    return token_axes(figure, tokens, palette, height=820)
+
+
+def cosine_heatmap(cosines: np.ndarray, positions: Sequence[int], palette: Palette = LIGHT) -> go.Figure:
+    """Draw how similar any two positions of the context are.
+
+    Args:
+        cosines: (N, N), from -1 to 1.
+        positions: N positions, counted from 1.
+    """
+    hover = _("positions {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{customdata}")
+    figure = go.Figure(
+        go.Heatmap(
+            z=cosines,
+            x=list(positions),
+            y=list(positions),
+            zmin=-1,
+            zmax=1,
+            customdata=[[decimal(cosine) for cosine in row] for row in cosines.tolist()],
+            colorscale=colorscale(palette.diverging),
+            hovertemplate=f"{hover}<extra></extra>",
+            colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5},
+        )
+    )
+    style(figure, palette, height=420)
+    figure.update_xaxes(showgrid=False, side="top", constrain="domain", fixedrange=True)
+    return figure.update_yaxes(
+        showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain", fixedrange=True
+    )
+
+
+def patch_heatmap(
+    moved: np.ndarray,
+    rows: Sequence[str],
+    clean: Sequence[str],
+    corrupted: Sequence[str],
+    answers: tuple[str, str],
+    palette: Palette = LIGHT,
+) -> go.Figure:
+    """Draw a column for each position of the prompts, a row for each part, the last on top; color is how far it moves.
+
+    Positions where the prompts differ carry both tokens, one above the other.
+
+    Args:
+        moved: (R, T), 0 for no move and 1 for all the way back; colors end at -1 and 1. nan stays blank.
+        rows: R parts in words, from the bottom of the model up.
+        clean, corrupted: T tokens each, as they are shown.
+        answers: the next tokens of the clean prompt and of the other, as they are shown.
+    """
+    if moved.shape != (len(rows), len(clean)) or len(corrupted) != len(clean):
+        raise ValueError(f"moved of {moved.shape} does not fit {len(rows)} rows and {len(clean)} tokens")
+
+    def words(row: int, column: int, value: float) -> str:
+        where = _("{part}, at {token} (position {number}):", part=rows[row], token=quoted(clean[column]),
+                  number=column + 1)  # fmt: skip
+        return f"{where}<br>{move_words(value, *answers)}"
+
+    figure = signed_heatmap(moved, 1, words, palette, gap=1)
+    # Clear of two lines of tokens.
+    figure.data[0].colorbar.update(ypad=46, tickformat=None, tickvals=[-1, 0, 1],
+                                   ticktext=[_("away"), _("no move"), _("back")])  # fmt: skip
+    style(figure, palette, height=110 + 30 * len(rows))
+    ticks = token_ticks(clean, palette, 14 if len(clean) <= 40 else 11 if len(clean) <= 64 else 8)
+    ticks["ticktext"] = [
+        plain(cut(one)) if one == other else f"<b>{plain(cut(one))}</b><br>{plain(cut(other))}"
+        for one, other in zip(clean, corrupted, strict=True)
+    ]
+    figure.update_xaxes(ticks, range=[-0.5, len(clean) - 0.5])
+    return figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=[f"{row} " for row in rows], range=[-0.5, len(rows) - 0.5],
+        showgrid=False, ticks="", fixedrange=True,
+    )  # fmt: skip
+
+
+def move_words(moved: float, answer: str, rival: str) -> str:
+    """Return how far the prediction moved: "moves the prediction 83% of the way back to 'e'"."""
+    if abs(moved) < 0.005:
+        return _("does not move the prediction")
+    share = percent(abs(moved))
+    if moved < 0:
+        return _("moves the prediction further toward {token}, by {share}", token=quoted(rival), share=share)
+    return _("moves the prediction {share} of the way back to {token}", token=quoted(answer), share=share)
+
+
+def signed_heatmap(
+    values: np.ndarray, most: float, words: Callable[[int, int, float], str], palette: Palette, *, gap: float
+) -> go.Figure:
+    """Draw values (R, C) from -`most` to `most`: orange above zero, blue below; `words` says each on hovering."""
+    return go.Figure(
+        go.Heatmap(
+            z=values,
+            zmin=-most,
+            zmax=most,
+            text=_words(values, words),
+            hoverinfo="text",
+            hoverongaps=False,
+            colorscale=colorscale(palette.diverging),
+            xgap=gap,
+            ygap=gap,
+            colorbar=key_below(palette, tickformat="+.2~%", nticks=5),
+        )
+    )
+
+
+def _share_heatmap(shares: np.ndarray, words: Callable[[int, int, float], str], palette: Palette) -> go.Figure:
+    """Draw shares (R, C) from 0 to 1; nan stays blank."""
+    return go.Figure(
+        go.Heatmap(
+            z=np.power(shares, LIGHTNESS_POWER).astype(np.float32),
+            zmin=0,
+            zmax=1,
+            text=_words(shares, words),
+            hoverinfo="text",
+            hoverongaps=False,
+            colorscale=colorscale(palette.sequential),
+            xgap=0.5,
+            ygap=0.5,
+            colorbar=key_below(
+                palette,
+                tickvals=[share**LIGHTNESS_POWER for share in SHARES],
+                ticktext=[f"{share:.0%}" for share in SHARES],
+            ),
+        )
+    )
+
+
+def _words(values: np.ndarray, words: Callable[[int, int, float], str]) -> list[list[str]]:
+    return [
+        ["" if np.isnan(value) else words(row, column, float(value)) for column, value in enumerate(line)]
+        for row, line in enumerate(values)
+    ]
+
+
+def token_axes(figure: go.Figure, tokens: Sequence[str], palette: Palette, *, height: int) -> go.Figure:
+    """Put tokens along both axes, the first row on top; returns the same figure."""
+    style(figure, palette, height=height)
+    shown = [visible(token) for token in tokens]
+    size = 13 if len(tokens) <= 36 else 11 if len(tokens) <= 56 else 9
+    common = {"showline": False, "zeroline": False, "fixedrange": len(tokens) <= 24}
+    figure.update_xaxes(
+        token_ticks(shown, palette, size) | common, side="top", range=[-0.5, len(tokens) - 0.5]
+    )  # fmt: skip
+    figure.update_yaxes(token_ticks(shown, palette, size, after=" ") | common, range=[len(tokens) - 0.5, -0.5])
+    return figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="zoom")

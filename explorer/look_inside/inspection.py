@@ -1,0 +1,268 @@
+"""What every view of Look inside is given: one model at one training step and the prompt; and how each is chosen."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.config import ModelConfig
+from core.errors import ExplorerError
+from core.model import GPT, Bigram, parameter_count
+from core.runs.folder import RunFolder, list_runs
+from core.text.token_display import quoted, visible
+from core.text.tokenizers import Tokenizer
+from explorer.components.time_machine import Clock, time_bar
+from explorer.i18n.language import _
+from explorer.i18n.units import worded
+from explorer.services import shared
+from explorer.services.shared import Opened
+from explorer.streaming.generation import LONGEST_PROMPT
+from explorer.widgets import address
+from explorer.widgets.layout import literal, show_error
+from explorer.widgets.links import end_absent, quoted_part, say_misread_number
+from explorer.widgets.prompt import Prompt
+from explorer.widgets.run_picker import run_problem, step_line
+
+LAYER, HEAD = "inspect_layer", "inspect_head"
+MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
+_FOLLOWED = "head_followed"  # the head of the address that was shown last
+_LARGE = 20_000_000  # parameters
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One model at one training step. The model is shared by all sessions: never change it."""
+
+    folder: RunFolder
+    opened: Opened
+    prompt: Prompt
+    clock: Clock  # moves the views that follow the time machine
+
+    @property
+    def model(self) -> GPT | Bigram:
+        return self.opened.model
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.opened.model.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.opened.tokenizer
+
+    @property
+    def large(self) -> bool:
+        """Whether one pass through the model is so slow that views compute less at once and ask before they start."""
+        return parameter_count(self.model) > _LARGE
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Identify these weights in caches."""
+        return self.opened.record.id, self.opened.step, self.opened.saved
+
+
+def open_snapshot(folder: RunFolder) -> Opened:
+    """Return the model at the step in the address, or the snapshot before it; the newest where none is asked for."""
+    say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
+    asked = address.step_on_view()
+    before = [step for step in folder.moments() if asked is not None and step <= asked]
+    wanted = before[-1] if before else None
+    try:
+        return shared.open_model(folder.id, wanted)
+    except ExplorerError as error:
+        show_error(error)
+        if steps := [step for step, _path in folder.snapshots() if step != wanted]:
+            label = _("Show step {step}", step=f"{steps[-1]:,}")
+            st.button(label, key="show_snapshot", on_click=address.view_step, args=(steps[-1],))
+        st.stop()
+
+
+def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock:
+    """Return what the bar and the views of the time machine share."""
+    steps = folder.moments() or [opened.step]
+    prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
+    return Clock("a", folder.id, prompt, steps, opened.step, _anchor(folder, steps), head_of(opened.model))
+
+
+def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
+    """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
+    if len(folder.moments()) < 2:
+        return step_line(folder, opened.step)
+    note = _("on the left") if address.run_beside() else _("everything below shows the model at this step")
+    with st.container(border=True, key="time_step"):
+        moved = time_bar(clock, steps=folder.status().steps, note=f" · {note}", key="time_bar")
+    asked = address.step_on_view()
+    if asked is not None and asked != opened.step:
+        st.caption(
+            _(
+                "Step {asked} has no snapshot: this is step {step}, the nearest before it.",
+                asked=f"{asked:,}", step=f"{opened.step:,}",
+            )
+        )  # fmt: skip
+    if moved:
+        address.view_step(None if moved.newest else moved.step)
+        st.rerun()
+
+
+def choose_other(clock: Clock) -> Clock | None:
+    """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
+    runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
+    beside = address.run_beside()
+    if beside and beside not in runs:
+        end_absent(run_problem(beside), _("Compare with nothing"), partial(address.view_beside, None))
+    st.session_state["compare_with"] = beside
+    chosen = st.selectbox(
+        _("Compare with"),
+        [clock.run, *(id for id in runs if id != clock.run)],
+        index=None,
+        key="compare_with",
+        format_func=lambda id: _("another step of this run") if id == clock.run else runs[id].name,
+        placeholder=_("Compare with …"),
+        label_visibility="collapsed",
+        width=320,
+        on_change=lambda: address.view_beside(st.session_state["compare_with"]),
+    )
+    if chosen is None:
+        return None
+    folder, same = runs[chosen], chosen == clock.run
+    steps, asked = folder.moments(), address.step_beside()
+    step = asked if asked in steps else steps[0] if same else steps[-1]
+    say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
+    other = replace(
+        clock, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
+    )
+    name = _("the same run") if same else folder.name
+    if len(steps) < 2:
+        st.caption(_("On the right: {name} at step {step}.", name=literal(name), step=f"{step:,}"))
+        return other
+    with st.container(border=True, key="time_step_beside"):
+        note = _("on the right, {name}", name=name)
+        moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
+    if moved:
+        address.view_beside(chosen, moved.step)
+    return other
+
+
+def _anchor(folder: RunFolder, steps: list[int]) -> int:
+    """Return the step to whose embedding map all others are aligned; while a run trains it changes seldom."""
+    name = f"anchor-{folder.id}"
+    anchor = address.recall(name)
+    if anchor not in steps or folder.status().ended or steps[-1] > 2 * anchor:
+        anchor = steps[-1]
+        address.remember(name, anchor)
+    return anchor
+
+
+def warn_of_columns(model: GPT | Bigram) -> None:
+    """Warn where the softmax ran over the wrong axis, so that a row of attention weights does not add up to 1."""
+    if model.config.softmax_over == "queries":
+        st.warning(
+            _(
+                "This model takes its softmax over the queries, so its attention weights add up to 100% down each "
+                "column, not along each row. The percentages below are these weights."
+            ),
+            icon=":material/warning:",
+        )
+
+
+def choose_head(inspection: Inspection) -> tuple[int, int]:
+    """Draw selects of layer and head, which all views share; return them counted from 0."""
+    config = inspection.config
+    layers = [_("layer {layer}", layer=number) for number in range(1, config.n_layer + 1)]
+    heads = [_("head {head}", head=number) for number in range(1, config.n_head + 1)]
+    layer, head = (
+        select(
+            label, range(len(names)), key=key, default=0, format_func=names.__getitem__, label_visibility="collapsed",
+            width=130, on_change=lambda: write_head(st.session_state[LAYER], st.session_state[HEAD]),
+        )
+        for label, names, key in ((_("Layer"), layers, LAYER), (_("Head"), heads, HEAD))
+    )  # fmt: skip
+    return layer, head
+
+
+def head_of(model: GPT | Bigram) -> tuple[int, int]:
+    """Return the layer and head chosen last, in any view, counted from 0; a bigram has none."""
+    if not isinstance(model, GPT):
+        return 0, 0
+    return within(LAYER, model.config.n_layer), within(HEAD, model.config.n_head)
+
+
+def follow_head(model: GPT | Bigram) -> None:
+    """Show the head that the address asks for (`head=1.2`), and say so where this model has no such head.
+
+    A head chosen on the page is written there by `write_head`, so the address has the last word only when it changes.
+    """
+    asked = address.head_asked()
+    if not isinstance(model, GPT) or asked is None:
+        return
+    place = asked.split(".")
+    layer, head = [(address.whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
+    if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
+        shown = ".".join(str(number + 1) for number in head_of(model))
+        show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(asked), shown=shown))
+    elif address.recall(_FOLLOWED) != asked:
+        address.remember(_FOLLOWED, asked)
+        st.session_state[LAYER], st.session_state[HEAD] = layer, head
+
+
+def write_head(layer: int, head: int) -> None:
+    """Choose a head, and put it into the address."""
+    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    address.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
+    address.write_address(address.HEAD, f"{layer + 1}.{head + 1}")
+
+
+def open_head(layer: int, head: int) -> None:
+    """Choose another head, and draw the page anew."""
+    write_head(layer, head)
+    st.rerun()
+
+
+def within(key: str, count: int, default: int = 0) -> int:
+    """Return a widget's value from 0 to `count` - 1: another run may have fewer layers, heads or tokens."""
+    return address.fit_choice(key, range(count), default)
+
+
+def select(
+    label: str, options: Sequence[Any], *, key: str, default: Any, format_func: Callable[[Any], str], **more: Any
+) -> Any:
+    """Draw a select box whose options or labels depend on another input, and return the chosen option.
+
+    The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
+    would go on to show the old one and send that back.
+    """
+    st.session_state[key] = address.fit_choice(key, options, default)
+    return st.selectbox(label, options, key=key, format_func=format_func, **more)
+
+
+def most_likely(logits: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
+    """Return the ids of the tokens with the highest logits (V,), best first."""
+    return np.argsort(-logits, kind="stable")[:count].tolist()
+
+
+def choose_token(
+    label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, prompt: Sequence[int]
+) -> int:
+    """Draw a select of tokens and return the id chosen.
+
+    A choice is kept while it is offered and the prompt stays the same. Where nothing but the default was chosen, the
+    select follows the default, which changes with the prompt and the training step.
+    """
+    shown_for, last_default = address.recall(f"{key}_for", (None, None))
+    if shown_for != tuple(prompt) or address.recall(key) == last_default == st.session_state.get(key):
+        address.remember(key, None)
+        st.session_state.pop(key, None)
+    address.remember(f"{key}_for", (tuple(prompt), default))
+    names = names_of(tokenizer, offered)
+    return select(worded(label), offered, key=key, default=default, format_func=names.__getitem__)
+
+
+def names_of(tokenizer: Tokenizer, offered: Sequence[int]) -> dict[int, str]:
+    """Return how each offered token is named in a select: in quotes, with its id where another one looks the same."""
+    quotes = [quoted(visible(tokenizer.tokens[id])) for id in offered]
+    counts = Counter(quotes)
+    return {id: f"{name} · {id}" if counts[name] > 1 else name for id, name in zip(offered, quotes, strict=True)}
