@@ -11,10 +11,9 @@ from explorer.learn.lesson_table import lessons, steps_of
 from explorer.learn.overview import draw_glossary, draw_overview
 from explorer.learn.step_layout import draw_step, lesson_head
 from explorer.widgets import address
-from explorer.widgets.layout import page_header, page_style, show_error
+from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import end_absent, quoted_part
 
-page_style()
 lesson, asked = address.lesson_on_view()
 
 if lesson == "glossary":

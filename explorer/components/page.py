@@ -48,5 +48,5 @@ def load_ahead() -> None:
 
 
 def save_drawing(chart: str) -> None:
-    """Draw the button that saves the plotly chart of that key, drawn with `explorer.widgets.layout.takeaway`."""
+    """Draw the button that saves the plotly chart of that key, drawn with `explorer.widgets.layout.plotly_config`."""
     _page("saveDrawing", {"chart": chart}, key=f"{chart}_svg", width="content")

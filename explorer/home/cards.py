@@ -87,7 +87,6 @@ def draw_recent(rows: list[RunRow]) -> None:
 
 def _cards() -> None:
     rows, titles = read_rows(shared.data_dir(), RECENT), corpus_titles(shared.data_dir())
-    st.html(address.ROOT / "assets" / "run_cards.css")
     with st.container(horizontal=True, gap="small", key="run_cards"):
         for row in rows:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):

@@ -31,7 +31,7 @@ from explorer.train.failure_help import draw_trouble
 from explorer.train.forks import draw_fork, open_fork_at
 from explorer.train.live_settings import draw_knobs
 from explorer.widgets.address import notify, open_page, take_notice
-from explorer.widgets.layout import card, chart, current_palette, literal, page_style, show_error
+from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.lineage import before, verdict
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
@@ -111,7 +111,6 @@ def _samples_note(folder: RunFolder) -> str:
 
 def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
     """The run and what it is; where that cannot be read, says so on the page and returns None."""
-    page_style()
     try:
         folder = open_run(shared.data_dir(), run_id)
         return folder, folder.record()

@@ -10,23 +10,16 @@ from plotly import graph_objects as go
 from core.errors import ExplorerError
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.palette import Palette, palette_for
-from explorer.components.bundle import ASSETS
 from explorer.components.page import save_drawing
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 
 
 def page_header(title: str, caption: str = "") -> None:
-    """The title of a page and one sentence under it; also brings the style sheet that all pages share."""
-    page_style()
+    """Draw the title of a page and one sentence under it."""
     st.title(title, anchor=False)
     if caption:
         st.caption(caption)
-
-
-def page_style() -> None:
-    """The style sheet that all pages share, for a page that lays out a header of its own."""
-    st.html(ASSETS / "app.css")
 
 
 @contextmanager
@@ -75,7 +68,7 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
     Returns:
         what `st.plotly_chart` does.
     """
-    drawn = st.plotly_chart(figure, theme=None, config=takeaway(name), key=key, **options)
+    drawn = st.plotly_chart(figure, theme=None, config=plotly_config(name), key=key, **options)
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         save_drawing(key)
         _csv_button(numbers, key, name, _("The numbers of this chart, for a spreadsheet."))
@@ -101,7 +94,7 @@ def _csv_button(columns: Callable[[], Columns], key: str, name: str, help: str) 
     )
 
 
-def takeaway(name: str) -> dict[str, Any]:
+def plotly_config(name: str) -> dict[str, Any]:
     """Plotly's settings that save a chart as a drawing (SVG) of that name; the button below it presses its one."""
     return {
         "displayModeBar": "hover",

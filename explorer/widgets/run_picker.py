@@ -11,7 +11,7 @@ from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
-from explorer.widgets.layout import empty_state, page_style, show_error
+from explorer.widgets.layout import empty_state, show_error
 from explorer.widgets.links import end_absent
 
 
@@ -20,7 +20,6 @@ def choose_run(title: str, what: str) -> RunFolder:
 
     Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
     """
-    page_style()
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")

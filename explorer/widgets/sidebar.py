@@ -98,7 +98,7 @@ def _card(folder: RunFolder) -> None:
 def _style() -> str:
     palette = palette_for(st.context.theme.type)
     colors = f":root {{ --accent: {palette.accent}; --surface: {palette.surface}; }}"
-    return colors + (ROOT / "assets" / "sidebar.css").read_text(encoding="utf-8")
+    return colors + (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
 
 
 def _logo() -> str:

@@ -13,7 +13,7 @@ from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.palette import LIGHT
 from explorer.charts.text_format import cut, room_for
 from explorer.look_inside.patching import map_in_words
-from explorer.widgets.layout import takeaway
+from explorer.widgets.layout import plotly_config
 
 
 def test_shares_are_drawn_with_their_sign_and_their_sum():
@@ -60,7 +60,7 @@ def test_no_cell_of_text_is_a_formula_and_excel_sees_the_signs():
 
 
 def test_a_chart_is_saved_as_a_drawing():
-    config = takeaway("logit-lens")
+    config = plotly_config("logit-lens")
     assert config["toImageButtonOptions"] == {"format": "svg", "filename": "logit-lens"}
     assert config["modeBarButtons"] == [["toImage"]]
 
