@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ expect.set_options(timeout=30_000)  # two tests share two cores, and some of the
 STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks twice, for a base path it may have
 
 
-@pytest.fixture
-def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def _serving(folder: Path, measured: Path) -> Iterator[Server]:
     """The first home is quite empty; later ones know how fast the machine is, which need not be measured each time."""
-    data_dir, measured = tmp_path / "home", tmp_path_factory.getbasetemp() / "machine.json"
+    data_dir = folder / "home"
     data_dir.mkdir()
     if measured.exists():
         shutil.copy(measured, data_dir)
@@ -26,6 +27,20 @@ def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     running.close()
     if (data_dir / "machine.json").exists():
         shutil.copy(data_dir / "machine.json", measured)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of a module, which share its home."""
+    with _serving(tmp_path_factory.mktemp("server"), tmp_path_factory.getbasetemp() / "machine.json") as running:
+        yield running
+
+
+@pytest.fixture
+def new_server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with an empty home."""
+    with _serving(tmp_path, tmp_path_factory.getbasetemp() / "machine.json") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

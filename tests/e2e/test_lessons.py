@@ -95,8 +95,7 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
     expect(page.locator(".st-key-lesson_path .path-here")).to_have_text(re.compile("6"))
     expect(page.locator(".st-key-lesson_path .path-seen")).to_have_count(1)
 
-    walk(open_page(color_scheme="dark"), server)
-    walk(open_page(width=390, height=844), server)
+    walk(open_page(width=390, height=844, color_scheme="dark"), server)
 
 
 def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page):

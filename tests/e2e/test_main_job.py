@@ -6,12 +6,22 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.runs.folder import open_run
+from core.runs.folder import list_runs, open_run
+from core.runs.supervisor import Supervisor
 
 pytestmark = pytest.mark.e2e
 
 POINTS = """() => document.querySelector('.st-key-live_loss .js-plotly-plot')?.data
     ?.find(trace => trace.name === 'validation')?.x?.length ?? 0"""
+
+
+@pytest.fixture(autouse=True)
+def stop_runs(server):
+    """Stop what a test has left training, so that the next one's run need not wait."""
+    yield
+    for run in list_runs(server.data_dir):
+        if not run.status().ended:
+            Supervisor(server.data_dir).stop(run)
 
 
 def start_a_first_run(page: Page, server) -> str:
@@ -23,7 +33,9 @@ def start_a_first_run(page: Page, server) -> str:
 
 def start_a_long_run(page: Page, server) -> str:
     """The same model for so many steps that it goes on whatever the machine, started from a link."""
-    page.goto(f"{server.url}/train?preset=gpt-quick&set=train.steps:200000")
+    page.goto(
+        f"{server.url}/train?preset=gpt-quick&set=train.steps:200000;train.eval_interval:10;train.eval_windows:16"
+    )
     page.locator(".st-key-train_start button").click()
     return on_the_board(page)
 
@@ -46,9 +58,9 @@ def walk_to(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open_page, color_scheme):
+def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(new_server, open_page, color_scheme):
     page = open_page(color_scheme=color_scheme)
-    id = start_a_first_run(page, server)
+    id = start_a_first_run(page, new_server)
     expect(page.locator(".st-key-live_attention canvas").first).to_be_visible()
     expect(page.locator(".st-key-live_embedding text").first).to_be_visible()
     expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
@@ -57,7 +69,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     page.reload()
     wait_for_points(page, more_than=before)
     assert id in page.url
-    assert "turn" not in {row["kind"] for row in open_run(server.data_dir, id).read_events()}  # nobody did
+    assert "turn" not in {row["kind"] for row in open_run(new_server.data_dir, id).read_events()}  # nobody did
 
     walk_to(page, "Look inside")
     assert id in page.url
@@ -77,10 +89,10 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(server, open
     page.locator(".generated-text .letter").nth(5).hover()
     expect(page.locator(".generated-panel")).to_contain_text("%")
 
-    id = start_a_long_run(page, server)
+    id = start_a_long_run(page, new_server)
     page.locator(".st-key-train_stop button").click()
     expect(page.locator(".st-key-train_resume button")).to_be_visible()
-    assert open_run(server.data_dir, id).status().state == "stopped"
+    assert open_run(new_server.data_dir, id).status().state == "stopped"
 
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, open_page):
@@ -109,13 +121,13 @@ def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(ser
     page.locator(".st-key-train_pause button").wait_for()
 
 
-def test_two_clicks_start_one_run(server, open_page):
+def test_two_clicks_start_one_run(new_server, open_page):
     page = open_page()
-    page.goto(f"{server.url}/train?preset=gpt-quick")
+    page.goto(f"{new_server.url}/train?preset=gpt-quick")
     page.locator(".st-key-train_start button").dblclick()
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_for_points(page, more_than=1)
-    assert len(list((server.data_dir / "runs").glob("2*"))) == 1
+    assert len(list((new_server.data_dir / "runs").glob("2*"))) == 1
 
 
 def test_the_zoom_is_kept_while_points_stream_in(server, open_page):
@@ -132,10 +144,10 @@ def test_the_zoom_is_kept_while_points_stream_in(server, open_page):
     assert page.evaluate(f"{chart}.layout.yaxis.range.slice()") == zoomed
 
 
-def test_text_and_names_from_users_never_become_html(server, open_page):
+def test_text_and_names_from_users_never_become_html(new_server, open_page):
     page = open_page()
     attack = "<img src=x onerror=document.title='owned'> ../../x "
-    page.goto(f"{server.url}/data")
+    page.goto(f"{new_server.url}/data")
     page.get_by_role("button", name="Use your own text").click()
     page.locator(".st-key-own_title input").fill(attack)
     page.locator(".st-key-own_text textarea").fill(attack * 60)
@@ -148,7 +160,7 @@ def test_text_and_names_from_users_never_become_html(server, open_page):
     expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
     assert page.title() != "owned"
     assert page.locator("img[src=x]").count() == 0
-    assert {path.name for path in server.data_dir.parent.iterdir()} <= {"home", "home.log"}
+    assert {path.name for path in new_server.data_dir.parent.iterdir()} <= {"home", "home.log"}
 
 
 def test_the_board_fits_a_phone(server, open_page):
