@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.config import RunConfig, optimizer_of
 from core.errors import ConfigError
@@ -19,6 +19,15 @@ LIVE_SETTINGS = (
 )
 RESTART = "train.schedule_start"  # the step to restart the schedule at; only a run that is continued changes it
 CHANGEABLE = (*LIVE_SETTINGS, RESTART)
+
+
+class SettingChange(NamedTuple):
+    """One setting changed while a run trained."""
+
+    step: int  # steps done by then: the next one is the first that it affects
+    setting: str  # its dotted path, one of CHANGEABLE
+    before: Any
+    value: Any
 
 
 def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:

@@ -24,11 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["GPT_EXPLORER_HOME"] = options.home
     try:
         from core.paths import data_dir
-        from core.runs.supervisor_lock import one_at_a_time
+        from core.runs.queue import supervisor_lock
 
         folder = data_dir()
         os.environ["GPT_EXPLORER_HOME"] = str(folder)
-        with one_at_a_time(folder / "runs"):
+        with supervisor_lock(folder / "runs"):
             pass  # it must be possible: where files cannot be locked, no run can be trained
         _have_home_folder(folder)
         check_free(options.address, options.port)

@@ -22,8 +22,9 @@ from starlette.types import Receive, Scope, Send
 from core.errors import ExplorerError, RunError
 from core.lessons.lesson_text import ENGLISH, languages
 from core.paths import data_dir
+from core.runs.archive import zip_run
 from core.runs.folder import RunFolder, open_run
-from core.runs.names import plain_name
+from core.runs.records import plain_name
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
@@ -75,7 +76,7 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
     name = plain_name(folder.name)
     kind = request.query_params.get("for")
     if kind is None:
-        archive = _Archive(folder.zip_to, f"{name}-{folder.id}.zip", places)
+        archive = _Archive(partial(zip_run, folder), f"{name}-{folder.id}.zip", places)
     elif kind not in EXPORTS:
         return PlainTextResponse(f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.", status_code=404)
     else:

@@ -18,7 +18,7 @@ import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
 
-from core.runs.capacity import threads
+from core.runs.machine import threads_per_run
 from core.runs.processes import not_ignored
 from explorer.base_url import KnownBaseUrl
 from explorer.routes import api_routes
@@ -67,7 +67,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
-        for count in {1, threads()}:
+        for count in {1, threads_per_run()}:
             await asyncio.to_thread(shared.machine_speed, count, again_if_busy=True)
         shared.supervisor()
         shared.serve_live_streams()

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.text.own_text import save_text
 
 # No deadline: a busy machine is slow, not wrong. The same examples in every run: a failure is there for everyone.

@@ -131,7 +131,7 @@ def config_wanted(options: argparse.Namespace) -> Wanted:
     if options.parent is None:
         parent, step, config = None, None, preset(options.preset or named or FIRST_PRESET)
     else:
-        from core.runs.forks import fork_config
+        from core.runs.ancestry import fork_config
 
         parent, step = find_run_at(options.parent, data_dir())
         config = fork_config(parent, step)

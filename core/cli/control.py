@@ -15,6 +15,7 @@ from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
+from core.runs.setting_changes import config_now
 from core.settings import differences, fields_of, value_at
 from core.terminal import print_line
 
@@ -59,14 +60,14 @@ def _add_set(commands: argparse._SubParsersAction) -> None:
 
 
 def change_settings(options: argparse.Namespace) -> int:
-    from core.runs.continuation import turn_all
-    from core.runs.supervisor_lock import beside_supervisors
+    from core.runs.queue import existing_supervisor_lock
+    from core.runs.setting_changes import change_settings
 
     folder = find_run(options.wanted, data_dir())
     changes = [_change(text) for text in options.settings]
-    with beside_supervisors(folder.path.parent):
-        before = folder.config_now()
-        now = turn_all(folder, changes)
+    with existing_supervisor_lock(folder.path.parent):
+        before = config_now(folder)
+        now = change_settings(folder, changes)
     for name, path in _SHORT.items():
         was, is_now = value_at(before, path), value_at(now, path)
         if was != is_now:
@@ -133,11 +134,13 @@ def _confirmed(folder: RunFolder) -> bool:
 
 
 def show(options: argparse.Namespace) -> int:
+    from core.runs.weights import steps_with_weights
+
     folder = find_run(options.wanted, data_dir())
-    record, status, config = folder.record(), folder.status(), folder.config_now()
+    record, status, config = folder.record(), folder.status(), config_now(folder)
     known = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
     known |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}
-    files = {"bytes": folder.size, "steps_with_weights": folder.moments()}
+    files = {"bytes": folder.size, "steps_with_weights": steps_with_weights(folder)}
     if options.json:
         everything = {**known, "status": status.model_dump(), "config": config.model_dump(), "files": files}
         print(json.dumps(everything, indent=2, ensure_ascii=False))

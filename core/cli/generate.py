@@ -38,8 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.samples < 1:
         raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
 
-    from core.runs.models import load_model
-    from core.runs.weights import weights_of
+    from core.runs.weights import load_model, weights_of
     from core.sampling import generate, text_of
     from core.text.token_display import printable, read_newlines
     from core.text.tokenizers import opening_ids

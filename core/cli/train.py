@@ -14,9 +14,10 @@ from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, memory_in_words, number
 from core.paths import data_dir
-from core.runs.continuation import STEPS, Schedule, extend, turn
+from core.runs.commands import send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
+from core.runs.setting_changes import STEPS, Schedule, change_setting, extend
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 
@@ -74,8 +75,7 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
 
 def begin(options: argparse.Namespace) -> int:
     """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
-    from core.runs.checks import check_startable, new_run
-    from core.runs.forks import fork
+    from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
     from core.text.own_text import save_text
     from core.training.schedule import schedule_notice
@@ -109,26 +109,26 @@ def go_on(options: argparse.Namespace) -> int:
 
 def _let_go_on(folder: RunFolder) -> bool:
     """Tell the process of a run that was paused to go on; returns whether there is one."""
-    from core.runs.supervisor_lock import beside_supervisors
+    from core.runs.queue import existing_supervisor_lock
 
-    with beside_supervisors(folder.path.parent):
+    with existing_supervisor_lock(folder.path.parent):
         status = folder.status()
         if status.state != "paused" or status.pid is None:
             return False
-        folder.send("resume")
+        send_command(folder, "resume")
     print_line(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
     return True
 
 
 def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
     """Ask for another last step, `4000` or `+500`, and say what the learning rate does until then."""
-    from core.runs.supervisor_lock import beside_supervisors
+    from core.runs.queue import existing_supervisor_lock
 
     if not is_step(steps.removeprefix("+")):
         raise ConfigError(
             f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
         )
-    with beside_supervisors(folder.path.parent):
+    with existing_supervisor_lock(folder.path.parent):
         if folder.status().pid is not None:
             raise RunError(
                 f"The run {folder.name!r} is being trained. Change its end: python -m core set {folder.id} steps=4000"
@@ -137,7 +137,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
         if steps.startswith("+") or (schedule == "restart" and more > 0):
             config = extend(folder, more, schedule or "stay")
         else:
-            config = turn(folder, STEPS, int(steps))
+            config = change_setting(folder, STEPS, int(steps))
     if said := _rates_in_words(config.train, config.train.steps - more):
         print(said, file=SafeStream(sys.stdout))
 
@@ -163,8 +163,8 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
     from core.fast.allocator import keep_freed_memory
-    from core.runs.progress import progress_of
-    from core.runs.training_loop import StopRequest, train_run
+    from core.runs.documents import progress_of
+    from core.runs.worker import StopRequest, train_run
 
     keep_freed_memory()
     in_data_dir = folder.path.parent == data_dir() / "runs"
@@ -195,12 +195,12 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
         yield
         return
     with suppress(RunError):  # a damaged queue is no reason not to train
-        Queue(data_dir()).take_from_shell(folder.id)
+        Queue(data_dir()).claim_for_shell(folder.id)
     try:
         yield
     finally:
         with suppress(RunError):
-            Queue(data_dir()).leave_to_others(folder.id)
+            Queue(data_dir()).release_from_shell(folder.id)
 
 
 @contextmanager
@@ -226,22 +226,19 @@ def _stopping_politely(request, note) -> Iterator[None]:
 
 def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     """Refuse what needs more memory than there is, as the page does: in the precision that the run will compute in."""
-    from core.runs.capacity import threads, threads_for
-    from core.runs.machine import run_precision
+    from core.runs.machine import run_precision, threads_for, threads_per_run
     from core.training.cost import check_fits, memory_needed
     from core.training.hardware import find_hardware
 
     hardware = find_hardware(config.train.device)
-    precision = run_precision(config, hardware, threads_for(config, threads()), data_dir()).precision
+    precision = run_precision(config, hardware, threads_for(config, threads_per_run()), data_dir()).precision
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
 
 
 def print_estimate(options: argparse.Namespace) -> int:
     from core.fast.allocator import keep_freed_memory
-    from core.runs.capacity import threads, threads_for
-    from core.runs.checks import check_startable
-    from core.runs.cost_trials import run_trial
-    from core.runs.machine import machine_speed, run_precision
+    from core.runs.ancestry import check_startable
+    from core.runs.machine import machine_speed, run_precision, run_trial, threads_for, threads_per_run
     from core.text.corpora import load_corpus
     from core.training.cost import estimate
     from core.training.hardware import find_hardware
@@ -256,7 +253,7 @@ def print_estimate(options: argparse.Namespace) -> int:
     length = 0 if options.settings else len(wanted.text or load_corpus(config.data.corpus, data_dir()))
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
-    count = threads_for(config, threads())
+    count = threads_for(config, threads_per_run())
     correction = run_trial(config, tokens, hardware, count, data_dir())
     choice, speed = run_precision(config, hardware, count, data_dir()), machine_speed(data_dir(), hardware, count)
     figures = estimate(config, tokens, speed, choice.precision, correction, length)
@@ -268,7 +265,7 @@ def print_estimate(options: argparse.Namespace) -> int:
 
 
 def work_for_app(options: argparse.Namespace) -> int:
-    from core.runs.worker import prewarm, work
+    from core.cli.worker import prewarm, work
 
     if options.standby:
         return prewarm()

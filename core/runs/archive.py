@@ -1,18 +1,20 @@
-"""A run as one zip, as its download is: checked, and opened again as a new run, here or on another machine.
+"""A run as one zip: written, checked, and opened again as a new run, here or on another machine.
 
-Only the files that a run folder has are read, each by its exact name, and written under that name into a new folder.
-So nothing in a zip can lead out of it, be a link, or replace what is there.
+Only the files of a run folder are read, each by its exact name, and written under that name into a new folder. So
+nothing in a zip can lead out of the folder, be a link, or replace a file.
 """
 
 import json
 import math
+import re
+import shutil
 import stat
 import zipfile
 import zlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -20,10 +22,17 @@ from core.atomic_io import parse_json, parse_row
 from core.config import RunConfig
 from core.errors import RunError
 from core.runs.folder import RUN_ID, RunFolder
-from core.runs.models import load_model
-from core.runs.paths import TRAVELLING
 from core.runs.records import RunRecord, Status
+from core.runs.setting_changes import config_now
+from core.runs.weights import load_model
 
+# The files that an archive of a run is read from.
+ARCHIVED_FILES = re.compile(
+    r"(run|status|baselines|closeup|tokenizer)\.json|(metrics|events|samples)\.jsonl|(weights|start)\.safetensors"
+    r"|probes/latest\.safetensors|snapshots/step-\d{8}\.safetensors"
+    r"|checkpoints/step-\d{8}-[0-9a-f]{64}\.safetensors",
+    re.ASCII,
+)
 MOST_STEPS = 10**9
 _MOST_FILES = 20_000
 _MOST_JSON = 32 << 20  # bytes of one file that is read at once
@@ -57,7 +66,7 @@ class Archive:
             self._read(member, file.write)
 
     def json(self, member: zipfile.ZipInfo) -> dict[str, Any]:
-        """The object in a small member."""
+        """Return the JSON object in a small member."""
         pieces: list[bytes] = []
         if member.file_size > _MOST_JSON:
             raise RunError(f"The file {_base(member)} in the zip is too large.")
@@ -71,7 +80,7 @@ class Archive:
         return data
 
     def _read(self, member: zipfile.ZipInfo, take: Callable[[bytes], object]) -> None:
-        """Hand a member's content on, piece by piece; what it declares about its own size is not believed."""
+        """Pass a member's content on, piece by piece, with a limit on its real size."""
         if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
             raise RunError(f"The file {_base(member)} in the zip is a link or a folder, so it is not read.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -87,17 +96,29 @@ class Archive:
             raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
 
     def files_of_run(self) -> dict[str, zipfile.ZipInfo]:
-        """The members that belong to a run folder, by their names in it; empty where the zip holds no run."""
+        """Return the members that belong to a run folder, by their names in it; empty where the zip holds no run."""
         records = [member for member in self.members if _base(member) == "run.json"]
         if not records:
             return {}
         top = min((PurePosixPath(member.filename).parent for member in records), key=lambda parent: len(parent.parts))
         names = {member: _relative(member, top) for member in self.members}
-        return {name: member for member, name in names.items() if name and TRAVELLING.fullmatch(name)}
+        return {name: member for member, name in names.items() if name and ARCHIVED_FILES.fullmatch(name)}
+
+
+def zip_run(run: RunFolder, file: BinaryIO) -> None:
+    """Write the whole folder of a run as a zip into a file or a pipe, a piece at a time."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in run.files():
+            name = f"{run.id}/{path.relative_to(run.path)}"
+            try:
+                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+            except FileNotFoundError:  # an old checkpoint, replaced meanwhile
+                continue
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a file is a zip with a run in it."""
+    """Return whether a file is a zip with a run in it."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with Archive(path) as archive:
@@ -107,7 +128,7 @@ def holds_run(path: Path) -> bool:
 def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder:
     """Make a new run of the zip of one, with its weights, curves, samples and checkpoints.
 
-    One that was still training is stopped here, with what it had saved.
+    A run that was still training is stopped here, at its last save.
 
     Args:
         name: a label; the run's own if left out.
@@ -130,7 +151,7 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
                     _copy_rows(target.with_suffix(".raw"), target)
                 else:
                     archive.unpack(member, target)
-            run.update_record(**record.model_dump(include=_TAKEN_ALONG))
+            run.update_record(**record.model_dump(include=_KEPT_FIELDS))
             run.write_status(status)
             _check(run)
 
@@ -144,7 +165,7 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
         )
 
 
-_TAKEN_ALONG = {"created", "origin", "corpus_hash", "versions", "hardware", "machine", "threads", "precision"}
+_KEPT_FIELDS = {"created", "origin", "corpus_hash", "versions", "hardware", "machine", "threads", "precision"}
 
 
 def _record(data: dict[str, Any]) -> RunRecord:
@@ -169,28 +190,28 @@ def _record(data: dict[str, Any]) -> RunRecord:
 
 
 def _status(data: dict[str, Any]) -> Status:
-    """How the run fares here: ended, whatever it did where it was packed."""
+    """Return the status of the run here: ended, also where it was training when it was zipped."""
     try:
-        told = Status.model_validate(data)
+        zipped = Status.model_validate(data)
     except ValidationError:
         raise RunError("The file status.json in the zip is damaged.") from None
-    if not _is_step(told.step) or not _is_step(told.steps):
+    if not _is_step(zipped.step) or not _is_step(zipped.steps):
         raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
-    numbers = {name: getattr(told, name) for name in ("seconds", "tokens_per_second", "train_loss", "val_loss")}
+    numbers = {name: getattr(zipped, name) for name in ("seconds", "tokens_per_second", "train_loss", "val_loss")}
     sound = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
-    going_on = "This is a copy, packed while the run was still training."
+    was_training = "This is a copy, packed while the run was still training."
     return Status(
-        state=told.state if told.ended else "stopped",
-        reason=told.reason[:1000] if told.ended else going_on,
-        problem=told.problem if told.ended else "",
-        step=told.step,
-        steps=told.steps,
+        state=zipped.state if zipped.ended else "stopped",
+        reason=zipped.reason[:1000] if zipped.ended else was_training,
+        problem=zipped.problem if zipped.ended else "",
+        step=zipped.step,
+        steps=zipped.steps,
         **sound,
     )
 
 
 def _copy_rows(raw: Path, target: Path) -> None:
-    """Copy the rows that a run could have written, and remove the file that they came in."""
+    """Copy the rows that a run could have written, and remove the raw file."""
     with raw.open("rb") as source, target.open("wb") as file:
         for line in source:
             row = parse_row(line)
@@ -223,7 +244,7 @@ def _is_plain(value: object) -> bool:
 
 def _check(run: RunFolder) -> None:
     """Raises ExplorerError where the run cannot be opened; pictures that do not fit the model are left out."""
-    run.config_now()
+    config_now(run)
     baselines, probe = run.read_baselines(), run.read_probe()
     if baselines is not None and not all(map(_is_number, baselines.values())):
         run.baselines_path.unlink()

@@ -1,4 +1,4 @@
-"""How a run's worker is told something: a file for every command, taken in the order they were sent."""
+"""The commands that a run's worker obeys: a file for each, taken in the order they were sent."""
 
 import json
 import secrets
@@ -7,48 +7,74 @@ from collections.abc import Container
 from typing import Any
 
 from core.atomic_io import FULL, parse_json, write_json
-from core.runs.paths import RunPaths
-from core.runs.records import Command
+from core.errors import RunError
+from core.runs.folder import RunFolder
+from core.runs.records import Command, Status
 
 
-class RunCommands(RunPaths):
-    """The part of a run's folder in which commands wait for the worker."""
+def send_command(run: RunFolder, name: str, **args: Any) -> None:
+    """Write a command for the run's worker."""
+    path = run.commands / f"{time.time_ns():020d}-{secrets.token_hex(4)}.{name}.json"
+    with run.writing(f"told to {name}"):
+        try:
+            write_json(path, {"command": name, **args})
+        except OSError as error:
+            if args or error.errno not in FULL:
+                raise
+            path.touch()  # a full disk still takes a name
 
-    def send(self, command: str, **args: Any) -> None:
-        """Ask something of the worker."""
-        path = self.commands / f"{time.time_ns():020d}-{secrets.token_hex(4)}.{command}.json"
-        with self._writing(f"told to {command}"):
-            try:
-                write_json(path, {"command": command, **args})
-            except OSError as error:
-                if args or error.errno not in FULL:
-                    raise
-                path.touch()  # a full disk has room for a name
 
-    def waiting_commands(self) -> list[Command]:
-        """What has been asked and is not done yet, in order. A file that is none of ours has no name."""
-        waiting = []
-        for path in sorted(self.commands.glob("[0-9]*.json")):
-            try:
-                data = parse_json(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
-                waiting.append(Command(str(data.pop("command")), data, path.name))
-            except FileNotFoundError:  # done by the worker meanwhile
-                continue
-            except (ValueError, KeyError, AttributeError, TypeError):
-                waiting.append(Command("", {}, path.name))
-        return waiting
+def waiting_commands(run: RunFolder) -> list[Command]:
+    """Return the commands that are not done yet, in order. One that is damaged has no name."""
+    waiting = []
+    for path in sorted(run.commands.glob("[0-9]*.json")):
+        try:
+            data = parse_json(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
+            waiting.append(Command(str(data.pop("command")), data, path.name))
+        except FileNotFoundError:  # done by the worker meanwhile
+            continue
+        except (ValueError, KeyError, AttributeError, TypeError):
+            waiting.append(Command("", {}, path.name))
+    return waiting
 
-    def done(self, command: Command) -> None:
-        """Forget a command; said after its effect is written down, so that no death in between loses it."""
-        (self.commands / command.id).unlink(missing_ok=True)
 
-    def take_commands(self, *, but: Container[str] = ()) -> list[Command]:
-        """What has been asked since the last time, in order. What is taken is gone.
+def remove_command(run: RunFolder, command: Command) -> None:
+    """Remove a command after its effect is written down, so that no crash in between loses it."""
+    (run.commands / command.id).unlink(missing_ok=True)
 
-        Args:
-            but: names of commands to leave where they are.
-        """
-        taken = [command for command in self.waiting_commands() if command.name not in but]
-        for command in taken:
-            self.done(command)
-        return [command for command in taken if command.name]
+
+def take_commands(run: RunFolder, *, but: Container[str] = ()) -> list[Command]:
+    """Return the waiting commands, in order, and remove them.
+
+    Args:
+        but: names of commands to leave where they are.
+    """
+    taken = [command for command in waiting_commands(run) if command.name not in but]
+    for command in taken:
+        remove_command(run, command)
+    return [command for command in taken if command.name]
+
+
+def check_unchanged(run: RunFolder, shown: Status | None) -> None:
+    """Raise RunError where a run has changed since a button was drawn for it, because the button meant that state.
+
+    While a run trains, its step and a pause change by themselves; another attempt means that it ended in between.
+
+    Args:
+        shown: the status that a page or a shell showed; None passes.
+    """
+    if shown is None:
+        return
+    if not run.path.is_dir():
+        raise RunError("This run has been deleted since the page was drawn.")
+    now = run.status()
+    attempts = (shown.attempt, shown.attempt + 1) if shown.state == "queued" else (shown.attempt,)
+    if shown.ended:
+        same = (now.state, now.attempt, now.step) == (shown.state, shown.attempt, shown.step)
+    else:
+        same = now.attempt in attempts
+    if not same:
+        raise RunError(
+            f"The run {run.name!r} has changed since the page was drawn: it is {now.state} at step {now.step:,}. "
+            "Nothing was done; if you still want this, press again."
+        )

@@ -1,53 +1,69 @@
-"""What becomes of a run whose process has died: it goes on by itself, unless it would only die again."""
+"""What becomes of a run whose worker has died: another worker resumes it, unless that one would die, too."""
 
-from core.runs.memory_kills import killed_for_memory
+import re
+from pathlib import Path
+
 from core.runs.records import Status
 
-# In a row, with not one step saved in between: what ends it would do so for ever.
+# In a row, without a save in between: more attempts would end the same way.
 MOST_CRASHES = 3  # of the process by itself
 MOST_KILLS = 10  # from outside: by its user, or by the machine
-_CRASH = "Fatal Python error"  # how Python's faulthandler, which every worker has, begins
-_GOES_ON, _WENT_ON = "it goes on by itself from", "it went on by itself from"
-_GONE = {"pid": None, "pid_started": None, "seconds_left": None}
+_CRASH = "Fatal Python error"  # how the output of Python's faulthandler begins, which every worker has
+_WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
+# How Python introduces the frames of a traceback or of a crash.
+_UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
 
-def after_death(status: Status, last_words: str, saved: int) -> Status:
-    """How a run fares whose worker left this status behind and is gone.
+def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
+    """Return the status of a run whose worker left this one behind and has died.
 
     Args:
-        last_words: of its log.
-        saved: the step of its newest checkpoint; -1 if it has none.
+        log_lines: the last of its log.
+        saved_step: of its newest checkpoint; -1 if it has none.
 
     Returns:
         Queued, to go on from its save; paused as before, without a process; or failed, where the system had no memory
-        for it, or where it has died again and again.
+        for it, or where it has crashed again and again.
     """
-    status = status.model_copy(update=_GONE)
+    from core.training.hardware import killed_for_memory  # imports torch, which a list of runs does not need
+
+    status = status.without_process()
     if status.state == "paused" and not status.problem:
         return status
-    beginning = f"step {saved:,}" if saved >= 0 else "the beginning"
+    start = f"step {saved_step:,}" if saved_step >= 0 else "the beginning"
     if killed_for_memory(status.oom_kills):
         reason = (
             f"The system ended its process at step {status.step:,} because the machine had no memory left. Choose a "
             "smaller batch, a shorter context or a smaller model, or end other programs. Resumed, it goes on from "
-            f"{beginning}."
+            f"{start}."
         )
-        return status.model_copy(update={"state": "failed", "reason": reason, "notice": "", "problem": "memory"})
-    deaths = status.deaths + 1
-    if deaths < (MOST_CRASHES if _CRASH in last_words else MOST_KILLS):
-        notice = f"Its process was ended at step {status.step:,}; {_GOES_ON} {beginning}."
-        waits = {"state": "queued", "reason": "", "notice": notice, "problem": "", "deaths": deaths}
-        return status.model_copy(update=waits)
-    reason = f"Its process ended {deaths} times without a save in between."
-    if last_words:
-        reason += f" Its last words: {last_words}"
-    else:
-        reason += " It did not say why."
-    return status.model_copy(
-        update={"state": "failed", "reason": reason, "notice": "", "problem": "", "deaths": deaths}
-    )
+        return status.end("failed", reason, "memory")
+    crashes = status.crashes + 1
+    if crashes < (MOST_CRASHES if _CRASH in log_lines else MOST_KILLS):
+        notice = f"Its process was ended at step {status.step:,}; {_WILL_RESUME} {start}."
+        changes = {"state": "queued", "reason": "", "notice": notice, "problem": "", "crashes": crashes}
+        return status.model_copy(update=changes)
+    reason = f"Its process ended {crashes} times without a save in between."
+    reason += f" Its last words: {log_lines}" if log_lines else " It did not say why."
+    return status.end("failed", reason).model_copy(update={"crashes": crashes})
 
 
-def taken_up(notice: str) -> str:
-    """What the notice of a death says once another worker has the run."""
-    return notice.replace(_GOES_ON, _WENT_ON)
+def after_resume(notice: str) -> str:
+    """Return the notice of a crash as it reads once another worker has the run."""
+    return notice.replace(_WILL_RESUME, _RESUMED)
+
+
+def last_log_lines(path: Path, lines: int = 3) -> str:
+    """Return the last informative lines of a worker's log; empty where there are none.
+
+    Of a traceback it leaves out the frames: they are indented, the error itself is not.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 20_000))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    printed = [line.rstrip() for line in text.splitlines() if re.match(r"\S", line) and re.search(r"\w", line)]
+    informative = [line for line in printed if not line.startswith(_UNINFORMATIVE)]
+    return "\n".join(line[:300] for line in informative[-lines:])

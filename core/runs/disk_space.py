@@ -1,4 +1,4 @@
-"""Room on the disk: where there is none, a run waits, and goes on by itself when there is."""
+"""Disk space: a run without it waits, and goes on by itself when there is enough again."""
 
 import logging
 import os
@@ -13,26 +13,26 @@ from core.errors import DiskFullError
 from core.formatting import memory_in_words
 from core.runs.records import Status
 
-RESERVE_BYTES = 64 * 2**20  # to be left free on a disk, or a twentieth of a small one: for commands, logs and others
-RESERVE_FILE_BYTES = 64 * 2**10  # of the run's own, given back so that even on a full disk it can say what it waits for
-LOOK_SECONDS = 0.25  # between two looks whether there is room
+RESERVE_BYTES = 64 * 2**20  # left free on a disk, or a twentieth of a small one: for commands, logs and others
+RESERVE_FILE_BYTES = 64 * 2**10  # of the run's own; removed on a full disk, so that its status can be written
+CHECK_SECONDS = 0.25  # between two checks for space
 
 log = logging.getLogger(__name__)
 
 
 class WaitAborted(Exception):
-    """Stopped by hand while there was no room to write what has to be written."""
+    """Raised to stop waiting for disk space, because the run was stopped."""
 
 
 def paused_for_disk_space(status: Status, why: str) -> Status:
-    """How a run fares that waits for room."""
+    """Return the status of a run that waits for disk space."""
     notice = f"Paused: {why}; it goes on by itself when there is room."
-    waits = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
-    return status.model_copy(update=waits)
+    changes = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
+    return status.model_copy(update=changes)
 
 
 def shortage(folder: Path, needed: int = 0) -> str:
-    """Why so many bytes should not be written into a folder now; empty where there is room."""
+    """Return why so many bytes should not be written into a folder now; empty where they can be."""
     disk = shutil.disk_usage(folder)
     if disk.free >= needed + min(RESERVE_BYTES, disk.total // 20):
         return ""
@@ -40,25 +40,25 @@ def shortage(folder: Path, needed: int = 0) -> str:
 
 
 class DiskSpace:
-    """Sees to it that what one worker writes is written, however long that takes.
+    """The writes of one worker, each repeated until there is disk space for it.
 
     Args:
         folder: of the run.
-        wait: called once a look while there is no room, with the reason; raises to give up.
-        go_on: called when what had to wait is written.
+        wait: called between two checks, with the reason; raises WaitAborted to stop waiting.
+        resume: called when a write that waited is done.
     """
 
-    def __init__(self, folder: Path, wait: Callable[[str], None], go_on: Callable[[], None]):
-        self._folder, self._wait, self._go_on = folder, wait, go_on
+    def __init__(self, folder: Path, wait: Callable[[str], None], resume: Callable[[], None]):
+        self._folder, self._wait, self._resume = folder, wait, resume
         self._reserve = folder / ".spare"
         self.keep_reserve()
 
     def write(self, write: Callable[[], object], needed: int = 0) -> None:
-        """Do it when there is room for it.
+        """Write when there is space for it.
 
         Args:
-            write: what leaves everything as it was where it fails, so that it can be tried again.
-            needed: bytes, where it is more than a little.
+            write: leaves everything as it was where it fails, so that it can be repeated.
+            needed: bytes, where they are many.
         """
         waited = False
         while why := shortage(self._folder, needed) or self._try(write):
@@ -66,20 +66,20 @@ class DiskSpace:
             if shutil.disk_usage(self._folder).free < RESERVE_FILE_BYTES:
                 self._reserve.unlink(missing_ok=True)
             self._wait(why)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
         if waited:
             self.keep_reserve()
-            self._go_on()
+            self._resume()
 
     def keep_reserve(self) -> None:
         with suppress(OSError):
-            self._reserve.write_bytes(os.urandom(RESERVE_FILE_BYTES))  # no file system saves room on noise
+            self._reserve.write_bytes(os.urandom(RESERVE_FILE_BYTES))  # noise, which no file system compresses
 
     def drop_reserve(self) -> None:
         self._reserve.unlink(missing_ok=True)
 
     def _try(self, write: Callable[[], object]) -> str:
-        """Empty where it is done."""
+        """Return why it failed; empty where it is done."""
         try:
             write()
         except (DiskFullError, OSError) as error:

@@ -1,21 +1,52 @@
-"""A run as a document that somebody takes along: a script, a notebook, a report."""
+"""What is made of a run's folder for people: its progress in a sentence, a script, a notebook, a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from core.atomic_io import write_file
-from core.errors import ExplorerError
-from core.import_export.reproduce import recipe_notebook, recipe_script
-from core.runs.folder import RunFolder
-from core.runs.recipes import lineage, recipe_of
-from core.runs.reports import report_of
+from core.config import RunConfig
+from core.errors import ExplorerError, RunError
+from core.formatting import SCHEDULE_RESTARTED, number
+from core.import_export.report import Ancestor, Facts, report_html
+from core.import_export.reproduce import Recipe, Stage, recipe_notebook, recipe_script
+from core.live_settings import RESTART, with_change
+from core.runs.ancestry import ancestors
+from core.runs.folder import RunFolder, open_run
+from core.runs.records import RunRecord
+from core.runs.setting_changes import config_at, config_now, setting_changes
+from core.runs.weights import steps_with_weights
+from core.settings import fields_of, value_at
+from core.text.corpora import catalogue, find_corpus, load_corpus, text_hash
+from core.text.token_display import visible
+from core.text.tokenizers import load_tokenizer, opening_ids
+from core.training.progress_summary import ProgressSummary, summarize_progress
+from core.training.work import exact_parameters
 
-DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
-    "script": lambda run, data_dir: recipe_script(recipe_of(run, data_dir)),
-    "notebook": lambda run, data_dir: recipe_notebook(recipe_of(run, data_dir)),
-    "report": report_of,
-}
-"""What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""
+_DECIDE = ("python", "torch", "numpy", "cuda")  # the last digits
+_MOST_LOSSES = 24  # in a recipe, which is to stay short
+_MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
+
+
+def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> ProgressSummary | None:
+    """Return a sentence on a run by its rows of metrics; None where nothing was ever measured.
+
+    Args:
+        rows: all, or thinned as long as every measured one is among them.
+    """
+    if not rows:
+        return None
+    status = folder.status()
+    return summarize_progress(
+        rows,
+        setting_changes(folder),
+        steps_with_weights(folder),
+        ended=status.ended,
+        not_finite=status.problem == "not_finite",
+        uniform=(folder.read_baselines() or {}).get("uniform"),
+    )
 
 
 def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force: bool = False) -> None:
@@ -27,10 +58,165 @@ def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force:
 
 
 def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
-    """A sentence on why a run has no such document; "" where it has."""
+    """Return a sentence on why a run has no such document; "" where it has."""
     try:
         if kind != "report":
             lineage(run, data_dir)
     except ExplorerError as error:
         return str(error)
     return ""
+
+
+def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
+    """Return the recipe of a run, as far as it was trained; of one that has not ended, up to its planned end.
+
+    A fork's begins with its parent's up to the step whose weights it took, and so on back to the first. Where an
+    ancestor was imported or deleted, the recipe begins with the weights that its fork kept of it.
+
+    Raises RunError for an imported model: nobody here has trained it.
+    """
+    record, runs = run.record(), lineage(run, data_dir)
+    made_with = {"machine": record.machine} if record.machine else {}
+    made_with |= {name: record.versions[name] for name in _DECIDE if name in record.versions}
+    stages = tuple(_stage(ancestor, data_dir, until) for ancestor, until in runs)
+    return Recipe(run.name, stages, made_with, given=runs[0][0].record().parent_step is not None)
+
+
+def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
+    """Return the runs to train one after the other, each with the step to end at; raises RunError as `recipe_of`."""
+    status, record = run.status(), run.record()
+    if record.origin:
+        raise RunError("It was imported, so nobody here knows how to train it again.")
+    last = (run, status.step if status.ended and status.step else config_now(run).train.steps)
+    earlier, child = [], record
+    for ancestor in ancestors(data_dir, record):
+        # The recipe can be given the first weights of the run itself only: they are in its folder.
+        if ancestor is None or ancestor[1].origin:
+            return [last]
+        earlier.insert(0, (ancestor[0], child.parent_step))
+        child = ancestor[1]
+    return [*earlier, last]
+
+
+def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
+    record = run.record()
+    return Stage(
+        record.config,
+        record.corpus_hash or text_hash(load_corpus(record.config.data.corpus, data_dir)),
+        tuple((change.step, change.setting, change.value) for change in setting_changes(run) if change.step < until),
+        until,
+        _thinned(
+            {row["step"]: row["val_loss"] for row in run.read_metrics() if row.get("val_loss") and row["step"] <= until}
+        ),
+        record.precision or "float32",
+        record.threads or 1,
+    )
+
+
+def _thinned(losses: dict[int, float]) -> dict[int, float]:
+    """Return at most _MOST_LOSSES of them, evenly, the last one included."""
+    steps = sorted(losses)
+    stride = -(-len(steps) // _MOST_LOSSES) or 1
+    return {step: losses[step] for step in sorted(steps[::-1][::stride])}
+
+
+def report_of(run: RunFolder, data_dir: Path) -> str:
+    """Return a run's report as one page of HTML. Raises RunError where the run's record cannot be read."""
+    return report_html(facts_of(run, data_dir))
+
+
+def facts_of(run: RunFolder, data_dir: Path) -> Facts:
+    """Return everything that a report tells; what a run does not have is left empty."""
+    record, status, probe = run.record(), run.status(), run.read_probe()
+    config = record.config
+    try:
+        tokenizer = load_tokenizer(run.tokenizer_path)
+        vocabulary = tuple(tokenizer.tokens)
+        opening = "".join(visible(vocabulary[id]) for id in opening_ids(tokenizer))
+    except ExplorerError:
+        vocabulary, opening = (), ""
+    try:
+        corpus = find_corpus(config.data.corpus, data_dir)
+    except ExplorerError:
+        corpus = None
+    bigram = config.model.kind == "bigram"
+    return Facts(
+        name=record.name,
+        id=record.id,
+        created=record.created,
+        config=config,
+        state=status.state,
+        step=status.step,
+        seconds=status.seconds,
+        reason=status.reason,
+        origin=record.origin or "",
+        corpus=corpus,
+        corpus_hash=record.corpus_hash or "",
+        vocabulary=vocabulary,
+        opening=opening,
+        parameters=exact_parameters(config.model, len(vocabulary)) if vocabulary else 0,
+        rows=_rows(run),
+        baselines=run.read_baselines(),
+        samples=run.read_samples(),
+        turns=_setting_changes(run, config),
+        attention=probe.attention if probe and probe.attention.size else None,
+        attention_step=probe.step if probe else 0,
+        tokens=probe.tokens if probe else [],
+        table=_next_token_probabilities(probe.embedding)
+        if probe and bigram and len(probe.embedding) == len(vocabulary)
+        else None,
+        parent=_parent(record, data_dir),
+        precision=record.precision or "",
+        threads=record.threads or 1,
+        hardware=record.hardware or "",
+        versions=record.versions,
+        titles={corpus.name: corpus.title for corpus in catalogue(data_dir)},
+    )
+
+
+def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
+    if record.parent is None:
+        return None
+    try:
+        parent = open_run(data_dir, record.parent)
+        theirs, step = parent.record(), record.parent_step
+        config = theirs.config if step is None else config_at(parent, step)
+    except ExplorerError:
+        return None
+    same_text = (theirs.corpus_hash or theirs.config.data.corpus) == (record.corpus_hash or record.config.data.corpus)
+    return Ancestor(theirs.name, config, step, parent.last_losses()["val_loss"], same_text, _rows(parent))
+
+
+def _rows(run: RunFolder) -> list[dict]:
+    """Return rows of metrics; of very many those with an evaluation, and a few of the others."""
+    rows = run.read_metrics()
+    stride = -(-len(rows) // _MOST_ROWS) or 1
+    return rows if stride == 1 else [row for at, row in enumerate(rows) if at % stride == 0 or "val_loss" in row]
+
+
+def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
+    """Return every change of a setting in words, with its step."""
+    labels = {path: setting.label for path, setting in fields_of(RunConfig)}
+    changes = []
+    for change in setting_changes(run):
+        before, config = config, with_change(config, change.setting, change.value)
+        if change.setting == RESTART:
+            changes.append((change.step, SCHEDULE_RESTARTED))
+            continue
+        values = " → ".join(number(value_at(settings, change.setting)) for settings in (before, config))
+        changes.append((change.step, f"{labels[change.setting].lower()} {values}"))
+    return changes
+
+
+def _next_token_probabilities(scores: np.ndarray) -> np.ndarray:
+    """Return a bigram's logits (V, V) as the probabilities of the next token."""
+    odds = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
+    "script": lambda run, data_dir: recipe_script(recipe_of(run, data_dir)),
+    "notebook": lambda run, data_dir: recipe_notebook(recipe_of(run, data_dir)),
+    "report": report_of,
+}
+"""What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""

@@ -1,65 +1,66 @@
-"""A run is a folder: made, found, listed, copied and deleted here; each part of it has a file of its own."""
+"""The folder of a run: its files, and how runs are made, found, listed and deleted."""
 
 import base64
+import json
 import re
 import secrets
 import shutil
-import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, Self
 
-from core.atomic_io import TEMPORARY, cut_rows
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from core.atomic_io import (
+    FULL,
+    TEMPORARY,
+    append_row,
+    last_rows,
+    lock,
+    parse_json,
+    read_rows,
+    write_atomically,
+    write_json,
+)
 from core.config import RunConfig
-from core.errors import RunError
+from core.errors import ConfigError, DiskFullError, RunError
 from core.paths import check_path
-from core.runs.names import clean_name, friendly_name
-from core.runs.probe_files import RunPictures
-from core.runs.records import RunRecord, Status, library_versions
-from core.runs.run_status import RunLife
-from core.runs.setting_changes import RunTurns
-from core.runs.weights import RunWeights
+from core.runs.crash_recovery import after_crash, last_log_lines
+from core.runs.processes import end_orphans, is_alive
+from core.runs.records import Probe, RunRecord, Status, StepDetail, clean_name, friendly_name, library_versions
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 
 
-def runs_folder(data_dir: Path) -> Path:
-    """Where the runs of a home lie."""
-    return data_dir / "runs"
+class RunFolder:
+    """One run on disk. Any number of processes may read it; one worker at a time trains in it (`training_lock`)."""
 
-
-def open_run(data_dir: Path, id: str) -> "RunFolder":
-    """The run of that id. Raises RunError where there is none, and for anything that is not an id (a path, say)."""
-    folder = RunFolder(runs_folder(data_dir) / id) if RUN_ID.fullmatch(id) else None
-    if folder is None or not folder.path.is_dir():
-        raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
-    return folder
-
-
-def list_runs(data_dir: Path) -> list["RunFolder"]:
-    """Every run, newest first. Damaged ones are among them; their `problem` says what is wrong."""
-    try:
-        found = [path for path in runs_folder(data_dir).iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
-    except FileNotFoundError:
-        return []
-    return [RunFolder(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
-
-
-def _new_id(*within: Path) -> str:
-    """Return an id that sorts behind those of all runs in some folders, also where the clock was set back since."""
-    time = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-    names = [path.name for folder in within if folder.is_dir() for path in folder.iterdir()]
-    newest = max(filter(RUN_ID.fullmatch, names), default="")[: len("YYYYmmdd-HHMMSS")]
-    with suppress(ValueError, OverflowError):  # there is none, or its name is no time of ours
-        time = max(time, datetime.strptime(newest, _TIME) + timedelta(seconds=1))
-    return f"{time:{_TIME}}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"
-
-
-class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
-    """One run on disk. Any number of processes may read it; one worker at a time trains in it (`hold`)."""
+    def __init__(self, path: Path):
+        self.path, self.id = path, path.name
+        self.record_path = path / "run.json"
+        self.status_path = path / "status.json"
+        self.metrics_path = path / "metrics.jsonl"
+        self.events_path = path / "events.jsonl"
+        self.samples_path = path / "samples.jsonl"
+        self.baselines_path = path / "baselines.json"
+        self.tokenizer_path = path / "tokenizer.json"
+        self.weights_path = path / "weights.safetensors"  # of the last checkpoint, pause or end
+        self.start_path = path / "start.safetensors"  # the weights that a fork begins with; absent in any other run
+        self.step_detail_path = path / "closeup.json"
+        self.log_path = path / "worker.log"
+        self.lock_path = path / "worker.lock"  # locked by the one process that trains in the folder
+        self.probes = path / "probes"
+        self.probe_path = self.probes / "latest.safetensors"
+        self.snapshots_folder = path / "snapshots"
+        self.checkpoints = path / "checkpoints"
+        self.commands = path / "commands"
 
     @classmethod
     def create(
@@ -80,13 +81,14 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             name: a label; a friendly one is made up if left out.
             parent: id of the run that this one goes out from.
             parent_step: of the parent's weights that it begins with.
-            fill: puts into the new folder what else it begins with, before anyone can see it.
-            inside: a folder other than the home's own to make it in. The home's gets a link to it, so that the run is
-                listed and found there, too, for as long as it exists.
+            fill: writes the other files that the run begins with, before the folder is visible to others.
+            inside: a folder other than the data folder's own to make it in. The data folder gets a link to it, so that
+                the run is listed there, too, for as long as it exists.
         """
-        within, runs = inside or runs_folder(data_dir), runs_folder(data_dir)
-        check_path(within)
-        id = _new_id(within, runs)
+        runs = runs_folder(data_dir)
+        target = inside or runs
+        check_path(target)
+        id = _new_id(target, runs)
         record = RunRecord(
             id=id,
             name=clean_name(name) if name else friendly_name(secrets.token_bytes(8)),
@@ -97,54 +99,222 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             parent_step=parent_step,
             versions=library_versions(),
         )
-        # Made under another name and renamed, so that nobody ever lists half a run.
-        building = cls(within / f"{TEMPORARY}{id}")
+        # Made under another name and renamed, so that half a run is never listed.
+        building = cls(target / f"{TEMPORARY}{id}")
         try:
             for subfolder in (building.probes, building.snapshots_folder, building.checkpoints, building.commands):
                 subfolder.mkdir(parents=True)
             building.write_record(record)
             building.write_status(Status(state="queued", steps=config.train.steps))
-            with building.hold():  # a file system without locks is noticed now, not by the first worker
+            with building.training_lock():  # a file system without locks is noticed here, not by the first worker
                 if fill:
                     fill(building)
-            building.path.rename(within / id)
+            building.path.rename(target / id)
         except OSError as error:
-            raise RunError(f"A new run cannot be written to {within} ({error.strerror}).") from None
+            raise RunError(f"A new run cannot be written to {target} ({error.strerror}).") from None
         finally:
             shutil.rmtree(building.path, ignore_errors=True)
-        if within != runs:
+        if target != runs:
             with suppress(OSError):  # a file system without links: the run is found by its path
-                (runs / id).symlink_to(within / id, target_is_directory=True)
+                (runs / id).symlink_to(target / id, target_is_directory=True)
                 return cls(runs / id)
-        return cls(within / id)
+        return cls(target / id)
+
+    @property
+    def name(self) -> str:
+        """The label, or the id where it cannot be read. Never raises."""
+        try:
+            return str(self._read_json(self.record_path)["name"])
+        except (RunError, KeyError):
+            return self.id
+
+    def record(self) -> RunRecord:
+        """Return what the run is. Raises RunError, in a sentence, where `run.json` is missing or damaged."""
+        data = self._read_json(self.record_path)
+        try:
+            config = RunConfig.parse(data.get("config"))
+            return RunRecord.model_validate({**data, "id": self.id, "config": config})
+        except ConfigError as error:
+            raise RunError(f"The settings in run.json of run {self.id} cannot be used: {error}") from None
+        except ValidationError as error:
+            field = ".".join(map(str, error.errors()[0]["loc"]))
+            raise RunError(f"The file run.json of run {self.id} is damaged: {field} is missing or wrong.") from None
+
+    def write_record(self, record: RunRecord) -> None:
+        with self.writing("changed"):
+            write_atomically(self.record_path, record.model_dump_json(indent=2).encode())
+
+    def update_record(self, **changes: Any) -> None:
+        """Change some fields of the record, and keep what other processes change in others at the same time."""
+        with self.writing("changed"):
+            file = (self.path / ".record.lock").open("ab")
+        with file:
+            lock(file)
+            self.write_record(self.record().model_copy(update=changes))
+
+    def rename(self, name: str) -> None:
+        """Give the run another label. Its folder and its id stay as they are."""
+        self.update_record(name=clean_name(name))
+
+    def status(self) -> Status:
+        """Return the run's state; for a run whose worker has died, what `after_crash` makes of it. Never raises."""
+        try:
+            status = self.read_status()
+        except RunError as error:
+            return Status(state="failed", reason=str(error))
+        return self._after_crash(status) if self._has_crashed(status) else status
+
+    def recover(self) -> Status:
+        """Return `status()`; write it down where the worker has died, and end the processes that the worker left.
+
+        For the supervisor, soon after a crash: the longer ago it was, the less surely a pid identifies a process.
+        """
+        try:
+            status = self.read_status()
+        except RunError:
+            return self.status()
+        if not self._has_crashed(status):
+            return status
+        end_orphans(status.process)
+        return self.write_status(self._after_crash(status))
+
+    def read_status(self) -> Status:
+        """Return the status as it was written, also where the worker has died since.
+
+        Raises RunError where the file is missing or damaged.
+        """
+        try:
+            return Status.model_validate(self._read_json(self.status_path))
+        except ValidationError:
+            raise RunError(f"The file status.json of run {self.id} is damaged.") from None
+
+    def write_status(self, status: Status, *, durable: bool = True) -> Status:
+        """Replace the status, and return it as written: with the time."""
+        stamped = status.model_copy(update={"updated": time.time()})
+        with self.writing("changed"):
+            write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
+        return stamped
 
     @property
     def problem(self) -> str | None:
         """A sentence on what is wrong with the folder; None where it can be read."""
         try:
             self.record()
+            self.read_status()
         except RunError as error:
             return str(error)
-        return self.status_problem
+        return None
 
-    def cut_after(self, step: int) -> None:
-        """Forget metrics, samples, snapshots and a closeup later than `step`, because training goes on from there.
+    @contextmanager
+    def training_lock(self) -> Iterator[None]:
+        """Lock the run folder for this process to train in it; the system unlocks it when the process ends.
 
-        Events stay: they tell what was asked, also where the outcome was lost.
+        Raises RunError where another process has locked it.
         """
-        for path in (self.metrics_path, self.samples_path):
-            cut_rows(path, lambda row: row.get("step", 0) <= step)
-        for snapshot_step, path in self.snapshots():
-            if snapshot_step > step:
-                path.unlink(missing_ok=True)
-        step_detail = self.read_step_detail()
-        if step_detail and step_detail.step > step:
-            self.step_detail_path.unlink(missing_ok=True)
+        with self.writing("trained"):
+            file = self.lock_path.open("ab")
+        with file:
+            try:
+                lock(file, wait=False)
+            except BlockingIOError:
+                raise RunError(f"Another process is training the run {self.name!r} already.") from None
+            yield
+
+    def _has_crashed(self, status: Status) -> bool:
+        if status.ended or status.pid is None or is_alive(status.process):
+            return False
+        try:
+            # The worker may have written its end and left after `status` was read.
+            again = self.read_status()
+        except RunError:
+            return True
+        return again.pid == status.pid and not again.ended
+
+    def _after_crash(self, status: Status) -> Status:
+        from core.training.checkpoints import newest_save  # imports torch, which a list of runs does not need
+
+        return after_crash(status, last_log_lines(self.log_path), newest_save(self.checkpoints))
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        append_row(self.metrics_path, row)
+
+    def append_sample(self, row: Mapping[str, Any]) -> None:
+        append_row(self.samples_path, row)
+
+    def append_event(self, row: Mapping[str, Any], *, durable: bool = False) -> None:
+        append_row(self.events_path, row, durable=durable)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        return read_rows(self.metrics_path)
+
+    def read_samples(self) -> list[dict[str, Any]]:
+        return read_rows(self.samples_path)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        return read_rows(self.events_path)
+
+    def last_metrics(self) -> dict[str, Any] | None:
+        """Return the newest row, however long the file; None before the first."""
+        return next((row for _, row in last_rows(self.metrics_path)), None)
+
+    def last_losses(self) -> dict[str, float | None]:
+        """Return `train_loss` and `val_loss` of the last evaluation; None before the first."""
+        row = next((row for _, row in last_rows(self.metrics_path) if "val_loss" in row), {})
+        return {name: row.get(name) for name in ("train_loss", "val_loss")}
+
+    def write_probe(self, step: int, attention: np.ndarray, embedding: np.ndarray, tokens: list[str]) -> None:
+        """Replace the probe. attention: uint8 (L, H, T, T); embedding: float16 (V, C)."""
+        arrays = {"attention": np.ascontiguousarray(attention), "embedding": np.ascontiguousarray(embedding)}
+        data = save(arrays, metadata={"step": str(step), "tokens": json.dumps(tokens)})
+        write_atomically(self.probe_path, data, durable=False)
+
+    def read_probe(self) -> Probe | None:
+        """Return the newest probe; None where there is none that can be read."""
+        try:
+            with safe_open(self.probe_path, "np") as file:
+                metadata = file.metadata()
+                arrays = (file.get_tensor("attention"), file.get_tensor("embedding"))
+                return Probe(int(metadata["step"]), *arrays, parse_json(metadata["tokens"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
+
+    def write_step_detail(self, step_detail: StepDetail) -> None:
+        write_atomically(self.step_detail_path, step_detail.model_dump_json().encode(), durable=False)
+
+    def read_step_detail(self) -> StepDetail | None:
+        """Return the detail of the last single step; None where there is none that can be read."""
+        try:
+            return StepDetail.model_validate(self._read_json(self.step_detail_path))
+        except (RunError, ValidationError):
+            return None
+
+    def write_baselines(self, baselines: Mapping[str, float]) -> None:
+        write_json(self.baselines_path, dict(baselines))
+
+    def read_baselines(self) -> dict[str, float] | None:
+        """Return the losses of counted n-grams on the same text, nats/token; None before they are counted."""
+        try:
+            return self._read_json(self.baselines_path)
+        except RunError:
+            return None
+
+    def snapshot_path(self, step: int) -> Path:
+        return self.snapshots_folder / f"step-{step:08d}.safetensors"
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """Return the steps and files of the snapshots, in order."""
+        paths = sorted(self.snapshots_folder.glob("step-*.safetensors"))
+        return [(int(path.stem.removeprefix("step-")), path) for path in paths]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are any. Opens no file, because lists ask it of every run."""
+        return self.weights_path.exists() or any(self.snapshots_folder.glob("step-*.safetensors"))
 
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(path.stat().st_size for path in self._files())
+        return sum(path.stat().st_size for path in self.files())
 
     def delete(self) -> None:
         """Remove the run and all in it. Raises RunError while a worker trains it: stop it first."""
@@ -153,28 +323,73 @@ class RunFolder(RunLife, RunTurns, RunPictures, RunWeights):
             raise RunError(f"The run {self.name!r} is being trained. Stop it before deleting it.")
         if not self.path.exists():
             return
-        place = self.path.resolve()  # where `create` made it inside another folder
-        doomed = place.with_name(f"{TEMPORARY}{self.id}")  # gone at once for all who look
-        with self._writing("deleted"):
-            place.rename(doomed)
+        path = self.path.resolve()  # where `create` made it inside another folder
+        renamed = path.with_name(f"{TEMPORARY}{self.id}")  # so that no list shows half a run
+        with self.writing("deleted"):
+            path.rename(renamed)
             if self.path.is_symlink():
                 self.path.unlink()
-        shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(renamed, ignore_errors=True)
 
-    def zip_to(self, file: BinaryIO) -> None:
-        """Write the whole folder as a zip into a file or a pipe, without ever holding more than a piece of it."""
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for path in self._files():
-                name = f"{self.id}/{path.relative_to(self.path)}"
-                try:
-                    with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
-                except FileNotFoundError:  # an old checkpoint, replaced meanwhile
-                    continue
-
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """Return all finished files but the commands."""
         return [
             path
             for path in sorted(self.path.rglob("*"))
             if path.is_file() and not path.name.startswith(".") and path.parent != self.commands
         ]
+
+    @contextmanager
+    def writing(self, done: str) -> Iterator[None]:
+        """Raise a system's refusal to write as a RunError that says what cannot be done to the run, and why."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise RunError(f"The run {self.id} has been deleted, so it cannot be {done}.") from None
+        except OSError as error:
+            kind = DiskFullError if error.errno in FULL else RunError
+            raise kind(f"The run {self.name!r} cannot be {done}, because of its folder: {error.strerror}.") from None
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            data = parse_json(path.read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"The run {self.id} has no {path.name}: the file is missing.") from None
+        except OSError as error:
+            raise RunError(f"The file {path.name} of run {self.id} cannot be read ({error.strerror}).") from None
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise RunError(f"The file {path.name} of run {self.id} is damaged: it ends too early or is not JSON.")
+        return data
+
+
+def runs_folder(data_dir: Path) -> Path:
+    return data_dir / "runs"
+
+
+def open_run(data_dir: Path, id: str) -> RunFolder:
+    """Return the run of that id. Raises RunError where there is none, and for anything but an id (a path, say)."""
+    folder = RunFolder(runs_folder(data_dir) / id) if RUN_ID.fullmatch(id) else None
+    if folder is None or not folder.path.is_dir():
+        raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
+    return folder
+
+
+def list_runs(data_dir: Path) -> list[RunFolder]:
+    """Return every run, newest first. Damaged ones are among them; their `problem` says what is wrong."""
+    try:
+        paths = [path for path in runs_folder(data_dir).iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
+    except FileNotFoundError:
+        return []
+    return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
+
+
+def _new_id(*folders: Path) -> str:
+    """Return an id that sorts behind those of all runs in some folders, also where the clock was set back since."""
+    time = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
+    names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    newest = max(filter(RUN_ID.fullmatch, names), default="")[: len("YYYYmmdd-HHMMSS")]
+    with suppress(ValueError, OverflowError):  # there is none, or its name is no time of ours
+        time = max(time, datetime.strptime(newest, _TIME) + timedelta(seconds=1))
+    return f"{time:{_TIME}}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"

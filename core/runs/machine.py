@@ -1,43 +1,89 @@
-"""What is known of this machine's speed: measured once, then kept in the home for every process."""
+"""This machine, for the runs on it: its capacity, its speed, what trials of settings have shown, and its numerics.
 
+Speeds and trials are kept in the data folder, for every process. Sums of floating-point numbers depend on their order,
+so on the number of threads, the library and the machine: a run that goes on with the same ones goes on bit for bit.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
+import torch
 
 from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
 from core.errors import ConfigError
-from core.training.cost import MachineSpeed
-from core.training.hardware import Hardware, knows_bfloat16
-from core.training.speed import WHY, Choice, choose_precision, measure_speed
+from core.runs.queue import Queue
+from core.runs.records import RunRecord
+from core.training.cost import Correction, MachineSpeed
+from core.training.hardware import Hardware, find_hardware, knows_bfloat16
+from core.training.speed import WHY, Choice, choose_precision, measure_speed, try_out
+from core.training.work import work_per_token
 
+_FLOPS_WORTH_A_THREAD = 1.5e9  # of one step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
+_TYPICAL_VOCABULARY = 80
+_MEMORY_PER_RUN = 2**30  # bytes: torch itself takes a third of it, the models of the presets for a processor the rest
 _BUSY_PERCENT = 40.0  # of all cores
+_MOST_TRIALS = 200
+# The training settings that change how long a step takes. The number of steps is counted, not tried.
+_OF_A_STEP = {"batch_size", "optimizer", "grad_clip", "compile"}
+_DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their name in the versions
+
+
+def slots() -> int:
+    """Return how many runs may train at once: two cores and a gigabyte for each, at least one; on a GPU just one."""
+    return slots_on(find_hardware())
+
+
+def slots_on(hardware: Hardware) -> int:
+    if hardware.device != "cpu":
+        return 1
+    return max(1, min(hardware.cores // 2, hardware.memory_bytes // _MEMORY_PER_RUN))
+
+
+def threads_per_run() -> int:
+    """Return the threads for one run: its share of the cores, or what GPT_EXPLORER_THREADS says."""
+    variable = os.environ.get("GPT_EXPLORER_THREADS", "")
+    return int(variable) if re.fullmatch("[1-9][0-9]{0,3}", variable) else max(1, find_hardware().cores // slots())
+
+
+def threads_for(config: RunConfig, most: int) -> int:
+    """Return how many threads speed a run up, at most `most`.
+
+    Where a step is short, threads spend it waiting for each other: gpt-quick trains as fast with one as with two that
+    share their cores with a browser, and leaves the other core to it.
+    """
+    flops = config.train.batch_size * config.model.block_size * work_per_token(config.model, _TYPICAL_VOCABULARY).flops
+    return max(1, min(most, round(flops / _FLOPS_WORTH_A_THREAD)))
 
 
 def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
-    """How fast this machine trains with so many threads: as kept, else measured, which takes a few seconds.
+    """Return how fast this machine trains with so many threads; measured, in a few seconds, where that is not cached.
 
     Args:
         hardware: what is trained on.
-        again_if_busy: measure again what was measured while the machine was busy with something else, and is
-            therefore only a makeshift.
+        again_if_busy: measure again what was measured while the machine was busy with something else.
     """
-    machine = f"{hardware.name}, torch {hardware.versions['torch']}"
+    machine = _machine(hardware)
     path = data_dir / "machine.json"
-    kept = _kept(path, machine)
-    if threads in kept and not (again_if_busy and kept[threads]["busy"]):
-        return MachineSpeed.parse(kept[threads]["speed"])
+    cached = _cached_speeds(path, machine)
+    if threads in cached and not (again_if_busy and cached[threads]["busy"]):
+        return MachineSpeed.parse(cached[threads]["speed"])
     busy = psutil.cpu_percent(interval=0.2) > _BUSY_PERCENT
-    if busy and threads in kept:
-        return MachineSpeed.parse(kept[threads]["speed"])
+    if busy and threads in cached:
+        return MachineSpeed.parse(cached[threads]["speed"])
     speed = measure_speed(threads, hardware.device)
-    kept = _kept(path, machine) | {threads: {"busy": busy, "speed": speed.model_dump()}}
-    write_json(path, {"machine": machine, "speeds": list(kept.values())})
+    cached = _cached_speeds(path, machine) | {threads: {"busy": busy, "speed": speed.model_dump()}}
+    write_json(path, {"machine": machine, "speeds": list(cached.values())})
     return speed
 
 
 def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir: Path) -> Choice:
-    """What the settings ask for, else what is fastest. The machine is measured only where that is open."""
+    """Return the precision in the settings, else the fastest. The machine is measured only where that is open."""
     if config.train.precision != "auto":
         return Choice(config.train.precision, WHY["asked"])
     if hardware.device == "cuda" and knows_bfloat16("cuda"):
@@ -45,11 +91,113 @@ def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir:
     return choose_precision(config, machine_speed(data_dir, hardware, threads))
 
 
-def _kept(path: Path, machine: str) -> dict[int, dict]:
-    """By number of threads; none where they were never measured, or on another machine."""
+def _cached_speeds(path: Path, machine: str) -> dict[int, dict]:
+    """Return the speeds in the file by number of threads; none of another machine."""
     try:
-        found = parse_json(path.read_bytes())
-        entries = found["speeds"] if found["machine"] == machine else []
+        data = parse_json(path.read_bytes())
+        entries = data["speeds"] if data["machine"] == machine else []
         return {MachineSpeed.parse(entry["speed"]).threads: {"busy": bool(entry["busy"])} | entry for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         return {}
+
+
+class Numerics(NamedTuple):
+    """The threads and the precision of one attempt at a run."""
+
+    threads: int
+    precision: str  # float32 or bfloat16
+    changes: dict[str, Any]  # to the run's record
+    notice: str  # a sentence where it is not as the run began; else empty
+
+
+def resolve_numerics(
+    record: RunRecord, hardware: Hardware, most_threads: int, data_dir: Path, *, begun: bool
+) -> Numerics:
+    """Return the threads and precision for an attempt, and a notice where they are not those the run began with.
+
+    Args:
+        most_threads: that a run which begins may take. One that goes on takes as many as it began with, if the machine
+            has them.
+        data_dir: where the speed of this machine is cached, which decides the precision that the settings leave open.
+        begun: there is a checkpoint to go on from.
+    """
+    threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
+    precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision
+    fields = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
+    if begun:  # what an old run's record lacks is filled in; what it has stays
+        differences = "; ".join(_differences(record, hardware, threads))
+        fields = {name: value for name, value in fields.items() if not getattr(record, name)}
+    else:
+        differences = ""
+    changes = {"hardware": hardware.sentence} | fields
+    return Numerics(threads, precision, changes, f"Not exact: {differences}." if differences else "")
+
+
+def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterator[str]:
+    """Yield what is not as the run began, and changes the last digits."""
+    if record.machine and record.machine != hardware.name:
+        yield f"{record.machine} began it, {hardware.name} goes on"
+    for name in _DECIDE:
+        before, now = record.versions.get(name), hardware.versions.get(name)
+        if before and now and before != now:
+            yield f"{name} {before} began it, {now} goes on"
+    if record.threads and record.threads != threads:
+        yield f"{record.threads} threads began it, this machine has {threads}"
+
+
+def cached_correction(
+    config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path
+) -> Correction | None:
+    """Return the correction that an earlier trial of such a model gave; None if there was none."""
+    entry = _cached_trials(data_dir, hardware).get(_trial_key(config, vocab_size, hardware, threads, data_dir))
+    try:
+        return Correction.parse(entry) if entry else None
+    except ConfigError:
+        return None
+
+
+def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> Correction:
+    """Try the settings out (one to three seconds), and cache and return the correction of their cost.
+
+    It sets torch's threads, so it needs a process of its own.
+    """
+    speed = machine_speed(data_dir, hardware, threads)
+    precision = run_precision(config, hardware, threads, data_dir).precision
+    torch.set_num_threads(threads)
+    correction = try_out(config, vocab_size, speed, precision)
+    if Queue(data_dir).active():  # somebody has begun to train meanwhile: that is no fair trial
+        return correction
+    trials = _cached_trials(data_dir, hardware)
+    trials.pop(key := _trial_key(config, vocab_size, hardware, threads, data_dir), None)
+    newest = [*trials.items(), (key, correction.model_dump())][-_MOST_TRIALS:]
+    write_json(_trials_path(data_dir), {"machine": _machine(hardware), "trials": dict(newest)})
+    return correction
+
+
+def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> str:
+    """Return a hash of all that a trial depends on; it is the same for runs that differ in their length."""
+    speed = machine_speed(data_dir, hardware, threads)
+    parts = [
+        config.model.model_dump_json(),
+        config.train.model_dump_json(include=_OF_A_STEP),
+        run_precision(config, hardware, threads, data_dir).precision,
+        speed.to_json(),  # corrected is what was reckoned with it
+        str((vocab_size, threads)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _cached_trials(data_dir: Path, hardware: Hardware) -> dict[str, dict]:
+    try:
+        data = parse_json(_trials_path(data_dir).read_bytes())
+        return dict(data["trials"]) if data["machine"] == _machine(hardware) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _trials_path(data_dir: Path) -> Path:
+    return data_dir / "trials.json"
+
+
+def _machine(hardware: Hardware) -> str:
+    return f"{hardware.name}, torch {hardware.versions['torch']}"

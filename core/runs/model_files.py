@@ -1,4 +1,4 @@
-"""Runs that begin as somebody else's model, and runs that leave as one.
+"""Runs imported from other programs' models, and exported to them.
 
 An imported model is a run that has finished without a single step: it opens wherever no history of training is
 needed, and can be forked to be trained further.
@@ -19,9 +19,8 @@ from core.import_export.external_weights import ExternalModelError, build, witho
 from core.import_export.tokenizers import check_belongs, read_tokenizer
 from core.runs.archive import Archive, holds_run, import_run
 from core.runs.folder import RunFolder
-from core.runs.models import load_model
-from core.runs.names import plain_name
-from core.runs.records import Status
+from core.runs.records import Status, plain_name
+from core.runs.weights import load_model
 from core.text.corpora import load_corpus
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import save_weights
@@ -29,13 +28,15 @@ from core.training.checkpoints import save_weights
 Kind = Literal["huggingface", "nanogpt"]
 
 CHECKPOINT = "ckpt.pt"  # as sample.py calls it
-# The files that a model is read from; all others that people keep beside them are passed over.
+# The files that a model is read from; others in the same folder are ignored.
 MODEL_FILE = re.compile(
     r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|ckpt\.pt"
     r"|tokenizer\.json|vocab\.json|merges\.txt|added_tokens\.json",
     re.ASCII,
 )
-_NO_ROOM = "There is no room for temporary files, which this model has to be written into. Make room, then try again."
+_NO_DISK_SPACE = (
+    "There is no room for temporary files, which this model has to be written into. Make room, then try again."
+)
 
 
 def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
@@ -106,7 +107,7 @@ def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = Non
     Args:
         force: replace files of the same names.
 
-    Returns how it is opened, in a sentence.
+    Returns a sentence on how to open it.
 
     Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
     """
@@ -122,7 +123,7 @@ def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force
         out: the folder, or the checkpoint in it where that ends in `.pt`.
         force: replace files of the same names.
 
-    Returns how nanoGPT writes with it, in sentences.
+    Returns sentences on how to sample from it with nanoGPT.
 
     Raises ExplorerError where the model has parts that nanoGPT's has not, or a file cannot be written.
     """
@@ -137,7 +138,7 @@ def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force
 
 
 def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[str, Content], list[str], str]:
-    """The files that nanoGPT needs of a run, sentences on what sample.py does not know, and a prompt it can read."""
+    """Return the files that nanoGPT needs, sentences on the limits of sample.py, and a prompt that it can read."""
     loaded = load_model(run, weights)
     dataset = f"{plain_name(run.name)}-{run.id[-6:]}"  # nobody else's: a run's tokenizer never changes
     save = nanogpt.checkpoint_writer(loaded.model, loaded.tokenizer, dataset, loaded.step, run.status().val_loss)
@@ -149,7 +150,7 @@ def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[st
 
 
 def _sample_command(folder: str, start: str) -> str:
-    """The command that writes with a checkpoint, with a prompt where sample.py's own is not known to the model."""
+    """Return the command that samples from a checkpoint, with a prompt where the model lacks sample.py's own."""
     options = [f"--out_dir={folder}", "--device=cpu"]
     if start.isalpha():
         options.append(f"--start={start}")
@@ -159,7 +160,7 @@ def _sample_command(folder: str, start: str) -> str:
 
 
 def why_not(run: RunFolder, kind: Kind) -> str:
-    """A sentence on why a run's model cannot be written in that form; "" where it can.
+    """Return a sentence on why a run's model cannot be written in that format; "" where it can.
 
     Raises RunError where the run's record cannot be read.
     """
@@ -187,15 +188,15 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
                     archive.write(path, path.relative_to(place))
             file.flush()
     except DiskFullError:
-        raise DiskFullError(_NO_ROOM) from None
+        raise DiskFullError(_NO_DISK_SPACE) from None
     except OSError as error:
         if error.errno in FULL:
-            raise DiskFullError(_NO_ROOM) from None
+            raise DiskFullError(_NO_DISK_SPACE) from None
         raise ExplorerError(f"The model cannot be written into a temporary file ({error.strerror or error}).") from None
 
 
 def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
-    """Write what is to be unpacked in nanoGPT's folder, where several models may be."""
+    """Write the files to unpack in nanoGPT's folder, where several models may be."""
     files, sentences, start = _nanogpt_files(run)
     own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
     packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}

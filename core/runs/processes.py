@@ -1,4 +1,4 @@
-"""Whether a process written down earlier is still the same one, and alive."""
+"""Processes identified by pid and start time, and how they are signaled and ended."""
 
 import os
 import signal
@@ -15,11 +15,10 @@ _CLOCK_TOLERANCE = 2.0  # seconds; a time of day is corrected now and then
 
 
 class ProcessId(NamedTuple):
-    """A pid with when its process began: unlike the pid alone, never reused.
+    """A pid with the start of its process: unlike the pid alone, never reused.
 
-    When: as "BOOT:TICKS", the id that Linux gives each start of the machine and the clock ticks from then on, which
-    nobody who sets the clock can move. Where a system tells no such thing, and in folders of older versions: seconds
-    since 1970.
+    The start is "BOOT:TICKS", the id that Linux gives each start of the machine and the clock ticks from then on, which
+    do not depend on the clock's time. On other systems, and in folders of older versions: seconds since 1970.
     """
 
     pid: int
@@ -28,12 +27,12 @@ class ProcessId(NamedTuple):
 
 def this_process() -> ProcessId:
     me = identify(os.getpid())
-    assert me is not None  # it is asking
+    assert me is not None  # it is running
     return me
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The identity of a running process; None where there is none of that pid."""
+    """Return the identity of a running process; None where there is none of that pid."""
     try:
         ticks = _ticks(pid)
         return ProcessId(pid, psutil.Process(pid).create_time() if ticks is None else f"{_boot()}:{ticks}")
@@ -42,7 +41,7 @@ def identify(pid: int) -> ProcessId | None:
 
 
 def is_alive(process: ProcessId) -> bool:
-    """Whether that very process still runs. A zombie, dead but not yet reaped, does not."""
+    """Return whether that very process still runs. A zombie, dead but not yet reaped, does not."""
     try:
         return _has_pid(process) and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -50,7 +49,7 @@ def is_alive(process: ProcessId) -> bool:
 
 
 def _has_pid(process: ProcessId) -> bool:
-    """Whether the one of that pid now, running or a zombie, is that very process."""
+    """Return whether the process of that pid now, running or a zombie, is that very process."""
     if isinstance(process.started, str):
         return identify(process.pid) == process
     try:
@@ -61,58 +60,58 @@ def _has_pid(process: ProcessId) -> bool:
 
 @cache
 def _boot() -> str:
-    """The id of this start of the machine; empty where the system tells none."""
+    """Return the id of this start of the machine; empty where the system has none."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 def _ticks(pid: int) -> int | None:
-    """When a process began, in clock ticks since the machine started; None where the system does not say."""
+    """Return the start of a process, in clock ticks since the machine started; None where the system has none."""
     if not _boot():
         return None
     try:
-        said = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         raise psutil.NoSuchProcess(pid) from None
     # The second field is the program's name in parentheses, and may hold anything; the start is the 22nd (proc(5)).
-    return int(said.rpartition(")")[2].split()[19])
+    return int(stat.rpartition(")")[2].split()[19])
 
 
 def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
     """Return the signals that may be handled: all but those that this process was started to ignore.
 
-    So starts `nohup` a process with SIGHUP, and a shell without job control a background job with SIGINT.
+    `nohup` starts a process so with SIGHUP, and a shell without job control a background job with SIGINT.
     """
     return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def send_signal(process: ProcessId, how: signal.Signals) -> None:
-    """Signal that very process, and its children with it where it leads a group of its own."""
+def send_signal(process: ProcessId, number: signal.Signals) -> None:
+    """Send a signal to that very process, and to its children where it leads a group of its own."""
     if not is_alive(process):
         return
     with suppress(ProcessLookupError):
         if os.getpgid(process.pid) == process.pid:
-            os.killpg(process.pid, how)
-        else:  # started from somebody's shell, whose other processes are none of our business
-            os.kill(process.pid, how)
+            os.killpg(process.pid, number)
+        else:  # started from a shell, whose other processes are not ours
+            os.kill(process.pid, number)
 
 
 def kill(process: ProcessId, seconds: float = 10.0) -> None:
-    """End a process at once with all that it has started, stopped or hung as they may be; wait until they are gone."""
-    doomed = {process, *_descendants(process)}  # some may have left its group
+    """Kill a process with all its descendants, also stopped or hung ones, and wait until they are gone."""
+    killed = {process, *_descendants(process)}  # some may have left its group
     send_signal(process, signal.SIGKILL)
-    for one in doomed:
+    for one in killed:
         send_signal(one, signal.SIGKILL)
     deadline = time.monotonic() + seconds
-    while any(map(is_alive, doomed)) and time.monotonic() < deadline:
+    while any(map(is_alive, killed)) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
 def end_orphans(process: ProcessId) -> None:
-    """End what is left of the session that a dead process led."""
+    """Kill the other processes of the session that a dead process led."""
     if _was_before_this_boot(process) or (identify(process.pid) is not None and not _has_pid(process)):
-        return  # the number is somebody else's by now, and so may the session be
+        return  # the pid has been reused, and so may the session be
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
             if pid != process.pid and os.getsid(pid) == process.pid:
@@ -128,6 +127,6 @@ def _was_before_this_boot(process: ProcessId) -> bool:
 def _descendants(process: ProcessId) -> list[ProcessId]:
     with suppress(psutil.NoSuchProcess):
         if is_alive(process):
-            found = psutil.Process(process.pid).children(recursive=True)
-            return [identity for child in found if (identity := identify(child.pid)) is not None]
+            children = psutil.Process(process.pid).children(recursive=True)
+            return [identity for child in children if (identity := identify(child.pid)) is not None]
     return []

@@ -1,4 +1,4 @@
-"""Who trains next: the runs that wait, in order, and those that hold one of the machine's slots."""
+"""The queue of runs, waiting or training, and the lock of whoever changes it by what it read."""
 
 import re
 import sqlite3
@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from core.atomic_io import lock
 from core.errors import RunError
 from core.runs.processes import ProcessId, is_alive, this_process
 
@@ -17,6 +18,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     owner TEXT,   -- NULL while the run waits
     claimed REAL  -- seconds since 1970
 )"""
+_LOCK_NAME = "supervisor.lock"
 
 
 class Claim(NamedTuple):
@@ -28,22 +30,22 @@ class Claim(NamedTuple):
 
 
 def is_held_by_a_shell(claim: Claim) -> bool:
-    """Whether it is a shell's own process, alive, that trains the run, or will in a moment."""
-    found = re.fullmatch(r"shell:(\d+):(.+)", claim.owner)
-    if found is None:
+    """Return whether a live process of a shell trains the run, or will in a moment."""
+    match = re.fullmatch(r"shell:(\d+):(.+)", claim.owner)
+    if match is None:
         return False
-    started = found[2] if ":" in found[2] else float(found[2])
-    return is_alive(ProcessId(int(found[1]), started))
+    started = match[2] if ":" in match[2] else float(match[2])
+    return is_alive(ProcessId(int(match[1]), started))
 
 
 class Queue:
     """A queue on disk that any number of threads and processes may share: no run is ever claimed twice.
 
-    SQLite with its rollback journal: it also works on network drives, leaves one file to back up, and knows nothing of
-    the faults that its write-ahead log had before 3.51.3.
+    SQLite with its rollback journal also works on network drives, leaves one file to back up, and has not the faults
+    of its write-ahead log before 3.51.3.
 
     Args:
-        home: the queue lies in its runs folder.
+        data_dir: the queue lies in its runs folder.
         busy_seconds: how long to wait for another process that is writing.
     """
 
@@ -54,12 +56,12 @@ class Queue:
             database.execute(_TABLE)
 
     def put(self, id: str) -> None:
-        """Let a run wait at the end; a run that waits or is claimed already keeps its place."""
+        """Add a run at the end; one that waits or is claimed already keeps its place."""
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
 
     def claim(self, owner: str, slots: int | None = None) -> str | None:
-        """Take the run that has waited longest; None if none waits, or if `slots` runs are claimed already."""
+        """Claim the run that has waited longest; None if none waits, or if `slots` runs are claimed already."""
         with self._transaction() as database:
             (taken,) = database.execute("SELECT count(*) FROM runs WHERE owner IS NOT NULL").fetchone()
             first = database.execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place LIMIT 1").fetchone()
@@ -68,42 +70,42 @@ class Queue:
             database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), *first))
             return first[0]
 
-    def take_from_shell(self, id: str) -> None:
-        """Let a run hold a slot that this very process trains, be one free or not; another's claim stays its own."""
+    def claim_for_shell(self, id: str) -> None:
+        """Claim a slot, free or not, for a run that this process trains; leave the claim of another owner."""
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
             taken = "UPDATE runs SET owner = ?, claimed = ? WHERE id = ? AND owner IS NULL"
             database.execute(taken, (_shell(), time.time(), id))
 
-    def leave_to_others(self, id: str) -> None:
-        """Give up what `take_from_shell` took."""
+    def release_from_shell(self, id: str) -> None:
+        """Remove the claim of `claim_for_shell`."""
         with self._transaction() as database:
             database.execute("DELETE FROM runs WHERE id = ? AND owner = ?", (id, _shell()))
 
     def release(self, id: str) -> None:
-        """Give a claim back: the run waits again, at the place it had."""
+        """Remove a claim: the run waits again, at its place."""
         with self._transaction() as database:
             database.execute("UPDATE runs SET owner = NULL, claimed = NULL WHERE id = ?", (id,))
 
     def remove(self, id: str) -> None:
-        """Take a run out, whether it waits or is claimed."""
+        """Remove a run, whether it waits or is claimed."""
         with self._transaction() as database:
             database.execute("DELETE FROM runs WHERE id = ?", (id,))
 
     def waiting(self) -> list[str]:
-        """The ids that wait, the next one first."""
+        """Return the ids that wait, the next one first."""
         with self._transaction() as database:
             return [id for (id,) in database.execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place")]
 
     def active(self) -> list[Claim]:
-        """The runs that are claimed, the oldest place first."""
+        """Return the runs that are claimed, the oldest place first."""
         with self._transaction() as database:
             rows = database.execute("SELECT id, owner, claimed FROM runs WHERE owner IS NOT NULL ORDER BY place")
             return [Claim(*row) for row in rows]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own, which a fork or another thread can never share, inside BEGIN IMMEDIATE."""
+        """Open a connection of its own, which no other process or thread shares, inside BEGIN IMMEDIATE."""
         try:
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             with closing(connection) as database:
@@ -122,3 +124,31 @@ class Queue:
 def _shell() -> str:
     me = this_process()
     return f"shell:{me.pid}:{me.started}"
+
+
+@contextmanager
+def supervisor_lock(runs: Path) -> Iterator[None]:
+    """Lock a folder of runs for one supervisor among all threads and processes; wait until it is free.
+
+    Raises RunError where the folder is gone, cannot be written to, or cannot be locked.
+    """
+    try:
+        file = (runs / _LOCK_NAME).open("ab")
+    except OSError as error:
+        raise RunError(
+            f"The runs in {runs} cannot be looked after ({error.strerror}). "
+            "Check that the folder is there and can be written to."
+        ) from None
+    with file:
+        lock(file)
+        yield
+
+
+@contextmanager
+def existing_supervisor_lock(runs: Path) -> Iterator[None]:
+    """The same for a worker or a shell, which create no lock file where no supervisor has ever been."""
+    if not (runs / _LOCK_NAME).exists():
+        yield
+        return
+    with supervisor_lock(runs):
+        yield

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics, samples, probes, weights and how it fares."""
+"""What a run writes while it trains: metrics, samples, probes, weights and its status."""
 
 import logging
 import math
@@ -6,41 +6,43 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from core.errors import DiskFullError, NotFiniteError
+from core.interpretability.attention import attention_patterns, to_bytes
+from core.interpretability.embeddings import token_embeddings
+from core.model import GPT, Bigram, evaluating
 from core.runs.disk_space import DiskSpace, paused_for_disk_space
 from core.runs.folder import RunFolder
-from core.runs.memory_kills import memory_kills
-from core.runs.probes import computes_numbers, write_probe
 from core.runs.records import State, Status, StepDetail
-from core.runs.snapshots import Snapshots
+from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import Tokenizer, opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights
 from core.training.cost import TimeLeft
+from core.training.hardware import memory_kills
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer
 
 STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
-PROBE_SHARE = 0.05  # of the time may go into probes
-STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = (
-    8,
-    256,
-)  # of a batch that are shown closely: so many pieces, each so long at most
+PROBE_SHARE = 0.05  # of the time, at most, for probes
+PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
+_MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud
+STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # of a batch, at most, in a step detail
 
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes one run's folder on behalf of its trainer; never changes the course of training.
+    """The writer of one run's folder; never changes the course of training.
 
     Args:
-        status: as the worker begins; carries the attempt and the worker's pid.
+        status: of the worker as it begins, with its attempt and pid.
         on_status: called with every status written, for a progress bar.
-        patience: called again and again while there is no room on the disk for what has to be written; raises to give
-            up on it.
+        while_waiting: called repeatedly while there is no disk space; raises WaitAborted to stop waiting.
     """
 
     def __init__(
@@ -51,29 +53,29 @@ class Recorder:
         probe_text: list[int],
         status: Status,
         on_status: Callable[[Status], None] | None = None,
-        patience: Callable[[], None] = lambda: None,
+        while_waiting: Callable[[], None] = lambda: None,
     ):
         self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
         self.probe_text, self._on_status = probe_text, on_status
-        # What was measured after the step that training goes on from is not known yet.
+        # Evaluations later than the step that training goes on from no longer count.
         self.status = status.model_copy(update=folder.last_losses())
         self._snapshots = Snapshots(folder, trainer.model, trainer.config.train)
         last_row = folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
         self._time_left = TimeLeft()
-        self._first_step, self._saves_early = trainer.step, status.deaths > 0
-        self._patience = patience
+        self._first_step, self._saves_early = trainer.step, status.crashes > 0
+        self._while_waiting = while_waiting
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
-        self._events_kept_waiting: list[dict] = []
-        self.disk_space = DiskSpace(folder.path, self._wait_for_disk_space, self._go_on)
+        self._waiting_events: list[dict] = []
+        self.disk_space = DiskSpace(folder.path, self._wait_for_disk_space, self._after_wait)
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
-        self._looked = time.monotonic()
+        self._checked_commands = time.monotonic()
 
-    def opening(self) -> None:
-        """The very first rows: what the untrained model is like. The first point of the curve comes first of all."""
+    def write_first_rows(self) -> None:
+        """Write the first rows: of the untrained model, the first point of the curve before anything else."""
         self.set_state("running")
         if self.trainer.step == 0:
             self._row(None, self.trainer.evaluate())
@@ -84,10 +86,10 @@ class Recorder:
             self.probe()
 
     def step(self, event: StepEvent, *, watched: bool = False) -> None:
-        """Write down one step and all that is due after it.
+        """Write one step and all that is due after it.
 
         Args:
-            watched: someone takes single steps, so show each of them, from near.
+            watched: it is a single step, so write its detail.
         """
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
@@ -112,16 +114,16 @@ class Recorder:
             self._write_status(durable=False)
 
     def _is_early_save(self, step: int) -> bool:
-        """After a death, save once 1, 2, 4, 8, ... steps are taken, so that another one finds the run further on.
+        """Return whether to save because 1, 2, 4, 8, ... steps are taken after a crash.
 
-        However early a machine ends a run's processes, the run comes to its end; one that dies of its own step does so
-        again and again at that step, and is given up.
+        So a run comes to its end however early its processes are killed, while one that crashes at a certain step does
+        so again and again there, and fails.
         """
         taken = step - self._first_step
         return self._saves_early and taken & (taken - 1) == 0
 
-    def closing(self) -> None:
-        """What belongs to the last step, where nobody knew when it was taken that it would be."""
+    def write_last_rows(self) -> None:
+        """Write what belongs to the last step, where it became the last one only after it was taken."""
         if not self._closed:
             evaluation = self.trainer.evaluate()
             self.trainer.check_finite(evaluation)
@@ -130,35 +132,36 @@ class Recorder:
             self.sample()
             self._snapshot()
 
-    def turned(self) -> None:
-        """A knob has been turned: what is planned or told with it changes."""
+    def settings_changed(self) -> None:
+        """Plan and estimate anew with the changed settings."""
         self._snapshots.plan(self.trainer.config.train.steps)
         self._time_left.changed()
         self._write_status(durable=False)
 
     def set_state(self, state: State, reason: str = "") -> None:
-        """Write a change of state, on disk before this returns."""
+        """Write a change of state, which is on disk when this returns."""
         if state == "running":
             self._clock.go()
         else:
             self._clock.halt()
-        gone = {} if state in ("running", "paused") else {"pid": None, "pid_started": None, "seconds_left": None}
-        self.status = self.status.model_copy(update={"state": state, "reason": reason, **gone})
+        if state in ("running", "paused"):
+            self.status = self.status.model_copy(update={"state": state, "reason": reason})
+        else:
+            self.status = self.status.end(state, reason, self.status.problem, self.status.notice)
         self._write_status(durable=True)
         if self.status.ended:
             self.disk_space.drop_reserve()
 
-    def give_up(self, reason: str) -> None:
-        """Stop without writing what there is no room for."""
-        gone = {"pid": None, "pid_started": None, "seconds_left": None, "notice": ""}
-        self.status = self.status.model_copy(update={"state": "stopped", "reason": reason, "problem": "disk", **gone})
-        self._tell(self.status)
+    def abort(self, reason: str) -> None:
+        """Stop without writing what there is no disk space for."""
+        self.status = self.status.end("stopped", reason, "disk")
+        self._try_write_status(self.status)
         with suppress(DiskFullError, OSError):
-            for row in self._events_kept_waiting:
+            for row in self._waiting_events:
                 self.folder.append_event(row)
 
     def leave_paused(self) -> bool:
-        """Say that the run stays paused without a process; False where the disk has no room for that."""
+        """Write that the run stays paused without a process; returns False where the disk is too full for that."""
         try:
             self.status = self.folder.write_status(self.status.model_copy(update={"pid": None, "pid_started": None}))
         except DiskFullError:
@@ -167,28 +170,28 @@ class Recorder:
             self._on_status(self.status)
         return True
 
-    def looked(self) -> None:
-        """Someone has looked for commands; how long that took at most decides how long a stop is waited for."""
+    def commands_checked(self) -> None:
+        """Note that the commands were read; the longest time in between decides how long a stop may take."""
         self.status = self.status.model_copy(update={"slowest": self._slowest()})
-        self._looked = time.monotonic()
+        self._checked_commands = time.monotonic()
 
     def event(self, kind: str, **more) -> None:
         row = {"step": self.trainer.step, "kind": kind, "time": time.time(), **more}
         if self._before_waiting:
-            self._events_kept_waiting.append(row)
+            self._waiting_events.append(row)
         else:
             self.disk_space.write(lambda: self.folder.append_event(row))
 
     def save(self) -> None:
-        """All that is needed to go on from here, and the weights to look at."""
+        """Save a checkpoint to go on from, and the weights to look at."""
         self.trainer.check_finite()
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
         self.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
         weights = self._snapshots.size
         self.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
-        if self.status.deaths and self.trainer.step > self._first_step:  # whatever ended it, it got past it
-            self.status = self.status.model_copy(update={"deaths": 0})
+        if self.status.crashes and self.trainer.step > self._first_step:  # past the step that crashed
+            self.status = self.status.model_copy(update={"crashes": 0})
             self._write_status(durable=False)
 
     def probe(self) -> None:
@@ -200,17 +203,17 @@ class Recorder:
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
     def sample(self) -> None:
-        """Let the model write, every time from the same prompt with the same dice, so that only learning shows.
+        """Sample text, every time with the same prompt and seed, so that only learning makes a difference.
 
-        A model whose numbers have overflowed writes nothing: the loss of the next step ends the run and says why.
+        A model whose numbers have overflowed writes nothing: the loss of the next step ends the run with the reason.
         """
         config, tokenizer, start = self.trainer.config.train, self.tokenizer, time.monotonic()
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
-        written = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
+        tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
         try:
-            text = tokenizer.decode([token.id for token in written])
+            text = tokenizer.decode([token.id for token in tokens])
         except NotFiniteError:
             return
         self._time_left.sample(time.monotonic() - start)
@@ -238,18 +241,18 @@ class Recorder:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
 
     def _step_detail(self, event: StepEvent) -> None:
-        seen = self.trainer.step_detail
+        detail = self.trainer.step_detail
         step_detail = StepDetail(
-            step=seen.step,
+            step=detail.step,
             loss=event.loss,
-            batch_size=len(seen.inputs),
-            inputs=_shown(seen.inputs).tolist(),
-            targets=_shown(seen.targets).tolist(),
-            losses=[[round(loss, 3) for loss in piece] for piece in _shown(seen.losses).tolist()],
-            gradient_norms=seen.gradient_norms,
-            weight_norms=seen.weight_norms,
-            before=seen.before,
-            after=seen.after,
+            batch_size=len(detail.inputs),
+            inputs=_shown(detail.inputs).tolist(),
+            targets=_shown(detail.targets).tolist(),
+            losses=[[round(loss, 3) for loss in piece] for piece in _shown(detail.losses).tolist()],
+            gradient_norms=detail.gradient_norms,
+            weight_norms=detail.weight_norms,
+            before=detail.before,
+            after=detail.after,
         )
         self.disk_space.write(lambda: self.folder.write_step_detail(step_detail))
 
@@ -259,32 +262,32 @@ class Recorder:
             self.disk_space.write(lambda: self._snapshots.take(step), self._snapshots.size)
 
     def _wait_for_disk_space(self, why: str) -> None:
-        """Say that the run is paused and why, and let commands be heard."""
+        """Write that the run is paused and why, and obey commands."""
         if self._before_waiting is None:
             self._before_waiting = self.status
             self._clock.halt()
             self.status = paused_for_disk_space(self.status, why).model_copy(update=self._process)
             log.warning("%s", self.status.notice)
-            self._told = False
-        self._told = self._told or self._tell(self.status)
-        self._patience()
+            self._is_pause_written = False
+        self._is_pause_written = self._is_pause_written or self._try_write_status(self.status)
+        self._while_waiting()
 
-    def _go_on(self) -> None:
+    def _after_wait(self) -> None:
         before, self._before_waiting = self._before_waiting, None
-        if before is None:  # it has gone on already, from within
+        if before is None:  # an inner write has resumed it already
             return
-        log.warning("there is room again")
+        log.warning("there is disk space again")
         self.status = before.model_copy(update={"problem": "", "slowest": self.status.slowest})
-        self._looked = time.monotonic()
+        self._checked_commands = time.monotonic()
         if before.state == "running":
             self._clock.go()
-        self._tell(self.status)
-        kept, self._events_kept_waiting = self._events_kept_waiting, []
-        for row in kept:
+        self._try_write_status(self.status)
+        rows, self._waiting_events = self._waiting_events, []
+        for row in rows:
             self.disk_space.write(lambda row=row: self.folder.append_event(row))
 
-    def _tell(self, status: Status) -> bool:
-        """Write a status if that can be done at once."""
+    def _try_write_status(self, status: Status) -> bool:
+        """Write a status if there is disk space for it now."""
         try:
             self.folder.write_status(status)
         except DiskFullError as error:
@@ -296,7 +299,7 @@ class Recorder:
         return True
 
     def _slowest(self) -> float:
-        return max(self.status.slowest, round(time.monotonic() - self._looked, 3))
+        return max(self.status.slowest, round(time.monotonic() - self._checked_commands, 3))
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
@@ -318,7 +321,7 @@ class Recorder:
 
 
 class Stopwatch:
-    """Counts the seconds a run trains, pauses left out."""
+    """The seconds a run trains, without pauses."""
 
     def __init__(self, before: float):
         self._before = before  # seconds, of earlier attempts
@@ -334,7 +337,7 @@ class Stopwatch:
 
     @property
     def seconds_here(self) -> float:
-        """Of this attempt."""
+        """The seconds of this attempt."""
         return self._here + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     @property
@@ -343,5 +346,31 @@ class Stopwatch:
 
 
 def _shown(batch: Tensor) -> Tensor:
-    """So much of a batch (B, T) as fits on a page."""
+    """Return the part of a batch (B, T) that fits on a page."""
     return batch[:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS]
+
+
+def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:
+    """Return the ids of a piece of validation text from the start of a line; at most PROBE_LENGTH."""
+    length = min(PROBE_LENGTH, block_size)
+    opening = val_ids[: 40 * PROBE_LENGTH].tolist()
+    starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]
+    # The first line is usually cut in the middle by the split, and blank lines are no beginning.
+    start = next((place for place in starts if not tokenizer.tokens[opening[place]].isspace()), 0)
+    return opening[start : start + length]
+
+
+@torch.inference_mode()
+def computes_numbers(model: GPT | Bigram, ids: list[int]) -> bool:
+    """Return whether all logits of the probe sentence are finite numbers."""
+    with evaluating(model):
+        logits, _ = model(torch.tensor([ids], device=next(model.parameters()).device))  # (1, T, V)
+    return bool(logits.isfinite().all())
+
+
+def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: Tokenizer) -> None:
+    """Write the attention on the probe sentence and the table of embeddings, which the live board draws."""
+    attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
+    largest = np.finfo(np.float16).max
+    embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
+    folder.write_probe(step, attention, embedding, [tokenizer.tokens[id] for id in ids])

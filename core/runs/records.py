@@ -1,22 +1,41 @@
-"""What is known about a run: the record of what it is, and the status of how it fares."""
+"""What is written about a run: its record, its status, its commands; and the names that runs get."""
 
 import platform
+import re
+import unicodedata
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from core.config import RunConfig
-from core.errors import Problem
-from core.runs.processes import Started
+from core.errors import Problem, RunError
+from core.runs.processes import ProcessId, Started
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 
+NAME_LENGTH = 80
+_JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
+
+_ADJECTIVES = (
+    "agile amber ample bold brave breezy bright brisk calm candid cheerful clever cosy crisp curious dapper daring "
+    "deft eager earnest easy fair fancy fleet fond frank fresh gentle glad golden graceful happy hardy honest humble "
+    "jolly keen kind lively loyal lucid lucky merry mellow modest neat nimble noble patient placid plucky polite "
+    "proud quick quiet rapid ready serene silver steady sunny swift tidy witty"
+)
+_ANIMALS = (
+    "badger beaver bison bobcat camel canary cheetah crane cricket dolphin donkey dove eagle egret falcon ferret "
+    "finch firefly fox gecko gibbon goose hare hedgehog heron ibis jackdaw jay kestrel kingfisher koala lark lemur "
+    "linnet lynx magpie marmot marten mole moose narwhal newt ocelot octopus orca otter owl panda parrot pelican "
+    "pigeon plover puffin quail rabbit raven robin salmon seal sparrow squirrel swallow swan tapir tern toucan "
+    "turtle wombat wren yak zebra"
+)
+
 
 class RunRecord(BaseModel):
-    """What a run is (`run.json`). A worker that begins fills in text, versions and machine; users change the name."""
+    """What a run is (`run.json`). Its first worker fills in text, versions and machine; users change the name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,14 +50,14 @@ class RunRecord(BaseModel):
     corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
     versions: dict[str, str] = {}
     hardware: str | None = None  # in words; known once a worker has begun
-    # What decides the last digits of every number: settled by the first worker, kept by all later ones.
+    # What decides the last digits of every number: set by the first worker, kept by all later ones.
     machine: str | None = None  # name of its processor or graphics card
     threads: int | None = None
     precision: str | None = None  # float32 or bfloat16
 
 
 class Status(BaseModel):
-    """How a run fares (`status.json`)."""
+    """The state of a run (`status.json`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,59 +68,65 @@ class Status(BaseModel):
     pid_started: Started | None = None  # when that process began (`ProcessId`): a pid alone may be reused
     attempt: int = 0  # how often a worker has begun on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
-    notice: str = ""  # sentences for the page to show while it goes on: what happened to it, or what it waits for
-    problem: Problem = ""  # what is wrong, where a page can offer more than a sentence
-    deaths: int = 0  # of workers in a row, with no new checkpoint in between
-    oom_kills: dict[str, int] = {}  # what the system's counters of processes killed for memory said last, by file
+    notice: str = ""  # sentences for the page while it goes on: what happened to it, or what it waits for
+    problem: Problem = ""  # what is wrong, where a page offers more than a sentence
+    # Of workers in a row, with no new checkpoint in between; the first release called them deaths.
+    crashes: int = Field(0, validation_alias=AliasChoices("crashes", "deaths"))
+    oom_kills: dict[str, int] = {}  # the system's counts of processes killed for memory, by file
     seconds: float = 0.0  # spent training, pauses left out
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
     seconds_left: float | None = None
-    slowest: float = 0.0  # seconds, the longest between two looks for commands: a worker may be deaf for that long
+    slowest: float = 0.0  # seconds, the longest between two looks for commands
     updated: float = 0.0  # seconds since 1970
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come unless someone resumes it."""
+        """Whether nothing more will come unless someone resumes it."""
         return self.state in ENDED
+
+    @property
+    def process(self) -> ProcessId:
+        """The worker's; only where there is a pid."""
+        return ProcessId(self.pid, self.pid_started or 0.0)
+
+    def without_process(self, **changes: Any) -> "Status":
+        """Return this status, with some changes, for a run that has no worker."""
+        return self.model_copy(update={"pid": None, "pid_started": None, "seconds_left": None} | changes)
+
+    def end(self, state: State, reason: str = "", problem: Problem = "", notice: str = "") -> "Status":
+        """Return the status of this run after its end."""
+        return self.without_process(state=state, reason=reason, problem=problem, notice=notice)
 
 
 class Command(NamedTuple):
-    """What someone asks of a worker: `pause`, `resume`, `step`, `stop`, `turn`, and what comes with it."""
+    """A command to a worker: `pause`, `resume`, `step`, `stop` or `turn` (a setting change), with its arguments."""
 
     name: str
     args: dict[str, Any]
     id: str  # no two are alike
 
 
-class Turn(NamedTuple):
-    """One knob turned between two steps."""
-
-    step: int  # steps done by then: the next one is the first to feel it
-    knob: str  # one of `core.live_settings.CHANGEABLE`
-    value: Any
-
-
 class StepDetail(BaseModel):
-    """One step seen closely (`closeup.json`): a few pieces of its batch, and which part was pushed how hard."""
+    """The detail of one step (`closeup.json`): windows of its batch with losses, and norms by part of the model."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     loss: float | None  # nats a token, over the whole batch; None where it is no finite number
-    batch_size: int  # pieces in the whole batch
-    inputs: list[list[int]]  # token ids, the first pieces of the batch
+    batch_size: int  # windows in the whole batch
+    inputs: list[list[int]]  # token ids, the first windows of the batch
     targets: list[list[int]]
     losses: list[list[float | None]]  # nats, of the same tokens
     gradient_norms: dict[str, float | None]  # by part of the model (`wte`, `h.0.attn`, ...), before clipping
     weight_norms: dict[str, float | None]  # before the step
-    before: float | None = None  # nats a token over the whole batch, without dropout, before the step; None: not known
-    after: float | None = None  # the same behind it
+    before: float | None = None  # nats a token over the whole batch, without dropout, before the step; None if unknown
+    after: float | None = None  # the same after it
 
 
 class Probe(NamedTuple):
-    """What the live board draws, as the model was at one step."""
+    """What the live board draws of the model at one step."""
 
     step: int
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
@@ -110,7 +135,35 @@ class Probe(NamedTuple):
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
+    """Return the versions of the libraries that decide a run's numbers."""
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in ("torch", "numpy", "safetensors")
     }
+
+
+def friendly_name(seed: bytes) -> str:
+    """Return a name such as `patient-otter`; the same bytes (at least four) give the same name."""
+    adjectives, animals = _ADJECTIVES.split(), _ANIMALS.split()
+    number, animal = divmod(int.from_bytes(seed, "big"), len(animals))
+    return f"{adjectives[number % len(adjectives)]}-{animals[animal]}"
+
+
+def clean_name(name: str) -> str:
+    """Return a label fit to show: without control and direction-changing characters, at most 80 characters.
+
+    The result is a label and nothing else; it is never part of a path. Raises RunError where nothing is left.
+    """
+    shown = "".join(
+        " " if character.isspace() else character
+        for character in name
+        if character.isspace() or character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+    )
+    cleaned = " ".join(shown.split())[:NAME_LENGTH].strip(_JOINERS + " ")
+    if not cleaned:
+        raise RunError("A run's name needs at least one character that can be seen.")
+    return cleaned
+
+
+def plain_name(name: str) -> str:
+    """Return a name as a part of a file's name that every system takes: letters, digits and hyphens."""
+    return re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:60] or "run"

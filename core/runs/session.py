@@ -1,8 +1,9 @@
-"""What one attempt at a run needs before its first step: its text, tokenizer and model, and where it goes on from."""
+"""What one attempt at a run needs before its first step: its text, tokenizer and model, at its last save."""
 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.atomic_io import cut_rows
 from core.config import RunConfig
-from core.errors import OutOfMemoryEstimate, RunError
-from core.runs.checks import NO_TOKENIZER
-from core.runs.disk_space import DiskSpace
+from core.errors import DiskFullError, OutOfMemoryEstimate, RunError
+from core.live_settings import SettingChange
+from core.runs.ancestry import NO_TOKENIZER
+from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
-from core.runs.numerics import resolve_numerics
-from core.runs.probes import probe_sentence
-from core.runs.records import RunRecord, Turn
+from core.runs.machine import resolve_numerics
+from core.runs.recorder import probe_sentence
+from core.runs.records import RunRecord, Status
+from core.runs.setting_changes import config_now, setting_changes
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
@@ -29,27 +33,70 @@ from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
 MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
-_LOOK_SECONDS = 0.05  # between two looks whether it has
+_CHECK_SECONDS = 0.05  # between two checks whether it has
 _DAMAGED = "The newest save was damaged; the one before it was used."
 
 log = logging.getLogger(__name__)
 
 
+class Startup:
+    """The status of a worker before its first step; waits for disk space where there is none.
+
+    Args:
+        status: of a worker that begins.
+        on_status: called with every status written.
+        is_stopped: whether to stop waiting, which raises WaitAborted.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        status: Status,
+        on_status: Callable[[Status], None] | None,
+        is_stopped: Callable[[], bool],
+    ):
+        self._folder, self._status, self._on_status, self._is_stopped = folder, status, on_status, is_stopped
+        self._is_pause_written = False
+        self.disk_space = DiskSpace(folder.path, self._wait, self._resume)
+
+    def write(self) -> None:
+        """Write that there is a worker."""
+        self.disk_space.write(lambda: self._folder.write_status(self._status, durable=False))
+
+    def _wait(self, why: str) -> None:
+        paused = paused_for_disk_space(self._status, why)
+        if not self._is_pause_written:
+            log.warning("%s", paused.notice)
+            with suppress(DiskFullError):
+                self._folder.write_status(paused)
+                self._is_pause_written = True
+            if self._on_status:
+                self._on_status(paused)
+        if self._is_stopped():
+            raise WaitAborted
+
+    def _resume(self) -> None:
+        log.warning("there is disk space again")
+        self._is_pause_written = False
+        with suppress(DiskFullError):  # the next write waits, and says so
+            self._folder.write_status(self._status, durable=False)
+
+
 @dataclass
 class Session:
-    """Everything loaded.
+    """Everything that one attempt has loaded.
 
     Attributes:
-        trainer: at the step of the newest save, or at the beginning, with all knobs as they were turned by then.
-        ahead: turns that an earlier attempt took at later steps, to be taken again there.
+        trainer: at the step of the newest save, or at the beginning, with all settings as changed by then.
+        ahead: changes that an earlier attempt made at later steps, to be repeated there.
         probe_text: ids of the sentence that the live board shows.
-        baselines: counts on the training text what the loss is compared with, on the tokens of the evaluation windows.
-        notices: sentences on what is not as it was, for the status.
+        baselines: computes the losses of counted n-grams on the evaluation windows.
+        notices: sentences for the status on what is not as before.
     """
 
     trainer: Trainer
     tokenizer: Tokenizer
-    ahead: list[Turn]
+    ahead: list[SettingChange]
     probe_text: list[int]
     baselines: Callable[[], dict[str, Any]]
     notices: list[str]
@@ -58,11 +105,11 @@ class Session:
 def prepare(
     folder: RunFolder, data_dir: Path, device: str | None, threads: int | None, disk_space: DiskSpace
 ) -> Session:
-    """Load a run's text and model from its folder, and settle in its record how it is computed.
+    """Load a run's text and model from its folder, and write into its record how it is computed.
 
     Args:
-        home, device, threads: see `core.runs.training_loop.train_run`.
-        room: for what is written.
+        data_dir, device, threads: see `train_run`.
+        disk_space: waits for what is written.
 
     Raises:
         ExplorerError: the text, the device, the memory or the last save is not what the run needs.
@@ -77,19 +124,19 @@ def prepare(
     torch.set_num_threads(how.threads)
     disk_space.write(lambda: folder.update_record(corpus_hash=digest, **how.changes))
     tokenizer = _tokenizer(folder, config, text, disk_space)
-    _check_memory(folder.config_now(), tokenizer.vocab_size, hardware, how.precision)
+    _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
     ids = torch.from_numpy(tokenizer.encode_array(text, np.int32))
     del text  # up to 80 MB that training has no use for
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
     trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision)
-    ahead = folder.turns()
+    ahead = setting_changes(folder)
     if checkpoint:
         load_checkpoint(checkpoint, trainer)
-        ahead = take_again(ahead, trainer)
+        ahead = repeat_changes(ahead, trainer)
     elif record.parent_step is not None:
         load_weights(folder.start_path, trainer.model)
-    folder.cut_after(trainer.step if checkpoint else -1)
+    cut_after(folder, trainer.step if checkpoint else -1)
     notices = [how.notice] if how.notice else []
     if damaged := newer_checkpoints(folder.checkpoints, checkpoint) if checkpoint else 0:
         log.warning("%d save(s) newer than that of step %d are damaged", damaged, trainer.step)
@@ -104,16 +151,31 @@ def prepare(
     )
 
 
-def take_again(turns: list[Turn], trainer: Trainer) -> list[Turn]:
-    """Take the turns that an earlier attempt took at this step, or on the way to it; returns those still ahead."""
-    for turn in turns:
-        if turn.step <= trainer.step:
-            trainer.change_setting(turn.knob, turn.value)
-    return [turn for turn in turns if turn.step > trainer.step]
+def cut_after(run: RunFolder, step: int) -> None:
+    """Remove metrics, samples, snapshots and a step detail later than `step`, from which training goes on.
+
+    Events stay: they are a record of what was asked, also where its effect was lost.
+    """
+    for path in (run.metrics_path, run.samples_path):
+        cut_rows(path, lambda row: row.get("step", 0) <= step)
+    for snapshot_step, path in run.snapshots():
+        if snapshot_step > step:
+            path.unlink(missing_ok=True)
+    step_detail = run.read_step_detail()
+    if step_detail and step_detail.step > step:
+        run.step_detail_path.unlink(missing_ok=True)
+
+
+def repeat_changes(changes: list[SettingChange], trainer: Trainer) -> list[SettingChange]:
+    """Repeat the changes of an earlier attempt up to the trainer's step, and return those of later steps."""
+    for change in changes:
+        if change.step <= trainer.step:
+            trainer.change_setting(change.setting, change.value)
+    return [change for change in changes if change.step > trainer.step]
 
 
 def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
-    """The run's text and its hash; raises RunError where it is another one than the run began with."""
+    """Return the run's text and its hash; raises RunError where it is another one than the run began with."""
     data = record.config.data
     text = load_corpus(data.corpus, data_dir)
     digest = text_hash(text)
@@ -127,7 +189,7 @@ def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
 
 
 def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: DiskSpace) -> Tokenizer:
-    """The one this run began with; made from the text the first time."""
+    """Return the tokenizer this run began with; made from the text the first time."""
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
     kind = TOKENIZERS[config.data.tokenizer]
@@ -139,17 +201,14 @@ def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: Disk
 
 
 def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precision: str) -> None:
-    """The machine may have filled up since the run was submitted; another run that has just ended may still hold some.
-
-    Raises OutOfMemoryEstimate.
-    """
-    needed, until = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
+    """Raise OutOfMemoryEstimate where the run does not fit; wait for memory that another process is giving back."""
+    needed, deadline = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
     while True:
         try:
             # Torch, for one, this process holds already; on a GPU's memory it does not count.
             held = WORKER_BYTES if hardware.device != "cuda" else 0
             return check_fits(needed, hardware, free_memory(hardware) + held)
         except OutOfMemoryEstimate:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 raise
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_CHECK_SECONDS)

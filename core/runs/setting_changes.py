@@ -1,81 +1,155 @@
-"""The knobs turned in a run: asked as commands, kept as events, and taken again at the same steps on every resume.
+"""Changes of a run's live settings: requested as commands, kept as events, repeated at the same steps on every resume.
 
-A turn lies among the commands until a worker takes it between two steps, however long that may be; then it is an event
-with the step it took effect on. So what a run's settings were at any step can be told from its folder alone.
+A change waits among the commands until a worker takes it between two steps; then it is an event with the step at which
+it took effect. So the folder alone tells the settings of a run at any step. On disk a change is called `turn`, and the
+setting its `knob`, as in the first release.
 """
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.live_settings import CHANGEABLE, with_change
-from core.runs.commands import RunCommands
-from core.runs.records import Turn
-from core.runs.rows import RunRows
-from core.runs.run_record import RunIdentity
+from core.live_settings import CHANGEABLE, RESTART, SettingChange, with_change
+from core.runs.commands import send_command, waiting_commands
+from core.runs.folder import RunFolder
+from core.settings import value_at
 
-TURN = "turn"  # the command, and the kind of the event
+CHANGE = "turn"  # the command, and the kind of the event
+STEPS = "train.steps"
+Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
+NO_TRAINING_OF_ITS_OWN = (
+    "An imported model has no training of its own to go on with. Try from here with other settings: that starts a new "
+    "run with its weights."
+)
 
 
-class RunTurns(RunIdentity, RunRows, RunCommands):
-    """The part of a run's folder that tells how it was steered."""
+def setting_changes(run: RunFolder) -> list[SettingChange]:
+    """Return the changes that took effect, in order of their steps.
 
-    def turns(self) -> list[Turn]:
-        """The turns taken, in order of effect.
+    After a crash, training goes on from an earlier step, and the changes of later steps are repeated there. One that is
+    requested anew before that replaces them.
+    """
+    changes: list[SettingChange] = []
+    for row in run.read_events():
+        change = SettingChange(row.get("step"), row.get("knob"), row.get("before"), row.get("value"))
+        if row.get("kind") == CHANGE and isinstance(change.step, int) and change.setting in CHANGEABLE:
+            changes = [before for before in changes if before.setting != change.setting or before.step <= change.step]
+            changes.append(change)
+    return sorted(changes, key=lambda change: change.step)
 
-        After a death, training goes on from an earlier step, and turns wait ahead until theirs is reached again. One
-        that somebody turns anew before that overrules them.
-        """
-        turns: list[Turn] = []
-        for row in self.read_events():
-            turn = Turn(row.get("step"), row.get("knob"), row.get("value"))
-            if row.get("kind") == TURN and isinstance(turn.step, int) and turn.knob in CHANGEABLE:
-                turns = [before for before in turns if before.knob != turn.knob or before.step <= turn.step]
-                turns.append(turn)
-        return sorted(turns, key=lambda turn: turn.step)
 
-    def turns_asked(self) -> list[tuple[str, Any]]:
-        """Knobs and values that wait for a worker to take them, in the order they were asked."""
-        waiting = [command.args for command in self.waiting_commands() if command.name == TURN]
-        return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGEABLE]
+def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
+    """Return the settings and values that no worker has taken yet, in the order they were requested."""
+    waiting = [command.args for command in waiting_commands(run) if command.name == CHANGE]
+    return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGEABLE]
 
-    def config_now(self) -> RunConfig:
-        """The settings with all turns applied, also those that still wait for a worker.
 
-        Raises RunError where the record or a turn cannot be used.
-        """
-        config = self._turned(self.turns())
-        for knob, value in self.turns_asked():
-            with suppress(ConfigError):  # the worker passes it over too
-                config = with_change(config, knob, value)
-        return config
+def config_now(run: RunFolder) -> RunConfig:
+    """Return the settings with all changes, also with those that no worker has taken yet.
 
-    def config_at(self, step: int) -> RunConfig:
-        """The settings as they were when so many steps were done. Raises RunError as `config_now`."""
-        return self._turned([turn for turn in self.turns() if turn.step <= step])
+    Raises RunError where the record or a change cannot be used.
+    """
+    config = _apply(run, setting_changes(run))
+    for setting, value in requested_changes(run):
+        with suppress(ConfigError):  # the worker ignores it, too
+            config = with_change(config, setting, value)
+    return config
 
-    def _turned(self, turns: list[Turn]) -> RunConfig:
-        config = self.record().config
-        try:
-            for turn in turns:
-                config = with_change(config, turn.knob, turn.value)
-        except ConfigError as error:
-            raise RunError(f"A setting turned in run {self.id} cannot be used: {error}") from None
-        return config
 
-    def write_turn(self, turn: Turn, before: Any, asked: str) -> None:
-        """Keep a turn for good.
+def config_at(run: RunFolder, step: int) -> RunConfig:
+    """Return the settings after so many steps. Raises RunError as `config_now`."""
+    return _apply(run, [change for change in setting_changes(run) if change.step <= step])
 
-        Args:
-            before: what the knob was at.
-            asked: id of the command that asked for it.
-        """
-        row = {"step": turn.step, "kind": TURN, "time": time.time(), "knob": turn.knob, "value": turn.value}
-        # Before any later save can be on disk: weights that have felt a turn must never outlast it.
-        self.append_event(row | {"before": before, "asked": asked}, durable=True)
 
-    def was_taken(self, asked: str) -> bool:
-        """Whether the command of that id is an event already: its worker died before it could forget it."""
-        return any(row.get("asked") == asked for row in self.read_events() if row.get("kind") == TURN)
+def _apply(run: RunFolder, changes: list[SettingChange]) -> RunConfig:
+    config = run.record().config
+    try:
+        for change in changes:
+            config = with_change(config, change.setting, change.value)
+    except ConfigError as error:
+        raise RunError(f"A setting changed in run {run.id} cannot be used: {error}") from None
+    return config
+
+
+def write_setting_change(run: RunFolder, change: SettingChange, command_id: str) -> None:
+    """Write a change that a worker has taken from a command."""
+    row = {"step": change.step, "kind": CHANGE, "time": time.time(), "knob": change.setting, "value": change.value}
+    # Durable, so that no weights that the change has affected outlast it.
+    run.append_event(row | {"before": change.before, "asked": command_id}, durable=True)
+
+
+def is_written(run: RunFolder, command_id: str) -> bool:
+    """Return whether the change of a command is an event already: its worker died before it removed the command."""
+    return any(row.get("asked") == command_id for row in run.read_events() if row.get("kind") == CHANGE)
+
+
+def change_setting(run: RunFolder, setting: str, value: Any) -> RunConfig:
+    """`change_settings` of one setting."""
+    return change_settings(run, [(setting, value)])
+
+
+def change_settings(run: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig:
+    """Request changes, all or none: they take effect between two steps, or when the run goes on.
+
+    It writes the status of a run that has no worker, so the caller holds the supervisor lock.
+
+    Returns:
+        The settings after them.
+
+    Raises:
+        ConfigError: a setting cannot be changed, or not to this value.
+        RunError: the run is damaged, or was deleted.
+    """
+    if run.record().origin:
+        raise RunError(NO_TRAINING_OF_ITS_OWN)
+    status, config = run.status(), config_now(run)
+    requested = []
+    for setting, value in changes:
+        config = with_change(config, setting, value)
+        requested.append((setting, value_at(config, setting)))
+        if setting == STEPS and config.train.steps < status.step:
+            raise ConfigError(
+                f"The run {run.name!r} is at step {status.step:,} already, so it cannot end at step "
+                f"{config.train.steps:,}. Choose a later step, or stop it."
+            )
+    for setting, value in requested:
+        send_command(run, CHANGE, knob=setting, value=value)
+    if status.pid is None and config.train.steps != status.steps:  # no worker writes the status
+        run.write_status(status.model_copy(update={"steps": config.train.steps}))
+    return config
+
+
+def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
+    """Return the changes of settings that let a run go on from a step for so many more.
+
+    Args:
+        schedule: "restart" warms up and decays once more over the additional steps; "stay" leaves the schedule alone,
+            so that after its end the learning rate stays at its last value.
+    """
+    restart = [(RESTART, step)] if schedule == "restart" else []
+    return [(STEPS, step + more_steps), *restart]
+
+
+def extended_config(config: RunConfig, step: int, more_steps: int, schedule: Schedule) -> RunConfig:
+    """Return the settings that a run would have after `extended`. Raises ConfigError as `with_change`."""
+    for setting, value in extended(step, more_steps, schedule):
+        config = with_change(config, setting, value)
+    return config
+
+
+def extend(run: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunConfig:
+    """Request so many steps more for a run that has ended, and return its settings. Raises as `change_settings`."""
+    status = run.status()
+    if not status.ended:
+        raise RunError(f"The run {run.name!r} has not ended. Change the step at which it ends instead.")
+    if more_steps < 1:
+        raise ConfigError(f"A run can go on for 1 step or more, not for {more_steps}.")
+    return change_settings(run, extended(status.step, more_steps, schedule))
+
+
+def has_steps_left(run: RunFolder) -> bool:
+    """Return whether a worker would find steps to take: a finished run has some once its end was moved."""
+    return not run.record().origin and run.status().step < config_now(run).train.steps

@@ -1,16 +1,92 @@
-"""The weights that a run keeps: as of its last save, and along the way."""
+"""The weights that a run has: of its last save, and of the snapshots it keeps for looking back."""
 
+import math
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
+from core.config import TrainConfig
 from core.errors import RunError
-from core.runs.paths import RunPaths
+from core.model import GPT, Bigram, build_model
+from core.runs.folder import RunFolder
+from core.text.tokenizers import Tokenizer, load_tokenizer
+from core.training.checkpoints import load_weights, save_weights, snapshot_steps
+from core.training.finite import all_finite
+
+SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
+
+
+class LoadedModel(NamedTuple):
+    model: GPT | Bigram  # on the processor, in evaluation mode
+    tokenizer: Tokenizer
+    step: int  # at which the weights were saved
+
+
+def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
+    """Return a run's model with its newest weights, or with those of a snapshot.
+
+    Raises ExplorerError, in a sentence, where a file is missing or damaged, or nothing has been saved yet.
+    """
+    config = run.record().config.model
+    weights = weights or weights_of(run, None)[0]
+    tokenizer = load_tokenizer(run.tokenizer_path)
+    model = build_model(config, tokenizer.vocab_size)
+    step = load_weights(weights, model)
+    if not all_finite(model.parameters()):
+        raise RunError(
+            f"The weights of the run {run.name!r} hold numbers that are not finite, so the model computes nothing. "
+            "Train or import it again."
+        )
+    return LoadedModel(model.eval(), tokenizer, step)
+
+
+def weights_of(run: RunFolder, step: int | None) -> tuple[Path, int]:
+    """Return a run's weights of a step, the newest if None, and that step. Raises RunError where there are none."""
+    if step is None:
+        newest = latest_weights(run)
+        if newest is None:
+            raise RunError(f"The run {run.name!r} has saved no weights yet. Wait for its first steps, or train it.")
+        return newest, weights_step(newest)
+    for path in (run.snapshot_path(step), run.weights_path):
+        if weights_step(path) == step:
+            return path, step
+    steps = sorted({step for step, _ in run.snapshots()} | {weights_step(run.weights_path)} - {-1})
+    raise RunError(
+        f"The run {run.name!r} has kept no weights of step {step}. It has those of "
+        f"{', '.join(f'{step:,}' for step in steps) or 'no step yet'}."
+    )
+
+
+def steps_with_weights(run: RunFolder) -> list[int]:
+    """Return the steps of the snapshots, and of the last save where that is newer."""
+    steps = [step for step, _ in run.snapshots()]
+    last = _last_saved_step(run)
+    return [*steps, last] if last > max(steps, default=-1) else steps
+
+
+def weights_at(run: RunFolder, step: int) -> Path | None:
+    """Return the file of the weights of a step; None where there is none, or no longer."""
+    path = run.snapshot_path(step)
+    return path if path.exists() else run.weights_path if _last_saved_step(run) == step else None
+
+
+def latest_weights(run: RunFolder) -> Path | None:
+    """Return the file of the newest weights, of a save or a snapshot; None before the first.
+
+    A damaged last save counts as the newest: loading it raises an error, and no older snapshot takes its place.
+    """
+    snapshots = run.snapshots()
+    if not run.weights_path.exists():
+        return snapshots[-1][1] if snapshots else None
+    last = weights_step(run.weights_path)
+    return snapshots[-1][1] if snapshots and 0 <= last < snapshots[-1][0] else run.weights_path
 
 
 def weights_step(path: Path) -> int:
-    """The step at which a weights file of ours was written; -1 for a file that is missing or damaged."""
+    """Return the step at which a weights file of ours was written; -1 for a file that is missing or damaged."""
     try:
         with safe_open(path, "np") as file:
             return int((file.metadata() or {})["step"])
@@ -18,70 +94,56 @@ def weights_step(path: Path) -> int:
         return -1
 
 
+def _last_saved_step(run: RunFolder) -> int:
+    """Read only after a save: a stream asks several times a second."""
+    try:
+        stat = run.weights_path.stat()
+    except OSError:
+        return -1
+    return _cached_step(run.weights_path, stat.st_ino, stat.st_mtime_ns)
+
+
 @lru_cache(maxsize=1024)
-def _step_of(path: Path, _inode: int, _changed: int) -> int:
+def _cached_step(path: Path, _inode: int, _changed: int) -> int:
     return weights_step(path)
 
 
-class RunWeights(RunPaths):
-    """The part of a run's folder that a model is loaded from."""
+class Snapshots:
+    """A run's snapshots, closer together early, where most changes; limited in number and bytes."""
 
-    def snapshot_path(self, step: int) -> Path:
-        return self.snapshots_folder / f"step-{step:08d}.safetensors"
+    def __init__(self, run: RunFolder, model: nn.Module, config: TrainConfig):
+        self._run, self._model = run, model
+        self.size = sum(parameter.nbytes for parameter in model.parameters())  # bytes of one
+        self._fit = SNAPSHOT_BYTES // self.size
+        self._most = min(config.snapshots, self._fit)
+        self.plan(config.steps)
 
-    def snapshots(self) -> list[tuple[int, Path]]:
-        """The weights kept along the way, by step."""
-        found = sorted(self.snapshots_folder.glob("step-*.safetensors"))
-        return [(int(path.stem.removeprefix("step-")), path) for path in found]
+    def plan(self, steps: int) -> None:
+        """Take snapshots from now on as in a run of so many steps."""
+        self._steps = set(snapshot_steps(steps, self._most)) if self._fit else set()
 
-    def moments(self) -> list[int]:
-        """The steps at which the run can be looked into: its snapshots, and its last save where that is newer."""
-        steps = [step for step, _ in self.snapshots()]
-        last = self._last_saved()
-        return [*steps, last] if last > max(steps, default=-1) else steps
+    def due(self, step: int) -> bool:
+        """Return whether one is planned at this step, and the weights are finite."""
+        return step in self._steps and all_finite(self._model.parameters())
 
-    def weights_at(self, step: int) -> Path | None:
-        """The weights of a moment; None where there are none, or no longer."""
-        path = self.snapshot_path(step)
-        return path if path.exists() else self.weights_path if self._last_saved() == step else None
-
-    def _last_saved(self) -> int:
-        """The step of the weights saved last, read again only after a save: a stream asks several times a second."""
-        try:
-            found = self.weights_path.stat()
-        except OSError:
-            return -1
-        return _step_of(self.weights_path, found.st_ino, found.st_mtime_ns)
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether there are any, told without opening one: lists ask it of every run."""
-        return self.weights_path.exists() or any(self.snapshots_folder.glob("step-*.safetensors"))
-
-    def latest_weights(self) -> Path | None:
-        """The newest weights there are, of a checkpoint, the end or a snapshot. None before the first.
-
-        A damaged last save is the newest all the same: whoever loads it is told, and no older snapshot takes its place.
-        """
-        snapshots = self.snapshots()
-        if not self.weights_path.exists():
-            return snapshots[-1][1] if snapshots else None
-        last = weights_step(self.weights_path)
-        return snapshots[-1][1] if snapshots and 0 <= last < snapshots[-1][0] else self.weights_path
+    def take(self, step: int) -> None:
+        """Save the weights if that is due, and remove the least missed snapshots beyond the limit."""
+        if not self.due(step):
+            return
+        save_weights(self._run.snapshot_path(step), self._model, step)
+        steps = [step for step, _ in self._run.snapshots()]
+        while len(steps) > max(1, self._most):
+            removed = least_missed(steps)
+            steps.remove(removed)
+            self._run.snapshot_path(removed).unlink(missing_ok=True)
 
 
-def weights_of(folder: "RunWeights", step: int | None) -> tuple[Path, int]:
-    """Return a run's weights of a step, the newest if None, and that step. Raises RunError where none were kept."""
-    if step is None:
-        newest = folder.latest_weights()
-        if newest is None:
-            raise RunError(f"The run {folder.name!r} has saved no weights yet. Wait for its first steps, or train it.")
-        return newest, weights_step(newest)
-    for path in (folder.snapshot_path(step), folder.weights_path):
-        if weights_step(path) == step:
-            return path, step
-    kept = sorted({step for step, _ in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
-    raise RunError(
-        f"The run {folder.name!r} has kept no weights of step {step}. It has those of "
-        f"{', '.join(f'{step:,}' for step in kept) or 'no step yet'}."
-    )
+def least_missed(steps: list[int]) -> int:
+    """Return the step whose neighbors are closest, as a ratio; never the last, nor the first of several."""
+    if len(steps) < 3:
+        return steps[0]
+    gaps = {
+        step: math.log((after + 1) / (before + 1))
+        for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)
+    }
+    return min(gaps, key=gaps.get)

@@ -1,79 +1,330 @@
-"""The process that trains: one run, then it ends. A standby has everything imported and waits to be told which."""
+"""The training of one run from its folder: the loop of steps, the commands in between, and how it ends."""
 
-import faulthandler
 import logging
-import os
-import select
-import signal
-import sys
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from core.config import ModelConfig, RunConfig, TrainConfig
-from core.errors import ExplorerError
-from core.fast.allocator import keep_freed_memory
-from core.paths import data_dir
-from core.runs.capacity import threads
-from core.runs.folder import RunFolder, open_run
-from core.runs.processes import not_ignored
-from core.runs.training_loop import StopRequest, train_run
-from core.text.corpora import load_corpus
-from core.text.ngrams import count_baselines
-from core.training.trainer import Trainer
+from core.atomic_io import FULL
+from core.errors import ConfigError, DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
+from core.live_settings import RESTART, SettingChange, with_change
+from core.runs.commands import remove_command, take_commands, waiting_commands
+from core.runs.crash_recovery import after_resume
+from core.runs.disk_space import WaitAborted
+from core.runs.folder import RunFolder
+from core.runs.processes import this_process
+from core.runs.queue import existing_supervisor_lock
+from core.runs.recorder import Recorder
+from core.runs.records import Command, State, Status
+from core.runs.session import Session, Startup, prepare, repeat_changes
+from core.runs.setting_changes import (
+    CHANGE,
+    NO_TRAINING_OF_ITS_OWN,
+    STEPS,
+    is_written,
+    setting_changes,
+    write_setting_change,
+)
+from core.settings import value_at
+from core.training.hardware import memory_kills
+
+POLL_SECONDS = 0.02  # between two looks for commands while training
+PAUSED_POLL_SECONDS = 0.05
+PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
+
+# In torch's messages, on a processor and on Apple's GPU.
+_OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 
 log = logging.getLogger(__name__)
 
 
-def work(run_id: str) -> int:
-    """Train one run; what is said goes to its log. Returns the exit code: 0 where the run ended as it should."""
-    folder = open_run(data_dir(), run_id)
-    keep_freed_memory()
-    _talk_into(folder)
-    # Asked to end by the system, it saves and stops; the supervisor kills what does not listen.
-    stop = StopRequest()
-    for number in not_ignored(signal.SIGTERM):
-        signal.signal(number, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
-    try:
-        train_run(folder, data_dir(), threads=threads(), stop_request=stop)
-    except Exception:
-        log.exception("run %s failed", run_id)
-        return 1
-    return 0
+class StopRequest:
+    """A request of a signal handler to save and stop the run of this process; unlike a command, it needs no disk."""
+
+    reason = ""
 
 
-def prewarm() -> int:
-    """Get ready, then wait on standard input for one run id. Ends when the one who would say it is gone."""
-    torch.set_num_threads(threads())
-    if not select.select([sys.stdin], [], [], 0)[0]:  # nobody waits for us yet
-        _warm_up()
-    run_id = sys.stdin.readline().strip()
-    return work(run_id) if run_id else 0
+def train_run(
+    folder: RunFolder,
+    data_dir: Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    on_status: Callable[[Status], None] | None = None,
+    afresh: bool = False,
+    stop_request: StopRequest | None = None,
+) -> Status:
+    """Train a run to its end, or until it is stopped, from its last checkpoint if it has one.
+
+    Args:
+        data_dir: where the user's own texts lie.
+        device: instead of the one in the settings.
+        threads: the most to use; every core if left out. Small models take fewer (`threads_for`).
+        on_status: called with every status that is written, about five times a second.
+        afresh: ignore earlier commands but for setting changes: they were meant for a process that is gone.
+        stop_request: saves and stops the run once it has a reason.
+
+    Returns:
+        The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
+
+    Raises:
+        ExplorerError: the run failed for a reason that a sentence explains; the status says so too.
+        Exception: it failed for another reason; the status has its type and message.
+    """
+    if folder.record().origin:  # its weights are all there is of it, and training would begin with others
+        raise RunError(NO_TRAINING_OF_ITS_OWN)
+    with folder.training_lock():
+        if afresh:  # only now that no other process trains it: one that does still needs its commands
+            take_commands(folder, but=(CHANGE,))
+        begun = _starting_status(folder.status(), afresh)
+        stop = stop_request or StopRequest()
+        startup = Startup(folder, begun, on_status, lambda: stop.reason or _is_stop_waiting(folder))
+        try:
+            startup.write()
+            session = prepare(folder, data_dir, device, threads, startup.disk_space)
+            return _Attempt(folder, session, begun, on_status, stop).run()
+        except WaitAborted:
+            take_commands(folder, but=(CHANGE,))
+            reason = "Stopped before it began, while the disk was full. Make room, then resume it."
+            _write_end(folder, "stopped", reason, "disk")
+            return folder.status()
+        except KeyboardInterrupt:
+            _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
+            raise
+        except Exception as error:
+            explained = explain_error(error)
+            reason = str(explained) if explained else f"{type(error).__name__}: {error}"
+            _write_end(folder, "failed", reason, explained.problem if explained else "")
+            if explained and explained is not error:
+                raise explained from error
+            raise
+        finally:
+            startup.disk_space.drop_reserve()
 
 
-def _warm_up() -> None:
-    """Train a tiny model for one step and measure it, so that everything torch does on first use is done."""
-    config = RunConfig(
-        model=ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=8),
-        train=TrainConfig(steps=1, batch_size=1, eval_windows=1),
+def _starting_status(before: Status, afresh: bool) -> Status:
+    process = this_process()
+    return Status(
+        state="starting",
+        step=before.step,
+        steps=before.steps,
+        pid=process.pid,
+        pid_started=process.started,
+        attempt=before.attempt + 1,
+        seconds=before.seconds,
+        train_loss=before.train_loss,
+        val_loss=before.val_loss,
+        slowest=before.slowest,
+        notice="" if afresh else after_resume(before.notice),
+        crashes=0 if afresh else before.crashes,
+        oom_kills=memory_kills(),
     )
-    ids = torch.arange(64) % 2
-    for _ in Trainer(config, ids, ids, vocab_size=2).events():
-        pass
-    count_baselines(ids.numpy(), ids.numpy(), 2)
+
+
+def _is_stop_waiting(folder: RunFolder) -> bool:
+    return any(command.name == "stop" for command in waiting_commands(folder))
+
+
+def _write_end(folder: RunFolder, state: State, reason: str, problem: Problem = "") -> None:
+    """Write the end of a run; only log it where it cannot be written (disk full, run deleted)."""
     try:
-        load_corpus(RunConfig().data.corpus, data_dir())  # kept in this process; most runs want it
-    except ExplorerError as error:
-        log.warning("%s", error)
+        folder.write_status(folder.status().end(state, reason, problem))
+    except RunError as error:
+        log.error("%s", error)
 
 
-def _talk_into(folder: RunFolder) -> None:
-    """From here on all output, of C libraries too, goes to the run's log, and nothing is read from anyone."""
-    log_file = os.open(folder.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(log_file, sys.stdout.fileno())
-    os.dup2(log_file, sys.stderr.fileno())
-    os.dup2(nothing, sys.stdin.fileno())
-    os.close(log_file)
-    os.close(nothing)
-    faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+def explain_error(error: Exception) -> ExplorerError | None:
+    """Return an error that says in a sentence what a user can do about it; None where there is nothing."""
+    if isinstance(error, ExplorerError):
+        return error
+    if _was_out_of_memory(error):
+        return OutOfMemory(
+            "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or end other "
+            "programs. The last save is kept."
+        )
+    if isinstance(error, OSError) and error.errno in FULL:
+        return DiskFullError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
+    if isinstance(error, OSError):
+        return RunError(
+            f"The system refused what training needs ({error.strerror or type(error).__name__}). "
+            "Check the disk and the permissions of the run's folder, then resume this run."
+        )
+    return None
+
+
+def _was_out_of_memory(error: Exception) -> bool:
+    """Torch has a type of its own for a GPU's memory only."""
+    if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+        return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+class _Attempt:
+    """One attempt at a run: step by step, with a look for commands in between."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        session: Session,
+        status: Status,
+        on_status: Callable[[Status], None] | None,
+        stop_request: StopRequest,
+    ):
+        new = [notice for notice in session.notices if notice not in status.notice]
+        status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
+        self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
+        self.recorder = Recorder(
+            folder, session.trainer, session.tokenizer, session.probe_text, status, on_status, self._while_full
+        )
+        self._baselines, self._ahead = session.baselines, session.ahead
+        self._allowed = math.inf  # steps to take before pausing
+        self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
+        self._stop_requested = False
+        self._stop_reason = ""
+        self._poll_due = 0.0
+
+    def run(self) -> Status:
+        try:
+            return self._run()
+        except WaitAborted:
+            self.recorder.abort(
+                f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
+                "Make room, then resume it."
+            )
+            return self.recorder.status
+
+    def _run(self) -> Status:
+        trainer, recorder = self.trainer, self.recorder
+        recorder.event("start", attempt=recorder.status.attempt)
+        recorder.write_first_rows()
+        if self.folder.read_baselines() is None:
+            baselines = self._baselines()
+            recorder.disk_space.write(lambda: self.folder.write_baselines(baselines))
+        while True:
+            if self._replay():
+                recorder.settings_changed()
+            self._obey(at_once=self._at_the_end)
+            if self._stop_requested or self._at_the_end:
+                break
+            if self._allowed <= 0:
+                if not self._wait_paused():
+                    return recorder.status
+                continue
+            watched = self._allowed < math.inf
+            recorder.step(trainer.train_step(detailed=watched), watched=watched)
+            self._allowed -= 1
+        if self._at_the_end:
+            recorder.write_last_rows()
+        recorder.save()
+        if self._at_the_end:
+            recorder.event("finish")
+            recorder.set_state("finished")
+        else:
+            recorder.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
+        return recorder.status
+
+    @property
+    def _at_the_end(self) -> bool:
+        return self.trainer.step >= self.trainer.config.train.steps
+
+    def _replay(self) -> bool:
+        """Repeat the setting changes that are due at this step. True if there are."""
+        before, self._ahead = self._ahead, repeat_changes(self._ahead, self.trainer)
+        return len(self._ahead) < len(before)
+
+    def _change_setting(self, command: Command) -> None:
+        """Change a setting, and write the change with its step."""
+        if is_written(self.folder, command.id):
+            return
+        setting, value = command.args.get("knob", ""), command.args.get("value")
+        config, step = self.trainer.config, self.trainer.step
+        try:
+            value = value_at(with_change(config, setting, value), setting)
+            if setting == STEPS:
+                value = max(value, step)  # it was requested a few steps ago
+            if setting == RESTART:
+                value = step  # a worker that died before it could save goes on from an earlier step
+            self.trainer.change_setting(setting, value)
+        except ConfigError as error:
+            log.warning("%s", error)
+            return
+        change = SettingChange(step, setting, value_at(config, setting), value)
+        self.recorder.disk_space.write(lambda: write_setting_change(self.folder, change, command.id))
+        self._ahead = [later for later in setting_changes(self.folder) if later.step > step]
+        self.recorder.settings_changed()
+
+    def _obey(self, *, at_once: bool = False, changes: bool = True) -> None:
+        """Obey the waiting commands, if it is time to look.
+
+        Args:
+            changes: of settings are taken; otherwise they wait.
+        """
+        if time.monotonic() < self._poll_due and not at_once:
+            return
+        if self._stop_request.reason and not self._stop_requested:
+            self._stop_requested, self._stop_reason = True, self._stop_request.reason
+            self.recorder.event("stop")
+        for command in waiting_commands(self.folder):
+            if command.id in self._pauses or (command.name == CHANGE and not changes):
+                continue
+            if command.name == "pause":
+                self._allowed = 0
+                self._pauses[command.id] = command
+            elif command.name == "resume":
+                self._allowed = math.inf
+            elif command.name == "step":
+                self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
+            elif command.name == "stop":
+                self._stop_requested, self._stop_reason = True, str(command.args.get("reason", ""))
+            elif command.name == CHANGE:
+                self._change_setting(command)
+            else:
+                log.warning("unknown command %r", command.name)
+            if command.name in ("pause", "resume", "step", "stop"):
+                self.recorder.event(command.name)
+            if command.name in ("resume", "stop"):
+                self._remove_pauses()
+            if command.id not in self._pauses:
+                remove_command(self.folder, command)
+        self.recorder.commands_checked()
+        self._poll_due = time.monotonic() + POLL_SECONDS
+
+    def _remove_pauses(self) -> None:
+        """Remove pause commands once the status is written; until then another worker, after a crash, needs them."""
+        while self._pauses:
+            remove_command(self.folder, self._pauses.popitem()[1])
+
+    def _while_full(self) -> None:
+        """Obey commands while a write waits for disk space; a stop ends the wait."""
+        self._obey(at_once=True, changes=False)
+        if self._stop_requested:
+            raise WaitAborted
+
+    def _wait_paused(self) -> bool:
+        """Save, pause and wait; returns False if no command came for so long that the process ends."""
+        self.recorder.save()
+        self.recorder.set_state("paused")
+        until = time.monotonic() + PAUSED_EXIT_SECONDS
+        while True:
+            self._remove_pauses()
+            self._obey()
+            if self._stop_requested or self._allowed > 0:
+                if self._allowed == math.inf and not self._stop_requested:
+                    self.recorder.set_state("running")
+                return True
+            if time.monotonic() >= until and self._leave():
+                return False
+            time.sleep(PAUSED_POLL_SECONDS)
+
+    def _leave(self) -> bool:
+        """End the process of a paused run, unless a command has come at the last moment.
+
+        Supervisors send commands by the status. While the lock keeps them out, either the command is there already, or
+        the next supervisor sees that there is no process to send it to.
+        """
+        with existing_supervisor_lock(self.folder.path.parent):
+            commands = self._stop_request.reason or waiting_commands(self.folder)
+            return not commands and self.recorder.leave_paused()

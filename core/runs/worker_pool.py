@@ -1,4 +1,4 @@
-"""The worker processes that one supervisor has started, and the one that stands by."""
+"""The worker processes that one supervisor starts, one of them prewarmed."""
 
 import logging
 import os
@@ -15,14 +15,21 @@ from core.runs.folder import RunFolder
 from core.runs.processes import identify
 from core.runs.records import Status
 
-PREWARM_REST = 3.0  # seconds after a hand-over before the next standby is started: its imports would slow a first step
+PREWARM_REST = 3.0  # seconds after an assignment before the next is prewarmed: its imports would slow a first step
 PREWARM_RETRY = 30.0  # seconds before another try where one ended by itself, or could not be started
 
 log = logging.getLogger(__name__)
 
 
+def worker_environment(data_dir: Path) -> dict[str, str]:
+    """Return the environment of a process that runs `python -m core` from anywhere."""
+    root = str(Path(core.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(data_dir)}
+
+
 class WorkerPool:
-    """Starts workers in sessions of their own, so that nothing that ends the server ends them."""
+    """Workers, started in sessions of their own, so that nothing that ends the server ends them."""
 
     def __init__(self, data_dir: Path):
         self._data_dir = data_dir
@@ -32,7 +39,7 @@ class WorkerPool:
         self._closed = False
 
     def keep_prewarmed(self) -> None:
-        """See to it that a process with torch imported waits, unless one has just been handed over or has failed."""
+        """Prewarm a worker where there is none, unless one has just been assigned or has failed."""
         with self._lock:
             if self._prewarmed is not None and self._prewarmed.poll() is not None:
                 self._prewarmed.stdin.close()
@@ -41,12 +48,12 @@ class WorkerPool:
             if self._prewarmed is None and wanted and time.monotonic() >= self._prewarm_due:
                 try:
                     self._prewarmed = self._start_prewarmed(subprocess.DEVNULL)
-                except OSError as error:  # runs do without one: each starts a worker of its own
+                except OSError as error:
                     self._prewarm_due = time.monotonic() + PREWARM_RETRY
-                    log.warning("no worker can stand by: %s", error)
+                    log.warning("no worker can be prewarmed: %s", error)
 
     def assign(self, folder: RunFolder, status: Status) -> None:
-        """Give a run to the standby, or to a new worker where none stands by.
+        """Assign a run to the prewarmed worker, or to a new one.
 
         Raises RunError, in a sentence, where the system starts no worker, or the run's folder cannot be written.
         """
@@ -54,10 +61,10 @@ class WorkerPool:
             worker, self._prewarmed = self._prewarmed, None
             self._prewarm_due = time.monotonic() + PREWARM_REST
         try:
-            if worker is None or not _tell(worker, folder, status):
-                with folder.log_path.open("ab") as output:  # should it fail to start, that is where to read why
+            if worker is None or not _assign(worker, folder, status):
+                with folder.log_path.open("ab") as output:  # if it fails to start, the log says why
                     worker = self._start_prewarmed(output)
-                _tell(worker, folder, status)
+                _assign(worker, folder, status)
         except OSError as error:
             raise RunError(
                 f"No worker could be started for this run ({error.strerror or error}). End other programs or make room "
@@ -65,11 +72,11 @@ class WorkerPool:
             ) from error
         finally:
             if worker is not None:
-                # Nobody needs to know when it ends, but someone has to wait, or it stays in the system's table.
+                # A process that nobody waits for stays in the system's table as a zombie.
                 threading.Thread(target=worker.wait, name=f"worker {folder.id}", daemon=True).start()
 
     def close(self) -> None:
-        """End the standby; workers go on."""
+        """End the prewarmed worker; the others go on."""
         with self._lock:
             self._closed = True
             prewarmed, self._prewarmed = self._prewarmed, None
@@ -79,22 +86,20 @@ class WorkerPool:
             prewarmed.stdin.close()
 
     def _start_prewarmed(self, output: int | IO[bytes]) -> subprocess.Popen:
-        root = str(Path(core.__file__).parents[1])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
             [sys.executable, "-m", "core", "worker", "--standby"],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(self._data_dir)},
+            env=worker_environment(self._data_dir),
             start_new_session=True,
         )
 
 
-def _tell(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
-    """Tell a process that stands by which run is its own; False where it has died."""
+def _assign(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
+    """Write to a prewarmed worker the id of its run; returns False where it has died."""
     try:
-        with worker.stdin as line:  # closed whatever happens: a worker that is told of no run ends
+        with worker.stdin as line:  # closed in any case: a worker without a run ends
             process = identify(worker.pid) if worker.poll() is None else None
             if process is None:
                 return False

@@ -40,16 +40,18 @@ class _Version(NamedTuple):
     limit: str
     used: str
     given_up: str  # in memory.stat: copies of files not looked at for a while
+    events: str  # counts the processes killed for memory
 
 
 _VERSIONS = (
-    _Version(re.compile(r"^0::(/.*)$", re.M), "", "memory.max", "memory.current", "inactive_file"),
+    _Version(re.compile(r"^0::(/.*)$", re.M), "", "memory.max", "memory.current", "inactive_file", "memory.events"),
     _Version(
         re.compile(r"^\d+:(?:\w+,)*memory(?:,\w+)*:(/.*)$", re.M),
         "memory",
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
         "total_inactive_file",
+        "memory.oom_control",
     ),
 )
 
@@ -193,18 +195,46 @@ def memory_left(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | Non
 
 def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
     """Yield the limit of each group that has one, and the bytes used that the system cannot give up."""
-    named = _read(own_group)
-    for version in _VERSIONS:
-        found = version.own.search(named)
-        if found is None:
-            continue
-        top = groups / version.under
-        inside = Path(found[1].lstrip("/"))
-        for group in (inside, *inside.parents):  # in a container, often only the last of these can be seen
+    for top, own, version in _own_groups(groups, own_group):
+        for group in (own, *own.parents):  # in a container, often only the last of these can be seen
             limit, used = _read(top / group / version.limit).strip(), _read(top / group / version.used).strip()
             if limit.isdigit() and used.isdigit():
                 given_up = re.search(rf"^{version.given_up} (\d+)$", _read(top / group / "memory.stat"), re.M)
                 yield int(limit), max(0, int(used) - int(given_up[1] if given_up else 0))
+
+
+def memory_kills() -> dict[str, int]:
+    """Return how many processes the system has killed for want of memory, by counter, the narrowest first.
+
+    It kills by SIGKILL, as anyone might, and tells the process nothing; but it counts, for each control group and for
+    the whole machine. A worker writes these counts down a few times a second. If it is gone and its count has risen
+    since, that was the reason.
+    """
+    files = [top / own / version.events for top, own, version in _own_groups(GROUPS, OWN_GROUP)]
+    counts = {str(path): _kill_count(path) for path in (*files, Path("/proc/vmstat"))}
+    return {path: count for path, count in counts.items() if count is not None}
+
+
+def killed_for_memory(before: dict[str, int]) -> bool:
+    """Return whether the narrowest counter that can still be read has risen since `memory_kills` returned `before`."""
+    for path, count in before.items():
+        now = _kill_count(path)
+        if now is not None:
+            return now > count
+    return False
+
+
+def _kill_count(path: str | Path) -> int | None:
+    count = re.search(r"^oom_kill (\d+)$", _read(path), re.MULTILINE)
+    return int(count[1]) if count else None
+
+
+def _own_groups(groups: Path, own_group: Path) -> Iterator[tuple[Path, Path, _Version]]:
+    """Yield the folder of each version of control groups, this process's group in it, and the version."""
+    names = _read(own_group)
+    for version in _VERSIONS:
+        if match := version.own.search(names):
+            yield groups / version.under, Path(match[1].lstrip("/")), version
 
 
 def _read(path: str | Path) -> str:

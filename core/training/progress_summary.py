@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.live_settings import RATE
+from core.live_settings import RATE, SettingChange
 
 RISE = 0.03  # nats above the lowest loss that count as a rise, unless the curve fluctuates as much
 JUMP = 0.3  # nats above the lowest loss at which a single evaluation counts
@@ -37,15 +37,6 @@ SENTENCES = {
     "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
 }
 _FINE = ("early", "falling", "fell", "done", "unchanged", "flat")
-
-
-class SettingChange(NamedTuple):
-    """One setting changed while a run trained."""
-
-    step: int  # steps done by then: the next one is the first that it affects
-    setting: str  # its dotted path
-    before: Any
-    value: Any
 
 
 class ProgressSummary(NamedTuple):

@@ -5,7 +5,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.formatting import duration_in_words
 from core.presets import preset
-from core.runs.checks import new_run
+from core.runs.ancestry import new_run
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared

@@ -16,7 +16,7 @@ from core.interpretability.embeddings import cosines, own_axes, position_embeddi
 from core.interpretability.residual_stream import residual_stream
 from core.model import GPT
 from core.runs.folder import RunFolder
-from core.runs.models import load_model
+from core.runs.weights import load_model, steps_with_weights, weights_at
 from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import cosine_heatmap
@@ -45,7 +45,11 @@ class Vectors(NamedTuple):
 
 def vectors_over_time(inspection: Inspection, most: int | None = None) -> tuple[list[int], list[Vectors]]:
     """Return the vectors of all snapshots, or at most so many with the last; of a large model only those on view."""
-    steps = [inspection.opened.step] if inspection.large else inspection.folder.moments() or [inspection.opened.step]
+    steps = (
+        [inspection.opened.step]
+        if inspection.large
+        else steps_with_weights(inspection.folder) or [inspection.opened.step]
+    )
     if most and len(steps) > most:
         steps = [steps[place] for place in np.linspace(0, len(steps) - 1, most).round().astype(int)]
     read = [(step, vectors) for step in steps if (vectors := _vectors_at(inspection, step))]
@@ -56,7 +60,7 @@ def _vectors_at(inspection: Inspection, step: int) -> Vectors | None:
     ids = tuple(inspection.prompt.ids)
     if inspection.large:
         return _vectors_of(inspection.model, ids)
-    path = inspection.folder.weights_at(step)
+    path = weights_at(inspection.folder, step)
     try:
         return _read(inspection.folder.path, path, path.stat().st_mtime_ns, ids) if path else None
     except (OSError, ExplorerError):  # thinned out meanwhile by the run that trains

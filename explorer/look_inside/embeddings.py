@@ -9,6 +9,7 @@ from core.formatting import decimal
 from core.interpretability import Progress
 from core.interpretability.embeddings import Method, align, methods, nearest, project, token_embeddings
 from core.model import GPT
+from core.runs.weights import steps_with_weights
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import neighbor_bars
 from explorer.charts.embeddings import embedding_map
@@ -127,7 +128,7 @@ def _moving_map(
     else:
         how = _METHODS[method]
         moving = result_of(
-            ("map", inspection.folder.id, *inspection.folder.moments()[-1:], how),
+            ("map", inspection.folder.id, *steps_with_weights(inspection.folder)[-1:], how),
             lambda: laid_out(inspection, how),
             _("{method} arranges the tokens, snapshot by snapshot", method=method),
         )

@@ -29,7 +29,7 @@ from core.interpretability.logit_lens import lens_logits
 from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
-from core.runs.models import load_model
+from core.runs.weights import load_model, weights_at
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
@@ -149,7 +149,7 @@ def _frame(
 ) -> dict[str, Any]:
     with in_language(request.language):
         prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_SEEN))
-        anchor = folder.weights_at(request.anchor) if request.anchor is not None else None
+        anchor = weights_at(folder, request.anchor) if request.anchor is not None else None
         snapshot = Snapshot(folder, anchor or path, model, tokenizer, prompt.ids)
         count, limit = len(prompt.ids), snapshot.most_drawn
         cut = _(
@@ -170,7 +170,7 @@ def longest_seen(model: GPT | Bigram) -> int:
 
 
 def _weights_at(folder: RunFolder, step: int) -> Path:
-    path = folder.weights_at(step)
+    path = weights_at(folder, step)
     if path is None:
         raise shared.no_weights_of(folder, step)
     return path

@@ -14,7 +14,7 @@ from core.errors import ExplorerError
 from core.interpretability import Progress, finish
 from core.interpretability.head_roles import ROLES, HeadName, HeadScores, emergence_steps, name_heads, score_heads
 from core.model import GPT
-from core.runs.models import load_model
+from core.runs.weights import load_model
 from explorer.charts.csv_export import Columns
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence

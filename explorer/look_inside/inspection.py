@@ -13,6 +13,7 @@ from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder, list_runs
+from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
 from explorer.components.time_machine import Clock, time_bar
@@ -69,7 +70,7 @@ def open_snapshot(folder: RunFolder) -> Opened:
     """Return the model at the step in the address, or the snapshot before it; the newest where none is asked for."""
     say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
     asked = address.step_on_view()
-    before = [step for step in folder.moments() if asked is not None and step <= asked]
+    before = [step for step in steps_with_weights(folder) if asked is not None and step <= asked]
     wanted = before[-1] if before else None
     try:
         return shared.open_model(folder.id, wanted)
@@ -83,14 +84,14 @@ def open_snapshot(folder: RunFolder) -> Opened:
 
 def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock:
     """Return what the bar and the views of the time machine share."""
-    steps = folder.moments() or [opened.step]
+    steps = steps_with_weights(folder) or [opened.step]
     prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
     return Clock("a", folder.id, prompt, steps, opened.step, _anchor(folder, steps), head_of(opened.model))
 
 
 def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
-    if len(folder.moments()) < 2:
+    if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
     note = _("on the left") if address.run_beside() else _("everything below shows the model at this step")
     with st.container(border=True, key="time_step"):
@@ -129,7 +130,7 @@ def choose_other(clock: Clock) -> Clock | None:
     if chosen is None:
         return None
     folder, same = runs[chosen], chosen == clock.run
-    steps, asked = folder.moments(), address.step_beside()
+    steps, asked = steps_with_weights(folder), address.step_beside()
     step = asked if asked in steps else steps[0] if same else steps[-1]
     say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(

@@ -18,8 +18,9 @@ from core.lessons.shannon import (
     play_by_counting,
     play_by_model,
 )
-from core.runs.contamination import may_have_trained_on
+from core.runs.ancestry import may_have_trained_on
 from core.runs.folder import RunFolder, list_runs
+from core.runs.weights import steps_with_weights
 from core.text.corpora import load_corpus
 from explorer.charts.game import Player, player_columns, with_players
 from explorer.charts.loss import loss_figure
@@ -92,7 +93,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
             on_change=lambda: address.view_run(st.session_state["play_run"]),
         )  # fmt: skip
         folder = runs[chosen]
-        *earlier, last = folder.moments() or [0]
+        *earlier, last = steps_with_weights(folder) or [0]
         if not earlier:
             return folder, None
         default = min(earlier, key=lambda step: abs(step - last / 10))

@@ -8,6 +8,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from core.errors import ExplorerError, RunError
+from core.runs.archive import zip_run
 from core.runs.folder import RunFolder
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
@@ -250,7 +251,7 @@ def _download(folder: RunFolder) -> None:
 
 def _zip(folder: RunFolder) -> bytes:
     file = io.BytesIO()
-    folder.zip_to(file)
+    zip_run(folder, file)
     return file.getvalue()
 
 
@@ -281,7 +282,7 @@ def _delete(picked: list[RunRow]) -> None:
     try:
         for row in picked:
             if row.folder.path.exists():  # a second click, or somebody else was quicker
-                shared.supervisor().delete(row.folder, seen=row.status)
+                shared.supervisor().delete(row.folder, shown=row.status)
             if address.run_on_view() == row.id:
                 address.view_run(None)
     except ExplorerError as error:

@@ -1,18 +1,15 @@
 """Trials of settings for the page Train: one at a time, in a process of its own, and never beside training."""
 
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import NamedTuple
 
-import core
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
-from core.runs.capacity import threads, threads_for
-from core.runs.cost_trials import kept_correction
 from core.runs.folder import RunFolder
+from core.runs.machine import cached_correction, threads_for, threads_per_run
+from core.runs.worker_pool import worker_environment
 from core.training.cost import Correction, check_fits, memory_needed
 from core.training.hardware import memory_in_turn
 from explorer.services import shared
@@ -34,8 +31,8 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     """What a trial of these settings has shown; begins one where there was none and nothing trains."""
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
-    count = threads_for(config, threads())
-    known = kept_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
+    count = threads_for(config, threads_per_run())
+    known = cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
     if known:
         return Tried(known, under_way=False)
     asked = (config.to_json(), vocab_size)
@@ -75,14 +72,12 @@ def _fits(config: RunConfig, vocab_size: int) -> bool:
 
 
 def _begin(settings: str, vocab_size: int) -> subprocess.Popen:
-    root = str(Path(core.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [sys.executable, "-m", "core", "estimate", "--settings", "--tokens", str(vocab_size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(shared.data_dir())},
+        env=worker_environment(shared.data_dir()),
     )
     with process.stdin as said:
         said.write(settings.encode())

@@ -11,11 +11,11 @@ from core.errors import RunError
 from core.model import GPT, Bigram
 from core.paths import data_dir
 from core.runs import machine
-from core.runs.capacity import threads, threads_for
 from core.runs.folder import RunFolder, open_run
-from core.runs.models import load_model
+from core.runs.machine import threads_for, threads_per_run
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
+from core.runs.weights import latest_weights, load_model, weights_at
 from core.text.tokenizers import Tokenizer
 from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, find_hardware
@@ -89,7 +89,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
     """
     folder = open_run(data_dir(), run_id)
-    path = folder.latest_weights() if step is None else folder.weights_at(step)
+    path = latest_weights(folder) if step is None else weights_at(folder, step)
     if path is None and step is not None and folder.has_weights:
         raise no_weights_of(folder, step)
     if path is None:
@@ -140,10 +140,12 @@ def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
 
 def run_speed(config: RunConfig) -> MachineSpeed:
     """How fast this machine trains with as many threads as a run of these settings would take."""
-    return machine_speed(threads_for(config, threads()))
+    return machine_speed(threads_for(config, threads_per_run()))
 
 
 def run_precision(config: RunConfig) -> Choice:
     """The numbers that a run of these settings would compute in, and why."""
     with _measuring:
-        return machine.run_precision(config, hardware(config.train.device), threads_for(config, threads()), data_dir())
+        return machine.run_precision(
+            config, hardware(config.train.device), threads_for(config, threads_per_run()), data_dir()
+        )

@@ -11,9 +11,10 @@ import numpy as np
 
 from core.errors import TextError
 from core.interpretability.embeddings import align, project
+from core.runs.documents import progress_of
 from core.runs.folder import RunFolder
-from core.runs.progress import progress_of
 from core.runs.records import ENDED, Probe
+from core.runs.weights import steps_with_weights
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES
@@ -84,7 +85,7 @@ class RunReader:
         status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
-        status["moments"] = self.folder.moments()
+        status["moments"] = steps_with_weights(self.folder)
         marks = {name: self._mark(name) for name in ROWS}
         status["progress"] = self._judged(status, marks)
         self._told["status"] = json.dumps(status)

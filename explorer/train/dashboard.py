@@ -6,8 +6,8 @@ import numpy as np
 import streamlit as st
 
 from core.errors import ExplorerError
+from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
-from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
@@ -195,9 +195,9 @@ def _button(label: str, verb: str, folder: RunFolder, status: Status, *, icon: s
     )
 
 
-def _tell(verb: str, folder: RunFolder, seen: Status) -> None:
+def _tell(verb: str, folder: RunFolder, shown: Status) -> None:
     try:
-        getattr(shared.supervisor(), verb)(folder, seen=seen)
+        getattr(shared.supervisor(), verb)(folder, shown=shown)
     except ExplorerError as error:
         notify(str(error))
 

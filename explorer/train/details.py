@@ -9,6 +9,7 @@ from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
+from core.runs.setting_changes import config_now
 from core.settings import differences, value_at
 from explorer.i18n.formatting import number
 from explorer.i18n.language import N_, _
@@ -57,7 +58,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
 def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
     """The settings with all changes, as long as these can be read; another part of the page says why they cannot."""
     try:
-        return folder.config_now()
+        return config_now(folder)
     except ExplorerError:
         return first
 

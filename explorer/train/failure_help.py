@@ -5,9 +5,10 @@ import streamlit as st
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.live_settings import with_change
+from core.runs.ancestry import fork, fork_config
 from core.runs.folder import RunFolder
-from core.runs.forks import fork, fork_config
 from core.runs.records import Status
+from core.runs.setting_changes import config_now
 from explorer.i18n.formatting import number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
@@ -70,7 +71,7 @@ def _offer_slower(folder: RunFolder) -> None:
 
 def _offer_smaller(folder: RunFolder) -> None:
     st.markdown(_(_MEMORY))
-    config = folder.config_now()
+    config = config_now(folder)
     half = config.train.batch_size // 2
     if half and st.button(
         _("Open the settings with a batch of {count}", count=half),

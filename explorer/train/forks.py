@@ -9,9 +9,9 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
+from core.runs.ancestry import fork_config
+from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
-from core.runs.forks import fork_config
-from core.runs.progress import progress_of
 from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
 from core.settings import fields_of

@@ -8,9 +8,9 @@ import streamlit as st
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.live_settings import LIVE_SETTINGS
-from core.runs.continuation import NO_TRAINING_OF_ITS_OWN, Schedule, extended_config
 from core.runs.folder import RunFolder
 from core.runs.records import Status
+from core.runs.setting_changes import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.rates import rates_figure
@@ -53,7 +53,7 @@ def draw_knobs(folder: RunFolder) -> None:
         if not ended:
             st.caption(_(_NOTE), help=_(_HELP))
         try:
-            config = folder.config_now()
+            config = config_now(folder)
         except ExplorerError as error:
             show_error(error)
             return
@@ -65,7 +65,7 @@ def draw_knobs(folder: RunFolder) -> None:
         knobs = st.expander(_("Change settings first")) if finished else st.container()
         _draw_told(folder, status)
         with knobs:
-            _draw_all(folder, status, folder.config_now())
+            _draw_all(folder, status, config_now(folder))
 
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
@@ -144,7 +144,7 @@ def _draw_told(folder: RunFolder, status: Status) -> None:
 
 def _waiting(folder: RunFolder) -> list[str]:
     """In words, what was turned and no worker has taken yet."""
-    return [asked_in_words(knob, value) for knob, value in dict(folder.turns_asked()).items()]
+    return [asked_in_words(knob, value) for knob, value in dict(requested_changes(folder)).items()]
 
 
 def _turn_to_widget(folder: RunFolder, knob: str) -> None:
@@ -153,7 +153,7 @@ def _turn_to_widget(folder: RunFolder, knob: str) -> None:
 
 def _turn(folder: RunFolder, knob: str, value: object) -> None:
     try:
-        shared.supervisor().turn(folder, knob, value)
+        shared.supervisor().change_setting(folder, knob, value)
     except ExplorerError as error:
         remember(_problem_of(folder), str(error))
 
@@ -223,8 +223,8 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     return chosen
 
 
-def _continue(folder: RunFolder, more: int, schedule: Schedule, seen: Status) -> None:
+def _continue(folder: RunFolder, more: int, schedule: Schedule, shown: Status) -> None:
     try:
-        shared.supervisor().continue_for(folder, more, schedule, seen=seen)
+        shared.supervisor().continue_for(folder, more, schedule, shown=shown)
     except ExplorerError as error:
         remember(_problem_of(folder), str(error))

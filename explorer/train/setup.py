@@ -10,9 +10,8 @@ from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError
 from core.formatting import duration_in_words, memory_in_words
 from core.presets import PRESETS, preset
-from core.runs.checks import check_startable, new_run
+from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
-from core.runs.forks import fork
 from core.settings import Setting, fields_of
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from core.formatting import duration_in_words
-from core.runs.progress import progress_of
+from core.runs.documents import progress_of
 from core.text.token_display import visible
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import loss_columns, loss_figure

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from core.errors import ExplorerError
+from core.runs.ancestry import ancestors
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from explorer.charts.forks import Before
@@ -10,18 +11,21 @@ from explorer.i18n.language import _
 from explorer.widgets.run_rows import validation_of
 
 _TIED = 0.005  # nats a token: less is luck
-_MOST = 32  # generations; a record that somebody has edited may name itself
 
 
-def before(data_dir: Path, record: RunRecord, *, generations: int = _MOST) -> Before | None:
-    """The past of a run that began with another one's weights; None for one from scratch."""
-    if record.parent is None or record.parent_step is None or not generations:
-        return None
-    step = record.parent_step
-    try:
-        parent = open_run(data_dir, record.parent)
-        earlier = before(data_dir, parent.record(), generations=generations - 1)
-    except ExplorerError:
+def before(data_dir: Path, record: RunRecord) -> Before | None:
+    """Return the past of a run that began with another one's weights; None for one from scratch."""
+    chain = list(ancestors(data_dir, record)) if record.parent else []
+    children = [record, *(ancestor[1] for ancestor in chain if ancestor)]
+    earlier = None
+    for ancestor, child in reversed(list(zip(chain, children, strict=False))):
+        earlier = _before(ancestor and ancestor[0], child.parent_step, earlier)
+    return earlier
+
+
+def _before(parent: RunFolder | None, step: int, earlier: Before | None) -> Before:
+    """Return the past of a run from a step of its parent, None if unknown, with the parent's own past."""
+    if parent is None:
         return Before(step, 0.0, "", step, ())
     measured = validation_of(parent)
     until = [row["seconds"] for row in measured if row["step"] <= step and row.get("seconds") is not None]

@@ -12,7 +12,7 @@ import torch
 from core.config import RunConfig
 from core.fast.allocator import keep_freed_memory
 from core.presets import preset
-from core.runs.capacity import threads, threads_for
+from core.runs.machine import threads_for, threads_per_run
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 from core.training.work import work_per_token
@@ -33,7 +33,7 @@ def measure() -> None:
     keep_freed_memory()
     precisions = ("float32", "bfloat16") if knows_bfloat16("cpu") else ("float32",)
     best = {}
-    for count in {1, threads()}:
+    for count in {1, threads_per_run()}:
         torch.set_num_threads(count)
         best[count] = {precision: _best(getattr(torch, precision)) for precision in precisions}
     rows = [_row(path, value, best) for path, values in GROWTH.items() for value in values]
@@ -43,7 +43,7 @@ def measure() -> None:
 
 def _row(path: str, value: int, best: dict[int, dict[str, float]], name: str = "gpt-tiny") -> dict[str, Any]:
     config = preset(name).replace({path: value, "train.eval_windows": 1})
-    count = threads_for(config, threads())
+    count = threads_for(config, threads_per_run())
     torch.set_num_threads(count)
     tokens = config.train.batch_size * config.model.block_size
     flops = tokens * work_per_token(config.model, VOCAB).flops

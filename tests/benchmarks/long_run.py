@@ -14,6 +14,7 @@ import requests
 from playwright.sync_api import Browser, sync_playwright
 
 from core.runs.folder import RunFolder
+from core.runs.session import cut_after
 from tests.benchmarks.live import watching
 from tests.benchmarks.report import report
 from tests.e2e.browser import find_browser
@@ -114,7 +115,7 @@ def _row(what: str, measured: list[tuple[float, float]]) -> dict[str, str]:
 def _resume(run: RunFolder) -> dict[str, str]:
     """What a worker reads and cuts before it goes on from a checkpoint a thousand steps back."""
     started = time.perf_counter()
-    run.cut_after(ROWS - 1000)
+    cut_after(run, ROWS - 1000)
     run.last_metrics()
     return {"rows cut": "1000", "milliseconds": f"{1000 * (time.perf_counter() - started):.1f}"}
 

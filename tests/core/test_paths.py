@@ -10,8 +10,9 @@ from core.cli import main
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.paths import data_dir
-from core.runs.cost_trials import _kept
+from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
+from core.runs.machine import _cached_trials
 from core.training.hardware import find_hardware
 from explorer.__main__ import _have_home_folder
 from explorer.__main__ import main as serve
@@ -82,9 +83,9 @@ def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_h
         assert "model.n_layer cannot be" in refused(capsys, "train", "--set", setting)
     assert "learning_rate cannot be" in refused(capsys, "turn", finished_run.id, f"learning_rate={DEEP}")
     (explorer_home / "trials.json").write_text(DEEP)
-    assert _kept(explorer_home, find_hardware()) == {}
+    assert _cached_trials(explorer_home, find_hardware()) == {}
     (finished_run.commands / "1.pause.json").write_text(DEEP)
-    assert [command.name for command in finished_run.waiting_commands()] == [""]
+    assert [command.name for command in waiting_commands(finished_run)] == [""]
     for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.step_detail_path):
         path.write_text(DEEP)
     assert not finished_run.read_metrics() and not finished_run.read_samples() and not finished_run.read_step_detail()

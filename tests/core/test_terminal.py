@@ -9,7 +9,6 @@ import pytest
 
 from core.cli import main
 from core.runs.folder import list_runs
-from core.runs.paths import RunPaths
 from core.terminal import SafeStream
 from core.text.own_text import save_text
 from core.text.token_display import printable
@@ -62,7 +61,7 @@ def test_what_a_terminal_would_obey_becomes_signs(data_dir, tmp_path, capsys):  
     assert main([*TRAIN, "--text", str(tmp_path / "ansi.txt")]) == 0
     assert main(["generate", "latest", "--prompt", "[31m", "--tokens", "300", "--temperature", "2"]) == 0
     (run,) = list_runs(data_dir)
-    path = RunPaths.record_path.fget(run)
+    path = run.record_path
     path.write_text(path.read_text().replace(run.name, r"\u001b[31mname"))  # by hand: our own names have none
     save_text(red * 60, "own", data_dir)
     assert main(["runs"]) == main(["corpora"]) == 0

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.text.own_text import save_text
 
 pytestmark = pytest.mark.e2e

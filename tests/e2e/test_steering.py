@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.runs.folder import open_run
+from core.runs.setting_changes import setting_changes
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +41,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     move(page, "knob_learning_rate", "ArrowLeft")
     wait_for_mark(page, "learning rate 6e-3 → 5e-3")
     expect(page.get_by_text("from step").first).to_be_visible()
-    assert [(turn.knob, turn.value) for turn in run.turns()] == [
+    assert [(change.setting, change.value) for change in setting_changes(run)] == [
         ("model.dropout", 0.05),
         ("train.learning_rate", 0.005),
     ]

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.runs.folder import RunFolder, list_runs
-from core.runs.training_loop import train_run
+from core.runs.weights import steps_with_weights
+from core.runs.worker import train_run
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +46,7 @@ def seen(page: Page) -> dict[str, str]:
 
 
 def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
-    first, second, *_, last = run.moments()
+    first, second, *_, last = steps_with_weights(run)
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}")
     expect(page.locator(".by-block-row").first).to_be_visible()
@@ -86,8 +87,10 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     """Pictures fade into each other, and nothing of that may be written into what is kept of the moments."""
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={run.id}")
-    at_step(page, run.moments()[-1])
-    page.wait_for_function(f"() => globalThis.__gptExplorerTimes.get('a').frames.size === {len(run.moments())}")
+    at_step(page, steps_with_weights(run)[-1])
+    page.wait_for_function(
+        f"() => globalThis.__gptExplorerTimes.get('a').frames.size === {len(steps_with_weights(run))}"
+    )
     sums = """() => [...globalThis.__gptExplorerTimes.get('a').frames]
         .map(([step, { attention }]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
         .sort(([one], [two]) => one - two)"""

@@ -9,9 +9,10 @@ import torch
 
 from core.atomic_io import TEMPORARY
 from core.errors import ExplorerError
+from core.runs.archive import zip_run
 from core.runs.folder import list_runs
 from core.runs.model_files import export_hugging_face, export_nanogpt
-from core.runs.models import load_model
+from core.runs.weights import load_model
 from explorer.services.model_files import MOST_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
 from explorer.widgets.address import ROOT
 
@@ -89,7 +90,7 @@ def test_zips_that_the_page_gives_open_again(finished_run, explorer_home):
     corpus = finished_run.record().config.data.corpus
     for kind, name in (("huggingface", "theirs"), (None, "patient-otter")):
         packed = io.BytesIO()
-        finished_run.zip_to(packed) if kind is None else write_export(explorer_home, finished_run, kind, packed)
+        zip_run(finished_run, packed) if kind is None else write_export(explorer_home, finished_run, kind, packed)
         sent = [Upload("Anything (2).ZIP", packed, packed.tell())]
         again = import_uploads(explorer_home, sent, corpus, "" if kind is None else name)
         assert again.name == name and again.id != finished_run.id and same_model(again, finished_run)

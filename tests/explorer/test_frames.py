@@ -12,7 +12,7 @@ from core.interpretability.embeddings import align, token_embeddings
 from core.interpretability.logit_lens import logit_lens
 from core.interpretability.residual_stream import next_token_probabilities
 from core.model import build_model
-from core.runs.models import load_model
+from core.runs.weights import load_model, steps_with_weights, weights_at
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
@@ -30,9 +30,9 @@ def nothing_kept(monkeypatch):
 
 @pytest.mark.parametrize("moment", [0, 1, -1])
 def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
-    step = finished_run.moments()[moment]
+    step = steps_with_weights(finished_run)[moment]
     frame = make_frame(finished_run, FrameRequest(step, PROMPT))
-    model, tokenizer, loaded_step = load_model(finished_run, finished_run.weights_at(step))
+    model, tokenizer, loaded_step = load_model(finished_run, weights_at(finished_run, step))
     ids, tokens = tokenizer.encode(PROMPT), tokenizer.tokens
     assert frame["step"] == loaded_step == step
     assert "".join(frame["tokens"]) == "To·be,·or"
@@ -65,13 +65,13 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
 
 
 def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
-    first, *_, last = finished_run.moments()
+    first, *_, last = steps_with_weights(finished_run)
     maps = {
         step: np.array(make_frame(finished_run, FrameRequest(step, PROMPT, last))["map"]["xy"])
         for step in (first, last)
     }
     tables = {
-        step: token_embeddings(load_model(finished_run, finished_run.weights_at(step)).model) for step in (first, last)
+        step: token_embeddings(load_model(finished_run, weights_at(finished_run, step)).model) for step in (first, last)
     }
     moved = np.linalg.norm(tables[first] - tables[last])
     assert np.abs(maps[last]).max() <= 1.001
@@ -82,7 +82,7 @@ def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
 
 
 def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch):
-    steps, made = finished_run.moments(), []
+    steps, made = steps_with_weights(finished_run), []
     monkeypatch.setattr(frames, "make_frame", lambda folder, asked: made.append(asked) or {"step": asked.step})
     for step in [*steps, *steps]:
         frame_now(finished_run, FrameRequest(step, PROMPT))
@@ -98,7 +98,7 @@ def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
 
 
 def test_nothing_to_look_at_still_has_a_map(finished_run):
-    frame = make_frame(finished_run, FrameRequest(finished_run.moments()[0], "😀"))
+    frame = make_frame(finished_run, FrameRequest(steps_with_weights(finished_run)[0], "😀"))
     assert frame["map"]["xy"] and "attention" not in frame
 
 
@@ -111,11 +111,11 @@ def test_all_heads_of_a_large_model_fit_into_a_frame():
 
 def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkeypatch):
     monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
-    frame = make_frame(finished_run, FrameRequest(finished_run.moments()[0], PROMPT))
+    frame = make_frame(finished_run, FrameRequest(steps_with_weights(finished_run)[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
     assert "last 5 of the 9 tokens read" in frame["cut"]
     # They are drawn as they are after all that was read, which everything else in the frame has read too.
-    model, tokenizer, _ = load_model(finished_run, finished_run.weights_at(frame["step"]))
+    model, tokenizer, _ = load_model(finished_run, weights_at(finished_run, frame["step"]))
     pattern = attention_patterns(model, tokenizer.encode(PROMPT))[..., -5:, -5:]
     drawn = np.frombuffer(b64decode(frame["attention"]["bytes"]), np.uint8).reshape(pattern.shape) / 255
     assert np.abs(drawn - pattern).max() <= 0.5 / 255 + 1e-6
@@ -125,9 +125,9 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
 
 def test_a_last_save_is_a_moment_until_the_next(finished_run):
     model = load_model(finished_run).model
-    *_, last = finished_run.moments()
+    *_, last = steps_with_weights(finished_run)
     save_weights(finished_run.weights_path, model, last + 5)
-    assert finished_run.moments()[-1] == last + 5
-    assert finished_run.weights_at(last + 5) == finished_run.weights_path
+    assert steps_with_weights(finished_run)[-1] == last + 5
+    assert weights_at(finished_run, last + 5) == finished_run.weights_path
     save_weights(finished_run.weights_path, model, last + 7)
-    assert finished_run.weights_at(last + 5) is None and finished_run.moments()[-1] == last + 7
+    assert weights_at(finished_run, last + 5) is None and steps_with_weights(finished_run)[-1] == last + 7

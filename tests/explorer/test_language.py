@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lessons import lesson_text
+from core.runs.weights import steps_with_weights
 from explorer.components.bundle import sentences_of
 from explorer.i18n.language import _
 from explorer.look_inside.frames import FrameRequest, make_frame
@@ -66,7 +67,7 @@ def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_ho
 
 
 def test_a_frame_of_the_time_machine_is_told_in_the_language_asked_for(backwards, finished_run):
-    step = finished_run.moments()[-1]
+    step = steps_with_weights(finished_run)[-1]
     assert make_frame(finished_run, FrameRequest(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
     assert not make_frame(finished_run, FrameRequest(step, "To be"))["next"]["words"].startswith("⟦")
 

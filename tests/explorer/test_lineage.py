@@ -1,6 +1,6 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
-from core.runs.forks import fork, fork_config
+from core.runs.ancestry import fork, fork_config
 from explorer.widgets.lineage import before, verdict
 from explorer.widgets.run_rows import validation_of
 

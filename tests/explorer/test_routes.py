@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from core.import_export.nanogpt import read_checkpoint
+from core.runs.weights import steps_with_weights
 from explorer.routes import api_routes
 from explorer.streaming import generation
 from explorer.streaming.broadcaster import Broadcaster
@@ -237,7 +238,7 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
 
 def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
     address = f"/api/runs/{finished_run.id}/frames"
-    steps = finished_run.moments()
+    steps = steps_with_weights(finished_run)
     for step in steps:
         response = client.get(f"{address}/{step}", params={"prompt": "To be", "anchor": steps[-1]})
         assert response.status_code == 200 and response.json()["step"] == step

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.lessons.lesson_text import fill
+from core.runs.session import cut_after
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import Mark
 from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
@@ -117,7 +118,7 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
     async def scene():
         stream = RunBroadcast(running_run).watch()
         first = await until(stream, steps_of)
-        running_run.cut_after(10)
+        cut_after(running_run, 10)
         running_run.append_metrics({"step": 12, "loss": 9.0})
         return first, await until(stream, lambda new: 12 in steps_of(new))
 

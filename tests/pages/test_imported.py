@@ -5,10 +5,11 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.runs.ancestry import fork, fork_config
+from core.runs.archive import zip_run
 from core.runs.folder import list_runs
-from core.runs.forks import fork, fork_config
 from core.runs.model_files import import_model
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.text.own_text import save_text
 from core.text.token_display import visible
 from core.text.tokenizers import Tokenizer, load_tokenizer
@@ -51,7 +52,7 @@ def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpu
 
 def test_the_zip_of_a_run_is_brought_in_with_its_history(finished_run, explorer_home, tmp_path):
     with (tmp_path / "run.zip").open("wb") as file:
-        finished_run.zip_to(file)
+        zip_run(finished_run, file)
     app = page("runs").run()
     app.get("file_uploader")[0].set_value([("run.zip", (tmp_path / "run.zip").read_bytes(), "application/zip")])
     app.button(key="import_files_go").click().run()

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.config import ModelConfig
 from core.model import build_model
-from core.runs.models import load_model
+from core.runs.weights import load_model, steps_with_weights
 from core.training.checkpoints import save_weights
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
@@ -129,7 +129,7 @@ def test_embeddings_in_every_way(app, finished_run, method, dimensions):
     assert not app.exception
     *map_, neighbors, _positions = figures(app)
     if dimensions == "2D":
-        assert not map_ and len(drawn(app, "chosen")[0]["xy"]) == len(finished_run.moments())
+        assert not map_ and len(drawn(app, "chosen")[0]["xy"]) == len(steps_with_weights(finished_run))
     else:
         assert {trace["type"] for trace in map_[0]["data"]} == {"scatter3d"}
     assert len(neighbors["data"][0]["hovertext"]) == 8
@@ -140,7 +140,7 @@ def test_a_run_that_trains_names_its_step_and_offers_the_newest(app, running_run
     app.run()
     assert not app.exception
     (bar,) = drawn(app, "note")
-    assert (bar["step"], bar["steps"]) == (running_run.moments()[-1], 20)
+    assert (bar["step"], bar["steps"]) == (steps_with_weights(running_run)[-1], 20)
 
 
 def test_a_bigram_shows_its_table(app, finished_run):

@@ -5,6 +5,7 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.runs.weights import steps_with_weights
 from core.text.own_text import save_text
 from explorer.charts.game import Player, with_players
 from explorer.charts.loss import loss_figure
@@ -87,7 +88,7 @@ def test_who_knows_the_text_beats_the_models_and_all_are_points_on_the_loss_char
         "| patient\\-otter |" in told and "| patient\\-otter at step" in told
     )  # its last weights and an earlier moment
     assert at.selectbox("play_run").value == finished_run.id
-    assert at.select_slider[0].value in finished_run.moments()
+    assert at.select_slider[0].value in steps_with_weights(finished_run)
 
 
 def test_stopping_at_once_leaves_nothing_to_compare(corpus):

@@ -8,10 +8,12 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.live_settings import RESTART
+from core.live_settings import RESTART, SettingChange
+from core.runs.ancestry import fork, fork_config
+from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
-from core.runs.forks import fork, fork_config
-from core.runs.records import Status, StepDetail, Turn
+from core.runs.records import Status, StepDetail
+from core.runs.setting_changes import requested_changes, setting_changes, write_setting_change
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import look_in_words, part_in_words
 from explorer.services import shared
@@ -75,13 +77,13 @@ def test_a_bigram_has_no_dropout_to_turn(app, running_run, live, explorer_home):
 def test_turning_asks_the_worker_and_stays_where_it_was_turned(app, running_run, live):
     board_of(app, running_run).slider(key="knob_dropout").set_value(0.2).run()
     assert not app.exception
-    assert running_run.turns_asked() == [("model.dropout", 0.2)]
+    assert requested_changes(running_run) == [("model.dropout", 0.2)]
     assert app.slider(key="knob_dropout").value == 0.2 and "at first: 0" in app.slider(key="knob_dropout").label
 
 
 def test_the_knobs_follow_what_others_turn(app, running_run, live):
     board_of(app, running_run)
-    running_run.write_turn(Turn(10, "model.dropout", 0.35), 0.0, "someone")
+    write_setting_change(running_run, SettingChange(10, "model.dropout", 0.0, 0.35), "someone")
     app.run()
     assert app.slider(key="knob_dropout").value == 0.35
 
@@ -91,16 +93,16 @@ def test_a_step_to_stop_at_that_lies_behind_is_refused(app, running_run, live):
     running_run.write_status(running_run.status().model_copy(update={"step": 15}))
     app.number_input(key="knob_steps").set_value(12).run()
     assert not app.exception
-    assert "step 15" in words_of(app) and not running_run.turns_asked()
+    assert "step 15" in words_of(app) and not requested_changes(running_run)
     assert app.number_input(key="knob_steps").value == 20
 
 
 def test_without_streams_turns_are_told_marked_and_put_back(app, running_run):
-    running_run.write_turn(Turn(10, "model.dropout", 0.2), 0.0, "someone")
+    write_setting_change(running_run, SettingChange(10, "model.dropout", 0.0, 0.2), "someone")
     assert "dropout 0 → 0.2, from step 11 on" in words_of(board_of(app, running_run))
     assert "dropout 0 \\u2192 0.2" in app.get("plotly_chart")[0].proto.spec
     app.button(key="knob_back").click().run()
-    assert not app.exception and running_run.turns_asked() == [("model.dropout", 0.0)]
+    assert not app.exception and requested_changes(running_run) == [("model.dropout", 0.0)]
 
 
 def test_a_finished_run_goes_on_for_more_steps(app, finished_run, live):
@@ -114,7 +116,7 @@ def test_a_finished_run_goes_on_for_more_steps(app, finished_run, live):
     finished_run.write_status(finished_run.status().model_copy(update={"step": 700, "steps": 700}))
     app.run()
     assert not app.exception and app.number_input(key="continue_steps-700").value == 400
-    assert [turn.knob for turn in finished_run.turns()] == ["train.steps"]
+    assert [change.setting for change in setting_changes(finished_run)] == ["train.steps"]
 
 
 def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_way(app, finished_run, live):
@@ -132,7 +134,7 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     app.button(key="train_continue").click().run()
     assert not app.exception
     until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 40, "40 steps")
-    assert finished_run.turns()[-1] == Turn(20, RESTART, 20)
+    assert setting_changes(finished_run)[-1] == SettingChange(20, RESTART, 0, 20)
     rates = {row["step"]: row["lr"] for row in finished_run.read_metrics() if "lr" in row}
     assert rates[26] > 9e-4 and rates[40] < 2e-4
 
@@ -144,7 +146,7 @@ def test_a_continue_button_of_a_page_that_is_stale_adds_no_steps(app, finished_r
     app.button(key="train_continue").click().run()
     assert not app.exception
     assert "has changed since the page was drawn: it is finished at step 40." in words_of(app)
-    assert finished_run.status().steps == 40 and finished_run.waiting_commands() == []
+    assert finished_run.status().steps == 40 and waiting_commands(finished_run) == []
 
 
 def test_a_stopped_run_has_one_way_on_which_is_resume(app, add_run, live):
@@ -195,7 +197,7 @@ def test_a_fork_of_a_ruined_run_is_offered_from_before_its_loss_rose(app, ruined
 
 
 def test_a_fork_takes_the_settings_that_its_weights_were_trained_with(explorer_home, finished_run):
-    finished_run.write_turn(Turn(10, "train.learning_rate", 3e-3), 1e-3, "someone")
+    write_setting_change(finished_run, SettingChange(10, "train.learning_rate", 1e-3, 3e-3), "someone")
     assert fork_config(finished_run, 10).train.learning_rate == 1e-3
     late = fork_config(finished_run, 20)
     assert late.train.learning_rate == 3e-3 and "00000" not in str(address_of(late))
@@ -223,7 +225,7 @@ def test_the_steps_to_begin_with_tell_their_loss():
 
 
 def test_a_finished_run_has_nothing_to_put_back(app, finished_run):
-    finished_run.write_turn(Turn(10, "model.dropout", 0.2), 0.0, "someone")
+    write_setting_change(finished_run, SettingChange(10, "model.dropout", 0.0, 0.2), "someone")
     assert "knob_back" not in keys_of(board_of(app, finished_run))
 
 
@@ -336,7 +338,7 @@ def test_parts_have_names_in_words():
 
 
 def test_the_settings_of_a_continued_run_are_those_of_now(app, finished_run, live):
-    finished_run.write_turn(Turn(20, "train.steps", 40), 20, "someone")
+    write_setting_change(finished_run, SettingChange(20, "train.steps", 20, 40), "someone")
     words = words_of(board_of(app, finished_run))
     assert "initially: 20" in words and "**40**" in words
     assert "Each text continues the prompt “⏎”, with the same random seed." in words

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import RunFolder
+from core.runs.weights import steps_with_weights
 from explorer.widgets.address import ROOT
 
 
@@ -30,7 +31,7 @@ def test_an_address_opens_the_moment_or_the_kept_one_before_it(app, finished_run
     app.query_params.update({"run": finished_run.id, "step": asked})
     app.run()
     assert not app.exception
-    moments = finished_run.moments()
+    moments = steps_with_weights(finished_run)
     assert {clock["step"] for clock in clocks(app)} == {moments[place]}
     assert all(clock["moments"] == moments and clock["anchor"] == 20 for clock in clocks(app))
 
@@ -81,11 +82,11 @@ def test_a_run_beside_it_that_is_gone_is_left_out(app, finished_run):
 def test_the_anchor_of_a_run_that_trains_stays_for_a_while(app, running_run):
     app.query_params["run"] = running_run.id
     app.run()
-    assert {clock["anchor"] for clock in clocks(app)} == {running_run.moments()[-1]}
+    assert {clock["anchor"] for clock in clocks(app)} == {steps_with_weights(running_run)[-1]}
 
 
 def test_a_moment_that_was_not_kept_is_said_to_be_another(app, finished_run):
-    kept = finished_run.moments()
+    kept = steps_with_weights(finished_run)
     between = next(step for step in range(kept[0], kept[-1]) if step not in kept)
     app.query_params.update({"run": finished_run.id, "step": str(between)})
     app.run()

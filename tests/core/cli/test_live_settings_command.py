@@ -9,10 +9,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.cli import main
 from core.live_settings import RESTART
+from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
 from core.runs.model_files import import_model
 from core.runs.processes import this_process
-from core.runs.supervisor_lock import one_at_a_time
+from core.runs.queue import supervisor_lock
+from core.runs.setting_changes import config_now, setting_changes
 from core.text.own_text import save_text
 from tests.core.cli.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 from tests.core.import_export.conftest import TEXT, bpe_folder
@@ -43,7 +45,7 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
     assert "waits until it goes on" in out
     assert main(["resume", "first"]) == 0
     assert finished.status().step == 16
-    assert [(turn.step, turn.knob) for turn in finished.turns()] == [
+    assert [(change.step, change.setting) for change in setting_changes(finished)] == [
         (12, "train.learning_rate"),
         (12, "model.dropout"),
         (12, "train.steps"),
@@ -73,7 +75,7 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
 )
 def test_what_cannot_be_done_is_said_and_leaves_the_run_alone(data_dir, finished, capsys, arguments, sentence):
     assert sentence in refused(capsys, *arguments)
-    assert finished.waiting_commands() == []
+    assert waiting_commands(finished) == []
     assert len(list_runs(data_dir)) == 1
 
 
@@ -89,13 +91,13 @@ def test_a_continued_run_says_what_its_learning_rate_does_and_may_restart_its_sc
     assert main(["resume", "first", "--steps", "+3"]) == 0
     assert "The learning rate stays at 6e-4, where its schedule ended. --schedule restart" in capsys.readouterr().out
     assert main(["resume", "first", "--steps", "+9", "--schedule", "restart"]) == 0
-    warmup = finished.config_now().train.warmup_steps
+    warmup = config_now(finished).train.warmup_steps
     told = f"The learning rate warms up over {warmup} steps, then decays from 6e-3 to 6e-4 until step 24."
     assert told in capsys.readouterr().out
-    assert finished.turns()[-1] == (15, RESTART, 15)
+    assert setting_changes(finished)[-1] == (15, RESTART, 0, 15)
     assert finished.last_metrics()["step"] == 24
     assert main(["resume", "first", "--steps", "30", "--schedule", "restart"]) == 0
-    assert finished.turns()[-1] == (24, RESTART, 24)
+    assert setting_changes(finished)[-1] == (24, RESTART, 15, 24)
 
 
 def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
@@ -105,7 +107,7 @@ def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
     assert f"python -m core set {finished.id} steps=" in refused(capsys, "resume", "first", "--steps", "+8")
     assert main(["turn", "first", "steps=40"]) == 0
     assert "waits" not in capsys.readouterr().out.replace("steps: 12 -> 40", "")
-    assert finished.config_now().train.steps == 40
+    assert config_now(finished).train.steps == 40
 
 
 def test_a_fork_is_trained_from_a_runs_weights(data_dir, finished, capsys):
@@ -148,11 +150,11 @@ for steps in range(20, 60):
 
 def test_a_shell_that_turns_never_undoes_what_a_supervisor_writes_meanwhile(data_dir, finished):
     runs, written = data_dir / "runs", finished.status().attempt
-    with one_at_a_time(runs):  # from now on there is a supervisor
+    with supervisor_lock(runs):  # from now on there is a supervisor
         shell = subprocess.Popen([sys.executable, "-c", TURNS], cwd=ROOT, stdout=subprocess.DEVNULL)
     with shell:
         while shell.poll() is None:
-            with one_at_a_time(runs):
+            with supervisor_lock(runs):
                 status = finished.status()
                 finished.write_status(status.model_copy(update={"attempt": status.attempt + 1}), durable=False)
                 written += 1

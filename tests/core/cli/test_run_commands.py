@@ -11,8 +11,11 @@ from core.cli import main, parser
 from core.cli.control import _unlike_preset
 from core.config import RunConfig
 from core.presets import PRESETS, preset
+from core.runs.commands import take_commands
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
+from core.runs.setting_changes import config_now
+from core.runs.weights import steps_with_weights
 from core.settings import fields_of
 from tests.core.cli.test_command_line import SMALL, data_dir, refused, text_file
 
@@ -100,7 +103,7 @@ def test_estimate_takes_what_train_takes(data_dir, text_file, capsys):
 
 @pytest.fixture
 def kept_steps(finished_run) -> list[int]:
-    steps = finished_run.moments()
+    steps = steps_with_weights(finished_run)
     assert len(steps) > 2
     return steps
 
@@ -124,10 +127,10 @@ def test_earlier_weights_are_meant_by_their_step(finished_run, kept_steps, tmp_p
 
 def test_a_run_is_shown(finished_run, capsys):
     shown, data = said(capsys, "show", "latest"), json.loads(said(capsys, "show", "latest", "--json"))
-    config = finished_run.config_now()
+    config = config_now(finished_run)
     assert f"id: {finished_run.id}" in shown and "state: finished" in shown and "step 20 of 20" in shown
     assert data["status"]["val_loss"] == finished_run.status().val_loss and data["config"] == config.model_dump()
-    assert data["files"] == {"bytes": finished_run.size, "steps_with_weights": finished_run.moments()}
+    assert data["files"] == {"bytes": finished_run.size, "steps_with_weights": steps_with_weights(finished_run)}
     assert "  model.n_layer: 2 (preset: 4)" in shown and "train.steps: 20" in shown
     assert set(_unlike_preset(config)).isdisjoint({"train.seed", "data.corpus"})
 
@@ -150,12 +153,12 @@ def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch
 def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finished_run, capsys):
     said(capsys, "pause", running_run.id)
     said(capsys, "stop", running_run.id)
-    assert [command.name for command in running_run.take_commands()] == ["pause", "stop"]
+    assert [command.name for command in take_commands(running_run)] == ["pause", "stop"]
     me = this_process()
     paused = {"state": "paused", "pid": me.pid, "pid_started": me.started}
     running_run.write_status(running_run.status().model_copy(update=paused))
     assert "goes on at step 10" in said(capsys, "resume", running_run.id)
-    assert [command.name for command in running_run.take_commands()] == ["resume"]
+    assert [command.name for command in take_commands(running_run)] == ["resume"]
     for command in ("pause", "stop"):
         told = refused(capsys, command, finished_run.id)
         assert "finished already" in told or "has ended" in told

@@ -18,7 +18,7 @@ from core.import_export.huggingface import read_folder, write_folder
 from core.import_export.nanogpt import read_checkpoint
 from core.model import build_model
 from core.runs.model_files import import_model
-from core.runs.models import load_model
+from core.runs.weights import load_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.own_text import save_text

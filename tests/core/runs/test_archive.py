@@ -9,18 +9,18 @@ import torch
 
 from core.cli import main
 from core.errors import ExplorerError
-from core.runs.archive import holds_run, import_run
-from core.runs.continuation import extend
+from core.runs.archive import holds_run, import_run, zip_run
 from core.runs.folder import list_runs
-from core.runs.models import load_model
-from core.runs.training_loop import train_run
+from core.runs.setting_changes import extend
+from core.runs.weights import load_model, steps_with_weights
+from core.runs.worker import train_run
 
 
 @pytest.fixture
 def packed(finished_run, tmp_path):
     path = tmp_path / "packed.zip"
     with path.open("wb") as file:
-        finished_run.zip_to(file)
+        zip_run(finished_run, file)
     return path
 
 
@@ -49,8 +49,9 @@ def test_a_run_that_comes_back_has_all_that_it_had_under_a_new_id(packed, finish
     assert again.status().state == "finished" and again.status().pid is None
     assert again.record().config == finished_run.record().config
     assert again.record().corpus_hash == finished_run.record().corpus_hash
-    for read in ("read_metrics", "read_samples", "read_events", "read_baselines", "moments"):
+    for read in ("read_metrics", "read_samples", "read_events", "read_baselines"):
         assert getattr(again, read)() == getattr(finished_run, read)(), read
+    assert steps_with_weights(again) == steps_with_weights(finished_run)
     assert again.read_probe().tokens == finished_run.read_probe().tokens
     ours, theirs = load_model(finished_run), load_model(again)
     assert ours.tokenizer == theirs.tokenizer and ours.step == theirs.step
@@ -68,7 +69,7 @@ def test_a_run_that_came_back_trains_further(packed, explorer_home):
 
 def test_a_run_packed_while_it_trained_is_stopped_here(packed, running_run, explorer_home, tmp_path):
     with (tmp_path / "running.zip").open("wb") as file:
-        running_run.zip_to(file)
+        zip_run(running_run, file)
     status = import_run(explorer_home, tmp_path / "running.zip").status()
     assert (status.state, status.pid, status.step) == ("stopped", None, 10) and "still training" in status.reason
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from core.errors import ConfigError, RunError
-from core.runs.continuation import check_unchanged
+from core.runs.commands import check_unchanged, send_command, take_commands, waiting_commands
 from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import Queue
@@ -48,7 +48,7 @@ def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
     idle.step(run)
     assert idle.waiting() == [run.id]
     idle.pause(run)
-    assert (run.status().state, idle.waiting(), run.waiting_commands()) == ("paused", [], [])
+    assert (run.status().state, idle.waiting(), waiting_commands(run)) == ("paused", [], [])
     run.write_status(Status(state="paused", step=3, steps=12, pid=os.getpid(), pid_started=this_process().started))
     idle.resume(run)
     assert idle.waiting() == [run.id]
@@ -58,10 +58,10 @@ def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
 
 def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
     run.write_status(Status(state="paused", step=3, steps=12))
-    run.send("stop")  # meant for the process that has left
+    send_command(run, "stop")  # meant for the process that has left
     idle.step(run)
     assert idle.waiting() == [run.id]
-    assert [command.name for command in run.take_commands()] == ["step"]
+    assert [command.name for command in take_commands(run)] == ["step"]
 
 
 def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
@@ -165,15 +165,15 @@ def test_what_a_crash_left_unfinished_is_swept_at_the_start(data_dir, run):
 def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
     run.write_status(Status(state="finished", step=12, steps=12))
     with pytest.raises(ConfigError, match="cannot end at step 4"):
-        idle.turn(run, "train.steps", 4)
-    idle.turn(run, "model.dropout", 0.4)
+        idle.change_setting(run, "train.steps", 4)
+    idle.change_setting(run, "model.dropout", 0.4)
     with pytest.raises(RunError, match="nothing to resume"):
         idle.resume(run)
-    idle.turn(run, "train.steps", 20)
-    run.send("pause")  # meant for a process that has gone
+    idle.change_setting(run, "train.steps", 20)
+    send_command(run, "pause")  # meant for a process that has gone
     idle.resume(run)
     assert idle.waiting() == [run.id]
-    assert [command.args["knob"] for command in run.take_commands()] == ["model.dropout", "train.steps"]
+    assert [command.args["knob"] for command in take_commands(run)] == ["model.dropout", "train.steps"]
     with pytest.raises(RunError, match="has not ended"):
         idle.continue_for(run, 5)
 
@@ -204,8 +204,8 @@ def test_every_verb_refuses_a_stale_button_and_leaves_the_run_alone(idle, run):
     verbs = (idle.pause, idle.resume, idle.step, idle.stop, idle.delete, partial(idle.continue_for, more_steps=5))
     for verb in verbs:
         with pytest.raises(RunError, match="has changed since the page was drawn: it is finished at step 12"):
-            verb(run, seen=stale)
-    assert run.status().state == "finished" and run.waiting_commands() == [] and idle.waiting() == []
+            verb(run, shown=stale)
+    assert run.status().state == "finished" and waiting_commands(run) == [] and idle.waiting() == []
     run.delete()
     with pytest.raises(RunError, match="has been deleted since the page was drawn"):
-        idle.resume(run, seen=stale)
+        idle.resume(run, shown=stale)

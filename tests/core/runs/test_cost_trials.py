@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.config import RunConfig
-from core.runs.cost_trials import kept_correction, run_trial
-from core.runs.machine import machine_speed
+from core.runs.machine import cached_correction, machine_speed, run_trial
 from core.training.hardware import find_hardware
 
 HARDWARE = find_hardware("cpu")
@@ -32,14 +31,14 @@ def settings(config: RunConfig) -> RunConfig:
 
 
 def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(data_dir, settings):
-    assert kept_correction(settings, 30, HARDWARE, 1, data_dir) is None
+    assert cached_correction(settings, 30, HARDWARE, 1, data_dir) is None
     found = run_trial(settings, 30, HARDWARE, 1, data_dir)
     assert found.step > 0
     longer = settings.replace({"train.steps": settings.train.steps + 7})
-    assert kept_correction(longer, 30, HARDWARE, 1, data_dir) == found
+    assert cached_correction(longer, 30, HARDWARE, 1, data_dir) == found
     for other in ({"model.n_embd": 2 * settings.model.n_embd}, {"train.batch_size": 7}, {"train.optimizer": "muon"}):
-        assert kept_correction(settings.replace(other), 30, HARDWARE, 1, data_dir) is None
-    assert kept_correction(settings, 31, HARDWARE, 1, data_dir) is None
+        assert cached_correction(settings.replace(other), 30, HARDWARE, 1, data_dir) is None
+    assert cached_correction(settings, 31, HARDWARE, 1, data_dir) is None
 
 
 @pytest.mark.parametrize(
@@ -49,6 +48,6 @@ def test_what_is_damaged_is_as_if_it_were_not_there(data_dir, settings, damage):
     run_trial(settings, 30, HARDWARE, 1, data_dir)
     path = data_dir / "trials.json"
     path.write_text(damage(path.read_text()))
-    assert kept_correction(settings, 30, HARDWARE, 1, data_dir) is None
+    assert cached_correction(settings, 30, HARDWARE, 1, data_dir) is None
     run_trial(settings, 30, HARDWARE, 1, data_dir)
     assert len(json.loads(path.read_text())["trials"]) == 1

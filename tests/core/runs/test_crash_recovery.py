@@ -12,12 +12,13 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from core.runs.crash_recovery import MOST_KILLS, after_death
+from core.runs.commands import waiting_commands
+from core.runs.crash_recovery import MOST_KILLS, after_crash, last_log_lines
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -107,7 +108,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, confi
         os.kill(before.pid, signal.SIGKILL)
         wait_for(lambda old=before: broken.status().pid not in (None, old.pid), "another worker")
     finished = wait_until_it_ends(broken)
-    assert (finished.state, finished.deaths) == ("finished", 0)
+    assert (finished.state, finished.crashes) == ("finished", 0)
     assert finished.attempt >= 5  # the first may not have lived long enough to count itself
     assert outcome(broken) == outcome(straight)
     starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
@@ -127,7 +128,7 @@ def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, con
     assert "pause" in [row["kind"] for row in run.read_events()]
     os.kill(run.status().pid, signal.SIGKILL)
     wait_for(lambda: run.status().attempt == 2 and run.status().state in ("paused", "failed"), "the pause")
-    wait_for(lambda: not run.waiting_commands(), "the pause to be done")
+    wait_for(lambda: not waiting_commands(run), "the pause to be done")
     assert (run.status().state, run.status().problem, run.status().step) == ("paused", "", 0)  # nothing had been saved
     supervisor.resume(run)
     wait_for(lambda: run.status().step >= 3, "it to go on")
@@ -171,13 +172,13 @@ def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(dat
         wait_for(lambda attempt=attempt: broken.status().attempt == attempt and broken.status().step > 1, "a few steps")
         os.kill(broken.status().pid, signal.SIGKILL)
     finished = wait_until_it_ends(broken)
-    assert (finished.state, finished.deaths, finished.attempt) == ("finished", 0, 4), finished.reason
+    assert (finished.state, finished.crashes, finished.attempt) == ("finished", 0, 4), finished.reason
     assert outcome(broken) == outcome(straight)
 
 
 @pytest.mark.parametrize(("words", "most"), [("Fatal Python error: Segmentation fault", 3), ("step 3: training", 10)])
 def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
-    states = [after_death(Status(state="running", deaths=deaths), words, -1).state for deaths in range(most)]
+    states = [after_crash(Status(state="running", crashes=crashes), words, -1).state for crashes in range(most)]
     assert states == ["queued"] * (most - 1) + ["failed"]
 
 
@@ -187,13 +188,14 @@ def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, 
     supervisor.submit(run)
     for attempt in (1, 2):
         wait_for(lambda attempt=attempt: run.status().attempt == attempt and run.status().pid, "a worker")
+        wait_for(lambda: last_log_lines(run.log_path), "its first words")
         os.kill(run.status().pid, signal.SIGKILL)
     failed = wait_until_it_ends(run)
-    assert (failed.state, failed.deaths, failed.attempt) == ("failed", 2, 2)
+    assert (failed.state, failed.crashes, failed.attempt) == ("failed", 2, 2)
     assert "ended 2 times without a save in between. Its last words: " in failed.reason
     supervisor.resume(run)  # by hand it may try again
     wait_for(lambda: run.status().state == "running", "another try")
-    assert (run.status().deaths, run.status().notice) == (0, "")
+    assert (run.status().crashes, run.status().notice) == (0, "")
 
 
 def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(data_dir, config, supervisor, tmp_path):
@@ -264,8 +266,8 @@ def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(data_dir, config,
         ) as worker:
             child = psutil.Process(int(worker.stdout.readline()))
             started = psutil.Process(worker.pid).create_time()
-            deaths = MOST_KILLS - 1 if fate == "dies" else 0
-            status = Status(state="running", step=4, steps=12, pid=worker.pid, pid_started=started, deaths=deaths)
+            crashes = MOST_KILLS - 1 if fate == "dies" else 0
+            status = Status(state="running", step=4, steps=12, pid=worker.pid, pid_started=started, crashes=crashes)
             run.write_status(status)
             supervisor.queue.put(run.id)
             supervisor.queue.claim("someone")

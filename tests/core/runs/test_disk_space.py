@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from core.runs.commands import send_command, waiting_commands
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
+from core.runs.setting_changes import setting_changes, write_setting_change
 from core.runs.supervisor import WAITS_FOR_DISK_SPACE, Supervisor
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.training.checkpoints import latest_checkpoint
 from tests.core.runs.conftest import wait_for
 from tests.core.runs.test_crash_recovery import outcome
@@ -93,12 +95,12 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     assert "while the disk was full" in stopped.reason
     assert latest_checkpoint(run.checkpoints) == saved
 
-    supervisor.turn(run, "train.steps", stopped.step + 50)
+    supervisor.change_setting(run, "train.steps", stopped.step + 50)
     supervisor.resume(run)
     wait_for(lambda: run.status().ended, "the end")
     assert (run.status().state, run.status().attempt) == ("finished", 2)
-    (turn,) = run.turns()
-    straight.write_turn(turn, 1_000_000, "the same")
+    (change,) = setting_changes(run)
+    write_setting_change(straight, change, "the same")
     train_run(straight, data_dir, threads=1)
     assert outcome(run) == outcome(straight)
     assert not list(run.path.rglob(".spare"))
@@ -108,7 +110,7 @@ FULL_FROM_THE_START = """
 import resource, sys
 from pathlib import Path
 import torch
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 home, (run,) = Path(sys.argv[1]), list_runs(Path(sys.argv[1]))
@@ -142,11 +144,11 @@ def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, m
 def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(data_dir, run):
     with begin_on_a_full_disk(data_dir, 1100) as worker:
         wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
-        run.send("stop")
+        send_command(run, "stop")
         assert worker.stdout.read() == "stopped\n"
     assert (run.status().state, run.status().problem, run.status().pid) == ("stopped", "disk", None)
     assert "before it began" in run.status().reason
-    assert run.waiting_commands() == []
+    assert waiting_commands(run) == []
     assert train_run(run, data_dir, threads=1).state == "finished"
 
 
@@ -178,7 +180,7 @@ print(run.status().notice)
 assert latest_checkpoint(run.checkpoints)
 supervisor.pause(run)
 supervisor.resume(run)
-wait_for(lambda: not run.waiting_commands(), "the resume to be heard")
+wait_for(lambda: not waiting_commands(run), "the resume to be heard")
 reached = run.status().step
 supervisor.check()
 print(other.status().notice or other.status().state)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.continuation import turn
+from core.runs.commands import send_command, waiting_commands
+from core.runs.crash_recovery import last_log_lines
 from core.runs.folder import RunFolder
+from core.runs.setting_changes import change_setting, setting_changes
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +51,7 @@ class Workers:
 
     def wait(self, condition, what: str) -> None:
         def met() -> bool:
-            assert self.process.poll() in (None, 0), self.run.last_words()
+            assert self.process.poll() in (None, 0), last_log_lines(self.run.log_path)
             return condition()
 
         wait_for(met, what)
@@ -59,16 +61,16 @@ class Workers:
         return self.run.status().step
 
     def pause(self) -> int:
-        self.run.send("pause")
+        send_command(self.run, "pause")
         self.wait(lambda: self.run.status().state == "paused", "the pause")
         return self.run.status().step
 
-    def turn(self, **changes) -> int:
-        """Turn knobs, and return the step at which they were."""
-        for knob, value in changes.items():
-            turn(self.run, knob.replace("__", "."), value)
-        self.wait(lambda: not self.run.waiting_commands(), "the turns to be taken")
-        return self.run.turns()[-1].step
+    def change(self, **changes) -> int:
+        """Change settings, and return the step at which that took effect."""
+        for setting, value in changes.items():
+            change_setting(self.run, setting.replace("__", "."), value)
+        self.wait(lambda: not waiting_commands(self.run), "the changes to be taken")
+        return setting_changes(self.run)[-1].step
 
     def finish(self) -> None:
         self.wait(lambda: self.run.status().state == "finished", "the end")
@@ -112,12 +114,12 @@ def test_killed_at_a_turn_between_a_turn_and_a_save_and_on_the_way_back(workers)
     workers.start()
     workers.reach(1)
     saved = workers.pause()
-    assert workers.turn(train__learning_rate=4e-3, model__dropout=0.3) == saved
+    assert workers.change(train__learning_rate=4e-3, model__dropout=0.3) == saved
     workers.kill()  # at the very step of the save
 
     workers.start()
     workers.reach(saved + 1)
-    later = workers.turn(train__batch_size=5, train__sample_temperature=1.3, train__eval_interval=30)
+    later = workers.change(train__batch_size=5, train__sample_temperature=1.3, train__eval_interval=30)
     assert later > saved
     workers.kill()  # after the turn, before any save
 
@@ -128,23 +130,24 @@ def test_killed_at_a_turn_between_a_turn_and_a_save_and_on_the_way_back(workers)
     workers.start()
     workers.reach(later + 1)
     end = max(workers.run.status().step, later) + 300
-    workers.turn(train__learning_rate=1e-3, train__steps=end)
+    workers.change(train__learning_rate=1e-3, train__steps=end)
     workers.finish()
     assert workers.run.status().step == end
     assert workers.run.status().attempt == 4
-    assert len(workers.run.turns()) == 7
+    assert len(setting_changes(workers.run)) == 7
     assert_as_if_never_killed(workers)
 
 
 def test_killed_before_anything_was_saved(workers):
     workers.start()
     workers.reach(1)
-    first = workers.turn(train__batch_size=4, model__dropout=0.0)
+    first = workers.change(train__batch_size=4, model__dropout=0.0)
     workers.kill()
-    turn(workers.run, "train.learning_rate", 2e-3)  # nobody is there to take it: the next worker does, at its step
+    change_setting(workers.run, "train.learning_rate", 2e-3)  # taken by the next worker, at its step
     workers.start()
     workers.reach(first + 1)
-    workers.turn(train__steps=workers.run.status().step + 200)
+    workers.change(train__steps=workers.run.status().step + 200)
     workers.finish()
-    assert workers.run.turns()[0] == (0, "train.learning_rate", 2e-3)
+    change = setting_changes(workers.run)[0]
+    assert (change.step, change.setting, change.value) == (0, "train.learning_rate", 2e-3)
     assert_as_if_never_killed(workers)

@@ -1,14 +1,17 @@
 """A run folder written by the first release opens, and its training ends with the numbers of that release."""
 
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from core.runs.ancestry import fork, fork_config
 from core.runs.folder import RunFolder, list_runs
-from core.runs.forks import fork, fork_config
-from core.runs.models import load_model
-from core.runs.training_loop import train_run
+from core.runs.records import Status
+from core.runs.setting_changes import setting_changes
+from core.runs.weights import load_model
+from core.runs.worker import train_run
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "first_release_home.tar.gz"
 LOSSES = {  # that the first release wrote at these steps when it resumed the run at step 13
@@ -30,7 +33,11 @@ def old_run(tmp_path) -> RunFolder:
 def test_its_state_and_history_are_read(old_run):
     status = old_run.status()
     assert (old_run.name, status.state, status.step) == ("old-otter", "stopped", 13)
-    assert [(turn.step, turn.knob, turn.value) for turn in old_run.turns()] == [(0, "train.learning_rate", 5e-4)]
+    written = json.loads(old_run.status_path.read_text())
+    assert written["deaths"] == 0 and Status.model_validate(written | {"deaths": 2}).crashes == 2
+    assert [(change.step, change.setting, change.value) for change in setting_changes(old_run)] == [
+        (0, "train.learning_rate", 5e-4)
+    ]
     assert len(old_run.read_samples()) == 2
     assert load_model(old_run).tokenizer.vocab_size == 24
 
@@ -38,7 +45,8 @@ def test_its_state_and_history_are_read(old_run):
 def test_it_resumes_with_the_same_losses_and_takes_the_waiting_change(old_run, tmp_path):
     status = train_run(old_run, tmp_path, threads=1)
     assert (status.state, status.step) == ("finished", 20)
-    assert old_run.turns()[-1] == (13, "model.dropout", 0.1)
+    change = setting_changes(old_run)[-1]
+    assert (change.step, change.setting, change.value) == (13, "model.dropout", 0.1)
     losses = {row["step"]: row["loss"] for row in old_run.read_metrics() if row["step"] > 13 and "loss" in row}
     # Equal to the last bit on the machine that wrote it; another processor rounds differently.
     assert losses == pytest.approx(LOSSES, abs=1e-6)

@@ -11,9 +11,13 @@ from safetensors.numpy import save_file
 
 from core.cli.arguments import find_run
 from core.errors import RunError
+from core.runs.archive import zip_run
+from core.runs.commands import send_command, take_commands
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.runs.processes import identify, this_process
 from core.runs.records import Status
+from core.runs.session import cut_after
+from core.runs.weights import latest_weights
 
 
 def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
@@ -102,27 +106,27 @@ def test_rows_survive_a_torn_line_and_numbers_that_json_lacks(run):
     with run.metrics_path.open("a") as file:
         file.write('{"step": 3, "lo')
     assert run.read_metrics() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": None, "grad_norm": None}]
-    run.cut_after(1)
+    cut_after(run, 1)
     run.append_metrics({"step": 2, "loss": 2.4})
     assert [row["step"] for row in map(json.loads, run.metrics_path.read_text().splitlines())] == [1, 2]
 
 
 def test_rows_not_written_yet_are_no_rows(run):
     assert run.read_metrics() == run.read_samples() == run.read_events() == []
-    run.cut_after(0)
+    cut_after(run, 0)
 
 
 def test_commands_are_taken_once_in_order(run):
-    run.send("pause")
-    run.send("step", count=2)
-    run.send("stop")
+    send_command(run, "pause")
+    send_command(run, "step", count=2)
+    send_command(run, "stop")
     (run.commands / "00.json").write_text("not ours")
-    assert [(command.name, command.args) for command in run.take_commands()] == [
+    assert [(command.name, command.args) for command in take_commands(run)] == [
         ("pause", {}),
         ("step", {"count": 2}),
         ("stop", {}),
     ]
-    assert run.take_commands() == []
+    assert take_commands(run) == []
 
 
 def test_a_probe_is_read_as_written_or_not_at_all(run):
@@ -143,24 +147,24 @@ def test_the_newest_weights_win(run):
     def weights(path, step):
         save_file({"w": np.zeros(1)}, path, {"step": str(step)})
 
-    assert run.latest_weights() is None
+    assert latest_weights(run) is None
     weights(run.snapshot_path(10), 10)
     weights(run.snapshot_path(100), 100)
-    assert run.latest_weights() == run.snapshot_path(100)
+    assert latest_weights(run) == run.snapshot_path(100)
     weights(run.weights_path, 50)
-    assert run.latest_weights() == run.snapshot_path(100)
+    assert latest_weights(run) == run.snapshot_path(100)
     weights(run.weights_path, 150)
-    assert run.latest_weights() == run.weights_path
+    assert latest_weights(run) == run.weights_path
     run.weights_path.write_bytes(b"half")  # whoever loads them is told; nobody gets an older snapshot instead
-    assert run.latest_weights() == run.weights_path
-    run.cut_after(20)
+    assert latest_weights(run) == run.weights_path
+    cut_after(run, 20)
     assert [step for step, _ in run.snapshots()] == [10]
 
 
 def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words(run):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     pid, started = identify(process.pid)
-    run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started, deaths=2))
+    run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started, crashes=2))
     run.log_path.write_text(
         "12:00:00 step 4: training loss 2.1\n"
         "Fatal Python error: Segmentation fault\n\n"
@@ -170,7 +174,7 @@ def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words
     )
     assert run.status().state == "running"
     process.communicate()
-    status = run.resolve_numerics()
+    status = run.recover()
     assert (status.state, status.step, status.pid) == ("failed", 5, None)
     assert "training loss 2.1\nFatal Python error: Segmentation fault" in status.reason
     assert "Extension" not in status.reason
@@ -180,12 +184,12 @@ def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words
 def test_a_process_that_dies_leaves_a_run_that_goes_on_by_itself(run):
     died = Status(state="running", step=812, steps=1200, pid=2**22 + 1, pid_started=1.0)
     run.write_status(died)
-    status = run.resolve_numerics()
-    assert (status.state, status.pid, status.deaths) == ("queued", None, 1)
+    status = run.recover()
+    assert (status.state, status.pid, status.crashes) == ("queued", None, 1)
     assert status.notice == "Its process was ended at step 812; it goes on by itself from the beginning."
     assert run.status() == status
     run.write_status(died.model_copy(update={"state": "paused"}))
-    assert (run.resolve_numerics().state, run.status().pid) == ("paused", None)
+    assert (run.recover().state, run.status().pid) == ("paused", None)
 
 
 def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_killed(run, tmp_path):
@@ -196,7 +200,7 @@ def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_kill
     run.write_status(died)
     assert run.status().state == "queued"
     counter.write_text(counter.read_text().replace("oom_kill 3", "oom_kill 4"))
-    status = run.resolve_numerics()
+    status = run.recover()
     assert (status.state, status.problem) == ("failed", "memory")
     assert "the machine had no memory left" in status.reason
     assert "smaller batch" in status.reason
@@ -208,13 +212,13 @@ def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):
     assert run.status().state == "running"
     for began in (1.0, f"{me.started}1"):  # seconds since 1970, as it was once written; the same pid, given away again
         run.write_status(Status(state="running", pid=me.pid, pid_started=began))
-        assert run.resolve_numerics().deaths == 1
+        assert run.recover().crashes == 1
 
 
 def test_only_one_may_train_in_a_folder(run):
-    with run.hold(), pytest.raises(RunError, match="Another process is training"), run.hold():
+    with run.training_lock(), pytest.raises(RunError, match="Another process is training"), run.training_lock():
         pass
-    with run.hold():
+    with run.training_lock():
         pass
 
 
@@ -228,14 +232,14 @@ def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(data_dir, 
     run.delete()  # twice is no error
     assert list((data_dir / "runs").iterdir()) == []
     with pytest.raises(RunError, match="deleted"):
-        run.send("stop")
+        send_command(run, "stop")
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_in_a_sentence(run):
     run.commands.rmdir()
     run.commands.write_text("a file where a folder should be")
     with pytest.raises(RunError, match="cannot be told to pause, because of its folder: Not a directory"):
-        run.send("pause")
+        send_command(run, "pause")
 
 
 def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
@@ -251,9 +255,9 @@ def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
             return len(data)
 
     run.append_metrics({"step": 1})
-    run.send("pause")
+    send_command(run, "pause")
     pipe = Pipe()
-    run.zip_to(pipe)
+    zip_run(run, pipe)
     archive = zipfile.ZipFile(io.BytesIO(pipe.data))
     assert archive.testzip() is None
     assert {f"{run.id}/run.json", f"{run.id}/metrics.jsonl"} <= set(archive.namelist())

@@ -6,12 +6,12 @@ from core.cli import main
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
 from core.import_export.tokenizers import tokenizer_files
+from core.runs.ancestry import fork
 from core.runs.folder import RunFolder
-from core.runs.forks import fork
 from core.runs.model_files import export_hugging_face, export_nanogpt, import_model
-from core.runs.models import load_model
 from core.runs.supervisor import Supervisor
-from core.runs.training_loop import train_run
+from core.runs.weights import load_model
+from core.runs.worker import train_run
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.own_text import save_text
@@ -150,7 +150,7 @@ def test_an_imported_model_is_never_trained_over(gpt2_folder, tmp_path):  # noqa
     for ask in (
         lambda: supervisor.resume(imported),
         lambda: supervisor.continue_for(imported, 10),
-        lambda: supervisor.turn(imported, "train.batch_size", 3),
+        lambda: supervisor.change_setting(imported, "train.batch_size", 3),
         lambda: train_run(imported, tmp_path),
     ):
         with pytest.raises(ExplorerError):

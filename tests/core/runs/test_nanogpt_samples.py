@@ -24,8 +24,8 @@ from core.import_export import nanogpt
 from core.model import build_model
 from core.runs.folder import RunFolder
 from core.runs.model_files import export_nanogpt, import_model, pack
-from core.runs.models import load_model
 from core.runs.records import Status
+from core.runs.weights import load_model
 from core.text.tokenizers import BPETokenizer, CharTokenizer
 from core.training.checkpoints import save_weights
 from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture

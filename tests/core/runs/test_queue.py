@@ -123,9 +123,9 @@ def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkey
 def test_a_run_from_a_shell_holds_a_slot(data_dir):
     queue = Queue(data_dir)
     queue.put("waits")
-    queue.take_from_shell("from a shell")
+    queue.claim_for_shell("from a shell")
     assert queue.claim("me", slots=1) is None
-    queue.take_from_shell("waits")  # and is trained from a shell instead
+    queue.claim_for_shell("waits")  # and is trained from a shell instead
     assert queue.waiting() == []
     queue.remove("from a shell")
     queue.remove("waits")

@@ -6,14 +6,23 @@ import pytest
 
 from core.errors import ConfigError, RunError
 from core.formatting import SCHEDULE_RESTARTED
-from core.live_settings import RESTART
-from core.runs import training_loop
-from core.runs.continuation import extend, has_steps_left, turn
+from core.live_settings import RESTART, SettingChange
+from core.runs import worker
+from core.runs.ancestry import fork_config
+from core.runs.commands import send_command, waiting_commands
+from core.runs.documents import facts_of
 from core.runs.folder import RunFolder
-from core.runs.forks import fork_config
-from core.runs.records import Status, Turn
-from core.runs.reports import facts_of
-from core.runs.training_loop import train_run
+from core.runs.records import Status
+from core.runs.session import cut_after
+from core.runs.setting_changes import (
+    change_setting,
+    config_now,
+    extend,
+    has_steps_left,
+    setting_changes,
+    write_setting_change,
+)
+from core.runs.worker import train_run
 
 RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"
 
@@ -22,7 +31,7 @@ RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size
 def eager(monkeypatch):
     """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
-    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
 
 
 def at(step, *doings):
@@ -42,19 +51,23 @@ def course(run: RunFolder) -> list[tuple]:
     return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
 
 
-def turn_rows(run: RunFolder) -> list[tuple]:
+def change_rows(run: RunFolder) -> list[tuple]:
     rows = [row for row in run.read_events() if row["kind"] == "turn"]
     return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
 
 
 def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run):
-    train_run(run, data_dir, on_status=at(7, lambda: turn(run, RATE, 5e-3), lambda: turn(run, "train.steps", 16)))
-    assert turn_rows(run) == [(7, RATE, 5e-3, 1e-3), (7, "train.steps", 16, 12)]
-    assert run.turns() == [Turn(7, RATE, 5e-3), Turn(7, "train.steps", 16)]
-    config = run.config_now()
+    train_run(
+        run,
+        data_dir,
+        on_status=at(7, lambda: change_setting(run, RATE, 5e-3), lambda: change_setting(run, "train.steps", 16)),
+    )
+    assert change_rows(run) == [(7, RATE, 5e-3, 1e-3), (7, "train.steps", 16, 12)]
+    assert setting_changes(run) == [SettingChange(7, RATE, 1e-3, 5e-3), SettingChange(7, "train.steps", 12, 16)]
+    config = config_now(run)
     assert (config.train.learning_rate, config.train.steps, config.train.decay_steps) == (5e-3, 16, 12)
     assert run.record().config.train.steps == 12
-    assert run.waiting_commands() == []
+    assert waiting_commands(run) == []
     status = run.status()
     assert (status.state, status.step, status.steps) == ("finished", 16, 16)
     assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
@@ -63,12 +76,16 @@ def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run)
 def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     asked = RunFolder.create(data_dir, config)
     listeners = [
-        at(3, lambda: turn(asked, RATE, 4e-3), lambda: turn(asked, DROPOUT, 0.3)),
-        at(6, lambda: turn(asked, BATCH, 3), lambda: turn(asked, "train.eval_interval", 3)),
-        at(7, lambda: turn(asked, "train.sample_temperature", 0.4), lambda: turn(asked, "train.steps", 15)),
+        at(3, lambda: change_setting(asked, RATE, 4e-3), lambda: change_setting(asked, DROPOUT, 0.3)),
+        at(6, lambda: change_setting(asked, BATCH, 3), lambda: change_setting(asked, "train.eval_interval", 3)),
+        at(
+            7,
+            lambda: change_setting(asked, "train.sample_temperature", 0.4),
+            lambda: change_setting(asked, "train.steps", 15),
+        ),
     ]
     train_run(asked, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
-    assert len(asked.turns()) == 6
+    assert len(setting_changes(asked)) == 6
 
     told = RunFolder.create(data_dir, config)
     told.events_path.write_bytes(asked.events_path.read_bytes())
@@ -76,7 +93,7 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     assert course(told) == course(asked)
     assert told.read_samples() == asked.read_samples()
     assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
-    assert turn_rows(told) == turn_rows(asked)  # none was written again
+    assert change_rows(told) == change_rows(asked)  # none was written again
 
     straight = RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
@@ -86,50 +103,50 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
 
 def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(data_dir, config):
     run, emerged = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config.replace({BATCH: 3}))
-    turn(run, BATCH, 3)
-    assert run.config_now().train.batch_size == 3
-    assert run.turns() == []
+    change_setting(run, BATCH, 3)
+    assert config_now(run).train.batch_size == 3
+    assert setting_changes(run) == []
     train_run(run, data_dir, afresh=True)  # which passes over pauses and stops, not over turns
     train_run(emerged, data_dir)
-    assert turn_rows(run) == [(0, BATCH, 3, 2)]
+    assert change_rows(run) == [(0, BATCH, 3, 2)]
     assert course(run)[1:] == course(emerged)[1:]
 
 
 def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatch):
-    monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
-    train_run(run, data_dir, on_status=at(4, lambda: run.send("pause")))
+    monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 0.0)
+    train_run(run, data_dir, on_status=at(4, lambda: send_command(run, "pause")))
     assert run.status().state == "paused"
-    turn(run, "train.steps", 20)
+    change_setting(run, "train.steps", 20)
     assert run.status().steps == 20
-    assert run.config_now().train.steps == 20
+    assert config_now(run).train.steps == 20
     assert train_run(run, data_dir).step == 20
-    assert turn_rows(run) == [(4, "train.steps", 20, 12)]
+    assert change_rows(run) == [(4, "train.steps", 20, 12)]
 
 
 def test_a_later_wish_overrules_one_that_lies_ahead(run):
     rows = [(8, RATE, 1e-2), (9, DROPOUT, 0.2), (6, RATE, 2e-2), (6, RATE, 3e-2), (12, DROPOUT, 0.0)]
     for step, knob, value in rows:
-        run.write_turn(Turn(step, knob, value), 0, "")
+        write_setting_change(run, SettingChange(step, knob, 0, value), "")
     run.append_event({"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
     run.append_event({"kind": "turn"})
-    assert run.turns() == [
-        Turn(6, RATE, 2e-2),
-        Turn(6, RATE, 3e-2),
-        Turn(9, DROPOUT, 0.2),
-        Turn(12, DROPOUT, 0.0),
+    assert setting_changes(run) == [
+        SettingChange(6, RATE, 0, 2e-2),
+        SettingChange(6, RATE, 0, 3e-2),
+        SettingChange(9, DROPOUT, 0, 0.2),
+        SettingChange(12, DROPOUT, 0, 0.0),
     ]
-    run.write_turn(Turn(13, BATCH, 0), 0, "")
-    with pytest.raises(RunError, match="turned in run .* cannot be used: train.batch_size cannot be 0"):
-        run.config_now()
+    write_setting_change(run, SettingChange(13, BATCH, 0, 0), "")
+    with pytest.raises(RunError, match="changed in run .* cannot be used: train.batch_size cannot be 0"):
+        config_now(run)
 
 
 def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_dir, run):
-    turn(run, RATE, 5e-3)
-    (command,) = run.waiting_commands()
-    run.write_turn(Turn(0, RATE, 5e-3), 1e-3, command.id)
+    change_setting(run, RATE, 5e-3)
+    (command,) = waiting_commands(run)
+    write_setting_change(run, SettingChange(0, RATE, 1e-3, 5e-3), command.id)
     train_run(run, data_dir)
-    assert run.turns() == [Turn(0, RATE, 5e-3)]
-    assert run.waiting_commands() == []
+    assert setting_changes(run) == [SettingChange(0, RATE, 1e-3, 5e-3)]
+    assert waiting_commands(run) == []
 
 
 @pytest.mark.parametrize(
@@ -144,21 +161,21 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
 def test_what_cannot_be_turned_is_refused_at_once(run, knob, value, sentence):
     run.write_status(Status(state="running", step=8, steps=12))
     with pytest.raises(ConfigError, match=sentence):
-        turn(run, knob, value)
-    assert run.waiting_commands() == []
+        change_setting(run, knob, value)
+    assert waiting_commands(run) == []
 
 
 def test_what_a_worker_cannot_use_is_passed_over(data_dir, run):
     for args in ({}, {"knob": BATCH, "value": "many"}, {"knob": "model.n_layer", "value": 3}):
-        run.send("turn", **args)
-    run.send("dance")
+        send_command(run, "turn", **args)
+    send_command(run, "dance")
     assert train_run(run, data_dir).state == "finished"
-    assert run.turns() == []
-    assert run.waiting_commands() == []
+    assert setting_changes(run) == []
+    assert waiting_commands(run) == []
 
 
 def test_a_run_that_shall_end_now_is_measured_there(data_dir, run):
-    train_run(run, data_dir, on_status=at(5, lambda: run.send("turn", knob="train.steps", value=3)))
+    train_run(run, data_dir, on_status=at(5, lambda: send_command(run, "turn", knob="train.steps", value=3)))
     status = run.status()
     assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # asked too late for step 3
     assert run.read_metrics()[-1].keys() >= {"val_loss", "train_loss"}
@@ -177,7 +194,7 @@ def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
     assert run.status().steps == 18
     train_run(run, data_dir)
     assert (run.status().state, run.status().step) == ("finished", 18)
-    assert turn_rows(run) == [(12, "train.steps", 18, 12)]
+    assert change_rows(run) == [(12, "train.steps", 18, 12)]
     rates = [row["lr"] for row in run.read_metrics() if row["step"] > 12]
     assert rates == pytest.approx([run.record().config.train.min_learning_rate] * 3)  # no jump
     with pytest.raises(ConfigError, match="1 step or more"):
@@ -191,10 +208,10 @@ def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly
     broken = RunFolder.create(data_dir, config.replace({"train.warmup_steps": 2}))
     train_run(broken, data_dir)
     extend(broken, 12, "restart")
-    train_run(broken, data_dir, on_status=at(17, lambda: broken.send("stop")))
+    train_run(broken, data_dir, on_status=at(17, lambda: send_command(broken, "stop")))
     assert broken.status().state == "stopped"
     assert train_run(broken, data_dir).step == 24
-    assert turn_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
+    assert change_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
     rates = {row["step"]: row["lr"] for row in broken.read_metrics() if "lr" in row}
     assert [rates[step + 12] for step in range(2, 13, 2)] == [rates[step] for step in range(2, 13, 2)]
     assert (12, SCHEDULE_RESTARTED) in facts_of(broken, data_dir).turns
@@ -209,12 +226,12 @@ def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly
 
 
 def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(data_dir, run):
-    train_run(run, data_dir, on_status=at(6, lambda: run.send("stop")))
+    train_run(run, data_dir, on_status=at(6, lambda: send_command(run, "stop")))
     saved = run.status().step
     run.write_status(run.status().model_copy(update={"state": "failed", "step": saved + 2}))
     extend(run, 10, "restart")
     train_run(run, data_dir)
-    assert turn_rows(run) == [(saved, "train.steps", saved + 12, 12), (saved, RESTART, saved, 0)]
+    assert change_rows(run) == [(saved, "train.steps", saved + 12, 12), (saved, RESTART, saved, 0)]
 
 
 def test_snapshots_stay_few_wherever_the_end_is_moved(data_dir, run):
@@ -236,9 +253,9 @@ def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
     def listen(status: Status) -> None:
         if status.state == "paused":
             seen.append(stepped.read_step_detail())
-            stepped.send("step" if status.step < 6 else "resume")
+            send_command(stepped, "step" if status.step < 6 else "resume")
         elif status.step == 3:
-            stepped.send("pause")
+            send_command(stepped, "pause")
 
     train_run(stepped, data_dir, on_status=listen)
     closeups = [step_detail for step_detail in seen if step_detail]
@@ -257,7 +274,7 @@ def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
     same = {row[0]: row for row in course(straight)}
     assert all(row == same.get(row[0], row) for row in course(stepped))
     assert stepped.weights_path.read_bytes() == straight.weights_path.read_bytes()
-    stepped.cut_after(5)
+    cut_after(stepped, 5)
     assert stepped.read_step_detail() is None
 
 
@@ -267,11 +284,11 @@ def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
         del record[name]
     run.record_path.write_text(json.dumps(record))
     status = json.loads(run.status_path.read_bytes())
-    for name in ("notice", "deaths"):
+    for name in ("notice", "crashes"):
         del status[name]
     run.status_path.write_text(json.dumps(status))
     assert run.problem is None
-    assert run.config_now() == run.record().config
+    assert config_now(run) == run.record().config
     assert train_run(run, data_dir).state == "finished"
     assert run.record().threads == 1
 
@@ -288,9 +305,9 @@ def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
 def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(data_dir, config, changes):
     broken = RunFolder.create(data_dir, config.replace(changes))
     listeners = [
-        at(3, lambda: turn(broken, RATE, 4e-3), lambda: turn(broken, BATCH, 3)),
-        at(7, lambda: broken.send("stop")),
-        at(9, lambda: turn(broken, DROPOUT, 0.2), lambda: turn(broken, "train.steps", 14)),
+        at(3, lambda: change_setting(broken, RATE, 4e-3), lambda: change_setting(broken, BATCH, 3)),
+        at(7, lambda: send_command(broken, "stop")),
+        at(9, lambda: change_setting(broken, DROPOUT, 0.2), lambda: change_setting(broken, "train.steps", 14)),
     ]
     for state in ("stopped", "finished"):
         train_run(broken, data_dir, on_status=lambda status: [listen(status) for listen in listeners])

@@ -11,12 +11,15 @@ import psutil
 import pytest
 
 from core.errors import RunError
+from core.runs.commands import send_command, waiting_commands
 from core.runs.crash_recovery import MOST_KILLS
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, identify, is_alive, kill
+from core.runs.queue import supervisor_lock
 from core.runs.records import Status
+from core.runs.setting_changes import config_now, setting_changes
 from core.runs.supervisor import Supervisor
-from core.runs.supervisor_lock import one_at_a_time
+from core.runs.weights import latest_weights
 from tests.core.runs.conftest import wait_for, wait_for_state
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +85,7 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
     kinds = [row["kind"] for row in endless.read_events()]
     assert kinds[:3] == ["start", "pause", "step"]
     assert kinds[-1] == "stop"
-    assert endless.latest_weights() == endless.weights_path
+    assert latest_weights(endless) == endless.weights_path
     wait_for(lambda: not psutil.pid_exists(paused.pid), "the worker to leave and be reaped")
 
 
@@ -150,7 +153,7 @@ def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypa
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
     wait_for(lambda: (supervisor.check(), run.status().state)[1] == "failed", "the run to fail")
-    assert run.status().deaths == MOST_KILLS
+    assert run.status().crashes == MOST_KILLS
     assert "did not say why" in run.status().reason
     supervisor.close()
 
@@ -195,23 +198,23 @@ LEAVES_AT_ONCE = """
 import sys
 from pathlib import Path
 import torch
-from core.runs import training_loop
+from core.runs import worker
 from core.runs.crash_recovery import MOST_KILLS
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
-training_loop.PAUSED_EXIT_SECONDS = 0.0
-print(training_loop.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
+worker.PAUSED_EXIT_SECONDS = 0.0
+print(worker.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
 """
 
 
 def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, run):
     script = [sys.executable, "-c", LEAVES_AT_ONCE, str(data_dir)]
-    run.send("pause")
+    send_command(run, "pause")
     with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
-        with one_at_a_time(data_dir / "runs"):  # as a supervisor is while it sends what it has seen to be right
+        with supervisor_lock(data_dir / "runs"):  # as a supervisor is while it sends what it has seen to be right
             wait_for(lambda: run.status().state in ("paused", "failed"), "the pause")
             assert run.status().pid == worker.pid
-            run.send("resume")
+            send_command(run, "resume")
         assert worker.stdout.read() == "finished\n"
     assert (run.status().state, run.status().attempt) == ("finished", 1)
 
@@ -219,11 +222,11 @@ def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, r
 @pytest.mark.parametrize("command", ["resume", "step"])
 def test_what_was_asked_of_a_paused_worker_that_has_died_another_does(supervisor, run, command):
     run.write_status(Status(state="paused", step=0, steps=12))
-    run.send(command)
+    send_command(run, command)
     supervisor.queue.put(run.id)
     supervisor.queue.claim("a supervisor", 1)
     status = wait_for_state(run, "finished" if command == "resume" else "paused")
-    wait_for(lambda: not run.waiting_commands(), "the command to be taken")
+    wait_for(lambda: not waiting_commands(run), "the command to be taken")
     assert wait_for_state(run, status.state).attempt == 1
 
 
@@ -264,18 +267,18 @@ def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, mo
     stopped = wait_for_state(run, "stopped")
     assert "Stopped by hand" in stopped.reason
     assert stopped.step >= 2
-    assert run.latest_weights() == run.weights_path
+    assert latest_weights(run) == run.weights_path
 
 
 def test_a_knob_is_turned_while_a_run_trains_and_a_finished_run_goes_on(supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 3)
-    supervisor.turn(endless, "train.learning_rate", 2e-3)
-    supervisor.turn(endless, "train.steps", endless.status().step + 400)
-    assert endless.config_now().train.learning_rate == 2e-3  # told at once, also before the worker has looked
-    wait_for(lambda: len(endless.turns()) == 2, "the turns to be taken")
+    supervisor.change_setting(endless, "train.learning_rate", 2e-3)
+    supervisor.change_setting(endless, "train.steps", endless.status().step + 400)
+    assert config_now(endless).train.learning_rate == 2e-3  # told at once, also before the worker has looked
+    wait_for(lambda: len(setting_changes(endless)) == 2, "the turns to be taken")
     ended = wait_for_state(endless, "finished")
-    assert ended.step == ended.steps == endless.config_now().train.steps
+    assert ended.step == ended.steps == config_now(endless).train.steps
     with pytest.raises(RunError, match="nothing to resume"):
         supervisor.resume(endless)
 

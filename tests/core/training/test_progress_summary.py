@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.training.progress_summary import SENTENCES, SettingChange, summarize_progress
+from core.live_settings import SettingChange
+from core.training.progress_summary import SENTENCES, summarize_progress
 
 RUNS = json.loads(Path(__file__).with_name("recorded_curves.json").read_bytes())
 RATE = "train.learning_rate"

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from core.errors import RunError
-from core.runs.names import NAME_LENGTH, clean_name, friendly_name
+from core.runs.records import NAME_LENGTH, clean_name, friendly_name
 
 
 def test_a_friendly_name_depends_on_its_bytes_alone():

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file
 
 from core.errors import NotFiniteError, RunError
 from core.model import build_model
-from core.runs import training_loop
+from core.runs import worker
+from core.runs.commands import send_command
 from core.runs.folder import RunFolder
-from core.runs.models import load_model
 from core.runs.records import Status
-from core.runs.training_loop import train_run
+from core.runs.weights import load_model
+from core.runs.worker import train_run
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
@@ -33,7 +34,7 @@ def at_step(run, step, *commands):
 
     def listen(status: Status) -> None:
         while waiting and status.step >= step:
-            run.send(waiting.pop(0))
+            send_command(run, waiting.pop(0))
 
     return listen
 
@@ -42,7 +43,7 @@ def at_step(run, step, *commands):
 def eager(monkeypatch):
     """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
-    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
 
 
 def courses(run: RunFolder) -> list[tuple]:
@@ -146,7 +147,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(data_dir, config, eage
 
 
 def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(data_dir, run, eager, monkeypatch):
-    monkeypatch.setattr(training_loop, "PAUSED_EXIT_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 0.0)
     status = train_run(run, data_dir, on_status=at_step(run, 3, "pause"))
     assert (status.state, status.step, status.pid) == ("paused", 3, None)
     assert run.status() == status
@@ -159,9 +160,9 @@ def test_a_single_step_is_shown_though_it_is_not_due(data_dir, run, eager):
     def listen(status):
         heard.append((status.state, status.step))
         if (status.state, status.step) == ("running", 2):
-            run.send("step")
+            send_command(run, "step")
         elif (status.state, status.step) == ("paused", 3):
-            run.send("resume")
+            send_command(run, "resume")
 
     train_run(run, data_dir, on_status=listen)
     assert ("paused", 3) in heard
@@ -206,7 +207,7 @@ def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(data_dir, con
     """The untrained model's numbers are too large already, so the first step's loss is no number."""
     run = RunFolder.create(data_dir, config.replace(OVERFLOWS | {f"train.{often}_interval": 1}))
     if often == "log":
-        run.send("step")  # seen closely
+        send_command(run, "step")  # seen closely
     with pytest.raises(NotFiniteError):
         train_run(run, data_dir)
     status = run.status()
@@ -229,7 +230,7 @@ LIMITED = """
 import os, resource, sys
 from pathlib import Path
 import torch
-from core.runs.training_loop import train_run
+from core.runs.worker import train_run
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 home, limit, place = Path(sys.argv[1]), getattr(resource, sys.argv[2]), int(sys.argv[3])
@@ -267,12 +268,12 @@ def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins
 
 def test_snapshots_keep_within_their_room(data_dir, config, monkeypatch):
     weights = sum(parameter.nbytes for parameter in build_model(config.model, 30).parameters())
-    monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", 3 * weights)
+    monkeypatch.setattr("core.runs.weights.SNAPSHOT_BYTES", 3 * weights)
     run = RunFolder.create(data_dir, config.replace({"train.snapshots": 24}))
     train_run(run, data_dir)
     assert [step for step, _ in run.snapshots()][-1] == 12
     assert 2 <= len(run.snapshots()) <= 3
-    monkeypatch.setattr("core.runs.snapshots.SNAPSHOT_BYTES", weights // 2)  # not even one has room
+    monkeypatch.setattr("core.runs.weights.SNAPSHOT_BYTES", weights // 2)  # not even one has room
     run = RunFolder.create(data_dir, config)
     train_run(run, data_dir)
     assert run.snapshots() == []
@@ -298,7 +299,7 @@ def test_a_text_that_has_changed_is_refused(data_dir, run, eager):
 
 
 def test_a_second_trainer_is_refused_and_leaves_the_status_alone(data_dir, run):
-    with run.hold():
+    with run.training_lock():
         before = run.status()
         with pytest.raises(RunError, match="Another process is training"):
             train_run(run, data_dir)

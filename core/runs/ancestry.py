@@ -1,0 +1,181 @@
+"""New runs, made from scratch or from another run's weights, and the ancestors whose weights a run goes back to."""
+
+import shutil
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from core.atomic_io import TEMPORARY, put_in_place
+from core.config import RunConfig
+from core.errors import ConfigError, ExplorerError, RunError
+from core.lessons.shannon import Passage
+from core.runs.folder import RunFolder, open_run
+from core.runs.records import NAME_LENGTH, RunRecord
+from core.runs.setting_changes import config_at, config_now
+from core.runs.weights import weights_of, weights_step
+from core.settings import differences, value_at
+from core.text import split_point
+from core.text.corpora import load_corpus, text_hash
+from core.text.own_text import check_trainable
+from core.text.tokenizers import TOKENIZERS, load_tokenizer
+from core.training.checkpoints import check_weights
+
+NO_TOKENIZER = (
+    "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer to char."
+)
+_SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
+_RATES = ("train.learning_rate", "train.min_learning_rate", "train.muon_learning_rate")
+_MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
+_CONTEXT = 40  # characters before a passage that count: a few letters alone occur in many texts
+
+_hash = lru_cache(maxsize=4)(text_hash)
+
+
+def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
+    """Return how many tokens the model of a new run knows; raise ExplorerError where training could not begin.
+
+    Args:
+        parent: the run whose weights and tokenizer the new one begins with.
+        text: of the user's own, before it is saved; the one that the settings name if left out.
+    """
+    tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
+    if tokenizer is None and not TOKENIZERS[config.data.tokenizer].from_text_alone:
+        raise RunError(NO_TOKENIZER)
+    text = load_corpus(config.data.corpus, data_dir) if text is None else text
+    if tokenizer and tokenizer.by_character:
+        tokenizer.encode_array(text)  # refuses characters that the model does not know
+    check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
+    return (tokenizer or TOKENIZERS[config.data.tokenizer].from_text(text)).vocab_size
+
+
+def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
+    """Make a run that begins from scratch, queued; nothing is left behind where it could not be trained.
+
+    Args: see `RunFolder.create`.
+
+    Raises:
+        ExplorerError: the settings, the text or the folder are not what a run needs.
+    """
+    check_startable(data_dir, config)
+    return RunFolder.create(data_dir, config, name, inside=inside)
+
+
+def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
+    """Return the settings to fork a run with: those that its weights of a step were trained with, or its own now.
+
+    Only the schedule is that of a whole run again, also where the parent was continued.
+    """
+    config = config_now(folder) if step is None else config_at(folder, step - 1)  # a change at it came after it
+    first = folder.record().config
+    schedule = {path: value_at(first, path) for path in _SCHEDULE}
+    rates = {path: float(f"{value_at(config, path):.12g}") for path in _RATES}  # 0.1, not 0.09999999999999999
+    return config.replace(schedule | rates)
+
+
+def fork(
+    data_dir: Path,
+    folder: RunFolder,
+    step: int | None,
+    config: RunConfig,
+    name: str | None = None,
+    owner: str | None = None,
+    *,
+    inside: Path | None = None,
+) -> RunFolder:
+    """Make a run, queued at step 0, that begins with the weights its parent had at a step.
+
+    Weights and tokenizer are copied, so the parent may train on or be deleted. The optimizer's averages are not: they
+    belong to the parent's settings, and the warm-up is there to gather new ones.
+
+    Args:
+        step: of a snapshot, or of the parent's last save; None takes the newest weights.
+        config: of the new run. Its model must be the parent's but for the dropout.
+        name: a label; made of the parent's if left out.
+        inside: see `RunFolder.create`.
+
+    Raises:
+        RunError: no weights are kept of that step.
+        ConfigError: the model is another one.
+        TextError: the new run's text is missing, too short, or has characters that the model does not know.
+    """
+    weights, step = weights_of(folder, step)
+    check_weights(weights)
+    parent = folder.record()
+    _check_same_model(folder.name, parent.config, config)
+    tokenizer = load_tokenizer(folder.tokenizer_path)
+    check_startable(data_dir, config, folder)
+
+    def fill(fork: RunFolder) -> None:
+        temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"
+        shutil.copyfile(weights, temporary)
+        put_in_place(temporary, fork.start_path)
+        if weights_step(fork.start_path) != step:  # the parent trains, and has saved once more
+            raise RunError(f"The run {folder.name!r} has saved other weights just now. Try again.")
+        tokenizer.save(fork.tokenizer_path)
+
+    suffix = f" from step {step}"
+    name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
+    return RunFolder.create(data_dir, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
+
+
+def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:
+    other = {
+        path: value
+        for path, value in differences(parent, config).items()
+        if path.startswith("model.") and path != "model.dropout"
+    }
+    if other:
+        values = ", ".join(f"{path} {value}" for path, value in other.items())
+        raise ConfigError(
+            f"The weights of {name!r} are of a model with {values}. A fork keeps the model, all but its dropout: leave "
+            "these as they are, or start a new run."
+        )
+
+
+def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, RunRecord] | None]:
+    """Yield the runs whose weights a run goes back to, nearest first; at last None where one is deleted or damaged."""
+    for _ in range(_MOST_GENERATIONS):
+        if record.parent_step is None:
+            return
+        try:
+            run = open_run(data_dir, record.parent or "")
+            record = run.record()
+        except ExplorerError:
+            break
+        yield run, record
+    yield None
+
+
+def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Passage) -> bool:
+    """Return whether the run, or one whose weights it goes back to, may have trained on a passage of a text.
+
+    False only where it is known: an imported model, a deleted ancestor, and a text that is gone or has changed may each
+    have held the passage.
+
+    Args:
+        corpus: the text that the passage is from.
+
+    Raises RunError where the run's own record cannot be read.
+    """
+    record = run.record()
+    if record.origin or _may_have_held(record, data_dir, corpus, passage):
+        return True
+    return any(
+        ancestor is None or ancestor[1].origin or _may_have_held(ancestor[1], data_dir, corpus, passage)
+        for ancestor in ancestors(data_dir, record)
+    )
+
+
+def _may_have_held(record: RunRecord, data_dir: Path, corpus: str, passage: Passage) -> bool:
+    """Return whether the training part of a run's text may have held the passage."""
+    data = record.config.data
+    try:
+        text = load_corpus(data.corpus, data_dir)
+    except ExplorerError:
+        return True
+    if record.corpus_hash not in (None, _hash(text)):
+        return True
+    end = split_point(len(text), data.val_fraction)
+    if data.corpus == corpus:
+        return passage.start < end
+    return passage.before[-_CONTEXT:] + passage.hidden in text[:end]

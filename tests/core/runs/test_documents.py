@@ -1,0 +1,260 @@
+"""The script, the notebook and the report that are made of a run."""
+
+import html.parser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+
+from core.config import RunConfig
+from core.errors import RunError
+from core.import_export.report.markup import escaped, tag
+from core.import_export.report.pictures import sharpest, token_map
+from core.import_export.report.words import question
+from core.runs.ancestry import fork
+from core.runs.documents import DOCUMENTS, facts_of, recipe_of, report_of, why_no_document, write_document
+from core.runs.folder import RunFolder
+from core.runs.setting_changes import change_setting
+from core.runs.weights import load_model
+from core.runs.worker import train_run
+from core.text.own_text import read_text, save_text
+from tests.core.runs.conftest import TEXT
+
+ROOT = Path(__file__).parents[3]
+NAME = 'owl </script><script>alert(1)</script> """ # \\'
+
+
+@pytest.fixture
+def trained(data_dir, config) -> RunFolder:
+    """A run that was steered on its way."""
+    run = RunFolder.create(data_dir, config, name=NAME)
+    change_setting(run, "train.learning_rate", 3e-3)
+    change_setting(run, "model.dropout", 0.2)
+    train_run(run, data_dir, threads=1)
+    return run
+
+
+def execute(script: Path, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a script next to `core`, as far as Python can tell."""
+    environment = dict(os.environ, GPT_EXPLORER_HOME=str(data_dir), PYTHONPATH=str(ROOT))
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_script_trains_the_run_again_to_the_last_bit(trained, data_dir, tmp_path):
+    script = tmp_path / "again.py"
+    write_document(trained, "script", script, data_dir)
+    done = execute(script, data_dir)
+    assert done.returncode == 0, done.stderr
+    assert "The same to the last bit." in done.stdout
+    found = re.search(r"validation loss (\S+) here, (\S+) then", done.stdout)
+    assert float(found[1]) == float(found[2]) == trained.read_metrics()[-1]["val_loss"]
+    ours, again = load_model(trained), load_model(trained, tmp_path / "retrained.safetensors")
+    assert ours.step == again.step
+    assert all((a == b).all() for a, b in zip(ours.model.parameters(), again.model.parameters(), strict=True))
+
+
+def test_the_notebook_trains_a_fork_again_from_its_parents_first_step(trained, data_dir, tmp_path, monkeypatch):
+    further = fork(data_dir, trained, None, trained.record().config.replace({"train.steps": 5, "train.seed": 2}))
+    train_run(further, data_dir, threads=1)
+    assert len(recipe_of(further, data_dir).stages) == 2
+    notebook = nbformat.reads(DOCUMENTS["notebook"](further, data_dir), as_version=4)
+    nbformat.validate(notebook)
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
+    assert "The same to the last bit." in said and repr(further.read_metrics()[-1]["val_loss"]) in said
+
+
+def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp_path):
+    script, elsewhere = tmp_path / "again.py", tmp_path / "elsewhere"
+    write_document(trained, "script", script, data_dir)
+    elsewhere.mkdir()
+    alone = execute(script, elsewhere)
+    assert alone.returncode == 1 and "Hand its file over" in alone.stderr and "Traceback" not in alone.stderr
+    file = tmp_path / "bottles.txt"
+    file.write_text(read_text(TEXT))
+    assert "The same to the last bit." in execute(script, elsewhere, str(file)).stdout
+
+
+def test_a_run_that_was_stopped_is_trained_as_far_as_it_came(trained, data_dir):
+    trained.write_status(trained.status().model_copy(update={"state": "stopped", "step": 8}))
+    (stage,) = recipe_of(trained, data_dir).stages
+    assert stage.until == 8 and max(stage.measured) == 8
+
+
+def test_a_fork_of_a_deleted_run_begins_with_the_weights_it_kept(trained, data_dir, tmp_path):
+    further = fork(data_dir, trained, None, trained.record().config.replace({"train.steps": 5}))
+    train_run(further, data_dir, threads=1)
+    again = fork(data_dir, further, None, further.record().config)
+    train_run(again, data_dir, threads=1)
+    trained.delete()
+    assert [len(recipe_of(run, data_dir).stages) for run in (further, again)] == [1, 1]
+    script = tmp_path / "again.py"
+    write_document(again, "script", script, data_dir)
+    missing = execute(script, data_dir)
+    assert missing.returncode == 1 and "tokenizer.json" in missing.stderr
+    for path in (again.start_path, again.tokenizer_path):
+        shutil.copy(path, tmp_path)
+    assert "The same to the last bit." in execute(script, data_dir).stdout
+
+
+def test_what_cannot_be_trained_again_says_why(trained, data_dir):
+    further = fork(data_dir, trained, None, trained.record().config)
+    trained.update_record(origin="imported from x")
+    assert "was imported" in why_no_document(trained, "script", data_dir)
+    assert why_no_document(trained, "report", data_dir) == ""
+    with pytest.raises(RunError, match="was imported"):
+        recipe_of(trained, data_dir)
+    assert recipe_of(further, data_dir).given and why_no_document(further, "notebook", data_dir) == ""
+
+
+NASTY = "<script>alert(1)</script>"
+VOID = {"meta", "img", "source", "br"}
+
+
+class Reader(html.parser.HTMLParser):
+    """Reads a page as a browser would, and fails where a tag is left open."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.tags, self.text, self.addresses = [], [], "", []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.addresses += [
+            value for key, value in attributes if key in ("src", "href", "srcset", "xlink:href", "action")
+        ]
+        assert not any(key.startswith("on") for key, _ in attributes)
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture
+def reported(data_dir, config) -> RunFolder:
+    run = RunFolder.create(data_dir, config, name=f"owl {NASTY}")
+    train_run(run, data_dir, threads=1)
+    return run
+
+
+def test_a_report_stands_alone(reported, data_dir):
+    page = report_of(reported, data_dir)
+    read = Reader(page)
+    assert page.startswith("<!doctype html>") and "script" not in read.tags
+    assert read.addresses and all(address.startswith("data:image/png;base64,") for address in read.addresses)
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert "default-src 'none'" in page.replace("&#x27;", "'")
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_a_report_names_a_text_by_its_title(data_dir, config):
+    corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", data_dir).name
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name="owl")
+    train_run(run, data_dir, threads=1)
+    told = Reader(report_of(run, data_dir)).text
+    assert "My diary" in told and corpus not in told
+
+
+def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
+    text = f"{NASTY} & so on & on\n" * 60
+    corpus = save_text(text, f'"{NASTY}', data_dir).name
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
+    train_run(run, data_dir, threads=1)
+    run.append_sample({"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
+    read = Reader(report_of(run, data_dir))
+    assert f"owl {NASTY}" in read.text and f"ROMEO:\n{NASTY}��" in read.text and f'"{NASTY}' in read.text
+    assert "script" not in read.tags
+
+
+def test_it_tells_the_runs_own_numbers(reported, data_dir):
+    read, status = Reader(report_of(reported, data_dir)), reported.status()
+    assert f"{status.val_loss:.4f} nats" in read.text
+    assert "12 of 12 steps" in read.text and "How did it learn?" in read.text
+    assert facts_of(reported, data_dir).parameters == sum(
+        tensor.numel()
+        for tensor in __import__("core.runs.weights", fromlist=["x"]).load_model(reported).model.parameters()
+    )
+    assert read.tags.count("svg") == 3  # curves for a wide page and a narrow one, and the attention of one head
+    assert read.tags.count("img") == 2  # both heads
+
+
+def test_a_fork_is_compared_with_its_parent(reported, data_dir):
+    further = fork(
+        data_dir, reported, None, reported.record().config.replace({"train.learning_rate": 5e-4}), name="fork"
+    )
+    train_run(further, data_dir, threads=1)
+    read = Reader(report_of(further, data_dir))
+    assert f"What becomes of owl {NASTY}, trained on from its step 12, with learning rate 1e-3 → 5e-4?" in read.text
+    assert "this one is" in read.text or "no difference to speak of" in read.text
+    reported.delete()
+    assert "What is different from the usual settings?" in Reader(report_of(further, data_dir)).text
+
+
+@pytest.mark.parametrize("state", ["fresh", "bigram"])
+def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, state):
+    changes = {"model.kind": "bigram"} if state == "bigram" else {}
+    run = RunFolder.create(data_dir, config.replace(changes))
+    if state == "bigram":
+        train_run(run, data_dir, threads=1)
+        assert "What does it expect after each letter?" in Reader(report_of(run, data_dir)).text
+    else:
+        assert "It has not trained yet" in Reader(report_of(run, data_dir)).text
+
+
+def test_only_what_tag_made_is_markup():
+    assert (
+        tag("p", "a < b", [tag("b", "&"), "\0"], class_='"x"') == '<p class="&quot;x&quot;">a &lt; b<b>&amp;</b>�</p>'
+    )
+    assert tag("p", tag("i", "x") + "<script>") == "<p>&lt;i&gt;x&lt;/i&gt;&lt;script&gt;</p>"  # a sum is text again
+    assert escaped("\ud800") == "�"
+
+
+def test_the_sharpest_head_looks_at_one_other_letter():
+    attention = np.full((2, 3, 6, 6), 40, np.uint8)
+    attention[0, 0] = np.eye(6, dtype=np.uint8) * 255  # at itself: says nothing
+    attention[1, 2] = np.eye(6, k=-1, dtype=np.uint8) * 255
+    assert sharpest(attention) == (1, 2)
+
+
+def test_every_setting_of_a_default_run_is_told(data_dir):
+    run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare"}))
+    read = Reader(report_of(run, data_dir))
+    assert "Learning rate" in read.text and "python -m core train" in read.text
+
+
+def test_how_long_and_how_closely_is_no_question(reported, data_dir):
+    config = reported.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
+    further = fork(data_dir, reported, None, config)
+    assert "trained on from its step 12, learn still more?" in Reader(report_of(further, data_dir)).text
+
+
+def test_pieces_of_words_stand_upright_and_are_cut():
+    weights = np.tril(np.ones((3, 3))) / 3
+    drawn = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
+    assert drawn.count("rotate(-90)") == 3 and "·Andronic…" in drawn
+    assert "rotate" not in token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)
+
+
+def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
+    run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare", "train.steps": 998}))
+    facts = facts_of(run, data_dir)._replace(config=facts_of(run, data_dir).config.model_copy(update={"preset": None}))
+    assert "in 998 steps?" in question(facts) and "in 1,900 steps?" in question(facts._replace(step=1900))
