@@ -4,7 +4,7 @@ import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
 import { _, button, bytesFromBase64, element, mountView, untrustedText, withElements } from "../shared/mount.js";
-import { runStream, runSubscription } from "../shared/run_stream.js";
+import { runStream, liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 const VIEWS = { status, curves, samples, attention, embedding };
@@ -78,40 +78,39 @@ function status(root) {
     if (back !== null) fork.textContent = _("Fork from step {step}", { step: back.toLocaleString("en") });
   }
 
-  const run = runSubscription(() => {
-    row = measured = status = reported = null;
-    return {
-      metrics(rows) {
-        row = rows.findLast((each) => each.loss !== undefined) || row;
-        measured = rows.findLast((each) => each.val_loss !== undefined && each.val_loss !== null) || measured;
-        draw();
-      },
-      status(value) {
-        status = value;
-        draw();
-        const summary = summaryOf(value);
-        if (summary !== summaryOf(latest.data) && summary !== reported) {
-          reported = summary;
-          latest.setTriggerValue("state", value.state);
-        }
-      },
-      connection(state) {
-        lost = state === "lost";
-        draw();
-      },
-    };
-  });
-
-  return {
-    update(next) {
-      latest = next;
-      run.follow(next.data.run);
-      if (reported === summaryOf(next.data)) reported = null;
-      if (!["finished", "stopped", "failed"].includes(next.data.state)) runStream(next.data.run).wake();
-      draw();
+  return liveView(
+    () => {
+      row = measured = status = reported = null;
+      return {
+        metrics(rows) {
+          row = rows.findLast((each) => each.loss !== undefined) || row;
+          measured = rows.findLast((each) => each.val_loss !== undefined && each.val_loss !== null) || measured;
+          draw();
+        },
+        status(value) {
+          status = value;
+          draw();
+          const summary = summaryOf(value);
+          if (summary !== summaryOf(latest.data) && summary !== reported) {
+            reported = summary;
+            latest.setTriggerValue("state", value.state);
+          }
+        },
+        connection(state) {
+          lost = state === "lost";
+          draw();
+        },
+      };
     },
-    destroy: run.leave,
-  };
+    {
+      prepare: (next) => (latest = next),
+      draw(next) {
+        if (reported === summaryOf(next.data)) reported = null;
+        if (!["finished", "stopped", "failed"].includes(next.data.state)) runStream(next.data.run).wake();
+        draw();
+      },
+    },
+  );
 }
 
 /* Return what the page around the numbers shows of the run: when it changes, the page is drawn again. */
@@ -240,39 +239,38 @@ function curves(root) {
   const paintAll = () => curves.forEach(paint);
   const resizes = new ResizeObserver(paintAll);
   resizes.observe(root);
-  const run = runSubscription(() => {
-    rows = [];
-    totalSteps = 0;
-    return {
-      status(value) {
-        totalSteps = value.steps;
-      },
-      metrics(all) {
-        const first = !rows.length;
-        rows = all;
-        if (first) paintAll();
-        timer ||= setTimeout(() => {
-          timer = 0;
-          paintAll();
-        }, 200);
-      },
-    };
-  });
-
-  return {
-    update(next) {
-      const first = !latest || JSON.stringify(latest.data.curves) !== JSON.stringify(next.data.curves);
-      latest = next;
-      if (first) build();
-      run.follow(next.data.run);
-      paintAll();
+  return liveView(
+    () => {
+      rows = [];
+      totalSteps = 0;
+      return {
+        status(value) {
+          totalSteps = value.steps;
+        },
+        metrics(all) {
+          const first = !rows.length;
+          rows = all;
+          if (first) paintAll();
+          timer ||= setTimeout(() => {
+            timer = 0;
+            paintAll();
+          }, 200);
+        },
+      };
     },
-    destroy() {
-      clearTimeout(timer);
-      run.leave();
-      resizes.disconnect();
+    {
+      prepare(next) {
+        const first = !latest || JSON.stringify(latest.data.curves) !== JSON.stringify(next.data.curves);
+        latest = next;
+        if (first) build();
+      },
+      draw: paintAll,
+      destroy() {
+        clearTimeout(timer);
+        resizes.disconnect();
+      },
     },
-  };
+  );
 }
 
 function nearest(points, step) {
@@ -310,22 +308,18 @@ function samples(root) {
     });
     list.replaceChildren(...lines);
   }
-  const run = runSubscription(() => {
-    opened.clear();
-    newest.replaceChildren();
-    list.replaceChildren();
-    waiting.hidden = false;
-    return {
-      samples: draw,
-    };
-  });
-
-  return {
-    update(next) {
-      run.follow(next.data.run);
+  return liveView(
+    () => {
+      opened.clear();
+      newest.replaceChildren();
+      list.replaceChildren();
+      waiting.hidden = false;
+      return {
+        samples: draw,
+      };
     },
-    destroy: run.leave,
-  };
+    {},
+  );
 }
 
 /* All heads on the probe sentence, as they form. */
@@ -340,34 +334,30 @@ function attention(root) {
   const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
 
   function draw() {
-    if (!shown) return;
-    board.show({ ...shown, palette: latest.palette, fade: 350 });
+    if (shown) board.show({ ...shown, palette: latest.palette, fade: 350 });
   }
-  const run = runSubscription(() => {
-    shown = null;
-    waiting.hidden = false;
-    return {
-      attention(value) {
-        shown = { ...value, bytes: bytesFromBase64(value.bytes) };
-        waiting.hidden = true;
-        caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
-        draw();
+  return liveView(
+    () => {
+      shown = null;
+      waiting.hidden = false;
+      return {
+        attention(value) {
+          shown = { ...value, bytes: bytesFromBase64(value.bytes) };
+          waiting.hidden = true;
+          caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
+          draw();
+        },
+      };
+    },
+    {
+      prepare(next) {
+        latest = next;
+        root.style.setProperty("--least", `${next.data.height}px`);
       },
-    };
-  });
-
-  return {
-    update(next) {
-      latest = next;
-      root.style.setProperty("--least", `${next.data.height}px`);
-      run.follow(next.data.run);
-      draw();
+      draw,
+      destroy: board.destroy,
     },
-    destroy() {
-      run.leave();
-      board.destroy();
-    },
-  };
+  );
 }
 
 /* The map of the token embeddings while a run trains. */
@@ -385,29 +375,26 @@ function embedding(root) {
   function draw() {
     if (shown) map.show(shown, latest.palette);
   }
-  const run = runSubscription(() => {
-    shown = null;
-    map.clear();
-    waiting.hidden = false;
-    return {
-      embedding(value) {
-        shown = value;
-        waiting.hidden = true;
-        draw();
+  return liveView(
+    () => {
+      shown = null;
+      map.clear();
+      waiting.hidden = false;
+      return {
+        embedding(value) {
+          shown = value;
+          waiting.hidden = true;
+          draw();
+        },
+      };
+    },
+    {
+      prepare(next) {
+        latest = next;
+        stage.style.height = `${next.data.height}px`;
       },
-    };
-  });
-
-  return {
-    update(next) {
-      latest = next;
-      stage.style.height = `${next.data.height}px`;
-      run.follow(next.data.run);
-      draw();
+      draw,
+      destroy: map.destroy,
     },
-    destroy() {
-      run.leave();
-      map.destroy();
-    },
-  };
+  );
 }

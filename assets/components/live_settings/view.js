@@ -1,7 +1,7 @@
 /* Settings that change while a run trains; data.view says which view. */
 import { formatRate } from "../shared/format.js";
 import { _, button, element, mountView } from "../shared/mount.js";
-import { runSubscription } from "../shared/run_stream.js";
+import { liveView } from "../shared/run_stream.js";
 
 const VIEWS = { changes, rate };
 
@@ -43,29 +43,26 @@ function changes(root) {
     list.replaceChildren(...lines.slice(0, MOST));
   }
 
-  const run = runSubscription(() => {
-    settingChanges = [];
-    reported = -1;
-    return {
-      events(rows) {
-        settingChanges = rows.filter((row) => row.kind === "turn");
-        draw();
-        if (settingChanges.length !== latest.data.known && settingChanges.length !== reported) {
-          reported = settingChanges.length;
-          latest.setTriggerValue("changed", reported);
-        }
-      },
-    };
-  });
-
-  return {
-    update(next) {
-      latest = next;
-      run.follow(next.data.run);
-      draw();
+  return liveView(
+    () => {
+      settingChanges = [];
+      reported = -1;
+      return {
+        events(rows) {
+          settingChanges = rows.filter((row) => row.kind === "turn");
+          draw();
+          if (settingChanges.length !== latest.data.known && settingChanges.length !== reported) {
+            reported = settingChanges.length;
+            latest.setTriggerValue("changed", reported);
+          }
+        },
+      };
     },
-    destroy: run.leave,
-  };
+    {
+      prepare: (next) => (latest = next),
+      draw,
+    },
+  );
 }
 
 /* The learning rate as the schedule has it now, below the slider that sets its peak.
@@ -81,22 +78,19 @@ function rate(root) {
     line.textContent = now === null ? _("peak {peak}", { peak }) : _("peak {peak} · now {rate} by the schedule", { peak, rate: formatRate(now) });
   }
 
-  const run = runSubscription(() => {
-    now = null;
-    return {
-      metrics(rows) {
-        now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? now; // an evaluation's row has no rate
-        draw();
-      },
-    };
-  });
-
-  return {
-    update(next) {
-      latest = next;
-      run.follow(next.data.run);
-      draw();
+  return liveView(
+    () => {
+      now = null;
+      return {
+        metrics(rows) {
+          now = rows.findLast((row) => Number.isFinite(row.lr))?.lr ?? now; // an evaluation's row has no rate
+          draw();
+        },
+      };
     },
-    destroy: run.leave,
-  };
+    {
+      prepare: (next) => (latest = next),
+      draw,
+    },
+  );
 }

@@ -6,7 +6,7 @@ import { settingChangeTraces } from "./setting_changes.js";
 import { downloadButtons } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
-import { runSubscription } from "../shared/run_stream.js";
+import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 export default function (component) {
@@ -204,50 +204,49 @@ export default function (component) {
     });
     resizes.observe(chart);
 
-    const run = runSubscription(() => {
-      rows = [];
-      changes = [];
-      totalSteps = 0;
-      waiting.hidden = false;
-      baselines = null;
-      zoomed = false;
-      reset.hidden = true;
-      return {
-        metrics(all) {
-          rows = all;
-          waiting.hidden = rows.length > 0;
-          fillSoon();
-        },
-        events(all) {
-          changes = all.filter((row) => row.kind === "turn");
-          fillSoon();
-        },
-        status(value) {
-          const changed = value.steps !== totalSteps || (value.baselines && !baselines);
-          totalSteps = value.steps;
-          baselines ||= value.baselines;
-          if (changed) fillSoon();
-        },
-      };
-    });
-
-    return {
-      update(next) {
-        latest = next;
-        const { data } = next;
-        chart.style.height = `${data.height}px`;
-        if (choice.smoothing === null) smoothing.value = data.smoothing;
-        parentKey.hidden = !data.fork;
-        run.follow(data.run);
-        draw();
+    return liveView(
+      () => {
+        rows = [];
+        changes = [];
+        totalSteps = 0;
+        waiting.hidden = false;
+        baselines = null;
+        zoomed = false;
+        reset.hidden = true;
+        return {
+          metrics(all) {
+            rows = all;
+            waiting.hidden = rows.length > 0;
+            fillSoon();
+          },
+          events(all) {
+            changes = all.filter((row) => row.kind === "turn");
+            fillSoon();
+          },
+          status(value) {
+            const changed = value.steps !== totalSteps || (value.baselines && !baselines);
+            totalSteps = value.steps;
+            baselines ||= value.baselines;
+            if (changed) fillSoon();
+          },
+        };
       },
-      destroy() {
-        gone = true;
-        resizes.disconnect();
-        clearTimeout(timer);
-        run.leave();
-        globalThis.Plotly?.purge(chart);
+      {
+        prepare(next) {
+          latest = next;
+          const { data } = next;
+          chart.style.height = `${data.height}px`;
+          if (choice.smoothing === null) smoothing.value = data.smoothing;
+          parentKey.hidden = !data.fork;
+        },
+        draw,
+        destroy() {
+          gone = true;
+          resizes.disconnect();
+          clearTimeout(timer);
+          globalThis.Plotly?.purge(chart);
+        },
       },
-    };
+    );
   });
 }

@@ -13,18 +13,26 @@ export function runStream(runId) {
   return runs.get(runId);
 }
 
-/* Keeps a view subscribed to the run that it shows. begin() forgets another run and returns the handlers. */
-export function runSubscription(begin) {
+/* The view of a run, data.run or none. begin() forgets the run before and returns the handlers of the next; `prepare` comes
+   before, `draw` after that in every update. */
+export function liveView(begin, { prepare = () => {}, draw = () => {}, destroy = () => {} }) {
   let current = null;
   let leave = null;
   return {
-    follow(runId) {
-      if (runId === current) return;
-      leave?.();
-      current = runId;
-      leave = runId === null ? null : runStream(runId).subscribe(begin());
+    update(next) {
+      prepare(next);
+      const { run } = next.data;
+      if (run !== current) {
+        leave?.();
+        current = run;
+        leave = run === null ? null : runStream(run).subscribe(begin());
+      }
+      draw(next);
     },
-    leave: () => leave?.(),
+    destroy() {
+      leave?.();
+      destroy();
+    },
   };
 }
 

@@ -3,7 +3,7 @@
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
 import { _, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
-import { runSubscription } from "../shared/run_stream.js";
+import { liveView } from "../shared/run_stream.js";
 
 export default function (component) {
   return mountOnce(component, (root) => {
@@ -101,33 +101,32 @@ export default function (component) {
       return row;
     }
 
-    const run = runSubscription(() => {
-      status = shown = null;
-      return {
-        status(value) {
-          status = value;
-          draw();
-        },
-        closeup(value) {
-          shown = value;
-          fill();
-          draw();
-        },
-      };
-    });
-
-    return {
-      update(next) {
-        latest = next;
-        if (next.data.closeup) {
-          shown = next.data.closeup;
-          fill();
-        }
-        run.follow(next.data.run);
-        draw();
+    return liveView(
+      () => {
+        status = shown = null;
+        return {
+          status(value) {
+            status = value;
+            draw();
+          },
+          closeup(value) {
+            shown = value;
+            fill();
+            draw();
+          },
+        };
       },
-      destroy: run.leave,
-    };
+      {
+        prepare(next) {
+          latest = next;
+          if (next.data.closeup) {
+            shown = next.data.closeup;
+            fill();
+          }
+        },
+        draw,
+      },
+    );
   });
 }
 

@@ -3,7 +3,7 @@
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
 import { _, button, element, mountOnce, svgElement } from "../shared/mount.js";
-import { runSubscription } from "../shared/run_stream.js";
+import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 import { clockOf, nearestStep } from "../time_machine/clock.js";
 
@@ -204,39 +204,38 @@ export default function (component) {
     });
 
     const unsubscribe = clock.subscribe(paint);
-    const run = runSubscription(() => {
-      if (playing) stop();
-      rows = [];
-      reportedLast = latest.data.step;
-      return {
-        metrics(all) {
-          rows = all;
-          paint();
-        },
-        status({ moments }) {
-          const newest = clock.step;
-          clock.setSavedSteps(moments);
-          if (clock.step !== newest) rest();
-        },
-      };
-    });
-
-    return {
-      update(next) {
-        latest = next;
-        bothBox.checked = Boolean(clock.together);
-        if (clock.together) clock.together = next.data.same ? "distance" : "step";
-        clock.update(next.data);
-        run.follow(next.data.run);
-        paint();
+    return liveView(
+      () => {
+        if (playing) stop();
+        rows = [];
+        reportedLast = latest.data.step;
+        return {
+          metrics(all) {
+            rows = all;
+            paint();
+          },
+          status({ moments }) {
+            const newest = clock.step;
+            clock.setSavedSteps(moments);
+            if (clock.step !== newest) rest();
+          },
+        };
       },
-      destroy() {
-        clearTimeout(playing);
-        clearTimeout(resting);
-        document.removeEventListener("click", onLeave, true);
-        run.leave();
-        unsubscribe();
+      {
+        prepare(next) {
+          latest = next;
+          bothBox.checked = Boolean(clock.together);
+          if (clock.together) clock.together = next.data.same ? "distance" : "step";
+          clock.update(next.data);
+        },
+        draw: paint,
+        destroy() {
+          clearTimeout(playing);
+          clearTimeout(resting);
+          document.removeEventListener("click", onLeave, true);
+          unsubscribe();
+        },
       },
-    };
+    );
   });
 }
