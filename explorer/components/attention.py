@@ -12,12 +12,12 @@ from explorer.i18n.units import worded
 _attention = component("attention")
 
 _LOOKS = {
-    "nobody": N_("Hardly any other looks at it."),
-    "hint": N_("Point at a letter: above, where it looks; below, who looks at it."),
+    "nobody": N_("Hardly any other token attends to it."),
+    "hint": N_("Point at a token: above, where it attends; below, what attends to it."),
 }
 _FLOWS = {
-    "nobody": N_("Hardly any other holds some of it."),
-    "hint": N_("Point at a letter: above, whose share it holds; below, who holds a share of it."),
+    "nobody": N_("Hardly any other token contains some of it."),
+    "hint": N_("Point at a token: above, which tokens it contains; below, which contain it."),
 }
 
 

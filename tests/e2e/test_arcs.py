@@ -21,11 +21,11 @@ def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, train
     letter = page.locator(f"{ARCS} .arcs-letter").nth(5)
     letter.scroll_into_view_if_needed()
     above, below = page.locator(f"{ARCS} svg").nth(0), page.locator(f"{ARCS} svg").nth(1)
-    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("Point at a letter")
+    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("Point at a token")
     expect(below.locator("path")).to_have_count(0)
     assert above.locator("path").count() >= 11  # at least one from each letter that has a choice
     letter.hover()
-    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("looks at")
+    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("attends to")
     expect(above.locator("path")).to_have_count(5)  # the five letters before it
     expect(below.locator("path")).to_have_count(6)  # the six after it
     letter.click()

@@ -85,7 +85,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(new_server, 
 
     walk_to(page, "Generate")
     page.locator(".st-key-generate_go button").click()
-    expect(page.locator(".generated-readout")).to_contain_text("on average like choosing among", timeout=60_000)
+    expect(page.locator(".generated-readout")).to_contain_text("perplexity", timeout=60_000)
     page.locator(".generated-text .letter").nth(5).hover()
     expect(page.locator(".generated-panel")).to_contain_text("%")
 

@@ -45,7 +45,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
         ("model.dropout", 0.05),
         ("train.learning_rate", 0.005),
     ]
-    page.get_by_role("button", name="Put back").click()
+    page.get_by_role("button", name="Restore").click()
     wait_for_mark(page, "learning rate 5e-3 → 6e-3")
     expect(page.locator(".st-key-knob_learning_rate")).to_contain_text("6e-3")
     assert run.status().state == "running"
@@ -56,9 +56,10 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     for _ in range(2):
         at = run.status().step
         page.locator(".st-key-train_step button").click()
-        expect(page.locator(".detail-summary")).to_contain_text(f"Step {at + 1:,} read 4 pieces of text. Its loss is")
+        trained = f"Step {at + 1:,} trained on 4 pieces of text. Its loss is"
+        expect(page.locator(".detail-summary")).to_contain_text(trained)
     page.locator(".detail-letter").nth(3).hover()
-    expect(page.locator(".detail-hint")).to_contain_text("the model gave it")
+    expect(page.locator(".detail-hint")).to_contain_text("probability")
     expect(page.locator(".detail-bar").first).to_contain_text("letters")
 
     page.locator(".st-key-train_stop button").click()

@@ -82,7 +82,7 @@ function arcs(root, first) {
     const targets = outgoing.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
     const sources = incoming.filter(([, value]) => value >= 0.05).slice(0, 3);
     const shares = targets.map((target) => (target[0] === pointed ? _("itself {share}", { share: formatPercent(target[1]) }) : inWords([target]))).join(", ");
-    const sentence = latest.data.flow ? _("{token} holds {shares}.") : _("{token} looks at {shares}.");
+    const sentence = latest.data.flow ? _("{token} contains {shares}.") : _("{token} attends to {shares}.");
     const others = sources.length ? _("Most from others: {shares}.", { shares: inWords(sources) }) : latest.data.nobody;
     line.readout.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[pointed])), shares }), ` ${others}`);
   }

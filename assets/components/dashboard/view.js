@@ -52,12 +52,12 @@ function status(root) {
     if (measured) {
       const bold = element("b", "", formatPerplexity(Math.exp(measured.val_loss)));
       const beaten = beatenBaseline(measured.val_loss, status?.baselines);
-      loss.note.replaceChildren(...withElements(_("like choosing among {choices} letters · {passed}", { passed: beaten }), { choices: bold }));
+      loss.note.replaceChildren(...withElements(_("perplexity {choices} · {passed}", { passed: beaten }), { choices: bold }));
     } else {
-      loss.note.textContent = _("measured on text it never trains on");
+      loss.note.textContent = _("on text held out from training");
     }
     speed.value.textContent = row?.tokens_per_second ? formatCount(row.tokens_per_second) : "–";
-    speed.note.textContent = _("letters a second, {machine}", { machine: data.machine });
+    speed.note.textContent = _("tokens per second ({machine})", { machine: data.machine });
     rate.value.textContent = row && row.lr !== undefined ? formatRate(row.lr) : "–";
     rate.note.textContent = row && row.grad_norm !== undefined ? formatGradient(row.grad_norm, data.grad_clip) : _("gradient norm");
     const step = status ? status.step : 0;
@@ -122,11 +122,11 @@ function summaryOf({ state, attempt, name, notice }) {
 function beatenBaseline(loss, baselines) {
   if (!baselines) return _("lower is better");
   const names = {
-    uniform: _("better than guessing"), unigram: _("better than counting letters"),
-    bigram: _("better than counting pairs"), trigram: _("better than counting triples"),
+    uniform: _("below the uniform guess"), unigram: _("below the unigram baseline"),
+    bigram: _("below the bigram baseline"), trigram: _("below the trigram baseline"),
   };
   const beaten = Object.keys(names).filter((name) => loss < baselines[name]);
-  return beaten.length ? names[beaten[beaten.length - 1]] : _("no better than guessing yet");
+  return beaten.length ? names[beaten[beaten.length - 1]] : _("not yet below the uniform guess");
 }
 
 function formatGradient(norm, clip) {
@@ -282,7 +282,7 @@ function samples(root) {
   const opened = new Set(); // steps of the earlier texts that are shown whole
   const newest = element("div", "newest");
   const list = element("div", "earlier");
-  const waiting = element("div", "waiting", _("The first text is written before the first step."));
+  const waiting = element("div", "waiting", _("The first text is generated before the first step."));
   root.append(newest, list, waiting);
 
   const head = (row) => {

@@ -28,11 +28,11 @@ function changes(root) {
 
   function draw() {
     const { waiting, going, ended } = latest.data;
-    const lines = waiting.map((label) => line(going ? _("on its way …") : _("when it goes on"), label));
+    const lines = waiting.map((label) => line(going ? _("sent to the worker …") : _("when training resumes"), label));
     settingChanges.slice(-MOST).toReversed().forEach((change, index) => {
-      const box = line(_("from step {step} on", { step: (change.step + 1).toLocaleString("en") }), change.label);
+      const box = line(_("from step {step}", { step: (change.step + 1).toLocaleString("en") }), change.label);
       if (!ended && !index && !waiting.length && change.before !== undefined) {
-        const restore = button("change-restore", _("Put back"), () => {
+        const restore = button("change-restore", _("Restore"), () => {
           restore.disabled = true;
           latest.setTriggerValue("restore", { setting: change.knob, value: change.before });
         });
@@ -75,7 +75,7 @@ function rate(root) {
 
   function draw() {
     const peak = formatRate(latest.data.peak);
-    line.textContent = now === null ? _("peak {peak}", { peak }) : _("peak {peak} · now {rate} by the schedule", { peak, rate: formatRate(now) });
+    line.textContent = now === null ? _("peak {peak}", { peak }) : _("scheduled: now {rate} (peak {peak})", { peak, rate: formatRate(now) });
   }
 
   return liveView(

@@ -27,7 +27,7 @@ export default function (component) {
 
     const controls = element("div", "loss-controls");
     const chart = element("div", "loss-chart");
-    const waiting = element("div", "loss-waiting", _("The first point arrives with the first measurement."));
+    const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
     const legend = element("span", "loss-legend");
     const parentKey = element("span", "loss-key loss-parent", _("its parent"));
     legend.append(element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey);

@@ -112,7 +112,7 @@ function saveDrawing(root) {
   let data = null;
   const row = element("div", "downloads");
   const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
-  save.title = _("This drawing as it is now, for a text or a slide.");
+  save.title = _("This chart as an SVG drawing, for a text or a slide.");
   row.append(save);
   root.append(row);
   return {

@@ -38,7 +38,7 @@ export function tokenArcs(root, { height, below = false, onPoint, onClick, onMov
       if (shown.length && shown.join("\n") === tokens.join("\n")) return false;
       shown = tokens;
       letters.replaceChildren(...tokens.map((token) => element("span", "arcs-letter", token)));
-      letters.setAttribute("aria-label", _("{text}; the arrow keys move from letter to letter", { text: tokens.join("") }));
+      letters.setAttribute("aria-label", _("{text}; the arrow keys move from token to token", { text: tokens.join("") }));
       return true;
     },
     clear() {
@@ -91,11 +91,11 @@ export function attentionReader(root) {
     const parts = largest.filter((column, index) => index === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
       const filled = { share: formatPercent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
-      if (!back) return _("{share} at itself", filled);
-      return back > 0 ? _("{share} at {token}, {count} back", filled) : _("{share} at {token}, {count} ahead", filled);
+      if (!back) return _("{share} to itself", filled);
+      return back > 0 ? _("{share} to {token}, {count} back", filled) : _("{share} to {token}, {count} ahead", filled);
     });
     const token = element("b", "", quoted(data.tokens[row]));
-    arcs.readout.replaceChildren(...withElements(_("{token} looks {places}."), { token, places: parts.join("; ") }));
+    arcs.readout.replaceChildren(...withElements(_("{token} attends {places}."), { token, places: parts.join("; ") }));
   }
 
   function select(row) {

@@ -18,8 +18,8 @@ export function downloadButtons(root, { name, columns, drawn = root, svg = () =>
     return made;
   };
   row.append(
-    saving("SVG", _("This drawing as it is now, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
-    saving("CSV", _("The numbers of this drawing, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
+    saving("SVG", _("This chart as an SVG drawing, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
+    saving("CSV", _("The numbers of this chart, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
   );
   root.append(row);
   return row;

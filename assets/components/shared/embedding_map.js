@@ -134,7 +134,7 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
 function kindNames() {
   return {
     vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), digit: _("digits"),
-    punctuation: _("marks"), space: _("spaces"), other: _("others"),
+    punctuation: _("punctuation"), space: _("spaces"), other: _("others"),
   };
 }
 

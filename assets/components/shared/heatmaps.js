@@ -305,9 +305,9 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   const percent = share > 0 && share < 0.01 ? _("under 1%") : `${Math.round(share * 100)}%`;
   const back = row - column;
   const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]), count: Math.abs(back) };
-  if (back < 0 && share === 0) return _("{token} cannot look ahead at {other}", filled);
-  if (!back) return _("{token} looks {share} at {other}, itself", filled);
-  return back > 0 ? _("{token} looks {share} at {other}, {count} back", filled) : _("{token} looks {share} at {other}, {count} ahead", filled);
+  if (back < 0 && share === 0) return _("{token} cannot attend ahead to {other}", filled);
+  if (!back) return _("{token} attends {share} to {other}, itself", filled);
+  return back > 0 ? _("{token} attends {share} to {other}, {count} back", filled) : _("{token} attends {share} to {other}, {count} ahead", filled);
 }
 
 /* A line for every look of every head, as `downloadButtons` wants it. first: the layer and head that the first one is. */

@@ -17,12 +17,12 @@ export default function (component) {
     const pieces = element("div", "detail-pieces");
     const hint = element("div", "detail-hint");
     const legend = element("div", "detail-legend");
-    legend.append(element("span", "", _("expected")), element("span", "detail-scale"), element("span", "", _("surprising")));
+    legend.append(element("span", "", _("low loss")), element("span", "detail-scale"), element("span", "", _("high loss")));
     const change = element("div", "detail-change");
-    batch.append(element("div", "detail-title", _("What happened in this one step?")), change, summary, pieces, hint, legend);
+    batch.append(element("div", "detail-title", _("What happened in this step?")), change, summary, pieces, hint, legend);
     const push = element("div", "detail-push");
     const bars = element("div", "detail-bars");
-    push.append(element("div", "detail-title", _("Which part is pushed hardest?")), element("div", "detail-note", _("The length of each part's gradient in this step.")), bars);
+    push.append(element("div", "detail-title", _("Gradient norm of each part")), element("div", "detail-note", _("How strongly this step pushes each part's weights.")), bars);
     root.append(batch, push);
     downloadButtons(push, {
       name: () => `gradients-step-${shown.step}`,
@@ -34,13 +34,13 @@ export default function (component) {
       if (letter) hint.textContent = explain(letter);
     });
     pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
-    const HINT = _("Point at a letter to read how hard it was.");
+    const HINT = _("Point at a token to see its probability and loss.");
 
     function explain(letter) {
       const loss = Number(letter.dataset.loss);
       const share = formatPercent(Math.exp(-loss));
       const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
-      return _("{token} after {before}: the model gave it {share}, a loss of {loss}.", filled);
+      return _("{token} after {before}: probability {share}, loss {loss}.", filled);
     }
 
     function draw() {
@@ -52,21 +52,21 @@ export default function (component) {
       const loss = shown.loss;
       const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
       if (loss !== null) {
-        const sentence = _("Step {step} read {count} pieces of text. Its loss is {loss}: at each letter like choosing among {choices} letters.", filled);
+        const sentence = _("Step {step} trained on {count} pieces of text. Its loss is {loss}, a perplexity of {choices} per token.", filled);
         const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", formatPerplexity(Math.exp(loss))) };
         summary.replaceChildren(...withElements(sentence, bold));
-      } else summary.replaceChildren(_("Step {step} read {count} pieces of text, and its loss is no finite number.", filled));
+      } else summary.replaceChildren(_("Step {step} trained on {count} pieces of text, and its loss is not a finite number.", filled));
       change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
       if (!change.hidden) {
         const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));
         const verdict =
-          before === after ? _("Loss on this batch {before} before, {after} after: no change to be seen.")
-          : after < before ? _("Loss on this batch {before} before, {after} after: the step helped.")
-          : _("Loss on this batch {before} before, {after} after: here the step did harm: too long, or pulled elsewhere.");
-        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both without dropout.")}` : "";
+          before === after ? _("Loss on this batch: {before} before, {after} after. No change.")
+          : after < before ? _("Loss on this batch: {before} before, {after} after. The step helped.")
+          : _("Loss on this batch: {before} before, {after} after. The step was too long, or other terms pulled elsewhere.");
+        const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both are measured without dropout.")}` : "";
         change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "detail-after", after) }), note);
       }
-      if (shown.pieces.length < shown.batch_size) summary.append(` ${_("Here are {count} of them.", { count: shown.pieces.length })}`);
+      if (shown.pieces.length < shown.batch_size) summary.append(` ${_("{count} of them are shown.", { count: shown.pieces.length })}`);
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;
       const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
@@ -97,7 +97,7 @@ export default function (component) {
       track.append(bar);
       const norm = part.gradient === null ? _("not finite") : part.gradient.toPrecision(2);
       row.append(element("span", "detail-part", part.name), track, element("span", "detail-norm", norm));
-      if (part.weight !== null) row.title = _("{part}: gradient {gradient}, weights {weights} long", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
+      if (part.weight !== null) row.title = _("{part}: gradient norm {gradient}, weight norm {weights}", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
       return row;
     }
 

@@ -28,7 +28,7 @@ function generated(root) {
   status.setAttribute("role", "status");
   text.tabIndex = 0;
   text.setAttribute("role", "group");
-  text.setAttribute("aria-label", _("The written text; the arrow keys move from letter to letter"));
+  text.setAttribute("aria-label", _("The generated text; the arrow keys move from token to token"));
   panel.setAttribute("aria-live", "polite");
   bar.append(status, stop, copy);
   body.append(text, panel);
@@ -46,7 +46,7 @@ function generated(root) {
 
   function legend() {
     const line = element("div", "generated-legend hint");
-    line.append(element("span", "", _("a guess")), element("span", "generated-scale"), element("span", "", _("quite sure")));
+    line.append(element("span", "", _("low probability")), element("span", "generated-scale"), element("span", "", _("high probability")));
     return line;
   }
 
@@ -84,15 +84,15 @@ function generated(root) {
       const rate = count / Math.max(0.05, (performance.now() - began) / 1000);
       const filled = { count, total: data.total, rate: Math.round(rate) };
       status.textContent =
-        !count ? _("The model starts to write …")
-        : isTokens() ? _("{count} of {total} tokens, {rate} a second", filled)
-        : _("{count} of {total} letters, {rate} a second", filled);
+        !count ? _("Generating …")
+        : isTokens() ? _("{count} of {total} tokens, {rate} tokens/s", filled)
+        : _("{count} of {total} characters, {rate} characters/s", filled);
     } else if (count) {
       const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
       const filled = { count, choices: Math.exp(surprise).toFixed(1) };
       status.textContent = isTokens()
-        ? _("{count} tokens, each on average like choosing among {choices}", filled)
-        : _("{count} letters, each on average like choosing among {choices}", filled);
+        ? _("{count} tokens, perplexity {choices} per token", filled)
+        : _("{count} characters, perplexity {choices} per character", filled);
     }
     stop.hidden = !source;
     copy.hidden = !count;
@@ -145,7 +145,7 @@ function generated(root) {
     source.onerror = () => {
       close();
       showStatus();
-      problem(_("The connection to the lab was lost while it wrote. Press Write once more."));
+      problem(_("The connection to the server was lost while generating. Press Generate again."));
     };
     showStatus();
   }
@@ -162,7 +162,7 @@ function generated(root) {
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
     const head = element("div", "panel-head");
-    head.append(element("span", "panel-token", token.visible), element("span", "", _("was {share} likely here", { share: formatPercent(token.p) })));
+    head.append(element("span", "panel-token", token.visible), element("span", "", _("had probability {share} here", { share: formatPercent(token.p) })));
     panel.replaceChildren(head);
     for (const row of rows) {
       const line = element("div", row === own ? "panel-row own" : "panel-row");
@@ -174,7 +174,7 @@ function generated(root) {
       line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", formatPercent(row.p, "< 0.1%")));
       panel.append(line);
     }
-    panel.append(element("div", "hint", own === rows[0] ? _("The model's favourite here.") : _("Not the model's favourite here.")));
+    panel.append(element("div", "hint", own === rows[0] ? _("The most likely token here.") : _("Not the most likely token here.")));
   }
 
   function select(index) {

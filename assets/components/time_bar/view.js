@@ -38,11 +38,11 @@ export default function (component) {
     const rail = element("div", "time-rail");
     const dots = element("div", "time-dots");
     const slider = element("input");
-    pace.title = _("How fast it plays");
+    pace.title = _("Playback speed");
     slider.type = "range";
     slider.min = 0;
     slider.step = 1;
-    slider.setAttribute("aria-label", _("Moment of the training"));
+    slider.setAttribute("aria-label", _("Training step"));
     for (const name of ["training", "validation"]) {
       paths[name] = svgElement("path", { class: `time-${name}` });
       curve.append(paths[name]);
@@ -100,7 +100,7 @@ export default function (component) {
       step.textContent = _("Step {step} of {steps}", counted);
       const emerging = latest.data.emergence.filter((each) => each.step === clock.step);
       const emergingHeads = emerging.length > 3 ? _("roles of {count} heads emerged here", { count: emerging.length }) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
-      note.textContent = clock.waiting ? ` · ${_("looking …")}` : emerging.length ? ` · ${emergingHeads}` : latest.data.note;
+      note.textContent = clock.waiting ? ` · ${_("loading …")}` : emerging.length ? ` · ${emergingHeads}` : latest.data.note;
       paintEmergence(palette);
       if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
@@ -116,7 +116,7 @@ export default function (component) {
       if (here) {
         const filled = { loss: here[1].toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
         loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
-        loss.title = latest.data.unit === "tokens" ? _("Like choosing among {choices} tokens", filled) : _("Like choosing among {choices} letters", filled);
+        loss.title = latest.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
       }
       play.textContent = playing ? "❚❚" : "▶";

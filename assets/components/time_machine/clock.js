@@ -160,7 +160,7 @@ function openClock(onUnused) {
     } catch (error) {
       if (error.name !== "AbortError" && target === frames) {
         unavailable.add(step);
-        if (step === clock.step) clock.problem = _("The connection to the lab was lost. Reload the page to go on.");
+        if (step === clock.step) clock.problem = _("The connection to the server was lost. Reload the page.");
       }
     }
     if (target !== frames) return;
@@ -201,7 +201,7 @@ export function timeMachineView(component, make) {
     function draw() {
       const { frame } = clock;
       root.classList.toggle("snapshot-waits", clock.waiting);
-      readout.textContent = clock.problem || (frame ? view.words?.(frame, latest.data) || "" : _("Looking …"));
+      readout.textContent = clock.problem || (frame ? view.words?.(frame, latest.data) || "" : _("Loading …"));
       if (frame) view.draw(frame, latest.palette, latest.data);
     }
     return {

@@ -115,7 +115,7 @@ function lens(root) {
     grid.replaceChildren(
       ...line("", tokens, "lens-token"),
       ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), ...row]),
-      ...line(_("truth"), [...truth, "?"], "lens-truth"),
+      ...line(_("actual"), [...truth, "?"], "lens-truth"),
     );
     scroller.scrollLeft = scroller.scrollWidth;
   }
@@ -143,7 +143,7 @@ function lens(root) {
         cell.style.background = `rgb(${color.join(",")})`;
         cell.style.color = textColorOn(color);
         const filled = { read: quoted(lens.tokens[place]), block: stage, token: quoted(token), share: formatPercent(share) };
-        cell.title = stage ? _("After {read}, block {block}: {token} with {share}", filled) : _("After {read}, no block yet: {token} with {share}", filled);
+        cell.title = stage ? _("After {read}, block {block}: {token}, probability {share}", filled) : _("After {read}, embedding only: {token}, probability {share}", filled);
       }));
     },
   };
@@ -194,8 +194,8 @@ function text(root) {
       const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
       const filled = { share: formatPercent(sure), count: new Set(written.map(([, , token]) => token)).size };
       return unit === "tokens"
-        ? _("It holds what it writes for {share} likely on average, and writes {count} different tokens.", filled)
-        : _("It holds what it writes for {share} likely on average, and writes {count} different letters.", filled);
+        ? _("Average probability {share}; {count} different tokens.", filled)
+        : _("Average probability {share}; {count} different characters.", filled);
     },
     name: () => "continuation",
     columns: ({ written }) => written && { token: written.map(([, , token]) => token), probability: written.map(([, share]) => share) },

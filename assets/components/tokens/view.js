@@ -31,7 +31,7 @@ function strip(root) {
     const count = light(chip.dataset.id);
     const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
     readout.textContent =
-      chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no number.", filled)
+      chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no token id.", filled)
       : count === 1 ? _("{token} is always number {number}; it stands here once.", filled)
       : _("{token} is always number {number}; it stands here {count} times.", filled);
   });
@@ -73,7 +73,7 @@ function pairs(root, first) {
   const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
 
   function drawBatch() {
-    batch.replaceChildren(element("div", "hint", _("The batch: {count} pieces, {length} tokens each", { count: data.x.length, length: data.x[0].length })));
+    batch.replaceChildren(element("div", "hint", _("The batch: {count} sequences of {length} tokens", { count: data.x.length, length: data.x[0].length })));
     data.x.forEach((ids, row) => {
       const piece = button("pairs-piece", "", () => {
         chosen = row;
@@ -83,7 +83,7 @@ function pairs(root, first) {
         drawExamples();
       });
       piece.setAttribute("aria-pressed", String(row === chosen));
-      piece.setAttribute("aria-label", _("Piece {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
+      piece.setAttribute("aria-label", _("Sequence {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
       piece.append(...ids.map(chip));
       batch.append(piece);
     });
@@ -91,7 +91,7 @@ function pairs(root, first) {
 
   function drawExamples() {
     const ids = data.x[chosen];
-    examples.replaceChildren(element("div", "hint", _("Hidden in piece {piece}: {count} examples at once", { piece: chosen + 1, count: ids.length })));
+    examples.replaceChildren(element("div", "hint", _("In sequence {piece}: {count} training examples", { piece: chosen + 1, count: ids.length })));
     ids.forEach((_id, index) => {
       const line = element("div", "pairs-line");
       const context = element("span", "pairs-context");
