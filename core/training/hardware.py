@@ -63,11 +63,11 @@ class Hardware:
     Attributes:
         device: `cuda`, `mps` or `cpu`.
         name: of the graphics card or the processor.
-        sentence: what was found and what follows, for a person.
+        sentence: the hardware in words.
         cores: of the processor, that this process may use.
         memory_bytes: that training may use: the graphics card's own, else the machine's.
         versions: of Python, the libraries whose numbers matter, and the operating system.
-        told: the one of SENTENCES that `sentence` is.
+        template: the one of SENTENCES that `sentence` is made from.
     """
 
     device: str
@@ -76,7 +76,7 @@ class Hardware:
     cores: int
     memory_bytes: int
     versions: dict[str, str]
-    told: str = ""
+    template: str = ""
 
 
 def find_hardware(device: str = "auto") -> Hardware:
@@ -86,8 +86,8 @@ def find_hardware(device: str = "auto") -> Hardware:
         ExplorerError: there is no such device.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    found = "cuda" if cuda else "mps" if mps else "cpu"
-    chosen = found if device == "auto" else device
+    best = "cuda" if cuda else "mps" if mps else "cpu"
+    chosen = best if device == "auto" else device
     if chosen not in ("cuda", "mps", "cpu") or (chosen == "cuda" and not cuda) or (chosen == "mps" and not mps):
         kind = {"cuda": "an NVIDIA GPU", "mps": "Apple's GPU"}.get(chosen, f"a device called {chosen!r}")
         raise ExplorerError(
@@ -99,10 +99,10 @@ def find_hardware(device: str = "auto") -> Hardware:
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
     else:
         name = _processor()
-    told = SENTENCES["asked" if chosen == "cpu" != found else chosen]
+    template = SENTENCES["asked" if chosen == "cpu" != best else chosen]
     counted = f"{cores} core" + "s" * (cores != 1)
-    sentence = told.format(name=name, cores=counted, memory=memory_in_words(memory))
-    return Hardware(chosen, name, sentence, cores, memory, _versions(), told)
+    sentence = template.format(name=name, cores=counted, memory=memory_in_words(memory))
+    return Hardware(chosen, name, sentence, cores, memory, _versions(), template)
 
 
 def knows_bfloat16(device: str) -> bool:
@@ -119,8 +119,8 @@ def free_memory(hardware: Hardware) -> int:
     some hundred megabytes of it for as long as the process lives.
     """
     if hardware.device == "cuda":
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return torch.cuda.mem_get_info()[0] + kept
+        reusable = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + reusable
     free, left = psutil.virtual_memory().available, memory_left()
     return min(hardware.memory_bytes, free if left is None else min(free, left))
 
@@ -162,8 +162,7 @@ def _memory() -> int:
 def _processor() -> str:
     """Return the processor's name without the marks and clock speeds that vendors add."""
     if sys.platform == "darwin":
-        found = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
-        name = found.stdout
+        name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
     else:
         line = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
         name = line[1] if line else platform.processor()

@@ -1,12 +1,11 @@
 """What one training step asks of a machine: products, numbers moved, memory; counted by running it on no data.
 
 The model's own code runs on torch's meta device, where tensors have shapes but no numbers, so that a new part of the
-model needs no formula here. Blocks are alike: one and two of them are counted, and the rest follows.
+model needs no formula here. Blocks are alike, so one is counted.
 """
 
-import copy
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from core.model import GPT, Bigram, build_model, parameter_count
 from core.training.optimizers import build_optimizer
 
 _BATCH = 2
+_ADAMW_MOVED = 14  # float32 numbers for each parameter, in the time of separate calls; the fused kernel moves seven
 _PRODUCTS = ("linear", "matmul", "__matmul__", "bmm", "baddbmm", "scaled_dot_product_attention")
 
 
@@ -56,43 +56,48 @@ class Update(NamedTuple):
 
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
     """Count one token's part of a training step, without building the model."""
-    return Work(*_for_all_layers(config, lambda shape: _work(shape, vocab_size, precision)))
+    whole, block = _work(_one_layer(config), vocab_size, precision)
+    return Work(*(once + (config.n_layer - 1) * layer for once, layer in zip(whole, block, strict=True)))
 
 
 def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
     """Count one update of the weights, without building the model."""
-    return Update(*_for_all_layers(config, lambda shape: _update(shape, vocab_size, optimizer)))
+    parts = _updates(_one_layer(config), vocab_size, optimizer)
+    layers = [(1 + in_blocks * (config.n_layer - 1), update) for in_blocks, update in parts]
+    return Update(*(sum(times * update[place] for times, update in layers) for place in range(len(Update._fields))))
 
 
 def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
     """Return how many parameters the model would have."""
-    (count,) = _for_all_layers(config, lambda shape: (parameter_count(_empty_model(shape, vocab_size)),))
-    return count
+    whole, block = _parameters(_one_layer(config), vocab_size)
+    return whole + (config.n_layer - 1) * block
 
 
-def _for_all_layers(config: ModelConfig, count: Callable[[ModelConfig], tuple]) -> Iterator:
-    """Yield what `count` returns for models of one and two layers, extended to all layers."""
-    if config.kind == "bigram":
-        yield from count(config)
-        return
-    one, two = (count(config.model_copy(update={"n_layer": n_layer})) for n_layer in (1, 2))
-    for first, second in zip(one, two, strict=True):
-        yield first + (config.n_layer - 1) * (second - first)
+def _one_layer(config: ModelConfig) -> ModelConfig:
+    return config.model_copy(update={"n_layer": 1})
 
 
-@lru_cache(maxsize=64)
-def _empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
+def _empty_model(config: ModelConfig, vocab_size: int) -> tuple[GPT | Bigram, nn.Module]:
+    """Return a model without numbers, and its block; a bigram model has none."""
     with torch.device("meta"):
-        return build_model(config, vocab_size)
+        model = build_model(config, vocab_size)
+    return model, model.transformer.h[0] if isinstance(model, GPT) else nn.Identity()
 
 
 @lru_cache(maxsize=256)
-def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
-    """Count one forward pass on the meta device; the backward pass computes two products for each of its."""
-    model = _empty_model(config, vocab_size)
+def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int, int]:
+    model, block = _empty_model(config, vocab_size)
+    return parameter_count(model), parameter_count(block)
+
+
+@lru_cache(maxsize=256)
+def _work(config: ModelConfig, vocab_size: int, precision: str) -> tuple[Work, Work]:
+    """Count one forward pass, and its block; the backward pass computes two products for each of its."""
+    model, block = _empty_model(config, vocab_size)
     ids = torch.empty(_BATCH, config.block_size, dtype=torch.int64, device="meta")
     counter = _Counter(model, half=precision == "bfloat16")
     kept: dict[int, torch.UntypedStorage] = {}
+    counts: list[Work] = []
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -100,25 +105,48 @@ def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
             kept[storage._cdata] = storage
         return tensor
 
+    def count(*_: Any) -> None:
+        numbers = sum(storage.nbytes() for storage in kept.values()) / 4
+        amounts = (3 * counter.flops, 3 * counter.moved, counter.random, numbers)
+        counts.append(Work(*(amount / ids.numel() for amount in amounts)))
+
+    block.register_forward_pre_hook(count)
+    block.register_forward_hook(count)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), counter:
         logits, _ = model(ids, ids)
     keep(logits)
-    numbers = sum(storage.nbytes() for storage in kept.values()) / 4
-    return Work(*(n / ids.numel() for n in (3 * counter.flops, 3 * counter.moved, counter.random, numbers)))
+    count()
+    before, after = counts[:2] if len(counts) == 3 else (counts[0], counts[0])
+    return counts[-1], Work(*(b - a for a, b in zip(before, after, strict=True)))
 
 
 @lru_cache(maxsize=256)
-def _update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
-    """Count the second update on the meta device; the first one makes the optimizer's state."""
-    model = copy.deepcopy(_empty_model(config, vocab_size))  # it gets gradients
+def _updates(config: ModelConfig, vocab_size: int, optimizer: str) -> list[tuple[float, Update]]:
+    """Count an update by each of the optimizers, with the fraction of its parameters that lie in the block."""
+    model, block = _empty_model(config, vocab_size)
+    in_block = {id(parameter) for parameter in block.parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    made, counter = build_optimizer(model, TrainConfig(optimizer=optimizer)), _Counter(model)
-    made.step()
+    made = build_optimizer(model, TrainConfig(optimizer=optimizer))
+    updates = []
+    for each in getattr(made, "optimizers", (made,)):
+        parameters = [parameter for group in each.param_groups for parameter in group["params"]]
+        size = sum(parameter.numel() for parameter in parameters)
+        inside = sum(parameter.numel() for parameter in parameters if id(parameter) in in_block)
+        updates.append((inside / size, _update(each, model, size)))
+    return updates
+
+
+def _update(optimizer: torch.optim.Optimizer, model: nn.Module, size: int) -> Update:
+    """Count the second update; the first one makes the state. AdamW's fused kernel is known."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        return Update(0, _ADAMW_MOVED * size, 0, 2 * size)
+    optimizer.step()
+    counter = _Counter(model)
     with counter:
-        made.step()
-    state = sum(t.numel() for values in made.state.values() for t in values.values() if t.dim())
-    return Update(counter.flops, counter.moved, counter.most_alive, state)
+        optimizer.step()
+    states = (optimizer.state[parameter] for group in optimizer.param_groups for parameter in group["params"])
+    return Update(counter.flops, counter.moved, counter.most_alive, sum(map(_numbers, _tensors(list(states)))))
 
 
 class _Counter(TorchFunctionMode):

@@ -65,7 +65,7 @@ def model_in_words(model: ModelConfig) -> str:
 def hardware_in_words(hardware: Hardware) -> str:
     """What this machine trains on."""
     cores = _("1 core") if hardware.cores == 1 else _("{count} cores", count=hardware.cores)
-    return _(hardware.told, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
+    return _(hardware.template, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
 def look_in_words(causal: bool) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
 from core.model import GPT, KVCache, build_model, parameter_count
-from core.model.gpt import Dropout
+from core.model.gpt import ACTIVATIONS, NORMS, Dropout
 
 VOCAB = 31
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
@@ -45,6 +46,11 @@ SWITCHES = [
     {"qk_norm": True, "position": "rope"},
     {"bigram_start": True},
 ]
+
+
+@pytest.mark.parametrize(("name", "table"), [("norm", NORMS), ("activation", ACTIVATIONS)])
+def test_the_settings_offer_every_variant(name, table):
+    assert list(table) == list(get_args(ModelConfig.model_fields[name].annotation))
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)

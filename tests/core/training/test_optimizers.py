@@ -1,10 +1,16 @@
+from typing import get_args
+
 import pytest
 
 from core.config import ModelConfig, TrainConfig
 from core.model import build_model
-from core.training.optimizers import build_optimizer
+from core.training.optimizers import OPTIMIZERS, build_optimizer
 
 TRAIN = TrainConfig(weight_decay=0.1, beta1=0.8, beta2=0.95)
+
+
+def test_the_settings_offer_every_optimizer():
+    assert list(OPTIMIZERS) == list(get_args(TrainConfig.model_fields["optimizer"].annotation))
 
 
 def test_matrices_decay_and_vectors_do_not():
