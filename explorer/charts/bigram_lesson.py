@@ -8,10 +8,11 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.text.token_display import visible
+from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
-from explorer.charts.theme import MONO, style
+from explorer.charts.theme import legend_above, style, token_ticks
 from explorer.i18n.language import _
 
 
@@ -21,27 +22,16 @@ def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LI
     Args:
         named: the loss in nats on the training and on the validation part, by their names, in this order.
     """
-    figure = go.Figure(
-        go.Bar(
-            x=list(named.values()),
-            y=list(named),
-            orientation="h",
-            marker={"color": [palette.training, palette.validation], "cornerradius": 3},
-            text=[f"{loss:.2f}" for loss in named.values()],
-            textposition="outside",
-            textfont={"color": palette.text, "size": 14},
-            cliponaxis=False,
-            hovertext=[
-                _("{name}: {loss} nats a letter", name=name, loss=f"{loss:.3f}") for name, loss in named.items()
-            ],
-            hoverinfo="text",
-        )
+    return horizontal_bars(
+        list(named.values()),
+        list(map(plain, named)),
+        [palette.training, palette.validation],
+        [f"{loss:.2f}" for loss in named.values()],
+        palette,
+        hover=[_("{name}: {loss} nats/token", name=plain(name), loss=f"{loss:.3f}") for name, loss in named.items()],
+        span=(0, uniform * 1.12),
+        row=43,
     )
-    style(figure, palette, height=120)
-    figure.update_xaxes(visible=False, fixedrange=True, range=[0, uniform * 1.12])
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix="  ", tickfont_size=13)
-    figure.update_layout(bargap=0.35)
-    return figure
 
 
 def memory_curves(
@@ -66,7 +56,7 @@ def memory_curves(
             hovertemplate="%{y:.2f}",
         )
     style(figure, palette, height=280)
-    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    legend_above(figure).update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=title, dtick=1, showgrid=False, fixedrange=True)
     figure.update_yaxes(title_text=_("loss, nats"), fixedrange=True, rangemode="tozero")
     return figure
@@ -137,10 +127,7 @@ def cross_entropy_bars(
     )
     style(figure, palette, height=280)
     figure.update_layout(bargap=0.25, margin={"t": 26})
-    figure.update_xaxes(
-        tickvals=list(range(len(tokens))), ticktext=[plain(token) for token in tokens], tickangle=0, showgrid=False,
-        tickfont={"family": MONO, "size": 14 if len(tokens) <= 40 else 11, "color": palette.text}, fixedrange=True,
-    )  # fmt: skip
+    figure.update_xaxes(token_ticks(tokens, palette, 14 if len(tokens) <= 40 else 11))
     figure.update_yaxes(title_text=_("surprise, nats"), rangemode="tozero", fixedrange=True)
     close = abs(mean - uniform) < 0.4
     for height, label, color, dash, above in (
@@ -234,10 +221,7 @@ def before_and_after(
             hoverinfo="text",
         )  # fmt: skip
     style(figure, palette, height=240)
-    figure.update_layout(bargap=0.3, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(
-        tickvals=list(range(len(chosen))), ticktext=[plain(tokens[i]) for i in chosen], showgrid=False,
-        tickfont={"family": MONO, "size": 14, "color": palette.text}, tickangle=0, fixedrange=True,
-    )  # fmt: skip
+    legend_above(figure).update_layout(bargap=0.3)
+    figure.update_xaxes(token_ticks([tokens[i] for i in chosen], palette, 14))
     figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=4)
     return figure

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from plotly import graph_objects as go
 
 from core.formatting import decimal
+from explorer.charts.bars import horizontal_bars
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
-from explorer.charts.theme import MONO, style
+from explorer.charts.theme import legend_above, style, token_ticks
 from explorer.i18n.language import _
 
 
@@ -73,25 +74,16 @@ def ladder_chart(
 def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT) -> go.Figure:
     """What each part took off the loss, in nats, the largest on top; the one chosen is pale."""
     order = sorted(drops, key=drops.__getitem__, reverse=True)
-    figure = go.Figure(
-        go.Bar(
-            x=[drops[name] for name in order], y=list(range(len(order))), orientation="h", hoverinfo="skip",
-            text=[decimal(-drops[name], plus=True) for name in order], textposition="outside",
-            textfont={"color": palette.text, "size": 13}, cliponaxis=False,
-            marker={
-                "color": palette.validation, "cornerradius": 3,
-                "opacity": [0.4 if name == chosen else 1.0 for name in order],
-            },
-        )
-    )  # fmt: skip
-    style(figure, palette, height=30 + 30 * len(order))
-    most = max([0.05, *drops.values()])
-    figure.update_xaxes(visible=False, fixedrange=True, range=[min(0.0, *drops.values()) * 1.3, most * 1.3])
-    figure.update_yaxes(
-        tickvals=list(range(len(order))), ticktext=[f"{plain(name)}  " for name in order], fixedrange=True,
-        range=[len(order) - 0.5, -0.5], showgrid=False, tickfont={"color": palette.text, "size": 13},
-    )  # fmt: skip
-    return figure
+    figure = horizontal_bars(
+        [drops[name] for name in order],
+        list(map(plain, order)),
+        [palette.validation] * len(order),
+        [decimal(-drops[name], plus=True) for name in order],
+        palette,
+        span=(min(0.0, *drops.values()) * 1.3, 1.3 * max([0.05, *drops.values()])),
+        row=30,
+    )
+    return figure.update_traces(marker_opacity=[0.4 if name == chosen else 1.0 for name in order])
 
 
 def curves(
@@ -116,7 +108,7 @@ def curves(
             line={"color": colors[name], "width": 2.4},
         )  # fmt: skip
     style(figure, palette, height=height)
-    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    legend_above(figure).update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=titles[0], showgrid=False, fixedrange=True)
     figure.update_yaxes(title_text=titles[1], fixedrange=True, rangemode="tozero")
     return figure
@@ -169,10 +161,7 @@ def share_pairs(
             hovertext=[f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, shares, strict=True)],
         )  # fmt: skip
     style(figure, palette, height=height)
-    figure.update_layout(bargap=0.25, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(
-        tickvals=places, ticktext=[plain(token) for token in tokens], showgrid=False, tickangle=0, fixedrange=True,
-        tickfont={"family": MONO, "size": 14, "color": palette.text},
-    )  # fmt: skip
+    legend_above(figure).update_layout(bargap=0.25)
+    figure.update_xaxes(token_ticks(tokens, palette, 14))
     figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=5, rangemode="tozero")
     return figure

@@ -1,4 +1,4 @@
-"""What heads do, when they learned it, and what they are worth."""
+"""Head roles, when they emerge, and the cost of ablating each head."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
+from explorer.charts.bars import horizontal_bars
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
 from explorer.i18n.language import _
@@ -14,12 +15,12 @@ from explorer.i18n.part_names import named
 
 
 def role_colors(palette: Palette) -> dict[str, str]:
-    """One colour a role, the same in every chart."""
+    """Return one color a role, the same in every chart."""
     return dict(zip(ROLES, palette.runs, strict=False))
 
 
 def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -> go.Figure:
-    """Every head with its role: layers downwards, heads across. A head without a habit stays pale.
+    """Draw every head with its role: layers downward, heads across. A head without a role stays pale.
 
     Args:
         names: by layer and head.
@@ -72,33 +73,26 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
 
 
 def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
-    """One head's score in every role, with the line from which on a role is named."""
-    colors = role_colors(palette)
-    figure = go.Figure(
-        go.Bar(
-            x=list(scores.values()),
-            y=[named(ROLES[role]) for role in scores],
-            orientation="h",
-            marker={"color": [colors[role] for role in scores], "cornerradius": 3},
-            hoverinfo="skip",
-        )
+    """Draw one head's score in every role, with a line at the threshold of a role."""
+    colors, values = role_colors(palette), list(scores.values())
+    names = [named(ROLES[role]) for role in scores]
+    figure = horizontal_bars(
+        values, names, [colors[role] for role in scores], [""] * len(values), palette, span=(0, 1.12), row=38
     )
     figure.add_scatter(  # in a column of their own, clear of the line at the threshold
-        x=[1.12] * len(scores),
-        y=[named(ROLES[role]) for role in scores],
+        x=[1.12] * len(values),
+        y=list(range(len(values))),
         mode="text",
-        text=[f"{score:.2f}" for score in scores.values()],
+        text=[f"{value:.2f}" for value in values],
         textposition="middle left",
         textfont={"color": palette.text, "size": 13},
         hoverinfo="skip",
         showlegend=False,
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
-    style(figure, palette, height=62 + 34 * len(scores))
-    title = _("score on held-out text")
-    figure.update_xaxes(range=[0, 1.12], showgrid=False, showticklabels=False, title_text=title, fixedrange=True)
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
-    return figure
+    return figure.update_xaxes(
+        visible=True, showgrid=False, showticklabels=False, title_text=_("score on held-out text")
+    )
 
 
 def emergence_figure(
@@ -109,12 +103,12 @@ def emergence_figure(
     role: str,
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """One role's score of every head over training, beside the validation loss; a dot marks each head's birth.
+    """Draw one role's score of every head over training, beside the validation loss; a dot marks its emergence.
 
     Args:
         steps: (S,) of the snapshots.
         scores: (S, L, H) from 0 to 1.
-        born: (L, H), the step from which on a head keeps the habit, or -1.
+        emerged: (L, H), the step from which a head's score stays above the threshold, or -1.
         losses: steps and validation losses in nats.
     """
     color = role_colors(palette)[role]
@@ -145,7 +139,7 @@ def emergence_figure(
                 textposition=("top center", "bottom center")[(layer * emerged.shape[1] + head) % 2],
                 textfont={"color": color, "size": 12},
                 marker={"color": color, "size": 9},
-                hovertemplate=_("head {head} is born at step {step}", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
+                hovertemplate=_("head {head}: from step {step} on", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
                 + "<extra></extra>",
             )
     style(figure, palette, height=340)
@@ -169,20 +163,20 @@ def emergence_figure(
 
 
 def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
-    """What the removal of each head costs: layers downwards, heads across, signed, centred on zero.
+    """Draw the cost of ablating each head: layers downward, heads across, signed, centered on zero.
 
     Args:
-        costs: (L, H) nats a token; nan where it is not known yet.
+        costs: (L, H) nats a token; nan where it is not measured yet.
     """
     known = costs[~np.isnan(costs)]
     most = float(np.abs(known).max()) if known.size else 1.0
     layers, heads = costs.shape
     words = [
         [
-            _("not tried yet")
+            _("not measured yet")
             if np.isnan(cost)
             else _(
-                "without head {head} the loss is {change}",
+                "loss without head {head}: {change}",
                 head=f"{layer + 1}.{head + 1}",
                 change=decimal(cost, 3, plus=True),
             )

@@ -1,16 +1,15 @@
-"""The loss chart: training and validation, and the lines that plain counting reaches on the same text."""
+"""The loss chart: training and validation, counted baselines on the same text, and of a fork the parent's curve."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
-from typing import Any
+from math import ceil, floor, inf, isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.csv_export import Columns
-from explorer.charts.forks import Before, fork_range, parent_trace, step_axis
 from explorer.charts.palette import LIGHT, Palette
-from explorer.charts.setting_changes import TURN_AXIS, Mark, turn_traces
+from explorer.charts.setting_changes import MARK_AXIS, Mark, mark_traces
 from explorer.charts.theme import style
 from explorer.i18n.language import N_, _
 
@@ -21,6 +20,29 @@ COUNTED = {  # said where they are shown
     "trigram": N_("counting triples"),
 }
 SMOOTHING = 0.8
+FAINT = 0.4  # opacity of the parent's curve
+_LONGEST = 24  # characters of a name in the chart
+
+
+class Before(NamedTuple):
+    """The past of a fork, counted from where the oldest of its ancestors that is still kept began."""
+
+    step: int  # at which the fork begins
+    seconds: float  # of training until then
+    parent: str  # its name; "" where it was deleted
+    parent_step: int  # counted as the parent does
+    rows: Sequence[Mapping[str, Any]]  # `step` and `val_loss` of the ancestors; the parent's go on past `step`
+
+    @property
+    def parent_in_words(self) -> str:
+        if not self.parent:
+            return _("a deleted run")
+        return self.parent if len(self.parent) <= _LONGEST else f"{self.parent[: _LONGEST - 1]}…"
+
+    @property
+    def mark(self) -> Mark:
+        """What stands at the fork's own step 0."""
+        return Mark(0, _("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=self.parent_in_words))
 
 
 def loss_figure(
@@ -100,7 +122,7 @@ def loss_figure(
                 hoverinfo="skip",
                 cliponaxis=False,
             ),
-            *turn_traces(marks, begins + steps, palette),
+            *mark_traces(marks, begins + steps, palette),
             parent_trace(before, palette),
         ]
     )
@@ -115,7 +137,7 @@ def loss_figure(
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
         yaxis={"title": {"text": _("loss, nats a letter")}, "range": shown},
-        yaxis2=TURN_AXIS,
+        yaxis2=MARK_AXIS,
     )
     shifts = label_shifts(baselines or {})
     for name, label in COUNTED.items():
@@ -179,3 +201,40 @@ def loss_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
     """The rows of metrics as a table; what was not measured at a step stays empty."""
     names = {"step": "step", "training loss": "loss", "validation loss": "val_loss"}
     return {name: [row.get(column, float("nan")) for row in rows] for name, column in names.items()}
+
+
+def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
+    """How the ancestors did on validation text, behind everything else; empty for a run from scratch."""
+    rows = before.rows if before else ()
+    return go.Scatter(
+        x=[row["step"] for row in rows],
+        y=[row["val_loss"] for row in rows],
+        name=_("validation of its parent"),
+        mode="lines",
+        line={"color": palette.validation, "width": 2},
+        opacity=FAINT,
+        zorder=-1,
+        hovertemplate="%{y:.3f}",
+    )
+
+
+def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
+    """The step axis: of a fork as much of its past as of its own steps, if there is so much.
+
+    As `stepRange` in assets/components/loss_chart/axes.js.
+    """
+    if before is None:
+        return {"title": {"text": _("step")}, "range": [0, steps]}
+    told = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
+    return {"title": {"text": told}, "range": [max(0, before.step - steps), before.step + steps]}
+
+
+def fork_range(values: Iterable[float], before: Before) -> list[float]:
+    """The loss axis of a fork: its own curve and its parent's about and past the branch, in steps of a tenth.
+
+    The parent's first steps, which fell from far above, leave at the top. As `forkRange` in
+    assets/components/loss_chart/axes.js.
+    """
+    beside = [row["val_loss"] for row in before.rows if row["step"] >= before.step / 2]
+    known = [value for value in [*values, *beside] if isfinite(value)] or [0.0, 4.5]
+    return [floor((min(known) - 0.06) * 10) / 10, ceil((max(known) + 0.12) * 10) / 10]

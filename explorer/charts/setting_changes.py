@@ -1,15 +1,22 @@
 """Where settings were turned while a run trained: thin lines on its loss curve, with a few words at their top."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plotly import graph_objects as go
 
+from core.formatting import number
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
+from explorer.charts.theme import style
+from explorer.i18n.language import _
 
 ROWS = (0.965, 0.905, 0.845)  # heights at which labels may stand, as shares of the chart's
 LETTER = 0.0085  # width of a label's letter, as a share of the chart's
+
+
+MARK_AXIS = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+_RATES_HEIGHT = 130  # pixels
 
 
 class Mark(NamedTuple):
@@ -53,10 +60,10 @@ def heights(marks: Sequence[Mark], steps: int) -> list[float | None]:
     return found
 
 
-def turn_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> tuple[go.Scatter, go.Scatter]:
+def mark_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> tuple[go.Scatter, go.Scatter]:
     """The lines of all marks, and the labels for which there is room.
 
-    Both stand on a second axis from 0 to 1 (`TURN_AXIS`) that no zoom moves. The browser fills the same two from the
+    Both stand on a second axis from 0 to 1 (`MARK_AXIS`) that no zoom moves. The browser fills the same two from the
     stream (assets/components/loss_chart/setting_changes.js).
     """
     shown = merged(marks)
@@ -64,8 +71,8 @@ def turn_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> 
     common = {"opacity": 0.75, "showlegend": False, "yaxis": "y2"}
     lines = go.Scatter(
         x=[x for mark in shown for x in (mark.step, mark.step, None)],
-        y=[y for _ in shown for y in (0, 1, None)],
-        customdata=[plain(mark.hover) for mark in shown for _ in range(3)],
+        y=[y for _mark in shown for y in (0, 1, None)],
+        customdata=[plain(mark.hover) for mark in shown for _point in range(3)],
         hovertemplate="%{customdata}<extra></extra>",
         name="turned",
         mode="lines",
@@ -73,10 +80,10 @@ def turn_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> 
         **common,
     )
     labels = go.Scatter(
-        x=[mark.step for mark, _ in told],
-        y=[height for _, height in told],
-        text=[f"\u00a0{plain(mark.label)}\u00a0" for mark, _ in told],  # a little off its line
-        textposition=[f"middle {'left' if _stands_left(mark, steps) else 'right'}" for mark, _ in told],
+        x=[mark.step for mark, _height in told],
+        y=[height for _mark, height in told],
+        text=[f"\u00a0{plain(mark.label)}\u00a0" for mark, _height in told],  # a little off its line
+        textposition=[f"middle {'left' if _stands_left(mark, steps) else 'right'}" for mark, _height in told],
         textfont={"color": palette.accent, "size": 11},
         name="turned, in words",
         mode="text",
@@ -91,4 +98,37 @@ def _stands_left(mark: Mark, steps: int) -> bool:
     return mark.step / max(1, steps) + LETTER * len(mark.label) > 1
 
 
-TURN_AXIS = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+def rates_figure(
+    past: Sequence[Mapping[str, Any]],
+    ahead: Mapping[str, Sequence[tuple[int, float]]],
+    chosen: str,
+    palette: Palette = LIGHT,
+) -> go.Figure:
+    """Return the curve of the learning rate over the steps, the chosen way on as a solid line, the others dotted.
+
+    Args:
+        past: rows of metrics.jsonl; those without an `lr` are passed over.
+        ahead: step and learning rate of each way on, by its label.
+        chosen: the label of one of them.
+    """
+    taken = [row for row in past if row.get("lr") is not None]
+    figure = go.Figure()
+    lines = [(_("so far"), [(row["step"], row["lr"]) for row in taken], palette.muted, "solid")]
+    for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
+        color, dash = (palette.accent, "solid") if label == chosen else (palette.muted, "dot")
+        lines.append((label, ahead[label], color, dash))
+    for label, points, color, dash in lines:
+        figure.add_scatter(
+            x=[step for step, _unused in points],
+            y=[rate for _unused, rate in points],
+            name=label,
+            mode="lines",
+            line={"color": color, "width": 2, "dash": dash},
+            hovertemplate="%{y:.2g}",
+        )
+    style(figure, palette, height=_RATES_HEIGHT)
+    figure.update_layout(hovermode="x unified", showlegend=False)
+    figure.update_xaxes(showgrid=False, tickformat=",d", nticks=4)
+    highest = max((rate for _unused, points, _unused, _unused in lines for _unused, rate in points), default=1.0)
+    figure.update_yaxes(tickvals=[0, highest], ticktext=["0", number(float(f"{highest:.3g}"))])
+    return figure

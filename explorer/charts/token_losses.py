@@ -1,4 +1,4 @@
-"""Where the loss lives: along the context, and by kind of token."""
+"""The loss by position in the context, and by kind of token."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,20 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.interpretability.token_losses import KindLoss
+from explorer.charts.bars import horizontal_bars
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent
 from explorer.charts.theme import style
 from explorer.i18n.language import _
 
-_SPREAD = 1.25  # a place is averaged with those from so much nearer to so much further
+_SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
 
 
 def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
-    """The loss at each place of the context: dots as measured, a line through their running mean.
+    """Draw the loss at each position: dots as measured, a line through their running mean.
 
     Args:
-        losses: (T,) nats; entry t was foreseen from t + 1 tokens.
+        losses: (T,) nats; entry t was predicted from t + 1 tokens.
     """
     places = np.arange(1, len(losses) + 1)
     hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
@@ -51,7 +52,7 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:
-    """The running mean of (T,), over a wider stretch the further on: places there differ less and less."""
+    """Return the running mean of (T,), over a wider window the further on, where positions differ less."""
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
     places = np.arange(1, len(losses) + 1)
     begin = np.ceil(places / _SPREAD).astype(int) - 1
@@ -60,36 +61,24 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
 
 
 def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
-    """The mean loss of each kind of token, hardest on top, with its share of the whole loss beside it."""
+    """Draw the mean loss of each kind of token, hardest on top, with its share of the total loss beside it."""
     rows = sorted(kinds, key=lambda kind: -kind.loss)
-    figure = go.Figure(
-        go.Bar(
-            x=[row.loss for row in rows],
-            y=[_(row.kind) for row in rows],
-            orientation="h",
-            marker={"color": [palette.kinds[row.kind] for row in rows], "cornerradius": 3},
-            text=[_("{loss} · {share}", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
-            textposition="outside",
-            textfont={"color": palette.text, "size": 13},
-            cliponaxis=False,
-            hovertext=[
-                _(
-                    "{kind}: {loss} nats each, {count} of them, {share} of the whole loss",
-                    kind=_(row.kind),
-                    loss=f"{row.loss:.2f}",
-                    count=f"{row.count:,}",
-                    share=percent(row.share),
-                )
-                for row in rows
-            ],
-            hoverinfo="text",
-        )
-    )
-    style(figure, palette, height=66 + 34 * len(rows))
-    figure.update_xaxes(
-        showticklabels=False, showgrid=False, fixedrange=True, title_text=_("mean loss in nats · share of the total"),
-        range=[0, 1.75 * max(row.loss for row in rows)],
+    figure = horizontal_bars(
+        [row.loss for row in rows],
+        [_(row.kind) for row in rows],
+        [palette.kinds[row.kind] for row in rows],
+        [_("{loss} · {share}", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
+        palette,
+        hover=[
+            _(
+                "{kind}: {loss} nats each, {count} tokens, {share} of the total loss",
+                kind=_(row.kind), loss=f"{row.loss:.2f}", count=f"{row.count:,}", share=percent(row.share),
+            )
+            for row in rows
+        ],
+        span=(0, 1.75 * max(row.loss for row in rows)),
+        row=38,
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix=" ")
-    figure.update_layout(bargap=0.3)
-    return figure
+    return figure.update_xaxes(
+        visible=True, showticklabels=False, showgrid=False, title_text=_("mean loss in nats · share of the total")
+    )

@@ -7,8 +7,7 @@ from plotly import graph_objects as go
 
 from core.runs.records import Status
 from core.training.progress_summary import SENTENCES
-from explorer.charts.forks import Before
-from explorer.charts.loss import SMOOTHING, loss_figure
+from explorer.charts.loss import SMOOTHING, Before, loss_figure
 from explorer.charts.palette import DARK, LIGHT
 from explorer.components.bundle import component
 

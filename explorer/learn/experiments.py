@@ -23,7 +23,7 @@ from core.lessons.paired_runs import Outcome, kind_of_sample, train_pair
 from core.model.gpt import GPT, Block, CausalSelfAttention, rotate
 from core.training.evaluation import run_baselines
 from core.training.schedule import fraction_at, learning_rate_at
-from explorer.charts.paired_runs import by_place_figure, course_columns, courses_figure
+from explorer.charts.comparison import by_place_figure, course_columns, courses_figure
 from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab

@@ -6,7 +6,7 @@ from core.errors import ExplorerError
 from core.runs.ancestry import ancestors
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
-from explorer.charts.forks import Before
+from explorer.charts.loss import Before
 from explorer.i18n.language import _
 from explorer.widgets.run_rows import validation_of
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from explorer.charts.forks import Before
-from explorer.charts.loss import COUNTED, label_shifts, loss_figure, loss_range, smoothed
+from explorer.charts.loss import COUNTED, Before, label_shifts, loss_figure, loss_range, smoothed
 from explorer.charts.setting_changes import Mark
 
 ROWS = [

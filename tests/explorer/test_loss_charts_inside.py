@@ -27,7 +27,7 @@ def test_the_curve_has_a_dot_for_every_place():
 
 def test_the_hardest_kind_stands_on_top_and_tells_its_share():
     (bars,) = kind_bars(KINDS).data
-    assert list(bars.y) == ["capital", "vowel", "space"]
+    assert list(bars.x) == [3.0, 1.5, 0.5]
     assert bars.text[0] == "3.00 · 20%" and bars.marker.color[1] == LIGHT.kinds["vowel"]
 
 

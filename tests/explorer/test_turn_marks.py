@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.charts.loss import loss_figure
-from explorer.charts.setting_changes import LETTER, Mark, heights, merged, turn_traces
+from explorer.charts.setting_changes import LETTER, Mark, heights, mark_traces, merged
 from explorer.i18n.formatting import turn_in_words
 
 
@@ -15,7 +15,7 @@ def test_a_turn_is_told_in_the_words_of_its_slider():
 
 
 def test_a_mark_is_a_thin_line_with_a_label_that_pointing_tells_too():
-    lines, labels = turn_traces([Mark(40, "dropout 0 → 0.2")], 100)
+    lines, labels = mark_traces([Mark(40, "dropout 0 → 0.2")], 100)
     assert lines.x == (40, 40, None) and lines.y == (0, 1, None)
     assert labels.text[0].strip() == lines.customdata[0] == "dropout 0 → 0.2"
     assert lines.line.width == 1 and lines.yaxis == labels.yaxis == "y2"
@@ -29,7 +29,7 @@ def test_what_was_turned_together_is_one_mark():
 
 
 def test_a_label_near_the_right_edge_stands_on_the_left_of_its_line():
-    left, right = turn_traces([Mark(10, "dropout 0 → 0.2"), Mark(99, "dropout 0.2 → 0")], 100)[1].textposition
+    left, right = mark_traces([Mark(10, "dropout 0 → 0.2"), Mark(99, "dropout 0.2 → 0")], 100)[1].textposition
     assert (left, right) == ("middle right", "middle left")
 
 
@@ -50,7 +50,7 @@ def test_labels_never_cover_each_other_and_the_newest_is_always_told(places):
 
 
 def test_labels_are_no_html():
-    assert turn_traces([Mark(1, "<b>")], 10)[1].text[0].strip() == "&lt;b&gt;"
+    assert mark_traces([Mark(1, "<b>")], 10)[1].text[0].strip() == "&lt;b&gt;"
 
 
 def test_the_chart_keeps_the_marks_behind_its_own_traces():
