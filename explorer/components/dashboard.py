@@ -19,7 +19,7 @@ _step_detail = component("step_detail", isolate=False)
 
 
 def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: int = 360) -> None:
-    """The loss chart, with smoothing, log axes and a zoom that is kept while it streams.
+    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data.
 
     Args:
         before: of a fork, what it began with.
@@ -47,12 +47,12 @@ def live_status(
     """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
-    asked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
-    return asked.state, int(asked.fork) if asked.fork is not None else None
+    clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
+    return clicked.state, int(clicked.fork) if clicked.fork is not None else None
 
 
 def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
-    """Small curves of columns of the metrics.
+    """Draw small curves of columns of the metrics.
 
     Args:
         curves: of each the `column`, its `label`, and the `format` of its values: "rate", "short" or "plain".
@@ -87,7 +87,7 @@ def live_setting_changes(
 
 
 def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = None) -> None:
-    """The last single step, letter by letter; there only while the run is paused behind it.
+    """Draw the last single step token by token, while the run is paused after it.
 
     Args:
         run_id: whose stream brings it; None without streams.
@@ -97,12 +97,12 @@ def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = No
 
 
 def live_samples(run_id: str) -> None:
-    """What the model writes, the newest text first."""
+    """Show the generated samples, the newest first."""
     _dashboard("samples", {"run": run_id}, key="live_samples_view", height="stretch")
 
 
 def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
-    """Every head on the probe sentence. Returns the head clicked just now as (layer, head) from 0.
+    """Draw every head on the probe sentence and return the head clicked just now, as (layer, head) from 0.
 
     Args:
         height: at least, in pixels, so that nothing moves when the first picture arrives.
@@ -113,10 +113,10 @@ def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
 
 
 def live_embedding(run_id: str, *, height: int) -> None:
-    """The map of the token embeddings, whose letters glide."""
+    """Draw the map of the token embeddings, which moves as they train."""
     _dashboard("embedding", {"run": run_id, "height": height}, key="live_embedding_view")
 
 
 def _plain(figure: go.Figure) -> dict[str, Any]:
-    """The figure as plain values, without plotly's own template: our colours are all in it."""
+    """Return the figure as plain values, without plotly's own template: it has all of our colors."""
     return figure.update_layout(template="none").to_plotly_json()

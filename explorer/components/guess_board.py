@@ -14,15 +14,15 @@ _board = component("guess_board")
 
 
 def guess_board(
-    before: str, found: Sequence[str], guesses: Sequence[int], left: int, wrong: Sequence[str], *,
+    before: str, known: Sequence[str], guesses: Sequence[int], left: int, wrong: Sequence[str], *,
     note: str, words: dict[str, str], key: str, on_guess: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Draw the passage as far as it is known.
 
     Args:
         before: the text in front of it.
-        found: the letters known by now.
-        guesses: how many each of those took; 0 for one that was given up.
+        known: the letters known by now.
+        guesses: how many each of those took; 0 for one that was revealed.
         left: how many are still to be guessed.
         wrong: what was tried for the next one, and is wrong.
         note: a sentence about the last key, or "".
@@ -34,7 +34,7 @@ def guess_board(
         key=key,
         data={
             "before": before,
-            "found": [visible(letter) for letter in found],
+            "known": [visible(letter) for letter in known],
             "guesses": list(guesses),
             "left": left,
             "wrong": [visible(letter) for letter in wrong],
@@ -47,7 +47,7 @@ def guess_board(
 
 
 def _typed(key: str, on_guess: Callable[[str], None]) -> None:
-    """Every key has a number: one that the browser has sent twice counts once."""
+    """Count a key once: each has a number, and the browser may send it twice."""
     typed = st.session_state[key].get("guess")
     letter, number = (typed.get("letter"), typed.get("number")) if isinstance(typed, Mapping) else (None, None)
     if isinstance(letter, str) and letter and number != address.recall(_TAKEN + key):

@@ -1,4 +1,4 @@
-"""The steps of a lesson as a way that remembers, in the browser's own store, how far a visitor has come."""
+"""The steps of a lesson as links; the browser's storage remembers how far a visitor has come."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ def lesson_path(
     lesson: str, steps: Sequence[PathStep], *, here: str | None, right: Collection[str], label: str, key: str,
     listed: bool = False, resume: str = "",
 ) -> str | None:  # fmt: skip
-    """Draw the way and return the step clicked just now.
+    """Draw the steps and return the one clicked just now.
 
     Args:
         here: the step on view, which is remembered as opened, and as the last; None leaves the memory alone, and marks

@@ -1,4 +1,4 @@
-"""A calculation told in steps, with its numbers on heat strips below each other."""
+"""A calculation in steps, with its numbers on heat strips below each other."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -134,7 +134,7 @@ def time_machine_directions(
 
 
 def _view_data(clock: Clock) -> dict[str, Any]:
-    """What every component of a side is given."""
+    """Return the data that every component of a side gets."""
     emergence_steps = [emergence._asdict() | {"words": named(emergence.words)} for emergence in clock.emergence_steps]
     return asdict(clock) | {
         "emergence": emergence_steps,

@@ -1,6 +1,6 @@
 /* A passage guessed on the keyboard. A field of one letter takes the keys, so that a phone shows its keyboard too.
    The page takes one key at a time; those pressed while it is busy wait here.
-   data: { before, found: [shown], guesses: [how many each took, 0 if it was revealed], left, wrong: [shown], note,
+   data: { before, known: [shown], guesses: [how many each took, 0 if it was revealed], left, wrong: [shown], note,
            taken: number of the last key that the page has seen, words: { field, tried } } */
 import {element, mountOnce, untrustedText } from "../shared/mount.js";
 
@@ -12,14 +12,14 @@ export default function (component) {
     const above = untrustedText("div", "board-above");
     const text = untrustedText("div", "board-text");
     const before = element("span", "board-before"); // what stands in the line that is guessed
-    const found = element("span", "board-found");
+    const known = element("span", "board-known");
     const field = element("input", "board-field");
     const rest = element("span", "board-rest");
     const tried = element("div", "board-tried");
     for (const [name, value] of [["type", "text"], ["autocomplete", "off"], ["autocapitalize", "off"], ["autocorrect", "off"], ["spellcheck", "false"]])
       field.setAttribute(name, value);
     tried.setAttribute("aria-live", "polite");
-    text.append(before, found, field, rest);
+    text.append(before, known, field, rest);
     root.append(above, text, tried);
     let latest = component;
     const keys = []; // pressed and not sent yet
@@ -73,15 +73,15 @@ export default function (component) {
         const line = data.before.lastIndexOf("\n") + 1;
         above.textContent = data.before.slice(0, line).trimEnd();
         before.textContent = data.before.slice(line);
-        found.replaceChildren();
-        data.found.forEach((letter, index) => {
+        known.replaceChildren();
+        data.known.forEach((letter, index) => {
           const count = data.guesses[index];
           const cell = element("span", "board-letter");
           cell.append(element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–"));
           cell.classList.toggle("board-first", count === 1);
           cell.classList.toggle("board-revealed", !count);
-          found.append(cell);
-          if (letter === "⏎") found.append(element("br"));
+          known.append(cell);
+          if (letter === "⏎") known.append(element("br"));
         });
         field.hidden = !data.left;
         field.setAttribute("aria-label", data.words.field);
