@@ -252,6 +252,7 @@ class TimeLeft:
         self._steps: deque[float] = deque(maxlen=_RECENT)
         self._taken = 0
         self._evaluation = self._sample = 0.0
+        self._agreed = False  # since the last change of a setting
 
     def step(self, seconds: float) -> None:
         self._taken += 1
@@ -267,15 +268,17 @@ class TimeLeft:
     def changed(self) -> None:
         """Forget the steps so far: a setting change may make them longer or shorter."""
         self._steps.clear()
+        self._agreed = False
 
     def seconds(self, config: TrainConfig, step: int) -> float | None:
-        """Return the seconds left after `step`; None until the steps taken agree on how long one takes."""
+        """Return the seconds left after `step`; None until the steps first agree on how long one takes."""
         if len(self._steps) < ENOUGH:
             return None
         taken = np.array(self._steps)
         taken = np.minimum(taken, _OUTLIER * np.median(taken))
         earlier, later = (half.mean() for half in np.array_split(taken, 2))
-        if abs(earlier - later) > AGREEMENT * later:
+        self._agreed = self._agreed or abs(earlier - later) <= AGREEMENT * later
+        if not self._agreed:
             return None
         end = config.steps
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval

@@ -230,6 +230,20 @@ def test_what_is_told_is_within_25_percent(shape, seed):
     assert told and told[0] <= config.steps / 2
 
 
+def test_a_number_that_was_shown_stays_until_a_setting_changes():
+    """A machine that another program slows down threefold for a while."""
+    time_left, config = TimeLeft(), TrainConfig(steps=600)
+    told = []
+    for step, seconds in enumerate([0.1] * 40 + [0.3] * 60 + [0.1] * 60, start=1):
+        time_left.step(seconds)
+        told.append(time_left.seconds(config, step) is not None)
+    first = told.index(True)
+    assert first < 40 and all(told[first:])
+    time_left.changed()
+    time_left.step(0.1)
+    assert time_left.seconds(config, 161) is None
+
+
 def test_nothing_is_told_before_there_is_something_to_judge_by_and_after_a_change():
     time_left, config = TimeLeft(), TrainConfig(steps=100)
     for step in range(1, ENOUGH + 3):
