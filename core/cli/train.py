@@ -129,10 +129,15 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
             f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
         )
     with existing_supervisor_lock(folder.path.parent):
-        if folder.status().pid is not None:
-            raise RunError(
-                f"The run {folder.name!r} is being trained. Change its end: python -m core set {folder.id} steps=4000"
-            )
+        status = folder.status()
+        if status.pid is not None:
+            change = f"python -m core set {folder.id} steps=4000"
+            if status.state == "paused":
+                raise RunError(
+                    f"The run {folder.name!r} is paused at step {status.step:,}. Change its end with {change}, then go "
+                    f"on with python -m core resume {folder.id}"
+                )
+            raise RunError(f"The run {folder.name!r} is being trained. Change its end: {change}")
         more = int(steps) if steps.startswith("+") else int(steps) - folder.status().step
         if steps.startswith("+") or (schedule == "restart" and more > 0):
             config = extend(folder, more, schedule or "stay")

@@ -157,6 +157,8 @@ def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finis
     me = this_process()
     paused = {"state": "paused", "pid": me.pid, "pid_started": me.started}
     running_run.write_status(running_run.status().model_copy(update=paused))
+    told = refused(capsys, "resume", running_run.id, "--steps", "600")
+    assert "is paused at step 10" in told and f"python -m core resume {running_run.id}" in told
     assert "goes on at step 10" in said(capsys, "resume", running_run.id)
     assert [command.name for command in take_commands(running_run)] == ["resume"]
     for command in ("pause", "stop"):
