@@ -6,7 +6,10 @@ from typing import Any
 CHOICES = {
     "among": "like choosing among {count} {unit}",
     "lost": "hopelessly lost among {unit}",
+    "guess": "no better than a uniform guess",
+    "worse": "worse than a uniform guess",
 }
+ALIKE = 0.05  # nats: an untrained model lies so near to the uniform guess
 
 SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_settings.RESTART` does
 
@@ -57,14 +60,20 @@ def duration_in_words(seconds: float) -> str:
     return f"{seconds // (365 * 86_400):,} years"
 
 
-def loss_in_words(loss: float, unit: str = "letters") -> str:
-    """Return a loss in nats as its perplexity: 1.9 is "like choosing among 6.7 letters"."""
-    sentence, count = loss_as_choice(loss)
+def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
+    """Return a loss in nats as its perplexity: 1.9 is "like choosing among 6.7 letters".
+
+    Args:
+        uniform: the loss of the uniform guess; a loss above it is no choice among that many.
+    """
+    sentence, count = loss_as_choice(loss, uniform)
     return sentence.format(count=count, unit=unit)
 
 
-def loss_as_choice(loss: float) -> tuple[str, str]:
+def loss_as_choice(loss: float, uniform: float | None = None) -> tuple[str, str]:
     """Return the entry of CHOICES for a loss in nats, and its count."""
+    if uniform is not None and loss > uniform:
+        return CHOICES["worse" if loss > uniform + ALIKE else "guess"], ""
     choices = math.exp(min(loss, 700.0))
     return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
 

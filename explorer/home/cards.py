@@ -12,7 +12,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address
 from explorer.widgets.layout import card, literal, show_error
-from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows
+from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, progress_in_words, read_rows
 
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
@@ -112,7 +112,11 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
         loss = f"{status.val_loss:.2f}"
-        st.caption(_("Loss **{loss}**, {meaning}", loss=loss, meaning=loss_in_words(status.val_loss)))
+        uniform = (row.folder.read_baselines() or {}).get("uniform")
+        meaning = loss_in_words(status.val_loss, uniform=uniform)
+        st.caption(_("Loss **{loss}**, {meaning}", loss=loss, meaning=meaning))
+        if trouble := progress_in_words(row):
+            st.markdown(f":small[:orange[{trouble}]]")
     elif status.reason:
         st.caption(literal(status.reason))
     with st.container(horizontal=True, gap="small"):

@@ -87,13 +87,13 @@ def _part(name: str) -> str:
     return _(_PARTS[name]) if name in _PARTS else name
 
 
-def loss_in_words(loss: float, unit: str = "letters") -> str:
+def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
     """As `core.formatting.loss_in_words`, in the language on view.
 
     Args:
         unit: what is chosen among, in English.
     """
-    told, count = loss_as_choice(loss)
+    told, count = loss_as_choice(loss, uniform)
     return _(told, count=count, unit=_(unit))
 
 
@@ -102,6 +102,11 @@ def number(value: Any) -> str:
     if isinstance(value, bool):
         return _("on") if value else _("off")
     return english_number(value)
+
+
+def value_in_words(path: str, value: Any) -> str:
+    """A setting's value as the list of a run's settings shows it: a 0 that stands for something else is that."""
+    return _("the last step") if path == "train.decay_steps" and value == 0 else number(value)
 
 
 def turn_in_words(knob: str, before: Any, value: Any) -> str:

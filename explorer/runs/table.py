@@ -19,7 +19,7 @@ from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, table_download
 from explorer.widgets.lineage import before
 from explorer.widgets.run_colors import colors_of
-from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, validation_of
+from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, progress_in_words, validation_of
 
 _COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
@@ -45,6 +45,7 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
+            "Training": st.column_config.TextColumn(_("Training"), width=200),
         },
     )
     table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
@@ -161,6 +162,7 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
             _COLOR: ["●" for _unused in rows],
             N_("Name"): [row.name for row in rows],
             N_("State"): [_("damaged") if row.problem else state_in_words(row.status) for row in rows],
+            **_progress(rows),
             N_("Model"): [_model(row) for row in rows],
             N_("Text"): [
                 titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
@@ -178,6 +180,12 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
 def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
     colors = colors_of([row.id for row in rows], shared.data_dir(), current_palette())
     return table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
+
+
+def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
+    """A column that says what went wrong in training, if something did in any of the runs."""
+    column = [progress_in_words(row) if row.record else "" for row in rows]
+    return {N_("Training"): column} if any(column) else {}
 
 
 def _parents(rows: list[RunRow]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import RunRecord
 from core.runs.setting_changes import config_now
 from core.settings import differences, value_at
-from explorer.i18n.formatting import number
+from explorer.i18n.formatting import value_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.train.forks import draw_parent
@@ -39,10 +39,10 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         rows = [f"| {_('Text')} | **{literal(title)}** |"]
         for path, setting in settings_that_matter(config.model.kind):
             if not setting.advanced or path in changed:
-                value = f"**{literal(number(value_at(config, path)))}**"
+                value = f"**{literal(value_in_words(path, value_at(config, path)))}**"
                 others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
                 other = next((name for name, old in others.items() if old != value_at(config, path)), None)
-                usual = f" :violet-badge[{other}: {literal(number(others[other]))}]" if other else ""
+                usual = f" :violet-badge[{other}: {literal(value_in_words(path, others[other]))}]" if other else ""
                 rows.append(f"| {_(setting.label)}{usual} | {value} |")
         share = ceil(len(rows) / _ACROSS)
         for place, column in enumerate(st.columns(_ACROSS, gap="large")):

@@ -40,7 +40,8 @@ def draw_still_board(run_id: str) -> None:
         st.button(_("Look again"), key="train_refresh", icon=":material/refresh:")
     numbers = st.columns(3, gap="small")
     loss = "–" if status.val_loss is None else f"{status.val_loss:.2f}"
-    meaning = None if status.val_loss is None else loss_in_words(status.val_loss)
+    uniform = (folder.read_baselines() or {}).get("uniform")
+    meaning = None if status.val_loss is None else loss_in_words(status.val_loss, uniform=uniform)
     numbers[0].metric(_("Validation loss"), loss, meaning, delta_color="off", delta_arrow="off", border=True)
     speed = "–" if status.tokens_per_second is None else f"{status.tokens_per_second:,.0f}"
     numbers[1].metric(_("Speed"), speed, _("letters a second"), delta_color="off", delta_arrow="off", border=True)

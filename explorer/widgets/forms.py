@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.settings import Config, Setting, fields_of, value_at
-from explorer.i18n.formatting import number
+from explorer.i18n.formatting import number, value_in_words
 from explorer.i18n.language import _
 
 SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
@@ -60,7 +60,7 @@ def setting_input(
     """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
-    label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {number(base)}]")
+    label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {value_in_words(path, base)}]")
     # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
     # second, which does not bring the session's value along, and would move the widget to its least.
     unit = f" ({_(setting.unit)})" if setting.unit else ""

@@ -10,9 +10,11 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.runs.folder import RunFolder, list_runs
+from core.runs.documents import progress_of, rows_to_judge
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
+from core.training.progress_summary import SENTENCES, ProgressSummary
 from explorer.i18n.formatting import STATE_COLORS, state_in_words
 from explorer.i18n.language import _
 from explorer.streaming.curves import curve_rows
@@ -64,6 +66,23 @@ def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
     return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
 
 
+def progress_in_words(row: RunRow) -> str:
+    """What went wrong in a run's training, in the dashboard's own sentence; "" for any other run."""
+    progress = _progress(row.folder)
+    return _(SENTENCES[progress.kind], **progress.numbers) if progress and progress.trouble else ""
+
+
+def _progress(folder: RunFolder) -> ProgressSummary | None:
+    paths = (folder.metrics_path, folder.status_path, folder.events_path)
+    return _judged(folder.path, *(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+
+
+@lru_cache(maxsize=512)
+def _judged(path: Path, *_changed: int) -> ProgressSummary | None:
+    folder = RunFolder(path)
+    return progress_of(folder, rows_to_judge(folder))
+
+
 def differing_settings(
     configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
 ) -> dict[str, list[Any]]:
@@ -96,4 +115,5 @@ def draw_state(row: RunRow) -> None:
     if row.problem:
         st.badge(_("damaged"), color="red")
     else:
-        st.badge(state_in_words(row.status), color=STATE_COLORS[row.status.state])
+        ruined = row.status.state == "finished" and progress_in_words(row)
+        st.badge(state_in_words(row.status), color="orange" if ruined else STATE_COLORS[row.status.state])

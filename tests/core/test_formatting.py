@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.formatting import decimal, memory_in_words, percent
+from core.formatting import decimal, loss_in_words, memory_in_words, number, percent
+from tests.javascript import in_javascript
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,16 @@ def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, w
 )
 def test_percent_has_no_space(share, words):
     assert percent(share) == words
+
+
+def test_a_loss_above_the_uniform_guess_is_no_choice_among_more_letters_than_there_are():
+    uniform = 4.22  # of 68 letters
+    assert loss_in_words(5.03, uniform=uniform) == "worse than a uniform guess"
+    assert loss_in_words(4.24, uniform=uniform) == "no better than a uniform guess"
+    assert loss_in_words(4.20, uniform=uniform) == "like choosing among 66.7 letters"
+    assert loss_in_words(5.03) == "like choosing among 152.9 letters"
+
+
+def test_a_rate_is_written_alike_beside_its_slider_and_in_the_browser():
+    rates = [1.0, 0.1, 0.0005, 0.012, 5.91e-4, 0.3, 0.0]
+    assert in_javascript("shared/format.js", "module.rateInWords(given)", rates) == [number(rate) for rate in rates]

@@ -65,6 +65,16 @@ def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):
     assert not page.exception and len(page.get("plotly_chart")) == 1
 
 
+def test_runs_and_home_say_of_a_ruined_run_what_the_dashboard_says(page, ruined_run, add_run):
+    add_run("sound")
+    page.run()
+    told = dict(zip(page.dataframe[0].value["Name"], page.dataframe[0].value["Training"], strict=True))
+    assert told["sound"] == "" and told["ruined"].endswith("raised at step 21. Go back to step 20.")
+    page.switch_page("../pages/home.py").run()
+    assert not page.exception
+    assert [one.value for one in page.markdown if told["ruined"] in one.value] == [f":small[:orange[{told['ruined']}]]"]
+
+
 def test_rows_are_read_newest_first(explorer_home, finished_run, running_run):
     rows = read_rows(explorer_home)
     assert [row.name for row in rows] == ["busy-bee", "patient-otter"]

@@ -13,6 +13,7 @@ export default (component) => mountView(component, VIEWS);
 
 /* The four numbers above the board. Reports to Python when the run's state changes, so that its buttons follow. */
 function status(root) {
+  const ALIKE = 0.05; // nats, as in core/formatting.py
   let latest = null;
   let reported = null; // the last summary that was reported to Python
   let status = null;
@@ -43,16 +44,24 @@ function status(root) {
   const advice = element("span");
   advice.setAttribute("role", "status");
   const fork = button("fork", "", () => latest.setTriggerValue("fork", status.progress.back));
-  progress.append(advice, fork);
+  progress.append(advice, " ", fork);
   root.appendChild(progress);
 
   function draw() {
     const { data } = latest;
     loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
     if (measured) {
-      const bold = element("b", "", formatPerplexity(Math.exp(measured.val_loss)));
-      const beaten = beatenBaseline(measured.val_loss, status?.baselines);
-      loss.note.replaceChildren(...withElements(_("perplexity {choices} · {passed}", { passed: beaten }), { choices: bold }));
+      const { val_loss } = measured;
+      const baselines = status?.baselines;
+      if (baselines && val_loss > baselines.uniform) {
+        const guess = { loss: baselines.uniform.toFixed(2) };
+        const worse = val_loss > baselines.uniform + ALIKE;
+        loss.note.textContent = worse ? _("worse than a uniform guess ({loss})", guess) : _("no better than a uniform guess ({loss})", guess);
+      } else {
+        const bold = element("b", "", formatPerplexity(Math.exp(val_loss)));
+        const beaten = beatenBaseline(val_loss, baselines);
+        loss.note.replaceChildren(...withElements(_("perplexity {choices} · {passed}", { passed: beaten }), { choices: bold }));
+      }
     } else {
       loss.note.textContent = _("on text held out from training");
     }
@@ -141,7 +150,7 @@ function formatTime(status, data) {
   if (state === "starting") return _("starting …");
   if (state === "running") {
     if (!status || !status.step) return _("starting …");
-    return status.seconds_left ? _("{time} left", { time: formatDuration(status.seconds_left) }) : _("estimating …");
+    return Number.isFinite(status.seconds_left) ? _("{time} left", { time: formatDuration(status.seconds_left) }) : _("estimating …");
   }
   if (state === "finished") return status?.seconds ? formatDuration(status.seconds) : _("done");
   return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;

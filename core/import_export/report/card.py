@@ -94,7 +94,8 @@ def _quality(facts: Facts) -> Content:
     loss = facts.val_loss
     if loss is None:
         return "Not measured."
-    told = f"Validation loss {loss:.4f} nats ({bits(loss):.3f} bits), {loss_in_words(loss, facts.letters)}. "
+    meaning = loss_in_words(loss, facts.letters, facts.uniform)
+    told = f"Validation loss {loss:.4f} nats ({bits(loss):.3f} bits), {meaning}. "
     lines = [f"{counted(name, facts)} {value:.3f}" for name, value in (facts.baselines or {}).items()]
     return (
         told

@@ -30,6 +30,7 @@ class Facts(NamedTuple):
     step: int
     seconds: float  # of training
     reason: str  # why it stopped or failed
+    progress: str  # how training went, in one sentence; "" before the first measurement
     origin: str  # where an imported model comes from; else ""
     corpus: Corpus | None  # None where the text is gone
     corpus_hash: str
@@ -63,6 +64,11 @@ class Facts(NamedTuple):
     @property
     def val_loss(self) -> float | None:
         return self._last("val_loss")
+
+    @property
+    def uniform(self) -> float | None:
+        """The loss of the uniform guess, nats a token; None where it was not counted."""
+        return (self.baselines or {}).get("uniform")
 
     def _last(self, name: str) -> float | None:
         """As measured last, nats a token."""

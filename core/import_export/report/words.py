@@ -106,8 +106,10 @@ def answer(facts: Facts) -> list[str]:
     steps = f"{facts.step:,} step{'s' * (facts.step != 1)}"
     sentences = [
         f"After {steps}{took} its loss on text it never trained on is {loss:.3f} nats: "
-        f"{loss_in_words(loss, facts.letters)} at every step."
+        f"{loss_in_words(loss, facts.letters, facts.uniform)} at every step."
     ]
+    if facts.progress:
+        sentences.append(facts.progress)
     if facts.baselines:
         sentences.append(_against_counting(facts, loss))
     gap = loss - (facts.train_loss if facts.train_loss is not None else loss)

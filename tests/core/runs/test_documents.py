@@ -19,7 +19,16 @@ from core.import_export.report.markup import escaped, tag
 from core.import_export.report.pictures import sharpest, token_map
 from core.import_export.report.words import question
 from core.runs.ancestry import fork
-from core.runs.documents import DOCUMENTS, facts_of, recipe_of, report_of, why_no_document, write_document
+from core.runs.documents import (
+    DOCUMENTS,
+    facts_of,
+    progress_of,
+    recipe_of,
+    report_of,
+    rows_to_judge,
+    why_no_document,
+    write_document,
+)
 from core.runs.folder import RunFolder
 from core.runs.setting_changes import change_setting
 from core.runs.weights import load_model
@@ -258,3 +267,12 @@ def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
     run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare", "train.steps": 998}))
     facts = facts_of(run, data_dir)._replace(config=facts_of(run, data_dir).config.model_copy(update={"preset": None}))
     assert "in 998 steps?" in question(facts) and "in 1,900 steps?" in question(facts._replace(step=1900))
+
+
+def test_a_report_says_of_a_ruined_run_what_the_dashboard_says(ruined_run, explorer_home):
+    assert "after the learning rate was raised at step 21. Go back to step 20." in report_of(ruined_run, explorer_home)
+    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.read_metrics()))
+    assert judged == whole and judged.trouble
+    ruined_run.append_metrics({"step": 42, "loss": float("nan")})
+    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.read_metrics()))
+    assert judged == whole and judged.numbers["step"] == "40"
