@@ -16,7 +16,7 @@ from core.runs.folder import RunFolder
 from explorer.news import news_of
 from explorer.streaming.run_events import Position, RunReader, event
 
-NEWS_TICK = 0.5  # seconds between two looks whether a run that a page shows has changed
+NEWS_TICK = 0.2  # seconds between two looks whether a run that a page shows has changed
 TICK = 0.2  # seconds between two looks at the folder
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that proxies and we notice who has left
 MOST_BEHIND = 300  # chunks a slow watcher may fall behind before it is sent away to come back with its cursor

@@ -43,13 +43,15 @@ function replaceAddress() {
    as one is open, none is opened here. */
 function watchRuns() {
   const LOOK = 500; // milliseconds between two looks whether the stream should be open
-  const SETTLE = 800; // milliseconds that a change must stand: a click that made it is often leading to another page
+  const SETTLE = 300; // milliseconds that a change must stand: a click that made it is often leading to another page
   let latest = null;
   let source = null;
   let watched = ""; // the runs of the open stream
   let newest = null;
   let since = 0; // when the newest digest came
   let reported = null;
+  let woken = null; // the digest that ended streams were opened again for
+  let gone = false;
 
   const runs = () => latest.data.runs || [];
   const hasOwnStream = () => runs().some((id) => globalThis.__gptExplorerRuns?.get(id)?.open());
@@ -67,17 +69,27 @@ function watchRuns() {
       source = new EventSource(new URL(`api/news?${wanted}`, document.baseURI));
       source.addEventListener("news", (event) => {
         const { digest } = JSON.parse(event.data);
-        if (digest !== newest) since = performance.now();
+        if (digest === newest) return;
+        since = performance.now();
         newest = digest;
+        wake();
+        setTimeout(report, SETTLE + 1);
       });
       source.onerror = () => source?.readyState === EventSource.CLOSED && close();
     }
     report();
   }
 
+  /* A run whose stream had ended may go on: what its page shows of it then changes at once, before the page is drawn anew. */
+  function wake() {
+    if (newest === latest.data.drawn || newest === woken) return;
+    woken = newest;
+    for (const id of runs()) globalThis.__gptExplorerRuns?.get(id)?.wake();
+  }
+
   /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
   function report() {
-    if (newest === null || newest === latest.data.drawn || newest === reported) return;
+    if (gone || newest === null || newest === latest.data.drawn || newest === reported) return;
     if (performance.now() - since < SETTLE) return;
     if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
     reported = newest;
@@ -93,6 +105,7 @@ function watchRuns() {
       look();
     },
     destroy() {
+      gone = true;
       clearInterval(timer);
       document.removeEventListener("visibilitychange", look);
       close();
