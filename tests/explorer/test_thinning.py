@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.streaming.thinning import chosen, evenly, extremes
+from tests.javascript import in_javascript
 
 
 @given(st.integers(1, 9000), st.integers(1, 50), st.integers(10, 3000))
@@ -59,3 +60,20 @@ def test_a_logarithmic_axis_keeps_points_all_along(count):
 
 def test_evenly_takes_the_ends():
     assert evenly(3, 5) == [0, 1, 2] and evenly(9, 3) == [0, 4, 8] and evenly(9, 1) == []
+
+
+def test_server_and_browser_keep_the_same_of_the_same_rows():
+    """The ends, a single outlier either way, and points all along a logarithmic axis."""
+    count, most = 6000, 1500
+    rng = np.random.default_rng(1)
+    curves = [2 + 2 / np.sqrt(1 + np.arange(count)) + 0.05 * rng.normal(size=count) for _unused in range(4)]
+    for loss, (high, low) in zip(curves, [(17, 5000), (3000, 3001), (5998, 1), (700, 4711)], strict=True):
+        loss[high], loss[low] = 9.0, -9.0
+    rows = [[{"step": step, "loss": value} for step, value in enumerate(loss.tolist())] for loss in curves]
+    browser = in_javascript("shared/thinning.js", f"module.thinned(given, 'loss', {most}).map((row) => row.step)", rows)
+    for loss, there in zip(curves, browser, strict=True):
+        here = chosen({"loss": loss}, count, most)
+        for kept in (np.array(there), here):
+            assert {0, count - 1, int(loss.argmax()), int(loss.argmin())} <= set(kept.tolist())
+            assert len(kept) <= 1.2 * most and (np.diff(kept) > 0).all()
+            assert all(((kept >= 2**n) & (kept < 2 ** (n + 1))).sum() >= min(2**n, 8) for n in range(12))

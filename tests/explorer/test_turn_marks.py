@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from explorer.charts.loss import loss_figure
 from explorer.charts.setting_changes import LETTER, Mark, heights, mark_traces, merged
 from explorer.i18n.formatting import turn_in_words
+from tests.javascript import in_javascript
 
 
 def test_a_turn_is_told_in_the_words_of_its_slider():
@@ -57,3 +58,12 @@ def test_the_chart_keeps_the_marks_behind_its_own_traces():
     figure = loss_figure([], None, 100, marks=[Mark(50, "batch 12 → 24")])
     assert figure.data[4].name == "turned" and tuple(figure.layout.yaxis2.range) == (0, 1)
     assert not loss_figure([], None, 100).data[4].x
+
+
+def test_in_a_narrow_chart_no_mark_is_written_over_the_label_of_a_line():
+    """A line's label takes the right third of the upper two rows; one mark stands in the middle, one at the right."""
+    call = (
+        'module.settingChangeTraces([{ step: given, label: "dropout 0 → 0.2" }], (step) => step / 100, '
+        "({ step }) => step, 300, [{ left: 0.66, low: 0.9, high: 0.97 }])[1].y"
+    )
+    assert in_javascript("loss_chart/setting_changes.js", call, [10, 90]) == [[0.965], [0.845]]

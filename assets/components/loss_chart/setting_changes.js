@@ -1,10 +1,12 @@
 /* The two traces of settings that changed while a run trained, lines and labels. Python makes them without data
    (explorer/charts/setting_changes.py). */
 const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
-const MARK_LETTER = 6.2; // pixels of a label's letter
+export const MARK_LETTER = 6.2; // pixels of a label's letter
+export const MARK_HEIGHT = 15; // pixels between the middles of two labels
 
-/* changes: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels. */
-export function settingChangeTraces(changes, placeOf, stepOf, width) {
+/* changes: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels; others: labels
+   that stand in the chart already, { left, low, high } as shares of its width and height. */
+export function settingChangeTraces(changes, placeOf, stepOf, width, others = []) {
   const together = new Map();
   for (const { step, label } of changes) together.set(step, [...(together.get(step) || []), label]);
   const marks = [...together].sort(([one], [two]) => one - two).map(([step, labels]) => ({
@@ -12,7 +14,7 @@ export function settingChangeTraces(changes, placeOf, stepOf, width) {
     label: labels[labels.length - 1] + (labels.length > 1 ? ` +${labels.length - 1}` : ""),
     hover: labels.join(", "),
   }));
-  const taken = MARK_ROWS.map(() => []);
+  const taken = MARK_ROWS.map((row) => others.filter(({ low, high }) => low < row && row < high).map(({ left }) => [left, 1]));
   for (const mark of marks.toReversed()) {
     const place = placeOf(mark.step);
     const share = (MARK_LETTER * mark.label.length + 12) / width;

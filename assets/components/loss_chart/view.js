@@ -2,7 +2,7 @@
    Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 setting changes: lines, labels,
    6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
 import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
-import { settingChangeTraces } from "./setting_changes.js";
+import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { downloadButtons } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
@@ -12,6 +12,7 @@ import { thinned } from "../shared/thinning.js";
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_POINTS = 1500; // a screen cannot show more
+    const TICK_PIXELS = 75; // a step of five digits and a gap
     let latest = null;
     let rows = [];
     let changes = [];
@@ -21,6 +22,7 @@ export default function (component) {
     let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
     let zoomed = false;
     let timer = 0;
+    let measuredAt; // the step of the last measurement
     let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
     let gone = false;
     const choice = { smoothing: null, logSteps: false, logLoss: false };
@@ -111,6 +113,15 @@ export default function (component) {
       }, rest);
     }
 
+    function fillAtOnce() {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        timer = 0;
+        if (chart._dragging) fillSoon();
+        else fill();
+      });
+    }
+
     function fill() {
       if (!plot || gone) return;
       const begun = performance.now();
@@ -138,7 +149,9 @@ export default function (component) {
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
       const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
       const { fork } = latest.data;
-      const marks = settingChangeTraces(fork ? [{ step: 0, label: fork.mark }, ...changes] : changes, placeOf, stepOf, chart._fullLayout.xaxis._length);
+      const { xaxis, yaxis } = chart._fullLayout;
+      const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
+      const marks = settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis));
       marks.forEach((filled, index) => {
         for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
       });
@@ -148,12 +161,25 @@ export default function (component) {
       rest = Math.max(200, 4 * (performance.now() - begun));
     }
 
+    /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
+       height they end and begin. */
+    function labelsWithin(axes, xaxis, yaxis) {
+      const [bottom, top] = axes["yaxis.range"] || yaxis.range;
+      return figure().layout.annotations.flatMap(({ text }, index) => {
+        if (!axes[`annotations[${index}].visible`] || axes[`annotations[${index}].xanchor`] !== "right") return [];
+        const middle = (axes[`annotations[${index}].y`] - bottom) / (top - bottom) + axes[`annotations[${index}].yshift`] / yaxis._length;
+        const half = MARK_HEIGHT / yaxis._length;
+        return [{ left: 1 - (MARK_LETTER * text.length + 8) / xaxis._length, low: middle - half, high: middle + half }];
+      });
+    }
+
     /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
     function view() {
       const whole = figure();
       const made = whole.layout;
       const narrow = chart.clientWidth < 560;
       const layout = { "margin.r": narrow ? 10 : made.margin.r };
+      layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(chart._fullLayout.xaxis._length / TICK_PIXELS)));
       const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
       for (const [axis, type] of Object.entries(types)) {
         // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
@@ -173,6 +199,7 @@ export default function (component) {
         layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
         layout[`annotations[${index}].y`] = y;
         layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
+        layout[`annotations[${index}].bgcolor`] = narrow ? `${latest.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
         layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
         layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
         above = Math.min(y * pixels, above - 14);
@@ -182,15 +209,15 @@ export default function (component) {
 
     const begins = () => latest.data.fork?.begins || 0;
 
-    /* The axes with all steps, all curves and lines. */
+    /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
     function wholeRange({ data, layout }) {
       const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
       const { fork } = latest.data;
       const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
-      const [low, high] = fork ? forkRange(values, data.at(-1), begins()) : lossRange([...values, ...lines]);
+      const [low, high] = fork ? forkRange(values, data.at(-1), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
       const [left, right] = stepRange(Math.max(totalSteps || latest.data.steps, rows.at(-1)?.step ?? 1), begins());
       return {
-        "xaxis.range": choice.logSteps ? [Math.log10(Math.max(left, 1)), Math.log10(Math.max(right, 2))] : [left, right],
+        "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],
         "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
       };
     }
@@ -217,7 +244,10 @@ export default function (component) {
           metrics(all) {
             rows = all;
             waiting.hidden = rows.length > 0;
-            fillSoon();
+            const last = rows.findLast((row) => Number.isFinite(row.val_loss))?.step;
+            if (last !== measuredAt) fillAtOnce(); // the numbers above the chart show this loss already
+            else fillSoon();
+            measuredAt = last;
           },
           events(all) {
             changes = all.filter((row) => row.kind === "turn");
