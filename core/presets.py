@@ -7,7 +7,7 @@ from core.errors import ConfigError
 
 
 def gpt_quick() -> RunConfig:
-    """A first GPT: readable words in about half a minute on two processor cores.
+    """A first GPT: readable words within the first minute, also on a laptop.
 
     Rotary positions let it take the large steps that make it quick.
     """

@@ -12,7 +12,7 @@ folder, opened = open_chosen(
     _("Generate"),
     _(
         "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
-        "considered. It takes a run that has learned something; the first is trained in half a minute."
+        "considered. It takes a run that has learned something; the first is trained in about a minute."
     ),
 )
 

@@ -30,7 +30,7 @@ folder = choose_run(
     _("Look inside"),
     _(
         "Here you open a trained model: which tokens each of its heads attends to, what it predicts next, and which "
-        "tokens have similar embeddings. This needs a run; the first is trained in half a minute."
+        "tokens have similar embeddings. This needs a run; the first is trained in a minute."
     ),
 )
 

@@ -118,7 +118,8 @@ def _draw_rate(folder: RunFolder, peak: float) -> None:
     if now is None:
         st.caption(_("peak {rate}", rate=number(peak)))
     else:
-        st.caption(_("peak {rate} · now {now} by the schedule", rate=number(peak), now=f"{now:.1e}"))
+        now = number(float(f"{now:.3g}"))
+        st.caption(_("scheduled: now {rate} (peak {peak})", rate=now, peak=number(peak)))
 
 
 def _draw_told(folder: RunFolder, status: Status) -> None:

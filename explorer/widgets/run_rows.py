@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 from core.config import RunConfig
-from core.runs.folder import RunFolder, list_runs
 from core.runs.documents import progress_of, rows_to_judge
+from core.runs.folder import RunFolder, list_runs
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue

@@ -57,4 +57,4 @@ def test_a_loss_above_the_uniform_guess_is_no_choice_among_more_letters_than_the
 
 def test_a_rate_is_written_alike_beside_its_slider_and_in_the_browser():
     rates = [1.0, 0.1, 0.0005, 0.012, 5.91e-4, 0.3, 0.0]
-    assert in_javascript("shared/format.js", "module.rateInWords(given)", rates) == [number(rate) for rate in rates]
+    assert in_javascript("shared/format.js", "module.formatRate(given)", rates) == [number(rate) for rate in rates]

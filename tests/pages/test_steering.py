@@ -230,7 +230,7 @@ def test_a_finished_run_has_nothing_to_put_back(app, finished_run):
 
 
 def test_beside_the_knob_stands_where_the_schedule_has_brought_the_rate(app, running_run):
-    assert re.search(r"peak 1e-3 · now \d\.\de-0\d by the schedule", words_of(board_of(app, running_run)))
+    assert re.search(r"scheduled: now [\d.]+e-\d \(peak 1e-3\)", words_of(board_of(app, running_run)))
 
 
 def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):

@@ -1,9 +1,12 @@
 /* Numbers in words, the same ones wherever a component writes them. */
 import { _ } from "./mount.js";
 
-/* 5.0e-4; 0.12 from a tenth on. */
+/* As `number` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
 export function formatRate(rate) {
-  return rate === 0 ? "0" : rate >= 0.1 ? rate.toPrecision(2) : rate.toExponential(1).replace("e-0", "e-");
+  const rounded = Number(rate.toPrecision(3));
+  if (rounded === 0 || rounded >= 0.01) return String(rounded);
+  const [digits, power] = rounded.toExponential().split("e");
+  return `${digits}e${Number(power)}`;
 }
 
 /* 950, 18.6k, 1.2M */
