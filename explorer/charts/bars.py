@@ -112,8 +112,8 @@ def signed_bars(
     """Draw signed values by their labels, as plotly reads them: orange above zero, blue below."""
     values = [value for _label, value in rows]
     colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
-    most = max([0.01, *map(abs, values)])
-    low, high = (1.5 * most * (side in {value > 0 for value in values}) for side in (False, True))
+    low, high = min([0.0, *values]), max([0.0, *values])
+    room = 0.16 * (high - low or 1.0)  # for the numbers
     written = list(map(signed, values))
     return horizontal_bars(
         values,
@@ -122,7 +122,7 @@ def signed_bars(
         written,
         palette,
         hover=[f"{label}: {value}" for (label, _value), value in zip(rows, written, strict=True)],
-        span=(-low - 0.02 * most, high),
+        span=(low - room * (low < 0), high + room),
         row=row,
         mono=mono,
     )

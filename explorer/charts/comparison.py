@@ -34,7 +34,7 @@ def comparison_figure(
     begins: Mapping[str, float] | None = None,
     height: int = 400,
 ) -> go.Figure:
-    """Validation loss of each run, its name beside the chart, in the order of what they reached.
+    """Draw the validation loss of each run, its name beside the chart, in the order of their last losses.
 
     Args:
         rows: of metrics.jsonl by run id; rows without a validation loss are passed over.
@@ -84,7 +84,7 @@ def comparison_figure(
         showlegend=False,
         margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
         xaxis={"title": {"text": _axis_title(over, begins)}, "showgrid": False, "tickformat": ",d"},
-        yaxis={"title": {"text": _("validation loss, nats a letter")}, "range": [low, high]},
+        yaxis={"title": {"text": _("validation loss (nats/token)")}, "range": [low, high]},
     )
     figure.update_xaxes(range=[0, 1.01 * right])
     per_pixel = (high - low) / (height - _AROUND)
@@ -121,16 +121,16 @@ def comparison_figure(
 
 
 def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, float]:
-    """The places moved apart, as little as can be, so that all lie at least `gap` apart and none below `low`."""
-    found: dict[str, float] = {}
+    """Return the places moved apart as little as possible, all at least `gap` apart and none below `low`."""
+    moved: dict[str, float] = {}
     above = inf
     for name, place in sorted(places.items(), key=lambda item: -item[1]):
-        found[name] = above = min(place, above - gap)
+        moved[name] = above = min(place, above - gap)
     least = low + gap / 2
-    for name in reversed(found):  # what was pushed out below comes back up, and pushes the others
-        found[name] = least = max(found[name], least)
+    for name in reversed(moved):  # what was pushed out below comes back up, and pushes the others
+        moved[name] = least = max(moved[name], least)
         least += gap
-    return found
+    return moved
 
 
 def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def _axis_title(over: str, begins: Mapping[str, float]) -> str:
 
 
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
-    """A line for each loss that was measured, of all runs below each other."""
+    """Return a line for each measured loss, of all runs below each other."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
     columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss"}
     return {"run": [name for name, _unused in lines]} | {
@@ -165,17 +165,17 @@ def _on_two_lines(name: str) -> str:
 
 
 def pair_colors(palette: Palette) -> tuple[str, str]:
-    """Of the healthy twin and of the broken one."""
+    """Return the colors of the control and of the treatment."""
     return palette.runs[0], palette.runs[1]
 
 
 def courses_figure(
     outcome: Outcome, names: tuple[str, str], guessing: str, vocab_size: int, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Loss over steps: of each twin on text kept aside (solid) and on text learned from (dotted).
+    """Draw the loss over steps of both models: on validation text (solid) and on training text (dotted).
 
     Args:
-        names: of the two curves, healthy first.
+        names: of the two curves, the control first.
         guessing: label of the line that guessing at random reaches, ln V.
     """
     figure, height, top = go.Figure(), 380, log(vocab_size)
@@ -192,7 +192,7 @@ def courses_figure(
         dotted = {"color": color, "width": 1.4, "dash": "dot"}
         common = {"x": x, "showlegend": False, "hovertemplate": "%{y:.3f}"}
         figure.add_scatter(
-            **common, y=train, mode="lines", line=dotted, name=plain(_("{name}, learned text", name=name))
+            **common, y=train, mode="lines", line=dotted, name=plain(_("{name}, training text", name=name))
         )
         figure.add_scatter(
             **common, y=val, mode="lines+markers", line={"color": color, "width": 2.6}, marker={"size": 4},
@@ -204,7 +204,7 @@ def courses_figure(
     figure.update_layout(
         hovermode="x unified", uirevision="kept", margin={"l": 8, "r": _PAIR_LABELS, "t": 14, "b": 8},
         xaxis={"title": {"text": _("step")}, "showgrid": False, "range": [0, outcome.steps], "nticks": 6},
-        yaxis={"title": {"text": _("loss, nats a character")}, "range": [low, high]},
+        yaxis={"title": {"text": _("loss (nats/token)")}, "range": [low, high]},
     )  # fmt: skip
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
     per_pixel = (high - low) / (height - 60)
@@ -223,7 +223,7 @@ def courses_figure(
 def by_place_figure(
     control: np.ndarray, treatment: np.ndarray, names: tuple[str, str], palette: Palette = LIGHT
 ) -> go.Figure:
-    """The loss at each place of a window, (T,) each; at the last one there is nothing behind it to be read off."""
+    """Draw the loss at each position of a window, (T,) each; the last one has no later token to read off."""
     figure = go.Figure()
     for losses, name, color in zip((control, treatment), names, pair_colors(palette), strict=True):
         figure.add_scatter(
@@ -232,13 +232,13 @@ def by_place_figure(
         )  # fmt: skip
     style(figure, palette, height=280)
     legend_above(figure).update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text=_("place in the window of characters read"), showgrid=False, fixedrange=True)
+    figure.update_xaxes(title_text=_("position in the window"), showgrid=False, fixedrange=True)
     figure.update_yaxes(title_text=_("loss, nats"), rangemode="tozero", fixedrange=True)
     return figure
 
 
 def course_columns(outcome: Outcome) -> Columns:
-    """Every measurement of both, below each other."""
+    """Return every measurement of both, below each other."""
     courses = (("healthy", outcome.control), ("broken", outcome.treatment))
     lines = [(name, *point) for name, c in courses for point in zip(c.steps, c.train, c.val, strict=False)]
     return {

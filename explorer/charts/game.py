@@ -65,14 +65,14 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
         )  # fmt: skip
     if steps <= 1:  # no training is on the chart, so there are no steps to count
         figure.update_xaxes(showticklabels=False, title_text="")
-    told = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]
+    drawn = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]
     low, high = figure.layout.yaxis.range
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.03, "yanchor": "bottom", "itemclick": False},
         hovermode="closest",
         margin={"t": 70},
-        yaxis={"range": [min(low, min(told) * BIT - 0.15), max(high, max(told) * BIT + 0.15)]},
+        yaxis={"range": [min(low, min(drawn) * BIT - 0.15), max(high, max(drawn) * BIT + 0.15)]},
     )
     return figure
 

@@ -24,7 +24,7 @@ def ladder_chart(
     """Every rung's loss as a dot, and a bar for how far it lies below the rung that it stands on.
 
     Args:
-        names, losses: of the rungs reached, from the top; losses in nats a letter.
+        names, losses: of the rungs reached, from the top; losses in nats a token.
         counted: whether the rung was counted instead of trained.
         beside: whether it was tried out beside the ladder: drawn hollow, and the next one stands on the one before.
         expected: names of the rungs still to come, which have their place already.
@@ -62,7 +62,7 @@ def ladder_chart(
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
     figure.update_layout(showlegend=False, barmode="overlay", margin={"l": 8, "r": 12, "t": 8, "b": 8})
-    figure.update_xaxes(title_text=_("loss on text kept aside, nats a letter"), range=[low, high],
+    figure.update_xaxes(title_text=_("validation loss (nats/token)"), range=[low, high],
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=[f"{plain(label)}  " for label in labels], fixedrange=True,

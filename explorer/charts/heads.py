@@ -1,5 +1,6 @@
 """Head roles, when they emerge, and the cost of ablating each head."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -90,6 +91,7 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
         showlegend=False,
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
+    figure.update_layout(showlegend=False)
     return figure.update_xaxes(
         visible=True, showgrid=False, showticklabels=False, title_text=_("score on held-out text")
     )
@@ -216,5 +218,5 @@ def _words(layer: int, head: int, name: HeadName, few: bool) -> str:
     place = f"{layer + 1}.{head + 1}"
     if not few:
         return place
-    role = named(name.words).replace(" ", "<br>", 1)  # two short lines, which fit into a cell on a phone
+    role = "<br>".join(textwrap.wrap(named(name.words), 10))  # short lines, which fit into a cell on a phone
     return f"<b>{place}</b><br>{role}" + (f"<br>{name.score:.2f}" if name.role else "")

@@ -41,16 +41,16 @@ def attention_heatmap(
 
 
 def _weight_in_words(tokens: list[str], row: int, column: int, share: float, flow: bool) -> str:
-    told = {"query": quoted(visible(tokens[row])), "key": quoted(visible(tokens[column])), "share": percent(share)}
+    values = {"query": quoted(visible(tokens[row])), "key": quoted(visible(tokens[column])), "share": percent(share)}
     if flow:
         if row == column:
-            return _("{share} at {query} comes from itself", **told)
-        return _("{share} at {query} comes from {key}", **told)
+            return _("{share} at {query} comes from itself", **values)
+        return _("{share} at {query} comes from {key}", **values)
     if row == column:
-        return _("{query} attends {share} to itself", **told)
+        return _("{query} attends {share} to itself", **values)
     if column < row:
-        return _("{query} attends {share} to {key}, {count} back", count=row - column, **told)
-    return _("{query} attends {share} to {key}, {count} ahead", count=column - row, **told)
+        return _("{query} attends {share} to {key}, {count} back", count=row - column, **values)
+    return _("{query} attends {share} to {key}, {count} ahead", count=column - row, **values)
 
 
 def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:

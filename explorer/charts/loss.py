@@ -14,10 +14,10 @@ from explorer.charts.theme import style
 from explorer.i18n.language import N_, _
 
 COUNTED = {  # said where they are shown
-    "uniform": N_("guessing at random"),
-    "unigram": N_("counting letters"),
-    "bigram": N_("counting pairs"),
-    "trigram": N_("counting triples"),
+    "uniform": N_("uniform guess"),
+    "unigram": N_("unigram baseline"),
+    "bigram": N_("bigram baseline"),
+    "trigram": N_("trigram baseline"),
 }
 SMOOTHING = 0.8
 FAINT = 0.4  # opacity of the parent's curve
@@ -25,7 +25,7 @@ _LONGEST = 24  # characters of a name in the chart
 
 
 class Before(NamedTuple):
-    """The past of a fork, counted from where the oldest of its ancestors that is still kept began."""
+    """The past of a fork, counted from the first step of its oldest ancestor that still exists."""
 
     step: int  # at which the fork begins
     seconds: float  # of training until then
@@ -60,7 +60,7 @@ def loss_figure(
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
-    training smoothed, validation, its last point, lines where something was turned, labels beside them, the validation
+    training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
     of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
 
     A fork is drawn from the step at which it branched off, over what it had learned by then and how its parent went on.
@@ -69,7 +69,7 @@ def loss_figure(
         rows: of metrics.jsonl, in the order of their steps.
         baselines: nats a token by the names in `COUNTED`; None while they are not counted.
         steps: where the step axis ends.
-        marks: what was turned while it trained.
+        marks: setting changes while it trained.
         before: of a fork, what it began with; its own steps are then counted on from there.
         smoothing: share of the past in the smoothed line, 0 for none.
     """
@@ -136,7 +136,7 @@ def loss_figure(
         showlegend=False,  # the page names the two colours above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
-        yaxis={"title": {"text": _("loss, nats a letter")}, "range": shown},
+        yaxis={"title": {"text": _("loss (nats/token)")}, "range": shown},
         yaxis2=MARK_AXIS,
     )
     shifts = label_shifts(baselines or {})
@@ -172,7 +172,7 @@ def loss_figure(
 
 
 def smoothed(values: Sequence[float], share: float) -> list[float]:
-    """An exponential average, freed of its start from zero (Kingma and Ba 2014, section 3)."""
+    """Return an exponential average with bias correction (Kingma and Ba 2014, section 3)."""
     average, weight, line = 0.0, 0.0, []
     for value in values:
         average = share * average + (1 - share) * value
@@ -182,14 +182,14 @@ def smoothed(values: Sequence[float], share: float) -> list[float]:
 
 
 def loss_range(values: Sequence[float], baselines: Mapping[str, float] | None) -> list[float]:
-    """The loss axis: all curves and lines with a little air, in steps of a quarter, so that it seldom moves."""
+    """Return the loss axis: all curves and lines with a margin, in steps of a quarter, so that it seldom moves."""
     known = [value for value in [*values, *(baselines or {}).values()] if np.isfinite(value)] or [0.0, 4.5]
     low, high = min(known), max(known)
     return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(known) + 1)]
 
 
 def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
-    """Pixels by which the label of a counted line moves down, so that it does not cover the one above it."""
+    """Return the pixels by which the label of each baseline moves down, clear of the one above it."""
     shifts, above = {}, inf
     for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
         shifts[name] = -9 if above - value < 0.12 else 0
@@ -198,13 +198,13 @@ def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
 
 
 def loss_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    """The rows of metrics as a table; what was not measured at a step stays empty."""
+    """Return the rows of metrics as a table; what was not measured at a step stays empty."""
     names = {"step": "step", "training loss": "loss", "validation loss": "val_loss"}
     return {name: [row.get(column, float("nan")) for row in rows] for name, column in names.items()}
 
 
 def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
-    """How the ancestors did on validation text, behind everything else; empty for a run from scratch."""
+    """Return the ancestors' validation loss, behind everything else; empty for a run from scratch."""
     rows = before.rows if before else ()
     return go.Scatter(
         x=[row["step"] for row in rows],
@@ -219,22 +219,22 @@ def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
 
 
 def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
-    """The step axis: of a fork as much of its past as of its own steps, if there is so much.
+    """Return the step axis: of a fork as much of its past as of its own steps, if there is so much.
 
     As `stepRange` in assets/components/loss_chart/axes.js.
     """
     if before is None:
         return {"title": {"text": _("step")}, "range": [0, steps]}
-    told = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
-    return {"title": {"text": told}, "range": [max(0, before.step - steps), before.step + steps]}
+    title = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
+    return {"title": {"text": title}, "range": [max(0, before.step - steps), before.step + steps]}
 
 
 def fork_range(values: Iterable[float], before: Before) -> list[float]:
-    """The loss axis of a fork: its own curve and its parent's about and past the branch, in steps of a tenth.
+    """Return the loss axis of a fork: its curve and its parent's around the branch and after it, in steps of a tenth.
 
     The parent's first steps, which fell from far above, leave at the top. As `forkRange` in
     assets/components/loss_chart/axes.js.
     """
-    beside = [row["val_loss"] for row in before.rows if row["step"] >= before.step / 2]
-    known = [value for value in [*values, *beside] if isfinite(value)] or [0.0, 4.5]
+    parent = [row["val_loss"] for row in before.rows if row["step"] >= before.step / 2]
+    known = [value for value in [*values, *parent] if isfinite(value)] or [0.0, 4.5]
     return [floor((min(known) - 0.06) * 10) / 10, ceil((max(known) + 0.12) * 10) / 10]

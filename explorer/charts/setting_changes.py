@@ -1,4 +1,4 @@
-"""Where settings were turned while a run trained: thin lines on its loss curve, with a few words at their top."""
+"""Setting changes while a run trains: marks on its loss curve, and the learning rate of a run that is continued."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,15 +20,15 @@ _RATES_HEIGHT = 130  # pixels
 
 
 class Mark(NamedTuple):
-    """What was turned at a step."""
+    """A setting change at a step."""
 
     step: int
     label: str
-    hover: str = ""  # longer, where more was turned at that step
+    hover: str = ""  # longer, where more was changed at that step
 
 
 def merged(marks: Iterable[Mark]) -> list[Mark]:
-    """Marks in the order of their steps, one a step: the label tells the last turn, pointing at it tells all."""
+    """Return the marks by step, one a step: the label names the last change, hovering all of them."""
     together: dict[int, list[str]] = {}
     for mark in sorted(marks, key=lambda mark: mark.step):
         together.setdefault(mark.step, []).append(mark.label)
@@ -39,35 +39,35 @@ def merged(marks: Iterable[Mark]) -> list[Mark]:
 
 
 def heights(marks: Sequence[Mark], steps: int) -> list[float | None]:
-    """Where each label stands; None where it would cover others: then only pointing at its line tells it.
+    """Return the height of each label; None where it would cover others: then only hovering over its line shows it.
 
-    The newest come first, because they are what one has just done.
+    The newest come first.
 
     Args:
         marks: as `merged` gives them.
         steps: that the chart is wide.
     """
     taken: Mapping[float, list[tuple[float, float]]] = {row: [] for row in ROWS}
-    found: list[float | None] = [None] * len(marks)
+    rows: list[float | None] = [None] * len(marks)
     for index in reversed(range(len(marks))):
         place, width = marks[index].step / max(1, steps), LETTER * len(marks[index].label)
         left, right = (place - width, place) if _stands_left(marks[index], steps) else (place, place + width)
         for row in ROWS:
             if left >= 0 and all(right < begin or left > end for begin, end in taken[row]):
                 taken[row].append((left, right))
-                found[index] = row
+                rows[index] = row
                 break
-    return found
+    return rows
 
 
 def mark_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> tuple[go.Scatter, go.Scatter]:
-    """The lines of all marks, and the labels for which there is room.
+    """Return the lines of all marks, and the labels for which there is room.
 
     Both stand on a second axis from 0 to 1 (`MARK_AXIS`) that no zoom moves. The browser fills the same two from the
     stream (assets/components/loss_chart/setting_changes.js).
     """
     shown = merged(marks)
-    told = [(mark, height) for mark, height in zip(shown, heights(shown, steps), strict=True) if height]
+    labeled = [(mark, height) for mark, height in zip(shown, heights(shown, steps), strict=True) if height]
     common = {"opacity": 0.75, "showlegend": False, "yaxis": "y2"}
     lines = go.Scatter(
         x=[x for mark in shown for x in (mark.step, mark.step, None)],
@@ -80,10 +80,10 @@ def mark_traces(marks: Iterable[Mark], steps: int, palette: Palette = LIGHT) -> 
         **common,
     )
     labels = go.Scatter(
-        x=[mark.step for mark, _height in told],
-        y=[height for _mark, height in told],
-        text=[f"\u00a0{plain(mark.label)}\u00a0" for mark, _height in told],  # a little off its line
-        textposition=[f"middle {'left' if _stands_left(mark, steps) else 'right'}" for mark, _height in told],
+        x=[mark.step for mark, _height in labeled],
+        y=[height for _mark, height in labeled],
+        text=[f"\u00a0{plain(mark.label)}\u00a0" for mark, _height in labeled],  # a little off its line
+        textposition=[f"middle {'left' if _stands_left(mark, steps) else 'right'}" for mark, _height in labeled],
         textfont={"color": palette.accent, "size": 11},
         name="turned, in words",
         mode="text",

@@ -87,11 +87,11 @@ def _long_prompt_card(inspection: Inspection) -> None:
 def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int) -> str:
     """Return how coarse the pattern is, and how much of the attention stays close by."""
     near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
-    told = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
+    counts = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
     read = (
-        _("The last {length} of your {typed} tokens are read, {size} in a square.", **told)
+        _("The last {length} of your {typed} tokens are read, {size} in a square.", **counts)
         if typed > length
-        else _("All {length} tokens are read, {size} in a square.", **told)
+        else _("All {length} tokens are read, {size} in a square.", **counts)
     )
     where = _(
         "Attention on the own {size} tokens and the {size} before: {near}; on the first {size}: {first}.",

@@ -67,7 +67,7 @@ def _choose(label: str, key: str, shown: list[str]) -> int:
 def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
     """Return the way from two tokens to one attention weight in a sentence."""
     one, other = (_("'{token}' (token {number})", token=shown[place], number=place + 1) for place in (query, key))
-    told = {
+    values = {
         "query": one,
         "key": _("itself") if query == key else other,
         "share": percent(cell.weight),
@@ -75,15 +75,15 @@ def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
         "score": decimal(cell.score),
     }
     if cell.hidden:
-        return _("{query} cannot attend to {key}, which comes later: the mask sets the score {score} to −∞.", **told)
+        return _("{query} cannot attend to {key}, which comes later: the mask sets the score {score} to −∞.", **values)
     count = int(np.isfinite(cell.row_scores).sum())
     if count == 1:
         return _(
-            "{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **told
+            "{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **values
         )  # fmt: skip
     return _(
         "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.",
-        rank=int((cell.row_scores > cell.row_scores[key]).sum()) + 1, count=count, **told,
+        rank=int((cell.row_scores > cell.row_scores[key]).sum()) + 1, count=count, **values,
     )  # fmt: skip
 
 
@@ -100,22 +100,22 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
     weights = Strip(_("attention weights"), _plain(cell.row_weights), "tokens", "share", 1.0, names, key)
     product, score, masked = decimal(cell.product), decimal(cell.score), int(hidden.sum())
     exponent = f"e^{score} = {math.exp(min(cell.score, 50)):,.2f}"
-    told = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
+    values = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
     return [
-        Step(_("Query: what '{token}' looks for", **told), f"q: ({size},)", "", _vectors("q", cell)),
+        Step(_("Query: what '{token}' looks for", **values), f"q: ({size},)", "", _vectors("q", cell)),
         Step(_("Key: what '{token}' can be found by", token=shown[key]), f"k: ({size},)", "", _vectors("k", cell)),
         Step(
             _("Dot product"),
             _("{shape} → one number", shape=f"({size},)"),
-            _("Multiplied number by number; the sum of all {count} products is {product}.", **told),
+            _("Multiplied number by number; the sum of all {count} products is {product}.", **values),
             [_numbers("q × k", cell.products, np.abs(cell.products).max())],
         ),
         Step(
             _("Scaled"),
             _("one number"),
-            _("{product} ÷ √{count} ≈ {score}, the score.", **told)
+            _("{product} ÷ √{count} ≈ {score}, the score.", **values)
             if cell.scale != 1
-            else _("This model does not scale: {score} is the score.", **told),
+            else _("This model does not scale: {score} is the score.", **values),
         ),
         Step(
             _("Causal mask: no token attends to later ones") if masked else _("All scores of this query"),
@@ -126,9 +126,9 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
         Step(
             _("Softmax: scores become weights that add up to 1"),
             f"({length},)",
-            _("Divided by the sum over all tokens: {share}.", **told)
+            _("Divided by the sum over all tokens: {share}.", **values)
             if cell.hidden
-            else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **told),
+            else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **values),
             [weights],
         ),
         Step(
@@ -138,7 +138,7 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
         Step(
             _("Sum: the output of the head"),
             f"({size},)",
-            _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **told),
+            _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **values),
             [_numbers("z", cell.z, _largest_value(cell))],
         ),
     ]  # fmt: skip

@@ -31,12 +31,12 @@ def draw(inspection: Inspection) -> None:
     size = len(tokens)
     with card(_("Bigram table"), _("Which token follows which?"), more=_(_HELP), key="card_table"):
         values = {LEARNED: model.table()[:size, :size].numpy()}
-        told = []
+        caption = []
         try:
             with st.spinner(_("Counting ...")):
                 tables = kept(model, "pairs", lambda: compare_tables(model, training_ids(inspection)))
             values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
-            told.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
+            caption.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
         except TextError as error:
             st.info(literal(str(error)))
         which = st.segmented_control(
@@ -44,9 +44,9 @@ def draw(inspection: Inspection) -> None:
             label_visibility="collapsed",
         )  # fmt: skip
         if left_out := len(all_tokens) - size:
-            told.append(_("Tokens left out: {count}.", count=f"{left_out:,}"))
-        if told:
-            st.caption(literal(" ".join(told)))
+            caption.append(_("Tokens left out: {count}.", count=f"{left_out:,}"))
+        if caption:
+            st.caption(literal(" ".join(caption)))
         figure = (
             difference_heatmap(values[LEARNED], values[COUNTED], tokens, current_palette())
             if which == DIFFERENCE

@@ -165,19 +165,19 @@ def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
 
 def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: list[str]) -> str:
     """Return whether the first axis separates its two groups, and which other token lies furthest along it."""
-    told = (
+    words = (
         _("The first axis separates its two groups.")
         if places[ends[0]].max() < places[ends[1]].min()
         else _("The first axis does not fully separate its two groups.")
     )
     others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
     if not others:
-        return told
+        return words
     furthest = max(others, key=lambda index: places[index])
     far = _(
         "Furthest along it: '{token}' ({place}).", token=shown[furthest], place=decimal(float(places[furthest]))
     )  # fmt: skip
-    return f"{told} {far}"
+    return f"{words} {far}"
 
 
 def stream_card(inspection: Inspection) -> None:
@@ -249,9 +249,9 @@ def positions_card(inspection: Inspection) -> None:
             moving = aligned_maps(steps, tables, lambda table: positions_in_words(cosines(table), stride))
             _draw(inspection, moving, names, ["digit"] * len(names), key="places_points", name="positions-map")
             return
-        told = positions_in_words(cosines(vectors))
+        words = positions_in_words(cosines(vectors))
         thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
-        st.caption(sentence(f"{told} {thinned}" if stride > 1 else told))
+        st.caption(sentence(f"{words} {thinned}" if stride > 1 else words))
         alike = cosines(vectors[::stride])
         chart(
             cosine_heatmap(alike, positions, current_palette()),

@@ -168,15 +168,15 @@ def laid_out(inspection: Inspection, method: Method) -> Iterator[Progress[TimeMa
 def neighbors_in_words(token: str, close: Sequence[tuple[str, float]]) -> str:
     """Return the nearest token, and whether it stands out."""
     (first, cosine), *others = close
-    told = {"token": token, "nearest": first, "cosine": decimal(cosine)}
+    values = {"token": token, "nearest": first, "cosine": decimal(cosine)}
     if cosine < 0.2:
-        return _("No token is close to '{token}'. Nearest: '{nearest}' ({cosine}).", **told)
+        return _("No token is close to '{token}'. Nearest: '{nearest}' ({cosine}).", **values)
     if not others:
-        return _("Nearest to '{token}': '{nearest}' ({cosine}).", **told)
+        return _("Nearest to '{token}': '{nearest}' ({cosine}).", **values)
     second, next_cosine = others[0]
     return _(
         "Nearest to '{token}': '{nearest}' ({cosine}), then '{second}' ({next}).",
-        second=second, next=decimal(next_cosine), **told,
+        second=second, next=decimal(next_cosine), **values,
     )  # fmt: skip
 
 

@@ -249,13 +249,13 @@ def _next(snapshot: Snapshot) -> dict[str, Any]:
 def next_in_words(guesses: Sequence[tuple[str, str, float]]) -> str:
     """Return the most likely next tokens; guesses: (shown, kind, probability), best first."""
     (first, _kind, share), *others = guesses
-    told = {"token": first, "share": percent(share)}
+    values = {"token": first, "share": percent(share)}
     if not others:
-        return _("Most likely next: '{token}' {share}.", **told)
+        return _("Most likely next: '{token}' {share}.", **values)
     second, _kind, second_share = others[0]
     return _(
         "Most likely next: '{token}' {share}, then '{second}' {second_share}.",
-        second=second, second_share=percent(second_share), **told,
+        second=second, second_share=percent(second_share), **values,
     )  # fmt: skip
 
 

@@ -71,11 +71,11 @@ def draw(inspection: Inspection) -> None:
             layer, head = choose_head(inspection)
         own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
         best = max(own, key=own.get)
-        told = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
+        values = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
         st.caption(
-            _("Role: {role}. {share} of the attention that could go there does.", **told)
+            _("Role: {role}. {share} of the attention that could go there does.", **values)
             if names[layer][head].role
-            else _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **told)
+            else _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **values)
         )
         chart(
             role_bars(own, current_palette()),
@@ -158,25 +158,25 @@ def emergence_in_words(
         inherited: the first step of a run that began with another model's weights; heads of that step were its.
     """
     if inherited is not None and len(before := np.argwhere(emerged == inherited)):
-        told = _("Already {role} heads in its parent: {places}.", role=role, places=_places(before))
+        words = _("Already {role} heads in its parent: {places}.", role=role, places=_places(before))
         new = np.where(emerged == inherited, -1, emerged)
-        return told if (new < 0).all() else f"{told} {emergence_in_words(new, strongest, role, last)}"
+        return words if (new < 0).all() else f"{words} {emergence_in_words(new, strongest, role, last)}"
     heads = np.argwhere(emerged >= 0)
     if not len(heads):
         return _("At step {last} no head has the role {role}.", role=role, last=f"{last:,}")
     first = min(heads.tolist(), key=lambda place: emerged[tuple(place)])
-    told = _(
+    words = _(
         "The first {role} head is {place}, from step {step} on.",
         role=role, place=_places([first]), step=f"{emerged[tuple(first)]:,}",
     )  # fmt: skip
     if len(heads) == 1:
-        return told
+        return words
     count = _("At step {last}, {count} heads score above 0.3.", last=f"{last:,}", count=len(heads))
     others = np.argwhere((emerged >= 0) & ~strongest)
     if not len(others):
-        return f"{told} {count}"
+        return f"{words} {count}"
     stronger = _("Stronger in another role, which names them above: {places}.", places=_places(others))
-    return f"{told} {count} {stronger}"
+    return f"{words} {count} {stronger}"
 
 
 def _places(heads: Iterable[Sequence[int]]) -> str:

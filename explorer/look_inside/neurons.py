@@ -77,23 +77,23 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
         except TextError as error:
             show_error(error)
             return
-        found = result_of(
+        examples = result_of(
             ("neuron", *inspection.key, layer, neuron),
             lambda: exciting_texts(inspection.model, searched, layer, neuron, _EXAMPLES),
             _("Reading {count} windows of the text", count=f"{len(searched):,}"),
         )
-        if found is None:
+        if examples is None:
             return
         tokens = inspection.tokenizer.tokens
-        at = [visible(tokens[int(searched[place.window, place.position])]) for place in found]
-        st.caption(sentence(activations_in_words(found, at)))
-        most = max([1e-6, *(place.value for place in found)])
+        at = [visible(tokens[int(searched[place.window, place.position])]) for place in examples]
+        st.caption(sentence(activations_in_words(examples, at)))
+        most = max([1e-6, *(place.value for place in examples)])
         rows = [
             _row(
                 inspection.tokenizer, searched[place.window, :-1].tolist(), place.values, most, decimal(place.value),
                 place.position,
             )
-            for place in found
+            for place in examples
         ]  # fmt: skip
         marked_text(rows, note=_(_POINT), key="neuron_texts")
 
@@ -108,12 +108,12 @@ def activations_in_words(examples: list[Excitement], shown: list[str]) -> str:
         return _("No token in the texts read activates it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)
     times = shown.count(most)
-    told = {"value": decimal(examples[0].value), "token": shown[0], "all": len(shown)}
+    values = {"value": decimal(examples[0].value), "token": shown[0], "all": len(shown)}
     if times * 2 <= len(shown):
-        return _("Largest: {value} on '{token}'. The {all} largest are on different tokens.", **told)
+        return _("Largest: {value} on '{token}'. The {all} largest are on different tokens.", **values)
     return _(
         "Largest: {value} on '{token}'. Of the {all} largest {count} are on '{other}'.",
-        count=times, other=most, **told,
+        count=times, other=most, **values,
     )  # fmt: skip
 
 
@@ -123,12 +123,12 @@ def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
         activations = kept(inspection.model, (name, *ids), lambda: run_with_cache(inspection.model, ids, [name])[name])
         values = activations[:, neuron]  # (T,)
         largest = int(values.argmax())
-        told = _(
+        words = _(
             "From {least} to {most}; largest on '{token}', token {number}.",
             least=decimal(float(values.min())), most=decimal(float(values.max())),
             token=inspection.prompt.shown[largest], number=largest + 1,
         )  # fmt: skip
-        st.caption(sentence(told))
+        st.caption(sentence(words))
         row = _row(inspection.tokenizer, ids, values, max(1e-6, float(values.max())), "", largest)
         marked_text([row], note=_(_POINT), key="neuron_prompt")
 

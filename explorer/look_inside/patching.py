@@ -95,10 +95,12 @@ def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: l
     if patched != "stream":
         row, place = np.unravel_index(int(np.nanargmax(patches.moved)), patches.moved.shape)
         share = percent(float(patches.moved[row, place]))
-        told = {"block": row + 1, "place": _position(clean, place), "share": share}
+        values = {"block": row + 1, "place": _position(clean, place), "share": share}
         if patched == "attention":
-            return _("Attention: block {block} at {place} moves the prediction most, {share} of the way back.", **told)
-        return _("Feed-forward: block {block} at {place} moves the prediction most, {share} of the way back.", **told)
+            return _(
+                "Attention: block {block} at {place} moves the prediction most, {share} of the way back.", **values
+            )
+        return _("Feed-forward: block {block} at {place} moves the prediction most, {share} of the way back.", **values)
     differing = [place for place in range(len(clean)) if clean[place] != corrupted[place]]
     if differing == [last]:
         return _("The prompts differ only in the last token, so all of the difference is there from the start.")

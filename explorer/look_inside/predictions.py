@@ -107,13 +107,13 @@ def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: 
     shares = sorted(attribution.shares(), key=lambda row: row[1])
     (lowest, least), (highest, most) = shares[0], shares[-1]
     token = quoted(visible(tokens[attribution.token]))
-    told = {"token": token, "score": signed(attribution.total)}
+    values = {"token": token, "score": signed(attribution.total)}
     if baseline == "zero":
-        total = _("Logit of {token}: {score}.", **told)
+        total = _("Logit of {token}: {score}.", **values)
     elif baseline == "mean":
-        total = _("Logit of {token} above the mean over all tokens: {score}.", **told)
+        total = _("Logit of {token} above the mean over all tokens: {score}.", **values)
     else:
-        total = _("Logit of {token} minus that of {other}: {score}.", other=quoted(visible(tokens[baseline])), **told)
+        total = _("Logit of {token} minus that of {other}: {score}.", other=quoted(visible(tokens[baseline])), **values)
     raises = _("Raised most by {part} ({share}).", part=named(highest), share=signed(most)) if most > 0 else ""
     lowers = _("Lowered most by {part} ({share}).", part=named(lowest), share=signed(least)) if least < 0 else ""
     return " ".join(filter(None, (total, raises, lowers)))

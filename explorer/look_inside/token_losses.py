@@ -110,12 +110,12 @@ def position_in_words(losses: np.ndarray) -> str:
     begin = _("With one token of context the loss is {loss} nats/token.", loss=f"{first:.2f}")
     if len(line) < 2:
         return begin
-    told = {"count": f"{len(line):,}", "loss": f"{last:.2f}"}
+    values = {"count": f"{len(line):,}", "loss": f"{last:.2f}"}
     gain = first - last
     if gain < 0.05:
-        return f"{begin} {_('With {count} it is {loss}: more context does not help.', **told)}"
+        return f"{begin} {_('With {count} it is {loss}: more context does not help.', **values)}"
     enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
-    end = _("With {count} it is {loss}; 90% of that gain comes from {enough}.", enough=f"{enough:,}", **told)
+    end = _("With {count} it is {loss}; 90% of that gain comes from {enough}.", enough=f"{enough:,}", **values)
     return f"{begin} {end}"
 
 
@@ -178,7 +178,7 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
     """
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
-    told = _(
+    words = _(
         "Loss here: {loss} nats/token. Tokens with a probability above 50%: {share}.",
         loss=f"{loss:.2f}", share=percent(sum(p >= 0.5 for p in probabilities) / len(probabilities)),
     )  # fmt: skip
@@ -187,7 +187,7 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
         worst_in_words = _("Least likely: '{token}' after '{before}' ({share}).", before=before, **least)
     else:
         worst_in_words = _("Least likely: '{token}' ({share}).", **least)
-    return f"{told} {worst_in_words}"
+    return f"{words} {worst_in_words}"
 
 
 def _passage(inspection: Inspection, number: int) -> list[int]:

@@ -17,8 +17,10 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.training.checkpoints import save_weights
+from explorer.components.bundle import COMPONENTS
 from explorer.look_inside import frames
-from explorer.look_inside.frames import MOST_CELLS, FrameRequest, frame_now, longest_seen, make_frame
+from explorer.look_inside.frames import MOST_CELLS, PARTS, FrameRequest, frame_now, longest_seen, make_frame
+from explorer.look_inside.time_machine_views import VIEWS
 
 PROMPT = "To be, or"
 
@@ -62,6 +64,13 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
 
     written = list(generate(model, ids, GenerationConfig(max_new_tokens=frames.CONTINUED, temperature=0)))
     assert "".join(text for text, _, _ in frame["written"]) == tokenizer.decode([token.id for token in written])
+
+
+def test_every_view_draws_a_part_of_a_frame_by_a_function_of_the_browser():
+    script = (COMPONENTS / "time_machine" / "view.js").read_text("utf-8")
+    assert {view.part for view in VIEWS} == set(PARTS)
+    for view in VIEWS:
+        assert f"function {view.name}(" in script and view.name in script.partition("};")[0]
 
 
 def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
