@@ -12,7 +12,7 @@ from core.runs.worker import train_run
 
 pytestmark = pytest.mark.e2e
 
-SETTLED = "() => { const time = globalThis.__gptExplorerTimes?.get('a'); return time?.frame && !time.waiting; }"
+SETTLED = "() => { const clock = globalThis.__gptExplorerClocks?.get('a'); return clock?.frame && !clock.waiting; }"
 PICTURE = "canvas => canvas.toDataURL()"
 PLACES = "letters => letters.map(letter => letter.style.transform).join()"
 
@@ -89,9 +89,9 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     page.goto(f"{server.url}/look_inside?run={run.id}")
     at_step(page, steps_with_weights(run)[-1])
     page.wait_for_function(
-        f"() => globalThis.__gptExplorerTimes.get('a').frames.size === {len(steps_with_weights(run))}"
+        f"() => globalThis.__gptExplorerClocks.get('a').frames.size === {len(steps_with_weights(run))}"
     )
-    sums = """() => [...globalThis.__gptExplorerTimes.get('a').frames]
+    sums = """() => [...globalThis.__gptExplorerClocks.get('a').frames]
         .map(([step, { attention }]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
         .sort(([one], [two]) => one - two)"""
     before = page.evaluate(sums)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import duration_in_words, loss_as_choice, percent
+from core.formatting import duration_in_words, loss_as_choice, number, percent
 from explorer.charts.csv_export import csv_of
 from explorer.charts.loss import loss_range, smoothed
 from tests.explorer.test_explaining_charts import SAFE, UNSAFE
@@ -10,6 +10,7 @@ from tests.javascript import in_javascript
 
 SHARES = [0, 0.0002, 0.001, 0.0123, 0.0994, 0.0995, 0.13, 0.52, 0.999, 1]
 SECONDS = [-3, 0, 41, 59.6, 60, 80, 599, 600, 3599, 3600, 7500, 172_799, 172_800, 777_600, 63_071_999, 70_000_000]
+RATES = [0.0, 1.2e-4, 5e-4, 6e-3, 0.012, 0.1, 1.0]
 LOSSES = [0.0, 0.25, 1.9, 2.517, 4.19, 7.3, 10.5, 13.8]
 CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]]
 
@@ -20,10 +21,11 @@ CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]
         ("shared/format.js", "module.formatPercent(given)", percent, SHARES),
         ("shared/format.js", "module.formatDuration(given)", duration_in_words, SECONDS),
         ("shared/format.js", "module.formatPerplexity(Math.exp(given))", lambda loss: loss_as_choice(loss)[1], LOSSES),
+        ("shared/format.js", "module.formatRate(given)", number, RATES),
         ("loss_chart/axes.js", "module.smoothed(given, 0.8)", lambda curve: smoothed(curve, 0.8), CURVES),
         ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, None)), CURVES),
     ],
-    ids=["percent", "duration", "perplexity", "smoothing", "loss axis"],
+    ids=["percent", "duration", "perplexity", "rate", "smoothing", "loss axis"],
 )
 def test_both_come_to_the_same(module, expression, python, cases):
     assert in_javascript(module, expression, cases) == [python(case) for case in cases]

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { formatCount, formatPercent, formatPerplexity, formatRate } from "../../assets/components/shared/format.js";
 
-test("a learning rate keeps two digits", () => {
-  assert.deepEqual([0, 0.0005, 0.006, 0.00012, 0.12].map(formatRate), ["0", "5.0e-4", "6.0e-3", "1.2e-4", "0.12"]);
+test("a learning rate keeps three digits", () => {
+  assert.deepEqual([0.0005, 0.00012345, 0.123456].map(formatRate), ["5e-4", "1.23e-4", "0.123"]);
 });
 
 test("a large count is shortened", () => {
