@@ -113,7 +113,7 @@ def signed_bars(
     values = [value for _label, value in rows]
     colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
     low, high = min([0.0, *values]), max([0.0, *values])
-    room = 0.16 * (high - low or 1.0)  # for the numbers
+    room = 0.2 * (high - low or 1.0)  # for the numbers, also on a phone
     written = list(map(signed, values))
     return horizontal_bars(
         values,

@@ -5,7 +5,7 @@ import pytest
 from core.formatting import duration_in_words, loss_as_choice, number, percent
 from explorer.charts.csv_export import csv_of
 from explorer.charts.loss import loss_range, smoothed
-from tests.explorer.test_explaining_charts import SAFE, UNSAFE
+from tests.explorer.test_attribution_charts import SAFE, UNSAFE
 from tests.javascript import in_javascript
 
 SHARES = [0, 0.0002, 0.001, 0.0123, 0.0994, 0.0995, 0.13, 0.52, 0.999, 1]

@@ -38,7 +38,7 @@ def test_a_role_has_its_colour_everywhere():
     assert bars.data[0].marker.color[0] == board.layout.shapes[0].fillcolor
 
 
-def test_births_are_marked_where_the_habit_begins_to_stay():
+def test_emergence_is_marked_where_the_score_begins_to_stay():
     scores = np.array([[[0.0, 0.1]], [[0.5, 0.2]], [[0.9, 0.1]]])
     emerged = np.array([[10, -1]])
     figure = emergence_figure([0, 10, 20], scores, emerged, ([0, 20], [4.0, 2.0]), "induction", LIGHT)

@@ -1,4 +1,4 @@
-"""Where the loss lives, drawn and said."""
+"""The loss by position, by kind and on a passage, drawn and in words."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is seen right now in one sentence, and when heads were born."""
+"""Captions of heads and embeddings, and the steps at which heads take their roles."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def test_the_clearest_head_is_named():
     assert "head 1.2, 100% of its attention on the previous token." in told and told.endswith("position: 1 of 2.")
 
 
-def test_a_head_is_born_when_it_takes_up_its_last_habit():
+def test_a_head_emerges_when_it_takes_its_last_role():
     def scores(previous: float):
         own = {role: np.array([[0.05, 0.05]]) for role in ROLES}
         return HeadScores(**(own | {"previous_token": np.array([[previous, 0.05]])}))
@@ -35,7 +35,7 @@ def test_a_head_is_born_when_it_takes_up_its_last_habit():
     assert emerged_heads([0, 10], [scores(0.1), scores(0.1)]) == []
 
 
-def test_where_no_snapshot_can_be_read_any_more_no_births_are_told(finished_run):
+def test_where_no_snapshot_can_be_read_any_more_no_emergence_is_shown(finished_run):
     opened = shared.open_model(finished_run.id, None)
     clock = Clock("a", finished_run.id, "", steps_with_weights(finished_run), opened.step, 0)
     inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), clock)

@@ -1,4 +1,4 @@
-"""One cell's arithmetic as it is told, and the pictures beside a single head."""
+"""The arithmetic of one attention weight in words, and the patterns of several heads."""
 
 import math
 import re

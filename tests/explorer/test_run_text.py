@@ -1,4 +1,4 @@
-"""The text of a run as Look inside measures with it."""
+"""The text of a run that Look inside measures on."""
 
 from dataclasses import replace
 
