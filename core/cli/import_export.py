@@ -75,7 +75,7 @@ def send_out(options: argparse.Namespace) -> int:
 
 
 def write_lessons(options: argparse.Namespace) -> int:
-    from core.import_export.lesson_notebooks import write_notebooks
+    from core.import_export.notebooks import write_notebooks
 
     for path in write_notebooks(options.out.absolute(), options.force):
         print_line(f"{path.name} is written to {options.out}.")

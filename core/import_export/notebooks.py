@@ -1,25 +1,58 @@
-"""Prose and code in a row: as a Jupyter notebook, or as a script in which the prose is comments.
+"""Jupyter notebooks, scripts in cells, and the notebooks of the lessons.
 
-The format is Jupyter's own, nbformat 4.5 (https://nbformat.readthedocs.io); it is plain JSON, so nothing of Jupyter
-is needed to write it.
+A lesson's notebook has the words of its pages, the source of the functions of `core.lessons`, and the code of
+`core/lessons/notebooks`. Torch is not imported for it.
 """
 
-import json
+import ast
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Literal, NamedTuple
 
-_KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+from core.atomic_io import write_files
+from core.lessons import LESSONS
+from core.lessons.experiments import EXPERIMENTS
+from core.lessons.lesson_text import ENGLISH, fill, glossary, load_prose, placeholders, terms_in, without_links
+from core.text import split_point
+from core.text.corpora import load_corpus
+
+NOTEBOOKS = {
+    "bigram": "BigramLanguageModel.ipynb",
+    "gpt": "GPT_Language_Model.ipynb",
+    "break": "Breaking_a_GPT.ipynb",
+}
+"""The file name of each lesson's notebook."""
+
+_ROOT = Path(__file__).parents[2]
+_PART = re.compile(r"^# %% (\w+)(.*)$", re.MULTILINE)
+_READ = 200_000  # characters of the text, as on the page
+_ON_A_PAGE = re.compile(r"\s*\b(?:Click|Point|Drag|Move|Switch|Choose)\b[^.:]*[.:]")  # what only a page can do
+FIND_CORE = """
+import sys
+from pathlib import Path
+
+for folder in (Path.cwd(), *Path.cwd().parents):
+    if (folder / "core" / "config.py").is_file():
+        sys.path.insert(0, str(folder))
+        break
+"""
+_HOW = (
+    "Put this notebook next to the folder `core` of GPT Explorer, and run its cells from top to bottom with the same "
+    "Python as GPT Explorer. Every function is its real source: change it, run its cell again, and compare."
+)
 
 
 class Cell(NamedTuple):
-    """One piece: prose in Markdown, or code in Python."""
+    """Markdown or Python code."""
 
     kind: Literal["markdown", "code"]
     source: str
 
 
-def prose(source: str) -> Cell:
+def markdown(source: str) -> Cell:
     return Cell("markdown", source.strip())
 
 
@@ -28,20 +61,17 @@ def code(source: str) -> Cell:
 
 
 def to_notebook(cells: Iterable[Cell]) -> str:
-    """A notebook, not run yet, as the text of its file. The same cells give the same bytes."""
-    made = []
-    for number, cell in enumerate(cells):
-        entry = {"cell_type": cell.kind, "id": f"cell-{number}", "metadata": {}}
-        entry["source"] = cell.source.splitlines(keepends=True)
-        if cell.kind == "code":
-            entry |= {"execution_count": None, "outputs": []}
-        made.append(entry)
-    document = {"cells": made, "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    """Return a notebook without outputs as the text of its file. The same cells give the same bytes."""
+    from nbformat import v4, writes  # takes a third of a second, and few pages need it
+
+    make = {"markdown": v4.new_markdown_cell, "code": v4.new_code_cell}
+    made = [make[cell.kind](cell.source, id=f"cell-{number}") for number, cell in enumerate(cells)]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return writes(v4.new_notebook(cells=made, metadata={"kernelspec": kernel})) + "\n"
 
 
 def to_script(cells: Iterable[Cell]) -> str:
-    """The same as one file of Python: its first prose is the docstring, all further prose comments."""
+    """Return the cells as one Python file: the first Markdown is its docstring, the rest are comments."""
     first, *others = cells
     text = '"""' + "\n\n".join(_wrapped(first.source)) + '\n"""\n\n'
     for cell in others:
@@ -51,7 +81,164 @@ def to_script(cells: Iterable[Cell]) -> str:
     return text
 
 
-def _wrapped(markdown: str, indent: str = "") -> list[str]:
-    """Its paragraphs, a heading without its sign."""
-    paragraphs = [part.lstrip("# ") for part in markdown.split("\n\n")]
+def _wrapped(source: str, indent: str = "") -> list[str]:
+    """Return Markdown's paragraphs, a heading without its sign."""
+    paragraphs = [part.lstrip("# ") for part in source.split("\n\n")]
     return [textwrap.fill(part, 110, initial_indent=indent, subsequent_indent=indent) for part in paragraphs]
+
+
+def lesson_notebook(lesson: str, language: str = ENGLISH) -> str:
+    """Return a lesson's notebook, without outputs, as the text of its file.
+
+    Raises ExplorerError where the lesson has no steps, or a step no words.
+    """
+    return to_notebook(_lesson_cells(lesson, language))
+
+
+def write_notebooks(folder: Path, force: bool = False, language: str = ENGLISH) -> list[Path]:
+    """Write the notebooks of all lessons into a folder, which is made if it is missing.
+
+    Raises ExplorerError where that cannot be done, or where `force` is needed to replace others of the same names.
+    """
+    files = {name: lesson_notebook(lesson, language).encode() for lesson, name in NOTEBOOKS.items()}
+    write_files(folder, files, force)
+    return [folder / name for name in files]
+
+
+class Part(NamedTuple):
+    """The code of one step."""
+
+    source: str
+    numbers: Mapping[str, str] = {}  # that fill the placeholders of the step's words
+
+
+def notebook_parts(lesson: str) -> dict[str, Part]:
+    """Return the code of a lesson's notebook by step, from `core/lessons/notebooks`."""
+    _, *split = _PART.split((_ROOT / "core" / "lessons" / "notebooks" / f"{lesson}.py").read_text("utf-8"))
+    return {
+        name: Part(source.strip(), dict(word.split("=", 1) for word in numbers.split()))
+        for name, numbers, source in zip(split[::3], split[1::3], split[2::3], strict=True)
+    }
+
+
+def _lesson_cells(lesson: str, language: str) -> Iterator[Cell]:
+    opening = load_prose(lesson, "lesson", language)
+    yield markdown(f"# {opening.title}\n\n{_words(opening.parts['idea'], {})}\n\n{_HOW}")
+    yield code(FIND_CORE)
+    parts, terms, shown = notebook_parts(lesson), set(), set()
+    for number, step in enumerate(LESSONS[lesson], 1):
+        words, part = load_prose(lesson, step, language), parts.get(step) or _experiment_part(step)
+        idea, further = words.parts["idea"], words.parts.get("read on", "")
+        terms.update(terms_in(idea + further))
+        yield markdown(f"## {number}. {words.title}\n\n{_words(idea, _text_numbers() | dict(part.numbers))}")
+        rest, sources = _with_sources(part.source, shown)
+        yield from map(code, sources)
+        yield code(rest)
+        if further:
+            yield markdown(f"*Read on:* {_words(further, {})}")
+    meanings = glossary(language)
+    listed = [f"**{term}**: {_words(meanings[term], {})}" for term in sorted(terms, key=str.lower)]
+    yield markdown("## Words\n\n" + "\n\n".join(listed))
+
+
+def _experiment_part(name: str) -> Part:
+    choices = "".join(f", {choice}={value!r}" for choice, value in EXPERIMENTS[name].choices.items())
+    return Part(f'break_it("{name}"{choices})')
+
+
+def _with_sources(source: str, shown: set[str]) -> tuple[str, list[str]]:
+    """Return code without its imports from `core.lessons`, and the source of what they import."""
+    lines, sources = source.splitlines(), []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("core.lessons."):
+            lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+            sources.append(source_with_imports(node.module, [alias.name for alias in node.names], shown))
+    rest = "\n".join(line for line in lines if line is not None)
+    return re.sub(r"\n{3,}", "\n\n", rest), [part for part in sources if part]
+
+
+def _words(part: str, numbers: dict[str, str]) -> str:
+    """Return prose without links and without sentences that need an unknown number or the controls of a page."""
+    sentences = re.split(r"(?<=[.!?:])(?=\s)", _ON_A_PAGE.sub("", part))
+    known = "".join(sentence for sentence in sentences if placeholders(sentence) <= {*numbers})
+    return without_links(fill(known, **numbers)).strip()
+
+
+@cache
+def _text_numbers() -> dict[str, str]:
+    """Return what the words tell of the notebooks' text."""
+    text = load_corpus("shakespeare", Path())[:_READ]
+    train = split_point(len(text), 0.1)
+    lengths = {
+        "length": len(text),
+        "train_length": train,
+        "val_length": len(text) - train,
+        "vocab_size": len(set(text)),
+    }
+    return {name: f"{value:,}" for name, value in lengths.items()}
+
+
+class _Module(NamedTuple):
+    imports: dict[str, tuple[str, str]]  # the name that an import binds -> its module ("" for a whole one), and what
+    sources: dict[str, str]  # a function, class or constant -> its source
+    uses: dict[str, frozenset[str]]  # the same -> every name in it
+    order: tuple[str, ...]
+
+
+def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
+    """Return the source of some names of a module of ours, with the imports and the module's other names they need.
+
+    Args:
+        shown: names that were shown before, as `module.name`, and are left out; those returned are added.
+
+    Raises:
+        KeyError: the module has no such name.
+    """
+    parts = _read_module(module)
+    wanted: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in wanted and f"{module}.{name}" not in shown:
+            wanted.add(name)
+            queue += [used for used in parts.uses[name] if used in parts.sources]
+    shown.update(f"{module}.{name}" for name in wanted)
+    used = {name for wanted_one in wanted for name in parts.uses[wanted_one]}
+    imports = _import_lines({parts.imports[name] for name in used if name in parts.imports})
+    sources = [parts.sources[name] for name in parts.order if name in wanted]
+    return "\n\n\n".join([part for part in [imports, *sources] if part])
+
+
+@cache
+def _read_module(module: str) -> _Module:
+    """Parse a module's file, without importing it."""
+    text = (_ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
+    imports, sources, uses = {}, {}, {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import):
+            imports |= {alias.asname or alias.name.split(".")[0]: ("", ast.unparse(alias)) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imports |= {alias.asname or alias.name: (node.module, ast.unparse(alias)) for alias in node.names}
+        elif name := _defined_name(node):
+            begin = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+            sources[name] = "\n".join(text.splitlines()[begin - 1 : node.end_lineno])
+            uses[name] = frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    return _Module(imports, sources, uses, tuple(sources))
+
+
+def _defined_name(node: ast.stmt) -> str:
+    """Return the name that a statement defines, or ""."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _import_lines(imports: set[tuple[str, str]]) -> str:
+    """Return import statements: whole modules, then single names, ours last."""
+    lines = [f"import {name}" for module, name in sorted(imports) if not module]
+    modules = sorted(
+        {module for module, _ in imports if module}, key=lambda module: (module.startswith("core."), module)
+    )
+    lines += [f"from {module} import {', '.join(sorted(n for m, n in imports if m == module))}" for module in modules]
+    return "\n".join(lines)

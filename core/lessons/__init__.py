@@ -1,1 +1,10 @@
 """What the lessons compute, in the fewest lines that a newcomer can read; arrays in, arrays out."""
+
+from core.lessons.experiments import EXPERIMENTS
+
+LESSONS: dict[str, tuple[str, ...]] = {
+    "bigram": ("text", "numbers", "split", "batch", "table", "loss", "gradient", "training", "writing", "context"),
+    "gpt": ("averaging", "attention", "scaling", "mask", "ladder", "positions", "today", "choosing", "likeliest"),
+    "break": tuple(EXPERIMENTS),
+}
+"""The lessons with their steps, in their order."""

@@ -1,4 +1,4 @@
-"""What came out of an experiment: the verdict, every number as it is written in a sentence, and the words that fit."""
+"""The result of an experiment: the verdict, every number as it is written in a sentence, and the matching words."""
 
 from collections.abc import Callable, Mapping
 from math import exp, isfinite, log
@@ -7,22 +7,20 @@ from typing import Any
 import torch
 
 from core.formatting import percent
-from core.lessons.experiment_measures import Share
-from core.lessons.experiments import ModelPair
 from core.lessons.lesson_text import ENGLISH, fill, load_prose, placeholders, without_links
-from core.lessons.paired_runs import Outcome
+from core.lessons.paired_runs import ModelPair, Outcome, Share
 from core.text.ngrams import Baselines
 from core.text.token_display import plain
 from core.training.evaluation import run_baselines
 
-SAME = 0.05  # nats: closer than that, two curves end at the same height
+SAME = 0.05  # nats: losses closer than that count as equal
 
 
 def verdict(outcome: Outcome) -> str:
-    """How the broken twin ended beside the healthy one, on text kept aside.
+    """Return how the broken model's validation loss compares with the control's.
 
-    "higher" and "same" are what they say; "lower" is a better model; "cheat" is one whose loss is lower, but not where
-    it writes, with nothing behind it to be read off.
+    "higher", "same" or "lower"; "cheat" where it is lower, but not at the last position, where no answer can be read
+    off.
     """
     control, treatment = outcome.control, outcome.treatment
     apart = treatment.val[-1] - control.val[-1]
@@ -30,44 +28,44 @@ def verdict(outcome: Outcome) -> str:
         return "higher"
     if apart > -SAME:
         return "same"
-    return "cheat" if treatment.writes_at > control.writes_at - SAME else "lower"
+    return "cheat" if treatment.last_position_loss > control.last_position_loss - SAME else "lower"
 
 
 def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], language: str = ENGLISH) -> list[str]:
-    """The parts of an experiment's words that explain what came out, not filled yet.
+    """Return the parts of an experiment's words that explain its result, with their placeholders.
 
     Args:
         name: of the experiment.
-        numbers: `numbers_of` the outcome, and what was chosen.
+        numbers: `result_numbers` of the outcome, and the choices.
     """
     own, shared = (load_prose("break", step, language).parts for step in (name, "lesson"))
-    told = verdict(outcome)
-    own = {name: part for name, part in own.items() if _could_be_measured(part, numbers)}
-    fitting = next((own[part] for part in (told, "always") if part in own), shared[f"{told}_otherwise"])
-    found = [shared["broke_off"], fitting] if outcome.treatment.stopped else [fitting]
+    result = verdict(outcome)
+    own = {name: part for name, part in own.items() if _is_measured(part, numbers)}
+    main = next((own[part] for part in (result, "always") if part in own), shared[f"{result}_otherwise"])
+    parts = [shared["broke_off"], main] if outcome.treatment.stopped else [main]
     further = _further(outcome, numbers)
-    return [*found, own[further]] if further in own else found
+    return [*parts, own[further]] if further in own else parts
 
 
-def explained(pair: ModelPair, outcome: Outcome, language: str = ENGLISH) -> str:
-    """The same as Markdown, filled, for a reader without the pages."""
+def explanation_markdown(pair: ModelPair, outcome: Outcome, language: str = ENGLISH) -> str:
+    """Return the filled explanation as Markdown, for a reader without the pages."""
     ids = torch.from_numpy(pair.tokenizer.encode_array(pair.control_text))
     counted = run_baselines(pair.control.config, ids, pair.val_ids, pair.tokenizer.vocab_size)
-    numbers = numbers_of(outcome, counted, pair.tokenizer.vocab_size) | dict(pair.choices)
+    numbers = result_numbers(outcome, counted, pair.tokenizer.vocab_size) | dict(pair.choices)
     shown = {name: plain(str(value)) for name, value in numbers.items()}
     parts = explanation(pair.experiment.name, outcome, numbers, language)
     return "\n\n".join(fill(without_links(part), **shown) for part in parts)
 
 
-def numbers_of(
+def result_numbers(
     outcome: Outcome, counted: Baselines, vocab_size: int, percent: Callable[[float], str] = percent
 ) -> dict[str, Any]:
-    """Everything measured, as it is written in a sentence.
+    """Return everything measured, as it is written in a sentence.
 
     Args:
-        percent: says a share, in the reader's language.
+        percent: writes a share in the reader's language.
     """
-    found: dict[str, Any] = {
+    numbers: dict[str, Any] = {
         "steps": f"{outcome.steps:,}",
         "guess": f"{log(vocab_size):.2f}",
         "counting_letters": f"{counted.unigram:.2f}",
@@ -76,30 +74,30 @@ def numbers_of(
     }
     for name, course in (("control", outcome.control), ("treatment", outcome.treatment)):
         best = min(range(len(course.val)), key=lambda index: course.val[index])
-        found |= {
+        numbers |= {
             f"{name}_first": f"{course.val[0]:.2f}",
             f"{name}_val": f"{course.val[-1]:.2f}",
             f"{name}_train": f"{course.train[-1]:.2f}",
             f"{name}_choices": f"{exp(min(course.val[-1], 50)):,.1f}",
-            f"{name}_writes": f"{course.writes_at:.2f}",
-            f"{name}_writes_choices": f"{exp(min(course.writes_at, 50)):,.1f}",
+            f"{name}_writes": f"{course.last_position_loss:.2f}",
+            f"{name}_writes_choices": f"{exp(min(course.last_position_loss, 50)):,.1f}",
             f"{name}_words": percent(course.words),
             f"{name}_copied": f"{course.copied:,}",
             f"{name}_gradient": f"{course.gradient:.2g}",
             f"{name}_sharp": percent(course.sharpness[0]),
             f"{name}_sharp_end": percent(course.sharpness[1]),
             f"{name}_shuffled": f"{course.shuffled:.2f}",
-            f"{name}_shuffling": f"{course.shuffled - course.writes_at:.2f}",
+            f"{name}_shuffling": f"{course.shuffled - course.last_position_loss:.2f}",
             f"{name}_best": f"{course.val[best]:.2f}",
             f"{name}_best_step": f"{course.steps[best]:,}",
         }
         for extra, value in course.extra.items():
-            found[f"{name}_{extra}"] = percent(value) if isinstance(value, Share) else _shown(value)
-    return found
+            numbers[f"{name}_{extra}"] = percent(value) if isinstance(value, Share) else _shown(value)
+    return numbers
 
 
-def _could_be_measured(part: str, numbers: Mapping[str, Any]) -> bool:
-    """Whether all is there that a part tells of the twins; of one whose numbers are none, some things are not."""
+def _is_measured(part: str, numbers: Mapping[str, Any]) -> bool:
+    """Return whether all measurements that a part names exist; a model with non-finite numbers lacks some."""
     return all(name in numbers for name in placeholders(part) if name.startswith(("control_", "treatment_")))
 
 
@@ -108,7 +106,7 @@ def _shown(value: str | float) -> str:
 
 
 def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
-    """The part that holds only for what came out in the end, beside the curves; "" where there is none."""
+    """Return the name of the part that depends on something other than the losses; "" where there is none."""
     if "goes_on" in outcome.treatment.extra:
         return "recited" if numbers["phrase"].endswith(outcome.treatment.extra["goes_on"]) else "not recited"
     return "" if outcome.treatment.stopped else "went on"

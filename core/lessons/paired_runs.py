@@ -1,60 +1,81 @@
-"""Two twins trained side by side, and what can be measured on them afterwards."""
+"""A control and a broken model, trained side by side on the same batches, and what is measured on them afterwards."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import NotFiniteError
+from core.config import ModelConfig, RunConfig, TrainConfig
+from core.errors import NotFiniteError, TextError
 from core.fast.threads import one_thread
 from core.interpretability import Progress
+from core.interpretability.activations import read
 from core.interpretability.attention import attention_patterns
 from core.interpretability.memorization import longest_matches
 from core.interpretability.token_losses import window_losses
-from core.lessons.experiment_measures import WINDOWS
-from core.lessons.experiments import ModelPair
+from core.lessons.experiments import Experiment
+from core.lessons.sampling_steps import sample_text
 from core.model import GPT
-from core.sampling import generate
-from core.sampling_config import GenerationConfig
-from core.text.batches import fixed_windows
+from core.text.batches import fixed_windows, split_ids
 from core.text.tokenizers import CharTokenizer
 from core.training.trainer import Trainer
 
-SAMPLE = 240  # characters written by each
-_PIECE = 5  # steps between two looks at the clock
-_STUCK = 0.4  # share of one character from which a text says nothing any more
-_COPIED = 30  # characters in a row that nobody writes twice by chance
+VAL_FRACTION = 0.1
+LEAST_TEXT = 3000  # characters, of which a tenth is for validation
+_WINDOWS = 600  # of validation text, measured after training
+_SAMPLE = 240  # characters
+_REPORT_EVERY = 5  # steps
+_STUCK = 0.4  # share of one character in a sample, from which the sample says nothing
+_COPIED = 30  # characters in a row that do not coincide by chance
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
+class Share(float):
+    """A share from 0 to 1, shown in percent."""
+
+
+class ModelPair(NamedTuple):
+    """Two models with the same initial weights and random seed, before their training."""
+
+    experiment: Experiment
+    choices: Mapping[str, Any]
+    tokenizer: CharTokenizer
+    control: Trainer
+    treatment: Trainer
+    control_text: str  # training text
+    treatment_text: str
+    val_ids: Tensor  # (N,), of both
+
+
 @dataclass
-class Course:
-    """How one twin has fared so far, and at the end what was measured on it.
+class ModelResult:
+    """Losses of one model of a pair, and what was measured on it after training.
 
     Attributes:
-        steps, train, val: every measurement: nats a character on text learned from, and on text kept aside.
-        stopped: why it could not go on; "" for one that could.
-        by_place: (T,) nats on text kept aside, at each place of a window. At the last place nothing follows.
-        writes_at: nats where nothing follows, as when it writes: the mean over the last place of many windows.
-        gradient: length of the gradient that reached the first attention layer in the first step.
-        sharpness: share of attention that the favourite of each character gets, before and after training.
-        shuffled: nats where nothing follows, when the characters before the last one stand in a wrong order.
-        sample: what it writes.
-        words: share of the sample's words (of three letters or more) that stand in the healthy text.
-        copied: the longest stretch of the sample, in characters, that stands in the text it learned from.
-        extra: what only this experiment measures, by name; empty for one whose numbers are none.
+        steps, train, val: every evaluation: step, training and validation loss in nats a character.
+        stopped: why training stopped early; "" where it did not.
+        by_position: (T,) validation loss at each position of a window. Nothing follows the last one.
+        last_position_loss: its last entry: the loss where no answer can be read off, as in generation.
+        gradient: norm of the first attention layer's gradient in the first step.
+        sharpness: largest attention weight of a query, averaged over queries and heads, before and after training.
+        shuffled: the last position's loss when the characters before the last one are shuffled.
+        sample: generated text.
+        words: share of the sample's words (of three letters or more) that occur in the control's training text.
+        copied: length of the longest part of the sample, in characters, that occurs in the model's own training text.
+        extra: what only this experiment measures, by name; empty where the model's numbers are not finite.
     """
 
     steps: list[int] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
     val: list[float] = field(default_factory=list)
     stopped: str = ""
-    by_place: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    writes_at: float = float("nan")
+    by_position: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    last_position_loss: float = float("nan")
     gradient: float = float("nan")
     sharpness: tuple[float, float] = (float("nan"), float("nan"))
     shuffled: float = float("nan")
@@ -66,18 +87,75 @@ class Course:
 
 @dataclass
 class Outcome:
-    """Both courses."""
+    """The courses of both models."""
 
-    steps: int  # that both shall take
-    control: Course = field(default_factory=Course)
-    treatment: Course = field(default_factory=Course)
+    steps: int  # of training, planned
+    control: ModelResult = field(default_factory=ModelResult)
+    treatment: ModelResult = field(default_factory=ModelResult)
     complete: bool = False
 
 
-def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
-    """Take both through the same number of steps, in turns, then measure both; tells about every few steps.
+def control_config(steps: int, seed: int = 1337) -> RunConfig:
+    """Return the settings of a GPT so small that two of them train in a few seconds on two processor cores."""
+    return RunConfig(
+        model=ModelConfig(n_layer=2, n_head=4, n_embd=48, block_size=32, position="rope"),
+        train=TrainConfig(
+            steps=steps,
+            batch_size=16,
+            learning_rate=6e-3,
+            min_learning_rate=6e-4,
+            warmup_steps=20,
+            eval_interval=max(1, steps // 20),
+            eval_windows=64,
+            seed=seed,
+            device="cpu",
+            precision="float32",
+        ),
+    )
 
-    A twin whose loss is no longer a number stops; the other goes on.
+
+def make_pair(
+    experiment: Experiment, text: str, *, steps: int = 400, seed: int = 1337, choices: Mapping[str, Any] | None = None
+) -> ModelPair:
+    """Make both models, with the same tokenizer, seed and validation text.
+
+    Args:
+        text: its last tenth is the validation text.
+        choices: replace the experiment's defaults.
+
+    Raises:
+        TextError: the text is too short, or the experiment does not change it.
+    """
+    if len(text) < LEAST_TEXT:
+        raise TextError(f"This text has {len(text):,} characters; an experiment needs {LEAST_TEXT:,} at least.")
+    chosen = {**experiment.choices, **(choices or {})}
+    train_text = text[: len(text) - len(split_ids(torch.empty(len(text)), VAL_FRACTION)[1])]
+    corrupted = experiment.corrupt(train_text, **chosen) if experiment.corrupt else train_text
+    if experiment.corrupt and corrupted == train_text:
+        raise TextError("This changes nothing in the text, so both models would be the same. Choose something else.")
+    tokenizer = CharTokenizer.from_text(text + corrupted)
+    val_ids = _ids(tokenizer, text[len(train_text) :])
+    config = control_config(steps, seed).replace(experiment.shared_changes)
+    return ModelPair(
+        experiment,
+        chosen,
+        tokenizer,
+        Trainer(config, _ids(tokenizer, train_text), val_ids, tokenizer.vocab_size),
+        Trainer(config.replace(experiment.changes), _ids(tokenizer, corrupted), val_ids, tokenizer.vocab_size),
+        train_text,
+        corrupted,
+        val_ids,
+    )
+
+
+def _ids(tokenizer: CharTokenizer, text: str) -> Tensor:
+    return torch.from_numpy(tokenizer.encode_array(text).copy())
+
+
+def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
+    """Train both models step by step in turns, then measure both.
+
+    A model whose loss is no longer finite stops; the other goes on.
     """
     steps = pair.control.config.train.steps
     every = pair.control.config.train.eval_interval
@@ -85,24 +163,24 @@ def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
     pairs = ((pair.control, outcome.control), (pair.treatment, outcome.treatment))
     with one_thread():
         for trainer, course in pairs:
-            _measure_on_the_way(trainer, course)
+            _evaluate(trainer, course)
             course.sharpness = (sharpness(trainer.model, pair.val_ids),) * 2
     for step in range(1, steps + 1):
         with one_thread():
             for trainer, course in pairs:
-                _take_step(trainer, course, measured=step % every == 0 or step == steps)
-        if step % _PIECE == 0 or step == steps:
+                _take_step(trainer, course, evaluate=step % every == 0 or step == steps)
+        if step % _REPORT_EVERY == 0 or step == steps:
             yield Progress(step, total, outcome)
     for number, (trainer, course) in enumerate(pairs, start=1):
         text = pair.control_text if course is outcome.control else pair.treatment_text
         with one_thread():
-            if _measure_at_the_end(trainer, course, pair, text):
-                course.extra = pair.experiment.measure(trainer.model, pair)
+            if _measure(trainer, course, pair, text) and pair.experiment.measure:
+                course.extra = _EXTRA[pair.experiment.measure](trainer.model, pair)
         outcome.complete = number == 2
         yield Progress(steps + number, total, outcome)
 
 
-def _take_step(trainer: Trainer, course: Course, measured: bool) -> None:
+def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool) -> None:
     if course.stopped:
         return
     try:
@@ -112,71 +190,102 @@ def _take_step(trainer: Trainer, course: Course, measured: bool) -> None:
         return
     if trainer.step == 1:
         course.gradient = trainer.step_detail.gradient_norms.get("h.0.attn", float("nan"))
-    if measured:
-        _measure_on_the_way(trainer, course)
+    if evaluate:
+        _evaluate(trainer, course)
 
 
-def _measure_on_the_way(trainer: Trainer, course: Course) -> None:
-    found = trainer.evaluate()
-    course.steps.append(found.step)
-    course.train.append(found.train_loss)
-    course.val.append(found.val_loss)
+def _evaluate(trainer: Trainer, course: ModelResult) -> None:
+    evaluation = trainer.evaluate()
+    course.steps.append(evaluation.step)
+    course.train.append(evaluation.train_loss)
+    course.val.append(evaluation.val_loss)
 
 
-def _measure_at_the_end(trainer: Trainer, course: Course, pair: ModelPair, text: str) -> bool:
-    """Whether there was anything to measure: a model whose numbers are none can neither be measured nor write."""
-    model, windows = trainer.model, fixed_windows(pair.val_ids, trainer.model.block_size, WINDOWS)
+def _measure(trainer: Trainer, course: ModelResult, pair: ModelPair, text: str) -> bool:
+    """Measure a trained model; return False where its numbers are not finite."""
+    model, windows = trainer.model, fixed_windows(pair.val_ids, trainer.model.block_size, _WINDOWS)
     try:
-        course.by_place = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
+        course.by_position = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
     except NotFiniteError:
-        course.by_place = np.full(model.block_size, np.nan)
+        course.by_position = np.full(model.block_size, np.nan)
         return False
-    course.writes_at = float(course.by_place[-1])
+    course.last_position_loss = float(course.by_position[-1])
     course.shuffled = float(window_losses(model, shuffled(windows))[:, -1].mean())
     course.sharpness = (course.sharpness[0], sharpness(model, pair.val_ids))
-    course.sample = write(model, pair.tokenizer, pair.control_text[-1:])
+    course.sample, _ = sample_text(model, pair.tokenizer, pair.control_text[-1:], _SAMPLE, temperature=0.8)
     course.words = share_of_words(course.sample, pair.control_text)
     course.copied = longest_copy(course.sample, text)
     return True
 
 
-def write(model: GPT, tokenizer: CharTokenizer, prompt: str, length: int = SAMPLE) -> str:
-    """What the model writes after the prompt, with the same dice every time."""
-    how = GenerationConfig(max_new_tokens=length, temperature=0.8, seed=1)
-    return tokenizer.decode(token.id for token in generate(model, tokenizer.encode(prompt), how, alternatives=0))
-
-
 def sharpness(model: GPT, ids: Tensor) -> float:
-    """The share of its attention that a character gives to its favourite, on average over heads and places."""
+    """Return the largest attention weight of a query, averaged over heads and queries."""
     patterns = attention_patterns(model, ids[: model.block_size])  # (L, H, T, T)
-    half = patterns.shape[-1] // 2  # the first characters have few to choose from
+    half = patterns.shape[-1] // 2  # the first queries have few keys
     return float(patterns[..., half:, :].max(axis=-1).mean())
 
 
 def shuffled(windows: Tensor) -> Tensor:
-    """The same windows (N, T + 1), all but their last two characters in an order drawn by lot."""
+    """Return windows (N, T + 1) with all but their last two characters in random order."""
     order = torch.randperm(windows.size(1) - 2, generator=torch.Generator().manual_seed(0))
     return torch.cat((windows[:, order], windows[:, -2:]), dim=1)
 
 
 def share_of_words(sample: str, text: str) -> float:
-    """How many of the sample's words of three letters or more are words of the text: 0 to 1."""
+    """Return the share of the sample's words of three letters or more that occur in the text: 0 to 1."""
     known = {word.lower() for word in _WORD.findall(text)}
     words = [word.lower() for word in _WORD.findall(sample)]
     return sum(word in known for word in words) / len(words) if words else 0.0
 
 
 def longest_copy(sample: str, text: str) -> int:
-    """The longest stretch of the sample that stands in the text, in characters."""
+    """Return the length of the longest part of the sample that occurs in the text, in characters."""
     sample_points, text_points = ([ord(letter) for letter in part] for part in (sample, text))
     return int(longest_matches(sample_points, text_points).lengths.max(initial=0))
 
 
-def kind_of_sample(course: Course, control: Course) -> str:
-    """What a text looks like: "copied", "stuck", "words" (as good as the healthy one's), or "rubbish"."""
+def kind_of_sample(course: ModelResult, control: ModelResult) -> str:
+    """Return what a sample looks like: "copied", "stuck", "words" (as good as the control's), or "rubbish"."""
     most = Counter(course.sample).most_common(1)
     if not most or most[0][1] > _STUCK * len(course.sample):
         return "stuck"
     if course.copied >= max(_COPIED, 2 * control.copied):
         return "copied"
     return "words" if course.words >= 0.75 * control.words else "rubbish"
+
+
+def phrase_memorization(model: GPT, tokenizer: CharTokenizer, phrase: str) -> dict[str, float | str]:
+    """Measure whether the model has memorized a phrase, given its first third.
+
+    Returns `phrase`, the loss on the rest in nats a character; `likely`, the probability of the whole rest; and
+    `goes_on`, the greedy continuation of the same length.
+    """
+    ids = tokenizer.encode("\n" + phrase)[-model.block_size - 1 :]
+    prompt_length = max(1, len(ids) // 3)
+    losses = window_losses(model, torch.tensor([ids]))[0, prompt_length - 1 :]  # (R,)
+    prompt = tokenizer.decode(ids[:prompt_length])
+    continuation, _ = sample_text(model, tokenizer, prompt, len(ids) - prompt_length, temperature=0.0)
+    return {"phrase": float(losses.mean()), "likely": Share(torch.exp(-losses.sum())), "goes_on": continuation}
+
+
+def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
+    """Return the validation loss on one letter, small or capital, and on all others, in nats.
+
+    `expected` is the letter's mean probability over all positions.
+    """
+    windows = fixed_windows(val_ids, model.block_size, _WINDOWS)
+    forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
+    is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(forms))))  # (N, T)
+    losses = window_losses(model, windows)  # (N, T)
+    probability = read(model, windows[:, :-1]).softmax(dim=-1)[..., sorted(set(forms))].sum(dim=-1)  # (N, T)
+    return {
+        "on_letter": float(losses[is_letter].mean()),
+        "on_others": float(losses[~is_letter].mean()),
+        "expected": Share(probability.mean()),
+    }
+
+
+_EXTRA = {
+    "phrase": lambda model, pair: phrase_memorization(model, pair.tokenizer, pair.choices["phrase"]),
+    "letter": lambda model, pair: loss_on_letter(model, pair.tokenizer, pair.val_ids, pair.choices["letter"]),
+}

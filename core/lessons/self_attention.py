@@ -1,4 +1,4 @@
-"""One head of self-attention, spelled out (Vaswani 2017, section 3.2.1).
+"""Self-attention step by step: averages of the past, one head (Vaswani 2017, section 3.2.1), the mask, the order.
 
 T is the number of tokens, C the width of the model, D the size of the head.
 """
@@ -10,22 +10,60 @@ import torch
 from torch import Tensor
 
 from core.interpretability.activations import run_with_cache
+from core.interpretability.attention import attention_patterns
+from core.interpretability.residual_stream import next_token_probabilities
+from core.interpretability.token_losses import window_losses
 from core.model import GPT
+from core.text.batches import fixed_windows
+
+_WINDOWS = 200
+
+
+def average_by_loop(x: Tensor) -> Tensor:
+    """Return the mean of every position and all before it: (T, C) -> (T, C)."""
+    means = torch.zeros_like(x)
+    for t in range(len(x)):
+        past = x[: t + 1]  # (t + 1, C): this position and all before it
+        means[t] = past.mean(dim=0)
+    return means
+
+
+def averaging_weights(T: int) -> Tensor:
+    """Return weights whose row t is 1 / (t + 1) for positions 0 to t, and 0 for later ones: (T, T)."""
+    allowed = torch.tril(torch.ones(T, T))
+    return allowed / allowed.sum(dim=1, keepdim=True)
+
+
+def average_by_matrix(x: Tensor) -> Tensor:
+    """Return the same means by one matrix product: (T, C) -> (T, C)."""
+    return averaging_weights(len(x)) @ x  # (T, T) @ (T, C) -> (T, C)
+
+
+def softmax_weights(scores: Tensor) -> Tensor:
+    """Return scores (T, T) as weights (T, T): masked to the past, each row summing to 1."""
+    future = torch.ones_like(scores).triu(diagonal=1).bool()
+    return scores.masked_fill(future, float("-inf")).softmax(dim=1)  # e to the minus infinity is 0
+
+
+def average_by_softmax(x: Tensor) -> Tensor:
+    """Return the same means from equal scores: (T, C) -> (T, C)."""
+    scores = torch.zeros(len(x), len(x))
+    return softmax_weights(scores) @ x
 
 
 class Attended(NamedTuple):
-    """Everything that a head computes on its way."""
+    """Everything that a head computes."""
 
     queries: Tensor  # (T, D) what each token looks for
     keys: Tensor  # (T, D) what each token offers
-    values: Tensor  # (T, D) what each token hands over
-    scores: Tensor  # (T, T) how well the query of the row fits the key of the column
-    weights: Tensor  # (T, T) the same as shares: each row sums to 1
-    out: Tensor  # (T, D) what each token takes home
+    values: Tensor  # (T, D) what each token passes on
+    scores: Tensor  # (T, T) how well the query of the row matches the key of the column
+    weights: Tensor  # (T, T) each row sums to 1
+    out: Tensor  # (T, D) the weighted sum of the values
 
 
 def attend(x: Tensor, to_query: Tensor, to_key: Tensor, to_value: Tensor) -> Attended:
-    """What one head makes of tokens x (T, C), given its three matrices (C, D)."""
+    """Compute one head's output for tokens x (T, C), given its three matrices (C, D)."""
     queries, keys, values = x @ to_query, x @ to_key, x @ to_value  # (T, D) each
     scores = queries @ keys.T / math.sqrt(queries.shape[1])  # (T, T)
     future = torch.ones_like(scores).triu(diagonal=1).bool()
@@ -34,36 +72,57 @@ def attend(x: Tensor, to_query: Tensor, to_key: Tensor, to_value: Tensor) -> Att
 
 
 def residual_before_attention(model: GPT, ids: list[int], layer: int) -> Tensor:
-    """The tokens as the heads of a layer find them, normalised: (T, C)."""
-    stream = torch.from_numpy(
-        run_with_cache(model, ids, [f"blocks.{layer}.hook_resid_pre"])[f"blocks.{layer}.hook_resid_pre"]
-    )
+    """Return what the heads of a layer read, after the layer's norm: (T, C)."""
+    name = f"blocks.{layer}.hook_resid_pre"
+    stream = torch.from_numpy(run_with_cache(model, ids, [name])[name])
     with torch.no_grad():
         return model.transformer.h[layer].ln_1(stream)
 
 
-def matrices_of(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The three matrices (C, D) of one head of a trained model: for queries, keys and values."""
+def head_matrices(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the three matrices (C, D) of one head of a trained model: for queries, keys and values."""
     C, D = model.config.n_embd, model.config.n_embd // model.config.n_head
     stacked = model.transformer.h[layer].attn.c_attn.weight.detach()  # (3 C, C): all heads' queries, keys, values
-    mine = slice(head * D, (head + 1) * D)
-    return tuple(stacked[part * C : (part + 1) * C][mine].T for part in range(3))
+    rows = slice(head * D, (head + 1) * D)
+    return tuple(stacked[part * C : (part + 1) * C][rows].T for part in range(3))
 
 
 def random_scores(head_size: int, divide: bool, tokens: int = 64, seed: int = 1337) -> Tensor:
-    """Scores (T, T) of queries and keys whose numbers are thrown with dice: mean 0, variance 1."""
+    """Return the scores (T, T) of random queries and keys with mean 0 and variance 1."""
     rng = torch.Generator().manual_seed(seed)
     queries, keys = torch.randn(2, tokens, head_size, generator=rng)  # (T, D) each
     scores = queries @ keys.T  # each is a sum of D products, so its variance is D
     return scores / math.sqrt(head_size) if divide else scores
 
 
-def slope_left(scores: Tensor) -> float:
-    """How much of a row's softmax can still be moved: the sum of its slopes w (1 - w), on average over the rows."""
+def softmax_slope(scores: Tensor) -> float:
+    """Return the sum of a softmax's slopes w (1 - w), averaged over the rows: how much training can still change."""
     weights = scores.softmax(dim=1)  # (T, T)
     return float((weights * (1 - weights)).sum(dim=1).mean())
 
 
 def max_attention(scores: Tensor) -> float:
-    """The weight that softmax gives to the best of each row, on average: 1 is all for one and nothing for the rest."""
+    """Return the largest weight of each row's softmax, averaged over the rows."""
     return float(scores.softmax(dim=1).max(dim=1).values.mean())
+
+
+def position_losses(model: GPT, ids: Tensor) -> Tensor:
+    """Return the mean loss at each position of the context, on text ids (N,): (T,) nats."""
+    return window_losses(model, fixed_windows(ids, model.block_size, _WINDOWS)).mean(dim=0)
+
+
+def attention_to_next(model: GPT, ids: Tensor) -> float:
+    """Return the largest mean attention that a head pays to the next token, which is the answer: 0 to 1."""
+    patterns = torch.from_numpy(attention_patterns(model, ids[: model.block_size]))  # (L, H, T, T)
+    return float(patterns.diagonal(offset=1, dim1=-2, dim2=-1).mean(dim=-1).max())
+
+
+def predictions_after_shuffling(model: GPT, ids: list[int], seed: int = 0) -> tuple[list[int], Tensor, Tensor]:
+    """Shuffle all tokens but the last, from which the model predicts.
+
+    Returns the shuffled tokens, and the next token's probabilities before (V,) and after (V,).
+    """
+    order = torch.randperm(len(ids) - 1, generator=torch.Generator().manual_seed(seed)).tolist()
+    shuffled = [ids[index] for index in order] + ids[-1:]
+    before, after = (torch.as_tensor(next_token_probabilities(model, row)) for row in (ids, shuffled))
+    return shuffled, before, after

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from plotly import graph_objects as go
 
-from core.lessons.paired_runs import Course, Outcome
+from core.lessons.paired_runs import ModelResult, Outcome
 from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
@@ -247,7 +247,7 @@ def course_columns(outcome: Outcome) -> Columns:
     }
 
 
-def _pair_range(courses: Sequence[Course], top: float) -> tuple[float, float]:
+def _pair_range(courses: Sequence[ModelResult], top: float) -> tuple[float, float]:
     """All of both curves but their very beginning, which may lie far above."""
     values = [loss for course in courses for curve in (course.train, course.val) for loss in curve[1:]]
     values = [loss for loss in values if isfinite(loss)]

@@ -3,26 +3,17 @@
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from math import log
+from pydoc import locate
 from typing import Any
 
 import streamlit as st
 from plotly import graph_objects as go
 
-from core.lessons.experiment_results import explanation, numbers_of, verdict
-from core.lessons.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    control_config,
-    make_pair,
-    only_the_beginning,
-    with_planted,
-    without_letter,
-)
+from core.lessons.experiment_results import explanation, result_numbers, verdict
+from core.lessons.experiments import EXPERIMENTS, Experiment
 from core.lessons.lesson_text import fill, load_prose
-from core.lessons.paired_runs import Outcome, kind_of_sample, train_pair
-from core.model.gpt import GPT, Block, CausalSelfAttention, rotate
+from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, make_pair, train_pair
 from core.training.evaluation import run_baselines
-from core.training.schedule import fraction_at, learning_rate_at
 from explorer.charts.comparison import by_place_figure, course_columns, courses_figure
 from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure
@@ -52,7 +43,7 @@ def _draw(experiment: Experiment, lab: Lab) -> None:
             return
         _curves(outcome, lab, "break_curves")
     counted = run_baselines(control_config(steps, lab.seed), lab.train_ids, lab.val_ids, lab.vocab_size)
-    _tell(experiment, outcome, lab, numbers_of(outcome, counted, lab.vocab_size, percent) | choices)
+    _tell(experiment, outcome, lab, result_numbers(outcome, counted, lab.vocab_size, percent) | choices)
 
 
 def _controls(experiment: Experiment, lab: Lab) -> tuple[int, dict[str, Any]]:
@@ -123,14 +114,16 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
     with card(shared(lab, "explained"), key="lesson_explained"):
         for part in explanation(experiment.name, outcome, numbers, lab.language):
             st.markdown(lab.tell(part, **numbers), width=820)
-        if experiment.by_place:
+        if experiment.by_position:
             chart(
-                by_place_figure(outcome.control.by_place, outcome.treatment.by_place, _names(lab), current_palette()),
+                by_place_figure(
+                    outcome.control.by_position, outcome.treatment.by_position, _names(lab), current_palette()
+                ),
                 key="break_places",
                 numbers=lambda: {
-                    "place": list(range(1, len(outcome.control.by_place) + 1)),
-                    "control": outcome.control.by_place,
-                    "treatment": outcome.treatment.by_place,
+                    "place": list(range(1, len(outcome.control.by_position) + 1)),
+                    "control": outcome.control.by_position,
+                    "treatment": outcome.treatment.by_position,
                 },
                 name="loss-by-place",
             )
@@ -157,7 +150,7 @@ def _table(outcome: Outcome, lab: Lab) -> str:
     rows = [
         ("row_val", "{:.2f}", lambda course: course.val[-1]),
         ("row_train", "{:.2f}", lambda course: course.train[-1]),
-        ("row_writes", "{:.2f}", lambda course: course.writes_at),
+        ("row_writes", "{:.2f}", lambda course: course.last_position_loss),
         ("row_words", "{:.0%}", lambda course: course.words),
         ("row_copied", "{:,}", lambda course: course.copied),
     ]
@@ -190,25 +183,17 @@ def shared(lab: Lab, part: str, **numbers: Any) -> str:
     return fill(load_prose(lab.lesson, "lesson", lab.language).parts[part], **numbers)
 
 
-_CODE: Mapping[str, tuple[Callable, ...]] = {
-    "mask": (CausalSelfAttention._explicit,),
-    "axis": (CausalSelfAttention._explicit,),
-    "scaling": (CausalSelfAttention._explicit,),
-    "residual": (Block.forward,),
-    "norm": (Block.forward,),
-    "positions": (rotate,),
-    "start": (GPT._initialize,),
-    "rate": (fraction_at, learning_rate_at),
-    "tiny": (only_the_beginning,),
-    "planted": (with_planted,),
-    "letter": (without_letter,),
-}
+def _code(experiment: Experiment) -> tuple[Callable, ...]:
+    """Return the functions that the step shows."""
+    corrupt = (experiment.corrupt,) if experiment.corrupt else ()
+    return (*map(locate, experiment.code), *corrupt, train_pair)
+
 
 STEPS = tuple(
     Step(
         name,
         partial(_draw, experiment),
-        code=(*_CODE[name], train_pair),
+        code=_code(experiment),
         numbers=lambda lab: {"guess": f"{log(lab.vocab_size):.2f}"},
     )
     for name, experiment in EXPERIMENTS.items()

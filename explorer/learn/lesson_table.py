@@ -1,6 +1,6 @@
-"""Which steps draw which lesson, in the order of `core.lessons.outline`."""
+"""Which steps draw which lesson, in the order of `core.lessons`."""
 
-from core.lessons.outline import LESSONS
+from core.lessons import LESSONS
 from explorer.learn import bigram, experiments, gpt
 from explorer.learn.step import Step
 

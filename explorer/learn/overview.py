@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.import_export.lesson_notebooks import NOTEBOOKS, lesson_notebook
+from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.components.lesson_path import lesson_path
 from explorer.i18n.language import _

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
-from core.lessons.outline import LESSONS
 
 pytestmark = pytest.mark.e2e
 

@@ -7,10 +7,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.interpretability import finish
-from core.lessons.experiment_results import numbers_of, verdict
-from core.lessons.experiments import EXPERIMENTS, control_config, make_pair
+from core.lessons.experiment_results import result_numbers, verdict
+from core.lessons.experiments import EXPERIMENTS
 from core.lessons.lesson_text import load_prose, placeholders
-from core.lessons.paired_runs import Course, Outcome, train_pair
+from core.lessons.paired_runs import ModelResult, Outcome, control_config, make_pair, train_pair
 from core.text.own_text import save_text
 from core.training.evaluation import run_baselines
 from explorer.learn.lab import Lab, material
@@ -98,7 +98,7 @@ def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     predict(at, "tiny")
     jobs._thread.submit(lambda: None).result()
     at.run()
-    assert "twins would be the same" in at.error[0].value.replace("\\", "")
+    assert "both models would be the same" in at.error[0].value.replace("\\", "")
     assert "Begin again" in [button.label for button in at.button]
 
 
@@ -121,7 +121,7 @@ def test_every_text_finds_its_numbers(corpus, explorer_home, step):
     lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
     outcome = finish(train_pair(make_pair(EXPERIMENTS[step], lab.text, steps=2)))
     counted = run_baselines(control_config(2), lab.train_ids, lab.val_ids, lab.vocab_size)
-    numbers = numbers_of(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
+    numbers = result_numbers(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
     prose = load_prose("break", step)
     assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
     for part in PARTS:
@@ -131,9 +131,10 @@ def test_every_text_finds_its_numbers(corpus, explorer_home, step):
 
 
 @pytest.mark.parametrize(
-    ("val", "writes_at", "told"),
+    ("val", "last_position_loss", "told"),
     [(2.5, 2.5, "higher"), (2.02, 2.02, "same"), (1.5, 1.5, "lower"), (0.1, 2.9, "cheat"), (float("nan"), 0, "higher")],
 )
-def test_a_lower_loss_counts_only_where_it_had_to_guess(val, writes_at, told):
-    control, treatment = Course([0], [2.0], [2.0], writes_at=2.0), Course([0], [val], [val], writes_at=writes_at)
+def test_a_lower_loss_counts_only_where_it_had_to_guess(val, last_position_loss, told):
+    control = ModelResult([0], [2.0], [2.0], last_position_loss=2.0)
+    treatment = ModelResult([0], [val], [val], last_position_loss=last_position_loss)
     assert verdict(Outcome(1, control, treatment)) == told

@@ -9,10 +9,9 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from core.import_export.lesson_notebooks import NOTEBOOKS
-from core.lessons import lesson_text
+from core.import_export.notebooks import NOTEBOOKS
+from core.lessons import LESSONS, lesson_text
 from core.lessons.lesson_text import glossary, load_prose
-from core.lessons.outline import LESSONS
 from core.text.corpora import catalogue
 from core.text.own_text import save_text
 from explorer.learn.bigram.reading import words_of

@@ -6,8 +6,8 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
-from core.lessons.outline import LESSONS
 from core.text.own_text import save_text
 from explorer.services import jobs
 from explorer.widgets.address import ROOT

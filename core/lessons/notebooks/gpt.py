@@ -1,23 +1,29 @@
-"""The GPT lesson as it is walked through in a notebook: a piece for each step, begun by its name.
+"""The code of the notebook "GPT_Language_Model", a part for each step, begun by its name.
 
-`core.import_export.lesson_notebooks` makes the notebook. It puts the step's words before each piece, and replaces the
-piece's imports from `core.lessons` by their source. From top to bottom this is also a script that runs.
+`core.import_export.notebooks` puts the step's words before each part, and replaces imports from `core.lessons` by
+their source. This is also a script that runs.
 """
 
 # %% averaging
 import torch
 
-from core.lessons.averaging import average_by_loop, average_by_matrix, average_by_softmax, softmax_weights, triangle
+from core.lessons.self_attention import (
+    average_by_loop,
+    average_by_matrix,
+    average_by_softmax,
+    averaging_weights,
+    softmax_weights,
+)
 
-x = torch.randn(5, 2, generator=torch.Generator().manual_seed(1337))  # (T, C): five places, two numbers at each
+x = torch.randn(5, 2, generator=torch.Generator().manual_seed(1337))  # (T, C): five positions, two channels
 print(average_by_loop(x), average_by_matrix(x), average_by_softmax(x), sep="\n\n")
 ways = average_by_matrix, average_by_softmax
 print("\nall the same:", all(torch.allclose(average_by_loop(x), way(x)) for way in ways))
-print("the weights, from the triangle and from softmax:", triangle(5), softmax_weights(torch.zeros(5, 5)), sep="\n")
+print("weights by division:", averaging_weights(5), "by softmax:", softmax_weights(torch.zeros(5, 5)), sep="\n")
 
 # %% attention
 from core.lessons.quick_train import small_gpt, train_briefly
-from core.lessons.self_attention import attend, matrices_of, residual_before_attention
+from core.lessons.self_attention import attend, head_matrices, residual_before_attention
 from core.paths import data_dir
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
@@ -29,7 +35,7 @@ train_ids, val_ids = split_ids(torch.tensor(tokenizer.encode(text)), val_fractio
 
 
 def trained(steps=400, **changes):
-    """A small GPT with some settings changed, trained for a moment: its course, with its model and its losses."""
+    """Train a small GPT briefly, with some settings changed; return its model and losses."""
     config = small_gpt(**changes).replace({"train.steps": steps, "train.eval_interval": steps})
     *_, last = train_briefly({"it": config}, train_ids, val_ids, tokenizer.vocab_size)
     return last.result["it"]
@@ -41,31 +47,31 @@ print(f"a small GPT, {ours.steps[-1]} steps: validation loss {ours.val[-1]:.3f}"
 sentence = "to be or not"
 ids = tokenizer.encode(sentence)
 x = residual_before_attention(ours.model, ids, layer=1)  # (T, C)
-head = attend(x, *matrices_of(ours.model, layer=1, head=0))
+head = attend(x, *head_matrices(ours.model, layer=1, head=0))
 for place, row in enumerate(head.weights):
     most = int(row.argmax())
-    print(f"{sentence[place]!r} looks {float(row[most]):4.0%} at {sentence[most]!r}, {place - most} back")
+    print(f"{sentence[place]!r} attends {float(row[most]):4.0%} to {sentence[most]!r}, {place - most} back")
 
 # %% scaling
 from core.lessons.self_attention import max_attention, random_scores
 
-print("head size   weight of the favourite: divided, not divided")
+print("head size   largest attention weight: divided, not divided")
 for size in (1, 4, 16, 64, 256):
     divided, plain = (max_attention(random_scores(size, divide)) for divide in (True, False))
     print(f"{size:9} {divided:30.2f} {plain:12.2f}")
 
 # %% mask
-from core.lessons.masking import look_ahead, loss_by_place
-from core.lessons.sampling_steps import write
+from core.lessons.sampling_steps import sample_text
+from core.lessons.self_attention import attention_to_next, position_losses
 
 cheat = trained(200, causal=False)
 print(f"without the mask: validation loss {cheat.val[-1]:.3f}, with it {ours.val[-1]:.3f}")
-print(f"attention to the very next letter, its best head: {look_ahead(cheat.model, val_ids):.0%}")
-places = loss_by_place(cheat.model, val_ids)
-print(f"its loss where the future is seen: {places[:-1].mean():.3f}, and at the last place: {places[-1]:.3f}")
+print(f"largest attention to the next character: {attention_to_next(cheat.model, val_ids):.0%}")
+losses = position_losses(cheat.model, val_ids)
+print(f"its loss where it sees the future: {losses[:-1].mean():.3f}, and at the last position: {losses[-1]:.3f}")
 for name, course in (("without", cheat), ("with", ours)):
-    written, _ = write(course.model, tokenizer, "\n", 120, temperature=0.8)
-    print(f"\nwritten {name} the mask: {written!r}")
+    written, _ = sample_text(course.model, tokenizer, "\n", 120, temperature=0.8)
+    print(f"\ngenerated {name} the mask: {written!r}")
 
 # %% ladder
 import inspect
@@ -74,12 +80,12 @@ from core.lessons.ladder import rung_configs
 from core.model.gpt import Block
 from core.training.evaluation import run_baselines
 
-print(inspect.getsource(Block))  # where all the parts come together
+print(inspect.getsource(Block))  # where all parts come together
 
-LADDER_STEPS = 200  # the page takes 500; in so short a training a rung may slip by luck
+LADDER_STEPS = 200  # the page takes 500; after so few steps a rung may be out of order by chance
 
 counted = run_baselines(rung_configs()["full"], train_ids, val_ids, tokenizer.vocab_size)
-reached = {"at random": counted.uniform, "single letters": counted.unigram, "pairs, counted": counted.bigram}
+reached = {"uniform": counted.uniform, "unigram": counted.unigram, "bigram": counted.bigram}
 for name, config in rung_configs().items():
     short = config.replace({"train.steps": LADDER_STEPS, "train.eval_interval": LADDER_STEPS})
     *_, last = train_briefly({name: short}, train_ids, val_ids, tokenizer.vocab_size)
@@ -88,14 +94,14 @@ for name, loss in reached.items():
     print(f"{name:15} {loss:.3f} {'█' * round(15 * loss)}")
 
 # %% positions
-from core.lessons.masking import after_shuffling
+from core.lessons.self_attention import predictions_after_shuffling
 
 for position in ("none", "learned", "sinusoidal", "rope"):
     course = trained(200, n_layer=1, position=position)
-    shuffled, before, after = after_shuffling(course.model, tokenizer.encode("the quee"))
+    shuffled, before, after = predictions_after_shuffling(course.model, tokenizer.encode("the quee"))
     apart = float((before - after).abs().max())
     what = "exactly the same" if apart < 1e-5 else f"something else, by up to {apart:.0%}"
-    print(f"{position:10} validation loss {course.val[-1]:.3f}; after {tokenizer.decode(shuffled)!r} it expects {what}")
+    print(f"{position:10} validation loss {course.val[-1]:.3f}; after {tokenizer.decode(shuffled)!r}: {what}")
 
 # %% today
 kinds = {
@@ -114,21 +120,21 @@ from core.lessons.sampling_steps import keep_top_k, keep_top_p, sampling_probabi
 with torch.no_grad():
     logits = ours.model(torch.tensor([tokenizer.encode("the quee")]))[0][0, -1]  # (V,)
 ways = {
-    "as the model believes": softmax_with_temperature(logits, 1.0),
+    "temperature 1": softmax_with_temperature(logits, 1.0),
     "temperature 0.5": softmax_with_temperature(logits, 0.5),
     "temperature 2": softmax_with_temperature(logits, 2.0),
     "top-k 3": keep_top_k(softmax_with_temperature(logits, 1.0), 3),
     "top-p 0.8": keep_top_p(softmax_with_temperature(logits, 1.0), 0.8),
     "all three": sampling_probabilities(logits, 0.8, 5, 0.9),
 }
-for name, shares in ways.items():
-    best = [f"{tokenizer.tokens[i]!r} {p:.0%}" for p, i in zip(*shares.topk(6), strict=True) if p > 0.005]
+for name, probabilities in ways.items():
+    best = [f"{tokenizer.tokens[i]!r} {p:.0%}" for p, i in zip(*probabilities.topk(6), strict=True) if p > 0.005]
     print(f"{name:22} {', '.join(best)}")
 
 # %% likeliest
-from core.lessons.sampling_steps import mean_of, share_of_repeats, write
+from core.lessons.sampling_steps import mean_of, sample_text, share_of_repeats
 
 for temperature in (0.0, 0.8, 1.0):
-    written, believed = write(ours.model, tokenizer, "\n", 240, temperature)
-    told = f"held for {mean_of(believed):.0%} likely, {share_of_repeats(written):.0%} said before"
-    print(f"temperature {temperature}: {told}\n{written}\n")
+    written, probabilities = sample_text(ours.model, tokenizer, "\n", 240, temperature)
+    summary = f"mean probability {mean_of(probabilities):.0%}, {share_of_repeats(written):.0%} repeated"
+    print(f"temperature {temperature}: {summary}\n{written}\n")

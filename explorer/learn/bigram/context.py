@@ -6,7 +6,7 @@ from functools import lru_cache
 import streamlit as st
 import torch
 
-from core.lessons.ngram_context import memory_losses, rows_needed, what_follows
+from core.lessons.bigram import next_character_counts, ngram_losses, rows_needed
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import prediction_bars
 from explorer.learn.bigram.learned import learned
@@ -32,7 +32,7 @@ def _draw(lab: Lab) -> bool:
         ends = [typed[-length:] for length in range(1, min(_READ, len(typed)) + 1)]
         for column, end in zip(st.columns(_READ), ends, strict=False):
             with column:
-                seen = what_follows(lab.text, end)
+                seen = next_character_counts(lab.text, end)
                 key = "after" if sum(seen.values()) else "never"
                 st.markdown(lab.say(key, end=_signs(end), times=f"{sum(seen.values()):,}"))
                 if seen:
@@ -43,7 +43,7 @@ def _draw(lab: Lab) -> bool:
         cut = len(lab.train_ids)
         losses = result_of(
             (*lab.key, "memory"),
-            lambda: memory_losses(lab.text[:cut], lab.text[cut:], lab.vocab_size, LONGEST),
+            lambda: ngram_losses(lab.text[:cut], lab.text[cut:], lab.vocab_size, LONGEST),
             lab.word("computing"),
         )
         found = learned(lab) if losses is not None else None
@@ -88,7 +88,7 @@ def telling_pair(material: Material) -> tuple[str, str]:
     pairs = [pair for pair in pairs if pair.isalpha()][:40] or pairs[:40]
     shares = {}
     for pair in pairs:
-        seen = what_follows(text, pair)
+        seen = next_character_counts(text, pair)
         total = max(1, sum(seen.values()))
         shares[pair] = torch.tensor([seen[letter] / total for letter in letters])
     best, found = -1.0, (pairs[0], pairs[0])
@@ -142,7 +142,7 @@ def _pair(lab: Lab) -> dict[str, str]:
 STEP = Step(
     "context",
     _draw,
-    code=(what_follows, rows_needed),
+    code=(next_character_counts, rows_needed),
     question=Question(
         answer=told_apart,
         options=lambda lab: ["same", "different"],

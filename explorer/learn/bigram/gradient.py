@@ -3,8 +3,7 @@
 import streamlit as st
 import torch
 
-from core.lessons.bigram_training import BLOCK, gradient_step, look_closely
-from core.lessons.encoding import most_frequent
+from core.lessons.bigram import BLOCK, gradient_step, gradient_steps, most_frequent
 from core.text.token_display import visible
 from explorer.charts.bigram_lesson import before_and_after, change_heatmap
 from explorer.charts.csv_export import matrix_columns
@@ -43,7 +42,7 @@ def _draw(lab: Lab) -> None:
             st.button(lab.word("undo"), icon=":material/undo:", key="lesson_undo", on_click=_turn, args=(-1,),
                       disabled=not taken)  # fmt: skip
             draw_another(lab)
-        seen = look_closely(lab.vocab_size, x, y, float(rate), taken, lab.seed)
+        seen = gradient_steps(lab.vocab_size, x, y, float(rate), taken, lab.seed)
         lab.found["batch"] = x, y, float(rate)
         if not taken:
             st.markdown(lab.say("untouched", before=f"{seen.losses[0]:.3f}"))
@@ -51,7 +50,7 @@ def _draw(lab: Lab) -> None:
         st.markdown(
             lab.say(
                 "result", taken=taken, before=f"{seen.losses[0]:.3f}", after=f"{seen.losses[-1]:.3f}",
-                moved=int(seen.moved.sum()), still=lab.vocab_size - int(seen.moved.sum()),
+                moved=int(seen.changed.sum()), still=lab.vocab_size - int(seen.changed.sum()),
             )
         )  # fmt: skip
         _draw_change(lab, seen, y)
@@ -60,7 +59,7 @@ def _draw(lab: Lab) -> None:
 
 
 def _draw_change(lab: Lab, seen, y: torch.Tensor) -> None:
-    rows = seen.moved.nonzero().flatten().tolist()
+    rows = seen.changed.nonzero().flatten().tolist()
     frequent = [lab.tokens.index(letter) for letter, _unused in most_frequent(lab.text)[:_COLUMNS]]
     columns = sorted({*frequent, *y.flatten().tolist()})
     change = (seen.after - seen.before)[rows][:, columns].numpy()
@@ -73,7 +72,7 @@ def _draw_change(lab: Lab, seen, y: torch.Tensor) -> None:
 
 
 def _draw_row(lab: Lab, seen, x: torch.Tensor, y: torch.Tensor) -> None:
-    rows = {visible(lab.tokens[id]): id for id in seen.moved.nonzero().flatten().tolist()}
+    rows = {visible(lab.tokens[id]): id for id in seen.changed.nonzero().flatten().tolist()}
     row = rows[lab.value("row", next(iter(rows)), st.selectbox, lab.plain("control row"), list(rows), width=220)]
     targets = y[x == row].tolist()
     signs = [visible(token) for token in lab.tokens]
@@ -95,22 +94,22 @@ def _draw_row(lab: Lab, seen, x: torch.Tensor, y: torch.Tensor) -> None:
 def rows_moved(lab: Lab) -> int:
     """How many rows of the table one step on this batch changes."""
     x, y, rate = lab.found["batch"]
-    return int(look_closely(lab.vocab_size, x, y, rate, 1, lab.seed).moved.sum())
+    return int(gradient_steps(lab.vocab_size, x, y, rate, 1, lab.seed).changed.sum())
 
 
 def _show_rows(lab: Lab, given: float) -> None:
     x = lab.found["batch"][0]
     read = [lab.tokens[id] for id in sorted(set(x.flatten().tolist()))]
-    number_of = {token: id for id, token in enumerate(lab.tokens)}
+    id_of = {token: id for id, token in enumerate(lab.tokens)}
     st.caption(lab.plain("rows read"))
-    token_strip([token if token != "\n" else "⏎" for token in read], number_of | {"⏎": number_of.get("\n")},
+    token_strip([token if token != "\n" else "⏎" for token in read], id_of | {"⏎": id_of.get("\n")},
                 note="", key="lesson_rows")  # fmt: skip
 
 
 STEP = Step(
     "gradient",
     _draw,
-    code=(gradient_step, look_closely),
+    code=(gradient_step, gradient_steps),
     question=Question(
         answer=rows_moved,
         show=_show_rows,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.fast.threads import one_thread
 from core.interpretability import Progress
-from core.lessons.bigram_training import new_bigram, train_bigram
+from core.lessons.bigram import new_bigram, train_bigram
 from core.model import Bigram
 from core.text.ngrams import Baselines, count_baselines
 from core.training.evaluation import whole_split_loss

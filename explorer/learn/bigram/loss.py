@@ -6,8 +6,7 @@ import streamlit as st
 import torch
 
 from core.formatting import decimal
-from core.lessons.bigram_training import new_bigram
-from core.lessons.cross_entropy import cross_entropy_steps
+from core.lessons.bigram import cross_entropy_steps, new_bigram
 from core.model import Bigram
 from core.text.token_display import visible
 from core.training.evaluation import whole_split_loss

@@ -6,10 +6,16 @@ import re
 import streamlit as st
 import torch
 
-from core.lessons.bigram_counts import examples
-from core.lessons.encoding import alphabet, decode, encode, most_frequent, numbers_of
-from core.lessons.ngram_context import memory_loss, memory_losses
-from core.text import split_point
+from core.lessons.bigram import (
+    character_ids,
+    decode,
+    encode,
+    examples,
+    most_frequent,
+    ngram_loss,
+    ngram_losses,
+    vocabulary_of,
+)
 from core.text.batches import random_batch, split_ids
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import character_bars
@@ -35,9 +41,9 @@ def _draw_text(lab: Lab) -> None:
         start = lab.value("start", 0, st.slider, lab.plain("control"), 0, max(1, len(lab.text) - _SHOWN), step=100)
         st.code(lab.text[start : start + _SHOWN], language=None, height=260, wrap_lines=True)
         st.markdown(lab.say("result"))
-        number_of = numbers_of(alphabet(lab.text))
-        letters = [letter for letter in number_of if letter != "\n"]  # it would break the line
-        token_strip(letters, number_of, note="", key="lesson_alphabet")
+        id_of = character_ids(vocabulary_of(lab.text))
+        letters = [letter for letter in id_of if letter != "\n"]  # it would break the line
+        token_strip(letters, id_of, note="", key="lesson_alphabet")
 
 
 def _frequent_options(lab: Lab) -> list[str]:
@@ -56,7 +62,7 @@ def _show_frequent(lab: Lab, given: str) -> None:
 TEXT = Step(
     "text",
     _draw_text,
-    code=(alphabet, most_frequent),
+    code=(vocabulary_of, most_frequent),
     question=Question(
         answer=lambda lab: visible(most_frequent(lab.text)[0][0]),
         options=_frequent_options,
@@ -75,37 +81,37 @@ def words_of(lab: Lab) -> list[str]:
 
 
 def _secret(lab: Lab) -> dict:
-    numbers = encode(words_of(lab)[0], numbers_of(alphabet(lab.text)))
+    numbers = encode(words_of(lab)[0], character_ids(vocabulary_of(lab.text)))
     return {"secret": " ".join(map(str, numbers))}
 
 
 def _draw_numbers(lab: Lab) -> None:
     with card(lab.plain("panel"), key="lesson_result"):
         typed = lab.value("typed", "Romeo", st.text_input, lab.plain("control"), max_chars=60)
-        characters = alphabet(lab.text)
-        number_of = numbers_of(characters)
+        characters = vocabulary_of(lab.text)
+        id_of = character_ids(characters)
         typed = read_line(typed, characters)
-        numbers = encode(typed, number_of)
-        strange = [letter for letter in dict.fromkeys(typed) if letter not in number_of]
+        numbers = encode(typed, id_of)
+        strange = [letter for letter in dict.fromkeys(typed) if letter not in id_of]
         note = lab.plain("strange") if strange else lab.plain("note")
-        token_strip(list(typed), number_of, note=note, key="lesson_typed")
+        token_strip(list(typed), id_of, note=note, key="lesson_typed")
         st.code(f"encode(text)    = {numbers}\ndecode(numbers) = {decode(numbers, characters)!r}", wrap_lines=True)
         st.markdown(lab.say("result"))
 
 
 def _show_words(lab: Lab, given: str) -> None:
-    number_of = numbers_of(alphabet(lab.text))
+    id_of = character_ids(vocabulary_of(lab.text))
     for name, word in (("chosen", given), ("secret", words_of(lab)[0])):
         st.caption(lab.plain(name))
-        token_strip(list(word), number_of, note="", key=f"lesson_word_{name}")
+        token_strip(list(word), id_of, note="", key=f"lesson_word_{name}")
 
 
 NUMBERS = Step(
     "numbers",
     _draw_numbers,
-    code=(alphabet, numbers_of, encode, decode),
+    code=(vocabulary_of, character_ids, encode, decode),
     question=Question(
-        answer=lambda lab: decode(list(map(int, _secret(lab)["secret"].split())), alphabet(lab.text)),
+        answer=lambda lab: decode(list(map(int, _secret(lab)["secret"].split())), vocabulary_of(lab.text)),
         options=lambda lab: sorted(words_of(lab)),
         show=_show_words,
     ),
@@ -130,7 +136,7 @@ def _draw_split(lab: Lab) -> bool:
         with st.container(height=175, border=False):
             losses = result_of(
                 (*lab.key, "memory"),
-                lambda: memory_losses(train, val, lab.vocab_size, LONGEST),
+                lambda: ngram_losses(train, val, lab.vocab_size, LONGEST),
                 lab.word("computing"),
             )
             if losses is None:
@@ -166,7 +172,7 @@ def _show_memory(lab: Lab, given: float) -> None:
 SPLIT = Step(
     "split",
     _draw_split,
-    code=(split_ids, split_point, memory_loss),
+    code=(split_ids, split_point, ngram_loss),
     question=Question(answer=best_memory, show=_show_memory),
     numbers=lambda lab: {"train_length": f"{len(lab.train_ids):,}", "val_length": f"{len(lab.val_ids):,}"},
 )

@@ -4,9 +4,7 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from core.lessons.bigram_counts import as_probabilities, count_pairs, distance
-from core.lessons.bigram_training import train_bigram
-from core.lessons.encoding import most_frequent
+from core.lessons.bigram import as_probabilities, count_pairs, distance, most_frequent, train_bigram
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import prediction_bars
 from explorer.charts.bigram_lesson import closing_curve

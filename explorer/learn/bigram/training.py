@@ -5,7 +5,7 @@ import math
 import streamlit as st
 from plotly import graph_objects as go
 
-from core.lessons.bigram_training import train_bigram
+from core.lessons.bigram import train_bigram
 from core.text.batches import random_batch
 from explorer.charts.loss import loss_columns, loss_figure
 from explorer.components.figure import growing_figure

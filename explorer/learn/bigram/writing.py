@@ -4,9 +4,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.lessons.bigram_sampling import circle, write, write_likeliest
-from core.lessons.bigram_training import new_bigram
-from core.lessons.encoding import decode, encode, numbers_of
+from core.lessons.bigram import character_ids, decode, encode, greedy_ids, new_bigram, repeated_cycle, sample_ids
 from core.text.token_display import visible
 from explorer.components.text import token_text
 from explorer.learn.bigram.learned import learned
@@ -44,7 +42,7 @@ def _draw(lab: Lab) -> bool:
         model = found.model if which == TRAINED else new_bigram(lab.vocab_size, lab.seed)
         start = torch.tensor(start_of(lab, typed))
         drawn = lab.seed + address.recall(_DRAWN, 0)
-        ids = write(model, start, _LENGTH, drawn)
+        ids = sample_ids(model, start, _LENGTH, drawn)
         lab.found["start"] = start
         go = f"{which}-{drawn}-{start.tolist()}-{lab.material.name}"
         prompt = decode(start.tolist(), lab.tokens)
@@ -55,8 +53,8 @@ def _draw(lab: Lab) -> bool:
 
 def start_of(lab: Lab, typed: str) -> list[int]:
     """What the model begins with: what was typed, as far as it has numbers for it, else a new line or its first one."""
-    number_of = numbers_of(lab.tokens)
-    return encode(read_line(typed, lab.tokens), number_of) or [number_of.get("\n", 0)]
+    id_of = character_ids(lab.tokens)
+    return encode(read_line(typed, lab.tokens), id_of) or [id_of.get("\n", 0)]
 
 
 def _told(lab: Lab, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:
@@ -76,12 +74,12 @@ def _told(lab: Lab, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken
 
 
 def _greedy(lab: Lab) -> Tensor:
-    return write_likeliest(lab.found["learned"].model, lab.found["start"], 2 * lab.vocab_size + _GREEDY)
+    return greedy_ids(lab.found["learned"].model, lab.found["start"], 2 * lab.vocab_size + _GREEDY)
 
 
 def greedily(lab: Lab) -> str:
     """What becomes of a text of likeliest letters: "circle", or "varied" where it does not go in one."""
-    return "circle" if circle(_greedy(lab)) else "varied"
+    return "circle" if repeated_cycle(_greedy(lab)) else "varied"
 
 
 def _show_greedy(lab: Lab, given: str) -> None:
@@ -91,12 +89,12 @@ def _show_greedy(lab: Lab, given: str) -> None:
 STEP = Step(
     "writing",
     _draw,
-    code=(write, write_likeliest),
+    code=(sample_ids, greedy_ids),
     question=Question(
         answer=greedily,
         options=lambda lab: ["sense", "circle", "varied"],
         named=True,
         show=_show_greedy,
-        more=lambda lab: {"circle": "".join(visible(lab.tokens[id]) for id in circle(_greedy(lab)))},
+        more=lambda lab: {"circle": "".join(visible(lab.tokens[id]) for id in repeated_cycle(_greedy(lab)))},
     ),
 )

@@ -5,7 +5,7 @@ import math
 import streamlit as st
 
 from core.formatting import decimal
-from core.lessons.self_attention import Attended, attend, matrices_of, residual_before_attention
+from core.lessons.self_attention import Attended, attend, head_matrices, residual_before_attention
 from core.text.token_display import visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.gpt_lesson import product_bars, share_pairs
@@ -38,7 +38,7 @@ def _draw(lab: Lab) -> bool:
                 format_func=lambda name: lab.plain("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
             )  # fmt: skip
             chosen = names[name]
-        seen = attend(residual_before_attention(model, ids, chosen[0]), *matrices_of(model, *chosen))
+        seen = attend(residual_before_attention(model, ids, chosen[0]), *head_matrices(model, *chosen))
         signs = [visible(letter) for letter in letters]
         chart(
             attention_heatmap(seen.weights.numpy(), letters, current_palette()), key="lesson_pattern", name="weights",

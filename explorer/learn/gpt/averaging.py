@@ -3,12 +3,12 @@
 import streamlit as st
 import torch
 
-from core.lessons.averaging import (
+from core.lessons.self_attention import (
     average_by_loop,
     average_by_matrix,
     average_by_softmax,
+    averaging_weights,
     softmax_weights,
-    triangle,
 )
 from core.text.token_display import visible
 from explorer.charts.csv_export import matrix_columns
@@ -79,17 +79,17 @@ def _asked(lab: Lab) -> int:
 
 def weight_asked(lab: Lab) -> float:
     """The weight of each letter in the mean at the place asked about."""
-    return float(triangle(len(lab.found["letters"]))[_asked(lab), 0])
+    return float(averaging_weights(len(lab.found["letters"]))[_asked(lab), 0])
 
 
 def _show_triangle(lab: Lab, given: float) -> None:
-    _heatmap(lab, triangle(len(lab.found["letters"])), lab.found["letters"], "lesson_triangle")
+    _heatmap(lab, averaging_weights(len(lab.found["letters"])), lab.found["letters"], "lesson_triangle")
 
 
 STEP = Step(
     "averaging",
     _draw,
-    code=(average_by_loop, triangle, average_by_matrix, softmax_weights, average_by_softmax),
+    code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
     question=Question(
         answer=weight_asked,
         show=_show_triangle,

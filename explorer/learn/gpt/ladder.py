@@ -8,7 +8,7 @@ import streamlit as st
 from plotly import graph_objects as go
 
 from core.formatting import decimal
-from core.lessons.ladder import RUNGS, Reached, climb, rung_configs
+from core.lessons.ladder import RUNGS, RungLoss, rung_configs, train_ladder
 from core.model.gpt import Block
 from core.training.work import exact_parameters
 from explorer.charts.gpt_lesson import drop_bars, ladder_chart
@@ -25,7 +25,7 @@ _COUNTED = ("uniform", "unigram", "bigram")
 def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel"), key="lesson_result"):
         key = (*lab.key, "ladder")
-        make = partial(climb, lab.train_ids, lab.val_ids, lab.vocab_size, lab.seed)
+        make = partial(train_ladder, lab.train_ids, lab.val_ids, lab.vocab_size, lab.seed)
         reached = result_of(key, make, lab.plain("coming"), partial(_rising, lab))
         if reached is None:
             return False
@@ -43,23 +43,23 @@ def _draw(lab: Lab) -> bool:
     return True
 
 
-def _rising(lab: Lab, reached: list[Reached] | None) -> None:
+def _rising(lab: Lab, reached: list[RungLoss] | None) -> None:
     """The rungs reached so far."""
     if reached:
         growing_figure(_figure(lab, reached), key="lesson_rising")
 
 
-def _figure(lab: Lab, reached: list[Reached]) -> go.Figure:
+def _figure(lab: Lab, reached: list[RungLoss]) -> go.Figure:
     names = [rung.name for rung in reached]
     to_come = [rung.name for rung in RUNGS if rung.name not in names]
     return ladder_chart(
         [lab.plain(name) for name in names], [rung.loss for rung in reached],
-        [not rung.trained for rung in reached], [rung.beside for rung in reached],
+        [not rung.trained for rung in reached], [rung.optional for rung in reached],
         [lab.plain(name) for name in to_come], current_palette(),
     )  # fmt: skip
 
 
-def _chart(lab: Lab, reached: list[Reached]) -> None:
+def _chart(lab: Lab, reached: list[RungLoss]) -> None:
     names = [rung.name for rung in reached]
     chart(
         _figure(lab, reached), key="lesson_ladder", name="ladder",
@@ -70,7 +70,7 @@ def _chart(lab: Lab, reached: list[Reached]) -> None:
     )  # fmt: skip
 
 
-def _parts(lab: Lab, reached: list[Reached]) -> None:
+def _parts(lab: Lab, reached: list[RungLoss]) -> None:
     """What each rung adds, in words, with what it costs in parameters."""
     losses = {rung.name: rung.loss for rung in reached}
     configs = rung_configs(lab.seed)
@@ -81,13 +81,13 @@ def _parts(lab: Lab, reached: list[Reached]) -> None:
         told = decimal(change, plus=True)
         about = lab.say(f"about {rung.name}")
         st.markdown(f"**{lab.plain(rung.name)}** ({told}, {numbers:,} {lab.plain('parameters')}): {about}")
-        if not rung.beside:
+        if not rung.optional:
             below = rung.name
 
 
 def drops(lab: Lab) -> dict[str, float]:
     """What each trained rung after the first takes off the loss of the rung that it stands on, in nats."""
-    ladder = [rung for rung in lab.found["reached"] if not rung.beside and rung.name not in _COUNTED]
+    ladder = [rung for rung in lab.found["reached"] if not rung.optional and rung.name not in _COUNTED]
     return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
 
 
@@ -109,7 +109,7 @@ def _show_drops(lab: Lab, given: str) -> None:
 STEP = Step(
     "ladder",
     _draw,
-    code=(rung_configs, climb, Block),
+    code=(rung_configs, train_ladder, Block),
     question=Question(
         answer=largest_drop,
         options=lambda lab: list(drops(lab)),

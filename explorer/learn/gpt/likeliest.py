@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.lessons.sampling_steps import mean_of, share_of_repeats, write
+from core.lessons.sampling_steps import mean_of, sample_text, share_of_repeats
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import the_gpt, typed_ids
@@ -36,7 +36,7 @@ def _draw(lab: Lab) -> bool:
             )  # fmt: skip
         prompt = lab.tokenizer.decode(typed_ids(lab, typed, 30, "the king"))
         written = {
-            name: write(model, lab.tokenizer, prompt, _LENGTH, how, seed=1 + address.recall(_DRAWN, 0))
+            name: sample_text(model, lab.tokenizer, prompt, _LENGTH, how, seed=1 + address.recall(_DRAWN, 0))
             for name, how in (("likeliest", 0.0), ("sampled", temperature))
         }
         for column, (name, (text, held)) in zip(st.columns(2), written.items(), strict=True):
@@ -92,7 +92,7 @@ def _show_means(lab: Lab, given: str) -> None:
 STEP = Step(
     "likeliest",
     _draw,
-    code=(write, mean_of, share_of_repeats),
+    code=(sample_text, mean_of, share_of_repeats),
     question=Question(
         answer=held_likelier,
         options=lambda lab: ["likeliest", "sampled"],

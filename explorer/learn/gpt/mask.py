@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.lessons.masking import look_ahead, loss_by_place
-from core.lessons.sampling_steps import write
+from core.lessons.sampling_steps import sample_text
+from core.lessons.self_attention import attention_to_next, position_losses
 from core.model.gpt import CausalSelfAttention
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import curves
@@ -46,7 +46,9 @@ def _draw(lab: Lab) -> bool:
     with card(lab.plain("panel why"), key="lesson_mask_why"):
         open_model = found["open"].model
         by_place = {
-            names[name]: kept(c.model, ("by-place", lab.key), lambda c=c: loss_by_place(c.model, lab.val_ids).tolist())
+            names[name]: kept(
+                c.model, ("by-place", lab.key), lambda c=c: position_losses(c.model, lab.val_ids).tolist()
+            )
             for name, c in found.items()
         }
         places = list(range(1, open_model.block_size + 1))
@@ -57,7 +59,7 @@ def _draw(lab: Lab) -> bool:
             ),
             key="lesson_by_place", name="loss-by-place", numbers=lambda: {"place": places, **by_place},
         )  # fmt: skip
-        ahead = kept(open_model, ("ahead", lab.key), lambda: look_ahead(open_model, lab.val_ids))
+        ahead = kept(open_model, ("ahead", lab.key), lambda: attention_to_next(open_model, lab.val_ids))
         losses = by_place[names["open"]]
         st.markdown(
             lab.say(
@@ -70,7 +72,7 @@ def _draw(lab: Lab) -> bool:
 
 
 def _text(lab: Lab, model) -> tuple[str, list[float]]:
-    return write(model, lab.tokenizer, lab.text[-1], _WRITTEN, temperature=0.8)
+    return sample_text(model, lab.tokenizer, lab.text[-1], _WRITTEN, temperature=0.8)
 
 
 def _shown(text: str) -> str:
@@ -101,7 +103,7 @@ def _show_places(lab: Lab, given: str) -> None:
 STEP = Step(
     "mask",
     _draw,
-    code=(CausalSelfAttention._explicit, look_ahead, loss_by_place),
+    code=(CausalSelfAttention._explicit, attention_to_next, position_losses),
     question=Question(
         answer=worst_place,
         options=lambda lab: ["first", "middle", "last"],

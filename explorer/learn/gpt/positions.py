@@ -3,7 +3,7 @@
 import streamlit as st
 import torch
 
-from core.lessons.masking import after_shuffling
+from core.lessons.self_attention import predictions_after_shuffling
 from core.model.gpt import rotary_angles, rotate, sinusoidal_positions
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import curves, share_pairs
@@ -31,7 +31,7 @@ def _draw(lab: Lab) -> bool:
                 "kind", "none", st.segmented_control, lab.plain("control kind"), list(KINDS), format_func=lab.plain
             )
         ids = typed_ids(lab, typed, _MOST, "the king")
-        shuffled, before, after = after_shuffling(found[kind].model, ids)
+        shuffled, before, after = predictions_after_shuffling(found[kind].model, ids)
         texts = ["".join(visible(lab.tokens[id]) for id in row) for row in (ids, shuffled)]
         _bars(lab, before, after, texts, "lesson_shuffled")
         apart = float((before - after).abs().max())
@@ -103,6 +103,6 @@ def _show(lab: Lab, given: str) -> None:
 STEP = Step(
     "positions",
     _draw,
-    code=(after_shuffling, sinusoidal_positions, rotary_angles, rotate),
+    code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
     question=Question(answer=told_apart, options=lambda lab: ["no", "yes"], named=True, show=_show, more=_asked),
 )

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.lessons.self_attention import max_attention, random_scores, slope_left
+from core.lessons.self_attention import max_attention, random_scores, softmax_slope
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.text_format import percent
 from explorer.learn.lab import Lab
@@ -64,8 +64,8 @@ def _draw(lab: Lab) -> None:
         st.markdown(
             lab.say(
                 "room", size=size, plain_share=percent(kept[0]), divided_share=percent(kept[1]),
-                slope=f"{slope_left(random_scores(size, divide=False, seed=lab.seed)):.2f}",
-                slope_divided=f"{slope_left(random_scores(size, divide=True, seed=lab.seed)):.2f}",
+                slope=f"{softmax_slope(random_scores(size, divide=False, seed=lab.seed)):.2f}",
+                slope_divided=f"{softmax_slope(random_scores(size, divide=True, seed=lab.seed)):.2f}",
             )
         )  # fmt: skip
 
@@ -90,7 +90,7 @@ def _show_spreads(lab: Lab, given: float) -> None:
 STEP = Step(
     "scaling",
     _draw,
-    code=(random_scores, max_attention, slope_left),
+    code=(random_scores, max_attention, softmax_slope),
     question=Question(
         answer=spread_asked, show=_show_spreads, tolerance=2.0,
         more=lambda lab: {"size": ASKED, "root": f"{math.sqrt(ASKED):.0f}"},

@@ -3,16 +3,16 @@
 from typing import Any
 
 from core.config import RunConfig
-from core.lessons.quick_train import Course, small_gpt, train_briefly
+from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
 from explorer.learn.lab import Lab
 from explorer.services.jobs import job, result_of
 from explorer.widgets.prompt import read_line
 
 
-def courses(lab: Lab, named: dict[str, dict[str, Any]]) -> dict[str, Course] | None:
+def courses(lab: Lab, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun] | None:
     """Small GPTs with these changed settings, by name; None, with a bar in the place, while one is being trained."""
-    found: dict[str, Course] = {}
+    found: dict[str, QuickRun] = {}
     for name, changes in named.items():
         config = small_gpt(lab.seed, **changes)
         trained = result_of(_key(lab, config), lambda config=config: _train(lab, config), lab.word("training_models"))

@@ -10,12 +10,29 @@ from torch.nn import functional as F
 
 from core.interpretability import finish
 from core.interpretability.embeddings import compare_tables
-from core.lessons.bigram_counts import as_probabilities, count_pairs, distance, examples
-from core.lessons.bigram_sampling import circle, write, write_likeliest
-from core.lessons.bigram_training import gradient_step, look_closely, new_bigram, train_bigram
-from core.lessons.cross_entropy import cross_entropy_steps
-from core.lessons.encoding import alphabet, decode, encode, most_frequent, numbers_of
-from core.lessons.ngram_context import memory_loss, memory_losses, rows_needed, what_follows
+from core.lessons.bigram import (
+    as_probabilities,
+    character_ids,
+    count_pairs,
+    cross_entropy_steps,
+    decode,
+    distance,
+    encode,
+    examples,
+    gradient_step,
+    gradient_steps,
+    greedy_ids,
+    most_frequent,
+    new_bigram,
+    next_character_counts,
+    ngram_loss,
+    ngram_losses,
+    repeated_cycle,
+    rows_needed,
+    sample_ids,
+    train_bigram,
+    vocabulary_of,
+)
 from core.text.batches import random_batch
 from core.text.ngrams import count_baselines
 from core.text.tokenizers import CharTokenizer
@@ -29,9 +46,9 @@ V = TOKENIZER.vocab_size
 
 @given(st.text(max_size=60))
 def test_numbers_are_those_of_the_labs_tokenizer(text):
-    number_of = numbers_of(alphabet(text))
-    assert encode(text, number_of) == CharTokenizer.from_text(text).encode(text)
-    assert decode(encode(text, number_of), alphabet(text)) == text
+    id_of = character_ids(vocabulary_of(text))
+    assert encode(text, id_of) == CharTokenizer.from_text(text).encode(text)
+    assert decode(encode(text, id_of), vocabulary_of(text)) == text
 
 
 def test_what_has_no_number_is_left_out():
@@ -90,9 +107,9 @@ def test_a_gradient_step_is_what_calculus_says():
 
 def test_under_the_microscope_only_rows_that_were_read_move_and_undo_is_exact():
     x, y = random_batch(IDS, 2, 8, torch.Generator().manual_seed(1))
-    untouched, one, two = (look_closely(V, x, y, 5.0, steps, seed=3) for steps in (0, 1, 2))
-    assert untouched.moved.sum() == 0 and torch.equal(untouched.before, untouched.after)
-    assert one.moved.nonzero().flatten().tolist() == sorted(set(x.flatten().tolist()))
+    untouched, one, two = (gradient_steps(V, x, y, 5.0, steps, seed=3) for steps in (0, 1, 2))
+    assert untouched.changed.sum() == 0 and torch.equal(untouched.before, untouched.after)
+    assert one.changed.nonzero().flatten().tolist() == sorted(set(x.flatten().tolist()))
     assert torch.equal(one.before, untouched.before)
     assert untouched.losses == one.losses[:1] and one.losses == two.losses[:2]
     assert two.losses[2] < two.losses[1] < two.losses[0]
@@ -117,42 +134,46 @@ def test_writing_repeats_with_the_seed_and_goes_in_a_circle_without_dice():
     for _ in train_bigram(model, IDS, steps=200, batch_size=32, learning_rate=0.05, seed=1):
         pass
     start = IDS[:3]
-    written = write(model, start, 50, seed=4)
+    written = sample_ids(model, start, 50, seed=4)
     assert len(written) == 53 and written[:3].tolist() == start.tolist()
-    assert written.tolist() == write(model, start, 50, seed=4).tolist() != write(model, start, 50, seed=5).tolist()
-    likeliest = write_likeliest(model, start, 3 * V)
+    assert (
+        written.tolist()
+        == sample_ids(model, start, 50, seed=4).tolist()
+        != sample_ids(model, start, 50, seed=5).tolist()
+    )
+    likeliest = greedy_ids(model, start, 3 * V)
     table = model.table()
     assert all(table[a].argmax() == b for a, b in zip(likeliest[2:-1].tolist(), likeliest[3:].tolist(), strict=True))
-    assert circle(likeliest)
+    assert repeated_cycle(likeliest)
 
 
 def test_the_circle_is_the_shortest_one():
-    assert circle(torch.tensor([9, 1, 2, 1, 2])) == [1, 2]
-    assert circle(torch.tensor([3, 3, 3])) == [3]
-    assert circle(torch.tensor([1, 2, 3])) == []
+    assert repeated_cycle(torch.tensor([9, 1, 2, 1, 2])) == [1, 2]
+    assert repeated_cycle(torch.tensor([3, 3, 3])) == [3]
+    assert repeated_cycle(torch.tensor([1, 2, 3])) == []
 
 
 def test_a_memory_of_nothing_is_the_frequency_of_letters():
     # Seen: a twice, b once, and one more sighting shared by both.
     expected = -(2 * math.log((2 + 0.5) / 4) + math.log((1 + 0.5) / 4)) / 3
-    assert memory_loss("aab", "aba", 0, 2) == pytest.approx(expected)
+    assert ngram_loss("aab", "aba", 0, 2) == pytest.approx(expected)
 
 
 def test_a_stretch_never_seen_leaves_guessing_at_random():
-    assert memory_loss("aaaa", "xy", 1, 4) == pytest.approx(math.log(4))
+    assert ngram_loss("aaaa", "xy", 1, 4) == pytest.approx(math.log(4))
 
 
 def test_a_longer_memory_always_helps_on_what_it_has_learned():
     cut = len(TEXT) * 9 // 10
-    losses = finish(memory_losses(TEXT[:cut], TEXT[cut:], V, 4))
+    losses = finish(ngram_losses(TEXT[:cut], TEXT[cut:], V, 4))
     on_train = [both[0] for both in losses]
     assert len(losses) == 5 and on_train == sorted(on_train, reverse=True)
     assert losses[2] == (
-        memory_loss(TEXT[:cut], TEXT[: len(TEXT) - cut], 2, V), memory_loss(TEXT[:cut], TEXT[cut:], 2, V)
+        ngram_loss(TEXT[:cut], TEXT[: len(TEXT) - cut], 2, V), ngram_loss(TEXT[:cut], TEXT[cut:], 2, V)
     )  # fmt: skip
 
 
 def test_what_follows_is_counted_everywhere_also_where_stretches_overlap():
-    assert what_follows("aaab aac", "aa") == {"a": 1, "b": 1, "c": 1}
-    assert what_follows("abc", "c") == {} == what_follows("abc", "xyz")
+    assert next_character_counts("aaab aac", "aa") == {"a": 1, "b": 1, "c": 1}
+    assert next_character_counts("abc", "c") == {} == next_character_counts("abc", "xyz")
     assert rows_needed(65, 3) == 274_625

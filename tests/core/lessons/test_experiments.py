@@ -1,6 +1,7 @@
-"""Twins are twins but for the one thing, and what is measured on them is what it says."""
+"""Paired models differ in one thing only, and their measurements are right."""
 
 from pathlib import Path
+from pydoc import locate
 
 import numpy as np
 import pytest
@@ -8,20 +9,15 @@ import torch
 
 from core.errors import TextError
 from core.interpretability import finish
-from core.lessons.experiment_measures import loss_on_letter, recitation
-from core.lessons.experiment_results import explained, numbers_of
-from core.lessons.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    make_pair,
-    only_the_beginning,
-    with_planted,
-    without_letter,
-)
+from core.lessons.experiment_results import explanation_markdown, result_numbers
+from core.lessons.experiments import EXPERIMENTS, Experiment, first_characters, insert_phrase, remove_letter
 from core.lessons.paired_runs import (
-    Course,
+    ModelResult,
     kind_of_sample,
     longest_copy,
+    loss_on_letter,
+    make_pair,
+    phrase_memorization,
     share_of_words,
     shuffled,
     train_pair,
@@ -61,8 +57,8 @@ def test_every_experiment_runs_to_its_end_and_measures_both(name):
     assert outcome.complete and seen[-1].done == seen[-1].total
     for course in (outcome.control, outcome.treatment):
         assert course.steps[0] == 0 and len(course.steps) == len(course.val) == len(course.train)
-        assert course.by_place.shape == (32,) and np.isfinite(course.by_place).all()
-        assert course.sample and course.writes_at == pytest.approx(course.by_place[-1])
+        assert course.by_position.shape == (32,) and np.isfinite(course.by_position).all()
+        assert course.sample and course.last_position_loss == pytest.approx(course.by_position[-1])
         assert 0 < course.sharpness[0] <= 1 and course.gradient > 0
     assert outcome.control.extra.keys() == outcome.treatment.extra.keys()
     assert bool(outcome.treatment.extra) == (name in ("planted", "letter"))
@@ -72,8 +68,8 @@ def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
     text = load_corpus("shakespeare", Path())[:40_000]
     outcome = finish(train_pair(make_pair(EXPERIMENTS["mask"], text, steps=250)))
     assert outcome.treatment.val[-1] < 0.75 * outcome.control.val[-1]
-    assert outcome.treatment.writes_at > outcome.control.writes_at + 0.2
-    assert outcome.treatment.writes_at > outcome.treatment.by_place[:-1].max() + 0.5
+    assert outcome.treatment.last_position_loss > outcome.control.last_position_loss + 0.2
+    assert outcome.treatment.last_position_loss > outcome.treatment.by_position[:-1].max() + 0.5
 
 
 def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
@@ -94,24 +90,24 @@ def test_what_is_measured_besides_stays_with_its_twin(name, unwell):
     outcome = finish(train_pair(pair))
     other = "treatment" if unwell == "control" else "control"
     assert not getattr(outcome, unwell).extra and getattr(outcome, other).extra
-    numbers = numbers_of(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | pair.choices
+    numbers = result_numbers(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | pair.choices
     for extra in getattr(outcome, other).extra:
         assert f"{other}_{extra}" in numbers and f"{unwell}_{extra}" not in numbers
-    told = explained(pair, outcome)
+    told = explanation_markdown(pair, outcome)
     assert told and "{" not in told
 
 
 def test_what_changes_nothing_is_refused():
-    with pytest.raises(TextError, match="the twins would be the same"):
+    with pytest.raises(TextError, match="both models would be the same"):
         make_pair(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
-    with pytest.raises(TextError, match="takes 3,000 at least"):
+    with pytest.raises(TextError, match="needs 3,000 at least"):
         make_pair(EXPERIMENTS["mask"], TEXT[:1000])
 
 
 def test_texts_are_spoiled_as_said():
-    assert only_the_beginning("abcdef", 2) == "ab"
-    assert without_letter("Every eel", "e") == "vry l"
-    planted = with_planted("one\ntwo\nthree", "XX", 5)
+    assert first_characters("abcdef", 2) == "ab"
+    assert remove_letter("Every eel", "e") == "vry l"
+    planted = insert_phrase("one\ntwo\nthree", "XX", 5)
     assert planted.count("XX") == 5 and planted.replace("XX\n", "").replace("\nXX", "") == "one\ntwo\nthree"
 
 
@@ -123,11 +119,11 @@ def test_shuffling_leaves_the_last_two_where_they_are():
 
 
 def test_samples_are_told_apart():
-    control = Course(sample="to be or not", words=0.6, copied=12)
-    assert kind_of_sample(Course(sample="eeeeeeeeea"), control) == "stuck"
-    assert kind_of_sample(Course(sample="to be or not", words=1.0, copied=80), control) == "copied"
-    assert kind_of_sample(Course(sample="to be or not", words=0.5, copied=10), control) == "words"
-    assert kind_of_sample(Course(sample="xq zpt fgh", words=0.0, copied=2), control) == "rubbish"
+    control = ModelResult(sample="to be or not", words=0.6, copied=12)
+    assert kind_of_sample(ModelResult(sample="eeeeeeeeea"), control) == "stuck"
+    assert kind_of_sample(ModelResult(sample="to be or not", words=1.0, copied=80), control) == "copied"
+    assert kind_of_sample(ModelResult(sample="to be or not", words=0.5, copied=10), control) == "words"
+    assert kind_of_sample(ModelResult(sample="xq zpt fgh", words=0.0, copied=2), control) == "rubbish"
 
 
 def test_words_and_copies_are_counted():
@@ -139,7 +135,9 @@ def test_words_and_copies_are_counted():
 def test_a_phrase_learned_by_heart_is_recited():
     pair = make_pair(EXPERIMENTS["planted"], TEXT, steps=150, choices={"phrase": "Marmalade.", "times": 400})
     finish(train_pair(pair))
-    control, treatment = (recitation(t.model, pair.tokenizer, "Marmalade.") for t in (pair.control, pair.treatment))
+    control, treatment = (
+        phrase_memorization(t.model, pair.tokenizer, "Marmalade.") for t in (pair.control, pair.treatment)
+    )
     assert treatment["phrase"] < control["phrase"] and treatment["likely"] > control["likely"]
     assert "\nMarmalade.".endswith(treatment["goes_on"])
 
@@ -150,3 +148,8 @@ def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
     found = loss_on_letter(model, pair.tokenizer, ids, "e")
     assert found["on_letter"] > 0 and found["on_others"] > 0
     assert found["expected"] == pytest.approx(1 / pair.tokenizer.vocab_size, rel=0.5)  # nothing learned yet
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_code_that_a_page_shows_exists(name):
+    assert all(callable(locate(function)) for function in EXPERIMENTS[name].code)

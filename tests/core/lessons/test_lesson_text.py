@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from core.errors import ExplorerError
-from core.lessons import lesson_text
+from core.lessons import LESSONS, lesson_text
 from core.lessons.lesson_text import (
     fill,
     glossary,
@@ -17,7 +17,6 @@ from core.lessons.lesson_text import (
     terms_in,
     word,
 )
-from core.lessons.outline import LESSONS
 
 STEPS = [(lesson, step) for lesson, steps in LESSONS.items() for step in (*steps, *(["lesson"] if steps else []))]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from core.interpretability import finish
-from core.lessons.ladder import RUNGS, TOLERANCE, climb, rung_configs
-from core.lessons.masking import after_shuffling, look_ahead, loss_by_place
+from core.lessons.ladder import RUNGS, TOLERANCE, rung_configs, train_ladder
 from core.lessons.quick_train import small_gpt, train_briefly
+from core.lessons.self_attention import attention_to_next, position_losses, predictions_after_shuffling
 from core.model import build_model
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
@@ -24,12 +24,12 @@ def shakespeare():
 
 
 def test_every_rung_of_the_ladder_is_at_least_as_good_as_the_one_below(shakespeare):
-    progress = list(climb(*shakespeare))
+    progress = list(train_ladder(*shakespeare))
     assert [step.done for step in progress] == sorted(step.done for step in progress)
     assert progress[-1].done == progress[-1].total
     reached = progress[-1].result
     assert [rung.name for rung in reached] == ["uniform", "unigram", "bigram", *(rung.name for rung in RUNGS)]
-    ladder = [rung for rung in reached if not rung.beside]
+    ladder = [rung for rung in reached if not rung.optional]
     for below, above in pairwise(ladder):
         assert above.loss <= below.loss + TOLERANCE, f"{above.name} after {below.name}"
     assert ladder[-1].loss < ladder[2].loss - 0.3
@@ -47,10 +47,13 @@ def test_without_the_mask_it_looks_the_answer_up_and_has_nothing_where_none_stan
     configs = {name: small_gpt(causal=name == "masked") for name in ("masked", "open")}
     courses = finish(train_briefly(configs, *shakespeare))
     assert courses["open"].train[-1] < courses["masked"].train[-1] - 0.5
-    by_place = {name: loss_by_place(course.model, val_ids) for name, course in courses.items()}
+    by_place = {name: position_losses(course.model, val_ids) for name, course in courses.items()}
     assert by_place["open"][-1] > by_place["open"][:-1].mean() + 1
     assert by_place["open"][-1] > by_place["masked"][-1] + 0.3
-    assert look_ahead(courses["open"].model, val_ids) > 0.5 and look_ahead(courses["masked"].model, val_ids) == 0
+    assert (
+        attention_to_next(courses["open"].model, val_ids) > 0.5
+        and attention_to_next(courses["masked"].model, val_ids) == 0
+    )
 
 
 def test_one_layer_without_positions_cannot_tell_the_order():
@@ -58,6 +61,6 @@ def test_one_layer_without_positions_cannot_tell_the_order():
     for position in ("none", "learned", "rope", "sinusoidal"):
         torch.manual_seed(0)
         model = build_model(small_gpt(n_layer=1, position=position).model, 11).eval()
-        shuffled, before, after = after_shuffling(model, ids)
+        shuffled, before, after = predictions_after_shuffling(model, ids)
         assert shuffled != ids and sorted(shuffled) == ids and shuffled[-1] == ids[-1]
         assert torch.allclose(before, after, atol=1e-6) == (position == "none")

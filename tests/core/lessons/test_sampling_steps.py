@@ -7,10 +7,10 @@ from core.config import ModelConfig
 from core.lessons.sampling_steps import (
     keep_top_k,
     keep_top_p,
+    sample_text,
     sampling_probabilities,
     share_of_repeats,
     softmax_with_temperature,
-    write,
 )
 from core.model import build_model
 from core.sampling import choose
@@ -43,9 +43,11 @@ def test_always_the_likeliest_needs_no_dice():
     tokenizer = CharTokenizer.from_text("abcdef")
     torch.manual_seed(0)
     model = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=8, init_std=0.3), 6).eval()
-    once, held = write(model, tokenizer, "a", 40, temperature=0, seed=1)
-    assert write(model, tokenizer, "a", 40, temperature=0, seed=2)[0] == once and len(held) == len(once) == 40
-    assert write(model, tokenizer, "a", 40, 1.0, seed=1)[0] != write(model, tokenizer, "a", 40, 1.0, seed=2)[0]
+    once, held = sample_text(model, tokenizer, "a", 40, temperature=0, seed=1)
+    assert sample_text(model, tokenizer, "a", 40, temperature=0, seed=2)[0] == once and len(held) == len(once) == 40
+    assert (
+        sample_text(model, tokenizer, "a", 40, 1.0, seed=1)[0] != sample_text(model, tokenizer, "a", 40, 1.0, seed=2)[0]
+    )
 
 
 def test_repeats_are_counted():

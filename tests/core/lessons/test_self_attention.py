@@ -5,11 +5,16 @@ from core.config import ModelConfig
 from core.interpretability.activations import run_with_cache
 from core.lessons.self_attention import (
     attend,
-    matrices_of,
+    average_by_loop,
+    average_by_matrix,
+    average_by_softmax,
+    averaging_weights,
+    head_matrices,
     max_attention,
     random_scores,
     residual_before_attention,
-    slope_left,
+    softmax_slope,
+    softmax_weights,
 )
 from core.model import build_model
 
@@ -20,7 +25,7 @@ IDS = [3, 1, 4, 1, 5, 9, 2, 6]
 def test_by_hand_is_what_the_model_computes(layer, head):
     torch.manual_seed(0)
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, init_std=0.3), 11).eval()
-    hand = attend(residual_before_attention(model, IDS, layer), *matrices_of(model, layer, head))
+    hand = attend(residual_before_attention(model, IDS, layer), *head_matrices(model, layer, head))
     seen = run_with_cache(model, IDS)
     points = {"q": hand.queries, "k": hand.keys, "v": hand.values, "z": hand.out}
     for name, ours in points.items():
@@ -44,9 +49,24 @@ def test_wide_heads_saturate_unless_divided():
 
 def test_the_slope_left_falls_as_heads_grow_unless_scores_are_divided():
     even, sure = torch.zeros(3, 4), torch.tensor([[50.0, 0, 0, 0]])
-    assert slope_left(even) == pytest.approx(0.75)
-    assert slope_left(sure) == pytest.approx(0, abs=1e-6)
-    plain = [slope_left(random_scores(size, divide=False)) for size in (4, 64, 1024)]
-    divided = [slope_left(random_scores(size, divide=True)) for size in (4, 64, 1024)]
+    assert softmax_slope(even) == pytest.approx(0.75)
+    assert softmax_slope(sure) == pytest.approx(0, abs=1e-6)
+    plain = [softmax_slope(random_scores(size, divide=False)) for size in (4, 64, 1024)]
+    divided = [softmax_slope(random_scores(size, divide=True)) for size in (4, 64, 1024)]
     assert plain[0] > plain[1] > plain[2]
     assert min(divided) > 0.9 > plain[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (8, 2), (40, 5)])
+def test_the_three_ways_are_one(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    expected = x.cumsum(dim=0) / torch.arange(1, len(x) + 1)[:, None]
+    for average in (average_by_loop, average_by_matrix, average_by_softmax):
+        torch.testing.assert_close(average(x), expected)
+
+
+def test_equal_scores_give_the_triangle_and_others_still_hide_the_future():
+    torch.testing.assert_close(softmax_weights(torch.full((6, 6), 3.0)), averaging_weights(6))
+    weights = softmax_weights(torch.randn(6, 6, generator=torch.Generator().manual_seed(1)))
+    assert not weights.triu(1).any()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(6))
