@@ -10,7 +10,8 @@ from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.formatting import SCHEDULE_RESTARTED, number
-from core.import_export.report import Ancestor, Facts, report_html
+from core.import_export.report import report_html
+from core.import_export.report_text import Ancestor, Facts
 from core.import_export.reproduce import Recipe, Stage, recipe_notebook, recipe_script
 from core.live_settings import RESTART, with_change
 from core.runs.ancestry import ancestors
@@ -175,7 +176,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         rows=rows,
         baselines=run.read_baselines(),
         samples=run.read_samples(),
-        turns=_setting_changes(run, config),
+        setting_changes=_setting_changes(run, config),
         attention=probe.attention if probe and probe.attention.size else None,
         attention_step=probe.step if probe else 0,
         tokens=probe.tokens if probe else [],

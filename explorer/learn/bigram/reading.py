@@ -16,6 +16,7 @@ from core.lessons.bigram import (
     ngram_losses,
     vocabulary_of,
 )
+from core.text import split_point
 from core.text.batches import random_batch, split_ids
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import character_bars

@@ -15,9 +15,9 @@ import pytest
 
 from core.config import RunConfig
 from core.errors import RunError
-from core.import_export.report.markup import escaped, tag
-from core.import_export.report.pictures import sharpest, token_map
-from core.import_export.report.words import question
+from core.import_export.report import report_html
+from core.import_export.report_charts import sharpest, token_map
+from core.import_export.report_text import question
 from core.runs.ancestry import fork
 from core.runs.documents import (
     DOCUMENTS,
@@ -89,7 +89,7 @@ def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp
     write_document(trained, "script", script, data_dir)
     elsewhere.mkdir()
     alone = execute(script, elsewhere)
-    assert alone.returncode == 1 and "Hand its file over" in alone.stderr and "Traceback" not in alone.stderr
+    assert alone.returncode == 1 and "Give its file" in alone.stderr and "Traceback" not in alone.stderr
     file = tmp_path / "bottles.txt"
     file.write_text(read_text(TEXT))
     assert "The same to the last bit." in execute(script, elsewhere, str(file)).stdout
@@ -197,7 +197,7 @@ def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
 def test_it_tells_the_runs_own_numbers(reported, data_dir):
     read, status = Reader(report_of(reported, data_dir)), reported.status()
     assert f"{status.val_loss:.4f} nats" in read.text
-    assert "12 of 12 steps" in read.text and "How did it learn?" in read.text
+    assert "12 of 12 steps" in read.text and "Cross-entropy of the next token" in read.text
     assert facts_of(reported, data_dir).parameters == sum(
         tensor.numel()
         for tensor in __import__("core.runs.weights", fromlist=["x"]).load_model(reported).model.parameters()
@@ -212,10 +212,10 @@ def test_a_fork_is_compared_with_its_parent(reported, data_dir):
     )
     train_run(further, data_dir, threads=1)
     read = Reader(report_of(further, data_dir))
-    assert f"What becomes of owl {NASTY}, trained on from its step 12, with learning rate 1e-3 → 5e-4?" in read.text
-    assert "this one is" in read.text or "no difference to speak of" in read.text
+    assert f"How does owl {NASTY}, trained on from its step 12, change with learning rate 1e-3 → 5e-4?" in read.text
+    assert "this one is" in read.text or "about the same" in read.text
     reported.delete()
-    assert "What is different from the usual settings?" in Reader(report_of(further, data_dir)).text
+    assert "What is different from the default settings?" in Reader(report_of(further, data_dir)).text
 
 
 @pytest.mark.parametrize("state", ["fresh", "bigram"])
@@ -224,17 +224,18 @@ def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, s
     run = RunFolder.create(data_dir, config.replace(changes))
     if state == "bigram":
         train_run(run, data_dir, threads=1)
-        assert "What does it expect after each letter?" in Reader(report_of(run, data_dir)).text
+        assert "What does it predict after each letter?" in Reader(report_of(run, data_dir)).text
     else:
         assert "It has not trained yet" in Reader(report_of(run, data_dir)).text
 
 
-def test_only_what_tag_made_is_markup():
-    assert (
-        tag("p", "a < b", [tag("b", "&"), "\0"], class_='"x"') == '<p class="&quot;x&quot;">a &lt; b<b>&amp;</b>�</p>'
+def test_only_the_template_is_markup(trained, data_dir):
+    facts = facts_of(trained, data_dir)._replace(
+        reason='a < b & "c"', name="<i>x</i>\0\ud800", tokens=['"><script>'] * 6, state="stopped"
     )
-    assert tag("p", tag("i", "x") + "<script>") == "<p>&lt;i&gt;x&lt;/i&gt;&lt;script&gt;</p>"  # a sum is text again
-    assert escaped("\ud800") == "�"
+    read = Reader(page := report_html(facts))
+    assert 'a < b & "c"' in read.text and "<i>x</i>��" in read.text
+    assert "script" not in read.tags and "i" not in read.tags and '"><script' not in page
 
 
 def test_the_sharpest_head_looks_at_one_other_letter():
@@ -253,14 +254,14 @@ def test_every_setting_of_a_default_run_is_told(data_dir):
 def test_how_long_and_how_closely_is_no_question(reported, data_dir):
     config = reported.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
     further = fork(data_dir, reported, None, config)
-    assert "trained on from its step 12, learn still more?" in Reader(report_of(further, data_dir)).text
+    assert "trained on from its step 12, improve further?" in Reader(report_of(further, data_dir)).text
 
 
 def test_pieces_of_words_stand_upright_and_are_cut():
     weights = np.tril(np.ones((3, 3))) / 3
-    drawn = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
-    assert drawn.count("rotate(-90)") == 3 and "·Andronic…" in drawn
-    assert "rotate" not in token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)
+    laid_out = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
+    assert laid_out.rotated and laid_out.tokens[0][1] == "·Andronic…"
+    assert not token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3).rotated
 
 
 def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
