@@ -1,16 +1,22 @@
 """A model that comes from elsewhere, in our own terms, and the checks that every kind of file has to pass."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from core.atomic_io import parse_json
 from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.model import GPT, build_model
 from core.model.gpt import rotary_angles
 from core.text.tokenizers import Tokenizer
+from core.training.checkpoints import checksum_holds
 from core.training.finite import all_finite
 
 MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
@@ -33,7 +39,7 @@ class ExternalModel(NamedTuple):
 
 
 def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:
-    """A whole number from somebody's settings, within bounds; raises ForeignModelError."""
+    """A whole number from somebody's settings, within bounds; raises ExternalModelError."""
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ExternalModelError(
@@ -58,7 +64,7 @@ def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int
 def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Compare what a file declares with what its settings promise, before a single number is read.
 
-    Raises ForeignModelError naming the first tensor that is missing, or of another shape, or unknown.
+    Raises ExternalModelError naming the first tensor that is missing, or of another shape, or unknown.
     """
     for name, shape in expected.items():
         if name not in declared:
@@ -70,7 +76,7 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
-    """Raises ForeignModelError naming the first tensor that holds inf or nan, with which no text can be written."""
+    """Raises ExternalModelError naming the first tensor that holds inf or nan, with which no text can be written."""
     if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
         raise ExternalModelError(
             f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
@@ -105,3 +111,85 @@ def build(external: ExternalModel) -> GPT:
     for name, parameter in model.named_parameters():
         parameter.copy_(external.weights[name])
     return model.eval()
+
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = "model-*.safetensors"  # a pattern for the names of the several files
+_FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors", re.ASCII)  # a name only: no way out of the folder
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+class StoredWeights:
+    """Open files of weights.
+
+    Attributes:
+        shapes: of all tensors, by their names; no number has been read for them.
+    """
+
+    def __init__(self, files: dict[str, safe_open]):
+        self._files = files  # by the names of the tensors
+        self.shapes = {name: self._shape(name) for name in files}
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor as it is stored."""
+        return self._files[name].get_tensor(name)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        stored = self._files[name].get_slice(name)
+        if stored.get_dtype() not in _FLOATS:
+            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
+        return tuple(stored.get_shape())
+
+
+@contextmanager
+def open_weights(folder: Path) -> Iterator[StoredWeights]:
+    """Open the weights in a folder; raises ExternalModelError where a file is missing or damaged."""
+    with ExitStack() as stack:
+        files: dict[str, safe_open] = {}
+        for path, names in _paths(folder):
+            try:
+                if not checksum_holds(path):
+                    raise ExternalModelError(
+                        f"The file {path.name} is damaged: its checksum is not that of what was exported. "
+                        "Export it again."
+                    )
+                file = stack.enter_context(safe_open(path, "pt"))
+                stored = set(file.keys())
+                files |= dict.fromkeys(stored if names is None else names & stored, file)
+            except FileNotFoundError:
+                raise ExternalModelError(f"The file {path.name}, which {INDEX} names, is missing.") from None
+            except (OSError, SafetensorError) as error:
+                raise _damaged(path, error) from None
+        try:
+            yield StoredWeights(files)
+        except (OSError, SafetensorError) as error:
+            raise _damaged(path, error) from None
+
+
+def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
+    """The files, each with the names that are read from it; None for all."""
+    if (folder / WEIGHTS).exists():
+        return [(folder / WEIGHTS, None)]
+    if not (folder / INDEX).exists():
+        raise ExternalModelError(
+            f"There is no {WEIGHTS} in {folder.name}. Pickled weights (pytorch_model.bin) can hide programs, so they "
+            "are not read."
+        )
+    try:
+        index = parse_json((folder / INDEX).read_bytes())["weight_map"]
+        names: dict[str, set[str]] = {}
+        for name, file in index.items():
+            names.setdefault(file, set()).add(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ExternalModelError(f"The file {INDEX} is damaged: it does not say which file holds what.") from None
+    if not names:
+        raise ExternalModelError(f"The file {INDEX} names no weights.")
+    if bad := next((file for file in names if not isinstance(file, str) or not _FILE_NAME.fullmatch(file)), None):
+        raise ExternalModelError(
+            f"The file {INDEX} names {str(bad)[:60]!r}, which is not the name of a safetensors file in its folder."
+        )
+    return [(folder / file, names[file]) for file in sorted(names)]
+
+
+def _damaged(path: Path, error: Exception) -> ExternalModelError:
+    return ExternalModelError(f"The file {path.name} is damaged or no safetensors file: {error}.")

@@ -12,9 +12,8 @@ from huggingface_hub.errors import (
 )
 
 from core.formatting import memory_in_words
-from core.import_export.external_weights import ExternalModelError
+from core.import_export.external_weights import INDEX, SHARD, WEIGHTS, ExternalModelError
 from core.import_export.huggingface import CONFIG
-from core.import_export.stored_weights import INDEX, SHARD, WEIGHTS
 from core.text.download import through_proxy
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -32,7 +31,7 @@ def download(name: str, data_dir: Path, most_bytes: int | None = None, endpoint:
         most_bytes: a model whose files are larger together is refused before anything is fetched.
         endpoint: the address of another hub; that of `HF_ENDPOINT` in the environment, or the hub's own, unless given.
 
-    Raises ForeignModelError, in a sentence, where there is no such model, it has no safetensors, or no network.
+    Raises ExternalModelError, in a sentence, where there is no such model, it has no safetensors, or no network.
     """
     if not HUB_NAME.fullmatch(name):
         raise ExternalModelError(f"{name[:80]!r} is no name of a model. Names look like gpt2 or owner/model.")

@@ -10,15 +10,17 @@ import torch
 from core.atomic_io import parse_json, write_files
 from core.config import ModelConfig
 from core.import_export.external_weights import (
+    WEIGHTS,
     ExternalModel,
     ExternalModelError,
+    StoredWeights,
     check_finite,
     check_shapes,
     expected_shapes,
+    open_weights,
 )
 from core.import_export.layout import Layout, TheirConfig
 from core.import_export.layouts import LAYOUTS
-from core.import_export.stored_weights import WEIGHTS, StoredWeights, open_weights
 from core.import_export.tokenizers import tokenizer_files
 from core.model import GPT, Bigram
 from core.text.tokenizers import Tokenizer
@@ -32,7 +34,7 @@ def read_folder(folder: Path) -> ExternalModel:
     """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
 
     Raises:
-        ForeignModelError: a file is missing or damaged, is of another kind of model, or does not fit the settings.
+        ExternalModelError: a file is missing or damaged, is of another kind of model, or does not fit the settings.
     """
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
@@ -50,7 +52,7 @@ def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None 
     Returns the kind it was written as: the first that can hold it.
 
     Raises:
-        ForeignModelError: none of the kinds can hold it.
+        ExternalModelError: none of the kinds can hold it.
         ExplorerError: the folder cannot be written, or a file exists already.
     """
     layout = layout_for(model.config)
@@ -67,7 +69,7 @@ def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None 
 def layout_for(config: ModelConfig) -> Layout:
     """Return the first kind of model that can hold one of these settings.
 
-    Raises ForeignModelError naming the settings that are in the way.
+    Raises ExternalModelError naming the settings that are in the way.
     """
     obstacles = {layout: layout.obstacles(config) for layout in LAYOUTS}
     for layout, found in obstacles.items():

@@ -115,7 +115,7 @@ class Layout:
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
     def our_config(self, given: dict[str, Any]) -> TheirConfig:
-        """Read a config.json; raises ForeignModelError naming the setting that no model of ours can have."""
+        """Read a config.json; raises ExternalModelError naming the setting that no model of ours can have."""
         others = {name: [given[other] for other in names if other in given] for name, names in self.other_names.items()}
         settings = dict(self.defaults) | {name: found[0] for name, found in others.items() if found} | given
         read, lacking = self.read(settings)
@@ -190,7 +190,7 @@ def our_activation(name: object) -> str:
 
 
 def require(settings: dict[str, Any], name: str, value: object, missing: object = None) -> None:
-    """Raises ForeignModelError where a setting is not the one value that models have here."""
+    """Raises ExternalModelError where a setting is not the one value that models have here."""
     found = settings.get(name, missing)
     same = bool(found) == value if isinstance(value, bool) else type(found) is not bool and found == value
     if not same:
@@ -198,7 +198,7 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
 
 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
-    """Raises ForeignModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
+    """Raises ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
 
     Args:
         base: the setting's older name; newer versions put all of them into `rope_parameters`.

@@ -45,7 +45,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
     """Read the model from a `ckpt.pt`; the optimizer in it is passed over.
 
     Raises:
-        ForeignModelError: it is no such file, holds more than tensors and plain values, or does not fit its settings.
+        ExternalModelError: it is no such file, holds more than tensors and plain values, or does not fit its settings.
     """
     found = _load(path)
     settings, stored = found.get("model_args"), found.get("model")
@@ -98,7 +98,7 @@ def checkpoint_writer(
     Args:
         dataset: where nanoGPT finds what `meta` returns: `data/<dataset>/meta.pkl`.
 
-    Raises ForeignModelError where nanoGPT's model has no such part (rotary positions, say).
+    Raises ExternalModelError where nanoGPT's model has no such part (rotary positions, say).
     """
     config = model.config
     check_writable(config)
@@ -141,7 +141,7 @@ def first_prompt(tokenizer: Tokenizer) -> str:
 
 
 def check_writable(config: ModelConfig) -> None:
-    """Raises ForeignModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
+    """Raises ExternalModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
     if config.kind != "gpt":
         raise ExternalModelError(
             f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."

@@ -39,7 +39,7 @@ def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
 
 
 def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raises ForeignModelError where a tokenizer numbers more or fewer tokens than the model knows."""
+    """Raises ExternalModelError where a tokenizer numbers more or fewer tokens than the model knows."""
     if tokenizer.vocab_size != vocab_size:
         raise ExternalModelError(
             f"The model knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}, so they do not "
