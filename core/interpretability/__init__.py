@@ -8,7 +8,7 @@ Result = TypeVar("Result")
 
 
 class Progress(NamedTuple, Generic[Result]):
-    """How far a computation is, and what it has found so far."""
+    """How far a computation is, and its result so far."""
 
     done: int
     total: int
@@ -16,7 +16,7 @@ class Progress(NamedTuple, Generic[Result]):
 
 
 def finish(steps: Iterator[Progress[Result]]) -> Result:
-    """Wait until the end, and take the whole result; raises ValueError if there was nothing to do."""
+    """Return the complete result; raises ValueError if there is nothing to compute."""
     last = deque(steps, maxlen=1)
     if not last:
         raise ValueError("there was nothing to compute")

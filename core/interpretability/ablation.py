@@ -1,7 +1,7 @@
-"""Head surgery: what becomes of a model when some of its parts fall silent.
+"""Ablation: the loss of a model without some of its parts.
 
-Zero ablation takes out all that a part says; mean ablation replaces it with what the part says on average, which leaves
-the rest in a state it knows ("Interpretability in the Wild", Wang 2022, section 2.1).
+Zero ablation replaces a part's output with 0; mean ablation with its mean, which keeps the inputs of the other parts
+in their usual range ("Interpretability in the Wild", Wang 2022, section 2.1).
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -17,13 +17,13 @@ from core.interpretability.token_losses import next_token_losses, window_losses
 from core.model import GPT, Hook
 
 Means = Mapping[str, Tensor]
-"""What passes each point on average: (H, C / H) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
+"""Mean output at each hook point: (H, C / H) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
 
 
 class Part(NamedTuple):
-    """A part that can be switched off; layer and head count from 0.
+    """A part that can be ablated: one head, all heads of a layer, its MLP, or the whole block.
 
-    head: one head. attention: all heads of a layer. mlp: its feed-forward half. block: both halves.
+    Layer and head count from 0.
     """
 
     kind: Literal["head", "attention", "mlp", "block"]
@@ -37,18 +37,18 @@ class Part(NamedTuple):
 
 
 class HeadCost(NamedTuple):
-    """What the removal of one head costs."""
+    """The cost of ablating one head."""
 
     layer: int
     head: int
-    increase: float  # of the loss, in nats a token; below 0 where the model does better without it
+    increase: float  # of the loss, in nats a token; below 0 where the model is better without it
 
 
 def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
-    """A tap under which some parts of the model are silent; with `means`, they say what they say on average.
+    """Return a hook that ablates some parts, with zeros or with `means`.
 
-    It treats every position by itself, so it works with a cache and inside of `generate` too. In a model without
-    residual connections a silent half empties the stream, and all that was read before is lost.
+    It treats every position by itself, so it works in `generate` too. In a model without residual connections an
+    ablated half empties the residual stream.
 
     Raises ValueError for a part that the model does not have.
     """
@@ -78,7 +78,7 @@ def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) ->
 
 
 def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
-    """What heads and halves of blocks say on average, for mean ablation: over all tokens read of windows (N, T + 1)."""
+    """Return the mean outputs of heads and halves of blocks over all input tokens of windows (N, T + 1)."""
     names = [
         f"blocks.{layer}.{name}"
         for layer in range(model.config.n_layer)
@@ -93,15 +93,15 @@ def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
 
 
 def loss_without(model: GPT, windows: Tensor, parts: Collection[Part], means: Means | None = None) -> float:
-    """Mean loss in nats a token on windows (N, T + 1), with some parts silent; with no parts, the model's own."""
+    """Return the mean loss in nats a token on windows (N, T + 1), with some parts ablated."""
     return float(window_losses(model, windows, ablating(model, parts, means) if parts else None).double().mean())
 
 
 def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Iterator[Progress[list[HeadCost]]]:
-    """What each head's removal costs on windows (N, T + 1), head by head from the first layer up.
+    """Measure the cost of ablating each head on windows (N, T + 1), from the first layer up.
 
     The result lists the heads done so far, the newest last; sort by `increase` for the ranking. Blocks below the
-    changed one are computed once a layer, not once a head.
+    ablated one are computed once a layer, not once a head.
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     streams = [stream_at(model, part[:, :-1], 0) for part in parts]

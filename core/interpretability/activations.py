@@ -1,4 +1,4 @@
-"""Watching one forward pass, or changing something in the middle of it. Everything else here builds on this."""
+"""Reading and replacing the activations of one forward pass. Everything else here builds on this."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -18,30 +18,30 @@ Edit = Callable[[Tensor], Tensor | None] | Tensor | np.ndarray
 """What replaces the tensor at a hook point: an array, with or without the batch dimension, or a function that takes the
 tensor (1, ...) and returns its replacement, or None to leave it."""
 
-_MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB, so that a small machine copes
+_MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB
 _MOST_TOKENS_AT_ONCE = 4096  # more are not faster
 
 
 class PromptError(ExplorerError):
-    """A prompt is empty, longer than the model can see at once, or does not fit what it is compared with."""
+    """A prompt is empty, longer than the context, or does not fit the prompt it is compared with."""
 
 
 class PartError(ExplorerError):
-    """The question asked makes no sense for a model of this kind."""
+    """A model of this kind lacks the part in question."""
 
 
 def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """What passes the named points (`core.model.gpt`) while the model reads some tokens, in the order of passing.
+    """Return the activations at some hook points, in the order of the forward pass.
 
     Args:
         ids: the tokens (T,).
-        names: points to keep; all of them unless given.
+        names: of hook points; all of them unless given.
 
     Returns:
         float32 arrays without the batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
 
     Raises:
-        PromptError: no tokens, or more than the context holds.
+        PromptError: no tokens, or more than the context.
         ValueError: the model does not have a named point.
     """
     recorded = run_batch_with_cache(model, as_row(model, ids), names)
@@ -49,9 +49,9 @@ def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None 
 
 
 def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The same for several pieces (B, T) at once: tensors with their batch dimension, where the model lies.
+    """Return the same for a batch (B, T): tensors with their batch dimension, on the model's device.
 
-    Reading ends as soon as the last named point was passed: what lies behind it costs nothing.
+    The forward pass ends after the last named point.
     """
     recorded: dict[str, Tensor] = {}
     wanted = None if names is None else set(names)
@@ -71,14 +71,14 @@ def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str
 
 
 def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
-    """Logits (T, V), float32, of the model with some of its inner tensors replaced on their way.
+    """Return the logits (T, V), float32, of the model with some activations replaced.
 
     >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
     >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
 
     Args:
         ids: the tokens (T,).
-        edits: for each point (`core.model.gpt`), what is done to the tensor passing there.
+        edits: for each point (`core.model.hooks`), what replaces the activation there.
 
     Raises:
         PromptError: no tokens, or more than the context holds.
@@ -100,7 +100,7 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
 
 @torch.no_grad()
 def read(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
-    """Logits (B, T, V) for pieces of text (B, T), without a gradient or dropout; the model's mode is kept.
+    """Return logits (B, T, V) for a batch (B, T), without gradient or dropout; the model's mode does not change.
 
     Raises NotFiniteError where the logits give no probabilities.
     """
@@ -113,7 +113,7 @@ def device_of(model: GPT | Bigram) -> torch.device:
 
 
 def rows_at_once(model: GPT | Bigram, length: int) -> int:
-    """How many pieces of `length` tokens to read together: enough to be fast, and no more than memory likes."""
+    """Return how many sequences of `length` tokens to compute at once: enough to be fast, few enough for memory."""
     config = model.config
     widest = model.vocab_size
     if isinstance(model, GPT):
@@ -122,11 +122,11 @@ def rows_at_once(model: GPT | Bigram, length: int) -> int:
 
 
 class _Enough(Exception):
-    """All that was asked for has passed: the rest of the forward pass need not be computed."""
+    """Ends a forward pass after the last wanted hook point."""
 
 
 def as_row(model: GPT | Bigram, ids: Ids) -> Tensor:
-    """(1, T), or a sentence why not."""
+    """Return one row of tokens as (1, T). Raises PromptError where there are none, or more than the context."""
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if ids.ndim != 1:
         raise ValueError(f"ids must be one row of tokens (T,), not {tuple(ids.shape)}")

@@ -1,4 +1,4 @@
-"""Which earlier tokens each token looks at. L layers, H heads, T tokens."""
+"""Attention patterns, and one attention weight step by step. L layers, H heads, T tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from core.text.token_display import quoted, visible
 
 
 def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """How much each token (row) looks at each token (column), in every head: (L, H, T, T), float32.
+    """Return the attention weights of each query (row) for each key (column): (L, H, T, T), float32.
 
     Every row sums to 1. A bigram model has no attention: (0, 0, T, T). Raises PromptError for no tokens, or more than
-    the context holds.
+    the context.
     """
     if not isinstance(model, GPT):
         return np.zeros((0, 0, len(ids), len(ids)), dtype=np.float32)
@@ -28,12 +28,11 @@ def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
 
 
 def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.ndarray]]:
-    """The patterns of a long prompt in squares of `size` by `size` tokens, layer by layer: (L, H, G, G) float32.
+    """Compute the patterns of a long prompt in squares of `size` by `size` tokens, by layer: (L, H, G, G) float32.
 
-    A square holds how much of their attention the tokens of its row give, on average, to all tokens of its column; so
-    every row sums to 1 still. Only one layer's full patterns are held at a time. Layers not done yet are nan.
+    Only one layer's full patterns are in memory at a time. Layers not done yet are nan.
 
-    Raises PromptError for no tokens, or more than the context holds.
+    Raises PromptError for no tokens, or more than the context.
     """
     row, layers = as_row(model, ids), model.config.n_layer
     groups = -(-row.size(1) // size)
@@ -50,10 +49,9 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.nda
 
 
 def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
-    """Patterns (..., T, T) in squares of `size` by `size`: the mean over tokens that look, of the sum over those
-    looked at.
+    """Return patterns (..., T, T) in squares of `size` by `size`: the mean over queries of the sum over keys.
 
-    Where T is no multiple of `size`, the last row and column stand for fewer tokens.
+    Rows still sum to 1. Where T is no multiple of `size`, the last row and column have fewer tokens.
     """
     starts = np.arange(0, patterns.shape[-1], size)
     counts = np.diff([*starts, patterns.shape[-1]])
@@ -62,10 +60,7 @@ def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
 
 
 def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np.ndarray:
-    """All heads of a layer as one picture: (L, T, T) from (L, H, T, T).
-
-    mean: where the layer looks on average; rows still sum to 1. max: where at least one of its heads looks.
-    """
+    """Return the mean or maximum over the heads of each layer: (L, T, T) from (L, H, T, T)."""
     if how not in ("mean", "max"):
         raise ValueError(f"how must be 'mean' or 'max', not {how!r}")
     if not patterns.size:  # a bigram model
@@ -74,11 +69,10 @@ def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np
 
 
 def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
-    """How much of each first token (column) has flowed into each place (row) after each layer: (L, T, T).
+    """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer: (L, T, T).
 
-    Attention rollout (Abnar and Zuidema 2020, section 3): layer by layer, the mean over heads is multiplied onto what
-    came before; what flows past attention on the residual stream counts as half. Rows sum to 1. It takes attention at
-    its word: what the values carry, and all that the feed-forward layers do, is left out.
+    Each layer's mean over heads, averaged with the identity for the residual connection, multiplies the product of the
+    layers below. Rows sum to 1. Values and feed-forward layers are not considered.
 
     Args:
         patterns: (L, H, T, T).
@@ -94,7 +88,7 @@ def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
 
 
 def to_bytes(patterns: np.ndarray) -> np.ndarray:
-    """The same as uint8 with 255 for 1: what the live board is sent. Off by at most 1 / 510."""
+    """Return weights as uint8, 255 for 1; the error is at most 1 / 510."""
     return np.rint(np.clip(patterns, 0, 1) * 255).astype(np.uint8)
 
 
@@ -124,25 +118,25 @@ def _percent(weight: float) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """What leads from a query and a key to one weight, and from all weights of the row to what the head hands over.
+    """One attention weight step by step, and the output of the head for its query.
 
     D is the head size C / H, T the tokens. All arrays are float32.
 
     Attributes:
-        steps: what was done to query and key before they were multiplied, in this order: "normalised", "rotated".
-        q_projected, k_projected: (D,), as they leave their linear layer.
-        q, k: (D,), as they are multiplied: the same, unless `steps` says otherwise.
-        products: (D,), q * k, number by number.
+        steps: applied to query and key before their product, in this order: "normalised", "rotated".
+        q_projected, k_projected: (D,), outputs of their linear layer.
+        q, k: (D,), after `steps`.
+        products: (D,), q * k, elementwise.
         product: their sum.
         scale: what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale.
         score: product * scale, before the mask.
-        hidden: whether the mask hides this key from this query.
-        row_scores: (T,), the scores of all keys for this query; -inf where the mask hides them.
+        hidden: whether this key is masked for this query.
+        row_scores: (T,), the scores of all keys for this query; -inf where they are masked.
         row_weights: (T,), their softmax, summing to 1.
         weight: this cell's.
-        values: (T, D), what each token offers.
+        values: (T, D), of all keys.
         weighted_values: (T, D), row_weights times values.
-        z: (D,), their sum: what the head hands over to this query's token.
+        z: (D,), their sum: the head's output for this query.
     """
 
     steps: tuple[str, ...]
@@ -164,10 +158,12 @@ class Cell:
 
 
 def arithmetic(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> Cell:
-    """How `head` of `layer` decides how much the token at `query` looks at the one at `key`; all counted from 0.
+    """Compute the attention weight of `key` for `query` in `head` of `layer` step by step; all count from 0.
 
-    Raises PromptError for no tokens, more than the context holds, a query or key that the prompt does not have, or a
-    model whose softmax runs over queries: its weights do not come from a row.
+    "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key.
+
+    Raises PromptError for no tokens, more than the context, a query or key that the prompt does not have, or a model
+    whose softmax is over queries: its weights do not come from a row.
     """
     if model.config.softmax_over == "queries":
         raise PromptError(

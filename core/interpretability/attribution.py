@@ -1,9 +1,9 @@
-"""Who said that? Direct logit attribution: the share of every part of the model in one token's logit.
+"""Direct logit attribution: the contribution of every part of the model to one token's logit.
 
-The stream that the scores are read from is a sum of what embedding, heads and feed-forward layers wrote, so a logit is
-a sum of their shares ("A Mathematical Framework for Transformer Circuits", Elhage 2021, section "Logit attribution").
-The last norm divides by the size of that very sum; it is frozen at the value it has in this run, as if it were a
-constant, and the shares then add up exactly. Indirect influence, through what later parts read, is not counted.
+The last residual stream is the sum of the outputs of embedding, heads and feed-forward layers, so a logit is a sum of
+their contributions ("A Mathematical Framework for Transformer Circuits", Elhage 2021, section "Logit attribution").
+The scale of the last norm is taken as a constant, so the contributions add up exactly. Indirect effects, through the
+inputs of later parts, are not counted.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from core.model import GPT, Bigram
 
 @dataclass(frozen=True)
 class Attribution:
-    """Shares in the logit of `token`, less the reference's; they add up to `logit`.
+    """Contributions to the logit of `token`, less the reference's; they add up to `logit`.
 
     Attributes:
         token: whose logit.
-        logit: the logit itself, less what it is compared with.
-        embedding: the token read at this position.
-        position: its place in the context; 0 where the model adds none (`rope`, `none`, a bigram).
+        logit: of the token, less the reference.
+        embedding: of the token at this position.
+        position: its position embedding; 0 where the model adds none (`rope`, `none`, a bigram).
         heads: (L, H) float64. A bigram model has none: (0, 0).
         mlps: (L,) float64, each with its bias.
-        biases: what attention's output layers and the last norm add whatever they read.
+        biases: of attention's output layers and the last norm.
         pairs: the table of counted pairs, where the model has one; else 0.
     """
 
@@ -43,12 +43,12 @@ class Attribution:
 
     @property
     def total(self) -> float:
-        """The sum of all shares: `logit`, but for rounding."""
+        """Return the sum of all contributions: `logit`, but for rounding."""
         rest = self.embedding + self.position + self.biases + self.pairs
         return float(rest + self.heads.sum() + self.mlps.sum())
 
     def shares(self) -> list[tuple[str, float]]:
-        """Every part in words with its share, from the bottom of the model up; layers and heads count from 1."""
+        """Return every part with its contribution, from the first layer up; layers and heads count from 1."""
         rows = [("the token read", self.embedding), ("its place", self.position), ("counted pairs", self.pairs)]
         for layer, (heads, mlp) in enumerate(zip(self.heads, self.mlps, strict=True), start=1):
             rows += [(f"head {layer}.{head}", float(share)) for head, share in enumerate(heads, start=1)]
@@ -63,13 +63,12 @@ def attribute(
     against: int | Literal["mean", "zero"] = "zero",
     position: int = -1,
 ) -> Attribution:
-    """The shares of all parts in the logit of `token` after the tokens `ids` (T,).
+    """Return the contributions of all parts to the logit of `token` after the tokens `ids` (T,).
 
     Args:
-        token: the next token asked about; the likeliest one unless given.
-        against: what its logit is compared with: "zero" takes it as it is, "mean" subtracts the mean over all
-            tokens, an id that rival's logit ("why this letter rather than that one?").
-        position: from which place the next token is foreseen; the last unless given.
+        token: the next token; the most likely one unless given.
+        against: the reference: "zero" subtracts nothing, "mean" the mean logit of all tokens, an id that token's logit.
+        position: from which the next token is predicted; the last unless given.
 
     Raises:
         PartError: the model has no residual connections, so its parts do not add up.
@@ -122,15 +121,15 @@ def attribute(
 
 
 def _through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, float]:
-    """`wanted` (C,) as a direction in the stream before the last norm, whose scale is frozen at what `stream` (C,)
-    gives it; and what the norm's own bias adds."""
+    """Return `wanted` (C,) as a direction before the last norm, for the scale that `stream` (C,) gives it, and what
+    the norm's bias adds."""
     if isinstance(norm, nn.Identity):
         return wanted, 0.0
     direction = wanted * norm.weight.detach().cpu().double()
     if isinstance(norm, nn.RMSNorm):
         return direction * (stream.square().mean() + norm.eps).rsqrt(), 0.0
     constant = 0.0 if norm.bias is None else float(norm.bias.detach().cpu().double() @ wanted)
-    # Taking the mean off the stream and taking it off the direction is the same in their product.
+    # Subtracting the mean from the stream or from the direction gives the same product.
     return (direction - direction.mean()) * (stream.var(correction=0) + norm.eps).rsqrt(), constant
 
 
@@ -141,7 +140,7 @@ def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> fl
 
 
 def _sources(model: GPT) -> list[str]:
-    """The points at which something is written to the stream, or to the logits directly."""
+    """Return the hook points of everything that is added to the residual stream or to the logits."""
     names = ["hook_embed"] + ["hook_pos_embed"] * (model.config.position in ("learned", "sinusoidal"))
     for layer in range(model.config.n_layer):
         names += [f"blocks.{layer}.attn.hook_z"] + [f"blocks.{layer}.hook_mlp_out"] * model.config.feed_forward

@@ -1,4 +1,4 @@
-"""Where a model puts its tokens and places, and which ones it treats alike. V tokens, C numbers each."""
+"""Token and position embeddings, their similarities and projections, and the bigram's table. V tokens, C channels."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -13,20 +13,20 @@ from core.model import GPT, Bigram
 
 Method = Literal["pca", "tsne", "umap"]
 
-# Up to this size an exact decomposition takes a moment; beyond it, only the few directions needed are sought.
+# Up to this size an exact decomposition is fast; above it, only the few directions needed are computed.
 _EXACT_UP_TO = 512
 
 
 def token_embeddings(model: GPT | Bigram) -> np.ndarray:
-    """One row for each token: (V, C) float32. For a bigram model the row of its table: what follows the token."""
+    """Return a row for each token: (V, C) float32. For a bigram model its table: the logits of the next token."""
     table = model.transformer.wte if isinstance(model, GPT) else model.token_embedding_table
     return table.weight.detach().float().cpu().numpy().copy()
 
 
 def position_embeddings(model: GPT | Bigram) -> np.ndarray:
-    """One row for each place in the context: (block_size, C) float32, learned or fixed waves.
+    """Return a row for each position: (block_size, C) float32, learned or sinusoidal.
 
-    Raises PartError for a model that does not add anything for a token's place.
+    Raises PartError for a model without them.
     """
     if isinstance(model, GPT) and model.config.position == "learned":
         return model.transformer.wpe.weight.detach().float().cpu().numpy().copy()
@@ -43,7 +43,7 @@ def position_embeddings(model: GPT | Bigram) -> np.ndarray:
 
 
 def cosines(vectors: np.ndarray) -> np.ndarray:
-    """How alike any two rows of (N, C) are: (N, N) float32 from -1 to 1. A row of zeros is like nothing: 0."""
+    """Return the cosine similarity of any two rows of (N, C): (N, N) float32; 0 for a row of zeros."""
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
@@ -51,10 +51,10 @@ def cosines(vectors: np.ndarray) -> np.ndarray:
 
 
 def own_axes(vectors: np.ndarray, axes: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
-    """Tokens placed along directions of one's own choice: (V, len(axes)) float32.
+    """Project tokens on axes between groups of tokens: (V, len(axes)) float32.
 
-    Each axis leads from the mean of one group of rows, which lies at 0, to that of another, which lies at 1: from small
-    letters to capitals, say. Axes that are not at right angles are measured each by itself.
+    Each axis leads from the mean of one group of rows, at 0, to the mean of another, at 1: from small letters to
+    capitals, say. Each axis is measured by itself, also where they are not orthogonal.
 
     Raises ValueError for an empty group, or two groups with the same mean.
     """
@@ -72,20 +72,20 @@ def own_axes(vectors: np.ndarray, axes: Sequence[tuple[Sequence[int], Sequence[i
 
 
 def methods() -> tuple[Method, ...]:
-    """The ways to draw a map that this installation has: UMAP only where umap-learn is installed."""
+    """Return the projection methods of this installation: UMAP only where umap-learn is installed."""
     return ("pca", "tsne", "umap") if find_spec("umap") else ("pca", "tsne")
 
 
 def project_along(
     tables: Sequence[np.ndarray], method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0
 ) -> np.ndarray:
-    """The same rows at several moments of a training, as points that move instead of jumping: (S, V, dimensions).
+    """Project the same rows at several steps of a training, so that points move smoothly: (S, V, dimensions).
 
-    pca: the directions are those of the last moment, for all of them. The other methods have no directions: each moment
-    is laid out by itself, and turned, mirrored and shifted to lie close to the moment after it.
+    pca: the directions of the last step serve all steps. Other methods project each step by itself, and align it with
+    the step after it.
 
     Args:
-        tables: S tables (V, C), in the order of time.
+        tables: S tables (V, C), by step.
     """
     tables = [np.asarray(table, dtype=np.float64) for table in tables]
     if method == "pca":
@@ -98,13 +98,13 @@ def project_along(
 
 
 def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0) -> np.ndarray:
-    """The rows of `vectors` (V, C) as points that can be drawn: (V, dimensions) float32, the same for the same seed.
+    """Project the rows of `vectors` (V, C) to (V, dimensions) float32, the same for the same seed.
 
     pca: the directions in which they differ most (Pearson 1901); distances keep their meaning. Directions that do not
     exist (few tokens, or all alike) are 0.
-    tsne: keeps neighbours together and says nothing about far distances (van der Maaten and Hinton 2008). Fewer than
-    four different rows have no neighbourhoods, and are projected as with pca.
-    umap: likewise, and a little of the whole too (McInnes 2018); only where umap-learn is installed (`methods`).
+    tsne: keeps neighbors together; large distances mean nothing (van der Maaten and Hinton 2008). Fewer than four
+    different rows are projected with pca.
+    umap: likewise, and keeps some large distances (McInnes 2018); only where umap-learn is installed (`methods`).
     """
     if method not in methods():
         raise ValueError(f"method must be one of {', '.join(methods())}, not {method!r}")
@@ -116,19 +116,19 @@ def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 
         return _umap(vectors, dimensions, seed)
     from sklearn.manifold import TSNE  # takes a second to import; a worker only ever draws with pca
 
-    # The published start: the first principal components, very small, so that the outcome does not hang on luck.
+    # The published initialization: the first principal components, very small, so that the result does not vary.
     start = points / points[:, 0].std() * 1e-4
     tsne = TSNE(dimensions, perplexity=min(30, (len(points) - 1) / 3), init=start.astype(np.float32), random_state=seed)
-    # Its thousand small steps cost more to share out than to do: 65 letters take 0.1 s alone, 0.9 s on two cores.
+    # Its thousand small steps are slower on two threads: 65 letters take 0.1 s on one core, 0.9 s on two.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(np.asarray(vectors, dtype=np.float32))
 
 
 def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Turn, mirror and shift `points` (V, d) to lie as close as possible to `reference` (V, d).
+    """Rotate, reflect and shift `points` (V, d) to lie as close as possible to `reference` (V, d).
 
-    The map of a model that learns then moves instead of jumping: a projection's axes may swap or flip at any step.
-    Size is kept, so distances stay true (orthogonal Procrustes problem, Schönemann 1966).
+    A projection's axes may swap or flip from step to step. Distances do not change (orthogonal Procrustes problem,
+    Schönemann 1966).
     """
     if points.shape != reference.shape:
         raise ValueError(f"points have shape {points.shape}, but the reference {reference.shape}")
@@ -138,10 +138,7 @@ def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def nearest(vectors: np.ndarray, index: int, count: int) -> list[tuple[int, float]]:
-    """The `count` rows most alike row `index`, best first, with their cosine from -1 to 1; itself left out.
-
-    A row of zeros has no direction: its cosine to everything is 0.
-    """
+    """Return the `count` rows most similar to row `index`, without itself, with their cosine from -1 to 1."""
     lengths = np.linalg.norm(vectors, axis=1)
     products = lengths * lengths[index]
     cosines = np.divide(vectors @ vectors[index], products, out=np.zeros(len(vectors)), where=products > 0)
@@ -150,7 +147,7 @@ def nearest(vectors: np.ndarray, index: int, count: int) -> list[tuple[int, floa
 
 
 def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    """The principal directions, (dimensions, C): of length 1, or of zeros where there are no more.
+    """Return the principal directions, (dimensions, C), of length 1; zeros where there are no more.
 
     Each one's sign is chosen so that its largest number is positive.
     """
@@ -176,16 +173,16 @@ def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
 
 
 class Tables(NamedTuple):
-    """Each (V, V) float32: row i says what follows token i."""
+    """A bigram's learned and counted probabilities, (V, V) float32: row i is for the token after token i."""
 
     learned: np.ndarray  # probabilities; every row sums to 1
-    counted: np.ndarray  # the same; a token that was never followed by another has 1 / V everywhere
+    counted: np.ndarray  # the same; 1 / V in a row without counts
     difference: np.ndarray  # learned - counted
-    seen: np.ndarray  # (V,) int64, how often each token was followed by another: rows seen rarely are learned badly
+    seen: np.ndarray  # (V,) int64, the counts of each row: rare rows are learned badly
 
 
 def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:
-    """The model's table beside the pairs counted in the text ids (N,) that it learned from, without smoothing."""
+    """Compare the model's table with the pairs counted in its training text, ids (N,), without smoothing."""
     V = model.vocab_size
     ids = np.asarray(ids, dtype=np.int64)
     counts = np.bincount(ids[:-1] * V + ids[1:], minlength=V * V).reshape(V, V)

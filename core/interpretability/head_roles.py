@@ -1,8 +1,7 @@
-"""What is this head? Scores for the habits that attention heads are known for, and a name for whoever has one.
+"""Head roles: how much of its attention each head pays to the tokens that a known role attends to.
 
-Each score is the share of attention, from 0 to 1, that goes where the habit would look, averaged over all places where
-the habit can be told from others. Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson
-2022). V tokens, L layers, H heads.
+Each score is a share of attention, from 0 to 1, averaged over all queries for which the role differs from others.
+Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson 2022). L layers, H heads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,24 +22,24 @@ ROLES = {
     "start_of_word": "start of the word",
     "induction": "induction",
 }
-"""The roles, with their names in words, in the order of `HeadScores`."""
+"""The roles with their titles, in the order of `HeadScores`."""
 
 NAMED_FROM = 0.3
-"""A head whose strongest score is below this gets no name. Attention spread evenly scores under 0.1 on 64 tokens."""
+"""A head whose largest score is below this has no clear role. Uniform attention scores under 0.1 on 64 tokens."""
 
 _PIECES = 16  # repeated random sequences for the induction score
 _HALF = 64  # their length, where the context has room for twice as much
 
 
 class HeadScores(NamedTuple):
-    """Each (L, H) float32 from 0 to 1. A place where every head would get a share by chance alone is left out.
+    """Scores of each head, (L, H) float32 from 0 to 1.
 
-    previous_token: attention to the token just before, over all places from the second on.
-    same_token: attention to all earlier places with the same token, where there are any.
-    start_of_text: attention to the first token, from the third place on (at the second it is the previous token).
-    start_of_word: attention to the last space or newline before, where it is not simply the previous token, and the
-        looking token is none itself.
-    induction: on random tokens said twice, attention of the second time to the token that followed the first time.
+    previous_token: attention to the token just before, from the second query on.
+    same_token: attention to all earlier occurrences of the same token, where there are any.
+    start_of_text: attention to the first token, from the third query on (for the second it is the previous token).
+    start_of_word: attention to the last space or newline before, where it is not the previous token and the query is
+        none itself.
+    induction: on repeated random tokens, attention in the second half to the token after the first occurrence.
     """
 
     previous_token: np.ndarray
@@ -51,21 +50,21 @@ class HeadScores(NamedTuple):
 
 
 class HeadName(NamedTuple):
-    """The strongest role of one head."""
+    """The role of one head."""
 
     role: str | None  # a key of ROLES, or None below the threshold
-    words: str  # "previous token", or "no habit found"
-    score: float  # of the strongest role, whether it is named or not
+    words: str  # "previous token", or "no clear role"
+    score: float  # the largest one, also without a role
 
 
 def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 1337) -> Iterator[Progress[HeadScores]]:
-    """Scores of every head, on pieces of real text and, for induction, on repeated random tokens.
+    """Score every head on windows of text and, for induction, on repeated random tokens.
 
-    The result holds the scores so far; a habit that had no place to show yet has 0.
+    The result holds the scores so far.
 
     Args:
-        windows: pieces of text (N, T + 1), of which the last token is not read; always the same ones, so that scores
-            can be compared from step to step. 64 pieces of 64 tokens settle a score to about a hundredth.
+        windows: text (N, T + 1), of which the last token is not read; always the same, so that scores compare from step
+            to step. 64 windows of 64 tokens determine a score to about 0.01.
         tokens: the vocabulary (V), to know which are spaces and newlines.
         seed: of the random tokens.
     """
@@ -86,7 +85,7 @@ def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 
 
 
 def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[HeadName]]:
-    """The strongest role of each head, by layer and head; none where it stays below the threshold."""
+    """Return the role of each head, by layer and head; none where its score is below the threshold."""
     stacked = np.stack(scores)  # (5, L, H)
     roles = list(ROLES)
     named = []
@@ -96,13 +95,13 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
             best = int(stacked[:, layer, head].argmax())
             score = float(stacked[best, layer, head])
             role = roles[best] if score >= threshold else None
-            row.append(HeadName(role, ROLES[role] if role else "no habit found", score))
+            row.append(HeadName(role, ROLES[role] if role else "no clear role", score))
         named.append(row)
     return named
 
 
 def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
-    """The step from which on each head keeps a habit: (L, H) int64, -1 where it does not have it at the end.
+    """Return the step from which each head's score stays above the threshold: (L, H) int64, -1 where it does not.
 
     Args:
         steps: (S,) of the snapshots, rising.
@@ -113,7 +112,7 @@ def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float =
 
 
 def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tensor:
-    """Random tokens, said twice: (count, 2 * length). No token comes twice in one half if the vocabulary allows it."""
+    """Return random tokens, repeated once: (count, 2 * length). A half has no token twice if the vocabulary permits."""
     rng = torch.Generator().manual_seed(seed)
     if vocab_size >= length:
         half = torch.stack([torch.randperm(vocab_size, generator=rng)[:length] for _ in range(count)])
@@ -123,7 +122,7 @@ def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tens
 
 
 def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
-    """Layer by layer (B, H, T, T)."""
+    """Yield the patterns layer by layer: (B, H, T, T)."""
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
     recorded = run_batch_with_cache(model, ids, names)
     for name in names:
@@ -131,7 +130,7 @@ def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
 
 
 def _habits(ids: Tensor, spaces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where each habit would look, True in (B, T, T); a row without True does not count."""
+    """Return where each role attends to: True in (B, T, T); a query without True does not count."""
     B, T = ids.shape
     query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
     previous = (key == query - 1).expand(B, T, T)
@@ -144,7 +143,7 @@ def _habits(ids: Tensor, spaces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 
 def _induction(ids: Tensor) -> Tensor:
-    """The same for tokens (B, 2n) said twice: from n + i to i + 1."""
+    """Return the same for repeated tokens (B, 2n): from n + i to i + 1."""
     B, T = ids.shape
     query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
     return ((query >= T // 2) & (key == query - T // 2 + 1)).expand(B, T, T)

@@ -1,7 +1,6 @@
-"""The logit lens: what a model would say if it stopped thinking early (nostalgebraist 2020).
+"""The logit lens: the prediction after each block (nostalgebraist 2020).
 
-The stream after each block goes straight through the last norm and the scores of the vocabulary, as if the blocks that
-follow added nothing.
+The residual stream after each block goes through the last norm and the unembedding, as if later blocks added nothing.
 """
 
 from collections.abc import Sequence
@@ -18,15 +17,15 @@ from core.model import GPT, Bigram
 
 @dataclass(frozen=True)
 class Lens:
-    """What would be said at each stage and position. Stage s is after s blocks; K alternatives are kept.
+    """The predictions at each stage and position. Stage s is after s blocks; K tokens are listed.
 
     Attributes:
-        ids: (L + 1, T, K) int64, the likeliest tokens, best first.
+        ids: (L + 1, T, K) int64, the most likely tokens, best first.
         probabilities: (L + 1, T, K) float32, theirs.
-        answer: (T,) int64, the likeliest token at the last stage: what the model really says.
-        answer_probability: (L + 1, T) float32, the belief in that answer at each stage.
-        first: (T,) int64, the first stage at which the answer leads.
-        settled: (T,) int64, the first stage from which on it leads to the end.
+        answer: (T,) int64, the most likely token at the last stage: the model's prediction.
+        answer_probability: (L + 1, T) float32, its probability at each stage.
+        first: (T,) int64, the first stage at which it is the most likely.
+        settled: (T,) int64, the first stage from which it stays so.
     """
 
     ids: np.ndarray
@@ -38,10 +37,9 @@ class Lens:
 
 
 def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
-    """The lens over a whole prompt (T,). Logits are held for one stage and a few places at a time, so that long prompts
-    fit into memory.
+    """Apply the lens to a prompt (T,). Logits are computed for one stage and a few positions at a time.
 
-    Raises PromptError for no tokens, or more than the context holds.
+    Raises PromptError for no tokens, or more than the context.
     """
     row = torch.as_tensor(ids, dtype=torch.int64)
     streams = torch.from_numpy(residual_stream(model, ids))  # (L + 1, T, C)
@@ -65,9 +63,9 @@ def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
 
 
 def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None = None) -> np.ndarray:
-    """The logits at every stage: (L + 1, P, V) float32, for some positions, or all T unless given.
+    """Return the logits at every stage: (L + 1, P, V) float32, for some positions, or all T unless given.
 
-    For GPT-2's vocabulary all of 1,024 positions would be 2.7 GB: ask for the few that are drawn.
+    For GPT-2's vocabulary all of 1,024 positions are 2.7 GB.
     """
     row = torch.as_tensor(ids, dtype=torch.int64)
     chosen = torch.arange(len(row)) if positions is None else torch.as_tensor(positions, dtype=torch.int64)
@@ -76,10 +74,10 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None =
 
 
 def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest tokens and their probabilities (S, P, K), and the belief in the final answer (S, P), for some of
-    the places: streams (S, P, C) and the tokens read there (P,). Logits are held for one stage at a time."""
+    """Return the most likely tokens and their probabilities (S, P, K), and the final answer's probability (S, P), for
+    streams (S, P, C) and their tokens (P,)."""
     best, belief = [], []
-    for stream in streams.flip(0):  # the last stage first: it tells the answer
+    for stream in streams.flip(0):  # the last stage first: it has the answer
         beliefs = _scored(model, stream, ids).softmax(dim=-1)
         best.append(beliefs.topk(count))
         answer = best[0].indices[:, :1]
@@ -93,6 +91,6 @@ def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> t
 
 
 def _scored(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
-    """Logits (P, V) on the processor, of one stage's stream (P, C)."""
+    """Return logits (P, V) on the processor for one stage's stream (P, C)."""
     device = device_of(model)
     return unembed(model, stream.to(device), ids.to(device)).float().cpu()

@@ -1,4 +1,4 @@
-"""Copied or composed? Which spans of a written text stand word for word in the text that the model learned from."""
+"""Memorization: the spans of a generated text that occur word for word in the training text."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,18 @@ from numpy.typing import ArrayLike
 
 
 class Span(NamedTuple):
-    """A stretch of the written text that occurs in the source, and cannot be made longer at either end."""
+    """A span of the generated text that occurs in the source, and no longer one does."""
 
-    start: int  # its first token in the written text
+    start: int  # its first token in the generated text
     length: int  # in tokens
-    place: int  # its first token at one place of the source where it occurs
+    place: int  # its first token in the source
 
 
 class Matches(NamedTuple):
-    """For each of the T written tokens, the longest stretch beginning there that occurs in the source.
+    """For each of T generated tokens, the longest span beginning there that occurs in the source.
 
-    lengths: (T,) int64, 0 where even the single token does not occur.
-    places: (T,) int64, where in the source one such stretch begins; -1 where there is none.
+    lengths: (T,) int64, 0 where the token does not occur.
+    places: (T,) int64, where the span begins in the source; -1 where there is none.
     """
 
     lengths: np.ndarray
@@ -26,11 +26,11 @@ class Matches(NamedTuple):
 
 
 def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
-    """The longest match at every place, exactly.
+    """Return the longest match at every token, exactly.
 
-    Every place of the source follows the written text's stretches token by token, all at once, and drops out when no
-    stretch goes on as the source does. The first few tokens cost a pass over the source each; then few places are left,
-    so five million characters take about a second, and memory is a few times the source.
+    All positions of the source are extended token by token at once, and dropped where no span continues as the source
+    does. The first few tokens cost a pass over the source each; then few positions are left, so five million characters
+    take about a second, and memory is a few times the source.
 
     Args:
         written: token ids (T,), up to some thousands.
@@ -74,7 +74,7 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
 
 
 def copied_spans(matches: Matches, shortest: int) -> list[Span]:
-    """The spans of at least `shortest` tokens, in order; they may overlap, but none lies within another."""
+    """Return the spans of at least `shortest` tokens, in order; they may overlap, but none lies within another."""
     spans, reached = [], 0
     for start, (length, place) in enumerate(zip(*matches, strict=True)):
         if length >= shortest and start + length > reached:
@@ -84,7 +84,7 @@ def copied_spans(matches: Matches, shortest: int) -> list[Span]:
 
 
 def copied_lengths(matches: Matches, shortest: int) -> np.ndarray:
-    """For each of the T written tokens, the length of the longest span that covers it, or 0: (T,) int64."""
+    """Return the length of the longest span that covers each token, or 0: (T,) int64."""
     covered = np.zeros(len(matches.lengths), dtype=np.int64)
     for start, length, _ in copied_spans(matches, shortest):
         covered[start : start + length] = np.maximum(covered[start : start + length], length)

@@ -1,7 +1,7 @@
-"""What a neuron of a feed-forward layer waits for, and what it says when it fires.
+"""Neurons of a feed-forward layer: the tokens that activate them most, and their effect on the logits.
 
-"Transformer Feed-Forward Layers Are Key-Value Memories" (Geva 2021): the first matrix decides what excites a neuron,
-the second what it writes.
+"Transformer Feed-Forward Layers Are Key-Value Memories" (Geva 2021): the first matrix decides what activates a
+neuron, the second what it adds.
 """
 
 import heapq
@@ -19,13 +19,13 @@ from core.model import GPT
 
 @dataclass(frozen=True)
 class Excitement:
-    """One place of the text at which a neuron fired.
+    """One token at which a neuron is active.
 
     Attributes:
-        value: how strongly, after the activation function.
-        window: which window of those scanned.
-        position: which token of it.
-        values: (T,) float32, the neuron along that window.
+        value: after the activation function.
+        window: index of the window.
+        position: of the token in it.
+        values: (T,) float32, the neuron at every token of that window.
     """
 
     value: float
@@ -35,12 +35,11 @@ class Excitement:
 
 
 class Writing(NamedTuple):
-    """What one neuron adds to the scores of the next token when it fires.
+    """The effect of one neuron on the logits of the next token.
 
     Attributes:
-        logits: (V,) float32, for an activation of 1, before the last norm divides by the size of the stream; the mean
-            over all tokens, which moves no probability, is taken off.
-        raised, lowered: tokens with their number, the most raised and the most lowered first.
+        logits: (V,) float32, for an activation of 1, before the scale of the last norm, less their mean.
+        raised, lowered: tokens with their effect, the most raised and the most lowered first.
     """
 
     logits: np.ndarray
@@ -51,12 +50,12 @@ class Writing(NamedTuple):
 def exciting_texts(
     model: GPT, windows: Tensor, layer: int, neuron: int, top: int = 10
 ) -> Iterator[Progress[list[Excitement]]]:
-    """The places that excite a neuron most, strongest first, at most one a window.
+    """Find the tokens that activate a neuron most, largest first, at most one a window.
 
     Args:
-        windows: pieces of text (N, T + 1), of which the last token is not read.
-        layer, neuron: counted from 0; a layer has `core.model.gpt.feed_forward_width` neurons.
-        top: how many places to keep.
+        windows: text (N, T + 1), of which the last token is not read.
+        layer, neuron: counted from 0; a layer has `core.model.layers.feed_forward_width` neurons.
+        top: how many to return.
 
     Raises ValueError for a neuron that the model does not have.
     """
@@ -77,9 +76,7 @@ def exciting_texts(
 
 
 def neuron_writing(model: GPT, layer: int, neuron: int, count: int = 10) -> Writing:
-    """What a neuron says: its output direction, straight through the last norm's weights and the unembedding.
-
-    What later blocks make of it is left out.
+    """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
     Raises:
         PartError: a model without residual connections hands on only what its last layer says.

@@ -1,8 +1,7 @@
-"""Activation patching: which place of the model carries the difference between two prompts?
+"""Activation patching: which activations carry the difference between two prompts?
 
-The corrupted prompt is read again and again, each time with one activation replaced by that of the clean prompt, and
-one sees how far the answer moves back ("Locating and Editing Factual Associations in GPT", Meng 2022, section 2.1,
-where it is called causal tracing).
+The corrupted prompt is computed many times, each time with one activation of the clean prompt, and the change of the
+answer is measured ("Locating and Editing Factual Associations in GPT", Meng 2022, section 2.1: causal tracing).
 """
 
 from collections.abc import Iterator
@@ -29,19 +28,19 @@ from core.model import GPT, Bigram
 class Answers(NamedTuple):
     """The two tokens whose logits are compared after the last token of either prompt."""
 
-    answer: int  # what the clean prompt calls for
-    rival: int  # what the corrupted one does
+    answer: int  # the clean prompt's
+    rival: int  # the corrupted prompt's
     clean: float  # logit of `answer` less that of `rival`, after the clean prompt
     corrupted: float  # the same after the corrupted one
 
 
 class PatchMap(NamedTuple):
-    """How far one replaced activation moves the answer back.
+    """The effect of each patched activation.
 
     Attributes:
-        moved: (rows, T) float32: 0 as corrupted as before, 1 all the way back to the clean answer; rows not done yet
-            are nan. A replacement may overshoot: values a little below 0 or above 1 are real.
-        rows: what each row is, in words, from the bottom of the model up.
+        moved: (rows, T) float32: 0 for the corrupted prompt's logit difference, 1 for the clean one's; values beyond
+            are possible; nan in rows not done yet.
+        rows: titles of the rows, from the first layer up.
         answers: what is measured.
     """
 
@@ -53,10 +52,10 @@ class PatchMap(NamedTuple):
 def answers(
     model: GPT | Bigram, clean: Ids, corrupted: Ids, answer: int | None = None, rival: int | None = None
 ) -> Answers:
-    """What tells the two prompts (T,) apart after their last token.
+    """Choose the two tokens whose logits tell the prompts (T,) apart after their last token.
 
-    Unless given, `answer` is what the clean prompt makes likeliest, and `rival` what the corrupted one does; where both
-    say the same, the second choice of the corrupted one.
+    Unless given, `answer` is the most likely token of the clean prompt, and `rival` that of the corrupted one; where
+    both are the same, the corrupted prompt's second.
 
     Raises PromptError if the prompts have different lengths or do not fit, or if both lead to the same answer.
     """
@@ -81,12 +80,12 @@ def patch_map(
     answer: int | None = None,
     rival: int | None = None,
 ) -> Iterator[Progress[PatchMap]]:
-    """How far the answer moves back for every layer and place, row by row from the bottom up.
+    """Patch every layer and position, row by row from the first layer up.
 
     Args:
         clean, corrupted: two prompts (T,) of the same length.
-        what: the residual stream between the blocks (L + 1 rows), or what the attention or the feed-forward half of
-            each block adds to it (L rows).
+        what: patched: the residual stream between the blocks (L + 1 rows), or the output of the attention or the
+            feed-forward half of each block (L rows).
         answer, rival: see `answers`.
 
     Raises:
@@ -128,13 +127,13 @@ def patch_map(
 
 
 def _replaced(streams: Tensor, replacement: Tensor, places: Tensor) -> Tensor:
-    """In copy i (of the first dimension), the vector at places[i] becomes that of `replacement`; in place."""
+    """Replace the vector at places[i] in copy i (of the first dimension) by that of `replacement`, in place."""
     streams[torch.arange(len(places)), places] = replacement[places]
     return streams
 
 
 def _pair(model: GPT | Bigram, clean: Ids, corrupted: Ids) -> Tensor:
-    """(2, T), or a sentence why not."""
+    """Return both prompts as (2, T). Raises PromptError where they do not fit."""
     lengths = len(clean), len(corrupted)
     if not min(lengths):
         raise PromptError("Two prompts are compared here: write at least one character in each.")

@@ -1,4 +1,4 @@
-"""Where the loss lives: by place in the context, by kind of character, and on a passage token by token."""
+"""The loss by position in the context, by kind of character, and token by token."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from core.text.token_display import KINDS, kind_of
 
 
 class KindLoss(NamedTuple):
-    """How hard one kind of token is to foresee."""
+    """The loss on one kind of token."""
 
     kind: str  # one of `core.text.token_display.KINDS`
     loss: float  # nats a token, their mean
@@ -24,17 +24,17 @@ class KindLoss(NamedTuple):
 
 
 class Foresight(NamedTuple):
-    """What a model held for likely at each place of a passage but the first: T places, K alternatives."""
+    """The predictions for every token of a passage but the first: T tokens, K alternatives."""
 
-    probabilities: np.ndarray  # (T,) float32, of the token that came
-    alternatives: np.ndarray  # (T, K) int64, the likeliest tokens, best first
+    probabilities: np.ndarray  # (T,) float32, of the token itself
+    alternatives: np.ndarray  # (T, K) int64, the most likely tokens, best first
     shares: np.ndarray  # (T, K) float32, their probabilities
 
 
 def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None) -> Tensor:
-    """The loss of every token foreseen, (N, T) float32 nats, for windows (N, T + 1); the tap may change the model.
+    """Return the loss of every predicted token, (N, T) float32 nats, for windows (N, T + 1).
 
-    Without a tap, logits are held for a few places at a time, however large the vocabulary is.
+    Without a hook, logits are computed for a few positions at a time.
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     if hook is not None:
@@ -47,18 +47,18 @@ def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None
 
 
 def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Nats (B, T), on the processor, of targets (B, T) under logits (B, T, V)."""
+    """Return the losses (B, T) in nats, on the processor, of targets (B, T) under logits (B, T, V)."""
     targets = targets.to(logits.device, torch.int64)
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape).cpu()
 
 
 def loss_by_position(losses: np.ndarray | Tensor) -> np.ndarray:
-    """Mean loss at each place in the context: (T,) from (N, T). Entry t was foreseen from t + 1 tokens."""
+    """Return the mean loss at each position: (T,) from (N, T). Entry t was predicted from t + 1 tokens."""
     return np.asarray(losses, dtype=np.float64).mean(axis=0)
 
 
 def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, tokens: Sequence[str]) -> list[KindLoss]:
-    """Mean loss for each kind of token that was to be foreseen, in the order of KINDS; absent kinds are left out.
+    """Return the mean loss for each kind of target token, in the order of KINDS, without absent kinds.
 
     Args:
         losses, targets: (N, T) both.
@@ -77,17 +77,17 @@ def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, toke
 
 
 def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """The loss of every token of a passage but the first: (T - 1,) float32 nats.
+    """Return the loss of every token of a passage but the first: (T - 1,) float32 nats.
 
-    A passage longer than the context is read in windows that overlap by half, so that every token is foreseen from at
-    least half a context, or from all that stands before it. Raises PromptError for fewer than two tokens.
+    A passage longer than the context is read in windows that overlap by half, so that every token is predicted from at
+    least half a context, or from all tokens before it. Raises PromptError for fewer than two tokens.
     """
     ids = _passage(ids)
     return _losses(model, _passage_stream(model, ids), ids[:-1], ids[1:]).numpy()
 
 
 def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight:
-    """How likely the model held every token of a passage (T,) but the first, and what else it considered there.
+    """Return the probability of every token of a passage (T,) but the first, and the most likely alternatives.
 
     A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
     """
@@ -107,12 +107,12 @@ def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight
 def _passage(ids: Ids) -> Tensor:
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if len(ids) < 2:
-        raise PromptError("There is nothing to foresee yet: write at least two characters.")
+        raise PromptError("There is nothing to predict yet: write at least two characters.")
     return ids
 
 
 def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
-    """The last stream at every place of a passage (T,) but the last: (T - 1, C), as read in overlapping windows."""
+    """Return the last stream of a passage (T,) but its last token: (T - 1, C), read in overlapping windows."""
     size = min(model.block_size, len(ids) - 1)
     starts = _starts(len(ids), size)
     parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
@@ -120,7 +120,7 @@ def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
 
 
 def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
-    """Nats (N,), on the processor, of targets (N,) after the last stream (N, C) of tokens read, ids (N,)."""
+    """Return the losses (N,), on the processor, of targets (N,) for the last stream (N, C) of tokens (N,)."""
     found, start = [], 0
     for logits in scores_in_pieces(model, stream, ids):
         found.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
@@ -129,12 +129,12 @@ def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -
 
 
 def _starts(length: int, size: int) -> list[int]:
-    """Where windows of `size` + 1 tokens begin that overlap by half; the last ends at the end."""
+    """Return the starts of windows of `size` + 1 tokens that overlap by half; the last ends at the end."""
     return [*range(0, length - size - 1, max(1, size // 2)), length - size - 1]
 
 
 def _joined(rows: Tensor, starts: list[int], length: int) -> Tensor:
-    """(length, C) from windows (S, size, C): where they overlap, the earlier one has read more of what precedes."""
+    """Return (length, C) from windows (S, size, C); where they overlap, the earlier one has more context."""
     joined = rows.new_empty((length, *rows.shape[2:]))
     for start, row in zip(reversed(starts), rows.flip(0), strict=True):
         joined[start : start + len(row)] = row

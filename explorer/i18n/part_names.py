@@ -21,7 +21,7 @@ _ALONE = {
     N_("start of text"),
     N_("start of the word"),
     N_("induction"),
-    N_("no habit found"),
+    N_("no clear role"),
 }
 
 

@@ -8,7 +8,7 @@ from explorer.look_inside.ablation import costs_in_words
 from explorer.look_inside.heads import emergence_in_words, roles_in_words
 
 PREVIOUS = HeadName("previous_token", "previous token", 0.9)
-NONE = HeadName(None, "no habit found", 0.1)
+NONE = HeadName(None, "no clear role", 0.1)
 
 
 def test_every_head_stands_on_the_board_with_its_role():

@@ -97,7 +97,7 @@ def test_a_random_model_has_no_habits(windows):
     assert all(score.max() < 0.12 for score in scores)
     assert scores.induction.max() < 0.05
     assert {name.role for layer in name_heads(scores) for name in layer} == {None}
-    assert name_heads(scores)[0][0].words == "no habit found"
+    assert name_heads(scores)[0][0].words == "no clear role"
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -158,7 +158,7 @@ def test_the_strongest_role_names_a_head_and_the_threshold_decides():
     assert name_heads(HeadScores(*flat))[0][0] == ("induction", "induction", pytest.approx(0.3))
     flat[4][:] = 0.28
     name = name_heads(HeadScores(*flat))[0][0]
-    assert name.role is None and name.words == "no habit found" and name.score == pytest.approx(0.29)
+    assert name.role is None and name.words == "no clear role" and name.score == pytest.approx(0.29)
     assert name_heads(HeadScores(*flat), threshold=0.2)[0][0].role == "start_of_text"
 
 
