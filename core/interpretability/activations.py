@@ -78,7 +78,7 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
 
     Args:
         ids: the tokens (T,).
-        edits: for each point (`core.model.hooks`), what replaces the activation there.
+        edits: for each point (`core.model.gpt`), what replaces the activation there.
 
     Raises:
         PromptError: no tokens, or more than the context holds.

@@ -54,7 +54,7 @@ def exciting_texts(
 
     Args:
         windows: text (N, T + 1), of which the last token is not read.
-        layer, neuron: counted from 0; a layer has `core.model.layers.feed_forward_width` neurons.
+        layer, neuron: counted from 0; a layer has `core.model.gpt.feed_forward_width` neurons.
         top: how many to return.
 
     Raises ValueError for a neuron that the model does not have.
