@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.interpretability import Progress
 from core.interpretability.activations import device_of, rows_at_once, run_batch_with_cache
-from core.interpretability.residual_stream import read_on, stream_at, unembed
+from core.interpretability.residual_stream import run_blocks, stream_at, unembed
 from core.interpretability.token_losses import next_token_losses, window_losses
 from core.model import GPT, Hook
 
@@ -44,7 +44,7 @@ class HeadCost(NamedTuple):
     increase: float  # of the loss, in nats a token; below 0 where the model is better without it
 
 
-def ablating(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
+def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
     """Return a hook that ablates some parts, with zeros or with `means`.
 
     It treats every position by itself, so it works in `generate` too. In a model without residual connections an
@@ -92,9 +92,9 @@ def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
     return {name: (total / read.numel()).float() for name, total in sums.items()}
 
 
-def loss_without(model: GPT, windows: Tensor, parts: Collection[Part], means: Means | None = None) -> float:
+def ablated_loss(model: GPT, windows: Tensor, parts: Collection[Part], means: Means | None = None) -> float:
     """Return the mean loss in nats a token on windows (N, T + 1), with some parts ablated."""
-    return float(window_losses(model, windows, ablating(model, parts, means) if parts else None).double().mean())
+    return float(window_losses(model, windows, ablation_hook(model, parts, means) if parts else None).double().mean())
 
 
 def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Iterator[Progress[list[HeadCost]]]:
@@ -110,14 +110,14 @@ def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Itera
         total = 0.0
         for stream, part in zip(streams, parts, strict=True):
             ids = part[:, :-1].to(device_of(model))
-            logits = unembed(model, read_on(model, stream, stage, hook), ids)
+            logits = unembed(model, run_blocks(model, stream, stage, hook), ids)
             total += float(next_token_losses(logits, part[:, 1:]).double().sum())
         return total / windows[:, 1:].numel()
 
     whole, costs = loss(0), []
     for layer in range(model.config.n_layer):
         for head in range(model.config.n_head):
-            silent = ablating(model, [Part("head", layer, head)], means)
+            silent = ablation_hook(model, [Part("head", layer, head)], means)
             costs.append(HeadCost(layer, head, loss(layer, silent) - whole))
             yield Progress(len(costs), model.config.n_layer * model.config.n_head, list(costs))
-        streams = [read_on(model, stream, layer, until=layer + 1) for stream in streams]
+        streams = [run_blocks(model, stream, layer, until=layer + 1) for stream in streams]

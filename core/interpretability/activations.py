@@ -63,7 +63,7 @@ def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str
                 raise _Enough
 
     try:
-        read(model, ids, hook)
+        compute_logits(model, ids, hook)
     except _Enough:
         return recorded
     _check_all_met(wanted or set(), recorded)
@@ -93,13 +93,13 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
         met[name] = True
         return _edited(name, tensor, edits[name])
 
-    logits = read(model, as_row(model, ids), hook if edits else None)[0]
+    logits = compute_logits(model, as_row(model, ids), hook if edits else None)[0]
     _check_all_met(set(edits), met)
     return logits.float().cpu().numpy()
 
 
 @torch.no_grad()
-def read(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
+def compute_logits(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
     """Return logits (B, T, V) for a batch (B, T), without gradient or dropout; the model's mode does not change.
 
     Raises NotFiniteError where the logits give no probabilities.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.interpretability import Progress
 from core.interpretability.activations import Ids, PromptError, as_row, run_with_cache
-from core.interpretability.residual_stream import read_on, stream_at
+from core.interpretability.residual_stream import run_blocks, stream_at
 from core.model import GPT, Bigram
 from core.text.token_display import quoted, visible
 
@@ -44,7 +44,7 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.nda
             if name == f"blocks.{layer}.attn.hook_pattern":
                 found[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
 
-        stream = read_on(model, stream, layer, hook, until=layer + 1)
+        stream = run_blocks(model, stream, layer, hook, until=layer + 1)
         yield Progress(layer + 1, layers, found.copy())
 
 
@@ -117,7 +117,7 @@ def _percent(weight: float) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class AttentionWeight:
     """One attention weight step by step, and the output of the head for its query.
 
     D is the head size C / H, T the tokens. All arrays are float32.
@@ -157,7 +157,7 @@ class Cell:
     z: np.ndarray
 
 
-def arithmetic(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> Cell:
+def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:
     """Compute the attention weight of `key` for `query` in `head` of `layer` step by step; all count from 0.
 
     "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key.
@@ -187,7 +187,7 @@ def arithmetic(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int
     row_weights, values = at["hook_pattern"][head, query], at["hook_v"][:, head]
     scale = model.transformer.h[layer].attn.scale
     product = float(q @ k)
-    return Cell(
+    return AttentionWeight(
         steps=steps,
         q_projected=q_projected,
         k_projected=k_projected,

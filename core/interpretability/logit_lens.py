@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.interpretability.activations import Ids, device_of
-from core.interpretability.residual_stream import places_at_once, residual_stream, unembed
+from core.interpretability.residual_stream import positions_at_once, residual_stream, unembed
 from core.model import GPT, Bigram
 
 
@@ -43,7 +43,7 @@ def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
     """
     row = torch.as_tensor(ids, dtype=torch.int64)
     streams = torch.from_numpy(residual_stream(model, ids))  # (L + 1, T, C)
-    size = places_at_once(model)
+    size = positions_at_once(model)
     pieces = [
         _lens_at(model, *piece, min(alternatives, model.vocab_size))
         for piece in zip(streams.split(size, dim=1), row.split(size), strict=True)

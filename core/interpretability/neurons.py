@@ -18,7 +18,7 @@ from core.model import GPT
 
 
 @dataclass(frozen=True)
-class Excitement:
+class TopActivation:
     """One token at which a neuron is active.
 
     Attributes:
@@ -34,7 +34,7 @@ class Excitement:
     values: np.ndarray
 
 
-class Writing(NamedTuple):
+class LogitEffects(NamedTuple):
     """The effect of one neuron on the logits of the next token.
 
     Attributes:
@@ -47,9 +47,9 @@ class Writing(NamedTuple):
     lowered: list[tuple[int, float]]
 
 
-def exciting_texts(
+def top_activations(
     model: GPT, windows: Tensor, layer: int, neuron: int, top: int = 10
-) -> Iterator[Progress[list[Excitement]]]:
+) -> Iterator[Progress[list[TopActivation]]]:
     """Find the tokens that activate a neuron most, largest first, at most one a window.
 
     Args:
@@ -69,13 +69,13 @@ def exciting_texts(
         )  # (B, T)
         strongest, places = values.max(dim=1)
         for row in strongest.topk(min(top, len(strongest))).indices.tolist():
-            place = Excitement(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())
+            place = TopActivation(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())
             found.append(place)
         found = heapq.nlargest(top, found, key=lambda place: (place.value, -place.window))
         yield Progress(min(start + size, len(read)), len(read), list(found))
 
 
-def neuron_writing(model: GPT, layer: int, neuron: int, count: int = 10) -> Writing:
+def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:
     """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
     Raises:
@@ -98,7 +98,7 @@ def neuron_writing(model: GPT, layer: int, neuron: int, count: int = 10) -> Writ
     logits = (logits - logits.mean()).float().cpu()
     count = min(count, len(logits))
     raised, lowered = logits.topk(count), (-logits).topk(count)
-    return Writing(
+    return LogitEffects(
         logits.numpy(),
         list(zip(raised.indices.tolist(), raised.values.tolist(), strict=True)),
         list(zip(lowered.indices.tolist(), (-lowered.values).tolist(), strict=True)),

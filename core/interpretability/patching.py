@@ -16,12 +16,12 @@ from core.interpretability.activations import (
     Ids,
     PartError,
     PromptError,
+    compute_logits,
     device_of,
-    read,
     rows_at_once,
     run_batch_with_cache,
 )
-from core.interpretability.residual_stream import read_on, stage_names, unembed
+from core.interpretability.residual_stream import run_blocks, stage_names, unembed
 from core.model import GPT, Bigram
 
 
@@ -60,7 +60,7 @@ def answers(
     Raises PromptError if the prompts have different lengths or do not fit, or if both lead to the same answer.
     """
     pair = _pair(model, clean, corrupted)
-    logits = read(model, pair)[:, -1].float().cpu()  # (2, V)
+    logits = compute_logits(model, pair)[:, -1].float().cpu()  # (2, V)
     answer = int(logits[0].argmax()) if answer is None else answer
     if rival is None:
         rival = next(int(token) for token in logits[1].argsort(descending=True) if token != answer)
@@ -110,9 +110,9 @@ def patch_map(
             replacement = recorded[name][0]  # (T, C)
             if what == "stream":
                 streams = _replaced(streams, replacement, places)
-                ends = read_on(model, streams, row)
+                ends = run_blocks(model, streams, row)
             else:
-                ends = read_on(
+                ends = run_blocks(
                     model,
                     streams,
                     row,

@@ -43,7 +43,7 @@ def stream_at(model: GPT | Bigram, ids: Tensor, stage: int) -> Tensor:
 
 
 @torch.no_grad()
-def read_on(
+def run_blocks(
     model: GPT | Bigram, stream: Tensor, stage: int, hook: Hook | None = None, until: int | None = None
 ) -> Tensor:
     """Compute the stream at stage `until`, the last one unless given, from that at `stage`: (B, T, C) both.
@@ -74,10 +74,10 @@ def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
 
 def last_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
     """Return the stream after the last block for a batch (B, T), on the fast path: (B, T, C), or (B, T, V)."""
-    return read_on(model, stream_at(model, ids, 0), 0)
+    return run_blocks(model, stream_at(model, ids, 0), 0)
 
 
-def places_at_once(model: GPT | Bigram) -> int:
+def positions_at_once(model: GPT | Bigram) -> int:
     """Return for how many positions to compute logits at once.
 
     The logits of 1,024 positions are 200 MB with GPT-2's vocabulary, and every operation on them takes as much again.
@@ -85,9 +85,9 @@ def places_at_once(model: GPT | Bigram) -> int:
     return max(1, _MOST_SCORES_AT_ONCE // model.vocab_size)
 
 
-def scores_in_pieces(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
+def logits_in_chunks(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
     """Yield the logits (P, V) of a stream (N, C) and ids (N,), a few positions at a time and in order."""
-    size = places_at_once(model)
+    size = positions_at_once(model)
     for piece, read in zip(stream.split(size), ids.to(stream.device).split(size), strict=True):
         yield unembed(model, piece, read)
 

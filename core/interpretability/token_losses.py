@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.interpretability.activations import Ids, PromptError, read, rows_at_once
-from core.interpretability.residual_stream import last_stream, scores_in_pieces
+from core.interpretability.activations import Ids, PromptError, compute_logits, rows_at_once
+from core.interpretability.residual_stream import last_stream, logits_in_chunks
 from core.model import GPT, Bigram, Hook
 from core.text.token_display import KINDS, kind_of
 
@@ -23,7 +23,7 @@ class KindLoss(NamedTuple):
     share: float  # of the whole loss, from 0 to 1
 
 
-class Foresight(NamedTuple):
+class TokenPredictions(NamedTuple):
     """The predictions for every token of a passage but the first: T tokens, K alternatives."""
 
     probabilities: np.ndarray  # (T,) float32, of the token itself
@@ -38,7 +38,7 @@ def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     if hook is not None:
-        return torch.cat([next_token_losses(read(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
+        return torch.cat([next_token_losses(compute_logits(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
     found = []
     for part in parts:
         streams = last_stream(model, part[:, :-1]).flatten(0, 1)
@@ -86,14 +86,14 @@ def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     return _losses(model, _passage_stream(model, ids), ids[:-1], ids[1:]).numpy()
 
 
-def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight:
+def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> TokenPredictions:
     """Return the probability of every token of a passage (T,) but the first, and the most likely alternatives.
 
     A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
     """
     ids = _passage(ids)
     came, best, shares, start = [], [], [], 0
-    for logits in scores_in_pieces(model, _passage_stream(model, ids), ids[:-1]):
+    for logits in logits_in_chunks(model, _passage_stream(model, ids), ids[:-1]):
         beliefs = logits.float().softmax(dim=-1).cpu()
         targets = ids[start + 1 : start + 1 + len(beliefs)]
         found = beliefs.topk(min(alternatives, model.vocab_size))
@@ -101,7 +101,7 @@ def foresight(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Foresight
         best.append(found.indices)
         shares.append(found.values)
         start += len(beliefs)
-    return Foresight(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
+    return TokenPredictions(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
 
 
 def _passage(ids: Ids) -> Tensor:
@@ -122,7 +122,7 @@ def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
 def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
     """Return the losses (N,), on the processor, of targets (N,) for the last stream (N, C) of tokens (N,)."""
     found, start = [], 0
-    for logits in scores_in_pieces(model, stream, ids):
+    for logits in logits_in_chunks(model, stream, ids):
         found.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
         start += len(logits)
     return torch.cat(found)

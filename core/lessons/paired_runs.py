@@ -14,7 +14,7 @@ from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import NotFiniteError, TextError
 from core.fast.threads import one_thread
 from core.interpretability import Progress
-from core.interpretability.activations import read
+from core.interpretability.activations import compute_logits
 from core.interpretability.attention import attention_patterns
 from core.interpretability.memorization import longest_matches
 from core.interpretability.token_losses import window_losses
@@ -277,7 +277,7 @@ def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter
     forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
     is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(forms))))  # (N, T)
     losses = window_losses(model, windows)  # (N, T)
-    probability = read(model, windows[:, :-1]).softmax(dim=-1)[..., sorted(set(forms))].sum(dim=-1)  # (N, T)
+    probability = compute_logits(model, windows[:, :-1]).softmax(dim=-1)[..., sorted(set(forms))].sum(dim=-1)  # (N, T)
     return {
         "on_letter": float(losses[is_letter].mean()),
         "on_others": float(losses[~is_letter].mean()),

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.errors import TextError
 from core.fast.threads import one_thread
 from core.interpretability import Progress
-from core.interpretability.activations import read
+from core.interpretability.activations import compute_logits
 from core.model import GPT, Bigram
 from core.text import split_point
 from core.text.ngrams import pair_probabilities
@@ -185,6 +185,6 @@ def play_by_model(model: GPT | Bigram, ids: Tensor, start: int, length: int) -> 
     beliefs = []
     for done, part in enumerate(rows.split(_ROWS), start=1):
         with one_thread():
-            beliefs.append(read(model, part)[:, -1].float().softmax(dim=-1).cpu())  # (rows, V)
+            beliefs.append(compute_logits(model, part)[:, -1].float().softmax(dim=-1).cpu())  # (rows, V)
         total = -(-length // _ROWS)
         yield Progress(done, total, judged(torch.cat(beliefs), ids[start : start + length]) if done == total else None)

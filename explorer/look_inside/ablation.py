@@ -9,8 +9,8 @@ import torch
 
 from core.formatting import decimal
 from core.interpretability import Progress, finish
-from core.interpretability.ablation import Means, Part, ablating, loss_without, mean_activations, rank_heads
-from core.interpretability.activations import read
+from core.interpretability.ablation import Means, Part, ablated_loss, ablation_hook, mean_activations, rank_heads
+from core.interpretability.activations import compute_logits
 from core.model import parameter_count
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -162,16 +162,16 @@ def _compute(
     inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor
 ) -> Iterator[Progress[Effect | None]]:
     model, ids = inspection.model, inspection.prompt.ids
-    hook = ablating(model, parts, means) if parts else None
+    hook = ablation_hook(model, parts, means) if parts else None
     settings = GenerationConfig(max_new_tokens=GENERATED_BY_LARGE if inspection.large else GENERATED)
     generated, total = [], settings.max_new_tokens + 2
     for token in generate(model, ids, settings, hook=hook, alternatives=0):
         generated.append(token.id)
         yield Progress(len(generated), total, None)
-    probabilities = read(model, torch.tensor([ids]), hook)[0, -1].softmax(-1).numpy()
+    probabilities = compute_logits(model, torch.tensor([ids]), hook)[0, -1].softmax(-1).numpy()
     yield Progress(total - 1, total, None)
     text = inspection.prompt.text + inspection.tokenizer.decode(generated)
-    yield Progress(total, total, Effect(loss_without(model, measured_on, parts, means), probabilities, text))
+    yield Progress(total, total, Effect(ablated_loss(model, measured_on, parts, means), probabilities, text))
 
 
 def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means | None, method: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.formatting import decimal
-from core.interpretability.attention import Cell, arithmetic, attention_patterns
+from core.interpretability.attention import AttentionWeight, attention_patterns, attention_weight_steps
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
 from explorer.components.number_strips import Step, Strip, number_strips
@@ -51,7 +51,9 @@ def draw(inspection: Inspection, query: int) -> None:
         with right:
             key = _choose(_("Key position"), KEY, shown)
         cell = kept(
-            model, ("cell", layer, head, query, key, *ids), lambda: arithmetic(model, ids, layer, head, query, key)
+            model,
+            ("cell", layer, head, query, key, *ids),
+            lambda: attention_weight_steps(model, ids, layer, head, query, key),
         )
         st.caption(sentence(cell_in_words(cell, shown, query, key)))
         number_strips(cell_steps(cell, shown, query, key), key="cell_steps")
@@ -64,7 +66,7 @@ def _choose(label: str, key: str, shown: list[str]) -> int:
     )  # fmt: skip
 
 
-def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
+def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int) -> str:
     """Return the way from two tokens to one attention weight in a sentence."""
     one, other = (_("'{token}' (token {number})", token=shown[place], number=place + 1) for place in (query, key))
     values = {
@@ -87,7 +89,7 @@ def cell_in_words(cell: Cell, shown: list[str], query: int, key: int) -> str:
     )  # fmt: skip
 
 
-def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]:
+def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) -> list[Step]:
     """Return the arithmetic as steps to draw."""
     size, length = len(cell.q), len(shown)
     hidden = ~np.isfinite(cell.row_scores)
@@ -144,7 +146,7 @@ def cell_steps(cell: Cell, shown: list[str], query: int, key: int) -> list[Step]
     ]  # fmt: skip
 
 
-def _vectors(name: str, cell: Cell) -> list[Strip]:
+def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:
     """Return the query or key; where it is normalized or rotated, before and after."""
     projected, used = (cell.q_projected, cell.q) if name == "q" else (cell.k_projected, cell.k)
     most = max(np.abs(cell.q).max(), np.abs(cell.k).max())
@@ -154,7 +156,7 @@ def _vectors(name: str, cell: Cell) -> list[Strip]:
     return [_numbers(before, projected, np.abs(projected).max()), _numbers(after, used, most)]
 
 
-def _weighted_values(cell: Cell, names: list[str], key: int) -> list[Strip]:
+def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[Strip]:
     """Return the weighted values of the key and of the largest weights, and the sum of all others."""
     largest = np.argsort(-cell.row_weights, kind="stable")[: MOST_VALUES - 1].tolist()
     written = sorted({key, *largest})
@@ -170,7 +172,7 @@ def _weighted_values(cell: Cell, names: list[str], key: int) -> list[Strip]:
     return strips
 
 
-def _largest_value(cell: Cell) -> float:
+def _largest_value(cell: AttentionWeight) -> float:
     return float(max(np.abs(cell.weighted_values).max(), np.abs(cell.z).max()))
 
 

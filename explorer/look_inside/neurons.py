@@ -9,7 +9,7 @@ from torch import Tensor
 from core.errors import TextError
 from core.formatting import decimal
 from core.interpretability.activations import PartError, run_with_cache
-from core.interpretability.neurons import Excitement, exciting_texts, neuron_writing
+from core.interpretability.neurons import TopActivation, logit_effects, top_activations
 from core.model import parameter_count
 from core.text.batches import fixed_windows
 from core.text.token_display import quoted, visible
@@ -79,7 +79,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
             return
         examples = result_of(
             ("neuron", *inspection.key, layer, neuron),
-            lambda: exciting_texts(inspection.model, searched, layer, neuron, _EXAMPLES),
+            lambda: top_activations(inspection.model, searched, layer, neuron, _EXAMPLES),
             _("Reading {count} windows of the text", count=f"{len(searched):,}"),
         )
         if examples is None:
@@ -98,7 +98,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
         marked_text(rows, note=_(_POINT), key="neuron_texts")
 
 
-def activations_in_words(examples: list[Excitement], shown: list[str]) -> str:
+def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str:
     """Return the largest activation, and whether the largest are on one token.
 
     Args:
@@ -138,7 +138,7 @@ def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
     with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_writing"):
         model, tokens = inspection.model, inspection.tokenizer.tokens
         try:
-            effect = kept(model, ("writing", layer, neuron), lambda: neuron_writing(model, layer, neuron))
+            effect = kept(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
         except PartError as error:
             st.info(literal(str(error)))
             return

@@ -8,7 +8,7 @@ import streamlit as st
 from core.interpretability.activations import PartError
 from core.interpretability.attribution import Attribution, attribute
 from core.interpretability.residual_stream import next_token_logits
-from core.interpretability.token_losses import foresight
+from core.interpretability.token_losses import token_predictions
 from core.model import GPT
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import token_texts
@@ -52,7 +52,7 @@ def _prompt_card(inspection: Inspection) -> None:
         if len(prompt.ids) < 2:
             st.caption(_("Type at least two tokens."))
             return
-        foreseen = kept(model, ("foreseen", *prompt.ids), lambda: foresight(model, prompt.ids))
+        foreseen = kept(model, ("foreseen", *prompt.ids), lambda: token_predictions(model, prompt.ids))
         tokens = foreseen_tokens(prompt.ids, foreseen, inspection.tokenizer)
         st.caption(sentence(prompt_in_words([token["p"] for token in tokens], prompt.shown[1:])))
         token_text(

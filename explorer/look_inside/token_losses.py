@@ -11,7 +11,13 @@ from torch import Tensor
 from core.errors import TextError
 from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once
-from core.interpretability.token_losses import KindLoss, foresight, loss_by_kind, loss_by_position, window_losses
+from core.interpretability.token_losses import (
+    KindLoss,
+    loss_by_kind,
+    loss_by_position,
+    token_predictions,
+    window_losses,
+)
 from core.model import parameter_count
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
@@ -152,7 +158,7 @@ def _passage_card(inspection: Inspection) -> None:
     ids = _passage(inspection, number)
     note = _("How well does the model predict text that it was not trained on?")
     with card(_("Loss on a held-out passage"), note, more=_(_PASSAGE), key="card_loss_passage"):
-        predicted = kept(inspection.model, ("foreseen", *ids), lambda: foresight(inspection.model, ids))
+        predicted = kept(inspection.model, ("foreseen", *ids), lambda: token_predictions(inspection.model, ids))
         tokens = foreseen_tokens(ids, predicted, inspection.tokenizer)
         shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
         st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-from core.interpretability.token_losses import Foresight
+from core.interpretability.token_losses import TokenPredictions
 from core.model import GPT, Bigram
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -50,7 +50,7 @@ def written_tokens(
         yield waiting | {"text": waiting["text"] + decoder.finish()}
 
 
-def foreseen_tokens(ids: Sequence[int], found: Foresight, tokenizer: Tokenizer) -> list[WrittenToken]:
+def foreseen_tokens(ids: Sequence[int], found: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
     """Every token of a passage (T,) but the first, with the probability it had before it was read."""
     tokens = tokenizer.tokens
     return [

@@ -26,7 +26,7 @@ from core.interpretability import (
     residual_stream,
     token_losses,
 )
-from core.interpretability.attention import arithmetic
+from core.interpretability.attention import attention_weight_steps
 from core.interpretability.embeddings import compare_tables
 from core.interpretability.memorization import copied_spans, longest_matches
 from core.interpretability.residual_stream import next_token_probabilities
@@ -89,10 +89,10 @@ def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], 
         "attention of all heads": lambda: attention.attention_patterns(model, prompt),
         "attention rollout": lambda: attention.rollout(patterns),
         "attention in squares, the whole context": lambda: attention.coarse_patterns(model, long, -(-len(long) // 64)),
-        "one cell's arithmetic": lambda: arithmetic(model, prompt, last, 0, 40, 20),
+        "one cell's arithmetic": lambda: attention_weight_steps(model, prompt, last, 0, 40, 20),
         "logit lens": lambda: logit_lens.logit_lens(model, prompt),
         "logit logit_lens, the whole context": lambda: logit_lens.logit_lens(model, long),
-        "was the prompt foreseen": lambda: token_losses.foresight(model, prompt),
+        "was the prompt foreseen": lambda: token_losses.token_predictions(model, prompt),
         "who said that": lambda: attribution.attribute(model, prompt),
         "residual stream": lambda: residual_stream.residual_stream(model, prompt),
         "map by axes of one's own": lambda: embeddings.own_axes(table, [groups, groups]),
@@ -103,15 +103,15 @@ def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], 
         "loss on a passage of 64": lambda: token_losses.passage_losses(model, prompt),
         "loss by place and kind": lambda: by_place_and_kind(measured, windows[:4], tokens),
         "loss on 64 pieces": lambda: token_losses.window_losses(model, windows[:64]),
-        "loss without a head, 64 pieces": lambda: ablation.loss_without(model, windows[:64], silent),
+        "loss without a head, 64 pieces": lambda: ablation.ablated_loss(model, windows[:64], silent),
         "80 tokens without a head": lambda: written_without(model, prompt, silent, means),
-        "what a neuron writes": lambda: neurons.neuron_writing(model, last, 0),
+        "what a neuron writes": lambda: neurons.logit_effects(model, last, 0),
         "names of all head_roles, 64 pieces": lambda: head_roles.score_heads(model, windows[:64], tokens),
         "ranking of all head_roles, 16 pieces": lambda: ablation.rank_heads(model, windows[:16]),
         "patching, residual_stream, 64 tokens": lambda: patching.patch_map(model, prompt, other),
         "patching, attention, 64 tokens": lambda: patching.patch_map(model, prompt, other, "attention"),
         "patching, feed-forward, 64 tokens": lambda: patching.patch_map(model, prompt, other, "mlp"),
-        "texts that excite a neuron, 2048 pieces": lambda: neurons.exciting_texts(model, windows[:2048], last, 0),
+        "texts that excite a neuron, 2048 pieces": lambda: neurons.top_activations(model, windows[:2048], last, 0),
     }
 
 
@@ -120,7 +120,7 @@ def by_place_and_kind(measured: Tensor, windows: Tensor, tokens: list[str]) -> o
 
 
 def written_without(model: GPT, prompt: Tensor, silent: list[ablation.Part], means: ablation.Means) -> object:
-    hook = ablation.ablating(model, silent, means)
+    hook = ablation.ablation_hook(model, silent, means)
     return list(generate(model, prompt.tolist(), GenerationConfig(max_new_tokens=80, seed=1), hook=hook))
 
 

@@ -12,7 +12,7 @@ from tokenizers.implementations import ByteLevelBPETokenizer
 
 from core.config import ModelConfig
 from core.errors import NotFiniteError
-from core.interpretability.ablation import Part, ablating
+from core.interpretability.ablation import Part, ablation_hook
 from core.model import build_model
 from core.sampling import GeneratedToken, choose, context_start, generate, text_of
 from core.sampling_config import GenerationConfig
@@ -106,7 +106,7 @@ def test_a_tap_that_only_looks_changes_nothing_and_sees_every_token_written(kind
 def test_a_tap_may_change_what_is_written():
     """Greedily, each token is the likeliest after the whole text so far, read by the model without two of its parts."""
     model = make()
-    hook = ablating(model, [Part("head", 0, 1), Part("mlp", 1)])
+    hook = ablation_hook(model, [Part("head", 0, 1), Part("mlp", 1)])
     settings = GenerationConfig(temperature=0.0, max_new_tokens=8)
     context = [1, 2, 3]
     for token in generate(model, context, settings, hook=hook):

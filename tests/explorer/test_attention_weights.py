@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.interpretability.attention import arithmetic
+from core.interpretability.attention import attention_weight_steps
 from core.model import build_model
 from explorer.charts.heatmaps import attention_heatmap
 from explorer.components.attention import attention_arcs
@@ -22,7 +22,7 @@ PATTERN = np.array([[1, 0, 0], [0.62, 0.38, 0], [0.5, 0.1, 0.4]], dtype=np.float
 def cell(query: int, key: int, **settings):
     torch.manual_seed(3)
     model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, **settings), 20)
-    return arithmetic(model, [3, 1, 4, 1, 5], 0, 1, query, key)
+    return attention_weight_steps(model, [3, 1, 4, 1, 5], 0, 1, query, key)
 
 
 def test_the_steps_follow_the_lecture_and_their_numbers_agree():
@@ -85,7 +85,7 @@ def test_many_values_are_added_up():
     torch.manual_seed(3)
     model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=16), 20)
     ids = list(range(12))
-    found = arithmetic(model, ids, 0, 0, 11, 2)
+    found = attention_weight_steps(model, ids, 0, 0, 11, 2)
     strips = cell_steps(found, [str(id) for id in ids], 11, 2)[6].strips
     assert 5 <= len(strips) <= 6 and strips[-1].label.endswith("others")
     assert np.sum([strip.values for strip in strips], axis=0) == pytest.approx(found.z, abs=1e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.interpretability.memorization import copied_lengths, copied_spans, longest_matches
-from core.interpretability.neurons import Excitement
+from core.interpretability.neurons import TopActivation
 from explorer.charts.bars import neuron_bars
 from explorer.charts.palette import LIGHT
 from explorer.look_inside.memorization import copied_in_words
@@ -23,7 +23,7 @@ def test_copied_or_composed_in_words():
 
 
 def excited(*values):
-    return [Excitement(value, place, 0, np.zeros(3)) for place, value in enumerate(values)]
+    return [TopActivation(value, place, 0, np.zeros(3)) for place, value in enumerate(values)]
 
 
 def test_a_neuron_in_words():

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from core.interpretability import finish
-from core.interpretability.ablation import Part, ablating, loss_without, mean_activations, rank_heads
-from core.interpretability.activations import read
+from core.interpretability.ablation import Part, ablated_loss, ablation_hook, mean_activations, rank_heads
+from core.interpretability.activations import compute_logits
 from core.training.evaluation import mean_loss
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
@@ -62,7 +62,10 @@ def in_plain_lines(model, ids, silent, means=None):
 def test_silent_parts_say_nothing_or_their_mean(gpt, parts, silent, with_means):
     means = mean_activations(gpt, WINDOWS) if with_means else None
     torch.testing.assert_close(
-        read(gpt, IDS, ablating(gpt, parts, means)), in_plain_lines(gpt, IDS, silent, means), rtol=1e-3, atol=1e-3
+        compute_logits(gpt, IDS, ablation_hook(gpt, parts, means)),
+        in_plain_lines(gpt, IDS, silent, means),
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 
@@ -76,10 +79,10 @@ def test_the_mean_is_over_all_tokens_of_all_windows(gpt):
 
 
 def test_loss_without_parts(gpt):
-    assert loss_without(gpt, WINDOWS, []) == pytest.approx(mean_loss(gpt, WINDOWS, 6), rel=1e-5)
+    assert ablated_loss(gpt, WINDOWS, []) == pytest.approx(mean_loss(gpt, WINDOWS, 6), rel=1e-5)
     logits = in_plain_lines(gpt, WINDOWS[:, :-1], [("mlp", 0)])
     expected = float(F.cross_entropy(logits.flatten(0, 1), WINDOWS[:, 1:].flatten()))
-    assert loss_without(gpt, WINDOWS, [Part("mlp", 0)]) == pytest.approx(expected, rel=1e-4)
+    assert ablated_loss(gpt, WINDOWS, [Part("mlp", 0)]) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
@@ -90,23 +93,23 @@ def test_the_ranking_agrees_with_removing_heads_one_by_one(switch, with_means):
     steps = list(rank_heads(model, WINDOWS, means))
     assert [(step.done, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [len(step.result) for step in steps] == [1, 2, 3, 4]
-    whole = loss_without(model, WINDOWS, [])
+    whole = ablated_loss(model, WINDOWS, [])
     for layer, head, increase in finish(iter(steps)):
-        alone = loss_without(model, WINDOWS, [Part("head", layer, head)], means)
+        alone = ablated_loss(model, WINDOWS, [Part("head", layer, head)], means)
         assert increase == pytest.approx(alone - whole, abs=1e-3)
 
 
 def test_a_tap_may_be_used_again_and_leaves_the_model_alone(gpt):
-    before = read(gpt, IDS)
-    hook = ablating(gpt, [Part("block", 0)])
-    torch.testing.assert_close(read(gpt, IDS, hook), read(gpt, IDS, hook))
-    np.testing.assert_array_equal(read(gpt, IDS), before)
+    before = compute_logits(gpt, IDS)
+    hook = ablation_hook(gpt, [Part("block", 0)])
+    torch.testing.assert_close(compute_logits(gpt, IDS, hook), compute_logits(gpt, IDS, hook))
+    np.testing.assert_array_equal(compute_logits(gpt, IDS), before)
 
 
 @pytest.mark.parametrize(("part", "words"), [(Part("head", 0, 2), "head 1.3"), (Part("mlp", 2), "MLP 3")])
 def test_a_part_that_is_not_there_is_named(gpt, part, words):
     with pytest.raises(ValueError, match=f"this model has no {words}"):
-        ablating(gpt, [part])
+        ablation_hook(gpt, [part])
 
 
 def test_parts_in_words():

@@ -5,7 +5,7 @@ import torch
 from core.interpretability import Progress, finish
 from core.interpretability.activations import (
     PromptError,
-    read,
+    compute_logits,
     rows_at_once,
     run_batch_with_cache,
     run_with_cache,
@@ -120,7 +120,7 @@ def test_several_pieces_at_once_are_each_by_itself(gpt):
     pieces = torch.tensor([IDS, IDS[::-1]])
     names = ["blocks.0.hook_mlp_out", "blocks.1.attn.hook_pattern"]
     together = run_batch_with_cache(gpt, pieces, names)
-    logits = read(gpt, pieces)
+    logits = compute_logits(gpt, pieces)
     for row, piece in enumerate(pieces):
         alone = run_with_cache(gpt, piece, names)
         for name in names:

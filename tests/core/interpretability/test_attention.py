@@ -6,8 +6,8 @@ import torch
 
 from core.interpretability.activations import PromptError, run_with_cache
 from core.interpretability.attention import (
-    arithmetic,
     attention_patterns,
+    attention_weight_steps,
     coarse_patterns,
     describe,
     over_heads,
@@ -112,7 +112,7 @@ def test_a_long_prompt_in_squares(gpt, size):
 def test_every_line_follows_from_the_one_before_and_ends_at_what_the_model_computed(switch):
     model = make(**switch)
     layer, head, query, key = 1, 1, 4, 2
-    cell = arithmetic(model, IDS, layer, head, query, key)
+    cell = attention_weight_steps(model, IDS, layer, head, query, key)
     recorded = run_with_cache(model, IDS)
 
     assert cell.q.shape == cell.k.shape == cell.products.shape == cell.z.shape == (8,)
@@ -132,14 +132,14 @@ def test_every_line_follows_from_the_one_before_and_ends_at_what_the_model_compu
 
 
 def test_the_mask_hides_what_comes_later(gpt):
-    cell = arithmetic(gpt, IDS, 0, 0, query=1, key=3)
+    cell = attention_weight_steps(gpt, IDS, 0, 0, query=1, key=3)
     assert cell.hidden and cell.weight == 0 and np.isneginf(cell.row_scores[3]) and np.isfinite(cell.score)
-    cell = arithmetic(make(causal=False), IDS, 0, 0, query=1, key=3)
+    cell = attention_weight_steps(make(causal=False), IDS, 0, 0, query=1, key=3)
     assert not cell.hidden and cell.weight > 0
 
 
 def test_without_rotation_the_projected_query_is_multiplied(gpt):
-    cell = arithmetic(gpt, IDS, 0, 1, 3, 2)
+    cell = attention_weight_steps(gpt, IDS, 0, 1, 3, 2)
     assert cell.steps == ()
     block = gpt.transformer.h[0]
     x = torch.tensor(run_with_cache(gpt, IDS)["blocks.0.hook_resid_pre"])
@@ -151,7 +151,7 @@ def test_without_rotation_the_projected_query_is_multiplied(gpt):
 
 
 def test_rotation_turns_each_pair_by_its_place():
-    cell = arithmetic(make(position="rope"), IDS, 0, 0, 3, 2)
+    cell = attention_weight_steps(make(position="rope"), IDS, 0, 0, 3, 2)
     assert cell.steps == ("rotated",)
     for vector, projected, place in ((cell.q, cell.q_projected, 3), (cell.k, cell.k_projected, 2)):
         pairs = projected[:4] + 1j * projected[4:]
@@ -160,19 +160,22 @@ def test_rotation_turns_each_pair_by_its_place():
 
 
 def test_normalising_gives_query_and_key_the_same_length():
-    cell = arithmetic(make(qk_norm=True), IDS, 0, 0, 3, 2)
+    cell = attention_weight_steps(make(qk_norm=True), IDS, 0, 0, 3, 2)
     assert cell.steps == ("normalised",)
     np.testing.assert_allclose(cell.q, cell.q_projected / np.sqrt((cell.q_projected**2).mean()), rtol=1e-4)
     np.testing.assert_allclose([np.linalg.norm(cell.q), np.linalg.norm(cell.k)], math.sqrt(8), rtol=1e-4)
-    assert arithmetic(make(qk_norm=True, position="rope"), IDS, 0, 0, 3, 2).steps == ("normalised", "rotated")
+    assert attention_weight_steps(make(qk_norm=True, position="rope"), IDS, 0, 0, 3, 2).steps == (
+        "normalised",
+        "rotated",
+    )
 
 
 def test_a_weight_that_does_not_come_from_its_row_is_not_explained_as_if_it_did():
     with pytest.raises(PromptError, match="depends on its whole column"):
-        arithmetic(make(softmax_over="queries"), IDS, 0, 0, 3, 2)
+        attention_weight_steps(make(softmax_over="queries"), IDS, 0, 0, 3, 2)
 
 
 @pytest.mark.parametrize(("query", "key"), [(6, 0), (0, 6), (-1, 0)])
 def test_a_cell_that_is_not_there_is_a_sentence(gpt, query, key):
     with pytest.raises(PromptError, match=f"6 tokens; there is no cell in row {query + 1}, column {key + 1}"):
-        arithmetic(gpt, IDS, 0, 0, query, key)
+        attention_weight_steps(gpt, IDS, 0, 0, query, key)

@@ -4,7 +4,7 @@ import torch
 
 from core.interpretability import finish
 from core.interpretability.activations import PartError, run_with_cache, run_with_hooks
-from core.interpretability.neurons import exciting_texts, neuron_writing
+from core.interpretability.neurons import logit_effects, top_activations
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 WINDOWS = torch.randint(VOCAB_SIZE, (30, 13), generator=torch.Generator().manual_seed(1))
@@ -16,7 +16,7 @@ def test_the_strongest_places_of_all_windows(gpt, layer):
     along = [run_with_cache(gpt, window[:-1], [f"blocks.{layer}.mlp.hook_post"]) for window in WINDOWS]
     values = np.stack([next(iter(recorded.values()))[:, 17] for recorded in along])  # (N, T)
     order = np.argsort(-values.max(axis=1), kind="stable")[:4]
-    found = finish(exciting_texts(gpt, WINDOWS, layer, 17, top=4))
+    found = finish(top_activations(gpt, WINDOWS, layer, 17, top=4))
     assert [place.window for place in found] == order.tolist()
     assert [place.position for place in found] == values[order].argmax(axis=1).tolist()
     np.testing.assert_allclose([place.value for place in found], values[order].max(axis=1), rtol=1e-4, atol=1e-5)
@@ -25,12 +25,12 @@ def test_the_strongest_places_of_all_windows(gpt, layer):
 
 def test_a_long_text_is_scanned_part_by_part(gpt, monkeypatch):
     monkeypatch.setattr("core.interpretability.activations._MOST_TOKENS_AT_ONCE", 84)  # seven windows
-    whole = finish(exciting_texts(gpt, WINDOWS, 0, 3, top=5))
-    steps = list(exciting_texts(gpt, WINDOWS, 0, 3, top=5))
+    whole = finish(top_activations(gpt, WINDOWS, 0, 3, top=5))
+    steps = list(top_activations(gpt, WINDOWS, 0, 3, top=5))
     assert [step.done for step in steps] == [7, 14, 21, 28, 30] and steps[0].total == 30
     assert [place.window for place in steps[-1].result] == [place.window for place in whole]
     assert len(steps[0].result) == 5
-    assert len(finish(exciting_texts(gpt, WINDOWS[:2], 0, 3, top=5))) == 2
+    assert len(finish(top_activations(gpt, WINDOWS[:2], 0, 3, top=5))) == 2
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
@@ -39,7 +39,7 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     model = make(**switch)
     if not model.config.feed_forward:
         with pytest.raises(PartError, match="this one has none"):
-            neuron_writing(model, 1, 5)
+            logit_effects(model, 1, 5)
         return
     recorded = run_with_cache(model, IDS)
     before, stream = recorded["blocks.1.mlp.hook_post"], recorded["blocks.1.hook_resid_post"][-1].astype(np.float64)
@@ -55,30 +55,30 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     if switch.get("norm", "layer") == "layer":
         step = step - step.mean()
     gained = model.lm_head.weight.detach().double().numpy() @ (step * weight)
-    np.testing.assert_allclose(neuron_writing(model, 1, 5).logits, gained - gained.mean(), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(logit_effects(model, 1, 5).logits, gained - gained.mean(), rtol=1e-2, atol=1e-3)
 
 
 def test_what_it_raises_and_lowers_most(gpt):
-    writing = neuron_writing(gpt, 0, 5, count=3)
+    writing = logit_effects(gpt, 0, 5, count=3)
     order = np.argsort(writing.logits)
     assert [token for token, _ in writing.raised] == order[::-1][:3].tolist()
     assert [token for token, _ in writing.lowered] == order[:3].tolist()
     assert writing.raised[0][1] == writing.logits.max() and writing.lowered[0][1] == writing.logits.min()
-    assert len(neuron_writing(gpt, 0, 5, count=99).raised) == VOCAB_SIZE
+    assert len(logit_effects(gpt, 0, 5, count=99).raised) == VOCAB_SIZE
 
 
 def test_without_residual_connections_only_the_last_layer_speaks():
     model = make(residual=False)
-    assert neuron_writing(model, 1, 0).logits.shape == (VOCAB_SIZE,)
+    assert logit_effects(model, 1, 0).logits.shape == (VOCAB_SIZE,)
     with pytest.raises(PartError, match="Choose a neuron of the last layer"):
-        neuron_writing(model, 0, 0)
+        logit_effects(model, 0, 0)
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(2, 0), (0, 64), (0, -1)])
 def test_a_neuron_that_is_not_there_is_named(gpt, layer, neuron):
     for look in (
-        lambda: neuron_writing(gpt, layer, neuron),
-        lambda: finish(exciting_texts(gpt, WINDOWS, layer, neuron)),
+        lambda: logit_effects(gpt, layer, neuron),
+        lambda: finish(top_activations(gpt, WINDOWS, layer, neuron)),
     ):
         with pytest.raises(ValueError, match=f"no neuron {neuron + 1} in layer {layer + 1}"):
             look()

@@ -3,11 +3,17 @@ import pytest
 import torch
 
 from core.errors import NotFiniteError
-from core.interpretability.activations import PromptError, read, run_with_cache, run_with_hooks
+from core.interpretability.activations import PromptError, compute_logits, run_with_cache, run_with_hooks
 from core.interpretability.logit_lens import logit_lens
 from core.interpretability.patching import answers
-from core.interpretability.residual_stream import next_token_probabilities, read_on, residual_stream, stream_at, unembed
-from core.interpretability.token_losses import foresight, passage_losses, window_losses
+from core.interpretability.residual_stream import (
+    next_token_probabilities,
+    residual_stream,
+    run_blocks,
+    stream_at,
+    unembed,
+)
+from core.interpretability.token_losses import passage_losses, token_predictions, window_losses
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -27,20 +33,20 @@ def test_it_is_seen_between_the_blocks(gpt):
 def test_reading_on_from_any_stage_ends_where_the_model_does(switch, stage):
     model = make(**switch)
     stage = 0 if switch.get("kind") == "bigram" else stage
-    logits = unembed(model, read_on(model, stream_at(model, PIECES, stage), stage), PIECES)
-    torch.testing.assert_close(logits, read(model, PIECES), rtol=1e-4, atol=1e-4)
+    logits = unembed(model, run_blocks(model, stream_at(model, PIECES, stage), stage), PIECES)
+    torch.testing.assert_close(logits, compute_logits(model, PIECES), rtol=1e-4, atol=1e-4)
 
 
 def test_the_tap_sees_the_block_that_follows(gpt):
     names = []
-    read_on(gpt, stream_at(gpt, PIECES, 1), 1, hook=lambda name, tensor: names.append(name))
+    run_blocks(gpt, stream_at(gpt, PIECES, 1), 1, hook=lambda name, tensor: names.append(name))
     assert names[0] == "blocks.1.hook_resid_pre" and names[-1] == "blocks.1.hook_resid_post"
 
 
 def test_a_bigram_models_stream_is_its_logits(bigram):
     stream = residual_stream(bigram, IDS)
     assert stream.shape == (1, 6, VOCAB_SIZE)
-    np.testing.assert_array_equal(stream[0], read(bigram, torch.tensor([IDS]))[0])
+    np.testing.assert_array_equal(stream[0], compute_logits(bigram, torch.tensor([IDS]))[0])
 
 
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
@@ -71,7 +77,7 @@ def test_a_model_that_overflows_is_a_sentence_wherever_probabilities_are_shown(b
     windows = torch.tensor([[3, 1, 4, 1]])
     for show in (
         lambda: next_token_probabilities(model, [3, 1, 4]),
-        lambda: foresight(model, [3, 1, 4]),
+        lambda: token_predictions(model, [3, 1, 4]),
         lambda: passage_losses(model, [3, 1, 4]),
         lambda: window_losses(model, windows),
         lambda: window_losses(model, windows, lambda name, tensor: None),

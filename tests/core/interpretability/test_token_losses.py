@@ -6,7 +6,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from core.config import ModelConfig
 from core.interpretability.activations import PromptError
 from core.interpretability.logit_lens import logit_lens
-from core.interpretability.token_losses import foresight, loss_by_kind, loss_by_position, passage_losses, window_losses
+from core.interpretability.token_losses import (
+    loss_by_kind,
+    loss_by_position,
+    passage_losses,
+    token_predictions,
+    window_losses,
+)
 from core.model import build_model
 from core.training.evaluation import mean_loss
 from tests.core.interpretability.conftest import VOCAB_SIZE
@@ -80,7 +86,7 @@ def test_one_token_foresees_nothing(model):
 @pytest.mark.parametrize("length", [2, 12, 30])
 def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(model, length):
     passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
-    found = foresight(model, passage, alternatives=3)
+    found = token_predictions(model, passage, alternatives=3)
     np.testing.assert_allclose(-np.log(found.probabilities), passage_losses(model, passage), rtol=1e-4, atol=1e-4)
     assert found.alternatives.shape == found.shares.shape == (length - 1, 3)
     for target in range(1, min(length, 12)):
@@ -91,7 +97,7 @@ def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(m
 
 def test_one_token_gives_no_foresight(model):
     with pytest.raises(PromptError, match="write at least two characters"):
-        foresight(model, [3])
+        token_predictions(model, [3])
 
 
 def test_logits_of_a_large_vocabulary_are_never_held_at_once():
@@ -111,7 +117,7 @@ def test_logits_of_a_large_vocabulary_are_never_held_at_once():
 
     with Watch():
         losses = window_losses(large, windows)
-        found = foresight(large, windows[0].tolist())
+        found = token_predictions(large, windows[0].tolist())
         logit_lens(large, windows[0, :-1].tolist())
     assert largest <= 2**23
     for place in (0, 165, 166, 1023):
