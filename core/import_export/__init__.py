@@ -1,1 +1,1 @@
-"""Other people's models: read, checked before anything is believed, and written so that others can read ours."""
+"""Import and export: other programs' models, and scripts, notebooks and reports of a run."""

@@ -1,4 +1,4 @@
-"""A model that comes from elsewhere, in our own terms, and the checks that every kind of file has to pass."""
+"""A model from elsewhere in our own terms, the checks of every kind of file, and stored safetensors."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -29,17 +29,17 @@ class ExternalModelError(ExplorerError):
 
 
 class ExternalModel(NamedTuple):
-    """What was read."""
+    """A model as it was read."""
 
     config: ModelConfig
     vocab_size: int
     weights: dict[str, Tensor]  # float32, by the names and in the shapes of `core.model.gpt`
-    step: int  # at which it was saved, as far as the file tells
-    tokenizer: Tokenizer | None = None  # where it lies in the same file
+    step: int  # at which it was saved; 0 where the file does not say
+    tokenizer: Tokenizer | None = None  # where it is in the same file
 
 
 def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:
-    """A whole number from somebody's settings, within bounds; raises ExternalModelError."""
+    """Return a whole number from external settings, within bounds; raises ExternalModelError."""
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ExternalModelError(
@@ -56,13 +56,13 @@ def unwrapped(name: str) -> str:
 
 
 def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter that a model of these settings has; takes no memory for them."""
+    """Return the name and shape of every parameter of such a model, without allocating them."""
     with torch.device("meta"):
         return {name: tuple(p.shape) for name, p in build_model(config, vocab_size).named_parameters()}
 
 
 def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare what a file declares with what its settings promise, before a single number is read.
+    """Compare a file's shapes with those that its settings require, before a number is read.
 
     Raises ExternalModelError naming the first tensor that is missing, or of another shape, or unknown.
     """
@@ -76,7 +76,7 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
-    """Raises ExternalModelError naming the first tensor that holds inf or nan, with which no text can be written."""
+    """Raise ExternalModelError naming the first tensor that holds inf or nan."""
     if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
         raise ExternalModelError(
             f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
@@ -87,7 +87,7 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
 def without_spare_rows(external: ExternalModel, used: int) -> ExternalModel:
     """Return the model without the rows beyond the first `used` tokens, which only round the vocabulary up.
 
-    The logits of all other tokens stay what they are, and a token without a text can never be sampled.
+    The logits of all other tokens stay the same, and a token without a text is never sampled.
     """
     if not 0 < external.vocab_size - used <= MOST_SPARE:
         return external
@@ -97,13 +97,13 @@ def without_spare_rows(external: ExternalModel, used: int) -> ExternalModel:
 
 @torch.no_grad()
 def build(external: ExternalModel) -> GPT:
-    """The model itself, on the processor, in evaluation mode."""
+    """Build the model, on the processor, in evaluation mode."""
     with torch.device("meta"):
         model = build_model(external.config, external.vocab_size)
     model = model.to_empty(device="cpu")
-    if external.config.tie_weights:  # the move has made two tables of one
+    if external.config.tie_weights:  # `to_empty` made two tables of one
         model.lm_head.weight = model.transformer.wte.weight
-    if external.config.position == "rope":  # the angles were made on the meta device too, and hold nothing
+    if external.config.position == "rope":  # the angles were made on the meta device too
         cos, sin = rotary_angles(external.config.block_size, external.config.n_embd // external.config.n_head)
         for block in model.transformer.h:
             block.attn.cos.copy_(cos)
@@ -120,10 +120,10 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class StoredWeights:
-    """Open files of weights.
+    """Open files of safetensors.
 
     Attributes:
-        shapes: of all tensors, by their names; no number has been read for them.
+        shapes: of all tensors, by name.
     """
 
     def __init__(self, files: dict[str, safe_open]):
@@ -167,7 +167,7 @@ def open_weights(folder: Path) -> Iterator[StoredWeights]:
 
 
 def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
-    """The files, each with the names that are read from it; None for all."""
+    """Return the files, each with the names that are read from it; None for all."""
     if (folder / WEIGHTS).exists():
         return [(folder / WEIGHTS, None)]
     if not (folder / INDEX).exists():

@@ -1,4 +1,4 @@
-"""A model as Hugging Face's transformers keeps it: a folder with config.json and model.safetensors."""
+"""Hugging Face transformers' model folders, with config.json and model.safetensors."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def read_folder(folder: Path) -> ExternalModel:
     """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
 
     Raises:
-        ExternalModelError: a file is missing or damaged, is of another kind of model, or does not fit the settings.
+        ExternalModelError: a file is missing or damaged, is of another kind of model, or does not match its settings.
     """
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
@@ -49,7 +49,7 @@ def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None 
     Args:
         force: replace files of the same name.
 
-    Returns the kind it was written as: the first that can hold it.
+    Returns the layout it was written in: the first that can hold it.
 
     Raises:
         ExternalModelError: none of the kinds can hold it.
@@ -104,7 +104,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _layout_of(settings: dict[str, Any]) -> Layout:
-    """The kind of model, which configs that were written by hand tell by their class or their settings only."""
+    """Return the kind of model; configs written by hand have it only in their class or their settings."""
     classes = settings.get("architectures")
     kind = settings.get("model_type")
     if "model_type" not in settings and isinstance(classes, list) and classes:
@@ -121,14 +121,14 @@ def _layout_of(settings: dict[str, Any]) -> Layout:
 
 def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ExternalModel:
     config, vocab_size, lacking = found
-    names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # as they should be -> as they are
+    names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # the layout's -> the file's
     ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
     missing = {name for name in ours if name.endswith(tuple(f"{part}.bias" for part in lacking))} if lacking else set()
     with torch.device("meta"):
         parts = {name: layout.split(name, torch.empty(shape), config) for name, shape in ours.items()}
     table, head = *parts[_TABLE], *parts[_HEAD]
     tied = config.tie_weights
-    if tied and head in names and table not in names:  # the one table by its second name
+    if tied and head in names and table not in names:  # the tied table under its second name
         names[table] = names.pop(head)
     if tied and head not in names:
         del parts[_HEAD]

@@ -1,4 +1,4 @@
-"""What the kinds of models that transformers reads have in common: names, shapes and settings, theirs and ours."""
+"""The layout of a kind of transformers' model: its names, shapes and settings, and how ours become theirs."""
 
 import math
 import re
@@ -18,14 +18,14 @@ from core.text.tokenizers import MOST_TOKENS
 Rearrange = Callable[[str, Tensor, ModelConfig], Tensor]
 
 _IN_BLOCK = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
-# Ours to theirs, which have several names for one formula; we write the first.
+# Ours to theirs, with several names for one formula; the first is written.
 ACTIVATIONS = {
     "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
     "gelu": ("gelu", "gelu_python"),
     "relu": ("relu",),
     "relu2": ("relu2",),
 }
-# Settings of ours that all three kinds are fixed in.
+# Settings of ours that have one value in all three kinds.
 _FIXED = {
     "kind": "gpt",
     "causal": True,
@@ -38,11 +38,11 @@ _FIXED = {
 
 
 class TheirConfig(NamedTuple):
-    """What a config.json says, in our terms."""
+    """A config.json in our terms."""
 
     config: ModelConfig
     vocab_size: int
-    lacking: frozenset[str] = frozenset()  # parts of a block whose biases the file leaves out: they are zero
+    lacking: frozenset[str] = frozenset()  # parts of a block without biases in the file: they are zero
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,18 +53,18 @@ class Layout:
         kind: its `model_type`.
         title: its name in a sentence.
         model_class: the class of transformers that reads it.
-        fits: the values of our settings that it can hold, besides those that every kind is fixed in.
-        base: what stands before the name of every parameter but the head's.
-        blocks: what the list of its blocks is called.
-        head: what stands before the name of the head's parameter; newer versions call every head `lm_head`.
-        outside: our names to theirs, of what stands outside the blocks.
+        fits: the values of our settings that it can hold, besides `_FIXED`.
+        base: prefix of the name of every parameter but the head's.
+        blocks: name of the list of its blocks.
+        head: prefix of the head's parameter; newer versions call every head `lm_head`.
+        outside: our names to theirs, outside the blocks.
         inside: the same for the parts of a block; several of theirs are stacked in one of ours.
-        defaults: what transformers takes where a config leaves a setting out.
-        settings_of: the settings that it has by names of its own, for a config of ours.
-        read: the settings of our model in a config of theirs, and the parts of a block that have no biases there.
-        constants: endings of the names of what older versions stored among the weights.
-        other_names: general names that transformers knows a setting by.
-        always_bias: whether its linear layers and norms have biases whatever it is set to.
+        defaults: transformers' values of settings that a config leaves out.
+        settings_of: returns its own settings for a config of ours.
+        read: returns our settings for a config of theirs, and the parts of a block without biases there.
+        constants: endings of the names of constants that older versions stored among the weights.
+        other_names: general names of a setting in transformers.
+        always_bias: whether its linear layers and norms always have biases.
         scale_is_a_setting: whether attention can be left unscaled.
         to_theirs, to_ours: rearrange one parameter.
     """
@@ -103,7 +103,7 @@ class Layout:
         return name if name.startswith((self.base, self.head)) else self.base + name
 
     def split(self, name: str, tensor: Tensor, config: ModelConfig) -> dict[str, Tensor]:
-        """Return what a parameter of ours is stored as: tensors by their names."""
+        """Return the stored tensors of a parameter of ours, by name."""
         if name in self.outside:
             return {self.outside[name]: tensor}
         layer, part, kind = _IN_BLOCK.fullmatch(name).groups()
@@ -111,7 +111,7 @@ class Layout:
         return dict(zip(theirs, self.to_theirs(name, tensor, config).chunk(len(theirs)), strict=True))
 
     def join(self, name: str, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
-        """Return a parameter of ours from what it is stored as: the inverse of `split`."""
+        """Return a parameter of ours from its stored tensors: the inverse of `split`."""
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
     def our_config(self, given: dict[str, Any]) -> TheirConfig:
@@ -139,7 +139,7 @@ class Layout:
         }
 
     def their_weights(self, model: GPT) -> dict[str, Tensor]:
-        """Return all that is stored of a model of ours that this kind can hold."""
+        """Return the stored tensors of a model of ours that this kind can hold."""
         config = model.config
         weights = (
             weights_with_positions(model)
@@ -190,7 +190,7 @@ def our_activation(name: object) -> str:
 
 
 def require(settings: dict[str, Any], name: str, value: object, missing: object = None) -> None:
-    """Raises ExternalModelError where a setting is not the one value that models have here."""
+    """Raise ExternalModelError where a setting is not the only supported value."""
     found = settings.get(name, missing)
     same = bool(found) == value if isinstance(value, bool) else type(found) is not bool and found == value
     if not same:
@@ -198,11 +198,11 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
 
 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
-    """Raises ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
+    """Raise ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
 
     Args:
         base: the setting's older name; newer versions put all of them into `rope_parameters`.
-        share: the older name of the share of a head that is rotated, and what it is where nothing is said.
+        share: the older name of the share of a head that is rotated, and its default.
     """
     given = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
     if not isinstance(given, dict):

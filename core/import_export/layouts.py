@@ -1,4 +1,4 @@
-"""How transformers names, shapes and sets up the three kinds of model that ours can be: GPT-2, GPT-NeoX and Llama.
+"""The layouts of GPT-2, GPT-NeoX and Llama in transformers.
 
 GPT-2 has a table of positions and stores its linear layers transposed ("Conv1D"). GPT-NeoX has rotary positions and
 layer norm, and stores queries, keys and values together for each head. Llama has rotary positions, RMS norm and SwiGLU,

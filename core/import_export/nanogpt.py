@@ -1,7 +1,7 @@
-"""nanoGPT's checkpoint: one `ckpt.pt` with the weights under our names, and the settings that made the model.
+"""nanoGPT's checkpoint: one `ckpt.pt` with the weights under our names, and the model's settings.
 
 The file is a pickle, which can run programs when it is loaded. So it is read by PyTorch's restricted reader, which
-knows tensors and plain values only, and every size that it declares is checked before it is used.
+reads tensors and plain values only, and every declared size is checked before it is used.
 """
 
 import pickle
@@ -34,7 +34,7 @@ from core.model import GPT, Bigram
 from core.text.tokenizers import MOST_TOKENS, BPETokenizer, Tokenizer
 
 _MOST_STEPS = 10**9
-# What nanoGPT can be set to, is exported without (how the scores are scaled), or was of matter only at the beginning.
+# What nanoGPT can be set to, what the export converts (how scores are scaled), and what only matters at initialization.
 _SAME = (
     "n_layer", "n_head", "n_embd", "block_size", "dropout", "bias", "attention_scale", "zero_init", "init_std",
 )  # fmt: skip
@@ -42,10 +42,10 @@ _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
 def read_checkpoint(path: Path) -> ExternalModel:
-    """Read the model from a `ckpt.pt`; the optimizer in it is passed over.
+    """Read the model from a `ckpt.pt`, without its optimizer.
 
     Raises:
-        ExternalModelError: it is no such file, holds more than tensors and plain values, or does not fit its settings.
+        ExternalModelError: it is no such file, has more than tensors and plain values, or does not match its settings.
     """
     found = _load(path)
     settings, stored = found.get("model_args"), found.get("model")
@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
             raise ExternalModelError("Among its weights is something that is no tensor.")
         weights[unwrapped(name)] = tensor
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # masks
-    head = weights.pop("lm_head.weight", None)  # the table of embeddings by its second name
+    head = weights.pop("lm_head.weight", None)  # the embedding table under its second name
     if head is not None:
         table = weights.setdefault("transformer.wte.weight", head)
         if head.shape == (vocab_size, config.n_embd) == table.shape and not torch.equal(head, table):
@@ -91,12 +91,12 @@ def read_checkpoint(path: Path) -> ExternalModel:
 def checkpoint_writer(
     model: GPT | Bigram, tokenizer: Tokenizer, dataset: str, step: int = 0, val_loss: float | None = None
 ) -> Callable[[Path], None]:
-    """Return what writes a model as a `ckpt.pt` that nanoGPT's `sample.py` reads. There is no optimizer in it.
+    """Return a function that writes a model as a `ckpt.pt` for nanoGPT's `sample.py`, without an optimizer.
 
-    Its tokenizer lies in it too, for `read_checkpoint`; nanoGPT passes over it.
+    It also has the tokenizer, for `read_checkpoint`; nanoGPT ignores it.
 
     Args:
-        dataset: where nanoGPT finds what `meta` returns: `data/<dataset>/meta.pkl`.
+        dataset: nanoGPT reads `data/<dataset>/meta.pkl`, which `meta` returns.
 
     Raises ExternalModelError where nanoGPT's model has no such part (rotary positions, say).
     """
@@ -120,10 +120,9 @@ def checkpoint_writer(
 
 
 def meta(tokenizer: Tokenizer) -> bytes | None:
-    """Return nanoGPT's `meta.pkl`: what `sample.py` reads and writes text with. None for GPT-2's own vocabulary.
+    """Return nanoGPT's `meta.pkl`, the vocabulary for `sample.py`. None for GPT-2's own vocabulary.
 
-    It looks up single characters only. So the prompts of a model with other pieces of words are read character by
-    character, as far as there are tokens for them.
+    `sample.py` looks up single characters only, so it reads prompts of other vocabularies character by character.
     """
     if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
         return None
@@ -133,7 +132,7 @@ def meta(tokenizer: Tokenizer) -> bytes | None:
 
 
 def first_prompt(tokenizer: Tokenizer) -> str:
-    """Return a prompt that sample.py can read: its own, a newline, or else a letter, or any other character."""
+    """Return a prompt that sample.py can read: its default, a newline, or else a letter, or any other character."""
     if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
         return "\n"
     known = [token for token in tokenizer.tokens if len(token) == 1]
@@ -141,7 +140,7 @@ def first_prompt(tokenizer: Tokenizer) -> str:
 
 
 def check_writable(config: ModelConfig) -> None:
-    """Raises ExternalModelError naming the settings in which a model differs from all that nanoGPT can be set to."""
+    """Raise ExternalModelError naming the settings that nanoGPT does not have."""
     if config.kind != "gpt":
         raise ExternalModelError(
             f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."
@@ -172,13 +171,13 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 class _NumberKind:
-    """Stands in for numpy's dtype while a checkpoint is read: nothing of numpy's is called with what a file says."""
+    """Replaces numpy's dtype while a checkpoint is read, so that the file's values never reach numpy's own."""
 
     def __init__(self, code: str, *_: object):
         self.code = code
 
     def __setstate__(self, state: object) -> None:
-        """Pass over what numpy would set: the byte order that all machines with PyTorch have."""
+        """Ignore the state: all machines with PyTorch have the same byte order."""
 
 
 def _number(kind: _NumberKind, data: bytes) -> float | int:
@@ -197,10 +196,10 @@ torch.serialization.add_safe_globals(
 def _load(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
-            # PyTorch packs nothing. What is packed may unfold to any size.
+            # PyTorch compresses nothing. A compressed file may expand to any size.
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
                 raise ExternalModelError("The file is packed in a way that PyTorch never does, so it is not read.")
-            if damaged := archive.testzip():  # PyTorch writes these checksums, and does not look at them
+            if damaged := archive.testzip():  # PyTorch writes these checksums, but does not check them
                 raise ExternalModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except ExternalModelError:

@@ -1,4 +1,4 @@
-"""The tokenizer that belongs to somebody's model: beside it in its folder, or the characters of the text it read."""
+"""The tokenizer of an external model."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "tokenizer.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer in a model's folder: GPT-2's, or single characters as we write them. None where there is none.
+    """Return the tokenizer in a model's folder: GPT-2's, or our own of single characters. None where there is none.
 
     Raises TextError where it is damaged or of another kind.
     """
@@ -23,7 +23,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def parse_tokenizer(text: str) -> Tokenizer:
-    """Return the tokenizer that a `tokenizer.json` of ours says. Raises TextError where it is damaged."""
+    """Return the tokenizer of a `tokenizer.json` of ours. Raises TextError where it is damaged."""
     try:
         return _characters(text) or BPETokenizer.parse({"tokenizer": parse_json(text)})
     except ValueError:
@@ -31,7 +31,7 @@ def parse_tokenizer(text: str) -> Tokenizer:
 
 
 def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
-    """Return `tokenizer.json`, which transformers reads too, and what tells it to take that as it is."""
+    """Return `tokenizer.json` and the configuration with which transformers uses it unchanged."""
     return {
         FILE: tokenizer.to_hugging_face().to_str(pretty=True).encode(),
         "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}',
@@ -39,7 +39,7 @@ def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
 
 
 def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raises ExternalModelError where a tokenizer numbers more or fewer tokens than the model knows."""
+    """Raise ExternalModelError where tokenizer and model have vocabularies of different size."""
     if tokenizer.vocab_size != vocab_size:
         raise ExternalModelError(
             f"The model knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}, so they do not "

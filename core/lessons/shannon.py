@@ -1,6 +1,6 @@
-"""Shannon's game: how many bits does a letter carry for somebody who has read what stands before it?
+"""Shannon's game: how many bits does a letter carry for a reader of the text before it?
 
-Claude Shannon had people guess an unknown text letter by letter, and counted how many guesses each letter took
+Claude Shannon had people guess an unknown text letter by letter, and counted the guesses for each letter
 ("Prediction and Entropy of Printed English", 1951). A language model plays the same game with probabilities.
 """
 
@@ -22,19 +22,19 @@ from core.model import GPT, Bigram
 from core.text import split_point
 from core.text.ngrams import pair_probabilities
 
-VAL_FRACTION = 0.1  # of a text, at its end: what runs are not trained on unless told otherwise
+VAL_FRACTION = 0.1  # of a text, at its end: the validation split of runs by default
 SHOWN = 160  # characters in front of the passage that can be read
 _LONGEST_CONTEXT = 512  # characters that a model reads before each guess
-_ROWS = 8  # places that a model is asked about at once
+_ROWS = 8  # letters that a model predicts at once
 
 
 class Passage(NamedTuple):
-    """A piece of text to be guessed, and what stands before it."""
+    """A passage to be guessed, with the text before it."""
 
-    start: int  # its place in the whole text
+    start: int  # index in the whole text
     before: str
     hidden: str
-    after: str = ""  # what nobody was asked to guess any more
+    after: str = ""  # the rest of a passage that was ended early
 
     @property
     def whole(self) -> str:
@@ -42,9 +42,9 @@ class Passage(NamedTuple):
 
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
-    """The passage of that number, the same for everybody: drawn by lot from the end of the text that is kept aside.
+    """Return a random passage of the validation text, the same for the same number.
 
-    It begins at the beginning of a word. Raises TextError where the text is too short to be played with.
+    It begins with a word. Raises TextError where the text is too short.
     """
     begin = split_point(len(text), VAL_FRACTION)
     if len(text) - begin < length + SHOWN:
@@ -57,13 +57,13 @@ def choose_passage(text: str, number: int, length: int) -> Passage:
 
 @dataclass(frozen=True)
 class Game:
-    """A game as far as it has been played. Every move makes a new one.
+    """The state of a game. Every move returns a new one.
 
     Attributes:
-        alphabet: all characters that can come.
-        guesses: how many each letter so far has taken; one that was given up counts as if it had been sought blindly.
-        wrong: what was tried for the letter that is to be guessed now.
-        given_up: the places whose letter was told.
+        alphabet: all possible characters.
+        guesses: of each letter so far; one that was given up counts the mean of random guesses.
+        wrong: guesses for the current letter.
+        given_up: indices of the letters that were revealed.
     """
 
     passage: Passage
@@ -78,25 +78,25 @@ class Game:
 
     @property
     def found(self) -> str:
-        """The part of the passage that is known by now."""
+        """Return the known part of the passage."""
         return self.passage.hidden[: len(self.guesses)]
 
     def counts(self) -> np.ndarray:
-        """How many letters were found at the first guess, the second, ...: (V,), V the size of the alphabet.
+        """Count the letters found at the first guess, the second, ...: (V,), V the size of the alphabet.
 
-        A letter given up could have come at any guess that was left: each of them gets an equal share of it.
+        A letter given up counts in equal shares for every guess that was left.
         """
         counts = np.zeros(len(self.alphabet))
         for place, count in enumerate(self.guesses):
             if place in self.given_up:
-                tried = round(2 * count) - len(self.alphabet) - 1  # `give_up_letter` turned round
+                tried = round(2 * count) - len(self.alphabet) - 1  # the inverse of `give_up_letter`
                 counts[tried:] += 1 / (len(self.alphabet) - tried)
             else:
                 counts[int(count) - 1] += 1
         return counts
 
     def guess(self, letter: str) -> Self:
-        """One guess. What was tried before, or is no character of the text, does not count."""
+        """Guess once. A repeated guess, or a character that the text lacks, does not count."""
         if self.done or letter in self.wrong or letter not in self.alphabet:
             return self
         if letter == self.passage.hidden[len(self.guesses)]:
@@ -104,7 +104,7 @@ class Game:
         return replace(self, wrong=(*self.wrong, letter))
 
     def give_up_letter(self) -> Self:
-        """Have one letter told. Seeking it blindly among those left would have taken half of them, on average."""
+        """Reveal one letter. Random guesses among those left would take half of them, on average."""
         if self.done:
             return self
         left = len(self.alphabet) - len(self.wrong)
@@ -116,13 +116,13 @@ class Game:
         )
 
     def stop(self) -> Self:
-        """End here: the passage is as long as what was guessed."""
+        """End the game: cut the passage to the guessed part."""
         rest = self.passage.hidden[len(self.found) :]
         return replace(self, passage=self.passage._replace(hidden=self.found, after=rest), wrong=())
 
 
 class Bounds(NamedTuple):
-    """Between these lies the number of bits that a letter carries for the one who guessed."""
+    """Bounds of the bits that a letter carries for the player."""
 
     lower: float
     upper: float
@@ -133,14 +133,14 @@ class Bounds(NamedTuple):
 
 
 def bits_from_guesses(counts: ArrayLike) -> Bounds:
-    """Shannon's bounds, from how many letters were found at the first guess, the second, ... (1951, equation 17).
+    """Return Shannon's bounds from the counts of letters found at the first guess, the second, ... (1951, equation 17).
 
-    Whoever knew only these numbers, and thinks as the player does, could rebuild the text: so it holds no more than
-    they do. With q_i the share of letters found at the i-th guess, sorted so that they fall,
+    A second player who guesses alike can rebuild the text from these numbers, so they hold as much information as it.
+    With q_i the share of letters found at the i-th guess, in descending order,
 
         sum of i (q_i - q_i+1) log2 i  <=  bits a letter  <=  - sum of q_i log2 q_i
 
-    Raises ValueError where no letter was found at all.
+    Raises ValueError without counts.
     """
     counts = np.sort(np.asarray(counts, dtype=np.float64))[::-1]
     counts = counts[counts > 0]
@@ -154,21 +154,21 @@ def bits_from_guesses(counts: ArrayLike) -> Bounds:
 
 
 class Play(NamedTuple):
-    """What a model says on a passage of R letters."""
+    """A model's result on a passage of R letters."""
 
-    bits: np.ndarray  # (R,), of the letter that came: the base-2 logarithm of how unlikely it was held
-    guesses: np.ndarray  # (R,), its place among all letters, the likeliest first: how many guesses it would have taken
+    bits: np.ndarray  # (R,), -log2 of each letter's probability
+    guesses: np.ndarray  # (R,), each letter's rank by probability, from 1
 
 
 def judged(beliefs: ArrayLike, targets: ArrayLike) -> Play:
-    """The passage's letters (R,) under probabilities (R, V)."""
+    """Score the letters (R,) of a passage under probabilities (R, V)."""
     beliefs, targets = np.asarray(beliefs, dtype=np.float64), np.asarray(targets)
     own = np.take_along_axis(beliefs, targets[:, None], axis=1)  # (R, 1)
     return Play(-np.log2(np.maximum(own[:, 0], 1e-300)), 1 + (beliefs > own).sum(axis=1))
 
 
 def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -> Play:
-    """The bigram's game: it has counted the pairs of the part of the text (N,) that runs learn from."""
+    """Play with the pairs counted in the training part of a text (N,)."""
     ids = np.asarray(ids)
     train = ids[: split_point(len(ids), VAL_FRACTION)]
     before, targets = ids[start - 1 : start + length - 1], ids[start : start + length]
@@ -176,9 +176,9 @@ def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -
 
 
 def play_by_model(model: GPT | Bigram, ids: Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:
-    """A model's game on text (N,). For each letter it reads what stands before it, as much as fits, and nothing else.
+    """Play with a model on a text (N,). For each letter it reads only the text before it, as much as fits.
 
-    So a model without a mask cannot look ahead here either.
+    So a model without a mask cannot look ahead.
     """
     size = min(model.block_size, start, _LONGEST_CONTEXT)
     rows = torch.stack([ids[place - size : place] for place in range(start, start + length)])  # (R, T)

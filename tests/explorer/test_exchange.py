@@ -144,7 +144,7 @@ def test_what_a_killed_server_left_goes_with_the_next_upload(finished_run, explo
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "", "a/b/c", "https://example.org/x"])
 def test_a_name_on_the_hub_is_never_a_path(explorer_home, name):
-    with pytest.raises(ExplorerError, match="is no name of a model"):
+    with pytest.raises(ExplorerError, match="is not a model name"):
         import_from_hub(explorer_home, name, "shakespeare", "")
 
 

@@ -66,7 +66,7 @@ def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
     app = page("runs").run()
     app.text_input(key="import_hub_0").set_value("../../etc")
     app.button(key="import_hub_go").click().run()
-    assert not app.exception and "is no name of a model" in app.error[0].value.replace("\\", "")
+    assert not app.exception and "is not a model name" in app.error[0].value.replace("\\", "")
     assert app.text_input(key="import_hub_0").value == "../../etc"
 
 

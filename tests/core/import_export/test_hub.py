@@ -103,7 +103,7 @@ def test_a_name_that_the_hub_does_not_know_is_a_sentence(hub, tmp_path, name, mo
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "-x", "http://elsewhere/x", "a" * 200])
 def test_what_is_no_name_is_never_asked_for(tmp_path, name):
-    with pytest.raises(ExternalModelError, match="is no name of a model"):
+    with pytest.raises(ExternalModelError, match="is not a model name"):
         download(name, tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub,
 
 
 def test_one_that_is_too_large_is_refused_before_it_is_fetched(hub, tmp_path):
-    with pytest.raises(ExternalModelError, match="at most 1 KB are fetched here"):
+    with pytest.raises(ExternalModelError, match="at most 1 KB are downloaded here"):
         download("tiny", tmp_path, 1024, hub.url)
     assert not hub.sent
 
