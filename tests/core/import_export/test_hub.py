@@ -109,7 +109,7 @@ def test_what_is_no_name_is_never_asked_for(tmp_path, name):
 
 def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
-    with pytest.raises(ExternalModelError, match="has no model.safetensors. Pickled weights .* not even fetched"):
+    with pytest.raises(ExternalModelError, match="has no model.safetensors. Pickled weights .* not downloaded"):
         download("tiny", tmp_path, endpoint=hub.url)
     assert "pytorch_model.bin" not in hub.sent
 
