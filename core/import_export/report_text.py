@@ -301,8 +301,9 @@ def _quality(facts: Facts) -> str:
     if loss is None:
         return "Not measured."
     baselines = [f"{baseline_title(name, facts)} {value:.3f}" for name, value in (facts.baselines or {}).items()]
+    meaning = loss_in_words(loss, facts.letters, facts.uniform)
     return (
-        f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits), {loss_in_words(loss, facts.letters, facts.uniform)}. "
+        f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits), {meaning}. "
         + (f"For comparison: {', '.join(baselines)}. " if baselines else "")
         + "One run with one seed: others differ a little."
     )
