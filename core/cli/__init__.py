@@ -1,4 +1,4 @@
-"""What the shell can do: parses the line, calls a command, and turns our errors into one sentence.
+"""The command line: parses the arguments, calls a command, and prints an error as one sentence.
 
 Commands import what they need when they run: listing presets should not wait for torch.
 """
@@ -16,7 +16,7 @@ _COMMANDS = (train, control, generate, lists, import_export)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what parses all commands."""
+    """Return the parser of all commands."""
     made = argparse.ArgumentParser(prog="python -m core", description="Train a bigram model or a GPT on any text.")
     commands = made.add_subparsers(required=True, title="commands", metavar="COMMAND")
     for module in _COMMANDS:
@@ -25,17 +25,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code: 0, or 2 after an error that a sentence explains."""
+    """Run one command and return its exit code: 0, or 2 after an error with a message."""
     prepare_output()
     options = parser().parse_args(arguments)
     try:
         code = options.run(options)
-        sys.stdout.flush()  # here, so that what it raises is told below
+        sys.stdout.flush()  # here, so that its errors are handled below
         return code
     except ExplorerError as error:
         print_line(str(error), sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read our output, `head` say, has had enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

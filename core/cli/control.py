@@ -160,7 +160,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _unlike_preset(config: RunConfig) -> dict[str, Any]:
-    """Return the settings unlike the preset's, with the preset's value beside each."""
+    """Return the settings unlike the preset's, each with the preset's value."""
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = {path: value for path, value in differences(config, base).items() if path != "data.corpus"}
     return {path: f"{value} (preset: {value_at(base, path)})" for path, value in changed.items()}

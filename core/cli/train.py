@@ -74,7 +74,7 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
 
 
 def begin(options: argparse.Namespace) -> int:
-    """Make a run of what was asked for, and train it; refused before anything is written if it cannot work."""
+    """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
     from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
     from core.text.own_text import save_text
@@ -108,7 +108,7 @@ def go_on(options: argparse.Namespace) -> int:
 
 
 def _let_go_on(folder: RunFolder) -> bool:
-    """Tell the process of a run that was paused to go on; returns whether there is one."""
+    """Resume a paused run in its own process; returns whether there is one."""
     from core.runs.queue import existing_supervisor_lock
 
     with existing_supervisor_lock(folder.path.parent):
@@ -121,7 +121,7 @@ def _let_go_on(folder: RunFolder) -> bool:
 
 
 def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
-    """Ask for another last step, `4000` or `+500`, and say what the learning rate does until then."""
+    """Change the last step to `4000` or by `+500`, and print what the learning rate does until then."""
     from core.runs.queue import existing_supervisor_lock
 
     if not is_step(steps.removeprefix("+")):
@@ -148,7 +148,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
 
 
 def _rates_in_words(config: TrainConfig, step: int) -> str:
-    """What the learning rate does from a step on, where that has to be said: a schedule does not move with the end."""
+    """Describe the learning rate from a step on, or return "" where its schedule simply ends at the last step."""
     from core.training.schedule import learning_rate_at
 
     highest, lowest = number(config.learning_rate), number(min(config.learning_rate, config.min_learning_rate))
@@ -179,8 +179,8 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
             show.note(f"Its folder is {folder.path.resolve()}.")
         status = train_run(folder, data_dir(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
-    if told := progress_of(folder, folder.read_metrics()):
-        show.note(told.sentence)
+    if summary := progress_of(folder, folder.read_metrics()):
+        show.note(summary.sentence)
     if status.state == "finished":
         show.note(f"Let it write: python -m core generate {meant}")
         return 0
@@ -190,9 +190,9 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
 
 @contextmanager
 def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
-    """An app on the same runs sees that the machine is taken, and goes on with the run should this process be killed.
+    """Take a place in the queue, so that an app on the same runs starts no other, and resumes this one if it is killed.
 
-    One who sits at the shell does not wait for a slot, though.
+    A run from the shell does not wait for its turn in the queue.
     """
     from core.runs.queue import Queue
 
@@ -210,9 +210,9 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 @contextmanager
 def _stopping_politely(request, note) -> Iterator[None]:
-    """The first Ctrl-C saves and stops between two steps; the second one ends at once. A closed terminal stops, too.
+    """Save and stop after the first Ctrl-C or a closed terminal, between two steps; end at once after the second.
 
-    What `nohup` or a shell's background job is started to ignore stays ignored.
+    Signals that the process was started to ignore (`nohup`, background jobs) stay ignored.
     """
 
     def stop(number: int, frame: Any) -> None:
@@ -230,7 +230,7 @@ def _stopping_politely(request, note) -> Iterator[None]:
 
 
 def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
-    """Refuse what needs more memory than there is, as the page does: in the precision that the run will compute in."""
+    """Raise OutOfMemoryEstimate where the run, in its precision, needs more memory than there is."""
     from core.runs.machine import run_precision, threads_for, threads_per_run
     from core.training.cost import check_fits, memory_needed
     from core.training.hardware import find_hardware
