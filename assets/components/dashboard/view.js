@@ -1,11 +1,10 @@
 /* The live views of a run other than its loss chart; data.view says which. */
 import { downloadButtons } from "../shared/download.js";
-import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
-import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
-import { _, button, bytesFromBase64, element, mountView, untrustedText, withElements } from "../shared/mount.js";
+import { _, button, element, mountView, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
+import { attention, embedding } from "./pictures.js";
 
 const VIEWS = { status, curves, samples, attention, embedding };
 
@@ -328,82 +327,5 @@ function samples(root) {
       };
     },
     {},
-  );
-}
-
-/* All heads on the probe sentence, as they form. */
-function attention(root) {
-  let latest = null;
-  let shown = null;
-  const caption = element("div", "caption quiet");
-  const waiting = element("div", "waiting", _("The first picture arrives with the first steps."));
-  const place = element("div");
-  root.append(caption, place, waiting);
-  downloadButtons(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && attentionColumns({ ...shown, causal: false }) });
-  const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
-
-  function draw() {
-    if (shown) board.show({ ...shown, palette: latest.palette, fade: 350 });
-  }
-  return liveView(
-    () => {
-      shown = null;
-      waiting.hidden = false;
-      return {
-        attention(value) {
-          shown = { ...value, bytes: bytesFromBase64(value.bytes) };
-          waiting.hidden = true;
-          caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
-          draw();
-        },
-      };
-    },
-    {
-      prepare(next) {
-        latest = next;
-        root.style.setProperty("--least", `${next.data.height}px`);
-      },
-      draw,
-      destroy: board.destroy,
-    },
-  );
-}
-
-/* The map of the token embeddings while a run trains. */
-function embedding(root) {
-  let latest = null;
-  let shown = null;
-  const legend = element("div", "legend");
-  const stage = element("div", "stage");
-  const waiting = element("div", "waiting", _("The first map arrives with the first steps."));
-  stage.append(waiting);
-  root.append(legend, stage);
-  const map = embeddingMap(stage, legend);
-  downloadButtons(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
-
-  function draw() {
-    if (shown) map.show(shown, latest.palette);
-  }
-  return liveView(
-    () => {
-      shown = null;
-      map.clear();
-      waiting.hidden = false;
-      return {
-        embedding(value) {
-          shown = value;
-          waiting.hidden = true;
-          draw();
-        },
-      };
-    },
-    {
-      prepare(next) {
-        latest = next;
-        stage.style.height = `${next.data.height}px`;
-      },
-      draw,
-      destroy: map.destroy,
-    },
   );
 }
