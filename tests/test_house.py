@@ -85,3 +85,8 @@ def test_no_door_for_other_peoples_code():
     )
     for path in SOURCES:
         assert not doors.search(path.read_text("utf-8")), path
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("core")], ids=module_of)
+def test_core_reads_no_assets_of_the_app(path):
+    assert not re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""`make words`: collect the app's own sentences into `assets/lessons/en/app.md`, for whoever translates them.
+"""`make words`: collect the app's own sentences into `core/lessons/text/en/app.md`, for whoever translates them.
 
 A language is a folder beside `en`. Under each `## sentence` of its `app.md` stands the translation.
 """
@@ -23,7 +23,7 @@ from core.training.speed import WHY
 from explorer.components.bundle import ASSETS, sentences_of
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ASSETS / "lessons" / "en" / "app.md"
+FILE = ROOT / "core" / "lessons" / "text" / "en" / "app.md"
 _MARKS = ("_", "N_")
 
 

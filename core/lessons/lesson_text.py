@@ -1,4 +1,4 @@
-"""All words that can be said in another language: they lie in `assets/lessons/<language>` as Markdown.
+"""The words of the lessons in every language, as Markdown in `core/lessons/text/<language>`.
 
 A step's file begins with `# Title`. What stands before the first `## name` is the part "idea"; each `## name` begins
 another part. `{name}` is filled with a number that the step has computed, and `[[term]]`, or `[[term|as it is
@@ -16,7 +16,7 @@ from core.errors import ExplorerError
 from core.text.token_display import isolated
 
 ENGLISH = "en"
-_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "lessons"
+_FOLDER = Path(__file__).with_name("text")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 _TERM = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]]+))?\]\]")
 

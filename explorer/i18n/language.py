@@ -16,7 +16,7 @@ _asked: ContextVar[str | None] = ContextVar("asked", default=None)
 def _(english: str, /, **numbers: object) -> str:
     """A sentence of ours in the language on view, `{name}` filled with what is given for it.
 
-    Write the sentence itself here, as one literal: whoever adds a language finds it in `assets/lessons/en/app.md`,
+    Write the sentence itself here, as one literal: whoever adds a language finds it in `core/lessons/text/en/app.md`,
     which `make words` collects from the code.
 
     Args:

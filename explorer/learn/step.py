@@ -12,7 +12,7 @@ def _none(lab: Lab) -> Mapping[str, Any]:
 
 
 class Step(NamedTuple):
-    """One idea. Its words lie in `assets/lessons/<language>/<lesson>/<name>.md`, its arithmetic in `core.lessons`."""
+    """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`."""
 
     name: str
     draw: Callable[[Lab], bool | None]  # the result, and what can be turned; False while it is being computed

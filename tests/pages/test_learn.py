@@ -233,7 +233,7 @@ def test_the_glossary_begins_with_what_was_asked_for(open_step):
 
 def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
     folder = tmp_path / "lessons"
-    shutil.copytree(ROOT / "assets" / "lessons", folder)
+    shutil.copytree(ROOT / "core" / "lessons" / "text", folder)
     (folder / "de" / "bigram").mkdir(parents=True)
     (folder / "de" / "words.md").write_text("# Worte\n\n## language\nDeutsch\n\n## next\nWeiter\n", encoding="utf-8")
     german = "# Was liest ein Modell?\n\nText, [[loss|nichts als Text]].\n\n## question\nWelches Zeichen?\n"
