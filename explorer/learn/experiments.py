@@ -24,7 +24,7 @@ from explorer.widgets import address
 from explorer.widgets.layout import card, chart, current_palette
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
-CURVES = ("healthy_lower", "broken_lower", "same_height")
+CURVES = ("control_lower", "broken_lower", "same_loss")
 KINDS = ("words", "rubbish", "stuck", "copied")
 _SIZES = (300, 500, 1000, 3000, 10_000, 30_000)
 _TIMES = (1, 10, 30, 100, 300, 1000)
@@ -108,8 +108,8 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
         for column, course, name in zip(st.columns(2), (outcome.control, outcome.treatment), _names(lab), strict=True):
             with column:
                 st.markdown(f"**{name}**")
-                st.code(course.sample or shared(lab, "silent"), language=None, wrap_lines=True, height=200)
-    with card(shared(lab, "held"), key="lesson_held"):
+                st.code(course.sample or shared(lab, "no_sample"), language=None, wrap_lines=True, height=200)
+    with card(shared(lab, "prediction"), key="lesson_held"):
         _compare(experiment, outcome, told, lab)
     with card(shared(lab, "explained"), key="lesson_explained"):
         for part in explanation(experiment.name, outcome, numbers, lab.language):
@@ -136,11 +136,12 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
 def _compare(experiment: Experiment, outcome: Outcome, told: str, lab: Lab) -> None:
     """The prediction beside what came."""
     _, curve, kind = address.recall(_slot(experiment))
-    came = {"higher": "healthy_lower", "same": "same_height"}.get(told, "broken_lower")
+    came = {"higher": "control_lower", "same": "same_loss"}.get(told, "broken_lower")
     wrote = kind_of_sample(outcome.treatment, outcome.control)
     for asked, given, truth in (("ask_curve", curve, came), ("ask_sample", kind, wrote)):
         right = given == truth
-        said = shared(lab, "held_right" if right else "held_wrong", given=shared(lab, given), came=shared(lab, truth))
+        part = "prediction_right" if right else "prediction_wrong"
+        said = shared(lab, part, prediction=shared(lab, given), result=shared(lab, truth))
         draw, icon = (st.success, ":material/check:") if right else (st.warning, ":material/search:")
         draw(f"{shared(lab, asked)} {said}", icon=icon)
 
@@ -167,11 +168,11 @@ def _curves(outcome: Outcome, lab: Lab, key: str) -> None:
 
 
 def _figure(outcome: Outcome, lab: Lab) -> go.Figure:
-    return courses_figure(outcome, _names(lab), shared(lab, "guessing"), lab.vocab_size, current_palette())
+    return courses_figure(outcome, _names(lab), shared(lab, "uniform"), lab.vocab_size, current_palette())
 
 
 def _names(lab: Lab) -> tuple[str, str]:
-    return shared(lab, "healthy"), lab.plain("broken")
+    return shared(lab, "control"), lab.plain("broken")
 
 
 def _slot(experiment: Experiment) -> str:

@@ -106,7 +106,7 @@ def draw_board() -> None:
             on_guess=_guess,
         )
         with st.container(horizontal=True, gap="small"):
-            st.button(tell("tell"), key="play_tell", help=tell("tell_help"), on_click=_tell)
+            st.button(tell("reveal"), key="play_tell", help=tell("reveal_help"), on_click=_tell)
             st.button(tell("stop"), key="play_stop", help=tell("stop_help"), on_click=_stop, type="tertiary")
 
 

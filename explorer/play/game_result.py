@@ -161,12 +161,12 @@ def _told(game: Game, plays: Sequence[Played]) -> str:
     best = min([pairs, *models])
     better = "you_better" if best > bounds.upper else "model_better" if best < bounds.lower else "as_good"
     words = {"pairs": f"{pairs:.2f}", "better": tell(better)}
-    model = tell("told_model", bits=f"{models[-1]:.2f}", **words) if models else tell("told_pairs", **words)
+    model = tell("summary_model", bits=f"{models[-1]:.2f}", **words) if models else tell("summary_bigram", **words)
     blind = [game.guesses[place] for place in game.given_up]
-    told_given_up = tell("told_given_up", given_up=len(blind), blind=f"{np.mean(blind):.1f}") if blind else ""
+    told_given_up = tell("summary_revealed", revealed=len(blind), blind=f"{np.mean(blind):.1f}") if blind else ""
     return tell(
-        "told",
-        given_up=told_given_up,
+        "summary",
+        revealed=told_given_up,
         guesses=len(game.guesses),
         mean=f"{sum(game.guesses) / len(game.guesses):.1f}",
         first=sum(count == 1 for count in game.guesses),

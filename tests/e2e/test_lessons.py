@@ -14,8 +14,8 @@ STEPS = LESSONS["bigram"]
 # What a newcomer might answer on Shakespeare's plays; the first and last rightly, the third not.
 ANSWERS = {"text": "·", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
 GPT_ANSWERS = {
-    "averaging": "1/5", "scaling": "16", "positions": "yes, it expects something else", "today": "1,536",
-    "likeliest": "always the likeliest",
+    "averaging": "1/5", "scaling": "16", "positions": "yes, it changes", "today": "1,536",
+    "likeliest": "greedy",
 }  # fmt: skip
 A_RUNG_OF_LITTLE_HELP = "+ second block"  # in so short a training
 TRAINED = 600_000  # milliseconds at most for models to be trained beside others who train
@@ -68,10 +68,10 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
             page.locator(".st-key-lesson_down button").click()
             expect(page.get_by_text("Steps taken on this batch: 1")).to_be_visible()
             page.locator(".st-key-lesson_undo button").click()
-            expect(page.get_by_text("nothing has been learned yet")).to_be_visible()
+            expect(page.get_by_text("no step has been taken")).to_be_visible()
         if step in ANSWERS:
             answer(page, ANSWERS[step])
-            told = "Not quite." if step == "split" else "Right."
+            told = "Not quite." if step == "split" else "Correct."
             expect(page.locator(".st-key-lesson_question .stAlert")).to_contain_text(told)
             if step == "split":
                 expect(page.locator(".st-key-lesson_memory .js-plotly-plot")).to_be_visible()
@@ -85,7 +85,7 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
     expect(kept.locator(".path-right")).to_have_count(4)
     page.goto(f"{server.url}/learn")  # another session: only the browser's own store remembers
     expect(kept.locator(".path-right")).to_have_count(4)
-    expect(kept.locator(".path-here")).to_contain_text("go on here")
+    expect(kept.locator(".path-here")).to_contain_text("continue here")
     kept.locator(".path-here").click()
     see(page, STEPS[-1])
 
@@ -109,7 +109,7 @@ def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page
         see(page, step, "gpt")
         if step in GPT_ANSWERS:
             answer(page, GPT_ANSWERS[step])
-            expect(told).to_contain_text("Right.")
+            expect(told).to_contain_text("Correct.")
         if step == "ladder":
             answer(page, A_RUNG_OF_LITTLE_HELP)
             expect(told).to_contain_text("Not quite.")
@@ -119,7 +119,7 @@ def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page
         if step != LESSONS["gpt"][-1]:
             page.locator(".st-key-lesson_next button").click()
     page.locator(".st-key-lesson_end button").click()
-    expect(page.locator(".st-key-path-gpt .path-here")).to_contain_text("go on here")
+    expect(page.locator(".st-key-path-gpt .path-here")).to_contain_text("continue here")
 
     narrow = open_page(width=390, height=844)  # all models are known by now
     narrow.goto(f"{server.url}/learn?lesson=gpt&step={LESSONS['gpt'][0]}")

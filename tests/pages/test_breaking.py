@@ -33,7 +33,7 @@ def bench(corpus, step: str, asked: str = "") -> AppTest:
     return at.run()
 
 
-def predict(at: AppTest, step: str, curve: str = "healthy_lower", kind: str = "words") -> AppTest:
+def predict(at: AppTest, step: str, curve: str = "control_lower", kind: str = "words") -> AppTest:
     at.radio(f"predict-curve-{step}").set_value(curve)
     at.radio(f"predict-kind-{step}").set_value(kind)
     return at.button("break_run").click().run()
@@ -67,16 +67,16 @@ def test_an_experiment_from_prediction_to_explanation(corpus, step):
     (path,) = [data for data in components(at) if "steps" in data]
     assert path["right"] == [step]  # predicted and seen: that is what a step of the bench asks for
     told = text_of(at)
-    assert "Did it come as you expected?" in told and "What do the numbers show?" in told
+    assert "Was your prediction right?" in told and "What do the numbers show?" in told
     assert len(at.success) + len(at.warning) == 2  # both predictions are judged
-    assert "| healthy twin |" in told and "{" not in told
+    assert "| control |" in told and "{" not in told
     assert len(at.code) >= 3  # two samples and the source
 
 
 def test_a_prediction_has_two_parts(corpus):
     at = bench(corpus, "mask")
     at.button("break_run").click().run()
-    assert "Choose an answer to both questions first" in text_of(at)
+    assert "Answer both questions first" in text_of(at)
     assert not [button for button in at.button if button.label == "Stop"]
 
 

@@ -123,7 +123,7 @@ def test_a_right_answer_is_said_to_be_right_and_ticked_off(open_step, step):
 def test_a_number_is_read_as_people_type_it(open_step):
     app = open_step("loss")
     assert answer(app, "4,14").success
-    assert answer(app, "ln 63").success == [] and "not a number yet" in said(app)
+    assert answer(app, "ln 63").success == [] and "This is not a number" in said(app)
 
 
 def test_the_answer_follows_what_is_turned(open_step):
@@ -135,17 +135,17 @@ def test_the_answer_follows_what_is_turned(open_step):
 
 def test_a_teachers_link_sets_and_hides(open_step):
     app = open_step("batch", set="pieces:2;block:99;strange:1", hide="pieces;text")
-    assert [slider.label for slider in app.slider] == ["Characters in a piece"]
+    assert [slider.label for slider in app.slider] == ["Sequence length (block size)"]
     assert app.slider[0].value == 12  # brought within its bounds
     assert not app.selectbox
     (pairs,) = [data for data in components(app) if "x" in data]
     assert (len(pairs["x"]), len(pairs["x"][0])) == (2, 12)
-    assert "opens the step as it stands" not in said(app)  # no way for students to a link of their own
+    assert "This link opens the step" not in said(app)  # no way for students to a link of their own
 
 
 def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
     app = open_step("numbers")
-    assert "opens the step as it stands" in said(app)
+    assert "This link opens the step" in said(app)
     app.text_input[0].set_value("Zoë; & co?").run()
     link = next(code.value for code in app.code if "learn?" in code.value)
     query = dict(parse_qsl(urlsplit(link).query))
@@ -167,7 +167,7 @@ def test_the_way_on_leaves_the_teachers_values_behind_and_the_way_back_finds_the
 
 def test_one_step_under_the_microscope_and_undone(open_step):
     app = open_step("gradient")
-    assert app.button(key="lesson_undo").disabled and "nothing has been learned yet" in said(app)
+    assert app.button(key="lesson_undo").disabled and "no step has been taken" in said(app)
     charts = len(app.get("plotly_chart"))
     app.button(key="lesson_down").click().run()
     assert (
@@ -175,10 +175,10 @@ def test_one_step_under_the_microscope_and_undone(open_step):
     )
     (pairs,) = [data for data in components(app) if "x" in data]
     rows = len(set(torch.tensor(pairs["x"]).flatten().tolist()))
-    assert f"**{rows}** rows of the table have moved" in said(app)
+    assert f"**{rows}** rows of the table changed" in said(app)
     assert answer(app, str(rows)).success
     app.button(key="lesson_undo").click().run()
-    assert "nothing has been learned yet" in said(app)
+    assert "no step has been taken" in said(app)
 
 
 @pytest.mark.parametrize("step", LESSONS["bigram"])

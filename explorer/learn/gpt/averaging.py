@@ -57,7 +57,7 @@ def _draw(lab: Lab) -> None:
             _heatmap(lab, weights, letters, "lesson_softmax")
         st.markdown(
             lab.say(
-                "told" if score else "even", letter=visible(letters[most_attended]), last=visible(letters[-1]),
+                "weighted" if score else "even", letter=visible(letters[most_attended]), last=visible(letters[-1]),
                 share=f"{weights[-1, most_attended]:.0%}", mean=f"{(weights @ x)[-1, 0]:.2f}",
                 before=f"{ways[0][-1, 0]:.2f}",
             )

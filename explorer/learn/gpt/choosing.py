@@ -56,11 +56,11 @@ def _draw(lab: Lab) -> bool:
                 after=percent(float(drawn[order[0]])),
             )
         )  # fmt: skip
-    with card(lab.plain("panel hand"), key="lesson_by_hand"):
+    with card(lab.plain("panel stages"), key="lesson_by_hand"):
         warmed = softmax_with_temperature(logits, temperature)
         kept = keep_top_k(warmed, k)
         stages = (own, warmed, kept, drawn)
-        columns = ("belief", "after temperature", "after top-k", "after top-p")
+        columns = ("probability", "after temperature", "after top-k", "after top-p")
         st.dataframe(
             {
                 lab.plain("letter"): signs[:_ROWS],
@@ -69,11 +69,11 @@ def _draw(lab: Lab) -> bool:
                     lab.plain(name): [percent(share) for share in stage[order][:_ROWS].tolist()]
                     for name, stage in zip(columns, stages, strict=True)
                 },
-                lab.plain("together"): [percent(share) for share in kept[order].cumsum(dim=0)[:_ROWS].tolist()],
+                lab.plain("cumulative"): [percent(share) for share in kept[order].cumsum(dim=0)[:_ROWS].tolist()],
             },
             hide_index=True, width="stretch", key="lesson_stages",
         )  # fmt: skip
-        st.markdown(lab.say("hand"))
+        st.markdown(lab.say("stages"))
     lab.found["own"], lab.found["signs"] = own, signs
     return True
 
@@ -90,7 +90,7 @@ def _show_sums(lab: Lab, given: float) -> None:
         {
             lab.plain("letter"): lab.found["signs"][:rows],
             lab.plain("own"): [percent(share) for share in ordered[:rows].tolist()],
-            lab.plain("together"): [f"{share:.1%}" for share in ordered.cumsum(dim=0)[:rows].tolist()],
+            lab.plain("cumulative"): [f"{share:.1%}" for share in ordered.cumsum(dim=0)[:rows].tolist()],
         },
         hide_index=True, width=420, key="lesson_sums",
     )  # fmt: skip

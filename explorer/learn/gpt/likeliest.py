@@ -43,8 +43,8 @@ def _draw(lab: Lab) -> bool:
             with column:
                 st.markdown(f"**{lab.plain(name)}**")
                 st.code(prompt + text, language=None, wrap_lines=True, height=240)
-                st.markdown(lab.say("told", mean=percent(mean_of(held)), repeats=percent(share_of_repeats(text))))
-    with card(lab.plain("panel held"), key="lesson_held"):
+                st.markdown(lab.say("statistics", mean=percent(mean_of(held)), repeats=percent(share_of_repeats(text))))
+    with card(lab.plain("panel probability"), key="lesson_held"):
         palette = current_palette()
         names = {name: lab.plain(name) for name in written}
         lines = {names[name]: _smooth(held) for name, (_unused, held) in written.items()}
@@ -52,7 +52,7 @@ def _draw(lab: Lab) -> bool:
         figure = curves(
             {name: (places, line) for name, line in lines.items()},
             dict(zip(names.values(), (palette.bad, palette.accent), strict=True)),
-            (lab.plain("axis letter"), lab.plain("axis held")), palette, height=230,
+            (lab.plain("axis letter"), lab.plain("axis probability")), palette, height=230,
         )  # fmt: skip
         figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
         figure.update_traces(hovertemplate="%{y:.0%}")
@@ -79,7 +79,7 @@ def _means(lab: Lab) -> dict[str, str]:
 
 def _show_means(lab: Lab, given: str) -> None:
     means = {lab.plain(name): mean_of(held) for name, (_unused, held) in lab.found["written"].items()}
-    label, palette = lab.plain("axis held"), current_palette()
+    label, palette = lab.plain("axis probability"), current_palette()
     chart(
         share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),
         key="lesson_held_means",

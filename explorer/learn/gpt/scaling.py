@@ -48,13 +48,13 @@ def _draw(lab: Lab) -> None:
                 most=percent(max(shares[names[False]])), less=percent(max(shares[names[True]])),
             )
         )  # fmt: skip
-    with card(lab.plain("panel room"), key="lesson_favourite"):
+    with card(lab.plain("panel sizes"), key="lesson_favourite"):
         found = _measured(lab.seed)
         favourites = {names[divide]: found[divide] for divide in (False, True)}
         steps = [math.log2(size) for size in SIZES]
         figure = curves(
             {name: (steps, values) for name, values in favourites.items()}, colors,
-            (lab.plain("axis size"), lab.plain("axis room")), palette,
+            (lab.plain("axis size"), lab.plain("axis weight")), palette,
         )  # fmt: skip
         figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
         figure.update_traces(hovertemplate="%{y:.0%}")
@@ -63,7 +63,7 @@ def _draw(lab: Lab) -> None:
         kept = [found[divide][SIZES.index(size)] for divide in (False, True)]
         st.markdown(
             lab.say(
-                "room", size=size, plain_share=percent(kept[0]), divided_share=percent(kept[1]),
+                "sizes", size=size, plain_share=percent(kept[0]), divided_share=percent(kept[1]),
                 slope=f"{softmax_slope(random_scores(size, divide=False, seed=lab.seed)):.2f}",
                 slope_divided=f"{softmax_slope(random_scores(size, divide=True, seed=lab.seed)):.2f}",
             )

@@ -99,7 +99,7 @@ def test_an_unknown_placeholder_is_an_error_that_names_it():
 
 def test_a_term_becomes_a_link_with_its_meaning():
     linked = links("A [[batch|batches]] and [[loss]].", lambda term: f"?term={term}")
-    assert linked.startswith('A [batches](?term=batch "A few pieces of text')
+    assert linked.startswith('A [batches](?term=batch "The sequences of text')
     assert "[loss](?term=loss" in linked and "[[" not in linked
 
 
