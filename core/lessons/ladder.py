@@ -10,6 +10,7 @@ from core.interpretability import Progress
 from core.lessons.quick_train import small_gpt, train_briefly
 from core.training.evaluation import run_baselines
 
+STEPS = 500  # of each model
 TOLERANCE = 0.03  # nats: how far a rung may lie above the one below it, by chance in so short a training
 
 
@@ -54,7 +55,9 @@ def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
     for rung in RUNGS:
         own = shape | rung.changes
         config = small_gpt(seed, **own)
-        configs[rung.name] = config.replace({"train.batch_size": 32, "train.steps": 500, "train.eval_interval": 500})
+        configs[rung.name] = config.replace(
+            {"train.batch_size": 32, "train.steps": STEPS, "train.eval_interval": STEPS}
+        )
         if not rung.optional:
             shape = own
     return configs

@@ -12,7 +12,7 @@ from core.interpretability import Progress
 from core.model import GPT, Bigram
 from core.training.trainer import Trainer
 
-_STEPS = 400
+STEPS = 400
 _REPORT_EVERY = 10  # steps
 
 
@@ -35,14 +35,14 @@ def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
     return RunConfig(
         model=ModelConfig(**shape | changes),
         train=TrainConfig(
-            steps=_STEPS,
+            steps=STEPS,
             batch_size=16,
             learning_rate=1e-2,
             min_learning_rate=1e-3,
             warmup_steps=20,
             schedule="linear",
             weight_decay=0.0,
-            eval_interval=_STEPS // 20,
+            eval_interval=max(1, STEPS // 20),
             eval_windows=96,
             seed=seed,
             device="cpu",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.lessons import ladder, quick_train
 from explorer.services import jobs
 
 
@@ -12,3 +13,10 @@ def jobs_end(explorer_home) -> Iterator[None]:
     yield
     jobs._thread.submit(lambda: None).result()
     jobs._jobs.clear()  # the runs of other tests have the same ids
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lessons train for fewer steps: what their models learn is tested with the lessons' computations."""
+    monkeypatch.setattr(quick_train, "STEPS", 60)
+    monkeypatch.setattr(ladder, "STEPS", 30)
