@@ -9,16 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from zlib import crc32
 
-import streamlit as st
-
 from core.errors import ExplorerError, RunError
 from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
 from explorer.components.page import report_changes
-from explorer.services import shared
 
 _SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
-_LOOK_AGAIN = 2.0  # seconds, where the server has no streams
 
 
 class RunNews:
@@ -78,15 +74,7 @@ def watch_runs(ids: list[str] | None) -> None:
         drawn = news_of(data_dir()).digest(ids, fresh=True)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return
-    if shared.live_streams():
-        report_changes(ids, drawn)
-    else:
-        st.fragment(_look_again, run_every=_LOOK_AGAIN)(ids, drawn)
-
-
-def _look_again(ids: list[str] | None, drawn: str) -> None:
-    if news_of(data_dir()).digest(ids) != drawn:
-        st.rerun()
+    report_changes(ids, drawn)
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -70,13 +70,11 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
         for count in {1, threads_per_run()}:
             await asyncio.to_thread(shared.machine_speed, count, again_if_busy=True)
         shared.supervisor()
-        shared.serve_live_streams()
         collecting = asyncio.create_task(_collect_garbage())
         with _streams_end_first(broadcaster, handled):
             announce()
             yield {}
         collecting.cancel()
-        shared.serve_live_streams(False)
         await asyncio.to_thread(end_trial)
         await asyncio.to_thread(shared.close)
 

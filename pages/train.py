@@ -1,16 +1,12 @@
 """Train: choose and start a run, then watch it learn."""
 
-from explorer.services import shared
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup
-from explorer.train.static_dashboard import draw_still_board
 from explorer.widgets.address import run_on_view, stay_with_begun_run
 
 stay_with_begun_run()
 run_id = run_on_view()
 if run_id is None:
     draw_setup()
-elif shared.live_streams():
-    draw_board(run_id)
 else:
-    draw_still_board(run_id)
+    draw_board(run_id)

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import settings
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs
@@ -53,6 +55,16 @@ def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
             if pid not in (None, os.getpid()):
                 service.supervisor().delete(folder)
         service.close()
+
+
+@pytest.fixture
+def client(explorer_home: Path) -> Iterator[TestClient]:
+    """Our own routes, as a browser asks them."""
+    from explorer.routes import api_routes
+    from explorer.streaming.broadcaster import Broadcaster
+
+    with TestClient(Starlette(routes=api_routes(Broadcaster()))) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

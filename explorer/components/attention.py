@@ -1,4 +1,4 @@
-"""Attention of a finished model: arcs between tokens, all heads as heatmaps, and one head read token by token."""
+"""Attention of a finished model: arcs between tokens, and all heads as heatmaps."""
 
 from base64 import b64encode
 from collections.abc import Collection
@@ -79,17 +79,6 @@ def attention_board(
     }
     clicked = _attention("heatmaps", data, key=key, triggers=["head"]).head
     return (int(clicked[0]), int(clicked[1])) if clicked else None
-
-
-def attention_reader(pattern: np.ndarray, tokens: list[str], *, row: int, key: str) -> None:
-    """Draw a line of tokens whose attention can be read by pointing or with the arrow keys.
-
-    Args:
-        pattern: (T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.token_display.visible`).
-        row: the token selected at first.
-    """
-    _attention("reader", {"tokens": tokens, "bytes": _base64(pattern, tokens), "row": row}, key=key)
 
 
 def _base64(patterns: np.ndarray, tokens: list[str]) -> str:

@@ -86,14 +86,9 @@ def live_setting_changes(
     return (clicked["setting"], clicked.get("value")) if valid else None
 
 
-def live_step_detail(run_id: str | None, step_detail: dict[str, Any] | None = None) -> None:
-    """Draw the last single step token by token, while the run is paused after it.
-
-    Args:
-        run_id: whose stream brings it; None without streams.
-        closeup: where there is no stream (`explorer.streaming.step_detail`).
-    """
-    _step_detail(data={"run": run_id, "closeup": step_detail}, key="live_closeup_view")
+def live_step_detail(run_id: str) -> None:
+    """Draw the last single step token by token, while the run is paused after it."""
+    _step_detail(data={"run": run_id}, key="live_closeup_view")
 
 
 def live_samples(run_id: str) -> None:

@@ -1,14 +1,12 @@
 """A figure made in Python that grows under one's eyes.
 
 `st.plotly_chart` puts a new node in the place of the old one whenever its data change, and a zoom is lost with it. Here
-plotly draws anew what is already there. Its script comes by a route of our own; without our routes it is a plain chart.
+plotly draws anew what is already there.
 """
 
-import streamlit as st
 from plotly import graph_objects as go
 
 from explorer.components.bundle import component
-from explorer.services.shared import live_streams
 
 _figure = component("figure", isolate=False)
 
@@ -20,8 +18,5 @@ def growing_figure(figure: go.Figure, *, key: str) -> None:
         figure: already in the app's look, with a height (`explorer.charts.theme.style`).
         key: as of any widget.
     """
-    if not live_streams():
-        st.plotly_chart(figure, theme=None, key=key, config={"displayModeBar": False})
-        return
     plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
     _figure(data={"figure": plain.to_json(), "height": figure.layout.height}, key=key)

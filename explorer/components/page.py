@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from explorer.components.bundle import component
-from explorer.services.shared import live_streams
 
 _page = component("page")
 
@@ -43,8 +42,7 @@ def report_changes(runs: list[str] | None, drawn: str) -> None:
 
 def load_ahead() -> None:
     """Put this at the end of a page from which a run may be started; its loss chart is then drawn sooner."""
-    if live_streams():
-        _page("loadAhead", {}, key="get_ready", height=1)
+    _page("loadAhead", {}, key="get_ready", height=1)
 
 
 def save_drawing(chart: str) -> None:

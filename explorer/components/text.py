@@ -25,7 +25,7 @@ def token_text(
         prompt: what the text continues; shown in front of it and copied with it.
         go: a word that changes when a new text is asked for; while it stays, reruns of the page leave the text alone.
         url: relative to the page, of a stream of `token`, `problem` and `end` events.
-        tokens: where there is no stream, all of them.
+        tokens: all of them, where they are known already.
         total: how many tokens the stream will bring at most.
     """
     _text(

@@ -11,13 +11,12 @@ from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
 from explorer.components.text import token_text
 from explorer.i18n.language import _, language
-from explorer.i18n.units import unit, worded
+from explorer.i18n.units import worded
 from explorer.services import shared
-from explorer.services.generated_tokens import written_tokens
 from explorer.widgets import address
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, literal, show_error
-from explorer.widgets.prompt import Prompt, read_prompt
+from explorer.widgets.prompt import read_prompt
 
 LONGEST_PROMPT = 2000  # characters; it travels in an address
 
@@ -72,7 +71,7 @@ def _roll() -> None:
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
-    """The text asked for last from this run, streaming in where the server has streams.
+    """The text asked for last from this run, streaming in.
 
     Args:
         typed, settings: what the next text would be written with.
@@ -98,38 +97,13 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
             prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:
                 st.info(literal(" ".join(prompt.notes)))
-            if shared.live_streams():
-                _streamed(folder, prompt, asked)
-            else:
-                _in_one_piece(opened, prompt, asked)
+            query = urlencode({"prompt": prompt.text, "language": language(), **asked["settings"].model_dump()})
+            token_text(
+                prompt=prompt.text,
+                go=asked["go"],
+                url=f"api/runs/{folder.id}/generate?{query}",
+                total=asked["settings"].max_new_tokens,
+                key="written",
+            )
         except ExplorerError as error:
             show_error(error)
-
-
-def _streamed(folder: RunFolder, prompt: Prompt, asked: dict) -> None:
-    query = urlencode({"prompt": prompt.text, "language": language(), **asked["settings"].model_dump()})
-    token_text(
-        prompt=prompt.text,
-        go=asked["go"],
-        url=f"api/runs/{folder.id}/generate?{query}",
-        total=asked["settings"].max_new_tokens,
-        key="written",
-    )
-
-
-def _in_one_piece(opened: shared.Opened, prompt: Prompt, asked: dict) -> None:
-    """Under `streamlit run` there are no streams, so the script writes all of it and then shows it."""
-    written = address.recall("written")
-    if not written or written[0] != asked["go"]:
-        total = asked["settings"].max_new_tokens
-        bar = st.progress(0.0, _("Writing …"))
-        tokens = []
-        for token in written_tokens(opened.model, opened.tokenizer, prompt.text, asked["settings"]):
-            tokens.append(token)
-            if len(tokens) % 10 == 0:
-                done = _("Writing … {count} of {total} {letters}", count=len(tokens), total=total, letters=_(unit()))
-                bar.progress(len(tokens) / total, done)
-        bar.empty()
-        written = (asked["go"], tokens)
-        address.remember("written", written)
-    token_text(prompt=prompt.text, go=asked["go"], tokens=written[1], key="written")

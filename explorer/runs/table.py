@@ -1,6 +1,5 @@
 """The table of all runs, and what can be done with those picked in it."""
 
-import io
 from zlib import crc32
 
 import pandas as pd
@@ -8,7 +7,6 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from core.errors import ExplorerError, RunError
-from core.runs.archive import zip_run
 from core.runs.folder import RunFolder
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
@@ -243,24 +241,7 @@ def _save_name(folder: RunFolder, seen: str) -> None:
 
 
 def _download(folder: RunFolder) -> None:
-    if shared.live_streams():
-        st.link_button(_("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
-    else:
-        st.download_button(
-            _("Download"),
-            lambda: _zip(folder),
-            file_name=f"{folder.id}.zip",
-            mime="application/zip",
-            on_click="ignore",
-            icon=":material/download:",
-            key="run_download",
-        )
-
-
-def _zip(folder: RunFolder) -> bytes:
-    file = io.BytesIO()
-    zip_run(folder, file)
-    return file.getvalue()
+    st.link_button(_("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
 
 
 def _confirm_delete(picked: list[RunRow]) -> None:

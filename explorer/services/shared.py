@@ -26,7 +26,6 @@ __all__ = [
     "Opened",
     "data_dir",
     "hardware",
-    "live_streams",
     "machine_speed",
     "no_weights_of",
     "open_model",
@@ -52,18 +51,6 @@ class Opened(NamedTuple):
 _supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
 _supervisors: dict[Path, Supervisor] = {}
 _models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
-_streams = False
-
-
-def live_streams() -> bool:
-    """Whether this server has our own routes beside the pages; a test of one page alone has none."""
-    return _streams
-
-
-def serve_live_streams(on: bool = True) -> None:
-    """Said by the server when it has them."""
-    global _streams
-    _streams = on
 
 
 def supervisor() -> Supervisor:

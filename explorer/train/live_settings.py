@@ -15,14 +15,14 @@ from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.setting_changes import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
-from explorer.i18n.formatting import asked_in_words, number, turn_in_words
+from explorer.i18n.formatting import asked_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import recall, remember
 from explorer.widgets.forms import setting_input
-from explorer.widgets.layout import card, current_palette, literal, show_error
+from explorer.widgets.layout import card, current_palette, show_error
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
@@ -106,41 +106,18 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
     before = value_at(first, knob)
     setting_input(knob, setting, value, before, named=N_("at first"), key=key, on_change=change)
     if knob == _RATE:
-        _draw_rate(folder, value)
-
-
-def _draw_rate(folder: RunFolder, peak: float) -> None:
-    """The knob sets the peak; the schedule says what share of it is at work now."""
-    if shared.live_streams():
-        live_rate(folder.id, peak=peak)
-        return
-    now = (folder.last_metrics() or {}).get("lr")
-    if now is None:
-        st.caption(_("peak {rate}", rate=number(peak)))
-    else:
-        now = number(float(f"{now:.3g}"))
-        st.caption(_("scheduled: now {rate} (peak {peak})", rate=now, peak=number(peak)))
+        live_rate(folder.id, peak=value)
 
 
 def _draw_told(folder: RunFolder, status: Status) -> None:
     """What the turns so far came to, and a way back from the last one."""
     waiting = _waiting(folder)
     turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
-    if shared.live_streams():
-        told = live_setting_changes(
-            folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
-        )
-        if told:
-            _turn(folder, *told)
-        return
-    for words in waiting:
-        st.caption(literal(_("{turn}, when it goes on", turn=words)))
-    for row in reversed(turns[-3:]):
-        words = turn_in_words(row["knob"], row.get("before"), row["value"])
-        st.caption(literal(_("{turn}, from step {step} on", turn=words, step=f"{row['step'] + 1:,}")))
-    if turns and not waiting and not status.ended:
-        last = turns[-1]
-        st.button(_("Put back"), key="knob_back", on_click=_turn, args=(folder, last["knob"], last.get("before")))
+    told = live_setting_changes(
+        folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
+    )
+    if told:
+        _turn(folder, *told)
 
 
 def _waiting(folder: RunFolder) -> list[str]:

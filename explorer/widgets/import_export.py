@@ -1,7 +1,5 @@
 """The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
 
-import io
-
 import streamlit as st
 
 from core.errors import ExplorerError
@@ -16,7 +14,6 @@ from explorer.services.model_files import (
     import_from_hub,
     import_uploads,
     why_no_export,
-    write_export,
 )
 from explorer.widgets import address
 from explorer.widgets.layout import literal, show_error
@@ -74,11 +71,9 @@ def draw_exports(folder: RunFolder) -> None:
             for kind, export in EXPORTS.items():
                 if obstacle := why_no_export(shared.data_dir(), folder, kind):
                     st.caption(f"{_(export.label)}: {literal(obstacle)}")
-                elif shared.live_streams():
+                else:
                     address = f"api/runs/{folder.id}/download?for={kind}"
                     st.link_button(_(export.label), address, icon=":material/download:", width="stretch")
-                else:
-                    _button(folder, kind)
         except ExplorerError as error:
             show_error(error)
 
@@ -93,22 +88,3 @@ def _take(make, what: str) -> None:
         return
     address.remember("models_taken", address.recall("models_taken", 0) + 1)
     address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
-
-
-def _button(folder: RunFolder, kind: str) -> None:
-    """Under `streamlit run` there is no route for it, so Streamlit keeps the file."""
-
-    def written() -> bytes:
-        file = io.BytesIO()
-        write_export(shared.data_dir(), folder, kind, file)
-        return file.getvalue()
-
-    st.download_button(
-        _(EXPORTS[kind].label),
-        written,
-        file_name=EXPORTS[kind].file_name(folder.id),
-        on_click="ignore",
-        icon=":material/download:",
-        width="stretch",
-        key=f"export_{kind}",
-    )

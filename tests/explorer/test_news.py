@@ -7,17 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.news import RunNews, news_of
-from explorer.services import shared
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.widgets.address import NAVIGATION
 from tests.explorer.test_streams import until
-
-
-@pytest.fixture
-def live():
-    shared.serve_live_streams(True)
-    yield
-    shared.serve_live_streams(False)
 
 
 def change(folder, **status) -> None:
@@ -70,7 +62,7 @@ def test_the_stream_tells_the_digest_of_now_and_of_every_change(finished_run, ex
 
 
 @pytest.mark.parametrize("page", ["home", "runs", "train", "generate", "look_inside", "learn"])
-def test_every_page_that_shows_a_run_watches_it(live, finished_run, explorer_home, page):
+def test_every_page_that_shows_a_run_watches_it(finished_run, explorer_home, page):
     app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params["run"] = finished_run.id
     app.run().switch_page(f"../pages/{page}.py").run()

@@ -35,12 +35,6 @@ NO_RUNS = [
 ]
 
 
-@pytest.fixture
-def client(explorer_home):
-    with TestClient(Starlette(routes=api_routes(Broadcaster()))) as opened:
-        yield opened
-
-
 def written(client, folder, **query) -> list:
     response = client.get(f"/api/runs/{folder.id}/generate", params=query)
     assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")

@@ -13,7 +13,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 
 from core.errors import ExplorerError
 from explorer.base_url import KnownBaseUrl
-from explorer.server import app_parts
+from explorer.server import app_parts, serve
 from explorer.web_security import AllowedSites, RequestGuard, checked_host_name, checked_origin
 from explorer.widgets.address import NAVIGATION
 
@@ -143,9 +143,17 @@ def test_what_is_given_in_the_shell_is_checked():
             checked_origin(origin)
 
 
-def test_streamlit_run_serves_the_very_same():
+def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
     found = discover_asgi_app(NAVIGATION.with_name("app.py"))
     assert found.is_asgi_app and found.import_string == "app:app"
     from explorer.app import app
 
-    assert [middleware.cls for middleware in app._user_middleware] == [RequestGuard, KnownBaseUrl]
+    served = []
+    monkeypatch.setattr(st.App, "run", lambda own, config: served.append(own))
+    serve(AllowedSites("127.0.0.1"), 8501)
+    for one in (app, *served):
+        assert one.script_path == NAVIGATION
+        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, KnownBaseUrl]
+    assert [[route.path for route in one._user_routes] for one in served] == [
+        [route.path for route in app._user_routes]
+    ]

@@ -111,7 +111,7 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
     jobs._thread.submit(lambda: None).result()
     at.run()
     assert not at.exception and "Stopped before it was done." in text_of(at)
-    assert at.get("plotly_chart")
+    assert "gpt_explorer.figure" in str([one.proto.component_name for one in at.get("bidi_component")])
     next(button for button in at.button if button.label == "Begin again").click().run()
     assert "What do the numbers show?" in text_of(until_done(at))
 

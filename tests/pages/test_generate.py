@@ -1,4 +1,4 @@
-"""Generate: before a run, while one trains, and when it has finished; with live streams and without."""
+"""Generate: before a run, while one trains, and when it has finished."""
 
 import json
 from urllib.parse import parse_qs, urlsplit
@@ -8,9 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
-from explorer.services import shared
 from explorer.widgets.address import ROOT
 from explorer.widgets.forms import widget_key
+from tests.explorer.test_streams import events_of
 
 
 @pytest.fixture
@@ -18,17 +18,15 @@ def app(explorer_home) -> AppTest:
     return AppTest.from_file(ROOT / "pages" / "generate.py", default_timeout=60)
 
 
-@pytest.fixture
-def live():
-    shared.serve_live_streams(True)
-    yield
-    shared.serve_live_streams(False)
-
-
 def written(app: AppTest) -> dict:
     data = [json.loads(component.proto.json) for component in app.get("bidi_component")]
     (component,) = [one for one in data if "url" in one]
     return component
+
+
+def tokens_behind(component: dict, client) -> list[dict]:
+    """Return the tokens that come by the stream which the component opens."""
+    return [data for name, data, _ in events_of(client.get(f"/{component['url']}").text) if name == "token"]
 
 
 def said(app: AppTest) -> str:
@@ -51,37 +49,7 @@ def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_
     assert "The same seed" in said(app)
 
 
-def test_without_streams_the_script_writes(app, finished_run):
-    app.run()
-    app.select_slider(key="set-max_new_tokens").set_value(8)
-    app.text_area(key="generate_prompt").set_value("To be")
-    app.button(key="generate_go").click().run()
-    assert not app.exception
-    first = written(app)
-    assert len(first["tokens"]) == 8 and first["prompt"] == "To be" and first["url"] is None
-    assert set(first["tokens"][0]) == {"text", "visible", "p", "alternatives"}
-    app.run()
-    assert written(app) == first, "a rerun of the page leaves the text alone"
-    app.button(key="generate_go").click().run()
-    assert written(app)["tokens"] == first["tokens"], "the same seed writes the same text"
-    assert written(app)["go"] != first["go"]
-
-
-def test_new_dice_are_another_seed_and_write_another_text(app, finished_run):
-    app.run()
-    app.select_slider(key="set-max_new_tokens").set_value(40)
-    app.slider(key="set-temperature").set_value(2.0)
-    app.button(key="generate_go").click().run()
-    first, seed = written(app), app.number_input(key="set-seed").value
-    app.button(key="new_dice").click().run()
-    assert not app.exception
-    assert app.number_input(key="set-seed").value != seed
-    assert written(app) == first and "Written before you changed" in said(app)
-    app.button(key="generate_go").click().run()
-    assert written(app)["tokens"] != first["tokens"]
-
-
-def test_with_streams_the_component_opens_one(app, finished_run, live):
+def test_the_page_opens_a_stream_of_the_text(app, finished_run):
     app.run()
     app.text_area(key="generate_prompt").set_value("To be,\n& so?")
     app.slider(key="set-temperature").set_value(0.5)
@@ -94,23 +62,54 @@ def test_with_streams_the_component_opens_one(app, finished_run, live):
     assert "U+0026" in said(app).replace("\\", "")
 
 
-def test_an_empty_prompt_writes_too(app, finished_run):
+def test_the_same_seed_writes_the_same_text_and_a_rerun_leaves_it_alone(app, finished_run, client):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(8)
+    app.text_area(key="generate_prompt").set_value("To be")
+    app.button(key="generate_go").click().run()
+    assert not app.exception
+    first = written(app)
+    assert first["prompt"] == "To be" and first["total"] == 8 and first["tokens"] == []
+    assert written(app.run()) == first
+    app.button(key="generate_go").click().run()
+    again = written(app)
+    assert again["go"] != first["go"]
+    texts = [tokens_behind(one, client) for one in (first, again)]
+    assert texts[0] == texts[1] and len(texts[0]) == 8
+    assert set(texts[0][0]) == {"text", "visible", "p", "alternatives"}
+
+
+def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, client):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(40)
+    app.slider(key="set-temperature").set_value(2.0)
+    app.button(key="generate_go").click().run()
+    first, seed = written(app), app.number_input(key="set-seed").value
+    app.button(key="new_dice").click().run()
+    assert not app.exception
+    assert app.number_input(key="set-seed").value != seed
+    assert written(app) == first and "Written before you changed" in said(app)
+    app.button(key="generate_go").click().run()
+    assert tokens_behind(written(app), client) != tokens_behind(first, client)
+
+
+def test_an_empty_prompt_writes_too(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(1)
     app.text_area(key="generate_prompt").set_value("")
     app.button(key="generate_go").click().run()
     assert not app.exception and not app.error
-    assert len(written(app)["tokens"]) == 1
+    assert len(tokens_behind(written(app), client)) == 1
 
 
-def test_a_run_that_trains_can_write(app, running_run):
+def test_a_run_that_trains_can_write(app, running_run, client):
     app.query_params["run"] = running_run.id
     app.run()
     assert not app.exception
     assert "now at step 10" in said(app)
     app.select_slider(key="set-max_new_tokens").set_value(2)
     app.button(key="generate_go").click().run()
-    assert len(written(app)["tokens"]) == 2
+    assert len(tokens_behind(written(app), client)) == 2
 
 
 def test_a_damaged_run_is_a_sentence(app, damaged_run):

@@ -17,7 +17,9 @@ from explorer.look_inside import frames
 from explorer.look_inside.sections import SECTIONS
 from explorer.services.jobs import _thread
 from explorer.widgets.address import NAVIGATION
+from tests.components import frame_of
 from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
+from tests.explorer.test_streams import events_of
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def pieces_in(text: str, tokenizer: Tokenizer) -> set[str]:
 
 
 @pytest.mark.parametrize("section", [section.name for section in SECTIONS if section.gpt])
-def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, section):
+def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, section, client):
     app = page("look_inside")
     app.query_params["view"] = section
     app.run()
@@ -97,7 +99,7 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
     if section == "Heads":  # which is about heads, and shows all of them
         assert all(name in "".join(drawn(app)) for name in ("1.1", "3.4"))
     else:
-        said = "".join(element.value for element in app.caption)
+        said = "".join(element.value for element in app.caption) + str(frame_of(app, client))
         assert pieces_in("".join(drawn(app)) + said, load_tokenizer(imported.tokenizer_path))
 
 
@@ -124,7 +126,7 @@ def test_it_opens_on_every_page(imported, name, title, sentence):
         assert "their-gpt2" in " ".join(element.value for element in app.markdown).replace("\\", "")
 
 
-def test_it_writes(imported):
+def test_it_writes(imported, client):
     app = page("generate").run()
     app.select_slider(key="set-max_new_tokens").set_value(8)
     app.text_area(key="generate_prompt").set_value("To be, or — 😀")
@@ -132,11 +134,12 @@ def test_it_writes(imported):
     assert not app.exception and not app.error
     (written,) = [data for data in map(json.loads, drawn(app)) if "prompt" in data]
     tokenizer = load_tokenizer(imported.tokenizer_path)
-    assert written["prompt"] == "To be, or — 😀" and len(written["tokens"]) == 8
-    for token in written["tokens"]:
+    tokens = [data for name, data, _ in events_of(client.get(f"/{written['url']}").text) if name == "token"]
+    assert written["prompt"] == "To be, or — 😀" and len(tokens) == 8
+    for token in tokens:
         assert token["visible"] in {visible(known) for known in tokenizer.tokens} and 0 < token["p"] < 1
         assert [p for _, p in token["alternatives"]] == sorted((p for _, p in token["alternatives"]), reverse=True)
-    assert pieces_in(json.dumps(written, ensure_ascii=False), tokenizer)
+    assert pieces_in(json.dumps(tokens, ensure_ascii=False), tokenizer)
 
 
 def test_it_is_trained_further_and_opens_again(imported, explorer_home):

@@ -5,7 +5,6 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.services import jobs, shared
 from explorer.widgets.address import NAVIGATION, page_file
 
 GONE = "20200101-000000-goneawaygone"
@@ -39,21 +38,12 @@ ABSENT = [  # page, what the link asks for, what is said
 ]
 
 
-@pytest.fixture
-def live():
-    shared.serve_live_streams()
-    yield
-    shared.serve_live_streams(False)
-    jobs._thread.submit(lambda: None).result()  # what a section has begun ends before its run is taken away
-    jobs._jobs.clear()
-
-
 def address_of(app: AppTest) -> dict[str, str]:
     return {name: value[-1] if isinstance(value, list) else value for name, value in app.query_params.items()}
 
 
 @pytest.mark.parametrize(("page", "query", "sentence"), ABSENT, ids=lambda value: str(value)[:60])
-def test_what_is_not_here_is_said_and_the_address_stays(live, finished_run, page, query, sentence):
+def test_what_is_not_here_is_said_and_the_address_stays(finished_run, page, query, sentence):
     query = {name: finished_run.id if value == "RUN" else value for name, value in query.items()}
     app = AppTest.from_file(page_file(page), default_timeout=60)
     app.query_params.update(query)

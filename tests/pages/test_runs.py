@@ -6,7 +6,6 @@ from streamlit.testing.v1 import AppTest
 from core.paths import data_dir
 from core.runs.folder import list_runs
 from explorer.runs.table import table_key
-from explorer.services import shared
 from explorer.services.model_files import EXPORTS
 from explorer.widgets.address import NAVIGATION
 from explorer.widgets.run_rows import differing_settings, read_rows
@@ -135,14 +134,7 @@ def test_opening_a_run_leads_to_its_board(page, finished_run):
     assert not page.exception and page.query_params["run"] == finished_run.id
 
 
-def test_without_our_routes_the_download_is_streamlits(page, finished_run):
-    pick(page, 0)
-    keys = {button.key for button in page.get("download_button")}
-    assert keys == {"run_download", "comparison_csv", "runs_table_csv"} | {f"export_{kind}" for kind in EXPORTS}
-
-
-def test_with_our_routes_the_download_is_a_link(page, finished_run, monkeypatch):
-    monkeypatch.setattr(shared, "_streams", True)
+def test_the_download_is_a_link(page, finished_run):
     pick(page, 0)
     address = f"api/runs/{finished_run.id}/download"
     links = [link.proto.url for link in page.get("link_button")]

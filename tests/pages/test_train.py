@@ -30,13 +30,6 @@ def app(explorer_home: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) ->
     return AppTest.from_file(ROOT / "pages" / "train.py", default_timeout=30)
 
 
-@pytest.fixture
-def live() -> None:
-    shared.serve_live_streams(True)
-    yield
-    shared.serve_live_streams(False)
-
-
 def words_of(app: AppTest) -> str:
     kinds = ("title", "markdown", "caption", "text", "info", "warning", "error", "code")
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
@@ -156,21 +149,6 @@ def test_starting_leads_to_the_board_of_the_new_run(app, explorer_home):
     assert "preset" not in app.query_params
 
 
-def test_without_live_streams_the_board_says_so_and_can_be_asked_again(app, finished_run):
-    app.query_params["run"] = finished_run.id
-    app.run()
-    assert not app.exception
-    assert "no live streams" in words_of(app)
-    assert "train_refresh" in keys_of_buttons(app)
-    assert "patient\\-otter" in words_of(app)
-
-
-def test_the_still_board_says_what_went_wrong(app, ruined_run):
-    app.query_params["run"] = ruined_run.id
-    app.run()
-    assert any("after the learning rate was raised at step 21" in warning.value for warning in app.warning)
-
-
 @pytest.mark.parametrize(
     ("status", "buttons", "primary"),
     [
@@ -187,7 +165,7 @@ def test_the_still_board_says_what_went_wrong(app, ruined_run):
     ],
     ids=lambda value: value["state"] if isinstance(value, dict) else "",
 )
-def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, buttons, primary):
+def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons, primary):
     folder = add_run(**status)
     app.query_params["run"] = folder.id
     app.run()
@@ -196,12 +174,11 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, live, status, b
     assert set(keys_of_buttons(app)) == buttons | further | {"train_again", "fork_go"}
     assert primary_buttons(app) == primary
     assert "How surprised is it" in words_of(app)
-    assert "no live streams" not in words_of(app)
     if status["state"] == "failed":
         assert app.error[0].value == "It \\*broke\\*\\."
 
 
-def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run, live):
+def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run):
     colors = {}
     for run in (ruined_run, finished_run):
         app.query_params["run"] = run.id
@@ -211,7 +188,7 @@ def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run, l
     assert colors == {"ruined": "orange", "patient-otter": "gray"}
 
 
-def test_pause_reaches_the_worker(app, running_run, live):
+def test_pause_reaches_the_worker(app, running_run):
     app.query_params["run"] = running_run.id
     app.run()
     app.button(key="train_pause").click().run()
@@ -219,7 +196,7 @@ def test_pause_reaches_the_worker(app, running_run, live):
     assert [command.name for command in take_commands(running_run)] == ["pause"]
 
 
-def test_a_name_stays_text(app, add_run, live):
+def test_a_name_stays_text(app, add_run):
     folder = add_run("<img src=x onerror=alert(1)> ![x](http://x)")
     app.query_params["run"] = folder.id
     app.run()

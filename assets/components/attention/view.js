@@ -1,12 +1,12 @@
-/* Attention of a finished model: arcs both ways between tokens, all heads as heatmaps, and one head read token by token.
+/* Attention of a finished model: arcs both ways between tokens, and all heads as heatmaps.
    data.view says which. */
-import { attentionReader, tokenArcs } from "../shared/arcs.js";
+import { tokenArcs } from "../shared/arcs.js";
 import { downloadButtons } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
 import { _, bytesFromBase64, element, mountView, quoted, withElements } from "../shared/mount.js";
 
-const VIEWS = { arcs, heatmaps, reader };
+const VIEWS = { arcs, heatmaps };
 
 export default (component) => mountView(component, VIEWS);
 
@@ -130,21 +130,5 @@ function heatmaps(root, first) {
       board.show({ ...data, bytes, palette: next.palette, fade: 250 });
     },
     destroy: () => board.destroy(),
-  };
-}
-
-/* data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token to begin with } */
-function reader(root) {
-  let outgoing = null;
-  const place = element("div");
-  root.append(place);
-  const reader = attentionReader(place);
-  downloadButtons(root, { name: () => "attention-arcs", drawn: place, columns: () => attentionColumns({ layers: 1, heads: 1, length: outgoing.tokens.length, ...outgoing, causal: false }) });
-  return {
-    update({ data, palette }) {
-      outgoing = { tokens: data.tokens, bytes: bytesFromBase64(data.bytes) };
-      reader.show({ ...data, ...outgoing, palette });
-    },
-    destroy: reader.destroy,
   };
 }

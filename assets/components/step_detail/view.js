@@ -1,5 +1,5 @@
 /* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
-   data: { run: whose stream brings it, or null; closeup: where there is no stream (explorer/streaming/step_detail.py) } */
+   data: { run: whose stream brings it } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
 import { _, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
@@ -8,7 +8,6 @@ import { liveView } from "../shared/run_stream.js";
 export default function (component) {
   return mountOnce(component, (root) => {
     const MOST_SURPRISED = 6; // nats, of the strongest shade
-    let latest = null;
     let status = null;
     let shown = null;
     root.classList.add("detail");
@@ -44,7 +43,7 @@ export default function (component) {
     }
 
     function draw() {
-      const fits = shown && (!latest.data.run || (status && status.state === "paused" && status.step === shown.step));
+      const fits = shown && status && status.state === "paused" && status.step === shown.step;
       root.classList.toggle("detail-ready", Boolean(fits));
     }
 
@@ -116,16 +115,7 @@ export default function (component) {
           },
         };
       },
-      {
-        prepare(next) {
-          latest = next;
-          if (next.data.closeup) {
-            shown = next.data.closeup;
-            fill();
-          }
-        },
-        draw,
-      },
+      { draw },
     );
   });
 }
