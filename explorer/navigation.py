@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from explorer.i18n.language import N_, _, use_language
+from explorer.i18n.language import N_, _
 from explorer.widgets.address import ROOT, language_on_view, page_file
+from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
 
 GROUPS = {

@@ -6,14 +6,14 @@ from core.errors import ExplorerError
 from explorer.data import cards
 from explorer.i18n.language import _
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import literal, page_header, show_error
 
 page_header(
     _("Data"), _("A language model learns from text and nothing else. Choose one, and see it as the model will.")
 )
 
-if notice := address.take_notice():
+if notice := session.take_notice():
     st.toast(notice)
 
 try:

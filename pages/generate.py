@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.generate import cards
 from explorer.i18n.language import _
 from explorer.i18n.units import speaking_of
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(
@@ -17,7 +17,7 @@ folder, opened = open_chosen(
 )
 
 if "generate_prompt" not in st.session_state:
-    known, asked = set(opened.tokenizer.tokens), address.recall("writing")
+    known, asked = set(opened.tokenizer.tokens), session.recall("writing")
     opening = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
     st.session_state["generate_prompt"] = asked["typed"] if asked else opening
 left, right = st.columns([4, 10])

@@ -18,7 +18,7 @@ from explorer.look_inside.inspection import (
     warn_of_columns,
 )
 from explorer.look_inside.sections import SECTIONS, sections_of
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part
 from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
@@ -39,9 +39,9 @@ follow_head(opened.model)
 if PROMPT not in st.session_state:  # first visit, or the view shown last has no prompt box
     probe = folder.read_probe()
     example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
-    st.session_state[PROMPT] = address.recall(PROMPT, example)
+    st.session_state[PROMPT] = session.recall(PROMPT, example)
 typed = st.session_state[PROMPT]
-address.remember(PROMPT, typed)
+session.remember(PROMPT, typed)
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
 inspection = with_emergence(Inspection(folder, opened, prompt, clock_of(folder, opened, typed)))
 choose_snapshot(folder, opened, inspection.clock)

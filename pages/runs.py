@@ -6,7 +6,7 @@ from core.errors import ExplorerError
 from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_import
 from explorer.widgets.layout import empty_state, page_header, show_error
 from explorer.widgets.run_rows import read_rows
@@ -15,7 +15,7 @@ with st.container(horizontal=True, horizontal_alignment="distribute", vertical_a
     with st.container():
         page_header(_("Runs"), _("Everything that was trained here. Tick runs to compare their curves."))
     draw_import()
-if notice := address.take_notice():
+if notice := session.take_notice():
     st.toast(notice)
 try:
     rows = read_rows(shared.data_dir())

@@ -1,11 +1,17 @@
-"""`make words`: collect the app's own sentences into `core/lessons/text/en/app.md`, for whoever translates them.
+"""`make words`: collect the app's own sentences into `explorer/i18n/locale/messages.pot`, for whoever translates them.
 
-A language is a folder beside `en`. Under each `## sentence` of its `app.md` stands the translation.
+The catalogs of all languages get the new sentences too, and are compiled for gettext.
 """
 
-import ast
 import inspect
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.extract import extract
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
 
 from core.config import RunConfig
 from core.formatting import CHOICES, SCHEDULE_RESTARTED
@@ -20,28 +26,36 @@ from core.training.hardware import SENTENCES
 from core.training.progress_summary import SENTENCES as PROGRESS
 from core.training.schedule import LATE_DECAY, LONG_WARMUP
 from core.training.speed import WHY
-from explorer.components.bundle import ASSETS, sentences_of
+from explorer.components.bundle import COMPONENTS
+from explorer.i18n.language import DOMAIN, LOCALE
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT / "core" / "lessons" / "text" / "en" / "app.md"
-_MARKS = ("_", "N_")
+TEMPLATE = LOCALE / f"{DOMAIN}.pot"
+_HEADER = "Sentences of GPT Explorer's pages. `{name}` stands for a value. `make words` writes this file."
+_KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
+_LANGUAGES = {".py": "python", ".js": "javascript"}
 
 
-def python_sentences(source: str) -> list[str]:
-    """What a module passes to `_` or marks with `N_`, as literals."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
-    marked = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id in _MARKS]
-    return [given.value for given in marked if isinstance(given, ast.Constant) and isinstance(given.value, str)]
+def sentences_in(source: str, suffix: str) -> list[tuple[str | tuple[str, ...], list[str]]]:
+    """Return the sentences that a file marks, each with the translators' comments above it.
+
+    Args:
+        suffix: of the file, ".py" or ".js".
+    """
+    options = {"parse_template_string": "True"} if suffix == ".js" else {}
+    file = BytesIO(source.encode())
+    extracted = extract(_LANGUAGES[suffix], file, _KEYWORDS, ("Translators:",), options)
+    return [(sentence, comments) for _line, sentence, comments, _context in extracted if sentence]
 
 
 def setting_sentences() -> list[str]:
-    """Labels, helps and units of all settings, which `core` shares with the shell."""
+    """Return the labels, helps and units of all settings, which `core` shares with the shell."""
     settings = [setting for config in (RunConfig, GenerationConfig) for _, setting in fields_of(config)]
     return [words for setting in settings for words in (setting.label, setting.help, setting.unit) if words]
 
 
 def core_sentences() -> list[str]:
-    """What `core` says of presets, texts, characters and the machine where the pages show it."""
+    """Return what `core` says of presets, texts, characters and the machine where the pages show it."""
     presets = [inspect.getdoc(make).splitlines()[0] for make in PRESETS.values()]
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
     told = [words for text in texts for words in (text.description, text.language, text.licence)]
@@ -50,20 +64,46 @@ def core_sentences() -> list[str]:
     return [*presets, *told, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
 
 
-def collect() -> list[str]:
-    """Every sentence once, by the file it stands in."""
-    sentences = []
-    for path in sorted([*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py")]):
-        sentences += python_sentences(path.read_text("utf-8"))
-    for path in sorted(ASSETS.rglob("*.js")):
-        sentences += sentences_of(path.read_text("utf-8"))
-    return list(dict.fromkeys(sentences + setting_sentences() + core_sentences()))
+def collect() -> Catalog:
+    """Return every sentence once, with the files it stands in."""
+    catalog = Catalog(domain=DOMAIN, header_comment=f"# {_HEADER}", project="GPT Explorer", fuzzy=False)
+    pages = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py"), *COMPONENTS.rglob("*.js")]
+    for path in sorted(pages):
+        for sentence, comments in sentences_in(path.read_text("utf-8"), path.suffix):
+            location = (path.relative_to(ROOT).as_posix(), 1)
+            catalog.add(sentence, locations=[location], auto_comments=[text[13:] for text in comments])
+    for sentence in setting_sentences():
+        catalog.add(sentence, locations=[("core", 1)], auto_comments=["Label, help or unit of a setting"])
+    for sentence in core_sentences():
+        catalog.add(sentence, locations=[("core", 1)])
+    return catalog
 
 
-def template() -> str:
-    """What `app.md` of English shall hold."""
-    return "# The sentences of the pages\n\n" + "\n\n".join(f"## {sentence}" for sentence in collect()) + "\n"
+def written(catalog: Catalog) -> bytes:
+    """Return a catalog as a .po file without dates and line numbers, so that it changes with its sentences alone."""
+    file = BytesIO()
+    write_po(file, catalog, width=120, include_lineno=False, ignore_obsolete=True)
+    dated = (b'"POT-Creation-Date', b'"PO-Revision-Date', b'"Generated-By')
+    return b"".join(line for line in file.getvalue().splitlines(keepends=True) if not line.startswith(dated))
+
+
+def translations(locale: Path = LOCALE) -> Iterator[Path]:
+    """Yield the catalogs of all languages but English, which needs none."""
+    yield from sorted(locale.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))
+
+
+def update(po: Path, template: Catalog) -> None:
+    """Give a language's catalog the sentences of the template, and compile it."""
+    with po.open("rb") as file:
+        catalog = read_po(file, locale=po.parents[1].name, domain=DOMAIN)
+    catalog.update(template, no_fuzzy_matching=True)
+    po.write_bytes(written(catalog))
+    with po.with_suffix(".mo").open("wb") as file:
+        write_mo(file, catalog)
 
 
 if __name__ == "__main__":
-    FILE.write_text(template(), encoding="utf-8")
+    TEMPLATE.parent.mkdir(exist_ok=True)
+    TEMPLATE.write_bytes(written(collect()))
+    for path in translations():
+        update(path, collect())

@@ -2,8 +2,7 @@
 
 A step's file begins with `# Title`. What stands before the first `## name` is the part "idea"; each `## name` begins
 another part. `{name}` is filled with a number that the step has computed, and `[[term]]`, or `[[term|as it is
-written]]`, leads to the glossary. The sentences of all other pages stand in the code in English; the `## name` of one
-in `app.md` is that sentence. A language that lacks a file, a part or a word has the English one.
+written]]`, leads to the glossary. A language that lacks a file, a part or a word has the English one.
 """
 
 import re
@@ -105,13 +104,6 @@ def word(name: str, language: str = ENGLISH) -> str:
     if name not in words:
         raise ExplorerError(f"The lessons have no word called {name!r}.")
     return words[name]
-
-
-def app_sentence(english: str, language: str = ENGLISH) -> str:
-    """A sentence of a page or a picture in a language, its placeholders not yet filled."""
-    if language == ENGLISH:
-        return english
-    return _translated({english: english}, {english: _read("app.md", language).parts.get(english, "")})[english]
 
 
 def parse_prose(text: str) -> Prose:

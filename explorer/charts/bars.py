@@ -9,7 +9,7 @@ from core.formatting import decimal
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, legend_above, style, token_ticks
-from explorer.i18n.language import _
+from explorer.i18n.language import _, ngettext
 
 MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
 
@@ -82,7 +82,7 @@ def prediction_bars(
     if others > 0:
         rest = max(0.0, 1.0 - sum(shares))
         shares.append(rest)
-        labels.append(_("{count} others", count=others))
+        labels.append(ngettext("{count} other", "{count} others", others))
         colors.append(palette.grid)
         hover.append(_("the {count} other tokens together: {share}", count=others, share=percent(rest)))
     return horizontal_bars(shares, labels, colors, list(map(percent, shares)), palette, hover=hover, mono=True)
@@ -134,7 +134,10 @@ def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> l
         return list(shares)
     drawn = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
     rest = sum(share for index, (_part, share) in enumerate(shares) if index not in drawn)
-    return [*(shares[index] for index in sorted(drawn)), (_("{count} others", count=len(shares) - len(drawn)), rest)]
+    return [
+        *(shares[index] for index in sorted(drawn)),
+        (ngettext("{count} other", "{count} others", len(shares) - len(drawn)), rest),
+    ]
 
 
 def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIGHT) -> go.Figure:

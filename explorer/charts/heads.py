@@ -11,8 +11,8 @@ from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.theme import style
+from explorer.i18n.formatting import named
 from explorer.i18n.language import _
-from explorer.i18n.part_names import named
 
 
 def role_colors(palette: Palette) -> dict[str, str]:

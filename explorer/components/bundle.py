@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
-from core.lessons.lesson_text import ENGLISH, app_sentence
+from core.lessons.lesson_text import ENGLISH
 from explorer.charts.palette import both_palettes
-from explorer.i18n.language import language
+from explorer.i18n.language import language, plural_forms, plural_rule, translated
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 COMPONENTS = ASSETS / "components"
@@ -19,6 +19,7 @@ _JS_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _CSS_IMPORT = re.compile(r'^@import "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _SENTENCE = re.compile(r'(?<![\w$.])_\(("(?:[^"\\]|\\.)+")')
+_COUNTED = re.compile(r'\bngettext\(("(?:[^"\\]|\\.)+"), ("(?:[^"\\]|\\.)+")')
 
 
 def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ()) -> Callable[..., Any]:
@@ -38,7 +39,7 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
         css="".join(bundle(path, _CSS_IMPORT) for file in styles if (path := COMPONENTS / file).exists()) or None,
         isolate_styles=isolate,
     )
-    all_sentences = [*sentences_of(code), *sentences]
+    own = Sentences.of(code, sentences)
 
     def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
         """Draw one view of the component.
@@ -49,7 +50,7 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
             triggers: the events whose values are wanted: Streamlit reports only those that have a callback.
             options: of the component: key, width, height.
         """
-        shown = {} if language() == ENGLISH else {text: app_sentence(text, language()) for text in all_sentences}
+        shown = {} if language() == ENGLISH else own.in_language(language())
         common = {"view": view, "palettes": both_palettes(), "sentences": shown}
         callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
         return drawn(data=common | dict(data), **callbacks, **options)
@@ -74,6 +75,21 @@ def bundle(path: Path, imports: re.Pattern, included: set[Path] | None = None) -
     return "".join([*before, _EXPORT.sub("", imports.sub("", text))])
 
 
-def sentences_of(code: str) -> list[str]:
-    """Return the sentences that JavaScript marks with `_` (assets/components/shared/mount.js)."""
-    return [json.loads(text) for text in dict.fromkeys(_SENTENCE.findall(code))]
+class Sentences(NamedTuple):
+    """The sentences that a component shows, as assets/components/shared/mount.js looks them up."""
+
+    plain: list[str]  # shown with `_`
+    counted: list[tuple[str, str]]  # shown with `ngettext`: for one, and for several
+
+    @classmethod
+    def of(cls, code: str, more: Iterable[str] = ()) -> "Sentences":
+        """Return the sentences in JavaScript, and more of the plain ones."""
+        plain = [json.loads(text) for text in dict.fromkeys(_SENTENCE.findall(code))]
+        counted = [(json.loads(one), json.loads(several)) for one, several in dict.fromkeys(_COUNTED.findall(code))]
+        return cls([*plain, *more], counted)
+
+    def in_language(self, language: str) -> dict[str, Any]:
+        """Return translations by English sentence, all forms of counted ones, and which form a count takes."""
+        sentences: dict[str, Any] = {text: translated(text, language) for text in self.plain}
+        forms = {one: plural_forms(one, several, language) for one, several in self.counted}
+        return sentences | ({"forms": forms, "rule": plural_rule(language)} if forms else {})

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from explorer.components.bundle import component
+from explorer.i18n.formatting import named
 from explorer.i18n.language import language
-from explorer.i18n.part_names import named
 from explorer.i18n.units import unit, worded
 
 

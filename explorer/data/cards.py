@@ -21,7 +21,7 @@ from explorer.charts.bars import character_bars
 from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, show_error
 from explorer.widgets.links import draft_of_link
 
@@ -101,7 +101,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
         # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
-        taken = address.recall("texts_taken", 0)
+        taken = session.recall("texts_taken", 0)
         with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
         go = st.container(width="content")
@@ -127,7 +127,7 @@ def _own_text() -> None:
         # Of any ending: whether it is text is told by what is in it.
         st.file_uploader(_("A plain text file, of any ending"), key="own_file", max_upload_size=MAX_BYTES >> 20)
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
-    if problem := address.recall("own_text_problem"):
+    if problem := session.recall("own_text_problem"):
         show_error(problem)
 
 
@@ -143,11 +143,11 @@ def _keep(source: str) -> None:
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         corpus = save_text(text, title, shared.data_dir())
     except ExplorerError as error:
-        address.remember("own_text_problem", str(error))
+        session.remember("own_text_problem", str(error))
         return
-    address.remember("own_text_problem", None)
-    address.remember("texts_taken", address.recall("texts_taken", 0) + 1)
-    address.notify(_("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
+    session.remember("own_text_problem", None)
+    session.remember("texts_taken", session.recall("texts_taken", 0) + 1)
+    session.notify(_("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
     st.session_state["corpus"] = corpus.name
     st.session_state["own_text"] = ""
 
@@ -157,9 +157,9 @@ def _delete(name: str) -> None:
         delete_text(name, shared.data_dir())
         if address.text_of_link() == name:
             address.leave_text_of_link()
-        address.notify(_("The text is deleted."))
+        session.notify(_("The text is deleted."))
     except ExplorerError as error:
-        address.notify(str(error))
+        session.notify(str(error))
 
 
 def figures(facts: Facts, val_fraction: float) -> None:
@@ -272,12 +272,12 @@ def batch_card(facts: Facts, val_fraction: float) -> None:
         if len(training) <= BLOCK:
             st.caption(_("This text is too short for even one piece."))
             return
-        drawn = address.recall("batch", 0)
+        drawn = session.recall("batch", 0)
         x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
         st.button(
             _("Draw another"),
             icon=":material/casino:",
             key="draw_batch",
-            on_click=lambda: address.remember("batch", drawn + 1),
+            on_click=lambda: session.remember("batch", drawn + 1),
         )

@@ -13,7 +13,7 @@ from explorer.components.text import token_text
 from explorer.i18n.language import _, language
 from explorer.i18n.units import worded
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, literal, show_error
 from explorer.widgets.prompt import read_prompt
@@ -39,7 +39,7 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings write the same text again."))
         if button.button(_("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
-            address.remember(
+            session.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )
     return typed, settings
@@ -47,7 +47,7 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
 def _inputs() -> dict:
     """The sliders of GenerationConfig, from its own fields. Coming back to the page, they are as they wrote last."""
-    asked = address.recall("writing")
+    asked = session.recall("writing")
     usual = asked["settings"] if asked else GenerationConfig()
     values = {}
     for path, known in fields_of(GenerationConfig):
@@ -86,7 +86,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         ),
         key="card_written",
     ):
-        asked = address.recall("writing")
+        asked = session.recall("writing")
         if not asked or asked["run"] != folder.id:
             st.caption(worded(_("Press **Write**, and the text appears here letter by letter.")))
             return

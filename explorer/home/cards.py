@@ -10,7 +10,7 @@ from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_word
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card, literal, show_error
 from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, progress_in_words, read_rows
 
@@ -34,21 +34,21 @@ _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on t
 def start_first_run(number: str) -> None:
     """Start gpt-quick; a second click that carries the same number leads to the same run."""
     try:
-        if address.use_ticket("start_quick", number):
+        if session.use_ticket("start_quick", number):
             folder = new_run(shared.data_dir(), preset("gpt-quick"))
             train(folder)
-            address.remember("first_run", folder.id)
+            session.remember("first_run", folder.id)
     except ExplorerError as error:
-        address.remember("first_run_problem", str(error))
+        session.remember("first_run_problem", str(error))
         return
-    address.lead_to_run(address.recall("first_run"))
+    address.lead_to_run(session.recall("first_run"))
 
 
 def draw_start(rows: list[RunRow]) -> None:
     """The one button that gets a GPT going, or leads to the one that learns right now."""
-    if problem := address.recall("first_run_problem"):
+    if problem := session.recall("first_run_problem"):
         show_error(problem)
-        address.remember("first_run_problem", None)
+        session.remember("first_run_problem", None)
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if going_on and st.button(
@@ -62,7 +62,7 @@ def draw_start(rows: list[RunRow]) -> None:
             icon=None if going_on else ":material/play_arrow:",
             key="start_quick",
             on_click=start_first_run,
-            args=(address.ticket("start_quick"),),
+            args=(session.ticket("start_quick"),),
         )
         if not going_on:
             st.page_link(address.page_file("train"), label=_("or choose the settings yourself"))

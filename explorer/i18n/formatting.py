@@ -12,7 +12,7 @@ from core.live_settings import RESTART
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
-from explorer.i18n.language import N_, _, language
+from explorer.i18n.language import N_, _, language, ngettext
 
 _STATES = {
     "queued": N_("waiting"),
@@ -34,11 +34,27 @@ _PARTS = {
     "lm_head": N_("output"),
     "token_embedding_table": N_("table"),
 }
-_AGO = (  # seconds, and how one and several of them are told
-    (86_400, N_("1 day ago"), N_("{count} days ago")),
-    (3600, N_("1 hour ago"), N_("{count} hours ago")),
-    (60, N_("1 minute ago"), N_("{count} minutes ago")),
-)
+_NUMBERED = {
+    "head": N_("head {head}"),
+    "attention": N_("attention {layer}"),
+    "MLP": N_("MLP {layer}"),
+    "block": N_("block {block}"),
+    "before block": N_("before block {block}"),
+    "after block": N_("after block {block}"),
+}
+_ALONE = {
+    N_("embedding"),
+    N_("the token read"),
+    N_("its place"),
+    N_("counted pairs"),
+    N_("biases"),
+    N_("previous token"),
+    N_("same token"),
+    N_("start of text"),
+    N_("start of the word"),
+    N_("induction"),
+    N_("no clear role"),
+}
 STATE_COLORS = {  # of a badge; the word beside it says the same
     "queued": "gray",
     "starting": "blue",
@@ -59,12 +75,12 @@ def model_in_words(model: ModelConfig) -> str:
     """Which model, in a few words: "Bigram", or "GPT · 4 layers"."""
     if model.kind == "bigram":
         return _("Bigram")
-    return _("GPT · 1 layer") if model.n_layer == 1 else _("GPT · {count} layers", count=model.n_layer)
+    return ngettext("GPT · {count} layer", "GPT · {count} layers", model.n_layer)
 
 
 def hardware_in_words(hardware: Hardware) -> str:
     """What this machine trains on."""
-    cores = _("1 core") if hardware.cores == 1 else _("{count} cores", count=hardware.cores)
+    cores = ngettext("{count} core", "{count} cores", hardware.cores)
     return _(hardware.template, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
@@ -85,6 +101,17 @@ def part_in_words(part: str) -> str:
 
 def _part(name: str) -> str:
     return _(_PARTS[name]) if name in _PARTS else name
+
+
+def named(words: str) -> str:
+    """Return what `core` calls a part of a model, a stage or a head's role in the current language: "head 1.2".
+
+    What is no such name is returned as it is.
+    """
+    kind, _unused, place = words.rpartition(" ")
+    if kind in _NUMBERED:
+        return _(_NUMBERED[kind], head=place, layer=place, block=place)
+    return _(words) if words in _ALONE else words
 
 
 def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
@@ -137,8 +164,10 @@ def when_in_words(created: str, now: datetime | None = None) -> str:
     except ValueError:
         return ""
     seconds = ((now or datetime.now(UTC)) - then.astimezone(UTC)).total_seconds()
-    for size, one, several in _AGO:
-        if seconds >= size:
-            count = int(seconds // size)
-            return _(one) if count == 1 else _(several, count=count)
-    return _("just now")
+    if seconds < 60:
+        return _("just now")
+    if seconds < 3600:
+        return ngettext("{count} minute ago", "{count} minutes ago", int(seconds // 60))
+    if seconds < 86_400:
+        return ngettext("{count} hour ago", "{count} hours ago", int(seconds // 3600))
+    return ngettext("{count} day ago", "{count} days ago", int(seconds // 86_400))

@@ -1,55 +1,92 @@
-"""The language in which the pages are shown, and the one door that their own sentences go through."""
+"""The language in which the pages are shown, and the functions that every sentence of ours goes through.
 
-from collections.abc import Iterator
+A language has its lessons in `core/lessons/text/<language>` and its sentences in
+`explorer/i18n/locale/<language>/LC_MESSAGES/messages.po`. English needs neither: its sentences stand in the code.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from gettext import NullTranslations, translation
+from pathlib import Path
 
-import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from core.lessons.lesson_text import ENGLISH, fill, languages, placeholders
 
-from core.lessons.lesson_text import ENGLISH, app_sentence, fill, languages
+DOMAIN, LOCALE = "messages", Path(__file__).with_name("locale")
+EVERY_COUNT = 200  # in all of gettext's plural rules a larger count has the form of 100 + count % 100
 
-_KEY = "language"  # in the session: the address of a page need not say it again
-_asked: ContextVar[str | None] = ContextVar("asked", default=None)
+_language: ContextVar[str | None] = ContextVar("language", default=None)
+_of_session: Callable[[], str] = lambda: ENGLISH  # noqa: E731 - replaced by `use_session_language`
 
 
-def _(english: str, /, **numbers: object) -> str:
-    """A sentence of ours in the language on view, `{name}` filled with what is given for it.
+def _(english: str, /, **values: object) -> str:
+    """Return a sentence in the current language, with each `{name}` replaced by its value.
 
-    Write the sentence itself here, as one literal: whoever adds a language finds it in `core/lessons/text/en/app.md`,
-    which `make words` collects from the code.
+    Write the sentence here as one literal: `make words` collects the literals from the code.
 
     Args:
-        numbers: as they shall be written; they are not translated, nor is anything in them read as a placeholder.
+        values: as they shall be written; they are not translated, and braces in them are not placeholders.
     """
-    return fill(app_sentence(english, language()), **numbers)
+    return fill(translated(english, language()), **values)
+
+
+def ngettext(one: str, several: str, count: int, /, **values: object) -> str:
+    """Return the sentence that fits a count, in the current language.
+
+    Args:
+        one, several: two literals, of which English takes the first for a count of 1.
+        values: as for `_`; `{count}` is filled by the count if it is not among them.
+    """
+    form = _catalog(language()).ngettext(one, several, count)
+    return fill(form if placeholders(form) <= placeholders(several) else several, **{"count": f"{count:,}"} | values)
 
 
 def N_(english: str) -> str:
-    """A sentence that stands in a table and is said with `say` when it is shown; marks it for the collection."""
+    """Mark a sentence of a table for the collection; whoever shows it passes it to `_`."""
     return english
 
 
+def translated(english: str, language: str) -> str:
+    """Return a sentence in a language, its placeholders unfilled; in English where the translation has other ones."""
+    own = _catalog(language).gettext(english)
+    return own if placeholders(own) <= placeholders(english) else english
+
+
+def plural_forms(one: str, several: str, language: str) -> list[str]:
+    """Return all forms of a sentence with a count, of which `plural_rule` says the index."""
+    catalog = _catalog(language)
+    forms = {index: catalog.ngettext(one, several, count) for count, index in enumerate(plural_rule(language))}
+    return [forms.get(index, several) for index in range(max(forms) + 1)]
+
+
+def plural_rule(language: str) -> list[int]:
+    """Return for every count up to EVERY_COUNT which plural form a language takes, for the browser."""
+    plural = getattr(_catalog(language), "plural", lambda count: int(count != 1))
+    return [int(plural(count)) for count in range(EVERY_COUNT)]
+
+
 def language() -> str:
-    """The language on view; outside of a visitor's session the one of `in_language`, else English."""
-    if asked := _asked.get():
-        return asked
-    if get_script_run_ctx(suppress_warning=True) is None:
-        return ENGLISH
-    return st.session_state.get(_KEY, ENGLISH)
+    """Return the current language: that of `in_language` if there is one, else the visitor's."""
+    return _language.get() or _of_session()
 
 
 @contextmanager
-def in_language(asked: str) -> Iterator[None]:
-    """Inside, everything is said in a language, whoever's thread it is; what is no language is English."""
-    before = _asked.set(asked if asked in languages() else ENGLISH)
+def in_language(wanted: str) -> Iterator[None]:
+    """Make a language the current one, for threads without a visitor's session; an unknown one is English."""
+    before = _language.set(wanted if wanted in languages() else ENGLISH)
     try:
         yield
     finally:
-        _asked.reset(before)
+        _language.reset(before)
 
 
-def use_language(asked: str | None) -> None:
-    """Show everything in a language from now on; what is no language changes nothing."""
-    if asked in languages():
-        st.session_state[_KEY] = asked
+def use_session_language(of_session: Callable[[], str]) -> None:
+    """Set the function that returns the language of the visitor whose page is being drawn."""
+    global _of_session
+    _of_session = of_session
+
+
+@cache
+def _catalog(language: str) -> NullTranslations:
+    return translation(DOMAIN, LOCALE, [language], fallback=True)

@@ -20,7 +20,7 @@ from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab
 from explorer.learn.step import Step
 from explorer.services.jobs import result_of
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
@@ -33,7 +33,7 @@ _TIMES = (1, 10, 30, 100, 300, 1000)
 def _draw(experiment: Experiment, lab: Lab) -> None:
     steps, choices = _controls(experiment, lab)
     key = ("break", experiment.name, *lab.key, steps, *sorted(choices.items()))
-    if address.recall(_slot(experiment), (None,))[0] != key:
+    if session.recall(_slot(experiment), (None,))[0] != key:
         _predict(experiment, lab, key)
         return
     pair = partial(make_pair, experiment, lab.text, steps=steps, seed=lab.seed, choices=choices)
@@ -92,7 +92,7 @@ def _predict(experiment: Experiment, lab: Lab, key: Hashable) -> None:
         if gone and None in (curve, kind):
             st.caption(shared(lab, "predict_first"))
         elif gone:
-            address.remember(_slot(experiment), (key, curve, kind))
+            session.remember(_slot(experiment), (key, curve, kind))
             st.rerun()
 
 
@@ -129,13 +129,13 @@ def _tell(experiment: Experiment, outcome: Outcome, lab: Lab, numbers: Mapping[s
             )
         st.markdown(_table(outcome, lab))
     if st.button(shared(lab, "predict_again"), icon=":material/replay:", key="break_predict"):
-        address.remember(_slot(experiment), (None,))
+        session.remember(_slot(experiment), (None,))
         st.rerun()
 
 
 def _compare(experiment: Experiment, outcome: Outcome, told: str, lab: Lab) -> None:
     """The prediction beside what came."""
-    _, curve, kind = address.recall(_slot(experiment))
+    _, curve, kind = session.recall(_slot(experiment))
     came = {"higher": "control_lower", "same": "same_loss"}.get(told, "broken_lower")
     wrote = kind_of_sample(outcome.treatment, outcome.control)
     for asked, given, truth in (("ask_curve", curve, came), ("ask_sample", kind, wrote)):

@@ -15,7 +15,7 @@ from core.text.batches import split_ids
 from core.text.corpora import Corpus, load_corpus
 from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import _
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import literal
 
 MOST_CHARACTERS = 200_000  # of a text: enough to learn from, and every step stays quick
@@ -119,7 +119,7 @@ class Lab:
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
         self.labels[name] = label
-        value = st.session_state[key] if key in st.session_state else address.recall(key)
+        value = st.session_state[key] if key in st.session_state else session.recall(key)
         if value is None or not _possible(value, widget, args, options):
             asked = address.lesson_values().get(name)
             value = _fitting(_read(asked, default), default, widget, args, options)
@@ -132,7 +132,7 @@ class Lab:
         value = widget(label, *args, key=key, **options)
         if value is None:  # a segmented control can be let go of
             value = default
-        address.remember(key, value)
+        session.remember(key, value)
         self.controls[name] = value
         return value
 

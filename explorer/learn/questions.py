@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.formatting import decimal
 from explorer.learn.lab import Lab
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import literal
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
@@ -52,10 +52,10 @@ def draw_question(question: Question, lab: Lab) -> bool:
             typed = st.text_input(lab.word("your_answer"), key=f"{key}-given", width=220, max_chars=40)
             given = number_typed(typed)
         if st.form_submit_button(lab.word("check"), key=f"{key}-check"):
-            address.remember(kept, (lab.key, given))
+            session.remember(kept, (lab.key, given))
             if given is None and not question.options:
                 st.caption(lab.word("no_number"))
-    checked = address.recall(kept)
+    checked = session.recall(kept)
     if not checked or checked[0] != lab.key or checked[1] is None:
         return False
     return _told(question, lab, checked[1])

@@ -16,7 +16,7 @@ from explorer.learn.class_links import class_link
 from explorer.learn.lab import Lab
 from explorer.learn.questions import draw_question
 from explorer.learn.step import Step
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card, show_error, worded
 from explorer.widgets.links import quoted_part
 
@@ -68,10 +68,10 @@ def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
 
 def answered(lesson: str) -> set[str]:
     """The steps that this visitor has mastered: a question answered right, or an experiment predicted and seen."""
-    found = address.recall(f"answered-{lesson}")
+    found = session.recall(f"answered-{lesson}")
     if found is None:
         found = set()
-        address.remember(f"answered-{lesson}", found)
+        session.remember(f"answered-{lesson}", found)
     return found
 
 

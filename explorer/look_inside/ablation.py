@@ -17,8 +17,8 @@ from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import prediction_bars
 from explorer.charts.heads import costs_figure
+from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.i18n.part_names import named
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import evaluation_windows, windows
 from explorer.services.jobs import known, result_of

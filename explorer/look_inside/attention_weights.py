@@ -10,7 +10,7 @@ from core.interpretability.attention import AttentionWeight, attention_patterns,
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
 from explorer.components.number_strips import Step, Strip, number_strips
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, head_of, select, within
 from explorer.services.results_cache import kept
 from explorer.widgets.layout import card, sentence
@@ -167,7 +167,7 @@ def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[
         for i in written
     ]
     if others:
-        label = _("1 other") if len(others) == 1 else _("{count} others", count=len(others))
+        label = ngettext("{count} other", "{count} others", len(others))
         strips.append(_numbers(label, cell.weighted_values[others].sum(axis=0), most))
     return strips
 

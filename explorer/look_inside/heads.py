@@ -18,8 +18,8 @@ from core.runs.weights import load_model
 from explorer.charts.csv_export import Columns
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
+from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.i18n.part_names import named
 from explorer.look_inside.inspection import Inspection, choose_head, head_of, write_head
 from explorer.look_inside.run_text import windows
 from explorer.services.jobs import Job, job, known, result_of

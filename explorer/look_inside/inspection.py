@@ -22,7 +22,7 @@ from explorer.i18n.units import worded
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.streaming.generation import LONGEST_PROMPT
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.prompt import Prompt
@@ -151,10 +151,10 @@ def choose_other(clock: Clock) -> Clock | None:
 def _anchor(folder: RunFolder, steps: list[int]) -> int:
     """Return the step to whose embedding map all others are aligned; while a run trains it changes seldom."""
     name = f"anchor-{folder.id}"
-    anchor = address.recall(name)
+    anchor = session.recall(name)
     if anchor not in steps or folder.status().ended or steps[-1] > 2 * anchor:
         anchor = steps[-1]
-        address.remember(name, anchor)
+        session.remember(name, anchor)
     return anchor
 
 
@@ -205,15 +205,15 @@ def follow_head(model: GPT | Bigram) -> None:
     if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
         shown = ".".join(str(number + 1) for number in head_of(model))
         show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(asked), shown=shown))
-    elif address.recall(_FOLLOWED) != asked:
-        address.remember(_FOLLOWED, asked)
+    elif session.recall(_FOLLOWED) != asked:
+        session.remember(_FOLLOWED, asked)
         st.session_state[LAYER], st.session_state[HEAD] = layer, head
 
 
 def write_head(layer: int, head: int) -> None:
     """Choose a head, and put it into the address."""
     st.session_state[LAYER], st.session_state[HEAD] = layer, head
-    address.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
+    session.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
     address.write_address(address.HEAD, f"{layer + 1}.{head + 1}")
 
 
@@ -225,7 +225,7 @@ def open_head(layer: int, head: int) -> None:
 
 def within(key: str, count: int, default: int = 0) -> int:
     """Return a widget's value from 0 to `count` - 1: another run may have fewer layers, heads or tokens."""
-    return address.fit_choice(key, range(count), default)
+    return session.fit_choice(key, range(count), default)
 
 
 def select(
@@ -236,7 +236,7 @@ def select(
     The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
     would go on to show the old one and send that back.
     """
-    st.session_state[key] = address.fit_choice(key, options, default)
+    st.session_state[key] = session.fit_choice(key, options, default)
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
 
@@ -253,11 +253,11 @@ def choose_token(
     A choice is kept while it is offered and the prompt stays the same. Where nothing but the default was chosen, the
     select follows the default, which changes with the prompt and the training step.
     """
-    shown_for, last_default = address.recall(f"{key}_for", (None, None))
-    if shown_for != tuple(prompt) or address.recall(key) == last_default == st.session_state.get(key):
-        address.remember(key, None)
+    shown_for, last_default = session.recall(f"{key}_for", (None, None))
+    if shown_for != tuple(prompt) or session.recall(key) == last_default == st.session_state.get(key):
+        session.remember(key, None)
         st.session_state.pop(key, None)
-    address.remember(f"{key}_for", (tuple(prompt), default))
+    session.remember(f"{key}_for", (tuple(prompt), default))
     names = names_of(tokenizer, offered)
     return select(worded(label), offered, key=key, default=default, format_func=names.__getitem__)
 

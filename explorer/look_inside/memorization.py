@@ -19,7 +19,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
 from explorer.services.jobs import result_of
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, sentence, show_error
 
 LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated
@@ -44,7 +44,7 @@ class Generated(NamedTuple):
 def draw(inspection: Inspection) -> None:
     """Draw a generated text with the spans that stand in the training text."""
     by_character = inspection.tokenizer.by_character
-    number = address.recall("copied_text", 0)
+    number = session.recall("copied_text", 0)
     note = _("Does the model compose, or does it repeat its training text?")
     with card(_("Memorization"), note, more=_(_HELP), key="card_copied"):
         try:
@@ -62,7 +62,7 @@ def draw(inspection: Inspection) -> None:
                 _("Generate another"),
                 icon=":material/casino:",
                 key="copied_next",
-                on_click=lambda: address.remember("copied_text", number + 1),
+                on_click=lambda: session.remember("copied_text", number + 1),
             )
         ids = inspection.prompt.ids
         generated = result_of(

@@ -13,13 +13,13 @@ from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.text_format import percent, room_for
+from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.i18n.part_names import named
 from explorer.look_inside.frames import MOST_SEEN
 from explorer.look_inside.inspection import Inspection, choose_token, most_likely
 from explorer.services.jobs import known, result_of
 from explorer.services.results_cache import kept
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
 from explorer.widgets.prompt import Prompt, as_line, newline_hint, read_prompt
 
@@ -50,7 +50,7 @@ def draw(inspection: Inspection) -> None:
             )
         with right:
             parts = [name for name in _PARTS if inspection.config.feed_forward or name != "Feed-forward"]
-            address.fit_choice(PATCHED, parts, parts[0])
+            session.fit_choice(PATCHED, parts, parts[0])
             chosen = st.segmented_control(_("Patch"), parts, required=True, key=PATCHED, format_func=_)
         other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MOST_SEEN))
         if other.notes:
@@ -153,13 +153,13 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
 
 def _propose(inspection: Inspection) -> None:
     """Fill in a second prompt, unless the visitor has typed one."""
-    proposed = address.recall(_PROPOSED)
-    typed = st.session_state.get(OTHER, address.recall(OTHER))
+    proposed = session.recall(_PROPOSED)
+    typed = st.session_state.get(OTHER, session.recall(OTHER))
     if typed is None or typed == proposed:
         typed = other_prompt(inspection)
-        address.remember(_PROPOSED, typed)
+        session.remember(_PROPOSED, typed)
     st.session_state[OTHER] = typed
-    address.remember(OTHER, typed)
+    session.remember(OTHER, typed)
 
 
 def other_prompt(inspection: Inspection) -> str:

@@ -15,8 +15,8 @@ from core.text.tokenizers import token_texts
 from explorer.charts.bars import attribution_bars, signed, strongest
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
+from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.i18n.part_names import named
 from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, most_likely, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.generated_tokens import foreseen_tokens

@@ -30,7 +30,7 @@ from explorer.look_inside.run_text import run_text, windows
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.jobs import result_of
 from explorer.services.results_cache import kept
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette, sentence, show_error
 
 LONGEST = 256  # tokens of a window
@@ -154,7 +154,7 @@ def kinds_in_words(kinds: list[KindLoss]) -> str:
 
 
 def _passage_card(inspection: Inspection) -> None:
-    number = address.recall("loss_passage", 0)
+    number = session.recall("loss_passage", 0)
     ids = _passage(inspection, number)
     note = _("How well does the model predict text that it was not trained on?")
     with card(_("Loss on a held-out passage"), note, more=_(_PASSAGE), key="card_loss_passage"):
@@ -172,7 +172,7 @@ def _passage_card(inspection: Inspection) -> None:
             _("Another passage"),
             icon=":material/casino:",
             key="loss_passage_next",
-            on_click=lambda: address.remember("loss_passage", number + 1),
+            on_click=lambda: session.remember("loss_passage", number + 1),
         )
 
 

@@ -15,7 +15,7 @@ from explorer.components.guess_board import guess_board
 from explorer.data.cards import facts_of
 from explorer.i18n.language import _, language
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
 
@@ -58,11 +58,11 @@ def choose_game() -> tuple[str, Game]:
                                       on_change=_choose)  # fmt: skip
         st.button(tell("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
     text = load_corpus(name, shared.data_dir())
-    kept = address.recall(_GAME)
+    kept = session.recall(_GAME)
     if not kept or kept[0] != (name, number, length):
         game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).tokenizer.tokens))
         kept = ((name, number, length), game)
-        address.remember(_GAME, kept)
+        session.remember(_GAME, kept)
     return name, kept[1]
 
 
@@ -75,19 +75,19 @@ def _choose(shift: int | None = None) -> None:
 
 def forget() -> None:
     """The same passage can be played again, from its first letter."""
-    address.remember(_GAME, None)
+    session.remember(_GAME, None)
 
 
 def keep(game: Game) -> None:
     """The game as it stands now."""
-    address.remember(_STRANGE, None)
-    address.remember(_GAME, (address.recall(_GAME)[0], game))
+    session.remember(_STRANGE, None)
+    session.remember(_GAME, (session.recall(_GAME)[0], game))
 
 
 @st.fragment
 def draw_board() -> None:
     """The passage as far as it is known, the bar, and the ways to give up; draws the page anew when all is guessed."""
-    which, game = address.recall(_GAME)
+    which, game = session.recall(_GAME)
     if game.done:
         st.rerun()
     length, done = len(game.passage.hidden), len(game.guesses)
@@ -111,21 +111,21 @@ def draw_board() -> None:
 
 
 def _guess(letter: str) -> None:
-    which, game = address.recall(_GAME)
+    which, game = session.recall(_GAME)
     keep(game.guess(letter))
     if letter not in game.alphabet:
-        address.remember(_STRANGE, (which, letter))
+        session.remember(_STRANGE, (which, letter))
 
 
 def _strange(which: tuple) -> str:
     """A sentence where the last key was none of the text's characters."""
-    game, letter = address.recall(_STRANGE) or (None, "")
+    game, letter = session.recall(_STRANGE) or (None, "")
     return tell("strange", letter=visible(letter)) if game == which else ""
 
 
 def _tell() -> None:
-    keep(address.recall(_GAME)[1].give_up_letter())
+    keep(session.recall(_GAME)[1].give_up_letter())
 
 
 def _stop() -> None:
-    keep(address.recall(_GAME)[1].stop())
+    keep(session.recall(_GAME)[1].stop())

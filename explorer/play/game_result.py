@@ -30,7 +30,7 @@ from explorer.play.game import forget, tell
 from explorer.services import shared
 from explorer.services.jobs import result_of
 from explorer.streaming.curves import curve_rows
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 
 _MOST_NAMED = 6  # of the runs that do not play
@@ -98,7 +98,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
             return folder, None
         default = min(earlier, key=lambda step: abs(step - last / 10))
         key = f"play-moment-{chosen}"
-        address.fit_choice(key, earlier, default)
+        session.fit_choice(key, earlier, default)
         return folder, st.select_slider(tell("moment"), earlier, key=key, format_func="{:,}".format, width=300)
 
 

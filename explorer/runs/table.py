@@ -10,9 +10,9 @@ from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, table_download
 from explorer.widgets.lineage import before
@@ -76,7 +76,7 @@ def draw_actions(picked: list[RunRow]) -> None:
             _download(one.folder)
         if one and one.record:
             draw_exports(one.folder)
-        delete = _("Delete {count} runs", count=len(picked)) if len(picked) > 1 else _("Delete")
+        delete = ngettext("Delete", "Delete {count} runs", len(picked))
         if st.button(delete, key="run_delete", icon=":material/delete:"):
             st.dialog(_("Delete for good?"))(_confirm_delete)(picked)
 
@@ -235,9 +235,9 @@ def _save_name(folder: RunFolder, seen: str) -> None:
             raise RunError(_("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
         folder.rename(st.session_state[f"rename_to_{folder.id}"])
     except ExplorerError as error:
-        address.notify(str(error))
+        session.notify(str(error))
     else:
-        address.notify(_("Renamed."))
+        session.notify(_("Renamed."))
 
 
 def _download(folder: RunFolder) -> None:
@@ -256,9 +256,11 @@ def _confirm_delete(picked: list[RunRow]) -> None:
             )
         )
     st.caption(
-        _("Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.")
-        if len(picked) == 1
-        else _("Their weights, curves and texts go with them. What trains is ended. This cannot be undone.")
+        ngettext(
+            "Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.",
+            "Their weights, curves and texts go with them. What trains is ended. This cannot be undone.",
+            len(picked),
+        )
     )
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button(_("Keep"), key="delete_no"):
@@ -275,6 +277,6 @@ def _delete(picked: list[RunRow]) -> None:
             if address.run_on_view() == row.id:
                 address.view_run(None)
     except ExplorerError as error:
-        address.notify(str(error))
+        session.notify(str(error))
     else:
-        address.notify(_("{count} runs deleted.", count=len(picked)) if len(picked) > 1 else _("Deleted."))
+        session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))

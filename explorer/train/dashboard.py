@@ -30,9 +30,10 @@ from explorer.train.details import draw_settings
 from explorer.train.failure_help import draw_trouble
 from explorer.train.forks import draw_fork, open_fork_at
 from explorer.train.live_settings import draw_knobs
-from explorer.widgets.address import notify, open_page, take_notice
+from explorer.widgets.address import open_page
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.lineage import before, verdict
+from explorer.widgets.session import notify, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read

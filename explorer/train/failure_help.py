@@ -14,8 +14,9 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.train.forks import fork_steps
-from explorer.widgets.address import notify, open_page, ticket, use_ticket, view_run
+from explorer.widgets.address import open_page, view_run
 from explorer.widgets.layout import literal
+from explorer.widgets.session import notify, ticket, use_ticket
 
 _SLOWER = 3  # a third of the learning rate
 _NOT_FINITE = N_(

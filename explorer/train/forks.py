@@ -20,9 +20,10 @@ from explorer.i18n.formatting import model_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
-from explorer.widgets.address import fork_asked, leave_fork, open_fork, page_file, query_for, recall, remember
+from explorer.widgets.address import fork_asked, leave_fork, open_fork, page_file, query_for
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
+from explorer.widgets.session import recall, remember
 
 _FORK = N_("A new run that begins with what this one had learned by then, with other learning settings if you like.")
 

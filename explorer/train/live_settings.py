@@ -20,9 +20,9 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.train.setup import settings_that_matter
-from explorer.widgets.address import recall, remember
 from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, show_error
+from explorer.widgets.session import recall, remember
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type

@@ -24,20 +24,11 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_asked
-from explorer.widgets.address import (
-    STEP,
-    begin_run,
-    draft,
-    keep_draft,
-    notify,
-    take_notice,
-    ticket,
-    use_ticket,
-    write_draft,
-)
+from explorer.widgets.address import STEP, begin_run, draft, keep_draft, write_draft
 from explorer.widgets.forms import forget_inputs, setting_inputs, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
+from explorer.widgets.session import notify, take_notice, ticket, use_ticket
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out

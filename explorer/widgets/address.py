@@ -1,6 +1,4 @@
-"""What a page remembers; the only file that spells the address and what `session_state` keeps beside widgets.
-
-A widget has its own key there, spelled where the widget is drawn.
+"""What the address of a page says; no other file spells its parameters.
 
 The run on view is in the address (`?run=ID`), so a refresh or a shared link shows it again. So is a draft that is not
 a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher can hand out settings as a link.
@@ -8,9 +6,8 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 
 import json
 import re
-import secrets
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, unquote, urlencode
@@ -25,7 +22,7 @@ from core.presets import PRESETS, preset
 from core.settings import differences, fields_of
 from explorer.components.page import replace_address
 from explorer.i18n.language import _, language
-from explorer.widgets.layout import literal
+from explorer.widgets.session import recall, remember
 
 ROOT = Path(__file__).resolve().parents[2]
 NAVIGATION = ROOT / "explorer" / "navigation.py"  # the script that Streamlit runs for every page
@@ -38,8 +35,7 @@ _LESSON, _LESSON_STEP, _HIDE, _LANGUAGE = "lesson", "step", "hide", "language"
 _TEXT, PASSAGE, LETTERS = "text", "passage", "letters"
 _DRAFTED = (_PRESET, _SET, _TEXT)  # say the settings of the next run
 # In the session:
-_DRAFT, _BEGUN, _USED, _TICKET, _NOTICE = "draft_config", "begun_run", "used_tickets", "tickets", "notice"
-_STUDENT, _PAGE = "student", "page-"
+_DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"
 
 _LATE = 8.0  # seconds that a request may be on its way
 
@@ -244,21 +240,6 @@ def write_draft(config: RunConfig, *, opening: bool = False) -> None:
     _replace(wanted) if opening else _address(wanted)
 
 
-def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
-    """Return what a widget shall show, and put it into the session before the widget is drawn.
-
-    That is what the session holds, else what this function returned last, else the default: the first of them that is
-    among the choices. The session can hold a choice of an earlier prompt or run, and also its label: a browser sends
-    the label of a select box, and Streamlit passes it on as a string where no option has that label any more.
-    """
-    held = st.session_state.get(key)
-    fitting = next((value for value in (held, recall(key)) if value in choices), default)
-    if held != fitting:  # once its widget is drawn, it fits and must not be written
-        st.session_state[key] = fitting
-    remember(key, fitting)
-    return fitting
-
-
 def follow_address(key: str, name: str, choices: Sequence[str]) -> None:
     """Before a widget is drawn: let it show what the address asks for, else the first choice.
 
@@ -373,46 +354,6 @@ def language_on_view() -> str | None:
 def view_language(chosen: str) -> None:
     """Put the language of the pages into the address."""
     _address({_LANGUAGE: chosen})
-
-
-def ticket(purpose: str) -> str:
-    """A number drawn for one click on one button; pass it to the button's callback as an argument.
-
-    A second click that was on its way before the page changed carries the same number, so `use_ticket` refuses it.
-    """
-    tickets = st.session_state.setdefault(_TICKET, {})
-    return tickets.setdefault(purpose, secrets.token_hex(8))
-
-
-def use_ticket(purpose: str, number: str) -> bool:
-    """Whether this is the first use of the number; the next `ticket` is a new one."""
-    used = st.session_state.setdefault(_USED, set())
-    if number in used:
-        return False
-    used.add(number)
-    st.session_state.get(_TICKET, {}).pop(purpose, None)
-    return True
-
-
-def remember(name: str, value: Any) -> None:
-    """Keep something of one page for this visitor, also while other pages are open; `recall` gives it back."""
-    st.session_state[f"{_PAGE}{name}"] = value
-
-
-def recall(name: str, default: Any = None) -> Any:
-    """What was kept with `remember`."""
-    return st.session_state.get(f"{_PAGE}{name}", default)
-
-
-def notify(sentence: str) -> None:
-    """Say something on the next page that asks with `take_notice`: callbacks cannot write to the page themselves."""
-    st.session_state[_NOTICE] = sentence
-
-
-def take_notice() -> str | None:
-    """What was left with `notify`, once, as Markdown that shows exactly that: it may quote what a user typed."""
-    notice = st.session_state.pop(_NOTICE, None)
-    return None if notice is None else literal(notice)
 
 
 def whole_number(text: str) -> int | None:

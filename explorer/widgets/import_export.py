@@ -15,7 +15,7 @@ from explorer.services.model_files import (
     import_uploads,
     why_no_export,
 )
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 
 _WHAT = N_(
@@ -36,7 +36,7 @@ _TEXT = N_(
 def draw_import() -> None:
     """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
     # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
-    taken = address.recall("models_taken", 0)
+    taken = session.recall("models_taken", 0)
     with st.popover(_("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
         st.caption(_(_WHAT))
         titles = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
@@ -86,5 +86,5 @@ def _take(make, what: str) -> None:
     except ExplorerError as error:
         show_error(error)
         return
-    address.remember("models_taken", address.recall("models_taken", 0) + 1)
+    session.remember("models_taken", session.recall("models_taken", 0) + 1)
     address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history

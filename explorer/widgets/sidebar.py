@@ -9,7 +9,7 @@ from core.runs.folder import RunFolder, open_run
 from explorer.charts.palette import palette_for
 from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
-from explorer.i18n.language import _, language, use_language
+from explorer.i18n.language import _, language
 from explorer.news import watch_runs
 from explorer.widgets.address import (
     ROOT,
@@ -23,6 +23,7 @@ from explorer.widgets.address import (
 from explorer.widgets.layout import literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
+from explorer.widgets.session import use_language
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
 _OF_ONE_RUN = ("look_inside", "generate")  # pages that need one

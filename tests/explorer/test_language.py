@@ -3,53 +3,117 @@
 import ast
 import re
 import shutil
+from pathlib import Path
 
 import pytest
+from babel.messages import Catalog
+from babel.messages.mofile import write_mo
 from streamlit.testing.v1 import AppTest
 
 from core.lessons import lesson_text
 from core.runs.weights import steps_with_weights
-from explorer.components.bundle import sentences_of
-from explorer.i18n.language import _
+from explorer.components.bundle import COMPONENTS, Sentences
+from explorer.i18n import language as i18n
+from explorer.i18n.language import _, in_language, ngettext, plural_forms, plural_rule
 from explorer.look_inside.frames import FrameRequest, make_frame
 from explorer.widgets.address import NAVIGATION, ROOT
 from explorer.widgets.layout import literal
-from tests.words import FILE, collect, python_sentences, template
+from tests.words import TEMPLATE, collect, sentences_in, update, written
+
+
+def catalog_of(locale: Path, name: str, rule: str, translate) -> None:
+    """Write the compiled catalog of a language that translates each form of a sentence."""
+    catalog = Catalog()
+    for message in collect():
+        forms = message.id if message.pluralizable else (message.id,)
+        if message.id:
+            catalog.add(message.id, tuple(map(translate, forms)) if message.pluralizable else translate(forms[0]))
+    catalog._num_plurals, catalog._plural_expr = 2, rule
+    (locale / name / "LC_MESSAGES").mkdir(parents=True)
+    with (locale / name / "LC_MESSAGES" / "messages.mo").open("wb") as file:
+        write_mo(file, catalog)
 
 
 @pytest.fixture
-def backwards(tmp_path, monkeypatch):
+def new_languages(tmp_path, monkeypatch):
+    """Where a test may put languages: the lessons, and the catalogs of the pages' sentences."""
+    shutil.copytree(lesson_text._FOLDER, tmp_path / "lessons")
+    monkeypatch.setattr(lesson_text, "_FOLDER", tmp_path / "lessons")
+    monkeypatch.setattr(i18n, "LOCALE", tmp_path / "locale")
+    caches = (lesson_text._read, i18n._catalog)
+    for cache in caches:
+        cache.cache_clear()
+    yield tmp_path
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def backwards(new_languages):
     """A second language, whose sentences stand in brackets."""
-    folder = tmp_path / "lessons"
-    shutil.copytree(FILE.parent.parent, folder)
-    (folder / "xx").mkdir()
-    (folder / "xx" / "app.md").write_text("\n\n".join(["#", *(f"## {words}\n⟦{words}⟧" for words in collect())]))
-    (folder / "xx" / "words.md").write_text("# Words\n\n## language\nXish\n")
-    monkeypatch.setattr(lesson_text, "_FOLDER", folder)
-    lesson_text._read.cache_clear()
-    yield
-    lesson_text._read.cache_clear()
+    (new_languages / "lessons" / "xx").mkdir()
+    (new_languages / "lessons" / "xx" / "words.md").write_text("# Words\n\n## language\nXish\n")
+    catalog_of(new_languages / "locale", "xx", "(n != 1)", lambda words: f"⟦{words}⟧")
 
 
-def test_the_file_for_translators_holds_every_sentence():
-    assert FILE.read_text("utf-8") == template(), "run `make words`"
+def test_the_template_for_translators_holds_every_sentence():
+    assert TEMPLATE.read_bytes() == written(collect()), "run `make words`"
 
 
-def test_a_sentence_can_stand_in_a_heading():
-    for sentence in collect():
-        assert sentence == " ".join(sentence.split()), sentence
-
-
-def test_marks_are_found():
-    assert python_sentences('_("a {b}", b=1); TABLE = {1: N_("c" "d")}; _(TABLE[1]); x._("e")') == [
-        "a {b}",
-        "cd",
+def test_marks_are_found_with_what_translators_are_told():
+    source = '# Translators: the verb\n_("a {b}", b=1)\nTABLE = {1: N_("c" "d")}\n_(TABLE[1])\n'
+    assert sentences_in(source + 'ngettext("one", "{count} of them", 2)\n', ".py") == [
+        ("a {b}", ["Translators: the verb"]),
+        ("cd", []),
+        (("one", "{count} of them"), []),
     ]
-    assert sentences_of('_("one"); _("two \\"quoted\\""); say_("three"); _(name)') == ["one", 'two "quoted"']
+    source = '_("one"); _("two \\"quoted\\""); say_("three"); _(name); `${ngettext("1", "{count}", n)}`'
+    assert [sentence for sentence, _ in sentences_in(source, ".js")] == ["one", 'two "quoted"', ("1", "{count}")]
+    assert Sentences.of(source) == (["one", 'two "quoted"'], [("1", "{count}")])
+
+
+def test_every_sentence_of_the_browser_is_sent_to_it():
+    for path in COMPONENTS.rglob("*.js"):
+        plain, counted = Sentences.of(path.read_text("utf-8"))
+        assert {*plain, *counted} == {sentence for sentence, _ in sentences_in(path.read_text("utf-8"), ".js")}, path
+
+
+def test_a_language_of_old_keeps_its_translations_and_gets_the_new_sentences(tmp_path):
+    po = tmp_path / "de" / "LC_MESSAGES" / "messages.po"
+    po.parent.mkdir(parents=True)
+    po.write_text('msgid "Train"\nmsgstr "Trainieren"\n\nmsgid "Gone"\nmsgstr "Weg"\n', "utf-8")
+    update(po, collect())
+    first = po.read_bytes()
+    assert 'msgstr "Trainieren"' in first.decode() and "Gone" not in first.decode()
+    assert "{count} cores" in first.decode() and po.with_suffix(".mo").exists()
+    update(po, collect())
+    assert po.read_bytes() == first
 
 
 def test_outside_of_a_session_it_is_english():
     assert _("{count} steps", count="{x}") == "{x} steps"
+    assert [ngettext("{count} core", "{count} cores", count) for count in (0, 1, 2000)] == [
+        *("0 cores", "1 core", "2,000 cores"),
+    ]
+
+
+def test_slips_and_gaps_of_a_language_are_english(new_languages):
+    (new_languages / "lessons" / "de").mkdir()
+    words = {"{count} steps": "{zahl} Schritte", "Train": "Trainieren"}
+    catalog_of(new_languages / "locale", "de", "(n != 1)", lambda english: words.get(english, ""))
+    with in_language("de"):
+        assert [_("{count} steps", count=3), _("Train"), _("Stop")] == ["3 steps", "Trainieren", "Stop"]
+        assert ngettext("{count} core", "{count} cores", 1) == "1 core"
+
+
+def test_a_count_takes_the_form_that_a_language_has_for_it(new_languages):
+    (new_languages / "lessons" / "fr").mkdir()
+    catalog_of(new_languages / "locale", "fr", "(n > 1)", lambda english: f"{english} (fr)")
+    with in_language("fr"):
+        forms = [ngettext("{count} core", "{count} cores", count) for count in (0, 1, 2)]
+    assert forms == ["0 core (fr)", "1 core (fr)", "2 cores (fr)"]
+    assert plural_rule("fr")[:3] == [0, 0, 1] and plural_rule("en")[:3] == [1, 0, 1]
+    assert plural_forms("{count} core", "{count} cores", "fr") == ["{count} core (fr)", "{count} cores (fr)"]
 
 
 def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_home):

@@ -79,14 +79,14 @@ def test_a_query_keeps_the_run():
 def _tickets():
     import streamlit as st
 
-    from explorer.widgets import address
+    from explorer.widgets import session
 
-    number = address.ticket("start")
+    number = session.ticket("start")
     st.text(
-        f"{number == address.ticket('start')} {address.use_ticket('start', number)} "
-        f"{address.use_ticket('start', number)}"
+        f"{number == session.ticket('start')} {session.use_ticket('start', number)} "
+        f"{session.use_ticket('start', number)}"
     )
-    st.text(str(address.ticket("start") != number))
+    st.text(str(session.ticket("start") != number))
 
 
 def test_a_ticket_counts_once_and_the_next_is_another():

@@ -45,9 +45,9 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
         import streamlit as st
 
         from explorer.home.cards import start_first_run
-        from explorer.widgets import address
+        from explorer.widgets import address, session
 
-        number = address.ticket("start_quick")
+        number = session.ticket("start_quick")
         start_first_run(number)
         first = address.run_to_open()
         start_first_run(number)

@@ -10,7 +10,18 @@ let sentences = {}; // of this component in the language on view, by the English
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
    quotes: explorer/components/bundle.py finds it there. */
 export function _(english, numbers = {}) {
-  return (sentences[english] ?? english).replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
+  return fill(sentences[english] ?? english, numbers);
+}
+
+/* The sentence that fits a count: two literals, of which English takes the first for a count of 1. */
+export function ngettext(one, several, count, numbers = {}) {
+  const forms = sentences.forms?.[one];
+  const form = forms ? forms[sentences.rule[count < sentences.rule.length ? count : 100 + (count % 100)]] : count === 1 ? one : several;
+  return fill(form, { count, ...numbers });
+}
+
+function fill(sentence, numbers) {
+  return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
 }
 
 /* As `core.text.token_display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */

@@ -1,5 +1,5 @@
 /* A text as tokens over their numbers, and a batch as the examples in it; data.view says which. */
-import { _, button, element, mountView, quoted } from "../shared/mount.js";
+import { _, button, element, mountView, ngettext, quoted } from "../shared/mount.js";
 
 const VIEWS = { strip, pairs };
 
@@ -29,11 +29,10 @@ function strip(root) {
     const chip = event.target.closest(".chip");
     if (!chip) return;
     const count = light(chip.dataset.id);
-    const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id, count };
+    const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id };
     readout.textContent =
       chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no token id.", filled)
-      : count === 1 ? _("{token} is always number {number}; it stands here once.", filled)
-      : _("{token} is always number {number}; it stands here {count} times.", filled);
+      : ngettext("{token} is always number {number}; it stands here once.", "{token} is always number {number}; it stands here {count} times.", count, filled);
   });
   strip.addEventListener("pointerleave", () => {
     light(null);

@@ -13,7 +13,7 @@ from explorer.learn.bigram.reading import batch_of, draw_another
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 
 _TAKEN = "lesson-gradient-taken"
@@ -23,7 +23,7 @@ _RATES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def _turn(by: int) -> None:
-    address.remember(_TAKEN, min(_MOST, max(0, address.recall(_TAKEN, 0) + by)))
+    session.remember(_TAKEN, min(_MOST, max(0, session.recall(_TAKEN, 0) + by)))
 
 
 def _draw(lab: Lab) -> None:
@@ -35,7 +35,7 @@ def _draw(lab: Lab) -> None:
             rate = lab.value("rate", 20, st.select_slider, lab.plain("control rate"), _RATES)
         x, y = batch_of(lab, pieces, BLOCK)
         token_pairs(x.tolist(), y.tolist(), lab.tokens, key="lesson_pairs")
-        taken = address.recall(_TAKEN, 0)
+        taken = session.recall(_TAKEN, 0)
         with st.container(horizontal=True, gap="small"):
             st.button(lab.word("take_step"), icon=":material/south_east:", key="lesson_down", on_click=_turn, args=(1,),
                       disabled=taken >= _MOST)  # fmt: skip

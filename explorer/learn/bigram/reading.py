@@ -28,7 +28,7 @@ from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
 from explorer.services.jobs import result_of
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import read_line
 
@@ -181,7 +181,7 @@ SPLIT = Step(
 
 def batch_of(lab: Lab, pieces: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The batch on view, x and y (B, T); "Draw another" asks for the next one."""
-    drawn = address.recall(f"lesson-batch-{lab.step}", 0)
+    drawn = session.recall(f"lesson-batch-{lab.step}", 0)
     return random_batch(lab.train_ids, pieces, block, torch.Generator().manual_seed(lab.seed + drawn))
 
 
@@ -190,7 +190,7 @@ def draw_another(lab: Lab) -> None:
     name = f"lesson-batch-{lab.step}"
     st.button(
         lab.word("another"), icon=":material/casino:", key=name,
-        on_click=lambda: address.remember(name, address.recall(name, 0) + 1),
+        on_click=lambda: session.remember(name, session.recall(name, 0) + 1),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
 from explorer.services.generated_tokens import WrittenToken
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card
 from explorer.widgets.prompt import newline_hint, read_line
 
@@ -37,11 +37,11 @@ def _draw(lab: Lab) -> bool:
             )
             st.button(
                 lab.word("again"), icon=":material/casino:", key="lesson_again",
-                on_click=lambda: address.remember(_DRAWN, address.recall(_DRAWN, 0) + 1),
+                on_click=lambda: session.remember(_DRAWN, session.recall(_DRAWN, 0) + 1),
             )  # fmt: skip
         model = found.model if which == TRAINED else new_bigram(lab.vocab_size, lab.seed)
         start = torch.tensor(start_of(lab, typed))
-        drawn = lab.seed + address.recall(_DRAWN, 0)
+        drawn = lab.seed + session.recall(_DRAWN, 0)
         ids = sample_ids(model, start, _LENGTH, drawn)
         lab.found["start"] = start
         go = f"{which}-{drawn}-{start.tolist()}-{lab.material.name}"

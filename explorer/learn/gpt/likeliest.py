@@ -9,7 +9,7 @@ from explorer.learn.gpt.trained import the_gpt, typed_ids
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.widgets import address
+from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import newline_hint
 
@@ -32,11 +32,11 @@ def _draw(lab: Lab) -> bool:
             )
             st.button(
                 lab.word("again"), icon=":material/casino:", key="lesson_again",
-                on_click=lambda: address.remember(_DRAWN, address.recall(_DRAWN, 0) + 1),
+                on_click=lambda: session.remember(_DRAWN, session.recall(_DRAWN, 0) + 1),
             )  # fmt: skip
         prompt = lab.tokenizer.decode(typed_ids(lab, typed, 30, "the king"))
         written = {
-            name: sample_text(model, lab.tokenizer, prompt, _LENGTH, how, seed=1 + address.recall(_DRAWN, 0))
+            name: sample_text(model, lab.tokenizer, prompt, _LENGTH, how, seed=1 + session.recall(_DRAWN, 0))
             for name, how in (("likeliest", 0.0), ("sampled", temperature))
         }
         for column, (name, (text, held)) in zip(st.columns(2), written.items(), strict=True):

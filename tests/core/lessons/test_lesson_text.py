@@ -61,7 +61,6 @@ def sloppy(tmp_path, monkeypatch):
     shutil.copytree(lesson_text._FOLDER, folder)
     (folder / "de" / "bigram").mkdir(parents=True)
     files = {
-        "app.md": "# App\n\n## {count} steps\n{zahl} Schritte\n\n## Train\nTrainieren\n\n## Stop\n",
         "words.md": "# Worte\n\n## next\n\n## back\nZurück {wohin}\n\n## check\nPrüfen\n",
         "bigram/text.md": "# Was liest es?\n\n## question\n{was}?\n\n## try\nVersuch es.\n",
     }
@@ -74,8 +73,6 @@ def sloppy(tmp_path, monkeypatch):
 
 
 def test_gaps_and_slips_of_a_language_are_told_in_english(sloppy):
-    said = [lesson_text.app_sentence(english, sloppy) for english in ("{count} steps", "Train", "Stop", "Pause")]
-    assert said == ["{count} steps", "Trainieren", "Stop", "Pause"]
     assert [word(name, sloppy) for name in ("next", "back", "check")] == [word("next"), word("back"), "Prüfen"]
     step, english = load_prose("bigram", "text", sloppy), load_prose("bigram", "text")
     assert step.title == "Was liest es?" and step.parts["try"] == "Versuch es."
