@@ -22,7 +22,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import evaluation_windows, windows
 from explorer.services.jobs import known, result_of
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette
 
 HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"
@@ -51,7 +51,7 @@ def draw(inspection: Inspection) -> None:
     parts, method = _choose_parts(inspection)
     measured_on = _windows(inspection)
     means = (
-        kept(inspection.model, "means", lambda: mean_activations(inspection.model, measured_on))
+        result_for(inspection.model, "means", lambda: mean_activations(inspection.model, measured_on))
         if method == "mean"
         else None
     )
@@ -155,7 +155,7 @@ def _effect(
     if inspection.large:
         what = _("Generating without these parts") if parts else _("Generating with all parts")
         return result_of((*key, *inspection.key), lambda: _compute(inspection, parts, means, measured_on), what)
-    return kept(inspection.model, key, lambda: finish(_compute(inspection, parts, means, measured_on)))
+    return result_for(inspection.model, key, lambda: finish(_compute(inspection, parts, means, measured_on)))
 
 
 def _compute(

@@ -12,7 +12,7 @@ from explorer.charts.text_format import cut, percent
 from explorer.components.number_strips import Step, Strip, number_strips
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, head_of, select, within
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, sentence
 
 QUERY, KEY = "cell_query", "cell_key"
@@ -35,7 +35,7 @@ _DONE = {
 def patterns_of(inspection: Inspection) -> np.ndarray:
     """Return the attention patterns (L, H, T, T) of the prompt, from the cache where they are there."""
     model, ids = inspection.model, inspection.prompt.ids
-    return kept(model, ("patterns", *ids), lambda: attention_patterns(model, ids))
+    return result_for(model, ("patterns", *ids), lambda: attention_patterns(model, ids))
 
 
 def draw(inspection: Inspection, query: int) -> None:
@@ -50,7 +50,7 @@ def draw(inspection: Inspection, query: int) -> None:
             query = _choose(_("Query position"), QUERY, shown)
         with right:
             key = _choose(_("Key position"), KEY, shown)
-        cell = kept(
+        cell = result_for(
             model,
             ("cell", layer, head, query, key, *ids),
             lambda: attention_weight_steps(model, ids, layer, head, query, key),

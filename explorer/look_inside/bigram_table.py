@@ -12,7 +12,7 @@ from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette, literal
 
 MOST_ROWS = 96
@@ -34,7 +34,7 @@ def draw(inspection: Inspection) -> None:
         caption = []
         try:
             with st.spinner(_("Counting ...")):
-                tables = kept(model, "pairs", lambda: compare_tables(model, training_ids(inspection)))
+                tables = result_for(model, "pairs", lambda: compare_tables(model, training_ids(inspection)))
             values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
             caption.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
         except TextError as error:

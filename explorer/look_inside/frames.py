@@ -9,7 +9,6 @@ import asyncio
 import json
 import threading
 from base64 import b64encode
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
 from core.fast.threads import one_thread
@@ -54,8 +54,6 @@ MOST_WAITING = 200  # frames requested and not made yet: some of each browser in
 
 # Two at a time: browsers request what comes next while somebody waits for what is now.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="frames")
-_cache: OrderedDict[tuple, bytes] = OrderedDict()
-_cache_lock = threading.Lock()
 _waiting: set[asyncio.Future] = set()
 
 
@@ -120,17 +118,12 @@ async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
 def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
     """Return the same, computed by the calling thread."""
     path = _weights_at(folder, request.step)
-    key = (path, path.stat().st_mtime_ns, request)
-    with _cache_lock:
-        if key in _cache:
-            _cache.move_to_end(key)
-            return _cache[key]
-    made = json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()
-    with _cache_lock:
-        _cache[key] = made
-        while len(_cache) > 1 and sum(map(len, _cache.values())) > _CACHE_BYTES:
-            _cache.popitem(last=False)
-    return made
+    return _frame(folder, request, path, path.stat().st_mtime_ns)
+
+
+@cached(LRUCache(_CACHE_BYTES, len), key=lambda _folder, *key: key, lock=threading.Lock())
+def _frame(folder: RunFolder, request: FrameRequest, _weights: Path, _changed: int) -> bytes:
+    return json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What role does each head have, and at which step did it take it?"""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
 from core.interpretability import Progress, finish
@@ -30,9 +30,6 @@ WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer fo
 MOST_SNAPSHOTS = 24
 _MOST_CACHED = 512  # snapshots' scores; some numbers each
 _TICK = 1.0  # seconds
-
-_cache: OrderedDict[tuple[Path, int], HeadScores] = OrderedDict()
-_cache_lock = threading.Lock()
 
 _ROLES = N_(
     "Each head is scored on held-out text by the share of its attention that goes where the role says. **Previous "
@@ -254,15 +251,11 @@ def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int
         yield Progress(done, len(snapshots), (steps, scores))
 
 
+@cached(
+    LRUCache(_MOST_CACHED),
+    key=lambda _inspection, path, _held_out: (path, path.stat().st_mtime_ns),
+    lock=threading.Lock(),
+)
 def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
-    key = path, path.stat().st_mtime_ns
-    with _cache_lock:
-        if key in _cache:
-            return _cache[key]
     loaded = load_model(inspection.folder, path)
-    made = finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens))
-    with _cache_lock:
-        _cache[key] = made
-        while len(_cache) > _MOST_CACHED:
-            _cache.popitem(last=False)
-    return made
+    return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens))

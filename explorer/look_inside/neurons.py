@@ -20,7 +20,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, select, within
 from explorer.look_inside.run_text import training_ids
 from explorer.services.jobs import result_of
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
 
 LAYER, NEURON = "neuron_layer", "neuron"
@@ -120,7 +120,9 @@ def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str
 def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
     ids, name = inspection.prompt.ids, f"blocks.{layer}.mlp.hook_post"
     with card(_("Activations on your prompt"), key="card_neuron_prompt"):
-        activations = kept(inspection.model, (name, *ids), lambda: run_with_cache(inspection.model, ids, [name])[name])
+        activations = result_for(
+            inspection.model, (name, *ids), lambda: run_with_cache(inspection.model, ids, [name])[name]
+        )
         values = activations[:, neuron]  # (T,)
         largest = int(values.argmax())
         words = _(
@@ -138,7 +140,7 @@ def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
     with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_writing"):
         model, tokens = inspection.model, inspection.tokenizer.tokens
         try:
-            effect = kept(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
+            effect = result_for(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
         except PartError as error:
             st.info(literal(str(error)))
             return

@@ -18,7 +18,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.frames import MOST_SEEN
 from explorer.look_inside.inspection import Inspection, choose_token, most_likely
 from explorer.services.jobs import known, result_of
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
 from explorer.widgets.prompt import Prompt, as_line, newline_hint, read_prompt
@@ -126,7 +126,7 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     """
     model, ids = inspection.model, inspection.prompt.ids
     key = ("answers", tuple(ids), tuple(other.ids))
-    likely = kept(model, key, lambda: answers(model, ids, other.ids))
+    likely = result_for(model, key, lambda: answers(model, ids, other.ids))
     chosen = []
     for column, label, widget, default, prompt in zip(
         st.columns(2),
@@ -136,7 +136,9 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
         (ids, other.ids),
         strict=True,
     ):
-        offered = kept(model, ("next", *prompt), lambda prompt=prompt: most_likely(next_token_logits(model, prompt)))
+        offered = result_for(
+            model, ("next", *prompt), lambda prompt=prompt: most_likely(next_token_logits(model, prompt))
+        )
         offered = offered if default in offered else [default, *offered]
         with column:
             token = choose_token(
@@ -147,7 +149,7 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     if answer == rival:
         raise PromptError(_("Choose two different tokens: the map shows how one prediction gives way to the other."))
     # Raises where the two tell the prompts no more apart than before.
-    kept(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
+    result_for(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
     return answer, rival
 
 

@@ -20,7 +20,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, most_likely, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.generated_tokens import foreseen_tokens
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
 TOKEN, BASELINE = "said_token", "said_rival"
@@ -52,7 +52,7 @@ def _prompt_card(inspection: Inspection) -> None:
         if len(prompt.ids) < 2:
             st.caption(_("Type at least two tokens."))
             return
-        foreseen = kept(model, ("foreseen", *prompt.ids), lambda: token_predictions(model, prompt.ids))
+        foreseen = result_for(model, ("foreseen", *prompt.ids), lambda: token_predictions(model, prompt.ids))
         tokens = foreseen_tokens(prompt.ids, foreseen, inspection.tokenizer)
         st.caption(sentence(prompt_in_words([token["p"] for token in tokens], prompt.shown[1:])))
         token_text(
@@ -77,7 +77,7 @@ def _attribution_card(inspection: Inspection) -> None:
     note = _("Which components raise or lower the logit of a next token?")
     with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"):
         model, ids = inspection.model, inspection.prompt.ids
-        offered = kept(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
+        offered = result_for(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
         left, right = st.columns(2)
         with left:
             token = choose_token(
@@ -86,7 +86,9 @@ def _attribution_card(inspection: Inspection) -> None:
         with right:
             baseline = _choose_baseline(inspection, offered, token)
         try:
-            attribution = kept(model, ("said", token, baseline, *ids), lambda: attribute(model, ids, token, baseline))
+            attribution = result_for(
+                model, ("said", token, baseline, *ids), lambda: attribute(model, ids, token, baseline)
+            )
         except PartError as error:
             st.info(literal(str(error)))
             return

@@ -1,11 +1,11 @@
 """The text of a run as token ids: what to measure it on, and what it may have memorized."""
 
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from cachetools import LRUCache
 from torch import Tensor, from_numpy
 
 from core.errors import TextError
@@ -28,7 +28,7 @@ class RunText(NamedTuple):
 
 
 _reading = threading.Lock()
-_cache: OrderedDict[Path, RunText] = OrderedDict()
+_cache: LRUCache[Path, RunText] = LRUCache(MOST_CACHED)
 
 
 def run_text(inspection: Inspection) -> RunText:
@@ -40,9 +40,6 @@ def run_text(inspection: Inspection) -> RunText:
     with _reading:
         if path not in _cache:
             _cache[path] = _read(inspection.opened.record, inspection.tokenizer)
-            while len(_cache) > MOST_CACHED:
-                _cache.popitem(last=False)
-        _cache.move_to_end(path)
         return _cache[path]
 
 

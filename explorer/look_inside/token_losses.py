@@ -29,7 +29,7 @@ from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import run_text, windows
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.jobs import result_of
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette, sentence, show_error
 
@@ -158,7 +158,7 @@ def _passage_card(inspection: Inspection) -> None:
     ids = _passage(inspection, number)
     note = _("How well does the model predict text that it was not trained on?")
     with card(_("Loss on a held-out passage"), note, more=_(_PASSAGE), key="card_loss_passage"):
-        predicted = kept(inspection.model, ("foreseen", *ids), lambda: token_predictions(inspection.model, ids))
+        predicted = result_for(inspection.model, ("foreseen", *ids), lambda: token_predictions(inspection.model, ids))
         tokens = foreseen_tokens(ids, predicted, inspection.tokenizer)
         shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
         st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))

@@ -5,12 +5,12 @@ A job is known by a key. Whoever asks for the same key, in any session, gets the
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import streamlit as st
+from cachetools import LRUCache
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
@@ -23,8 +23,7 @@ _MISTAKE = N_("This could not be computed, by a mistake of ours; the terminal of
 
 _log = logging.getLogger(__name__)
 _thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: training, in lessons, uses torch's own dice
-_jobs: OrderedDict[Hashable, "Job"] = OrderedDict()
-_asking = threading.Lock()
+_lock = threading.Lock()
 
 
 class Job:
@@ -73,22 +72,31 @@ class Job:
             self.ended = True
 
 
+class _Jobs(LRUCache):
+    """The jobs by their keys; one that has to make room is stopped."""
+
+    def popitem(self) -> tuple[Hashable, Job]:
+        key, oldest = super().popitem()
+        oldest.stop()
+        return key, oldest
+
+
+_jobs = _Jobs(MOST_KEPT)
+
+
 def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
     """The job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
-    with _asking:
+    with _lock:
         found = _jobs.get(key)
         if found is None or (found.ended and (found.stopped or found.problem)):
             found = _jobs[key] = Job(make)
             _thread.submit(found.run)
-        _jobs.move_to_end(key)
-        while len(_jobs) > MOST_KEPT:
-            _jobs.popitem(last=False)[1].stop()
         return found
 
 
 def known(key: Hashable) -> Job | None:
     """The job of that key, if there is one."""
-    with _asking:
+    with _lock:
         return _jobs.get(key)
 
 

@@ -1,10 +1,11 @@
 """What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
 
 import threading
-from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from cachetools import LRUCache
 
 from core.config import RunConfig
 from core.errors import RunError
@@ -50,7 +51,7 @@ class Opened(NamedTuple):
 # One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
 _supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
 _supervisors: dict[Path, Supervisor] = {}
-_models: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+_models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
 
 
 def supervisor() -> Supervisor:
@@ -96,9 +97,6 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
             for old in [known for known in _models if known[0] == path]:
                 del _models[old]
             _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step, key[1])
-            while len(_models) > MOST_MODELS:
-                _models.popitem(last=False)
-        _models.move_to_end(key)
         return _models[key]
 
 

@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from cachetools import LRUCache, cached
 
 from core.runs.folder import RunFolder
 from explorer.streaming.jsonl_tail import Mark, Piece, holds, last_mark, read_pieces, thin_lines
@@ -57,18 +58,10 @@ class Curve:
         return [Piece(thin_lines("".join(f"{row}\n" for row in rows).encode(), MOST_ROWS, COLUMNS), pieces[-1].end)]
 
 
-_curves: OrderedDict[Path, Curve] = OrderedDict()
-_remembering = threading.Lock()
-
-
+@cached(LRUCache(MOST_CURVES), lock=threading.Lock())
 def curve(path: Path) -> Curve:
-    """The one curve of this server of a metrics file."""
-    with _remembering:
-        found = _curves.setdefault(path, Curve(path))
-        _curves.move_to_end(path)
-        while len(_curves) > MOST_CURVES:
-            _curves.popitem(last=False)
-        return found
+    """Return the one curve of a metrics file that all sessions share."""
+    return Curve(path)
 
 
 def curve_rows(folder: RunFolder, end: Mark | None = None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import explorer.streaming.jsonl_tail
-from explorer.streaming.curves import COLUMNS, MOST_ROWS, Curve, curve, curve_rows
+from explorer.streaming.curves import COLUMNS, MOST_CURVES, MOST_ROWS, Curve, curve, curve_rows
 from explorer.streaming.jsonl_tail import Mark, last_mark, read_pieces, thin_lines
 
 
@@ -156,9 +156,9 @@ def test_charts_get_the_rows_of_a_run(finished_run):
     assert curve_rows(finished_run) == []
 
 
-def test_only_so_many_curves_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.streaming.curves.MOST_CURVES", 2)
+def test_only_so_many_curves_are_remembered(tmp_path):
     one = curve(tmp_path / "1")
     assert curve(tmp_path / "1") is one
-    curve(tmp_path / "2"), curve(tmp_path / "3")
+    for number in range(MOST_CURVES):
+        curve(tmp_path / f"other {number}")
     assert curve(tmp_path / "1") is not one

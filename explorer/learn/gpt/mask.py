@@ -12,7 +12,7 @@ from explorer.learn.gpt.trained import courses
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.services.results_cache import kept
+from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette
 
 MODELS = {"masked": {}, "open": {"causal": False}}
@@ -40,13 +40,13 @@ def _draw(lab: Lab) -> bool:
             model = course.model
             with column:
                 st.markdown(f"**{names[name]}**")
-                text, _unused = kept(model, ("lesson-text", lab.key), lambda model=model: _text(lab, model))
+                text, _unused = result_for(model, ("lesson-text", lab.key), lambda model=model: _text(lab, model))
                 st.code(_shown(text), language=None, wrap_lines=True, height=170)
         st.markdown(lab.say("texts"))
     with card(lab.plain("panel why"), key="lesson_mask_why"):
         open_model = found["open"].model
         by_place = {
-            names[name]: kept(
+            names[name]: result_for(
                 c.model, ("by-place", lab.key), lambda c=c: position_losses(c.model, lab.val_ids).tolist()
             )
             for name, c in found.items()
@@ -59,7 +59,7 @@ def _draw(lab: Lab) -> bool:
             ),
             key="lesson_by_place", name="loss-by-place", numbers=lambda: {"place": places, **by_place},
         )  # fmt: skip
-        ahead = kept(open_model, ("ahead", lab.key), lambda: attention_to_next(open_model, lab.val_ids))
+        ahead = result_for(open_model, ("ahead", lab.key), lambda: attention_to_next(open_model, lab.val_ids))
         losses = by_place[names["open"]]
         st.markdown(
             lab.say(
