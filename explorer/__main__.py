@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
             pass  # it must be possible: where files cannot be locked, no run can be trained
         _have_home_folder(folder)
         check_free(options.address, options.port)
-        from explorer.web_security import AllowedSites, checked_host_name, checked_origin
+        from explorer.web.middleware import AllowedSites, checked_host_name, checked_origin
 
         names = tuple(map(checked_host_name, options.host_name))
         sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
-        from explorer.server import serve
+        from explorer.web.server import serve
 
         serve(sites, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
     except ExplorerError as error:

@@ -60,8 +60,8 @@ def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 @pytest.fixture
 def client(explorer_home: Path) -> Iterator[TestClient]:
     """Our own routes, as a browser asks them."""
-    from explorer.routes import api_routes
     from explorer.streaming.broadcaster import Broadcaster
+    from explorer.web.routes import api_routes
 
     with TestClient(Starlette(routes=api_routes(Broadcaster()))) as opened:
         yield opened

@@ -7,7 +7,6 @@ import streamlit as st
 
 from core.text.token_display import visible
 from explorer.components.bundle import component
-from explorer.widgets import session
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
 _board = component("guess_board")
@@ -39,7 +38,7 @@ def guess_board(
             "left": left,
             "wrong": [visible(letter) for letter in wrong],
             "note": note,
-            "taken": session.recall(_TAKEN + key),
+            "taken": st.session_state.get(_TAKEN + key),
             "words": words,
         },
         on_guess_change=partial(_typed, key, on_guess),
@@ -50,6 +49,6 @@ def _typed(key: str, on_guess: Callable[[str], None]) -> None:
     """Count a key once: each has a number, and the browser may send it twice."""
     typed = st.session_state[key].get("guess")
     letter, number = (typed.get("letter"), typed.get("number")) if isinstance(typed, Mapping) else (None, None)
-    if isinstance(letter, str) and letter and number != session.recall(_TAKEN + key):
-        session.remember(_TAKEN + key, number)
+    if isinstance(letter, str) and letter and number != st.session_state.get(_TAKEN + key):
+        st.session_state[_TAKEN + key] = number
         on_guess(letter[0])

@@ -35,7 +35,7 @@ def report_changes(runs: list[str] | None, drawn: str) -> None:
     """Rerun the page when one of these runs (None: any) changes.
 
     Args:
-        drawn: the digest of the runs as they are drawn (`explorer.news`).
+        drawn: the digest of the runs as they are drawn (`explorer.streaming.run_news`).
     """
     _page("watchRuns", {"runs": runs, "drawn": drawn}, key="watch_runs", height=1, triggers=["changed"])
 

@@ -1,13 +1,21 @@
 """Text whose tokens are shaded: by their probabilities as a model generates it, or by any amounts."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from explorer.components.bundle import component
 from explorer.i18n.units import unit, worded
-from explorer.services.generated_tokens import WrittenToken
 
 _text = component("text")
+
+
+class WrittenToken(TypedDict):
+    """One token as assets/components/text/generated.js draws it and the route `api/runs/{id}/generate` sends it."""
+
+    text: str  # what it completes: "" where it ends within a character
+    visible: str
+    p: float  # what the model gave it, before temperature and cuts
+    alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
 
 
 def token_text(

@@ -19,8 +19,8 @@ from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab
 from explorer.learn.step import Step
-from explorer.services.jobs import result_of
 from explorer.widgets import address, session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)

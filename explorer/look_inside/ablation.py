@@ -21,8 +21,9 @@ from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import evaluation_windows, windows
-from explorer.services.jobs import known, result_of
+from explorer.services.jobs import known
 from explorer.services.results_cache import result_for
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"

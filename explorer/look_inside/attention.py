@@ -14,7 +14,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside import attention_weights, time_machine_views
 from explorer.look_inside.attention_weights import KEY, QUERY, patterns_of
 from explorer.look_inside.inspection import Inspection, choose_other, head_of, open_head, within
-from explorer.services.jobs import result_of
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
 PICTURE = "inspect_over"

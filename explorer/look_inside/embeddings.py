@@ -24,8 +24,8 @@ from explorer.look_inside.embedding_directions import (
 )
 from explorer.look_inside.frames import alike_in_words
 from explorer.look_inside.inspection import Inspection, names_of, select, within
-from explorer.services.jobs import result_of
 from explorer.streaming.run_events import on_the_map
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}

@@ -22,8 +22,9 @@ from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, choose_head, head_of, write_head
 from explorer.look_inside.run_text import windows
-from explorer.services.jobs import Job, job, known, result_of
+from explorer.services.jobs import Job, job, known
 from explorer.streaming.curves import curve_rows
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, sentence
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots

@@ -18,8 +18,8 @@ from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
-from explorer.services.jobs import result_of
 from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, sentence, show_error
 
 LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated

@@ -19,8 +19,8 @@ from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, select, within
 from explorer.look_inside.run_text import training_ids
-from explorer.services.jobs import result_of
 from explorer.services.results_cache import result_for
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
 
 LAYER, NEURON = "neuron_layer", "neuron"

@@ -28,9 +28,9 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import run_text, windows
 from explorer.services.generated_tokens import foreseen_tokens
-from explorer.services.jobs import result_of
 from explorer.services.results_cache import result_for
 from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, sentence, show_error
 
 LONGEST = 256  # tokens of a window

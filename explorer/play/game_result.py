@@ -28,9 +28,9 @@ from explorer.data.cards import facts_of
 from explorer.learn.lab import MOST_CHARACTERS
 from explorer.play.game import forget, tell
 from explorer.services import shared
-from explorer.services.jobs import result_of
 from explorer.streaming.curves import curve_rows
 from explorer.widgets import address, session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 
 _MOST_NAMED = 6  # of the runs that do not play

@@ -1,7 +1,6 @@
 """Tokens as they are written, in the form in which a browser draws them."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
 
 from core.interpretability.token_losses import TokenPredictions
 from core.model import GPT, Bigram
@@ -9,16 +8,8 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.text.tokenizers import IncrementalDecoder, Tokenizer, opening_ids, token_texts
+from explorer.components.text import WrittenToken
 from explorer.services import shared
-
-
-class WrittenToken(TypedDict):
-    """One token as assets/components/text/generated.js draws it and the route `api/runs/{id}/generate` sends it."""
-
-    text: str  # what it completes: "" where it ends within a character
-    visible: str
-    p: float  # what the model gave it, before temperature and cuts
-    alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
 
 
 def written_tokens(

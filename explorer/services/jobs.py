@@ -9,20 +9,17 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import streamlit as st
 from cachetools import LRUCache
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
-from explorer.i18n.language import N_, _
-from explorer.widgets.layout import show_error
+from explorer.i18n.language import N_
 
 MOST_KEPT = 64  # jobs with their results
-_TICK = 0.4  # seconds between two looks of a page at a job
-_MISTAKE = N_("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
+MISTAKE = N_("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
 
 _log = logging.getLogger(__name__)
-_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: training, in lessons, uses torch's own dice
+_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: lessons train with torch's own generator
 _lock = threading.Lock()
 
 
@@ -67,7 +64,7 @@ class Job:
             self.problem = str(error)
         except Exception:
             _log.exception("a computation failed")
-            self.problem = _MISTAKE
+            self.problem = MISTAKE
         finally:
             self.ended = True
 
@@ -98,48 +95,3 @@ def known(key: Hashable) -> Job | None:
     """The job of that key, if there is one."""
     with _lock:
         return _jobs.get(key)
-
-
-def result_of(
-    key: Hashable,
-    make: Callable[[], Iterator[Progress[Any]]],
-    what: str,
-    meanwhile: Callable[[Any], None] | None = None,
-) -> Any:
-    """A job's result for a page: None while it is at work, with a bar and a button to stop it in its place.
-
-    The page is drawn anew once it has ended. Give the panel enough room to stay where it is meanwhile.
-
-    Args:
-        what: is being done, for the bar ("Switching off one head after another").
-        meanwhile: draws, below the bar, what was found so far: None before anything was. It is called again and again,
-            while the job goes on, and for what a stopped one has left.
-    """
-    found = known(key) or job(key, make)
-    if found.problem or (found.ended and found.stopped):
-        if found.problem:
-            show_error(_(_MISTAKE) if found.problem == _MISTAKE else found.problem)
-        else:
-            st.caption(_("Stopped before it was done."))
-        if st.button(_("Begin again"), key=f"again_{hash(key)}"):
-            job(key, make)
-            st.rerun()
-        if meanwhile and found.stopped and found.result is not None:
-            meanwhile(found.result)
-        return None
-    if found.ended:
-        return found.result
-    _watch(found, what, f"stop_{hash(key)}", meanwhile)
-    return None
-
-
-@st.fragment(run_every=_TICK)
-def _watch(found: Job, what: str, name: str, meanwhile: Callable[[Any], None] | None = None) -> None:
-    if found.ended:
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        share = f"{found.share:.0%}" if found.begun else _("waits for what was asked for before")
-        st.progress(found.share, text=f"{what} ({share})")
-        st.button(_("Stop"), key=name, on_click=found.stop)
-    if meanwhile:
-        meanwhile(found.result)

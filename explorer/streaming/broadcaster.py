@@ -13,8 +13,8 @@ from pathlib import Path
 
 from core.paths import data_dir
 from core.runs.folder import RunFolder
-from explorer.news import news_of
 from explorer.streaming.run_events import Position, RunReader, event
+from explorer.streaming.run_news import news_of
 
 NEWS_TICK = 0.2  # seconds between two looks whether a run that a page shows has changed
 TICK = 0.2  # seconds between two looks at the folder
@@ -107,14 +107,14 @@ class RunBroadcast:
 
 
 class Broadcaster:
-    """The feeds of all runs that somebody watches now."""
+    """The broadcasts of all runs that somebody watches now."""
 
     def __init__(self) -> None:
         self._broadcasts: dict[Path, RunBroadcast] = {}
         self._closing = asyncio.Event()
 
     async def watch(self, folder: RunFolder, cursor: str = "") -> AsyncGenerator[bytes, None]:
-        """As `RunFeed.watch`; all watchers of a run share one feed."""
+        """Yield what `RunBroadcast.watch` does; all watchers of a run share one broadcast."""
         broadcast = self._broadcasts.get(folder.path)
         if broadcast is None or broadcast.closed:
             broadcast = self._broadcasts[folder.path] = RunBroadcast(folder)
@@ -127,7 +127,7 @@ class Broadcaster:
                 del self._broadcasts[folder.path]
 
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
-        """The digest of these runs, or of all where none is named (`explorer.news`): now, and whenever it changes."""
+        """Yield the digest of these runs (of all where none is named), now and whenever it changes."""
         told, silent = "", 0.0
         while not self._closing.is_set():
             digest = await asyncio.to_thread(news_of(data_dir()).digest, ids or None)

@@ -10,7 +10,7 @@ from explorer.charts.palette import palette_for
 from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language
-from explorer.news import watch_runs
+from explorer.streaming.run_news import watch_runs
 from explorer.widgets.address import (
     ROOT,
     language_on_view,

@@ -108,12 +108,12 @@ asked: Slowly
 def page_with_a_job():
     import streamlit as st
 
-    from explorer.services import jobs
+    from explorer.widgets.job_progress import result_of
     from tests.explorer import test_jobs
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
     show = lambda so_far: st.code(f"so far: {so_far}")  # noqa: E731
-    found = jobs.result_of(test_jobs.asked.key, test_jobs.asked, "Counting", show)
+    found = result_of(test_jobs.asked.key, test_jobs.asked, "Counting", show)
     st.write(f"found: {found}")
 
 
@@ -121,11 +121,12 @@ def page_whose_job_ends_before_it_looks():
     import streamlit as st
 
     from explorer.services import jobs
+    from explorer.widgets import job_progress
     from tests.explorer import test_jobs
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
     if st.session_state["drawn"] == 1:
-        jobs._watch(jobs.known(test_jobs.asked.key), "Counting", "stop")
+        job_progress._watch(jobs.known(test_jobs.asked.key), "Counting", "stop")
 
 
 @pytest.fixture

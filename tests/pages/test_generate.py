@@ -10,7 +10,7 @@ from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 from explorer.widgets.address import ROOT
 from explorer.widgets.forms import widget_key
-from tests.explorer.test_streams import events_of
+from tests.explorer.streaming.test_streams import events_of
 
 
 @pytest.fixture

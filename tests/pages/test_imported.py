@@ -19,7 +19,7 @@ from explorer.services.jobs import _thread
 from explorer.widgets.address import NAVIGATION
 from tests.components import frame_of
 from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
-from tests.explorer.test_streams import events_of
+from tests.explorer.streaming.test_streams import events_of
 
 
 @pytest.fixture

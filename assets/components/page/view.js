@@ -37,7 +37,7 @@ function replaceAddress() {
 }
 
 /* Tells Python `changed` when a run that the page shows is no longer as it was drawn: continued, stopped, renamed or deleted by
-   another tab or the shell. data: { runs: [id] or null for all, drawn: digest }; the digest is that of explorer/news.py.
+   another tab or the shell. data: { runs: [id] or null for all, drawn: digest }; the digest is that of explorer/streaming/run_news.py.
 
    A run's own stream (run_stream.js) reports the same while it is open, and a browser grants six connections a host; so as long
    as one is open, none is opened here. */

@@ -14,7 +14,7 @@ from explorer.learn.bigram.reading import LONGEST
 from explorer.learn.lab import Lab, Material
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.services.jobs import result_of
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import newline_hint, read_line
 

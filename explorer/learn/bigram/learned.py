@@ -12,7 +12,7 @@ from core.model import Bigram
 from core.text.ngrams import Baselines, count_baselines
 from core.training.evaluation import whole_split_loss
 from explorer.learn.lab import Lab
-from explorer.services.jobs import result_of
+from explorer.widgets.job_progress import result_of
 
 STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 0.02
 _AT_ONCE = 100  # steps between two reports and measurements

@@ -27,8 +27,8 @@ from explorer.components.tokens import token_pairs, token_strip
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.services.jobs import result_of
 from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import read_line
 

@@ -6,13 +6,12 @@ from torch import Tensor
 
 from core.lessons.bigram import character_ids, decode, encode, greedy_ids, new_bigram, repeated_cycle, sample_ids
 from core.text.token_display import visible
-from explorer.components.text import token_text
+from explorer.components.text import WrittenToken, token_text
 from explorer.learn.bigram.learned import learned
 from explorer.learn.bigram.loss import FRESH, TRAINED
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.services.generated_tokens import WrittenToken
 from explorer.widgets import session
 from explorer.widgets.layout import card
 from explorer.widgets.prompt import newline_hint, read_line

@@ -16,7 +16,7 @@ from explorer.components.figure import growing_figure
 from explorer.learn.lab import Lab
 from explorer.learn.questions import Question
 from explorer.learn.step import Step
-from explorer.services.jobs import result_of
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 _COUNTED = ("uniform", "unigram", "bigram")

@@ -6,7 +6,8 @@ from core.config import RunConfig
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
 from explorer.learn.lab import Lab
-from explorer.services.jobs import job, result_of
+from explorer.services.jobs import job
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.prompt import read_line
 
 

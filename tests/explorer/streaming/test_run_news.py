@@ -6,10 +6,10 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.news import RunNews, news_of
 from explorer.streaming.broadcaster import Broadcaster
+from explorer.streaming.run_news import RunNews, news_of
 from explorer.widgets.address import NAVIGATION
-from tests.explorer.test_streams import until
+from tests.explorer.streaming.test_streams import until
 
 
 def change(folder, **status) -> None:

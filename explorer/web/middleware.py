@@ -4,6 +4,7 @@ A page of another site can have its own name resolved to this machine's address 
 takes our answers for that site's own. Only the Host header still says which name was asked for.
 """
 
+import json
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import ExplorerError
 
 LOOPBACK_NAME = "localhost"
+_HEAD = b"<head>"
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -158,3 +160,44 @@ def _is_own_address(name: str) -> bool:
         return False
     known = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
     return str(address) in {text.partition("%")[0] for text in known}
+
+
+class KnownBaseUrl:
+    """ASGI middleware that writes the address of Streamlit's backend into every HTML page, so that it need not try.
+
+    Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not found, for the same above it: two
+    errors on the console of every page that is opened by its own address.
+    """
+
+    def __init__(self, app: ASGIApp, base_path: str = ""):
+        self.app = app
+        path = json.dumps(f"/{base_path}")
+        self._script = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+            await self.app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = b""
+
+        async def send_page(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                if "text/html" not in Headers(raw=message["headers"]).get("content-type", ""):
+                    await send(message)
+                else:
+                    start = message
+            elif start is None or message["type"] != "http.response.body":
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    body = body.replace(_HEAD, _HEAD + self._script.encode(), 1)
+                    if "content-length" in (headers := MutableHeaders(raw=start["headers"])):
+                        headers["content-length"] = str(len(body))
+                    await send(start)
+                    await send({"type": "http.response.body", "body": body})
+
+        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await self.app({**scope, "headers": plain}, receive, send_page)

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 import uvicorn.config
 
-from explorer import connections
+from explorer.web import server as web_server
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 ENDED = b""
@@ -18,7 +18,7 @@ async def app(scope, receive, send) -> None:
     """Answers once the whole body is there, after longer than a connection may be silent."""
     while (await receive()).get("more_body"):
         pass
-    await asyncio.sleep(3 * connections.REQUEST_SECONDS)
+    await asyncio.sleep(3 * web_server.REQUEST_SECONDS)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -28,7 +28,7 @@ def served(visit: Callable[[int], Awaitable[None]]) -> None:
 
     async def run() -> None:
         server = uvicorn.Server(
-            uvicorn.Config(app, port=0, lifespan="off", log_level="critical", http=connections.TimedHTTP)
+            uvicorn.Config(app, port=0, lifespan="off", log_level="critical", http=web_server.TimedHTTP)
         )
         serving = asyncio.create_task(server.serve())
         while not server.started:
@@ -42,7 +42,7 @@ def served(visit: Callable[[int], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(web_server, "REQUEST_SECONDS", 0.05)
 
 
 def test_two_hundred_idle_connections_are_closed():
@@ -73,7 +73,7 @@ def test_headers_that_come_letter_by_letter_get_no_more_time():
         writer.write(HEAD + b"X: ")
         while not ended.done():
             writer.write(b"x")
-            await asyncio.sleep(connections.REQUEST_SECONDS / 10)
+            await asyncio.sleep(web_server.REQUEST_SECONDS / 10)
         writer.close()
 
     served(visit)
@@ -92,7 +92,7 @@ def test_an_answer_may_take_long_and_the_next_request_is_answered_too():
 
 
 def test_the_pages_are_served_by_this_protocol():
-    importlib.import_module("explorer.server")
+    importlib.import_module("explorer.web.server")
     config = uvicorn.Config(app)
     config.load()
-    assert config.http_protocol_class is connections.TimedHTTP
+    assert config.http_protocol_class is web_server.TimedHTTP

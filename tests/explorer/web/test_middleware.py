@@ -1,4 +1,7 @@
-"""Requests for other names and from other sites' pages are refused, and every answer carries the security headers."""
+"""Requests for other names and from other sites' pages are refused, and every answer carries the security headers.
+
+Pages know where Streamlit's backend is, under any base path.
+"""
 
 import asyncio
 import socket
@@ -9,12 +12,12 @@ import psutil
 import pytest
 import streamlit as st
 import uvicorn
+from starlette.responses import HTMLResponse, PlainTextResponse
 from streamlit.web.server.app_discovery import discover_asgi_app
 
 from core.errors import ExplorerError
-from explorer.base_url import KnownBaseUrl
-from explorer.server import app_parts, serve
-from explorer.web_security import AllowedSites, RequestGuard, checked_host_name, checked_origin
+from explorer.web.middleware import AllowedSites, KnownBaseUrl, RequestGuard, checked_host_name, checked_origin
+from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
 
 ROUTES = [
@@ -157,3 +160,38 @@ def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
     assert [[route.path for route in one._user_routes] for one in served] == [
         [route.path for route in app._user_routes]
     ]
+
+
+PAGE = "<!DOCTYPE html><html><head><title>x</title></head></html>"
+
+
+def answer(response, accept: str, base_path: str = "") -> tuple[dict[str, str], str]:
+    """What a browser gets through the middleware."""
+    sent = []
+
+    async def app(scope, receive, send) -> None:
+        assert b"accept-encoding" not in dict(scope["headers"]) or accept == "*/*"
+        await response(scope, receive, send)
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    headers = [(b"accept", accept.encode()), (b"accept-encoding", b"gzip")]
+    asyncio.run(KnownBaseUrl(app, base_path)({"type": "http", "headers": headers, "method": "GET"}, None, send))
+    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return told, b"".join(message.get("body", b"") for message in sent).decode()
+
+
+@pytest.mark.parametrize(("base_path", "written"), [("", '"/"'), ("gpt", '"/gpt"')])
+def test_a_page_is_told_the_address(base_path, written):
+    headers, body = answer(HTMLResponse(PAGE), "text/html,*/*", base_path)
+    assert f"BACKEND_BASE_URL: window.location.origin + {written}" in body
+    assert body.index("<script>") < body.index("<title>")
+    assert int(headers["content-length"]) == len(body)
+
+
+@pytest.mark.parametrize(
+    ("response", "accept"), [(HTMLResponse(PAGE), "*/*"), (PlainTextResponse("a <head> in a text"), "text/html")]
+)
+def test_everything_else_passes_as_it_is(response, accept):
+    assert answer(response, accept)[1] == response.body.decode()

@@ -17,20 +17,21 @@ import sklearn.decomposition  # noqa: F401
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from core.runs.machine import threads_per_run
 from core.runs.processes import not_ignored
-from explorer.base_url import KnownBaseUrl
-from explorer.routes import api_routes
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.web_security import AllowedSites, RequestGuard, checked_host_name
+from explorer.web.middleware import AllowedSites, KnownBaseUrl, RequestGuard, checked_host_name
+from explorer.web.routes import api_routes
 from explorer.widgets.address import NAVIGATION
 
 _COLLECT_EVERY = 60.0  # seconds
+REQUEST_SECONDS = 20.0  # for the head of a request, from the connection or the last answer on; between parts of a body
 
-uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.connections:TimedHTTP"  # Streamlit leaves uvicorn this choice
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.web.server:TimedHTTP"  # Streamlit leaves uvicorn this choice
 
 
 def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = False) -> None:
@@ -158,3 +159,55 @@ def _network_address() -> str | None:
             return probe.getsockname()[0]
         except OSError:
             return None
+
+
+class TimedHTTP(AutoHTTPProtocol):
+    """uvicorn's protocol, but a connection on which no whole request comes is closed.
+
+    uvicorn by itself limits only the silence after an answer: a connection that never asks for anything, or sends its
+    headers letter by letter, stays open as long as the client likes, and takes one of the process's open files.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_protocol() is not self:  # it has become a WebSocket, which has pings of its own
+            self._stop_waiting()
+        elif self._has_head:
+            self._stop_waiting()
+            if self.cycle.more_body:
+                self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._deadline is None and not self._has_head:  # not where the next request has come already
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _has_head(self) -> bool:
+        """Return whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._has_head and self.flow.read_paused:  # we do not read, so nothing can come
+            self._wait()
+        elif not self.transport.is_closing():
+            self.transport.close()

@@ -34,7 +34,7 @@ def test_help_names_the_options():
     [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True), ("192.0.2.9", True)],
 )
 def test_whoever_serves_others_is_told_that_they_may_change_everything(address, open_to_others):
-    from explorer.server import _greeting
+    from explorer.web.server import _greeting
 
     assert ("no password" in _greeting(address, 8501, "")) == open_to_others
 
@@ -68,8 +68,8 @@ def test_a_port_that_is_none_is_refused(port, capsys):
 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored):
-    from explorer.server import _streams_end_first
     from explorer.streaming.broadcaster import Broadcaster
+    from explorer.web.server import _streams_end_first
 
     async def serve() -> dict:
         handled = not_ignored(signal.SIGINT, signal.SIGTERM)

@@ -15,13 +15,13 @@ from starlette.testclient import TestClient
 
 from core.import_export.nanogpt import read_checkpoint
 from core.runs.weights import steps_with_weights
-from explorer.routes import api_routes
 from explorer.streaming import generation
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.streaming.run_events import event
+from explorer.web.routes import api_routes
 from tests.conftest import no_file_longer_than
-from tests.explorer.test_streams import events_of, steps_of
+from tests.explorer.streaming.test_streams import events_of, steps_of
 
 NO_RUNS = [
     "20260101-000000-zzzzzzzzzzzz",
@@ -101,7 +101,7 @@ def test_only_asking_about_a_download_makes_no_archive(client, finished_run, mon
 
 
 def test_downloads_are_bounded_and_every_place_is_given_back(explorer_home, finished_run, monkeypatch):
-    monkeypatch.setattr("explorer.routes.MOST_DOWNLOADS", 1)
+    monkeypatch.setattr("explorer.web.routes.MOST_DOWNLOADS", 1)
     address = f"/api/runs/{finished_run.id}/download"
     with TestClient(Starlette(routes=api_routes(Broadcaster()))) as client:
         assert [client.get(address).status_code for _ in range(3)] == [200] * 3
