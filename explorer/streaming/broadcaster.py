@@ -47,7 +47,7 @@ class RunBroadcast:
             until, done = self.position, self.closed
             if until is None:
                 return
-            # In pieces: the curve of a long run is drawn while it is being read.
+            # In chunks: the curve of a long run is drawn while it is being read.
             events = self.reader.between(Position.parse(cursor), until)
             while (text := await asyncio.to_thread(next, events, None)) is not None:
                 yield text.encode()

@@ -1,4 +1,4 @@
-"""The metrics of runs, thinned to what can be drawn: each row is read once by a server, however many look at it."""
+"""The metrics of runs, thinned to what can be drawn: the server reads each row once for all watchers."""
 
 import json
 import threading
@@ -9,53 +9,53 @@ from typing import Any
 from cachetools import LRUCache, cached
 
 from core.runs.folder import RunFolder
-from explorer.streaming.jsonl_tail import Mark, Piece, holds, last_mark, read_pieces, thin_lines
+from explorer.streaming.jsonl_tail import Chunk, FilePosition, is_unchanged, last_line_end, read_chunks, thin_lines
 
 MOST_ROWS = 3000  # of a curve, or up to twice as many while it grows
 COLUMNS = ("loss", "grad_norm", "tokens_per_second", "lr", "val_loss")  # what is drawn of metrics.jsonl
 MOST_CURVES = 32  # remembered, of a megabyte each at most
-_MOST_PIECES = 64
+_MOST_CHUNKS = 64
 
 
 class Curve:
-    """One run's metrics as far as they have been read. Any number of threads may ask."""
+    """One run's metrics as far as they have been read. Safe for any number of threads."""
 
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
-        self._pieces: list[Piece] = []  # grows at its end; for anything else another list takes its place
+        self._chunks: list[Chunk] = []  # only appended to; anything else replaces the list
 
-    def pieces(self, end: Mark) -> Iterator[Piece]:
-        """All rows up to a mark; what nobody has asked for yet is read as it is asked for."""
+    def chunks(self, end: FilePosition) -> Iterator[Chunk]:
+        """Yield all rows up to a position, reading what has not been read yet."""
         with self._lock:
-            pieces = self._pieces = self._tidied()
-        index, before = 0, Mark()
+            chunks = self._chunks = self._tidied()
+        index, before = 0, FilePosition()
         while before.offset < end.offset:
             with self._lock:
-                if index == len(pieces):
-                    if (piece := self._next(before, end)) is None:
+                if index == len(chunks):
+                    if (chunk := self._next(before, end)) is None:
                         return
-                    pieces.append(piece)
-            if pieces[index].end.offset > end.offset:  # someone has asked for more than this caller wants
-                yield from read_pieces(self.path, before, end, MOST_ROWS, COLUMNS)
+                    chunks.append(chunk)
+            if chunks[index].end.offset > end.offset:  # another caller has read further than this one wants
+                yield from read_chunks(self.path, before, end, MOST_ROWS, COLUMNS)
                 return
-            yield pieces[index]
-            before, index = pieces[index].end, index + 1
+            yield chunks[index]
+            before, index = chunks[index].end, index + 1
 
-    def _next(self, before: Mark, end: Mark) -> Piece | None:
-        """The piece that follows; its share of the rows is its share of the whole file."""
+    def _next(self, before: FilePosition, end: FilePosition) -> Chunk | None:
+        """Return the next chunk; its share of the rows is its share of the whole file."""
         share = MOST_ROWS * (end.offset - before.offset) // end.offset
-        return next(read_pieces(self.path, before, end, share, COLUMNS), None)
+        return next(read_chunks(self.path, before, end, share, COLUMNS), None)
 
-    def _tidied(self) -> list[Piece]:
-        """The pieces that still hold (a resumed run may have cut rows away), as one where they have become too many."""
-        pieces = self._pieces
-        while pieces and not holds(self.path, pieces[-1].end):
-            pieces = pieces[:-1]
-        rows = [row for piece in pieces for row in piece.rows]
-        if len(rows) <= 2 * MOST_ROWS and len(pieces) <= _MOST_PIECES:
-            return pieces
-        return [Piece(thin_lines("".join(f"{row}\n" for row in rows).encode(), MOST_ROWS, COLUMNS), pieces[-1].end)]
+    def _tidied(self) -> list[Chunk]:
+        """Return the chunks that are still valid (a resumed run may have cut rows away), joined if they are many."""
+        chunks = self._chunks
+        while chunks and not is_unchanged(self.path, chunks[-1].end):
+            chunks = chunks[:-1]
+        rows = [row for chunk in chunks for row in chunk.rows]
+        if len(rows) <= 2 * MOST_ROWS and len(chunks) <= _MOST_CHUNKS:
+            return chunks
+        return [Chunk(thin_lines("".join(f"{row}\n" for row in rows).encode(), MOST_ROWS, COLUMNS), chunks[-1].end)]
 
 
 @cached(LRUCache(MOST_CURVES), lock=threading.Lock())
@@ -64,11 +64,11 @@ def curve(path: Path) -> Curve:
     return Curve(path)
 
 
-def curve_rows(folder: RunFolder, end: Mark | None = None) -> list[dict[str, Any]]:
-    """A run's metrics up to a mark, or as they are now; thinned where they are many."""
+def curve_rows(folder: RunFolder, end: FilePosition | None = None) -> list[dict[str, Any]]:
+    """Return a run's metrics up to a position, or as they are now; thinned where they are many."""
     path = folder.metrics_path
     try:
-        end = end or last_mark(path, path.stat().st_size)
+        end = end or last_line_end(path, path.stat().st_size)
     except OSError:
         return []
-    return [json.loads(row) for piece in curve(path).pieces(end) for row in piece.rows]
+    return [json.loads(row) for chunk in curve(path).chunks(end) for row in chunk.rows]

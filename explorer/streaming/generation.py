@@ -68,10 +68,10 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
         try:
             if left.is_set():  # before a model is loaded for nobody
                 return
-            for piece in _tokens(run_id, query):
+            for chunk in _tokens(run_id, query):
                 if left.is_set():
                     return
-                loop.call_soon_threadsafe(queue.put_nowait, piece)
+                loop.call_soon_threadsafe(queue.put_nowait, chunk)
         except ExplorerError as error:
             loop.call_soon_threadsafe(queue.put_nowait, problem_event(str(error)))
         except Exception:
@@ -85,20 +85,20 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
     _asked[job] = client
     job.add_done_callback(lambda job: _asked.pop(job, None))
     try:
-        yield _pieces(queue)
+        yield _chunks(queue)
     finally:
         left.set()
         job.cancel()  # where it has not begun, it never will
 
 
-async def _pieces(queue: asyncio.Queue[str | None]) -> AsyncIterator[str]:
+async def _chunks(queue: asyncio.Queue[str | None]) -> AsyncIterator[str]:
     done = False
     while not done:
-        pieces = [await queue.get()]
+        chunks = [await queue.get()]
         while not queue.empty():
-            pieces.append(queue.get_nowait())
-        done = pieces[-1] is None
-        yield "".join(filter(None, pieces)) + (event("end", "{}") if done else "")
+            chunks.append(queue.get_nowait())
+        done = chunks[-1] is None
+        yield "".join(filter(None, chunks)) + (event("end", "{}") if done else "")
 
 
 def _is_this_machine(client: str) -> bool:

@@ -1,7 +1,7 @@
-"""Reading the files of rows that only ever grow, up to a million rows a second, thinned on the way."""
+"""Read append-only files of JSON rows, a million rows a second, and thin them to what a screen can show."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -10,32 +10,33 @@ from zlib import crc32
 import numpy as np
 import pyarrow
 from pyarrow.json import ParseOptions, ReadOptions, read_json
+from tsdownsample import MinMaxDownsampler
 
 from explorer.i18n.formatting import turn_in_words
-from explorer.streaming.thinning import chosen, evenly
 
-_BLOCK = 4_000_000  # bytes of a piece: thinned in some 20 ms
-_MOST_PIECES = 40  # of one reading
-_LEAST_ROWS = 100  # kept of a piece, however small a part of the file it is
-_CHECKED = 64  # bytes in front of a mark that must be the same as when it was made
+_BLOCK = 4_000_000  # bytes of a chunk: thinned in some 20 ms
+_MOST_CHUNKS = 40  # of one reading
+_LEAST_ROWS = 100  # of a chunk, however small a part of the file it is
+_CHECKED = 64  # bytes before a position that must be the same as when it was taken
+MEASURED = "val_loss"  # few rows have it: each took an evaluation
 
 
-class Mark(NamedTuple):
-    """A place between two rows of an append-only file, and a checksum of the bytes in front of it."""
+class FilePosition(NamedTuple):
+    """A position between two rows of an append-only file, with a checksum of the bytes before it."""
 
     offset: int = 0
     check: int = 0
 
 
-class Piece(NamedTuple):
-    """Rows as JSON, and the mark behind them."""
+class Chunk(NamedTuple):
+    """Rows as JSON, and the file position after them."""
 
     rows: list[str]
-    end: Mark
+    end: FilePosition
 
 
-def last_mark(path: Path, size: int) -> Mark:
-    """The mark behind the last line break within the first `size` bytes of a file."""
+def last_line_end(path: Path, size: int) -> FilePosition:
+    """Return the position after the last line break within the first `size` bytes of a file."""
     try:
         with path.open("rb") as file:
             window = 65_536
@@ -44,25 +45,25 @@ def last_mark(path: Path, size: int) -> Mark:
                 file.seek(begin)
                 line_break = file.read(size - begin).rfind(b"\n")
                 if line_break >= 0:
-                    return _mark_at(file, begin + line_break + 1)
+                    return _position_at(file, begin + line_break + 1)
                 if begin == 0:
-                    return Mark()
+                    return FilePosition()
                 window *= 8
     except OSError:
-        return Mark()
+        return FilePosition()
 
 
-def holds(path: Path, mark: Mark) -> bool:
-    """Whether the file is still as it was up to a mark, as far as the bytes in front of it tell."""
+def is_unchanged(path: Path, end: FilePosition) -> bool:
+    """Return whether the file is unchanged up to a position, as far as the bytes before it tell."""
     try:
         with path.open("rb") as file:
-            return _mark_at(file, mark.offset) == mark
+            return _position_at(file, end.offset) == end
     except OSError:
         return False
 
 
-def holds_between(path: Path, start: Mark, end: Mark, word: bytes) -> bool:
-    """Whether the rows between two marks hold a word; True where rows in front of `end` were cut away."""
+def contains_between(path: Path, start: FilePosition, end: FilePosition, word: bytes) -> bool:
+    """Return whether the rows between two positions contain a word; True where rows before `end` were cut away."""
     if end.offset < start.offset:
         return True
     try:
@@ -73,15 +74,17 @@ def holds_between(path: Path, start: Mark, end: Mark, word: bytes) -> bool:
         return False
 
 
-def read_pieces(path: Path, start: Mark, end: Mark, most: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
-    """The rows between two marks, piece by piece, so that the first can be shown before the last is read.
+def read_chunks(
+    path: Path, start: FilePosition, end: FilePosition, most: int, columns: Sequence[str] = ()
+) -> Iterator[Chunk]:
+    """Yield the rows between two positions in chunks, so that the first can be shown before the last is read.
 
-    Of each piece its share of `most` rows stays, or a few more where pieces are small.
+    Each chunk keeps its share of `most` rows, or a few more where chunks are small.
 
     Args:
         columns: whose extremes stay; without any, rows are taken evenly.
     """
-    size = max(_BLOCK, end.offset // _MOST_PIECES)
+    size = max(_BLOCK, end.offset // _MOST_CHUNKS)
     least = _LEAST_ROWS if columns else 1
     try:
         with path.open("rb") as file:
@@ -93,7 +96,7 @@ def read_pieces(path: Path, start: Mark, end: Mark, most: int, columns: Sequence
                 if cut:
                     at += cut
                     share = max(least, most * cut // (end.offset - start.offset))
-                    yield Piece(thin_lines(block[:cut], share, columns), _mark_at(file, at))
+                    yield Chunk(thin_lines(block[:cut], share, columns), _position_at(file, at))
                 elif len(block) == size:
                     size *= 2  # nothing we have written is so long, but rows may follow it
                 else:
@@ -103,22 +106,26 @@ def read_pieces(path: Path, start: Mark, end: Mark, most: int, columns: Sequence
 
 
 def thin_lines(block: bytes, most: int, columns: Sequence[str] = ()) -> list[str]:
-    """At most `most` rows of a block of whole lines, as JSON. Torn lines are passed over."""
+    """Return at most `most` rows of a block of whole lines, as JSON. Torn lines are skipped."""
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
     starts = np.append(0, ends[:-1] + 1)
     if len(ends) > most:
-        keep = chosen(_numbers(block, len(ends), columns), len(ends), most) if columns else evenly(len(ends), most)
+        keep = (
+            thinned_indices(_numbers(block, len(ends), columns), len(ends), most)
+            if columns
+            else even_indices(len(ends), most)
+        )
         starts, ends = starts[keep], ends[keep]
     return [text for start, end in zip(starts, ends, strict=True) if (text := _row(block[start:end])) is not None]
 
 
-def _mark_at(file: BinaryIO, offset: int) -> Mark:
+def _position_at(file: BinaryIO, offset: int) -> FilePosition:
     file.seek(max(0, offset - _CHECKED))
-    return Mark(offset, crc32(file.read(min(offset, _CHECKED))))
+    return FilePosition(offset, crc32(file.read(min(offset, _CHECKED))))
 
 
 def _numbers(block: bytes, count: int, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of a block as float64 (count,), nan where a line has no number. Slow only where a line is torn."""
+    """Return columns of a block as float64 (count,), nan where a line has no number. Slow only if a line is torn."""
     schema = pyarrow.schema([(name, pyarrow.float64()) for name in columns])
     options = ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     at_once = ReadOptions(use_threads=False, block_size=len(block))
@@ -144,7 +151,7 @@ def _number(value: object) -> float:
 
 
 def _parse(line: bytes) -> dict | None:
-    """A row, or None for a torn line and for numbers that JSON in a browser does not know."""
+    """Return a row; None for a torn line and for numbers that JSON in a browser does not know."""
     try:
         row = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -157,8 +164,54 @@ def _refuse(word: str) -> None:
 
 
 def _row(line: bytes) -> str | None:
-    """A row as JSON; one that tells of a turned setting gets a `label`, to stand beside its mark on the curve."""
+    """Return a row as JSON; a setting change gets a `label`, shown at its mark on the curve."""
     row = _parse(line)
     if row is not None and row.get("kind") == "turn":
         row["label"] = turn_in_words(str(row.get("knob")), row.get("before"), row.get("value"))
     return None if row is None else json.dumps(row)
+
+
+def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) -> np.ndarray:
+    """Return the indices of at most `most` of `count` rows, in order, with the first and the last.
+
+    Measured rows stay as long as they take no more than half. Some rows of every doubling of the index stay, so that
+    a logarithmic axis has points at its beginning too. The other columns share the rest: each is cut into stretches,
+    of which the lowest and highest value stay, so that no outlier is lost. What is left is filled evenly.
+
+    Args:
+        columns: float64 (count,) by name, nan where a row has no number.
+    """
+    if count <= most:
+        return np.arange(count)
+    indices = {0, count - 1, *octave_indices(count, most // 60)}
+    if MEASURED in columns:
+        indices.update(extreme_indices(columns[MEASURED], (most - 2) // 2))
+    others = [values for name, values in columns.items() if name != MEASURED]
+    room = most - len(indices)
+    for values in others:
+        indices.update(extreme_indices(values, room // len(others)))
+    return np.array(sorted(indices.union(even_indices(count, most - len(indices)))))
+
+
+def octave_indices(count: int, each: int) -> list[int]:
+    """Return indices below `count`, up to `each` of every doubling: 1 to 2, 2 to 4, 4 to 8 and so on."""
+    if count < 2 or not each:
+        return []
+    return np.unique(np.exp2(np.arange(0, np.log2(count), 1 / each)).astype(int)).tolist()
+
+
+def extreme_indices(values: np.ndarray, most: int) -> list[int]:
+    """Return at most `most` indices of numbers, with the lowest and the highest; all where there are no more."""
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) <= most:
+        return known.tolist()
+    if most < 2:
+        return []
+    return known[MinMaxDownsampler().downsample(values[known], n_out=most // 2 * 2)].tolist()
+
+
+def even_indices(count: int, most: int) -> list[int]:
+    """Return at most `most` indices below `count`, evenly spaced, with the first and the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(place * (count - 1) / (most - 1)) for place in range(most)] if most > 1 else []

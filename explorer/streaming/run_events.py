@@ -1,9 +1,9 @@
-"""What a run's folder tells since a position in it: server-sent events, whose ids say the position behind them."""
+"""Turn what was written to a run folder since a position into server-sent events, whose ids are the next position."""
 
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
@@ -13,14 +13,21 @@ from core.errors import TextError
 from core.interpretability.embeddings import align, project
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder
-from core.runs.records import ENDED, Probe
+from core.runs.records import ENDED, Probe, StepDetail
 from core.runs.weights import steps_with_weights
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES
+from explorer.i18n.formatting import part_in_words
 from explorer.streaming.curves import COLUMNS, MOST_ROWS, curve, curve_rows
-from explorer.streaming.jsonl_tail import Mark, Piece, holds, holds_between, last_mark, read_pieces
-from explorer.streaming.step_detail import read_step_detail
+from explorer.streaming.jsonl_tail import (
+    Chunk,
+    FilePosition,
+    contains_between,
+    is_unchanged,
+    last_line_end,
+    read_chunks,
+)
 
 MOST_EVENTS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
@@ -31,131 +38,131 @@ ROWS = ("metrics", "samples", "events")
 
 
 class Position(NamedTuple):
-    """How far a watcher has come in everything that a stream tells."""
+    """How much of a run folder a watcher has received."""
 
-    metrics: Mark = Mark()
-    samples: Mark = Mark()
-    events: Mark = Mark()
+    metrics: FilePosition = FilePosition()
+    samples: FilePosition = FilePosition()
+    events: FilePosition = FilePosition()
     probe: int = 0  # modification time of the probe file, in ns
-    status: int = 0  # checksum of the status told last
-    step_detail: int = 0  # modification time of the closeup's file, in ns
+    status: int = 0  # checksum of the last status
+    step_detail: int = 0  # modification time of its file, in ns
 
     def __str__(self) -> str:
-        """The cursor."""
+        """Return the cursor, an event's id."""
         return ".".join(f"{number:x}" for number in (*self.metrics, *self.samples, *self.events, *self[3:]))
 
     @classmethod
     def parse(cls, cursor: str) -> Self:
-        """The position of a cursor; the very beginning for anything that is none of ours."""
+        """Return the position of a cursor; the beginning for anything that is no cursor of ours."""
         if not re.fullmatch(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16}){8}", cursor):
             return cls()
         numbers = [int(part, 16) for part in cursor.split(".")]
-        return cls(Mark(*numbers[0:2]), Mark(*numbers[2:4]), Mark(*numbers[4:6]), *numbers[6:])
+        return cls(FilePosition(*numbers[0:2]), FilePosition(*numbers[2:4]), FilePosition(*numbers[4:6]), *numbers[6:])
 
 
 def event(name: str, data: str, cursor: str = "") -> str:
-    """One server-sent event (WHATWG HTML, section 9.2). data: JSON, so it has no line breaks."""
+    """Return one server-sent event (WHATWG HTML, section 9.2). data: JSON, so it has no line breaks."""
     return f"{f'id: {cursor}' + chr(10) if cursor else ''}event: {name}\ndata: {data}\n\n"
 
 
 class RunReader:
-    """Reads one run's folder for a stream. Used by one thread at a time, except for `between`."""
+    """Reader of one run folder for a stream. Used by one thread at a time, except for `between`."""
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
         self.paths = {"metrics": folder.metrics_path, "samples": folder.samples_path, "events": folder.events_path}
         self.ended = False
         self.state = ""
-        self._told: dict[str, str] = {}  # the last status, attention, embedding and closeup, as JSON
-        self._seen: dict[str, tuple[tuple[int, int], Mark]] = {}
+        self._payloads: dict[str, str] = {}  # the last status, attention, embedding and step detail, as JSON
+        self._row_ends: dict[str, tuple[tuple[int, int], FilePosition]] = {}
         self._label = ((0, 0), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
         self._progress: dict[str, Any] | None = None
-        self._judged_by: list[Any] = []  # what it was judged by, besides the metrics up to the mark
-        self._judged_until = Mark()
+        self._judged_by: list[Any] = []  # what the progress was judged by, besides the metrics
+        self._judged_until = FilePosition()
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
         self._step_detail = 0
 
     def here(self) -> Position:
-        """Where everything stands now. The status is read first: rows written before an end are never missed."""
+        """Return the current position. The status is read first, so rows written before an end are never missed."""
         status = json.loads(self.folder.status().model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
         status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
         status["moments"] = steps_with_weights(self.folder)
-        marks = {name: self._mark(name) for name in ROWS}
-        status["progress"] = self._judged(status, marks)
-        self._told["status"] = json.dumps(status)
-        self._look_at_probe()
-        self._measure_step_detail()
+        ends = {name: self._row_end(name) for name in ROWS}
+        status["progress"] = self._judged(status, ends)
+        self._payloads["status"] = json.dumps(status)
+        self._read_probe()
+        self._read_step_detail()
         changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
-        return Position(**marks, probe=self._probe, status=crc32(changing.encode()), step_detail=self._step_detail)
+        return Position(**ends, probe=self._probe, status=crc32(changing.encode()), step_detail=self._step_detail)
 
     def between(self, since: Position, upto: Position) -> Iterator[str]:
-        """The events that lead from one position to another, each with the cursor behind it."""
-        told = dict(self._told)
+        """Yield the events between two positions, each with the cursor after it."""
+        payloads = dict(self._payloads)
         at = since
         if since.status != upto.status:
             at = at._replace(status=upto.status)
-            yield event("status", told["status"], str(at))
+            yield event("status", payloads["status"], str(at))
         for name in ("samples", "events"):
-            for rows, mark in self._rows_between(name, getattr(since, name), getattr(upto, name)):
-                at = at._replace(**{name: mark})
+            for rows, end in self._rows_between(name, getattr(since, name), getattr(upto, name)):
+                at = at._replace(**{name: end})
                 yield event(name, rows, str(at))
-        if since.step_detail != upto.step_detail and "closeup" in told:
+        if since.step_detail != upto.step_detail and "closeup" in payloads:
             at = at._replace(step_detail=upto.step_detail)
-            yield event("closeup", told["closeup"], str(at))
+            yield event("closeup", payloads["closeup"], str(at))
         if since.probe != upto.probe:
-            # The cursor moves on only behind the second picture, so neither can be missed.
-            if "attention" in told:
-                yield event("attention", told["attention"], str(at))
+            # The cursor moves on only after the second event, so neither can be missed.
+            if "attention" in payloads:
+                yield event("attention", payloads["attention"], str(at))
             at = at._replace(probe=upto.probe)
-            if "embedding" in told:
-                yield event("embedding", told["embedding"], str(at))
-        # Of a long run they take longest, so all else is there before they are.
-        for rows, mark in self._rows_between("metrics", since.metrics, upto.metrics):
-            at = at._replace(metrics=mark)
+            if "embedding" in payloads:
+                yield event("embedding", payloads["embedding"], str(at))
+        # They take longest for a long run, so they come last.
+        for rows, end in self._rows_between("metrics", since.metrics, upto.metrics):
+            at = at._replace(metrics=end)
             yield event("metrics", rows, str(at))
 
-    def _rows_between(self, name: str, start: Mark, end: Mark) -> Iterator[tuple[str, Mark]]:
-        """Rows as `{"rows": [...]}` and the mark behind them; all, marked as such, where `start` no longer holds."""
+    def _rows_between(self, name: str, start: FilePosition, end: FilePosition) -> Iterator[tuple[str, FilePosition]]:
+        """Yield rows as `{"rows": [...]}` with the position after them; all, with "reset", if `start` is invalid."""
         if start == end:
             return
-        goes_on = 0 < start.offset <= end.offset and holds(self.paths[name], start)
-        pieces = self._pieces(name, start if goes_on else Mark(), end)
-        first = next(pieces, Piece([], end))
+        goes_on = 0 < start.offset <= end.offset and is_unchanged(self.paths[name], start)
+        chunks = self._chunks(name, start if goes_on else FilePosition(), end)
+        first = next(chunks, Chunk([], end))
         yield _as_json(first, reset=not goes_on), first.end
-        for piece in pieces:
-            yield _as_json(piece), piece.end
+        for chunk in chunks:
+            yield _as_json(chunk), chunk.end
 
-    def _pieces(self, name: str, start: Mark, end: Mark) -> Iterator[Piece]:
+    def _chunks(self, name: str, start: FilePosition, end: FilePosition) -> Iterator[Chunk]:
         path = self.paths[name]
         if name != "metrics":
-            return read_pieces(path, start, end, MOST_SAMPLES if name == "samples" else MOST_EVENTS)
-        return read_pieces(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).pieces(end)
+            return read_chunks(path, start, end, MOST_SAMPLES if name == "samples" else MOST_EVENTS)
+        return read_chunks(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).chunks(end)
 
-    def _mark(self, name: str) -> Mark:
-        """The end of the last whole row of a file."""
+    def _row_end(self, name: str) -> FilePosition:
+        """Return the position after the last whole row of a file."""
         try:
-            found = self.paths[name].stat()
+            stat = self.paths[name].stat()
         except OSError:
-            return Mark()
-        identity = (found.st_ino, found.st_size)
-        if self._seen.get(name, (None,))[0] != identity:
-            self._seen[name] = identity, last_mark(self.paths[name], found.st_size)
-        return self._seen[name][1]
+            return FilePosition()
+        identity = (stat.st_ino, stat.st_size)
+        if self._row_ends.get(name, (None,))[0] != identity:
+            self._row_ends[name] = identity, last_line_end(self.paths[name], stat.st_size)
+        return self._row_ends[name][1]
 
-    def _judged(self, status: dict[str, Any], marks: Mapping[str, Mark]) -> dict[str, Any] | None:
+    def _judged(self, status: dict[str, Any], ends: Mapping[str, FilePosition]) -> dict[str, Any] | None:
         """Return one sentence on how training is going, with its numbers; judged anew after every measurement.
 
         It is judged by the very rows that go out with it, so that no loss on the page is newer than another.
         """
-        basis = [marks["events"], *(status[name] for name in ("attempt", "state", "problem", "moments"))]
-        until, rows = marks["metrics"], self.paths["metrics"]
-        if basis != self._judged_by or holds_between(rows, self._judged_until, until, b'"val_loss"'):
+        basis = [ends["events"], *(status[name] for name in ("attempt", "state", "problem", "moments"))]
+        until, rows = ends["metrics"], self.paths["metrics"]
+        if basis != self._judged_by or contains_between(rows, self._judged_until, until, b'"val_loss"'):
             progress = progress_of(self.folder, curve_rows(self.folder, until))
             self._progress = progress and {
                 "sentence": SENTENCES[progress.kind],
@@ -169,15 +176,15 @@ class RunReader:
     def _name(self) -> str:
         """The run's name, read again only when its record has changed."""
         try:
-            found = self.folder.record_path.stat()
+            stat = self.folder.record_path.stat()
         except OSError:
             return self.folder.name
-        identity = (found.st_ino, found.st_mtime_ns)
+        identity = (stat.st_ino, stat.st_mtime_ns)
         if self._label[0] != identity:
             self._label = identity, self.folder.name
         return self._label[1]
 
-    def _look_at_probe(self) -> None:
+    def _read_probe(self) -> None:
         try:
             changed = self.folder.probe_path.stat().st_mtime_ns
         except OSError:
@@ -188,22 +195,22 @@ class RunReader:
         if probe is None:
             return
         self._probe = changed
-        self._told.update(self._pictures(probe))
+        self._payloads.update(self._probe_events(probe))
 
-    def _measure_step_detail(self) -> None:
+    def _read_step_detail(self) -> None:
         try:
             changed = self.folder.step_detail_path.stat().st_mtime_ns
         except OSError:
             return
         if changed == self._step_detail:
             return
-        told = read_step_detail(self.folder)
-        if told is not None:
+        detail = read_step_detail(self.folder)
+        if detail is not None:
             self._step_detail = changed
-            self._told["closeup"] = json.dumps(told)
+            self._payloads["closeup"] = json.dumps(detail)
 
-    def _tokens(self) -> tuple[str, ...]:
-        """The first tokens of the vocabulary; none where it cannot be read, and then there is no map."""
+    def _map_tokens(self) -> tuple[str, ...]:
+        """Return the first tokens of the vocabulary; none where it cannot be read, and then there is no map."""
         if not self._vocabulary:
             try:
                 self._vocabulary = load_tokenizer(self.folder.tokenizer_path).tokens[:MOST_TOKENS]
@@ -211,7 +218,7 @@ class RunReader:
                 return ()
         return self._vocabulary
 
-    def _pictures(self, probe: Probe) -> Iterator[tuple[str, str]]:
+    def _probe_events(self, probe: Probe) -> Iterator[tuple[str, str]]:
         layers, heads, length = probe.attention.shape[:3]
         if layers:
             yield (
@@ -227,7 +234,7 @@ class RunReader:
                     }
                 ),
             )
-        tokens = self._tokens()
+        tokens = self._map_tokens()
         vectors = probe.embedding[: len(tokens)].astype(np.float32)
         if len(vectors) >= 3 and np.isfinite(vectors).all():
             self._points = _steady(project(vectors, "pca", 2), self._points)
@@ -244,17 +251,17 @@ class RunReader:
             )
 
 
-def _as_json(piece: Piece, *, reset: bool = False) -> str:
-    return f'{{"rows": [{", ".join(piece.rows)}]' + (', "reset": true}' if reset else "}")
+def _as_json(chunk: Chunk, *, reset: bool = False) -> str:
+    return f'{{"rows": [{", ".join(chunk.rows)}]' + (', "reset": true}' if reset else "}")
 
 
 def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Points (V, 2) in the square from -1 to 1, filled by the crowd; a few rare letters far out are drawn at its rim.
+    """Scale points (V, 2) to the square from -1 to 1; a few rare tokens far out are drawn at its rim.
 
-    The flatter direction is stretched so that the whole square is of use, by `_STRETCH` at most: it stays the lesser.
+    The flatter direction is stretched to fill the square, by `_STRETCH` at most.
 
     Args:
-        like: points that decide on the middle and the scale instead, so that several maps can be compared.
+        like: points that determine the center and the scale instead, so that several maps can be compared.
     """
     like = (points if like is None else like).astype(np.float64)
     low, high = np.quantile(like, [1 - _CROWD, _CROWD], axis=0)
@@ -265,5 +272,44 @@ def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """The points turned so that they lie as near as can be to where they lay before (PCA may flip at any step)."""
+    """Rotate the points as close as possible to the ones before (PCA may flip at any step)."""
     return points if before is None or before.shape != points.shape else align(points, before)
+
+
+def step_detail_data(step_detail: StepDetail, tokens: Sequence[str]) -> dict[str, Any]:
+    """Return plain values for the browser (assets/components/step_detail/view.js).
+
+    Args:
+        tokens: all tokens of the run's tokenizer; the step detail's ids count into it.
+
+    Returns:
+        `loss` in nats a token, and without dropout `before` and `after` the step; `pieces`, each with its T + 1
+        `tokens` and the T `losses` (nats) of all but the first; `parts` with the length of their `gradient` and
+        `weight`, in the order of the model.
+    """
+    return {
+        "step": step_detail.step,
+        "loss": step_detail.loss,
+        "before": step_detail.before,
+        "after": step_detail.after,
+        "batch_size": step_detail.batch_size,
+        "pieces": [
+            {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
+            for inputs, targets, losses in zip(step_detail.inputs, step_detail.targets, step_detail.losses, strict=True)
+        ],
+        "parts": [
+            {"name": part_in_words(part), "gradient": gradient, "weight": step_detail.weight_norms.get(part)}
+            for part, gradient in step_detail.gradient_norms.items()
+        ],
+    }
+
+
+def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the data of the last single step of a run; None if there was none, or it cannot be read."""
+    step_detail = folder.read_step_detail()
+    if step_detail is None:
+        return None
+    try:
+        return step_detail_data(step_detail, load_tokenizer(folder.tokenizer_path).tokens)
+    except (TextError, IndexError, ValueError):  # a damaged file
+        return None

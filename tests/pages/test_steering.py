@@ -15,7 +15,7 @@ from core.runs.records import Status, StepDetail
 from core.runs.setting_changes import requested_changes, setting_changes, write_setting_change
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import look_in_words, part_in_words
-from explorer.streaming.step_detail import read_step_detail
+from explorer.streaming.run_events import read_step_detail
 from explorer.train.forks import losses_about, nearest_kept, usual_steps
 from explorer.widgets.address import NAVIGATION, address_of
 

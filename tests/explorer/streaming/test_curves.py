@@ -1,4 +1,4 @@
-"""Long curves: read once, in pieces, thinned so that extremes stay, and right for torn lines and cut rows."""
+"""Long curves: read once, in chunks, thinned so that extremes stay, and right for torn lines and cut rows."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 import explorer.streaming.jsonl_tail
 from explorer.streaming.curves import COLUMNS, MOST_CURVES, MOST_ROWS, Curve, curve, curve_rows
-from explorer.streaming.jsonl_tail import Mark, last_mark, read_pieces, thin_lines
+from explorer.streaming.jsonl_tail import FilePosition, last_line_end, read_chunks, thin_lines
 
 
 def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn: int = -1) -> None:
@@ -21,12 +21,12 @@ def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn:
             file.write((line[: len(line) // 2] if step == torn else line).encode() + b"\n")
 
 
-def end_of(path: Path) -> Mark:
-    return last_mark(path, path.stat().st_size)
+def end_of(path: Path) -> FilePosition:
+    return last_line_end(path, path.stat().st_size)
 
 
-def steps_of(pieces) -> list[int]:
-    return [json.loads(row)["step"] for piece in pieces for row in piece.rows]
+def steps_of(chunks) -> list[int]:
+    return [json.loads(row)["step"] for chunk in chunks for row in chunk.rows]
 
 
 @pytest.fixture
@@ -37,30 +37,30 @@ def path(tmp_path, monkeypatch):
 
 def test_a_short_curve_is_whole(path):
     write_rows(path, 2000)
-    assert steps_of(Curve(path).pieces(end_of(path))) == list(range(2000))
+    assert steps_of(Curve(path).chunks(end_of(path))) == list(range(2000))
 
 
 @pytest.mark.parametrize("torn", [-1, 0, 30_001, 59_999])
 def test_of_a_long_curve_the_ends_the_measured_and_a_single_outlier_stay(path, torn):
     write_rows(path, 60_000, spike=30_003, torn=torn)
-    pieces = list(Curve(path).pieces(end_of(path)))
-    rows = [json.loads(row) for piece in pieces for row in piece.rows]
+    chunks = list(Curve(path).chunks(end_of(path)))
+    rows = [json.loads(row) for chunk in chunks for row in chunk.rows]
     steps = [row["step"] for row in rows]
-    assert len(pieces) > 10 and len(rows) <= 2 * MOST_ROWS
+    assert len(chunks) > 10 and len(rows) <= 2 * MOST_ROWS
     assert steps == sorted(set(steps)) and torn not in steps
     assert {0, 59_999} - {torn} <= set(steps)
     assert set(range(0, 60_000, 500)) - {torn} <= set(steps)
     assert next(row for row in rows if row["step"] == 30_003)["loss"] == 99.5
-    assert pieces[-1].end == end_of(path)
+    assert chunks[-1].end == end_of(path)
 
 
 def test_every_piece_ends_where_a_watcher_can_come_back_to(path):
     write_rows(path, 20_000)
     end = end_of(path)
-    pieces = list(read_pieces(path, Mark(), end, 10**6, COLUMNS))
-    assert steps_of(pieces) == list(range(20_000))
-    for index, piece in enumerate(pieces):
-        assert steps_of(read_pieces(path, piece.end, end, 10**6, COLUMNS)) == steps_of(pieces[index + 1 :])
+    chunks = list(read_chunks(path, FilePosition(), end, 10**6, COLUMNS))
+    assert steps_of(chunks) == list(range(20_000))
+    for index, chunk in enumerate(chunks):
+        assert steps_of(read_chunks(path, chunk.end, end, 10**6, COLUMNS)) == steps_of(chunks[index + 1 :])
 
 
 def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
@@ -70,11 +70,11 @@ def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
     )
     write_rows(path, 60_000)
     found = Curve(path)
-    first = list(found.pieces(end_of(path)))
-    assert list(found.pieces(end_of(path))) == first
+    first = list(found.chunks(end_of(path)))
+    assert list(found.chunks(end_of(path))) == first
     assert sum(seen) == path.stat().st_size
     write_rows(path, 50, first=60_000)
-    assert steps_of(found.pieces(end_of(path)))[-50:] == list(range(60_000, 60_050))
+    assert steps_of(found.chunks(end_of(path)))[-50:] == list(range(60_000, 60_050))
     assert sum(seen) == path.stat().st_size
 
 
@@ -82,16 +82,16 @@ def test_python_parses_no_more_rows_of_a_long_curve_than_are_shown(path, monkeyp
     parsed, real = [], explorer.streaming.jsonl_tail._parse
     monkeypatch.setattr("explorer.streaming.jsonl_tail._parse", lambda line: parsed.append(line) or real(line))
     write_rows(path, 60_000)
-    assert len(steps_of(Curve(path).pieces(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
+    assert len(steps_of(Curve(path).chunks(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
 
 
 def test_two_who_ask_at_once_get_the_same(path):
     write_rows(path, 20_000)
     found, early = Curve(path), end_of(path)
-    one = found.pieces(early)
+    one = found.chunks(early)
     begun = [next(one)]
     write_rows(path, 20_000, first=20_000)
-    other = list(found.pieces(end_of(path)))
+    other = list(found.chunks(end_of(path)))
     rest = [*begun, *one]
     assert steps_of(rest)[-1] == 19_999 and steps_of(other)[-1] == 39_999
     assert rest[-1].end == early and steps_of(rest) == sorted(set(steps_of(rest)))
@@ -101,20 +101,20 @@ def test_a_curve_that_grows_stays_small_and_keeps_its_outlier(path):
     found = Curve(path)
     for begin in range(0, 60_000, 300):
         write_rows(path, 300, first=begin, spike=5_003)
-        pieces = list(found.pieces(end_of(path)))
-    steps = steps_of(pieces)
-    assert len(steps) <= 3 * MOST_ROWS and len(pieces) <= 66
+        chunks = list(found.chunks(end_of(path)))
+    steps = steps_of(chunks)
+    assert len(steps) <= 3 * MOST_ROWS and len(chunks) <= 66
     assert 5_003 in steps and steps[0] == 0 and steps[-1] == 59_999 and steps == sorted(set(steps))
 
 
 def test_rows_cut_away_are_forgotten(path):
     write_rows(path, 30_000)
     found = Curve(path)
-    list(found.pieces(end_of(path)))
+    list(found.chunks(end_of(path)))
     kept = path.read_bytes().splitlines(keepends=True)[:10_000]
     path.write_bytes(b"".join(kept))
     write_rows(path, 100, first=50_000)
-    steps = steps_of(found.pieces(end_of(path)))
+    steps = steps_of(found.chunks(end_of(path)))
     assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == 50_099
     assert not set(steps) & set(range(10_000, 50_000))
 
@@ -124,7 +124,7 @@ def test_rows_behind_a_long_hole_are_found(path):
     with path.open("ab") as file:
         file.write(b"\x00" * 700_000 + b"\n")  # as some file systems leave it after a power cut
     write_rows(path, 100, first=100)
-    assert steps_of(Curve(path).pieces(end_of(path))) == list(range(200))
+    assert steps_of(Curve(path).chunks(end_of(path))) == list(range(200))
 
 
 @pytest.mark.parametrize(

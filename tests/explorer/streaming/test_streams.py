@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from core.lessons.lesson_text import fill
 from core.runs.session import cut_after
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
-from explorer.streaming.jsonl_tail import Mark
+from explorer.streaming.jsonl_tail import FilePosition
 from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
 
 NUMBERS = st.integers(0, 2**63)
-MARKS = st.builds(Mark, NUMBERS, st.integers(0, 2**32 - 1))
+MARKS = st.builds(FilePosition, NUMBERS, st.integers(0, 2**32 - 1))
 
 
 def events_of(text: str) -> list[tuple[str, dict, str]]:
-    """(name, data, cursor) of each event in a piece of an event stream."""
+    """(name, data, cursor) of each event in a chunk of an event stream."""
     found = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":") and line)

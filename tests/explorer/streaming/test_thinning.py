@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.streaming.thinning import chosen, evenly, extremes
+from explorer.streaming.jsonl_tail import even_indices, extreme_indices, thinned_indices
 from tests.javascript import in_javascript
 
 
 @given(st.integers(1, 9000), st.integers(1, 50), st.integers(10, 3000))
 def test_the_ends_and_what_was_measured_stay(count, every, most):
     measured = np.where(np.arange(count) % (every * 20) == 0, 1.0, np.nan)
-    kept = chosen({"val_loss": measured, "loss": np.sin(np.arange(count))}, count, most)
+    kept = thinned_indices({"val_loss": measured, "loss": np.sin(np.arange(count))}, count, most)
     assert list(kept) == sorted(set(kept)) and kept[0] == 0 and kept[-1] == count - 1
     assert len(kept) <= most or count <= most
     assert count > most or len(kept) == count
@@ -24,7 +24,7 @@ def test_the_ends_and_what_was_measured_stay(count, every, most):
 @given(count=st.integers(1, 9000), every=st.integers(1, 3))
 def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, every):
     measured = np.where(np.arange(count) % every == 0, 1.0, np.nan)
-    kept = chosen({"val_loss": measured}, count, most)
+    kept = thinned_indices({"val_loss": measured}, count, most)
     assert kept[0] == 0 and kept[-1] == count - 1
     assert len(kept) <= most and (count <= most or len(kept) >= most // 2)
 
@@ -34,14 +34,14 @@ def test_a_single_outlier_in_very_many_rows_stays(high, low, column):
     columns = {name: np.cos(np.arange(100_000)) for name in ("loss", "grad_norm", "val_loss")}
     columns[column][low] = -50.0
     columns[column][high] = 50.0
-    kept = chosen(columns, 100_000, 100)
+    kept = thinned_indices(columns, 100_000, 100)
     assert high in kept and (low in kept or low == high) and len(kept) <= 100
 
 
 @given(st.lists(st.floats(-9, 9) | st.just(np.nan), max_size=300), st.integers(2, 40))
 def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values, most):
     values = np.array(values, float)
-    places = extremes(values, most)
+    places = extreme_indices(values, most)
     known = values[np.isfinite(values)]
     assert len(places) <= most and np.isfinite(values[places]).all()
     if len(known):
@@ -51,7 +51,7 @@ def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values
 @given(st.integers(3001, 200_000))
 def test_a_logarithmic_axis_keeps_points_all_along(count):
     loss = 4.2 / np.log10(np.arange(count) + 10)  # it falls fastest at first
-    kept = chosen({"loss": loss, "val_loss": np.full(count, np.nan)}, count, 3000)
+    kept = thinned_indices({"loss": loss, "val_loss": np.full(count, np.nan)}, count, 3000)
     drawn = np.interp(np.arange(count), kept, loss[kept])
     assert np.abs(drawn - loss).max() < 0.01
     for octave in range(3, int(np.log2(count))):
@@ -59,7 +59,7 @@ def test_a_logarithmic_axis_keeps_points_all_along(count):
 
 
 def test_evenly_takes_the_ends():
-    assert evenly(3, 5) == [0, 1, 2] and evenly(9, 3) == [0, 4, 8] and evenly(9, 1) == []
+    assert even_indices(3, 5) == [0, 1, 2] and even_indices(9, 3) == [0, 4, 8] and even_indices(9, 1) == []
 
 
 def test_server_and_browser_keep_the_same_of_the_same_rows():
@@ -72,7 +72,7 @@ def test_server_and_browser_keep_the_same_of_the_same_rows():
     rows = [[{"step": step, "loss": value} for step, value in enumerate(loss.tolist())] for loss in curves]
     browser = in_javascript("shared/thinning.js", f"module.thinned(given, 'loss', {most}).map((row) => row.step)", rows)
     for loss, there in zip(curves, browser, strict=True):
-        here = chosen({"loss": loss}, count, most)
+        here = thinned_indices({"loss": loss}, count, most)
         for kept in (np.array(there), here):
             assert {0, count - 1, int(loss.argmax()), int(loss.argmin())} <= set(kept.tolist())
             assert len(kept) <= 1.2 * most and (np.diff(kept) > 0).all()
