@@ -94,7 +94,8 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
       .sort((one, two) => one[1] - two[1])
       .slice(0, 5)
       .map(([other]) => other);
-    tip.textContent = `${shown.tokens[index]}   ${_("nearest here: {tokens}", { tokens: near.join("  ") })}`;
+    const nearest = _("nearest here: {tokens}", { tokens: near.join("  ") });
+    tip.textContent = `${shown.tokens[index]}   ${nearest}`;
   }
 
   const resizes = new ResizeObserver(place);

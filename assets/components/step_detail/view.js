@@ -65,7 +65,7 @@ export default function (component) {
         const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both are measured without dropout.")}` : "";
         change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "detail-after", after) }), note);
       }
-      if (shown.pieces.length < shown.batch_size) summary.append(` ${_("{count} of them are shown.", { count: shown.pieces.length })}`);
+      if (shown.pieces.length < shown.batch_size) summary.append(" ", _("{count} of them are shown.", { count: shown.pieces.length }));
       pieces.replaceChildren(...shown.pieces.map(pieceOf));
       hint.textContent = HINT;
       const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;

@@ -153,11 +153,11 @@ def test_the_status_tells_how_training_goes(ruined_run, finished_run):
 def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
     reader = RunReader(running_run)
     reader.here()
-    assert not json.loads(reader._told["status"])["progress"]["trouble"]
+    assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
     running_run.append_metrics({"step": 20, "val_loss": 9.0, "train_loss": 9.0})
     running_run.write_status(running_run.status().model_copy(update={"val_loss": 9.0, "train_loss": 9.0}))
     reader.here()
-    assert json.loads(reader._told["status"])["progress"]["trouble"]
+    assert json.loads(reader._payloads["status"])["progress"]["trouble"]
 
 
 def test_watchers_share_one_look_at_the_folder(running_run):
