@@ -27,7 +27,7 @@ PROMPT = "To be, or"
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    frames._frame.cache.clear()
+    frames._frame_json.cache.clear()
 
 
 @pytest.mark.parametrize("moment", [0, 1, -1])
@@ -96,7 +96,11 @@ def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch)
     for step in [*steps, *steps]:
         frame_now(finished_run, FrameRequest(step, PROMPT))
     assert len(made) == len(steps)
-    assert frames._frame.cache.currsize == sum(map(len, frames._frame.cache.values())) <= frames._frame.cache.maxsize
+    assert (
+        frames._frame_json.cache.currsize
+        == sum(map(len, frames._frame_json.cache.values()))
+        <= frames._frame_json.cache.maxsize
+    )
 
 
 def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
