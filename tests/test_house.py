@@ -85,7 +85,11 @@ def test_core_translations_and_charts_work_without_streamlit():
         for path in SOURCES
         if re.match(r"(core|explorer/i18n|explorer/charts)/", str(path.relative_to(ROOT)))
     ]
-    modules = [module for module in below if not module.endswith("__main__") and ".notebooks." not in module]
+    modules = [
+        module
+        for module in below
+        if not module.endswith("__main__") and not re.search(r"\.(notebooks|templates)\.", module)
+    ]
     code = f"import sys, importlib; sys.modules['streamlit'] = None; [importlib.import_module(m) for m in {modules}]"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
