@@ -5,19 +5,17 @@ from functools import partial
 from core.errors import ExplorerError
 from core.lessons.lesson_text import load_prose, word
 from explorer.i18n.language import _, language
-from explorer.learn.choose_text import absent_in_link, choose_text, read_text
-from explorer.learn.lab import Lab
-from explorer.learn.lesson_table import lessons, steps_of
-from explorer.learn.overview import draw_glossary, draw_overview
+from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
+from explorer.learn.state import StepState, absent_in_link, choose_text, read_text
 from explorer.learn.step_layout import draw_step, lesson_head
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import end_absent, quoted_part
 
-lesson, asked = address.lesson_on_view()
+lesson, linked_step = address.lesson_on_view()
 
 if lesson == "glossary":
-    draw_glossary(language(), asked)
+    draw_glossary(language(), linked_step)
 elif lesson is None:
     draw_overview(language())
 elif lesson not in lessons():
@@ -29,7 +27,7 @@ elif lesson not in lessons():
     )
 else:
     steps = steps_of(lesson)
-    step = asked or next(iter(steps))
+    step = linked_step or next(iter(steps))
     if step not in steps:
         page_header(word("lessons", language()))
         end_absent(
@@ -46,6 +44,6 @@ else:
             corpus = choose_text(language())
         if problem := absent_in_link():
             show_error(problem)
-        draw_step(Lab(lesson, step, *read_text(corpus), language()), steps, head)
+        draw_step(StepState(lesson, step, *read_text(corpus), language()), steps, head)
     except ExplorerError as error:
         show_error(error)

@@ -12,10 +12,8 @@ from core.lessons.lesson_text import load_prose
 from explorer.components.lesson_path import PathStep, lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _
-from explorer.learn.class_links import class_link
-from explorer.learn.lab import Lab
-from explorer.learn.questions import draw_question
-from explorer.learn.step import Step
+from explorer.learn.state import StepState
+from explorer.learn.steps import Step, draw_question
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, show_error, worded
 from explorer.widgets.links import quoted_part
@@ -41,32 +39,32 @@ def lesson_head() -> Head:
                 st.container())  # fmt: skip
 
 
-def draw_step(lab: Lab, steps: dict[str, Step], head: Head) -> None:
+def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
     """One step: where it stands, its idea, its result, the code, the question, and the way on."""
-    step, names = steps[lab.step], list(steps)
-    lab.numbers.update(step.numbers(lab))
-    st.markdown(lab.say("idea"), width=820)
-    ready = step.draw(lab) is not False
+    step, names = steps[state.step], list(steps)
+    state.numbers.update(step.numbers(state))
+    st.markdown(state.markdown("idea"), width=820)
+    ready = step.draw(state) is not False
     if step.code:
-        with st.expander(lab.word("code"), icon=":material/code:"):
+        with st.expander(state.word("code"), icon=":material/code:"):
             st.code(source_of(*step.code), language="python")
     if step.question and ready:
-        with card(lab.word("question"), key="lesson_question"):
-            lab.mastered = draw_question(step.question, lab)
+        with card(state.word("question"), key="lesson_question"):
+            state.completed = draw_question(step.question, state)
     unknown = set(address.lesson_values()) | address.hidden_controls()
-    unknown = [*lab.refused, *sorted(unknown - set(lab.controls))] if ready else []
+    unknown = [*state.rejected, *sorted(unknown - set(state.controls))] if ready else []
     if unknown:
         parts = ", ".join(map(quoted_part, unknown))
         show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelt.", parts=parts))
-    if lab.mastered:
-        answered(lab.lesson).add(lab.step)
-    _notes(lab)
-    _way_on(lab, names)
-    _fill_head(lab, names, head)  # last, because only now it is known what has been answered and which values stand
+    if state.completed:
+        completed_steps(state.lesson).add(state.step)
+    _draw_notes(state)
+    _draw_navigation(state, names)
+    _fill_head(state, names, head)  # last, because only now it is known what has been answered and which values stand
     load_ahead()  # a curve that grows is seen from its first point on
 
 
-def answered(lesson: str) -> set[str]:
+def completed_steps(lesson: str) -> set[str]:
     """The steps that this visitor has mastered: a question answered right, or an experiment predicted and seen."""
     found = session.recall(f"answered-{lesson}")
     if found is None:
@@ -87,58 +85,77 @@ def source_of(*functions: Callable) -> str:
     return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
 
 
-def _fill_head(lab: Lab, names: list[str], head: Head) -> None:
-    place, title = names.index(lab.step), load_prose(lab.lesson, "lesson", lab.language).title
-    head.title.caption(f"{title} · {lab.word('step_of', number=place + 1, count=len(names))}")
+def _fill_head(state: StepState, names: list[str], head: Head) -> None:
+    place, title = names.index(state.step), load_prose(state.lesson, "lesson", state.language).title
+    head.title.caption(f"{title} · {state.word('step_of', number=place + 1, count=len(names))}")
     with head.links:
         st.button(
-            lab.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
+            state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
         )
         if not address.is_student():  # what a teacher has hidden is not handed out again
-            class_link(lab)
+            class_link(state)
     with head.path:
         clicked = lesson_path(
-            lab.lesson, path_of(lab.lesson, names, lab.language), here=lab.step, right=answered(lab.lesson),
-            label=title, key="lesson_path",
-        )  # fmt: skip
-        if clicked and clicked != lab.step:
-            address.view_lesson(lab.lesson, clicked)
+            state.lesson,
+            path_of(state.lesson, names, state.language),
+            here=state.step,
+            right=completed_steps(state.lesson),
+            label=title,
+            key="lesson_path",
+        )
+        if clicked and clicked != state.step:
+            address.view_lesson(state.lesson, clicked)
             st.rerun()
-        st.header(worded(lab.prose.title), anchor=False)
+        st.header(worded(state.prose.title), anchor=False)
 
 
-def _notes(lab: Lab) -> None:
+def _draw_notes(state: StepState) -> None:
     """What to try and where to read on, side by side where there is room."""
-    parts = [part for part in ("try", "read on") if lab.say(part)]
+    parts = [part for part in ("try", "read on") if state.markdown(part)]
     if parts:
         for column, part in zip(st.columns(len(parts)), parts, strict=True):
             with column:
-                st.markdown(f"**{lab.word(part)}**")
-                st.markdown(lab.say(part))
+                st.markdown(f"**{state.word(part)}**")
+                state.write(part)
 
 
-def _way_on(lab: Lab, names: list[str]) -> None:
-    place = names.index(lab.step)
+def _draw_navigation(state: StepState, names: list[str]) -> None:
+    place = names.index(state.step)
     with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
         if place:
             st.button(
-                lab.word("back"), icon=":material/arrow_back:", key="lesson_back", shortcut="b",
-                on_click=address.view_lesson, args=(lab.lesson, names[place - 1]),
+                state.word("back"), icon=":material/arrow_back:", key="lesson_back", shortcut="b",
+                on_click=address.view_lesson, args=(state.lesson, names[place - 1]),
             )  # fmt: skip
         else:
             st.container(width="content")
         if place + 1 < len(names):
             st.button(
-                lab.word("next"), icon=":material/arrow_forward:", icon_position="right", type="primary",
-                key="lesson_next", shortcut="n", on_click=address.view_lesson, args=(lab.lesson, names[place + 1]),
+                state.word("next"), icon=":material/arrow_forward:", icon_position="right", type="primary",
+                key="lesson_next", shortcut="n", on_click=address.view_lesson, args=(state.lesson, names[place + 1]),
             )  # fmt: skip
         else:
             with st.container(horizontal=True, width="content", vertical_alignment="center"):
-                st.caption(lab.word("finished"))
+                st.caption(state.word("finished"))
                 st.button(
-                    lab.word("all_lessons"),
+                    state.word("all_lessons"),
                     type="primary",
                     key="lesson_end",
                     on_click=address.view_lesson,
                     args=(None,),
                 )
+
+
+def class_link(state: StepState) -> None:
+    """A popover with the link of this step, its text and values, and a choice of controls to hide."""
+    with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
+        st.caption(state.word("link_idea"))
+        hide = st.multiselect(
+            state.word("link_hide"),
+            list(state.controls),
+            key=f"hide-{state.lesson}-{state.step}",
+            format_func=state.labels.get,
+        )
+        base = st.context.url.split("?")[0].removesuffix("/").removesuffix("/learn") if st.context.url else ""
+        query = address.lesson_query(state.lesson, state.step, state.controls, hide)
+        st.code(f"{base}/{query}" if base else query, language=None, wrap_lines=True)

@@ -25,7 +25,7 @@ from core.text.corpora import load_corpus
 from explorer.charts.game import Player, player_columns, with_players
 from explorer.charts.loss import loss_figure
 from explorer.data.cards import facts_of
-from explorer.learn.lab import MOST_CHARACTERS
+from explorer.learn.state import MOST_CHARACTERS
 from explorer.play.game import forget, tell
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows

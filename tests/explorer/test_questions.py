@@ -2,7 +2,7 @@
 
 import pytest
 
-from explorer.learn.questions import number_typed
+from explorer.learn.steps import number_typed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from core.lessons.lesson_text import load_prose, placeholders
 from core.lessons.paired_runs import ModelResult, Outcome, control_config, make_pair, train_pair
 from core.text.own_text import save_text
 from core.training.evaluation import run_baselines
-from explorer.learn.lab import Lab, material
+from explorer.learn.state import StepState, load_data
 from explorer.services import jobs
 from explorer.widgets.address import page_file
 from tests.conftest import TEXT
@@ -118,14 +118,14 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
 
 @pytest.mark.parametrize("step", EXPERIMENTS)
 def test_every_text_finds_its_numbers(corpus, explorer_home, step):
-    lab = Lab("break", step, corpus, material(corpus.name, explorer_home), "en")
-    outcome = finish(train_pair(make_pair(EXPERIMENTS[step], lab.text, steps=2)))
-    counted = run_baselines(control_config(2), lab.train_ids, lab.val_ids, lab.vocab_size)
-    numbers = result_numbers(outcome, counted, lab.vocab_size) | dict(EXPERIMENTS[step].choices)
+    state = StepState("break", step, corpus, load_data(corpus.name, explorer_home), "en")
+    outcome = finish(train_pair(make_pair(EXPERIMENTS[step], state.text, steps=2)))
+    counted = run_baselines(control_config(2), state.train_ids, state.val_ids, state.vocab_size)
+    numbers = result_numbers(outcome, counted, state.vocab_size) | dict(EXPERIMENTS[step].choices)
     prose = load_prose("break", step)
     assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
     for part in PARTS:
-        lab.say(part, **numbers)
+        state.markdown(part, **numbers)
         shared = load_prose("break", "lesson").parts.get(f"{part}_otherwise", "")
         assert placeholders(shared) <= set(numbers)
 

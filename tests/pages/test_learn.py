@@ -14,9 +14,9 @@ from core.lessons import LESSONS, lesson_text
 from core.lessons.lesson_text import glossary, load_prose
 from core.text.corpora import catalogue
 from core.text.own_text import save_text
-from explorer.learn.bigram.reading import words_of
-from explorer.learn.lab import Lab, material
-from explorer.learn.lesson_table import lessons, steps_of
+from explorer.learn.bigram.training_text import candidate_words
+from explorer.learn.lessons import lessons, steps_of
+from explorer.learn.state import StepState, load_data
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
 
@@ -100,13 +100,13 @@ def _wrong(app: AppTest, step: str) -> str:
         return "999"
     options = app.radio[0].options
     right = {"text": "·", "table": "e", "training": options[1], "writing": options[1], "context": options[0]}
-    right["numbers"] = words_of(_lab("shakespeare"))[0]
+    right["numbers"] = candidate_words(_state("shakespeare"))[0]
     return next(option for option in options if option != right[step])
 
 
-def _lab(name: str) -> Lab:
+def _state(name: str) -> StepState:
     corpus = catalogue(ROOT)[0]
-    return Lab("bigram", "text", corpus, material(name, ROOT), "en")
+    return StepState("bigram", "text", corpus, load_data(name, ROOT), "en")
 
 
 RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "e", "loss": "4.14"}
@@ -191,7 +191,7 @@ def test_every_step_runs_on_a_short_text_of_ones_own(open_step, explorer_home, s
 
 def test_the_question_about_the_tables_is_about_a_row_that_they_show(open_step):
     app = open_step("table")  # q, which leaves least doubt, is too rare to be shown
-    asked = re.search(r"After \*\*(.)\*\*", said(app))[1]
+    asked = re.search(r"after \*\*(.)\*\*", said(app))[1]
     tables = [json.loads(drawn.proto.spec) for drawn in app.get("plotly_chart")][:2]
     assert all(f"{asked} " in table["layout"]["yaxis"]["ticktext"] for table in tables)
 

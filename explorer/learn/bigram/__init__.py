@@ -1,17 +1,8 @@
 """The bigram lesson: from a text to a model that has learned which character follows which."""
 
-from explorer.learn.bigram import context, gradient, loss, reading, table, training, writing
-from explorer.learn.step import Step
+from explorer.learn.bigram.generation import CONTEXT, WRITING
+from explorer.learn.bigram.predictions import LOSS, TABLE
+from explorer.learn.bigram.training import GRADIENT, TRAINING
+from explorer.learn.bigram.training_text import BATCH, NUMBERS, SPLIT, TEXT
 
-STEPS: tuple[Step, ...] = (
-    reading.TEXT,
-    reading.NUMBERS,
-    reading.SPLIT,
-    reading.BATCH,
-    table.STEP,
-    loss.STEP,
-    gradient.STEP,
-    training.STEP,
-    writing.STEP,
-    context.STEP,
-)
+STEPS = (TEXT, NUMBERS, SPLIT, BATCH, TABLE, LOSS, GRADIENT, TRAINING, WRITING, CONTEXT)

@@ -1,84 +1,279 @@
-"""The training loop."""
+"""The lesson's bigram model: one gradient step, and the training loop."""
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import streamlit as st
+import torch
 from plotly import graph_objects as go
+from torch import Tensor
 
-from core.lessons.bigram import train_bigram
+from core.fast.threads import one_thread
+from core.interpretability import Progress
+from core.lessons.bigram import BLOCK, gradient_step, gradient_steps, most_frequent, new_bigram, train_bigram
+from core.model import Bigram
 from core.text.batches import random_batch
+from core.text.ngrams import Baselines, count_baselines
+from core.text.token_display import visible
+from core.training.evaluation import whole_split_loss
+from explorer.charts.bigram_lesson import before_and_after, change_heatmap
+from explorer.charts.csv_export import matrix_columns
 from explorer.charts.loss import loss_columns, loss_figure
+from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure
+from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.formatting import number
-from explorer.learn.bigram.learned import BATCH_SIZE, LEARNING_RATE, STEPS, Learned, learned
-from explorer.learn.lab import Lab
-from explorer.learn.questions import Question
-from explorer.learn.step import Step
+from explorer.learn.bigram.training_text import batch_of, draw_another
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
-_RATES = (0.0001, 0.0005, 0.001, 0.005, 0.01, LEARNING_RATE, 0.05, 0.1, 0.5, 1.0)
-_BATCHES = (1, 4, 16, BATCH_SIZE, 64)
-_CLOSE = 0.05  # nats: a difference that nobody would notice in the text it writes
+TRAINING_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 0.02
+_REPORT_EVERY = 100  # steps between two reports and measurements
 
 
-def _draw(lab: Lab) -> bool:
-    with card(lab.plain("panel"), key="lesson_result"):
+@dataclass
+class TrainedBigram:
+    """A trained bigram and how it came to be."""
+
+    model: Bigram
+    baselines: Baselines  # what counting reaches on the same text, nats a token
+    rows: list[dict[str, float]] = field(default_factory=list)  # as in metrics.jsonl: step, loss, val_loss
+    tables: dict[int, Tensor] = field(default_factory=dict)  # (V, V) probabilities by step
+
+    @property
+    def val_loss(self) -> float:
+        """Of the whole validation part, at the end."""
+        return [row["val_loss"] for row in self.rows if "val_loss" in row][-1]
+
+
+def trained_bigram(
+    state: StepState, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE, steps: int = TRAINING_STEPS,
+    on_progress: Callable[[TrainedBigram | None], None] | None = None,
+) -> TrainedBigram | None:  # fmt: skip
+    """The model, trained on the lab's text; None, with a bar in its place, while it is being trained.
+
+    Args:
+        meanwhile: draws, below the bar, how far it has come (`explorer.services.jobs.result_of`).
+    """
+    key = (*state.key, "bigram", learning_rate, batch_size, steps)
+    trained = result_of(
+        key, lambda: _train(state, learning_rate, batch_size, steps), state.word("training"), on_progress
+    )
+    if trained is not None:
+        state.results["trained"] = trained
+    return trained
+
+
+def _train(state: StepState, learning_rate: float, batch_size: int, steps: int) -> Iterator[Progress[TrainedBigram]]:
+    with one_thread():
+        baselines = count_baselines(state.train_ids, state.val_ids, state.vocab_size, range(1, len(state.val_ids)))
+        trained = TrainedBigram(new_bigram(state.vocab_size, state.seed), baselines)
+        trained.tables[0] = trained.model.table()
+        trained.rows.append({"step": 0, "val_loss": whole_split_loss(trained.model, state.val_ids)})
+    loop = train_bigram(
+        trained.model, state.train_ids, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=state.seed
+    )
+    for begin in range(0, steps, _REPORT_EVERY):
+        with one_thread():
+            for step, loss in (next(loop) for _ in range(min(_REPORT_EVERY, steps - begin))):
+                trained.rows.append({"step": step, "loss": loss})
+                if _is_round(step) or step == steps:
+                    trained.tables[step] = trained.model.table()
+            trained.rows.append({"step": step, "val_loss": whole_split_loss(trained.model, state.val_ids)})
+        yield Progress(step, steps, trained)
+
+
+def _is_round(step: int) -> bool:
+    """1, 2, 5, 10, 20, 50, ..."""
+    return str(step).rstrip("0") in ("1", "2", "5")
+
+
+_STEPS_TAKEN = "lesson-gradient-taken"
+_MOST_STEPS = 20  # steps on one batch
+_SHOWN_COLUMNS = 24
+_GRADIENT_RATES = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+def _change_steps(by: int) -> None:
+    session.remember(_STEPS_TAKEN, min(_MOST_STEPS, max(0, session.recall(_STEPS_TAKEN, 0) + by)))
+
+
+def _draw_gradient(state: StepState) -> None:
+    with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
         with left:
-            rate = lab.value(
-                "rate", LEARNING_RATE, st.select_slider, lab.plain("control rate"), _RATES, format_func=number
+            pieces = state.value("pieces", 2, st.slider, state.label("control pieces"), 1, 4)
+        with right:
+            rate = state.value("rate", 20, st.select_slider, state.label("control rate"), _GRADIENT_RATES)
+        x, y = batch_of(state, pieces, BLOCK)
+        token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
+        taken = session.recall(_STEPS_TAKEN, 0)
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                state.word("take_step"),
+                icon=":material/south_east:",
+                key="lesson_down",
+                on_click=_change_steps,
+                args=(1,),
+                disabled=taken >= _MOST_STEPS,
+            )
+            st.button(state.word("undo"), icon=":material/undo:", key="lesson_undo", on_click=_change_steps, args=(-1,),
+                      disabled=not taken)  # fmt: skip
+            draw_another(state)
+        steps = gradient_steps(state.vocab_size, x, y, float(rate), taken, state.seed)
+        state.results["batch"] = x, y, float(rate)
+        if not taken:
+            state.write("untouched", before=f"{steps.losses[0]:.3f}")
+            return
+        state.write(
+            "result",
+            taken=taken,
+            before=f"{steps.losses[0]:.3f}",
+            after=f"{steps.losses[-1]:.3f}",
+            moved=int(steps.changed.sum()),
+            still=state.vocab_size - int(steps.changed.sum()),
+        )
+        _draw_change(state, steps, y)
+    with card(state.label("panel row"), key="lesson_one_row"):
+        _draw_row(state, steps, x, y)
+
+
+def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
+    rows = steps.changed.nonzero().flatten().tolist()
+    frequent = [state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:_SHOWN_COLUMNS]]
+    columns = sorted({*frequent, *y.flatten().tolist()})
+    change = (steps.after - steps.before)[rows][:, columns].numpy()
+    names = [state.tokens[id] for id in rows], [state.tokens[id] for id in columns]
+    shown_tokens = [[visible(token) for token in side] for side in names]
+    chart(
+        change_heatmap(change, *names, state.label("cell"), current_palette()), key="lesson_change", name="change",
+        numbers=lambda: matrix_columns(change, *shown_tokens, ("letter", "next letter", "change")),
+    )  # fmt: skip
+
+
+def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None:
+    rows = {visible(state.tokens[id]): id for id in steps.changed.nonzero().flatten().tolist()}
+    row = rows[state.value("row", next(iter(rows)), st.selectbox, state.label("control row"), list(rows), width=220)]
+    targets = y[x == row].tolist()
+    shown_tokens = [visible(token) for token in state.tokens]
+    before, after = steps.before[row].numpy(), steps.after[row].numpy()
+    target = targets[0]
+    state.write(
+        "row",
+        letter=shown_tokens[row],
+        targets=", ".join(dict.fromkeys(shown_tokens[id] for id in targets)),
+        target=shown_tokens[target],
+        before=percent(float(before[target])),
+        after=percent(float(after[target])),
+    )
+    chart(
+        before_and_after(before, after, shown_tokens, (state.label("before"), state.label("after")), current_palette()),
+        key="lesson_before_after", name="row-before-and-after",
+        numbers=lambda: {"next letter": shown_tokens, "before": before, "after": after},
+    )  # fmt: skip
+
+
+def rows_moved(state: StepState) -> int:
+    """How many rows of the table one step on this batch changes."""
+    x, y, rate = state.results["batch"]
+    return int(gradient_steps(state.vocab_size, x, y, rate, 1, state.seed).changed.sum())
+
+
+def _show_rows(state: StepState, response: float) -> None:
+    x = state.results["batch"][0]
+    read = [state.tokens[id] for id in sorted(set(x.flatten().tolist()))]
+    id_of = {token: id for id, token in enumerate(state.tokens)}
+    st.caption(state.label("rows read"))
+    token_strip([token if token != "\n" else "⏎" for token in read], id_of | {"⏎": id_of.get("\n")},
+                note="", key="lesson_rows")  # fmt: skip
+
+
+GRADIENT = Step(
+    "gradient",
+    _draw_gradient,
+    code=(gradient_step, gradient_steps),
+    question=Question(
+        answer=rows_moved,
+        show=_show_rows,
+        more=lambda state: {"read": state.results["batch"][0].numel()},
+    ),
+)
+
+
+_TRAINING_RATES = (0.0001, 0.0005, 0.001, 0.005, 0.01, LEARNING_RATE, 0.05, 0.1, 0.5, 1.0)
+_BATCHES = (1, 4, 16, BATCH_SIZE, 64)
+_SAME = 0.05  # nats: a difference that nobody would notice in the text it writes
+
+
+def _draw_training(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        left, right = st.columns(2)
+        with left:
+            rate = state.value(
+                "rate",
+                LEARNING_RATE,
+                st.select_slider,
+                state.label("control rate"),
+                _TRAINING_RATES,
+                format_func=number,
             )
         with right:
-            batch = lab.value("batch", BATCH_SIZE, st.select_slider, lab.plain("control batch"), _BATCHES)
+            batch = state.value("batch", BATCH_SIZE, st.select_slider, state.label("control batch"), _BATCHES)
         with st.container(height=445, border=False):
-            found = learned(lab, rate, batch, meanwhile=_growing)
-            if found is None:
+            trained = trained_bigram(state, rate, batch, on_progress=_draw_growing)
+            if trained is None:
                 return False
             chart(
-                _figure(found, 400), key="lesson_training", name="bigram-loss",
-                numbers=lambda: loss_columns(found.rows),
+                _loss_figure(trained, 400), key="lesson_training", name="bigram-loss",
+                numbers=lambda: loss_columns(trained.rows),
             )  # fmt: skip
-        st.markdown(
-            lab.say(
-                "result", steps=f"{STEPS:,}", first=f"{found.rows[0]['val_loss']:.2f}", last=f"{found.val_loss:.2f}",
-                choices=f"{math.exp(found.val_loss):.1f}", counted=f"{found.baselines.bigram:.2f}",
-            )
-        )  # fmt: skip
+        state.write(
+            "result",
+            steps=f"{TRAINING_STEPS:,}",
+            first=f"{trained.rows[0]['val_loss']:.2f}",
+            last=f"{trained.val_loss:.2f}",
+            choices=f"{math.exp(trained.val_loss):.1f}",
+            counted=f"{trained.baselines.bigram:.2f}",
+        )
     return True
 
 
-def _growing(found: Learned | None) -> None:
-    growing_figure(_figure(found, 350), key="lesson_growing")
+def _draw_growing(trained: TrainedBigram | None) -> None:
+    growing_figure(_loss_figure(trained, 350), key="lesson_growing")
 
 
-def _figure(found: Learned | None, height: int) -> go.Figure:
-    rows, baselines = (list(found.rows), vars(found.baselines)) if found else ([], None)
-    return loss_figure(rows, baselines, STEPS, current_palette(), height=height)
+def _loss_figure(trained: TrainedBigram | None, height: int) -> go.Figure:
+    rows, baselines = (list(trained.rows), vars(trained.baselines)) if trained else ([], None)
+    return loss_figure(rows, baselines, TRAINING_STEPS, current_palette(), height=height)
 
 
-def against_counting(found: Learned) -> str:
+def compare_with_counted(trained: TrainedBigram) -> str:
     """Where training ended beside the counted table, on the part kept aside: "below", "close" or "above"."""
-    difference = found.val_loss - found.baselines.bigram
-    return "close" if abs(difference) <= _CLOSE else "below" if difference < 0 else "above"
+    difference = trained.val_loss - trained.baselines.bigram
+    return "close" if abs(difference) <= _SAME else "below" if difference < 0 else "above"
 
 
-def _show_end(lab: Lab, given: str) -> None:
-    found = lab.found["learned"]
-    st.markdown(lab.say("ends", last=f"{found.val_loss:.3f}", counted=f"{found.baselines.bigram:.3f}"))
+def _show_end(state: StepState, response: str) -> None:
+    trained = state.results["trained"]
+    state.write("ends", last=f"{trained.val_loss:.3f}", counted=f"{trained.baselines.bigram:.3f}")
 
 
-STEP = Step(
+TRAINING = Step(
     "training",
-    _draw,
+    _draw_training,
     code=(train_bigram, random_batch),
     question=Question(
-        answer=lambda lab: against_counting(lab.found["learned"]),
-        options=lambda lab: ["below", "close", "above"],
+        answer=lambda state: compare_with_counted(state.results["trained"]),
+        options=lambda state: ["below", "close", "above"],
         named=True,
         show=_show_end,
-        more=lambda lab: {
-            "last": f"{lab.found['learned'].val_loss:.2f}",
-            "counted": f"{lab.found['learned'].baselines.bigram:.2f}",
+        more=lambda state: {
+            "last": f"{state.results['trained'].val_loss:.2f}",
+            "counted": f"{state.results['trained'].baselines.bigram:.2f}",
         },
     ),
 )

@@ -1,16 +1,8 @@
-"""The GPT lesson: from the mean of the past to a transformer, one part at a time."""
+"""The GPT lesson: from the mean of all earlier tokens to a transformer, one part at a time."""
 
-from explorer.learn.gpt import attention, averaging, choosing, ladder, likeliest, mask, positions, scaling, today
-from explorer.learn.step import Step
+from explorer.learn.gpt.architecture import LADDER, TODAY
+from explorer.learn.gpt.attention import ATTENTION, AVERAGING
+from explorer.learn.gpt.attention_variants import MASK, POSITIONS, SCALING
+from explorer.learn.gpt.sampling import CHOOSING, LIKELIEST
 
-STEPS: tuple[Step, ...] = (
-    averaging.STEP,
-    attention.STEP,
-    scaling.STEP,
-    mask.STEP,
-    ladder.STEP,
-    positions.STEP,
-    today.STEP,
-    choosing.STEP,
-    likeliest.STEP,
-)
+STEPS = (AVERAGING, ATTENTION, SCALING, MASK, LADDER, POSITIONS, TODAY, CHOOSING, LIKELIEST)

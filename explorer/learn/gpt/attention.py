@@ -1,128 +1,247 @@
-"""Queries, keys and values on a sentence of one's own, cell by cell."""
+"""Self-attention, from the mean of all earlier tokens to queries, keys and values."""
 
 import math
 
 import streamlit as st
+import torch
 
 from core.formatting import decimal
-from core.lessons.self_attention import Attended, attend, head_matrices, residual_before_attention
+from core.lessons.self_attention import (
+    Attended,
+    attend,
+    average_by_loop,
+    average_by_matrix,
+    average_by_softmax,
+    averaging_weights,
+    head_matrices,
+    residual_before_attention,
+    softmax_weights,
+)
 from core.text.token_display import visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.gpt_lesson import product_bars, share_pairs
 from explorer.charts.heatmaps import attention_heatmap
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import the_gpt, typed_ids
-from explorer.learn.lab import Lab
-from explorer.learn.questions import Question
-from explorer.learn.step import Step
+from explorer.learn.gpt.trained import begin_training, the_gpt, typed_ids
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
 from explorer.widgets.layout import card, chart, current_palette
 
-_MOST = 20  # letters
+_MOST_AVERAGED = 10  # letters
+ASKED_POSITION = 4  # the place that the question is about, counted from 0
 
 
-def _draw(lab: Lab) -> bool:
-    with card(lab.plain("panel"), key="lesson_result"):
+def _draw_averaging(state: StepState) -> None:
+    begin_training(state)
+    with card(state.label("panel"), key="lesson_result"):
+        typed = state.value(
+            "word", "attention", st.text_input, state.label("control word"), max_chars=_MOST_AVERAGED, width=260
+        )
+        ids = typed_ids(state, typed, _MOST_AVERAGED, "the king")
+        letters = [state.tokens[id] for id in ids]
+        x = torch.tensor([[float(id)] for id in ids])  # (T, 1): the letter's number is all that is known of it
+        ways = average_by_loop(x), average_by_matrix(x), average_by_softmax(x)  # (T, 1) each
+        names = [state.label(name) for name in ("loop", "matrix", "softmax")]
+        means = {name: [f"{value:.2f}" for value in way[:, 0].tolist()] for name, way in zip(names, ways, strict=True)}
+        st.dataframe(
+            {
+                state.label("letter"): [visible(letter) for letter in letters],
+                state.label("number"): ids,
+                **means,
+            },
+            hide_index=True, width="stretch", key="lesson_means",
+        )  # fmt: skip
+        difference = max(float((way - ways[0]).abs().max()) for way in ways)
+        state.write("result", apart=f"{difference:.6f}" if difference else "0")
+    with card(state.label("panel weights"), key="lesson_weights"):
+        left, right = st.columns([2, 3])
+        shown = [f"{place + 1}: {visible(letter)}" for place, letter in enumerate(letters)]
+        with left:
+            state.write("weights")
+            most_attended = shown.index(
+                state.value("letter", shown[0], st.selectbox, state.label("control letter"), shown)
+            )
+            score = state.value("score", 0.0, st.slider, state.label("control score"), -4.0, 4.0, step=0.5)
+        scores = torch.zeros(len(ids), len(ids))
+        scores[:, most_attended] = score
+        weights = softmax_weights(scores)
+        with right:
+            _weights_heatmap(state, weights, letters, "lesson_softmax")
+        state.write(
+            "weighted" if score else "even",
+            letter=visible(letters[most_attended]),
+            last=visible(letters[-1]),
+            share=f"{weights[-1, most_attended]:.0%}",
+            mean=f"{(weights @ x)[-1, 0]:.2f}",
+            before=f"{ways[0][-1, 0]:.2f}",
+        )
+    state.results["letters"] = letters
+
+
+def _weights_heatmap(state: StepState, weights: torch.Tensor, letters: list[str], key: str) -> None:
+    shown_tokens = [visible(letter) for letter in letters]
+    chart(
+        attention_heatmap(weights.numpy(), letters, current_palette()), key=key, name="weights",
+        numbers=lambda: matrix_columns(weights.numpy(), shown_tokens, shown_tokens, ("looks", "looked at", "weight")),
+    )  # fmt: skip
+
+
+def _asked_position(state: StepState) -> int:
+    return min(ASKED_POSITION, len(state.results["letters"]) - 1)
+
+
+def asked_weight(state: StepState) -> float:
+    """The weight of each letter in the mean at the place asked about."""
+    return float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0])
+
+
+def _show_triangle(state: StepState, response: float) -> None:
+    _weights_heatmap(
+        state, averaging_weights(len(state.results["letters"])), state.results["letters"], "lesson_triangle"
+    )
+
+
+AVERAGING = Step(
+    "averaging",
+    _draw_averaging,
+    code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
+    question=Question(
+        answer=asked_weight,
+        show=_show_triangle,
+        tolerance=0.006,
+        more=lambda state: {
+            "place": _asked_position(state) + 1,
+            "letter": visible(state.results["letters"][_asked_position(state)]),
+        },
+    ),
+)
+
+
+_MOST_TOKENS = 20  # letters
+
+
+def _draw_attention(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns([3, 2])
         with left:
-            typed = lab.value("sentence", "To be, or not to be", st.text_input, lab.plain("control"), max_chars=_MOST)
-        model = the_gpt(lab)
+            typed = state.value(
+                "sentence", "To be, or not to be", st.text_input, state.label("control"), max_chars=_MOST_TOKENS
+            )
+        model = the_gpt(state)
         if model is None:
             return False
-        ids = typed_ids(lab, typed, _MOST, "the king and the")
-        letters = [lab.tokens[id] for id in ids]
+        ids = typed_ids(state, typed, _MOST_TOKENS, "the king and the")
+        letters = [state.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
         names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}
         with right:
-            name = lab.value(
-                "head", next(iter(names)), st.selectbox, lab.plain("control head"), list(names),
-                format_func=lambda name: lab.plain("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
+            name = state.value(
+                "head", next(iter(names)), st.selectbox, state.label("control head"), list(names),
+                format_func=lambda name: state.label("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
             )  # fmt: skip
             chosen = names[name]
-        seen = attend(residual_before_attention(model, ids, chosen[0]), *head_matrices(model, *chosen))
-        signs = [visible(letter) for letter in letters]
+        attended = attend(residual_before_attention(model, ids, chosen[0]), *head_matrices(model, *chosen))
+        shown_tokens = [visible(letter) for letter in letters]
         chart(
-            attention_heatmap(seen.weights.numpy(), letters, current_palette()), key="lesson_pattern", name="weights",
-            numbers=lambda: matrix_columns(seen.weights.numpy(), signs, signs, ("looks", "looked at", "weight")),
-        )  # fmt: skip
-        st.markdown(lab.say("result", width=model.config.n_embd, size=seen.queries.shape[1]))
-    with card(lab.plain("panel cell"), key="lesson_cell"):
-        _draw_cell(lab, seen, signs)
+            attention_heatmap(attended.weights.numpy(), letters, current_palette()),
+            key="lesson_pattern",
+            name="weights",
+            numbers=lambda: matrix_columns(
+                attended.weights.numpy(), shown_tokens, shown_tokens, ("looks", "looked at", "weight")
+            ),
+        )
+        state.write("result", width=model.config.n_embd, size=attended.queries.shape[1])
+    with card(state.label("panel cell"), key="lesson_cell"):
+        _draw_cell(state, attended, shown_tokens)
     return True
 
 
-def _draw_cell(lab: Lab, seen: Attended, signs: list[str]) -> None:
-    places = [f"{place + 1}: {sign}" for place, sign in enumerate(signs)]
+def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) -> None:
+    positions = [f"{position + 1}: {sign}" for position, sign in enumerate(shown_tokens)]
     left, right = st.columns(2)
     with left:
-        row = places.index(lab.value("looks", places[-1], st.selectbox, lab.plain("control looks"), places))
+        row = positions.index(
+            state.value("looks", positions[-1], st.selectbox, state.label("control looks"), positions)
+        )
     with right:
-        past = places[: row + 1]
-        column = past.index(lab.value("looked at", past[max(0, row - 1)], st.selectbox, lab.plain("control at"), past))
-    products = (seen.queries[row] * seen.keys[column]).tolist()
-    st.markdown(lab.say("products", looks=signs[row], at=signs[column]))
+        key_positions = positions[: row + 1]
+        column = key_positions.index(
+            state.value(
+                "looked at", key_positions[max(0, row - 1)], st.selectbox, state.label("control at"), key_positions
+            )
+        )
+    products = (attended.queries[row] * attended.keys[column]).tolist()
+    state.write("products", looks=shown_tokens[row], at=shown_tokens[column])
     chart(
         product_bars(products, current_palette()), key="lesson_products", name="query-times-key",
         numbers=lambda: {
-            "query": seen.queries[row].tolist(), "key": seen.keys[column].tolist(), "product": products,
+            "query": attended.queries[row].tolist(), "key": attended.keys[column].tolist(), "product": products,
         },
     )  # fmt: skip
-    st.markdown(
-        lab.say(
-            "sum", total=decimal(sum(products)), size=len(products), root=f"{math.sqrt(len(products)):.2f}",
-            score=decimal(float(seen.scores[row, column])), weight=percent(float(seen.weights[row, column])),
-            at=signs[column],
-        )
-    )  # fmt: skip
-    shares = seen.weights[row, : row + 1].tolist()
+    state.write(
+        "sum",
+        total=decimal(sum(products)),
+        size=len(products),
+        root=f"{math.sqrt(len(products)):.2f}",
+        score=decimal(float(attended.scores[row, column])),
+        weight=percent(float(attended.weights[row, column])),
+        at=shown_tokens[column],
+    )
+    shares = attended.weights[row, : row + 1].tolist()
     chart(
         share_pairs(
-            signs[: row + 1], {lab.plain("weight of"): shares}, {lab.plain("weight of"): current_palette().accent},
-            current_palette(), height=210,
+            shown_tokens[: row + 1],
+            {state.label("weight of"): shares},
+            {state.label("weight of"): current_palette().accent},
+            current_palette(),
+            height=210,
         ),
-        key="lesson_row", name="weights-of-a-row", numbers=lambda: {"letter": signs[: row + 1], "weight": shares},
-    )  # fmt: skip
-    st.markdown(lab.say("values", looks=signs[row], size=len(products)))
-    lab.found["row"], lab.found["seen"], lab.found["signs"] = row, seen, signs
+        key="lesson_row",
+        name="weights-of-a-row",
+        numbers=lambda: {"letter": shown_tokens[: row + 1], "weight": shares},
+    )
+    state.write("values", looks=shown_tokens[row], size=len(products))
+    state.results["row"], state.results["attended"], state.results["shown_tokens"] = row, attended, shown_tokens
 
 
-def most_attended(lab: Lab) -> str:
+def most_attended(state: StepState) -> str:
     """The letter before the last one, or that one, at which the last letter of the sentence looks most."""
-    weights = lab.found["seen"].weights[-1]
-    return _place(lab, int(weights.argmax()))
+    weights = state.results["attended"].weights[-1]
+    return _position_name(state, int(weights.argmax()))
 
 
-def _place(lab: Lab, place: int) -> str:
-    return f"{place + 1}: {lab.found['signs'][place]}"
+def _position_name(state: StepState, position: int) -> str:
+    return f"{position + 1}: {state.results['shown_tokens'][position]}"
 
 
-def _candidates(lab: Lab) -> list[str]:
+def _most_attended_positions(state: StepState) -> list[str]:
     """The four places that the last letter looks at most, in the order of the sentence."""
-    best = lab.found["seen"].weights[-1].argsort(descending=True)[:4].tolist()
-    return [_place(lab, place) for place in sorted(best)]
+    best = state.results["attended"].weights[-1].argsort(descending=True)[:4].tolist()
+    return [_position_name(state, position) for position in sorted(best)]
 
 
-def _show_scores(lab: Lab, given: str) -> None:
-    seen, signs = lab.found["seen"], lab.found["signs"]
-    st.markdown(lab.say("scores of", last=signs[-1]))
-    scores = seen.scores[-1].tolist()
+def _show_scores(state: StepState, response: str) -> None:
+    attended, shown_tokens = state.results["attended"], state.results["shown_tokens"]
+    state.write("scores of", last=shown_tokens[-1])
+    scores = attended.scores[-1].tolist()
     st.dataframe(
         {
-            lab.plain("letter"): [_place(lab, place) for place in range(len(signs))],
-            lab.plain("score"): [round(score, 2) for score in scores],
-            lab.plain("weight of"): [percent(share) for share in seen.weights[-1].tolist()],
+            state.label("letter"): [_position_name(state, position) for position in range(len(shown_tokens))],
+            state.label("score"): [round(score, 2) for score in scores],
+            state.label("weight of"): [percent(share) for share in attended.weights[-1].tolist()],
         },
         hide_index=True, width=420, key="lesson_scores",
     )  # fmt: skip
 
 
-STEP = Step(
+ATTENTION = Step(
     "attention",
-    _draw,
+    _draw_attention,
     code=(attend,),
     question=Question(
         answer=most_attended,
-        options=_candidates,
+        options=_most_attended_positions,
         show=_show_scores,
-        more=lambda lab: {"last": lab.found["signs"][-1]},
+        more=lambda state: {"last": state.results["shown_tokens"][-1]},
     ),
 )

@@ -1,18 +1,33 @@
-"""What is shown where no step is: all lessons, and the glossary."""
+"""The table of all lessons, their overview, and the glossary."""
 
 from functools import partial
 
 import streamlit as st
 
 from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
+from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.components.lesson_path import lesson_path
 from explorer.i18n.language import _
-from explorer.learn.lesson_table import lessons, steps_of
-from explorer.learn.step_layout import answered, path_of
+from explorer.learn import bigram, experiments, gpt
+from explorer.learn.step_layout import completed_steps, path_of
+from explorer.learn.steps import Step
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import quoted_part
+
+_STEPS: dict[str, tuple[Step, ...]] = {"bigram": bigram.STEPS, "gpt": gpt.STEPS, "break": experiments.STEPS}
+
+
+def lessons() -> list[str]:
+    """The lessons that have steps."""
+    return [lesson for lesson, steps in LESSONS.items() if steps and lesson in _STEPS]
+
+
+def steps_of(lesson: str) -> dict[str, Step]:
+    """The steps of a lesson by name, in their order."""
+    by_name = {step.name: step for step in _STEPS[lesson]}
+    return {name: by_name[name] for name in LESSONS[lesson]}
 
 
 def draw_overview(language: str) -> None:
@@ -25,7 +40,7 @@ def draw_overview(language: str) -> None:
             st.markdown(f"##### {prose.title}")
             st.caption(prose.parts["idea"])
             clicked = lesson_path(
-                lesson, path_of(lesson, names, language), here=None, right=answered(lesson), label=prose.title,
+                lesson, path_of(lesson, names, language), here=None, right=completed_steps(lesson), label=prose.title,
                 key=f"path-{lesson}", listed=True, resume=word("go_on", language),
             )  # fmt: skip
             with st.container(horizontal=True, gap="small"):
@@ -50,17 +65,17 @@ def _notebook(lesson: str, language: str) -> bytes:
     return lesson_notebook(lesson, language).encode()
 
 
-def draw_glossary(language: str, asked: str | None) -> None:
+def draw_glossary(language: str, first_term: str | None) -> None:
     """Every term; the one that was asked for stands first."""
     page_header(word("glossary", language))
     if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
         address.view_lesson(None)
         st.rerun()
     terms = glossary(language)
-    if asked and asked not in terms:
-        show_error(_("The glossary has no term {term}. Perhaps the link is misspelt.", term=quoted_part(asked)))
-    order = sorted(terms, key=lambda term: term != asked)
+    if first_term and first_term not in terms:
+        show_error(_("The glossary has no term {term}. Perhaps the link is misspelt.", term=quoted_part(first_term)))
+    order = sorted(terms, key=lambda term: term != first_term)
     for term in order:
         text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)
-        with st.container(border=term == asked):
+        with st.container(border=term == first_term):
             st.markdown(f"##### {term}\n\n{text}", width=820)

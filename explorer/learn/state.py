@@ -1,4 +1,4 @@
-"""What a step works with: the text as numbers, the words of the step, and the learner's own values."""
+"""What a step works with: the training text, the step's words, and the values of its controls."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
@@ -9,14 +9,16 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.errors import TextError
+from core.errors import ExplorerError, TextError
 from core.lessons.lesson_text import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
-from core.text.corpora import Corpus, load_corpus
+from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import _
+from explorer.services import shared
 from explorer.widgets import address, session
-from explorer.widgets.layout import literal
+from explorer.widgets.layout import literal, show_error
+from explorer.widgets.links import absent_text
 
 MOST_CHARACTERS = 200_000  # of a text: enough to learn from, and every step stays quick
 MOST_TOKENS = 512  # of an alphabet: a lesson's table has its square
@@ -25,7 +27,7 @@ _CONTROL = "lesson-"  # in front of the keys of a step's controls
 _CHOOSERS = (st.selectbox, st.segmented_control, st.radio, st.select_slider, st.pills)
 
 
-class Material(NamedTuple):
+class LessonData(NamedTuple):
     """A text ready to learn from. Shared by all sessions: never change it."""
 
     name: str
@@ -37,7 +39,7 @@ class Material(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def material(name: str, data_dir: Path) -> Material:
+def load_data(name: str, data_dir: Path) -> LessonData:
     """A corpus, cut to what lessons read. Raises TextError where it cannot be loaded, or is not fit for them."""
     text = load_corpus(name, data_dir)[:MOST_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
@@ -50,10 +52,10 @@ def material(name: str, data_dir: Path) -> Material:
             )
         )  # fmt: skip
     ids = torch.from_numpy(tokenizer.encode_array(text).copy())
-    return Material(name, text, tokenizer, ids, *split_ids(ids, VAL_FRACTION))
+    return LessonData(name, text, tokenizer, ids, *split_ids(ids, VAL_FRACTION))
 
 
-class Lab:
+class StepState:
     """One visitor at one step.
 
     Attributes:
@@ -67,39 +69,43 @@ class Lab:
         refused: what a teacher's link sets that its control cannot show, as "name:value".
     """
 
-    def __init__(self, lesson: str, step: str, corpus: Corpus, material: Material, language: str, seed: int = 1337):
+    def __init__(self, lesson: str, step: str, corpus: Corpus, data: LessonData, language: str, seed: int = 1337):
         self.lesson, self.step, self.language, self.seed = lesson, step, language, seed
-        self.corpus, self.material = corpus, material
-        self.text, self.tokenizer = material.text, material.tokenizer
-        self.tokens, self.vocab_size = material.tokenizer.tokens, material.tokenizer.vocab_size
-        self.ids, self.train_ids, self.val_ids = material.ids, material.train_ids, material.val_ids
-        self.key = ("lesson", material.name, len(material.text), hash(material.text), seed)
+        self.corpus, self.data = corpus, data
+        self.text, self.tokenizer = data.text, data.tokenizer
+        self.tokens, self.vocab_size = data.tokenizer.tokens, data.tokenizer.vocab_size
+        self.ids, self.train_ids, self.val_ids = data.ids, data.train_ids, data.val_ids
+        self.key = ("lesson", data.name, len(data.text), hash(data.text), seed)
         self.numbers: dict[str, Any] = {}
-        self.found: dict[str, Any] = {}
-        self.mastered = False
-        self.controls: dict[str, Any] = {"text": material.name}
+        self.results: dict[str, Any] = {}
+        self.completed = False
+        self.controls: dict[str, Any] = {"text": data.name}
         self.labels: dict[str, str] = {"text": self.word("text")}
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
 
     @cached_property
     def prose(self) -> Prose:
         return load_prose(self.lesson, self.step, self.language)
 
-    def say(self, part: str, **numbers: Any) -> str:
+    def markdown(self, part: str, **numbers: Any) -> str:
         """A part of the step's words as Markdown, filled and linked; "" where the step has no such part.
 
         Args:
             numbers: more than `self.numbers`. Strings are shown exactly as they are, whatever they hold.
         """
-        return self.tell(self.prose.parts.get(part, ""), **numbers)
+        return self.fill_markdown(self.prose.parts.get(part, ""), **numbers)
 
-    def tell(self, text: str, **numbers: Any) -> str:
+    def write(self, part: str, **numbers: Any) -> None:
+        """Show a part of the step's words on the page."""
+        st.markdown(self.markdown(part, **numbers))
+
+    def fill_markdown(self, text: str, **numbers: Any) -> str:
         """The same for a text that is no part of the step's words."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
         filled = fill(text, **known)
         return links(filled, lambda term: address.lesson_query("glossary", term), self.language)
 
-    def plain(self, part: str, **numbers: Any) -> str:
+    def label(self, part: str, **numbers: Any) -> str:
         """The same for a label or a chart: nothing escaped, no links."""
         return fill(self.prose.parts.get(part, part), **dict(self._with(numbers)))
 
@@ -121,10 +127,10 @@ class Lab:
         self.labels[name] = label
         value = st.session_state[key] if key in st.session_state else session.recall(key)
         if value is None or not _possible(value, widget, args, options):
-            asked = address.lesson_values().get(name)
-            value = _fitting(_read(asked, default), default, widget, args, options)
-            if asked is not None and value != _read(asked, None, type(default)):
-                self.refused.append(f"{name}:{asked}")
+            linked_value = address.lesson_values().get(name)
+            value = _fitting(_read(linked_value, default), default, widget, args, options)
+            if linked_value is not None and value != _read(linked_value, None, type(default)):
+                self.rejected.append(f"{name}:{linked_value}")
         if name in address.hidden_controls():
             self.controls[name] = value
             return value
@@ -145,15 +151,15 @@ class Lab:
         }.items()
 
 
-def _read(asked: str | None, default: Any, kind: type | None = None) -> Any:
+def _read(linked_value: str | None, default: Any, kind: type | None = None) -> Any:
     """Return what a link asks for as a value of the type of its control; the default where it is none."""
     kind = kind or type(default)
-    if asked is None:
+    if linked_value is None:
         return default
     if kind is bool:
-        return asked.lower() in ("true", "1", "on")
+        return linked_value.lower() in ("true", "1", "on")
     try:
-        return kind(asked)
+        return kind(linked_value)
     except ValueError:
         return default
 
@@ -178,3 +184,41 @@ def _possible(value: Any, widget: Callable, args: tuple, options: dict) -> bool:
         low, high = (args[0] if args else options.get("min_value")), (args[1] if args else options.get("max_value"))
         return (low is None or value >= low) and (high is None or value <= high)
     return True
+
+
+_KEY = "lesson-text"
+_CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
+_ALWAYS_AVAILABLE = "python"  # on every machine, as Python's own library is
+
+
+def choose_text(language: str) -> Corpus:
+    """The select of all texts; a teacher's link may set it, and hide it."""
+    corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+    chosen = st.session_state.get(_KEY, session.recall(_KEY, address.lesson_values().get("text")))
+    chosen = chosen if chosen in corpora else next(iter(corpora))
+    if "text" not in address.hidden_controls():
+        st.session_state[_KEY] = chosen
+        chosen = st.selectbox(
+            word("text", language), list(corpora), key=_KEY, format_func=lambda name: corpora[name].title,
+            label_visibility="collapsed", width=230, on_change=lambda: session.remember(_CHOSEN, True),
+        )  # fmt: skip
+    session.remember(_KEY, chosen)
+    return corpora[chosen]
+
+
+def absent_in_link() -> str | None:
+    """What to say where a teacher's link asks for a text that is not here, until the visitor has chosen one."""
+    linked = address.lesson_values().get("text")
+    if not linked or session.recall(_CHOSEN) or linked in {corpus.name for corpus in catalogue(shared.data_dir())}:
+        return None
+    return absent_text(linked)
+
+
+def read_text(corpus: Corpus) -> tuple[Corpus, LessonData]:
+    """What lessons read of a text; where it cannot be had that is said, and they go on with one that always can."""
+    try:
+        return corpus, load_data(corpus.name, shared.data_dir())
+    except ExplorerError as error:
+        show_error(error)
+    known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+    return known[_ALWAYS_AVAILABLE], load_data(_ALWAYS_AVAILABLE, shared.data_dir())

@@ -1,0 +1,260 @@
+"""Generating text with the bigram model, and the limits of a context of one character."""
+
+from collections import Counter
+from functools import lru_cache
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from core.lessons.bigram import (
+    character_ids,
+    decode,
+    encode,
+    greedy_ids,
+    new_bigram,
+    next_character_counts,
+    ngram_losses,
+    repeated_cycle,
+    rows_needed,
+    sample_ids,
+)
+from core.text.token_display import kind_of, visible
+from explorer.charts.bars import prediction_bars
+from explorer.components.text import WrittenToken, token_text
+from explorer.learn.bigram.predictions import TRAINED, UNTRAINED
+from explorer.learn.bigram.training import trained_bigram
+from explorer.learn.bigram.training_text import LONGEST_CONTEXT
+from explorer.learn.state import LessonData, StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
+from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.prompt import newline_hint, read_line
+
+_SAMPLE_LENGTH = 400
+_GREEDY_LENGTH = 120
+_DRAW_COUNT = "lesson-writing-drawn"
+
+
+def _draw_writing(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        trained = trained_bigram(state)
+        if trained is None:
+            return False
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            which = state.value(
+                "model", TRAINED, st.segmented_control, state.label("control model"), [UNTRAINED, TRAINED],
+                format_func=state.label,
+            )  # fmt: skip
+            typed = state.value(
+                "start", "T", st.text_input, state.label("control start"), max_chars=30, width=220, help=newline_hint()
+            )
+            st.button(
+                state.word("again"), icon=":material/casino:", key="lesson_again",
+                on_click=lambda: session.remember(_DRAW_COUNT, session.recall(_DRAW_COUNT, 0) + 1),
+            )  # fmt: skip
+        model = trained.model if which == TRAINED else new_bigram(state.vocab_size, state.seed)
+        start = torch.tensor(prompt_ids(state, typed))
+        seed = state.seed + session.recall(_DRAW_COUNT, 0)
+        ids = sample_ids(model, start, _SAMPLE_LENGTH, seed)
+        state.results["start"] = start
+        go = f"{which}-{seed}-{start.tolist()}-{state.data.name}"
+        prompt = decode(start.tolist(), state.tokens)
+        token_text(
+            prompt=prompt,
+            go=go,
+            key="lesson_text_written",
+            tokens=_generated_tokens(state, model.table(), ids, len(start)),
+        )
+        state.write("result", last=visible(prompt[-1]))
+    return True
+
+
+def prompt_ids(state: StepState, typed: str) -> list[int]:
+    """What the model begins with: what was typed, as far as it has numbers for it, else a new line or its first one."""
+    id_of = character_ids(state.tokens)
+    return encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)]
+
+
+def _generated_tokens(state: StepState, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:
+    """Each written token with its probability and what else was likely."""
+    shown_tokens = [visible(token) for token in state.tokens]
+    top = table.topk(min(5, state.vocab_size), dim=1)
+    generated = []
+    for before, now in zip(ids[begin - 1 : -1].tolist(), ids[begin:].tolist(), strict=True):
+        best = zip(top.indices[before].tolist(), top.values[before].tolist(), strict=True)
+        generated.append(
+            WrittenToken(
+                text=state.tokens[now], visible=shown_tokens[now], p=round(float(table[before, now]), 5),
+                alternatives=[(shown_tokens[id], round(share, 5)) for id, share in best],
+            )
+        )  # fmt: skip
+    return generated
+
+
+def _greedy(state: StepState) -> Tensor:
+    return greedy_ids(state.results["trained"].model, state.results["start"], 2 * state.vocab_size + _GREEDY_LENGTH)
+
+
+def greedy_outcome(state: StepState) -> str:
+    """What becomes of a text of likeliest letters: "circle", or "varied" where it does not go in one."""
+    return "circle" if repeated_cycle(_greedy(state)) else "varied"
+
+
+def _show_greedy(state: StepState, response: str) -> None:
+    st.code(decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True)
+
+
+WRITING = Step(
+    "writing",
+    _draw_writing,
+    code=(sample_ids, greedy_ids),
+    question=Question(
+        answer=greedy_outcome,
+        options=lambda state: ["sense", "circle", "varied"],
+        named=True,
+        show=_show_greedy,
+        more=lambda state: {"circle": "".join(visible(state.tokens[id]) for id in repeated_cycle(_greedy(state)))},
+    ),
+)
+
+
+_MOST_CONTEXT = 3  # letters at most, in the panel
+_BARS = 5
+
+
+def _draw_context(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        begin = frequent_trigram(state.text)
+        typed = state.value(
+            "context", begin, st.text_input, state.label("control"), max_chars=20, width=260, help=newline_hint()
+        )
+        typed = "".join(letter for letter in read_line(typed, state.tokens) if letter in state.tokens) or begin
+        ends = [typed[-length:] for length in range(1, min(_MOST_CONTEXT, len(typed)) + 1)]
+        for column, end in zip(st.columns(_MOST_CONTEXT), ends, strict=False):
+            with column:
+                following = next_character_counts(state.text, end)
+                key = "after" if sum(following.values()) else "never"
+                state.write(key, end=_shown(end), times=f"{sum(following.values()):,}")
+                if following:
+                    counts = torch.tensor([following[token] for token in state.tokens], dtype=torch.float64)
+                    _bars(state, counts / counts.sum(), f"lesson_after_{len(end)}")
+        state.write("result")
+    with card(state.label("panel rows"), key="lesson_rows_needed"):
+        cut = len(state.train_ids)
+        losses = result_of(
+            (*state.key, "memory"),
+            lambda: ngram_losses(state.text[:cut], state.text[cut:], state.vocab_size, LONGEST_CONTEXT),
+            state.word("computing"),
+        )
+        trained = trained_bigram(state) if losses is not None else None
+        if trained is None:
+            return False
+        st.table(_table_sizes(state, [on_val for _unused, on_val in losses]))
+        state.write("rows", most=f"{rows_needed(state.vocab_size, 8):,}")
+    return True
+
+
+def _table_sizes(state: StepState, losses: list[float]) -> dict[str, list[str]]:
+    train = state.text[: len(state.train_ids)]
+    memories = range(1, 6)
+    return {
+        state.label("column letters"): [str(letters) for letters in memories],
+        state.label("column rows"): [f"{rows_needed(state.vocab_size, letters):,}" for letters in memories],
+        state.label("column seen"): [f"{_count_contexts(train, letters):,}" for letters in memories],
+        state.label("column loss"): [f"{losses[letters]:.2f}" for letters in memories],
+    }
+
+
+@lru_cache(maxsize=32)
+def _count_contexts(text: str, letters: int) -> int:
+    return len({text[start : start + letters] for start in range(len(text) - letters)})
+
+
+@lru_cache(maxsize=8)
+def frequent_trigram(text: str) -> str:
+    """The most frequent stretch of three characters, of letters alone if there is one: where the panel begins."""
+    counts = Counter(
+        text[start : start + _MOST_CONTEXT] for start in range(len(text) - _MOST_CONTEXT + 1)
+    ).most_common()
+    return next((trigram for trigram, _unused in counts if trigram.isalpha()), counts[0][0])
+
+
+@lru_cache(maxsize=8)
+def ambiguous_pair(data: LessonData) -> tuple[str, str]:
+    """Two frequent pairs that end alike and go on most differently in the text: what a bigram cannot tell apart."""
+    text, V = data.text, data.tokenizer.vocab_size
+    ids, letters = data.ids, data.tokenizer.tokens
+    counts = torch.bincount(ids[:-1] * V + ids[1:], minlength=V * V)
+    places = [divmod(int(place), V) for place in counts.argsort(descending=True, stable=True)[:120]]
+    pairs = [letters[a] + letters[b] for a, b in places if counts[a * V + b]]
+    pairs = [pair for pair in pairs if pair.isalpha()][:40] or pairs[:40]
+    shares = {}
+    for pair in pairs:
+        following = next_character_counts(text, pair)
+        total = max(1, sum(following.values()))
+        shares[pair] = torch.tensor([following[letter] / total for letter in letters])
+    best, pair = -1.0, (pairs[0], pairs[0])
+    for one in pairs:
+        for other in pairs:
+            if one < other and one[-1] == other[-1]:
+                apart = float((shares[one] - shares[other]).abs().sum())
+                if apart > best:
+                    best, pair = apart, (one, other)
+    return pair
+
+
+def _predict(state: StepState, context: str) -> torch.Tensor:
+    """What the model expects after a context: probabilities (V,)."""
+    ids = torch.tensor([state.tokenizer.encode(context)])
+    with torch.no_grad():
+        return state.results["trained"].model(ids)[0][0, -1].softmax(dim=-1)
+
+
+def same_prediction(state: StepState) -> str:
+    """Whether the model expects exactly the same after both contexts: "same" or "different"."""
+    first, second = ambiguous_pair(state.data)
+    return "same" if torch.equal(_predict(state, first), _predict(state, second)) else "different"
+
+
+def _show_both(state: StepState, response: str) -> None:
+    for column, context in zip(st.columns(2), ambiguous_pair(state.data), strict=True):
+        with column:
+            state.write("model after", end=_shown(context))
+            _bars(state, _predict(state, context), f"lesson_model_{context}")
+
+
+def _bars(state: StepState, shares: torch.Tensor, key: str) -> None:
+    shown_tokens = [visible(token) for token in state.tokens]
+    kinds = [kind_of(token) for token in state.tokens]
+    chart(
+        prediction_bars(shares.numpy(), shown_tokens, kinds, current_palette(), count=_BARS),
+        key=key,
+        name="what-follows",
+        numbers=lambda: {"next letter": shown_tokens, "probability": shares.numpy()},
+    )
+
+
+def _shown(text: str) -> str:
+    return "".join(visible(letter) for letter in text)
+
+
+def _question_numbers(state: StepState) -> dict[str, str]:
+    first, second = ambiguous_pair(state.data)
+    return {"first": _shown(first), "second": _shown(second)}
+
+
+CONTEXT = Step(
+    "context",
+    _draw_context,
+    code=(next_character_counts, rows_needed),
+    question=Question(
+        answer=same_prediction,
+        options=lambda state: ["same", "different"],
+        named=True,
+        show=_show_both,
+        more=_question_numbers,
+    ),
+    numbers=_question_numbers,
+)

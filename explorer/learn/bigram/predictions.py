@@ -1,0 +1,232 @@
+"""The table of the bigram model, counted and learned, and the loss of its predictions."""
+
+import math
+
+import numpy as np
+import streamlit as st
+import torch
+from torch import Tensor
+
+from core.formatting import decimal
+from core.lessons.bigram import (
+    as_probabilities,
+    count_pairs,
+    cross_entropy_steps,
+    distance,
+    most_frequent,
+    new_bigram,
+    train_bigram,
+)
+from core.model import Bigram
+from core.text.token_display import kind_of, visible
+from core.training.evaluation import whole_split_loss
+from explorer.charts.bars import prediction_bars
+from explorer.charts.bigram_lesson import closing_curve, cross_entropy_bars, cross_entropy_curve
+from explorer.charts.csv_export import matrix_columns
+from explorer.charts.heatmaps import table_heatmap
+from explorer.charts.text_format import percent
+from explorer.learn.bigram.training import trained_bigram
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets.layout import card, chart, current_palette
+
+_SHOWN_ROWS = 26  # rows and columns: the most frequent characters, so that two tables fit side by side
+
+
+def frequent_ids(state: StepState, count: int = _SHOWN_ROWS) -> list[int]:
+    """The most frequent characters' numbers, in the order of the alphabet."""
+    return sorted(state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:count])
+
+
+def _draw_table(state: StepState) -> bool:
+    counts = count_pairs(state.train_ids, state.vocab_size)
+    counted = as_probabilities(counts)
+    with card(state.label("panel"), key="lesson_result"):
+        with st.container(height="content"):
+            trained = trained_bigram(state)
+        if trained is None:
+            return False
+        steps = list(trained.tables)
+        now = state.value("at", steps[-1], st.select_slider, state.label("control"), steps)
+        shown = frequent_ids(state)
+        for column, name, table in zip(
+            st.columns(2), ("counted", "learned"), (counted, trained.tables[now]), strict=True
+        ):  # fmt: skip
+            with column:
+                st.markdown(f"**{state.label(name, step=f'{now:,}')}**")
+                _heatmap(state, table, shown, name)
+        distances = [distance(table, counted, counts) for table in trained.tables.values()]
+        state.results |= {"counted": counted, "counts": counts}
+        state.write("result", step=f"{now:,}", elsewhere=percent(distances[steps.index(now)]))
+        chart(
+            closing_curve(steps, distances, now, current_palette()), key="lesson_closing", name="learned-and-counted",
+            numbers=lambda: {"step": steps, "believed elsewhere": distances},
+        )  # fmt: skip
+    return True
+
+
+def _heatmap(state: StepState, table: Tensor, shown: list[int], name: str) -> None:
+    values = table[shown][:, shown].numpy()
+    tokens = [state.tokens[id] for id in shown]
+    figure = table_heatmap(values, tokens, current_palette())
+    figure.update_layout(height=520)
+    figure.update_xaxes(fixedrange=True, tickfont_size=11)
+    figure.update_yaxes(fixedrange=True, tickfont_size=11)
+    shown_tokens = [visible(token) for token in tokens]
+    chart(
+        figure, key=f"lesson_{name}", name=f"table-{name}",
+        numbers=lambda: matrix_columns(values, shown_tokens, shown_tokens, ("letter", "next letter", "probability")),
+    )  # fmt: skip
+
+
+def most_predictable(state: StepState) -> int:
+    """The letter that leaves least doubt about what follows it: among those seen often whose row the tables show."""
+    shown = np.isin(np.arange(state.vocab_size), frequent_ids(state))
+    answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the cell asked for, too
+    often = state.results["counts"].sum(dim=1).numpy() >= 100
+    letters = np.array([token.isalpha() for token in state.tokens])
+    choices = (answered & often & letters, answered & letters, answered, shown)
+    rows = next(rows for rows in choices if rows.any())
+    return int(np.where(rows, state.results["counted"].max(dim=1).values.numpy(), -1).argmax())
+
+
+def _row(state: StepState) -> np.ndarray:
+    return state.results["trained"].model.table()[most_predictable(state)].numpy()
+
+
+def _show_row(state: StepState, response: str) -> None:
+    shown_tokens = [visible(token) for token in state.tokens]
+    kinds = [kind_of(token) for token in state.tokens]
+    chart(
+        prediction_bars(_row(state), shown_tokens, kinds, current_palette(), count=6), key="lesson_row", name="row",
+        numbers=lambda: {"next letter": shown_tokens, "probability": _row(state)},
+    )  # fmt: skip
+
+
+def _question_numbers(state: StepState) -> dict:
+    return {"letter": visible(state.tokens[most_predictable(state)]), "share": percent(float(_row(state).max()))}
+
+
+def _row_options(state: StepState) -> list[str]:
+    """The right one among characters that are frequent anywhere, in the order of the alphabet."""
+    right = state.tokens[int(_row(state).argmax())]
+    letters = [letter for letter, _unused in most_frequent(state.text) if letter != right and letter.isalpha()][:3]
+    return [visible(letter) for letter in sorted([right, *letters])]
+
+
+TABLE = Step(
+    "table",
+    _draw_table,
+    code=(count_pairs, as_probabilities, train_bigram, distance),
+    question=Question(
+        answer=lambda state: visible(state.tokens[int(_row(state).argmax())]),
+        options=_row_options,
+        show=_show_row,
+        more=_question_numbers,
+    ),
+)
+
+
+_LINE_LENGTH = 32  # characters of the line whose surprises are drawn
+UNTRAINED, TRAINED = "untrained", "trained"
+
+
+def _draw_loss(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        trained = trained_bigram(state)
+        if trained is None:
+            return False
+        untrained = new_bigram(state.vocab_size, state.seed)
+        state.results["untrained"] = whole_split_loss(untrained, state.val_ids)
+        which = state.value(
+            "model",
+            TRAINED,
+            st.segmented_control,
+            state.label("control model"),
+            [UNTRAINED, TRAINED],
+            format_func=state.label,
+        )
+        model = untrained if which == UNTRAINED else trained.model
+        shown_tokens = {visible(token): id for id, token in enumerate(state.tokens)}
+        first, second = _frequent_pair(state)
+        left, right = st.columns(2)
+        with left:
+            before = state.value("first", first, st.selectbox, state.label("control first"), list(shown_tokens))
+        with right:
+            came = state.value("second", second, st.selectbox, state.label("control second"), list(shown_tokens))
+        with torch.no_grad():
+            logits = model(torch.tensor([[shown_tokens[before]]]))[0][0, -1]  # (V,)
+        computed = cross_entropy_steps(logits, shown_tokens[came])
+        state.write(
+            "result",
+            first=before,
+            second=came,
+            score=decimal(computed.score, 3),
+            power=f"{computed.power:,.3f}",
+            total=f"{computed.total:,.2f}",
+            probability=f"{computed.probability:.4f}",
+            loss=f"{computed.loss:.2f}",
+            share=percent(computed.probability),
+        )
+    with card(state.label("panel line"), key="lesson_line"):
+        _draw_line(state, model)
+    return True
+
+
+def line_of(state: StepState) -> torch.Tensor:
+    """The ids of the first line of the part kept aside that is long enough to be drawn, with what comes after it."""
+    return state.val_ids[: min(_LINE_LENGTH + 1, len(state.val_ids))]
+
+
+def _draw_line(state: StepState, model: Bigram) -> None:
+    ids = line_of(state)
+    with torch.no_grad():
+        logits, mean = model(ids[None, :-1], ids[None, 1:])
+    shares = logits[0].softmax(dim=-1)[torch.arange(len(ids) - 1), ids[1:]].tolist()
+    shown_tokens = [visible(state.tokens[id]) for id in ids[1:].tolist()]
+    uniform = math.log(state.vocab_size)
+    labels = state.label("mean"), state.label("uniform")
+    chart(
+        cross_entropy_bars(shown_tokens, shares, uniform, labels, current_palette()),
+        key="lesson_surprise",
+        name="surprise",
+        numbers=lambda: {
+            "letter": shown_tokens,
+            "probability": shares,
+            "surprise": [-math.log(share) for share in shares],
+        },
+    )
+    state.write("line", mean=f"{mean.item():.2f}", choices=f"{math.exp(mean.item()):.1f}")
+
+
+def _frequent_pair(state: StepState) -> tuple[str, str]:
+    """A pair that stands often in the text: what the selects show first."""
+    ids = state.train_ids
+    counts = torch.bincount(ids[:-1] * state.vocab_size + ids[1:], minlength=state.vocab_size**2)
+    letters = torch.tensor([token.isalpha() for token in state.tokens])
+    both = (letters[:, None] & letters[None, :]).flatten()
+    place = int(torch.where(both, counts, -1).argmax())
+    return visible(state.tokens[place // state.vocab_size]), visible(state.tokens[place % state.vocab_size])
+
+
+def _show_loss_curve(state: StepState, response: float) -> None:
+    V = state.vocab_size
+    marks = {f"1 / {V}: ln {V} = {math.log(V):.2f}": 1 / V, "1/2: 0.69": 0.5, "1: 0": 1.0}
+    marks = dict(sorted(marks.items(), key=lambda entry: entry[1]))
+    chart(
+        cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="surprise-curve",
+        numbers=lambda: {"probability": list(marks.values()), "surprise": [-math.log(p) for p in marks.values()]},
+    )  # fmt: skip
+
+
+LOSS = Step(
+    "loss",
+    _draw_loss,
+    code=(cross_entropy_steps,),
+    question=Question(
+        answer=lambda state: state.results["untrained"],
+        show=_show_loss_curve,
+        tolerance=0.03,
+        more=lambda state: {"uniform": f"{math.log(state.vocab_size):.2f}"},
+    ),
+)

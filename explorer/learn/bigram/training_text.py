@@ -1,0 +1,234 @@
+"""The first four steps: the training text, tokenization, the split and batches."""
+
+import random
+import re
+
+import streamlit as st
+import torch
+
+from core.lessons.bigram import (
+    character_ids,
+    decode,
+    encode,
+    examples,
+    most_frequent,
+    ngram_loss,
+    ngram_losses,
+    vocabulary_of,
+)
+from core.text import split_point
+from core.text.batches import random_batch, split_ids
+from core.text.token_display import kind_of, visible
+from explorer.charts.bars import character_bars
+from explorer.charts.bigram_lesson import memory_curves, two_losses
+from explorer.charts.text_format import percent
+from explorer.components.text import MarkedRow, marked_text
+from explorer.components.tokens import token_pairs, token_strip
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets import session
+from explorer.widgets.job_progress import result_of
+from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.prompt import read_line
+
+_SHOWN_CHARACTERS = 700  # characters of the text at a time
+_BARS = 24
+LONGEST_CONTEXT = 6  # letters of memory
+
+
+def _draw_text(state: StepState) -> None:
+    with card(state.label("panel"), key="lesson_result"):
+        start = state.value(
+            "start", 0, st.slider, state.label("control"), 0, max(1, len(state.text) - _SHOWN_CHARACTERS), step=100
+        )
+        st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
+        state.write("result")
+        id_of = character_ids(vocabulary_of(state.text))
+        letters = [letter for letter in id_of if letter != "\n"]  # it would break the line
+        token_strip(letters, id_of, note="", key="lesson_alphabet")
+
+
+def _frequent_options(state: StepState) -> list[str]:
+    """The four most frequent characters, in the order of the alphabet: their order must not give the answer away."""
+    return [visible(letter) for letter in sorted(letter for letter, _unused in most_frequent(state.text)[:4])]
+
+
+def _show_frequent(state: StepState, response: str) -> None:
+    counts = most_frequent(state.text)
+    letters, numbers = zip(*counts[:_BARS], strict=True)
+    shown = [visible(letter) for letter in letters]
+    figure = character_bars(shown, [kind_of(letter) for letter in letters], numbers, len(state.text), current_palette())
+    chart(figure, key="lesson_frequent", name="characters", numbers=lambda: {"character": shown, "count": numbers})
+
+
+TEXT = Step(
+    "text",
+    _draw_text,
+    code=(vocabulary_of, most_frequent),
+    question=Question(
+        answer=lambda state: visible(most_frequent(state.text)[0][0]),
+        options=_frequent_options,
+        show=_show_frequent,
+        more=lambda state: {"share": percent(most_frequent(state.text)[0][1] / len(state.text))},
+    ),
+)
+
+
+def candidate_words(state: StepState) -> list[str]:
+    """Three words of the text, all equally long, for the question; the first is the right one."""
+    found = sorted(set(re.findall(r"\b[^\W\d_]{5}\b", state.text[:20_000])))
+    if len(found) < 3:
+        found = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
+    return random.Random(state.seed).sample(found, min(3, len(found)))
+
+
+def _secret_ids(state: StepState) -> dict:
+    numbers = encode(candidate_words(state)[0], character_ids(vocabulary_of(state.text)))
+    return {"secret": " ".join(map(str, numbers))}
+
+
+def _draw_numbers(state: StepState) -> None:
+    with card(state.label("panel"), key="lesson_result"):
+        typed = state.value("typed", "Romeo", st.text_input, state.label("control"), max_chars=60)
+        characters = vocabulary_of(state.text)
+        id_of = character_ids(characters)
+        typed = read_line(typed, characters)
+        numbers = encode(typed, id_of)
+        strange = [letter for letter in dict.fromkeys(typed) if letter not in id_of]
+        note = state.label("strange") if strange else state.label("note")
+        token_strip(list(typed), id_of, note=note, key="lesson_typed")
+        st.code(f"encode(text)    = {numbers}\ndecode(numbers) = {decode(numbers, characters)!r}", wrap_lines=True)
+        state.write("result")
+
+
+def _show_words(state: StepState, response: str) -> None:
+    id_of = character_ids(vocabulary_of(state.text))
+    for name, word in (("chosen", response), ("secret", candidate_words(state)[0])):
+        st.caption(state.label(name))
+        token_strip(list(word), id_of, note="", key=f"lesson_word_{name}")
+
+
+NUMBERS = Step(
+    "numbers",
+    _draw_numbers,
+    code=(vocabulary_of, character_ids, encode, decode),
+    question=Question(
+        answer=lambda state: decode(list(map(int, _secret_ids(state)["secret"].split())), vocabulary_of(state.text)),
+        options=lambda state: sorted(candidate_words(state)),
+        show=_show_words,
+    ),
+    numbers=_secret_ids,
+)
+
+
+def _splits(state: StepState) -> tuple[str, str]:
+    cut = len(state.train_ids)
+    return state.text[:cut], state.text[cut:]
+
+
+def _draw_split(state: StepState) -> bool:
+    train, val = _splits(state)
+    names = state.label("train"), state.label("val")
+    with card(state.label("panel"), key="lesson_result"):
+        for column, name, text in zip(st.columns(2), names, (train, val), strict=True):
+            with column:
+                st.caption(f"{name}: {len(text):,}")
+                st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
+        letters = state.value("letters", 2, st.slider, state.label("control"), 0, LONGEST_CONTEXT)
+        with st.container(height=175, border=False):
+            losses = result_of(
+                (*state.key, "memory"),
+                lambda: ngram_losses(train, val, state.vocab_size, LONGEST_CONTEXT),
+                state.word("computing"),
+            )
+            if losses is None:
+                return False
+            state.results["losses"] = losses
+            on_train, on_val = losses[letters]
+            figure = two_losses({names[0]: on_train, names[1]: on_val}, losses[0][0] * 1.25, current_palette())
+            chart(
+                figure, key="lesson_two", name="memory",
+                numbers=lambda: {"part": names, "loss": [on_train, on_val]},
+            )  # fmt: skip
+        state.write("result")
+    return True
+
+
+def best_context(state: StepState) -> int:
+    """The length of memory with which the text kept aside surprises least."""
+    on_val = [both[1] for both in state.results["losses"]]
+    return on_val.index(min(on_val))
+
+
+def _show_loss_curves(state: StepState, response: float) -> None:
+    losses = state.results["losses"]
+    names = state.label("train"), state.label("val")
+    chart(
+        memory_curves(losses, names, state.label("axis"), current_palette()), key="lesson_memory", name="memory-all",
+        numbers=lambda: {
+            "letters": range(len(losses)), names[0]: [a for a, _ in losses], names[1]: [b for _, b in losses]
+        },
+    )  # fmt: skip
+
+
+SPLIT = Step(
+    "split",
+    _draw_split,
+    code=(split_ids, split_point, ngram_loss),
+    question=Question(answer=best_context, show=_show_loss_curves),
+    numbers=lambda state: {"train_length": f"{len(state.train_ids):,}", "val_length": f"{len(state.val_ids):,}"},
+)
+
+
+def batch_of(state: StepState, pieces: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch on view, x and y (B, T); "Draw another" asks for the next one."""
+    drawn = session.recall(f"lesson-batch-{state.step}", 0)
+    return random_batch(state.train_ids, pieces, block, torch.Generator().manual_seed(state.seed + drawn))
+
+
+def draw_another(state: StepState) -> None:
+    """The button that asks for another batch."""
+    name = f"lesson-batch-{state.step}"
+    st.button(
+        state.word("another"), icon=":material/casino:", key=name,
+        on_click=lambda: session.remember(name, session.recall(name, 0) + 1),
+    )  # fmt: skip
+
+
+def _draw_batch(state: StepState) -> None:
+    with card(state.label("panel"), key="lesson_result"):
+        left, right = st.columns(2)
+        with left:
+            pieces = state.value("pieces", 4, st.slider, state.label("control pieces"), 1, 8)
+        with right:
+            block = state.value("block", 8, st.slider, state.label("control block"), 2, 12)
+        x, y = state.results["batch"] = batch_of(state, pieces, block)
+        token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
+        draw_another(state)
+
+
+def _show_examples(state: StepState, response: float) -> None:
+    """Every target once, in its place: as many as there are examples."""
+    x, y = state.results["batch"]
+    rows, number = [], 0
+    for piece, (ids, targets) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
+        words = []
+        for context, target in examples(ids, targets):
+            number += 1
+            read = visible(decode(context, state.tokens))
+            words.append(state.label("example", number=number, context=read, target=visible(state.tokens[target])))
+        tokens = [visible(state.tokens[target]) for target in targets]
+        rows.append(MarkedRow(tokens, [0.5] * len(targets), words, lead=f"{piece + 1}"))
+    marked_text(rows, note=state.label("examples note"), key="lesson_examples")
+
+
+BATCH = Step(
+    "batch",
+    _draw_batch,
+    code=(random_batch, examples),
+    question=Question(
+        answer=lambda state: state.results["batch"][1].numel(),
+        show=_show_examples,
+        more=lambda state: dict(zip(("pieces", "block"), state.results["batch"][1].shape, strict=True)),
+    ),
+)

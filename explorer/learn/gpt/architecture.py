@@ -1,0 +1,211 @@
+"""The parts of a GPT: added one at a time, and compared with GPT-2's and today's."""
+
+import math
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import streamlit as st
+from plotly import graph_objects as go
+
+from core.formatting import decimal
+from core.lessons.ladder import RUNGS, RungLoss, rung_configs, train_ladder
+from core.lessons.quick_train import small_gpt
+from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
+from core.training.work import exact_parameters
+from explorer.charts.gpt_lesson import curves, drop_bars, ladder_chart
+from explorer.components.figure import growing_figure
+from explorer.learn.gpt.trained import quick_runs
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets.job_progress import result_of
+from explorer.widgets.layout import card, chart, current_palette
+
+_COUNTED = ("uniform", "unigram", "bigram")
+
+
+def _draw_ladder(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        key = (*state.key, "ladder")
+        make = partial(train_ladder, state.train_ids, state.val_ids, state.vocab_size, state.seed)
+        rungs = result_of(key, make, state.label("coming"), partial(_draw_growing, state))
+        if rungs is None:
+            return False
+        _draw_chart(state, rungs)
+        best, counted = rungs[-1].loss, rungs[2].loss
+        state.write(
+                "result", steps=next(iter(rung_configs(state.seed).values())).train.steps, best=f"{best:.2f}",
+                bigram=f"{counted:.2f}", letters=f"{math.exp(best):.1f}", from_letters=f"{math.exp(counted):.1f}",
+            )  # fmt: skip
+    with card(state.label("panel parts"), key="lesson_parts"):
+        _draw_parts(state, rungs)
+    state.results["rungs"] = rungs
+    return True
+
+
+def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
+    """The rungs reached so far."""
+    if rungs:
+        growing_figure(_ladder_figure(state, rungs), key="lesson_rising")
+
+
+def _ladder_figure(state: StepState, rungs: list[RungLoss]) -> go.Figure:
+    names = [rung.name for rung in rungs]
+    remaining = [rung.name for rung in RUNGS if rung.name not in names]
+    return ladder_chart(
+        [state.label(name) for name in names], [rung.loss for rung in rungs],
+        [not rung.trained for rung in rungs], [rung.optional for rung in rungs],
+        [state.label(name) for name in remaining], current_palette(),
+    )  # fmt: skip
+
+
+def _draw_chart(state: StepState, rungs: list[RungLoss]) -> None:
+    names = [rung.name for rung in rungs]
+    chart(
+        _ladder_figure(state, rungs), key="lesson_ladder", name="ladder",
+        numbers=lambda: {
+            "rung": names, "validation loss": [rung.loss for rung in rungs],
+            "training loss": [rung.train_loss for rung in rungs],
+        },
+    )  # fmt: skip
+
+
+def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
+    """What each rung adds, in words, with what it costs in parameters."""
+    losses = {rung.name: rung.loss for rung in rungs}
+    configs = rung_configs(state.seed)
+    below = "bigram"
+    for rung in RUNGS:
+        numbers = exact_parameters(configs[rung.name].model, state.vocab_size)
+        change = losses[rung.name] - losses[below]
+        shown_change = decimal(change, plus=True)
+        about = state.markdown(f"about {rung.name}")
+        st.markdown(f"**{state.label(rung.name)}** ({shown_change}, {numbers:,} {state.label('parameters')}): {about}")
+        if not rung.optional:
+            below = rung.name
+
+
+def drops(state: StepState) -> dict[str, float]:
+    """What each trained rung after the first takes off the loss of the rung that it stands on, in nats."""
+    ladder = [rung for rung in state.results["rungs"] if not rung.optional and rung.name not in _COUNTED]
+    return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
+
+
+def largest_drop(state: StepState) -> str:
+    """The rung that takes the most off."""
+    loss_drops = drops(state)
+    return max(loss_drops, key=loss_drops.__getitem__)
+
+
+def _show_drops(state: StepState, response: str) -> None:
+    named = {state.label(name): drop for name, drop in drops(state).items()}
+    chart(
+        drop_bars(named, state.label(response), current_palette()), key="lesson_drops", name="drops",
+        numbers=lambda: {"rung": list(named), "taken off": list(named.values())},
+    )  # fmt: skip
+    state.write("see")
+
+
+LADDER = Step(
+    "ladder",
+    _draw_ladder,
+    code=(rung_configs, train_ladder, Block),
+    question=Question(
+        answer=largest_drop,
+        options=lambda state: list(drops(state)),
+        named=True,
+        show=_show_drops,
+        more=lambda state: {"drop": f"{max(drops(state).values()):.2f}"},
+    ),
+)
+
+
+SWITCHES = ("position", "norm", "activation", "bias")
+OURS: dict[str, Any] = {"position": "learned", "norm": "layer", "activation": "relu", "bias": False}
+GPT2: dict[str, Any] = {"position": "learned", "norm": "layer", "activation": "gelu_tanh", "bias": True}
+TODAY: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
+
+
+def _draw_today(state: StepState) -> bool:
+    palette = current_palette()
+    with card(state.label("panel"), key="lesson_result"):
+        chosen: dict[str, Any] = {}
+        columns = st.columns(2) + st.columns(2)
+        choices = {
+            "position": ["learned", "rope"], "norm": ["layer", "rms"],
+            "activation": ["relu", "gelu_tanh", "swiglu"], "bias": ["without", "with"],
+        }  # fmt: skip
+        for column, switch in zip(columns, SWITCHES, strict=True):
+            with column:
+                first = TODAY[switch] if switch != "bias" else "without"
+                value = state.value(
+                    switch, first, st.segmented_control, state.label(switch), choices[switch], format_func=state.label
+                )
+                chosen[switch] = value == "with" if switch == "bias" else value
+        state.write("switches")
+        models = {"ours": OURS, "GPT-2": GPT2, "chosen": chosen}
+        runs = quick_runs(state, models)
+        if runs is None:
+            return False
+        names = {name: state.label(name) for name in models}
+        colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.accent), strict=True))
+        lines = {names[name]: (run.steps[1:], run.val[1:]) for name, run in runs.items()}
+        figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette)
+        figure.update_yaxes(rangemode="normal")
+        chart(
+            figure, key="lesson_today", name="from-ours-to-today",
+            numbers=lambda: {"step": runs["ours"].steps[1:], **{name: line for name, (_, line) in lines.items()}},
+        )  # fmt: skip
+        st.dataframe(
+            {
+                state.label("model"): list(names.values()),
+                state.label("loss"): [f"{run.val[-1]:.3f}" for run in runs.values()],
+                state.label("parameters"): [f"{_parameters(state, changes):,}" for changes in models.values()],
+                **{
+                    state.label(switch): [_option_label(state, changes[switch]) for changes in models.values()]
+                    for switch in SWITCHES
+                },
+            },
+            hide_index=True, width="stretch", key="lesson_models",
+        )  # fmt: skip
+        losses = {f"loss_{name}": f"{run.val[-1]:.2f}" for name, run in runs.items()}
+        state.write("result", **losses)
+    return True
+
+
+def _option_label(state: StepState, value: Any) -> str:
+    return state.label(("with" if value else "without") if isinstance(value, bool) else value)
+
+
+def _parameters(state: StepState, changes: dict[str, Any]) -> int:
+    return exact_parameters(small_gpt(state.seed, **changes).model, state.vocab_size)
+
+
+def parameters_saved(state: StepState) -> int:
+    """How many parameters fewer our GPT has with rotary positions instead of a learned table."""
+    return _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"})
+
+
+def _question_numbers(state: StepState) -> dict[str, int]:
+    model = small_gpt(state.seed).model
+    return {"context": model.block_size, "width": model.n_embd}
+
+
+def _show_counts(state: StepState, response: float) -> None:
+    st.dataframe(
+        {
+            state.label("position"): [state.label("learned"), state.label("rope")],
+            state.label("parameters"): [
+                f"{_parameters(state, OURS | {'position': position}):,}" for position in ("learned", "rope")
+            ],
+        },
+        hide_index=True, width=420, key="lesson_counts",
+    )  # fmt: skip
+
+
+TODAY = Step(
+    "today",
+    _draw_today,
+    code=(rms_norm, swiglu, rotate, MLP),
+    question=Question(answer=parameters_saved, show=_show_counts, more=_question_numbers),
+)

@@ -1,0 +1,314 @@
+"""Attention without scaling, without the causal mask and without positions."""
+
+import math
+from functools import lru_cache
+
+import streamlit as st
+import torch
+
+from core.lessons.sampling_steps import sample_text
+from core.lessons.self_attention import (
+    attention_to_next,
+    max_attention,
+    position_losses,
+    predictions_after_shuffling,
+    random_scores,
+    softmax_slope,
+)
+from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoidal_positions
+from core.text.token_display import visible
+from explorer.charts.gpt_lesson import curves, share_pairs
+from explorer.charts.text_format import percent
+from explorer.learn.gpt.trained import quick_runs, typed_ids
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.services.results_cache import result_for
+from explorer.widgets.layout import card, chart, current_palette
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_SHOWN_KEYS = 8  # keys
+ASKED_SIZE = 256
+
+
+@lru_cache(maxsize=8)
+def _largest_weights(seed: int) -> dict[bool, list[float]]:
+    """For every head size the share of the favourite, divided or not."""
+    scores = {divide: [random_scores(size, divide, seed=seed) for size in SIZES] for divide in (False, True)}
+    return {divide: [max_attention(one) for one in many] for divide, many in scores.items()}
+
+
+def _draw_scaling(state: StepState) -> None:
+    palette = current_palette()
+    labels = {False: state.label("plain"), True: state.label("divided")}
+    colors = {labels[False]: palette.bad, labels[True]: palette.accent}
+    with card(state.label("panel"), key="lesson_result"):
+        size = state.value("size", 64, st.select_slider, state.label("control"), SIZES)
+        raw = random_scores(size, divide=False, seed=state.seed)[0, :_SHOWN_KEYS]
+        shares = {
+            labels[divide]: (raw / (math.sqrt(size) if divide else 1)).softmax(dim=0).tolist()
+            for divide in (False, True)
+        }
+        keys = [str(number + 1) for number in range(_SHOWN_KEYS)]
+        chart(
+            share_pairs(keys, shares, colors, palette), key="lesson_saturation", name="softmax",
+            numbers=lambda: {"key": keys, **shares},
+        )  # fmt: skip
+        spread = float(random_scores(size, divide=False, seed=state.seed).std())
+        state.write(
+            "result",
+            size=size,
+            spread=f"{spread:.1f}",
+            root=f"{math.sqrt(size):.1f}",
+            most=percent(max(shares[labels[False]])),
+            less=percent(max(shares[labels[True]])),
+        )
+    with card(state.label("panel sizes"), key="lesson_favourite"):
+        largest = _largest_weights(state.seed)
+        curves_by_size = {labels[divide]: largest[divide] for divide in (False, True)}
+        steps = [math.log2(size) for size in SIZES]
+        figure = curves(
+            {name: (steps, values) for name, values in curves_by_size.items()}, colors,
+            (state.label("axis size"), state.label("axis weight")), palette,
+        )  # fmt: skip
+        figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+        figure.update_traces(hovertemplate="%{y:.0%}")
+        figure.update_xaxes(tickvals=steps[::2], ticktext=[str(size) for size in SIZES[::2]], range=[-0.3, 10.3])
+        chart(figure, key="lesson_favourites", name="favourite", numbers=lambda: {"head size": SIZES, **curves_by_size})
+        at_size = [largest[divide][SIZES.index(size)] for divide in (False, True)]
+        state.write(
+            "sizes",
+            size=size,
+            plain_share=percent(at_size[0]),
+            divided_share=percent(at_size[1]),
+            slope=f"{softmax_slope(random_scores(size, divide=False, seed=state.seed)):.2f}",
+            slope_divided=f"{softmax_slope(random_scores(size, divide=True, seed=state.seed)):.2f}",
+        )
+
+
+def score_spread(state: StepState) -> float:
+    """How far apart the scores of random queries and keys of the asked size lie: their standard deviation."""
+    return float(random_scores(ASKED_SIZE, divide=False, seed=state.seed).std())
+
+
+def _show_spreads(state: StepState, response: float) -> None:
+    spreads = [float(random_scores(size, divide=False, seed=state.seed).std()) for size in SIZES]
+    st.dataframe(
+        {
+            state.label("axis size"): SIZES,
+            state.label("spread"): [f"{spread:.1f}" for spread in spreads],
+            state.label("root"): [f"{math.sqrt(size):.1f}" for size in SIZES],
+        },
+        hide_index=True, width=480, key="lesson_spreads",
+    )  # fmt: skip
+
+
+SCALING = Step(
+    "scaling",
+    _draw_scaling,
+    code=(random_scores, max_attention, softmax_slope),
+    question=Question(
+        answer=score_spread, show=_show_spreads, tolerance=2.0,
+        more=lambda state: {"size": ASKED_SIZE, "root": f"{math.sqrt(ASKED_SIZE):.0f}"},
+    ),
+)  # fmt: skip
+
+
+MODELS = {"masked": {}, "open": {"causal": False}}
+_SAMPLE_LENGTH = 200
+
+
+def _draw_mask(state: StepState) -> bool:
+    palette = current_palette()
+    names = {name: state.label(name) for name in MODELS}
+    colors = {names["masked"]: palette.accent, names["open"]: palette.bad}
+    with card(state.label("panel"), key="lesson_result"):
+        runs = quick_runs(state, MODELS)
+        if runs is None:
+            return False
+        lines = {names[name]: (run.steps, run.train) for name, run in runs.items()}
+        chart(
+            curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette),
+            key="lesson_mask_curves", name="training-loss",
+            numbers=lambda: {"step": runs["masked"].steps, **{name: line for name, (_unused, line) in lines.items()}},
+        )  # fmt: skip
+        last_loss = {name: run.train[-1] for name, run in runs.items()}
+        state.write("result", masked=f"{last_loss['masked']:.2f}", open=f"{last_loss['open']:.2f}")
+    with card(state.label("panel texts"), key="lesson_mask_texts"):
+        for column, (name, run) in zip(st.columns(2), runs.items(), strict=True):
+            model = run.model
+            with column:
+                st.markdown(f"**{names[name]}**")
+                text, _unused = result_for(model, ("lesson-text", state.key), lambda model=model: _text(state, model))
+                st.code(_shown(text), language=None, wrap_lines=True, height=170)
+        state.write("texts")
+    with card(state.label("panel why"), key="lesson_mask_why"):
+        open_model = runs["open"].model
+        by_position = {
+            names[name]: result_for(
+                c.model, ("by-place", state.key), lambda c=c: position_losses(c.model, state.val_ids).tolist()
+            )
+            for name, c in runs.items()
+        }
+        positions = list(range(1, open_model.block_size + 1))
+        chart(
+            curves(
+                {name: (positions, losses) for name, losses in by_position.items()}, colors,
+                (state.label("axis place"), state.label("axis val")), palette,
+            ),
+            key="lesson_by_place", name="loss-by-place", numbers=lambda: {"place": positions, **by_position},
+        )  # fmt: skip
+        to_next = result_for(open_model, ("ahead", state.key), lambda: attention_to_next(open_model, state.val_ids))
+        losses = by_position[names["open"]]
+        state.write(
+            "why",
+            ahead=percent(to_next),
+            last=len(positions),
+            at_last=f"{losses[-1]:.2f}",
+            before=f"{sum(losses[:-1]) / (len(losses) - 1):.3f}",
+        )
+    state.results["open"] = losses
+    return True
+
+
+def _text(state: StepState, model) -> tuple[str, list[float]]:
+    return sample_text(model, state.tokenizer, state.text[-1], _SAMPLE_LENGTH, temperature=0.8)
+
+
+def _shown(text: str) -> str:
+    """As it is, unless nothing of it can be seen."""
+    return text if len(text.split()) > 3 else "".join(visible(letter) for letter in text)
+
+
+def worst_position(state: StepState) -> str:
+    """Where in its context the model without a mask is worst."""
+    losses = state.results["open"]
+    position = losses.index(max(losses))
+    return "first" if position < len(losses) / 4 else "last" if position >= len(losses) - 1 else "middle"
+
+
+def _show_position_losses(state: StepState, response: str) -> None:
+    losses, palette = state.results["open"], current_palette()
+    positions = list(range(1, len(losses) + 1))
+    chart(
+        curves(
+            {state.label("open"): (positions, losses)}, {state.label("open"): palette.bad},
+            (state.label("axis place"), state.label("axis val")), palette, height=220,
+        ),
+        key="lesson_worst", name="loss-by-place", numbers=lambda: {"place": positions, "loss": losses},
+    )  # fmt: skip
+    state.write("see")
+
+
+MASK = Step(
+    "mask",
+    _draw_mask,
+    code=(CausalSelfAttention._explicit, attention_to_next, position_losses),
+    question=Question(
+        answer=worst_position,
+        options=lambda state: ["first", "middle", "last"],
+        named=True,
+        more=lambda state: {"count": len(state.results["open"]), "worst": f"{max(state.results['open']):.2f}"},
+        show=_show_position_losses,
+    ),
+)
+
+
+KINDS = ("none", "learned", "sinusoidal", "rope")
+_MOST, _BARS = 16, 8
+
+
+def _draw_positions(state: StepState) -> bool:
+    palette = current_palette()
+    with card(state.label("panel"), key="lesson_result"):
+        runs = quick_runs(state, {kind: {"n_layer": 1, "position": kind} for kind in KINDS})
+        if runs is None:
+            return False
+        left, right = st.columns([2, 3])
+        with left:
+            typed = state.value("typed", "the quee", st.text_input, state.label("control"), max_chars=_MOST)
+        with right:
+            kind = state.value(
+                "kind", "none", st.segmented_control, state.label("control kind"), list(KINDS), format_func=state.label
+            )
+        ids = typed_ids(state, typed, _MOST, "the king")
+        shuffled, before, after = predictions_after_shuffling(runs[kind].model, ids)
+        texts = ["".join(visible(state.tokens[id]) for id in row) for row in (ids, shuffled)]
+        _prediction_bars(state, before, after, texts, "lesson_shuffled")
+        difference = float((before - after).abs().max())
+        part = "same" if difference < 1e-5 else "apart"
+        state.write(part, first=texts[0], second=texts[1], most=f"{100 * difference:.0f}")
+    with card(state.label("panel curves"), key="lesson_position_curves"):
+        names = {kind: state.label(kind) for kind in KINDS}
+        colors = dict(zip(names.values(), (palette.lines, *palette.runs), strict=False))
+        lines = {names[kind]: (run.steps[1:], run.val[1:]) for kind, run in runs.items()}
+        figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette)
+        figure.update_yaxes(rangemode="normal")
+        chart(
+            figure, key="lesson_positions", name="positions",
+            numbers=lambda: {"step": runs["none"].steps[1:], **{name: line for name, (_, line) in lines.items()}},
+        )  # fmt: skip
+        losses = {kind: f"{run.val[-1]:.2f}" for kind, run in runs.items()}
+        state.write("curves", **losses)
+    state.results["runs"], state.results["ids"] = runs, ids
+    return True
+
+
+def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor, texts: list[str], key: str) -> None:
+    palette = current_palette()
+    best = torch.maximum(before, after).argsort(descending=True)[:_BARS].tolist()
+    names = [state.label("after", text=text) for text in texts]
+    names[1] += " " if names[0] == names[1] else ""
+    shares = {name: probabilities[best].tolist() for name, probabilities in zip(names, (before, after), strict=True)}
+    shown_tokens = [visible(state.tokens[id]) for id in best]
+    chart(
+        share_pairs(shown_tokens, shares, dict(zip(names, (palette.accent, palette.runs[2]), strict=True)), palette),
+        key=key, name="next-letter", numbers=lambda: {"next letter": shown_tokens, **shares},
+    )  # fmt: skip
+
+
+def prediction_changes(state: StepState) -> str:
+    """Whether the model without positions notices that the last letter was exchanged too: "yes" or "no"."""
+    before, after = _swapped_predictions(state)
+    return "no" if torch.allclose(before, after, atol=1e-6) else "yes"
+
+
+def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the model without positions expects after the text, and after it with its last two letters exchanged."""
+    model, ids = state.results["runs"]["none"].model, _question_ids(state)
+    swapped = [*ids[:-2], ids[-1], ids[-2]]
+    with torch.no_grad():
+        return tuple(model(torch.tensor([row]))[0][0, -1].softmax(dim=0) for row in (ids, swapped))
+
+
+def _question_ids(state: StepState) -> list[int]:
+    """The text typed, or where its last two letters are the same one, as much of it as has two different ones."""
+    ids = state.results["ids"]
+    while len(ids) > 2 and ids[-1] == ids[-2]:
+        ids = ids[:-1]
+    return ids
+
+
+def _question_numbers(state: StepState) -> dict[str, str]:
+    ids = _question_ids(state)
+    swapped = [*ids[:-2], ids[-1], ids[-2]]
+    first, second = ("".join(visible(state.tokens[id]) for id in row) for row in (ids, swapped))
+    return {"first": first, "second": second}
+
+
+def _show_swapped(state: StepState, response: str) -> None:
+    asked = _question_numbers(state)
+    _prediction_bars(state, *_swapped_predictions(state), [asked["first"], asked["second"]], "lesson_swapped")
+
+
+POSITIONS = Step(
+    "positions",
+    _draw_positions,
+    code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
+    question=Question(
+        answer=prediction_changes,
+        options=lambda state: ["no", "yes"],
+        named=True,
+        show=_show_swapped,
+        more=_question_numbers,
+    ),
+)

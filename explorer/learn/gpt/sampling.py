@@ -1,0 +1,218 @@
+"""Sampling settings, and greedy decoding."""
+
+import streamlit as st
+import torch
+
+from core.formatting import decimal
+from core.interpretability.residual_stream import next_token_logits
+from core.lessons.sampling_steps import (
+    keep_top_k,
+    keep_top_p,
+    mean_of,
+    sample_text,
+    sampling_probabilities,
+    share_of_repeats,
+    softmax_with_temperature,
+)
+from core.text.token_display import visible
+from explorer.charts.gpt_lesson import curves, share_pairs
+from explorer.charts.text_format import percent
+from explorer.learn.gpt.trained import the_gpt, typed_ids
+from explorer.learn.state import StepState
+from explorer.learn.steps import Question, Step
+from explorer.widgets import session
+from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.prompt import newline_hint
+
+ASKED_TOP_P = 0.8  # the share that the question keeps
+_SHOWN_BARS, _SHOWN_ROWS = 14, 8
+
+
+def _draw_choosing(state: StepState) -> bool:
+    palette = current_palette()
+    with card(state.label("panel"), key="lesson_result"):
+        model = the_gpt(state)
+        if model is None:
+            return False
+        typed = state.value(
+            "typed", "To be or not to b", st.text_input, state.label("control"), max_chars=30, width=340,
+            help=newline_hint(),
+        )  # fmt: skip
+        left, middle, right = st.columns(3)
+        with left:
+            temperature = state.value("temperature", 0.7, st.slider, state.label("temperature"), 0.1, 2.0, step=0.1)
+        with middle:
+            k = state.value("k", 0, st.slider, state.label("top-k"), 0, 20)
+        with right:
+            p = state.value("p", 0.9, st.slider, state.label("top-p"), 0.05, 1.0, step=0.05)
+        logits = torch.as_tensor(next_token_logits(model, typed_ids(state, typed, 30, "the king")))  # (V,)
+        model_probabilities, drawn = (
+            softmax_with_temperature(logits, 1.0),
+            sampling_probabilities(logits, temperature, k, p),
+        )
+        order = model_probabilities.argsort(descending=True).tolist()
+        shown_tokens = [visible(state.tokens[id]) for id in order]
+        names = state.label("own"), state.label("drawn")
+        shares = {names[0]: model_probabilities[order].tolist(), names[1]: drawn[order].tolist()}
+        chart(
+            share_pairs(
+                shown_tokens[:_SHOWN_BARS], {name: values[:_SHOWN_BARS] for name, values in shares.items()},
+                {names[0]: palette.lines, names[1]: palette.accent}, palette,
+            ),
+            key="lesson_choosing", name="choosing", numbers=lambda: {"next letter": shown_tokens, **shares},
+        )  # fmt: skip
+        state.write(
+            "result",
+            left=int((drawn > 0).sum()),
+            first=shown_tokens[0],
+            before=percent(float(model_probabilities.max())),
+            after=percent(float(drawn[order[0]])),
+        )
+    with card(state.label("panel stages"), key="lesson_by_hand"):
+        after_temperature = softmax_with_temperature(logits, temperature)
+        after_top_k = keep_top_k(after_temperature, k)
+        stages = (model_probabilities, after_temperature, after_top_k, drawn)
+        columns = ("probability", "after temperature", "after top-k", "after top-p")
+        st.dataframe(
+            {
+                state.label("letter"): shown_tokens[:_SHOWN_ROWS],
+                state.label("score"): [decimal(score) for score in logits[order][:_SHOWN_ROWS].tolist()],
+                **{
+                    state.label(name): [percent(share) for share in stage[order][:_SHOWN_ROWS].tolist()]
+                    for name, stage in zip(columns, stages, strict=True)
+                },
+                state.label("cumulative"): [
+                    percent(share) for share in after_top_k[order].cumsum(dim=0)[:_SHOWN_ROWS].tolist()
+                ],
+            },
+            hide_index=True,
+            width="stretch",
+            key="lesson_stages",
+        )
+        state.write("stages")
+    state.results["probabilities"], state.results["shown_tokens"] = model_probabilities, shown_tokens
+    return True
+
+
+def tokens_left(state: StepState) -> int:
+    """How many letters the asked top-p leaves, at temperature 1 and without top-k."""
+    return int((keep_top_p(state.results["probabilities"], ASKED_TOP_P) > 0).sum())
+
+
+def _show_cumulative(state: StepState, response: float) -> None:
+    ordered = state.results["probabilities"].sort(descending=True).values
+    rows = min(len(ordered), tokens_left(state) + 2)
+    st.dataframe(
+        {
+            state.label("letter"): state.results["shown_tokens"][:rows],
+            state.label("own"): [percent(share) for share in ordered[:rows].tolist()],
+            state.label("cumulative"): [f"{share:.1%}" for share in ordered.cumsum(dim=0)[:rows].tolist()],
+        },
+        hide_index=True, width=420, key="lesson_sums",
+    )  # fmt: skip
+
+
+CHOOSING = Step(
+    "choosing",
+    _draw_choosing,
+    code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
+    question=Question(answer=tokens_left, show=_show_cumulative, more=lambda state: {"p": ASKED_TOP_P}),
+)
+
+
+_SAMPLE_LENGTH = 300
+_DRAW_COUNT = "lesson-likeliest-drawn"
+_AVERAGED_TOKENS = 20  # letters
+
+
+def _draw_likeliest(state: StepState) -> bool:
+    with card(state.label("panel"), key="lesson_result"):
+        model = the_gpt(state)
+        if model is None:
+            return False
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            typed = state.value(
+                "start", "To be", st.text_input, state.label("control"), max_chars=30, width=220, help=newline_hint()
+            )
+            temperature = state.value(
+                "temperature", 0.8, st.slider, state.label("temperature"), 0.1, 2.0, step=0.1, width=240
+            )
+            st.button(
+                state.word("again"), icon=":material/casino:", key="lesson_again",
+                on_click=lambda: session.remember(_DRAW_COUNT, session.recall(_DRAW_COUNT, 0) + 1),
+            )  # fmt: skip
+        prompt = state.tokenizer.decode(typed_ids(state, typed, 30, "the king"))
+        samples = {
+            name: sample_text(
+                model, state.tokenizer, prompt, _SAMPLE_LENGTH, how, seed=1 + session.recall(_DRAW_COUNT, 0)
+            )
+            for name, how in (("likeliest", 0.0), ("sampled", temperature))
+        }
+        for column, (name, (text, probabilities)) in zip(st.columns(2), samples.items(), strict=True):
+            with column:
+                st.markdown(f"**{state.label(name)}**")
+                st.code(prompt + text, language=None, wrap_lines=True, height=240)
+                state.write("statistics", mean=percent(mean_of(probabilities)), repeats=percent(share_of_repeats(text)))
+    with card(state.label("panel probability"), key="lesson_held"):
+        palette = current_palette()
+        names = {name: state.label(name) for name in samples}
+        lines = {names[name]: _smooth(probabilities) for name, (_unused, probabilities) in samples.items()}
+        places = list(range(_AVERAGED_TOKENS, _SAMPLE_LENGTH + 1))
+        figure = curves(
+            {name: (places, line) for name, line in lines.items()},
+            dict(zip(names.values(), (palette.bad, palette.accent), strict=True)),
+            (state.label("axis letter"), state.label("axis probability")), palette, height=230,
+        )  # fmt: skip
+        figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+        figure.update_traces(hovertemplate="%{y:.0%}")
+        chart(figure, key="lesson_held_curve", name="held", numbers=lambda: {"letter": places, **lines})
+        state.write("result")
+    state.results["samples"] = samples
+    return True
+
+
+def _smooth(probabilities: list[float]) -> list[float]:
+    """The mean over each letter and those before it, so that a line can be seen."""
+    return [
+        mean_of(probabilities[end - _AVERAGED_TOKENS : end]) for end in range(_AVERAGED_TOKENS, len(probabilities) + 1)
+    ]
+
+
+def more_probable_text(state: StepState) -> str:
+    """Which of the two texts the model itself holds for likelier, letter by letter."""
+    means = {name: mean_of(probabilities) for name, (_unused, probabilities) in state.results["samples"].items()}
+    return max(means, key=means.get)
+
+
+def _shown_means(state: StepState) -> dict[str, str]:
+    return {
+        name: percent(mean_of(probabilities)) for name, (_unused, probabilities) in state.results["samples"].items()
+    }
+
+
+def _show_means(state: StepState, response: str) -> None:
+    means = {
+        state.label(name): mean_of(probabilities) for name, (_unused, probabilities) in state.results["samples"].items()
+    }
+    label, palette = state.label("axis probability"), current_palette()
+    chart(
+        share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),
+        key="lesson_held_means",
+        name="belief",
+        numbers=lambda: {"text": list(means), "belief": list(means.values())},
+    )
+    state.write("see")
+
+
+LIKELIEST = Step(
+    "likeliest",
+    _draw_likeliest,
+    code=(sample_text, mean_of, share_of_repeats),
+    question=Question(
+        answer=more_probable_text,
+        options=lambda state: ["likeliest", "sampled"],
+        named=True,
+        show=_show_means,
+        more=lambda state: {"of_" + name: share for name, share in _shown_means(state).items()},
+    ),
+)
