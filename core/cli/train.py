@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from types import FrameType
+from typing import get_args
 
 from core.cli.arguments import Wanted, add_config_options, add_run, config_wanted, find_run, is_step
 from core.cli.progress import progress
@@ -215,7 +216,7 @@ def _stopping_politely(request, note) -> Iterator[None]:
     Signals that the process was started to ignore (`nohup`, background jobs) stay ignored.
     """
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, before[number])
         request.reason = "Stopped from the shell."
         note("Saving; press Ctrl-C again to stop without.")

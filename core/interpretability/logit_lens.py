@@ -74,8 +74,11 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int] | None =
 
 
 def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the most likely tokens and their probabilities (S, P, K), and the final answer's probability (S, P), for
-    streams (S, P, C) and their tokens (P,)."""
+    """Return the `count` most likely tokens, their probabilities (S, P, K), and the final answer's probability (S, P).
+
+    Args:
+        streams: (S, P, C), of tokens (P,).
+    """
     best, belief = [], []
     for stream in streams.flip(0):  # the last stage first: it has the answer
         beliefs = _scored(model, stream, ids).softmax(dim=-1)

@@ -22,7 +22,12 @@ class Bigram(nn.Module):
         nn.init.normal_(self.token_embedding_table.weight, std=config.init_std)
 
     def forward(
-        self, ids: Tensor, targets: Tensor | None = None, *, cache: None = None, hook: Hook | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor | None = None,
+        *,
+        cache: None = None,  # noqa: ARG002 (the signature of GPT)
+        hook: Hook | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return logits (B, T, V) for ids (B, T), and the mean loss in nats/token where targets (B, T) are passed."""
         logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))  # (B, T, V)

@@ -66,7 +66,7 @@ def rms_norm(config: ModelConfig) -> nn.Module:
     return nn.RMSNorm(config.n_embd, eps=1e-5)
 
 
-def no_norm(config: ModelConfig) -> nn.Module:
+def no_norm(_config: ModelConfig) -> nn.Module:
     """Return a module that changes nothing."""
     return nn.Identity()
 
@@ -179,8 +179,10 @@ class CausalSelfAttention(nn.Module):
         )  # fmt: skip
 
     def _kernel_is_slow(self, q: Tensor) -> bool:
-        """Return whether explicit steps are faster: PyTorch's kernel for the processor has no dropout (three times as
-        long with it) and is slow in bfloat16 (up to six times, at short contexts).
+        """Return whether explicit steps are faster.
+
+        PyTorch's kernel for the processor has no dropout (three times as long with it) and is slow in bfloat16 (up to
+        six times, at short contexts).
         """
         dropout = self.training and self.attn_dropout.p > 0
         return q.device.type in COUNTED_AS_CPU and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))

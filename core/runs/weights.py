@@ -20,6 +20,8 @@ SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
 
 
 class LoadedModel(NamedTuple):
+    """A model with its tokenizer."""
+
     model: GPT | Bigram  # on the processor, in evaluation mode
     tokenizer: Tokenizer
     step: int  # at which the weights were saved

@@ -270,19 +270,7 @@ class _Attempt:
         for command in waiting_commands(self.folder):
             if command.id in self._pauses or (command.name == CHANGE and not changes):
                 continue
-            if command.name == "pause":
-                self._allowed = 0
-                self._pauses[command.id] = command
-            elif command.name == "resume":
-                self._allowed = math.inf
-            elif command.name == "step":
-                self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
-            elif command.name == "stop":
-                self._stop_requested, self._stop_reason = True, str(command.args.get("reason", ""))
-            elif command.name == CHANGE:
-                self._change_setting(command)
-            else:
-                log.warning("unknown command %r", command.name)
+            self._obey_command(command)
             if command.name in ("pause", "resume", "step", "stop"):
                 self.recorder.event(command.name)
             if command.name in ("resume", "stop"):
@@ -291,6 +279,21 @@ class _Attempt:
                 remove_command(self.folder, command)
         self.recorder.commands_checked()
         self._poll_due = time.monotonic() + POLL_SECONDS
+
+    def _obey_command(self, command: Command) -> None:
+        if command.name == "pause":
+            self._allowed = 0
+            self._pauses[command.id] = command
+        elif command.name == "resume":
+            self._allowed = math.inf
+        elif command.name == "step":
+            self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
+        elif command.name == "stop":
+            self._stop_requested, self._stop_reason = True, str(command.args.get("reason", ""))
+        elif command.name == CHANGE:
+            self._change_setting(command)
+        else:
+            log.warning("unknown command %r", command.name)
 
     def _remove_pauses(self) -> None:
         """Remove pause commands once the status is written; until then another worker, after a crash, needs them."""

@@ -29,7 +29,7 @@ def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
 
 
 def unit() -> str:
-    """ "letters" or "tokens", in English."""
+    """Return "letters" or "tokens", in English."""
     return N_("letters") if _by_letter.get() else N_("tokens")
 
 
