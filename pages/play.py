@@ -4,15 +4,14 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer.play import game
-from explorer.play.game_result import draw_result
 from explorer.widgets.layout import page_header, show_error
 
 page_header(game.title())
-st.markdown(game.tell("idea"), width=820)
+st.markdown(game.words("idea"), width=820)
 try:
-    name, played = game.choose_game()
-    if played.done:
-        draw_result(name, played)
+    name, shannon_game = game.choose_game()
+    if shannon_game.done:
+        game.draw_result(name, shannon_game)
     else:
         game.draw_board()
 except ExplorerError as error:

@@ -1,4 +1,4 @@
-"""The bench: predict, break one thing, train both twins side by side, and read what the numbers show."""
+"""The experiments of "Break a GPT": predict, train the control and the broken model, and explain the result."""
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
@@ -33,27 +33,29 @@ _TIMES = (1, 10, 30, 100, 300, 1000)
 def _draw(experiment: Experiment, state: StepState) -> None:
     steps, choices = _controls(experiment, state)
     key = ("break", experiment.name, *state.key, steps, *sorted(choices.items()))
-    if session.recall(_slot(experiment), (None,))[0] != key:
+    if session.recall(_prediction_key(experiment), (None,))[0] != key:
         _predict(experiment, state, key)
         return
     pair = partial(make_pair, experiment, state.text, steps=steps, seed=state.seed, choices=choices)
     with card(shared(state, "running"), shared(state, "lines"), key="lesson_result"):
-        outcome = result_of(key, lambda: train_pair(pair()), shared(state, "training"), partial(_growing, steps, state))
+        outcome = result_of(
+            key, lambda: train_pair(pair()), shared(state, "training"), partial(_draw_growing, steps, state)
+        )
         if outcome is None:
             return
         _curves(outcome, state, "break_curves")
     counted = run_baselines(control_config(steps, state.seed), state.train_ids, state.val_ids, state.vocab_size)
-    _tell(experiment, outcome, state, result_numbers(outcome, counted, state.vocab_size, percent) | choices)
+    _draw_outcome(experiment, outcome, state, result_numbers(outcome, counted, state.vocab_size, percent) | choices)
 
 
 def _controls(experiment: Experiment, state: StepState) -> tuple[int, dict[str, Any]]:
-    """What the experimenter may choose: how long both train, and what is done to the text."""
+    """Draw the controls: the number of training steps, and the choices of the experiment."""
     row = {"horizontal": True, "vertical_alignment": "bottom", "gap": "medium"}
     with card(state.label("panel"), key="lesson_controls"), st.container(**row):
         choices = {name: _choice(name, default, state) for name, default in experiment.choices.items()}
         steps = state.value("steps", 400, st.segmented_control, shared(state, "steps"), STEPS_OF_TRAINING)
         if {"steps", *choices} <= address.hidden_controls():
-            st.space("small")  # a title alone
+            st.space("small")  # below the title
     return steps, choices
 
 
@@ -71,7 +73,7 @@ def _choice(name: str, default: Any, state: StepState) -> Any:
 
 
 def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
-    """Two questions before anything is known: a prediction that can fail is what makes it an experiment."""
+    """Draw the two questions that are answered before the experiment runs."""
     with card(shared(state, "predict"), shared(state, "predict_why"), key="lesson_predict"):
         with st.form(f"predict-{experiment.name}", border=False):
             left, right = st.columns(2)
@@ -86,33 +88,33 @@ def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
                     shared(state, "ask_sample"), KINDS, index=None, key=f"predict-kind-{name}",
                     format_func=partial(shared, state),
                 )  # fmt: skip
-            gone = st.form_submit_button(
+            submitted = st.form_submit_button(
                 shared(state, "run"), type="primary", icon=":material/play_arrow:", key="break_run"
             )
-        if gone and None in (curve, kind):
+        if submitted and None in (curve, kind):
             st.caption(shared(state, "predict_first"))
-        elif gone:
-            session.remember(_slot(experiment), (key, curve, kind))
+        elif submitted:
+            session.remember(_prediction_key(experiment), (key, curve, kind))
             st.rerun()
 
 
-def _growing(steps: int, state: StepState, outcome: Outcome | None) -> None:
-    """Both curves as far as they are."""
+def _draw_growing(steps: int, state: StepState, outcome: Outcome | None) -> None:
+    """Draw both curves during training."""
     growing_figure(_figure(outcome or Outcome(steps), state), key="break_live")
 
 
-def _tell(experiment: Experiment, outcome: Outcome, state: StepState, numbers: Mapping[str, Any]) -> None:
-    """What each writes, whether the prediction held, and what the numbers show."""
-    outcome_name, state.completed = verdict(outcome), True
+def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, numbers: Mapping[str, Any]) -> None:
+    """Draw both samples, the verdict on the prediction, and the explanation."""
+    outcome_verdict, state.completed = verdict(outcome), True
     with card(shared(state, "samples"), key="lesson_samples"):
-        for column, course, name in zip(
+        for column, model_result, name in zip(
             st.columns(2), (outcome.control, outcome.treatment), _names(state), strict=True
         ):
             with column:
                 st.markdown(f"**{name}**")
-                st.code(course.sample or shared(state, "no_sample"), language=None, wrap_lines=True, height=200)
+                st.code(model_result.sample or shared(state, "no_sample"), language=None, wrap_lines=True, height=200)
     with card(shared(state, "prediction"), key="lesson_held"):
-        _compare(experiment, outcome, outcome_name, state)
+        _compare(experiment, outcome, outcome_verdict, state)
     with card(shared(state, "explained"), key="lesson_explained"):
         for part in explanation(experiment.name, outcome, numbers, state.language):
             st.markdown(state.fill_markdown(part, **numbers), width=820)
@@ -131,42 +133,47 @@ def _tell(experiment: Experiment, outcome: Outcome, state: StepState, numbers: M
             )
         st.markdown(_table(outcome, state))
     if st.button(shared(state, "predict_again"), icon=":material/replay:", key="break_predict"):
-        session.remember(_slot(experiment), (None,))
+        session.remember(_prediction_key(experiment), (None,))
         st.rerun()
 
 
-def _compare(experiment: Experiment, outcome: Outcome, outcome_name: str, state: StepState) -> None:
-    """The prediction beside what came."""
-    _, curve, kind = session.recall(_slot(experiment))
-    came = {"higher": "control_lower", "same": "same_loss"}.get(outcome_name, "broken_lower")
-    wrote = kind_of_sample(outcome.treatment, outcome.control)
-    for asked, response, truth in (("ask_curve", curve, came), ("ask_sample", kind, wrote)):
-        right = response == truth
+def _compare(experiment: Experiment, outcome: Outcome, outcome_verdict: str, state: StepState) -> None:
+    """Compare the prediction with the result."""
+    _, curve, kind = session.recall(_prediction_key(experiment))
+    ending = {"higher": "control_lower", "same": "same_loss"}.get(outcome_verdict, "broken_lower")
+    sample_kind = kind_of_sample(outcome.treatment, outcome.control)
+    for question, response, correct in (("ask_curve", curve, ending), ("ask_sample", kind, sample_kind)):
+        right = response == correct
         part = "prediction_right" if right else "prediction_wrong"
-        said = shared(state, part, prediction=shared(state, response), result=shared(state, truth))
+        sentence = shared(state, part, prediction=shared(state, response), result=shared(state, correct))
         draw, icon = (st.success, ":material/check:") if right else (st.warning, ":material/search:")
-        draw(f"{shared(state, asked)} {said}", icon=icon)
+        draw(f"{shared(state, question)} {sentence}", icon=icon)
 
 
 def _table(outcome: Outcome, state: StepState) -> str:
-    """The numbers of both beside each other, as Markdown."""
+    """Return a Markdown table of both models' measurements."""
     rows = [
-        ("row_val", "{:.2f}", lambda course: course.val[-1]),
-        ("row_train", "{:.2f}", lambda course: course.train[-1]),
-        ("row_writes", "{:.2f}", lambda course: course.last_position_loss),
-        ("row_words", "{:.0%}", lambda course: course.words),
-        ("row_copied", "{:,}", lambda course: course.copied),
+        ("row_val", "{:.2f}", lambda model_result: model_result.val[-1]),
+        ("row_train", "{:.2f}", lambda model_result: model_result.train[-1]),
+        ("row_writes", "{:.2f}", lambda model_result: model_result.last_position_loss),
+        ("row_words", "{:.0%}", lambda model_result: model_result.words),
+        ("row_copied", "{:,}", lambda model_result: model_result.copied),
     ]
     control, treatment = _names(state)
     lines = [f"| {shared(state, 'row_measured')} | {control} | {treatment} |", "|---|---:|---:|"]
-    for name, form, value in rows:
-        cells = [form.format(value(course)) for course in (outcome.control, outcome.treatment)]
+    for name, template, value in rows:
+        cells = [template.format(value(model_result)) for model_result in (outcome.control, outcome.treatment)]
         lines.append(f"| {shared(state, name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _curves(outcome: Outcome, state: StepState, key: str) -> None:
-    chart(_figure(outcome, state), key=key, numbers=lambda: course_columns(outcome), name=f"twins-{state.step}")
+    chart(
+        _figure(outcome, state),
+        key=key,
+        numbers=lambda: course_columns(outcome),
+        name=f"control-and-broken-{state.step}",
+    )
 
 
 def _figure(outcome: Outcome, state: StepState) -> go.Figure:
@@ -177,12 +184,12 @@ def _names(state: StepState) -> tuple[str, str]:
     return shared(state, "control"), state.label("broken")
 
 
-def _slot(experiment: Experiment) -> str:
+def _prediction_key(experiment: Experiment) -> str:
     return f"predicted-{experiment.name}"
 
 
 def shared(state: StepState, part: str, **numbers: Any) -> str:
-    """A part of the words that all experiments share."""
+    """Return a part of the words that all experiments share."""
     return fill(load_prose(state.lesson, "lesson", state.language).parts[part], **numbers)
 
 

@@ -20,18 +20,18 @@ _STEPS: dict[str, tuple[Step, ...]] = {"bigram": bigram.STEPS, "gpt": gpt.STEPS,
 
 
 def lessons() -> list[str]:
-    """The lessons that have steps."""
+    """Return the lessons that have steps."""
     return [lesson for lesson, steps in LESSONS.items() if steps and lesson in _STEPS]
 
 
 def steps_of(lesson: str) -> dict[str, Step]:
-    """The steps of a lesson by name, in their order."""
+    """Return the steps of a lesson by name, in order."""
     by_name = {step.name: step for step in _STEPS[lesson]}
     return {name: by_name[name] for name in LESSONS[lesson]}
 
 
 def draw_overview(language: str) -> None:
-    """Every lesson with its steps; the one where this browser was last is marked."""
+    """Draw every lesson with its steps; the step that this browser opened last is marked."""
     page_header(word("lessons", language))
     st.markdown(word("lessons_idea", language), width=820)
     for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
@@ -66,7 +66,7 @@ def _notebook(lesson: str, language: str) -> bytes:
 
 
 def draw_glossary(language: str, first_term: str | None) -> None:
-    """Every term; the one that was asked for stands first."""
+    """Draw every term, the one that the address names first."""
     page_header(word("glossary", language))
     if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
         address.view_lesson(None)

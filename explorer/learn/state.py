@@ -20,15 +20,15 @@ from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import absent_text
 
-MOST_CHARACTERS = 200_000  # of a text: enough to learn from, and every step stays quick
-MOST_TOKENS = 512  # of an alphabet: a lesson's table has its square
+MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
+MOST_TOKENS = 512  # of a vocabulary, whose square is the size of a table
 VAL_FRACTION = 0.1
-_CONTROL = "lesson-"  # in front of the keys of a step's controls
+_CONTROL = "lesson-"  # prefix of the keys of a step's controls
 _CHOOSERS = (st.selectbox, st.segmented_control, st.radio, st.select_slider, st.pills)
 
 
 class LessonData(NamedTuple):
-    """A text ready to learn from. Shared by all sessions: never change it."""
+    """A lesson's text, encoded and split. All sessions share it: never change it."""
 
     name: str
     text: str
@@ -40,7 +40,7 @@ class LessonData(NamedTuple):
 
 @lru_cache(maxsize=4)
 def load_data(name: str, data_dir: Path) -> LessonData:
-    """A corpus, cut to what lessons read. Raises TextError where it cannot be loaded, or is not fit for them."""
+    """Load the part of a corpus that lessons read. Raises TextError if it cannot be used."""
     text = load_corpus(name, data_dir)[:MOST_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
     if tokenizer.vocab_size > MOST_TOKENS:
@@ -56,17 +56,17 @@ def load_data(name: str, data_dir: Path) -> LessonData:
 
 
 class StepState:
-    """One visitor at one step.
+    """One visitor's state at one step.
 
     Attributes:
-        lesson, step, language: which words are shown.
-        key: names the text and the seed: begin the keys of jobs and caches with it.
-        numbers: what the step has computed for its own words; strings of a user's text need no care.
-        found: what the step has computed while it was drawn, for its question to be checked from.
-        mastered: whether the visitor has done what the step asks for; whoever draws it finds out.
-        controls: the values of the controls drawn so far, by name; what a teacher's link carries.
-        labels: what is written beside those controls.
-        refused: what a teacher's link sets that its control cannot show, as "name:value".
+        lesson, step, language: name the words that are shown.
+        key: of the text and the seed; keys of jobs and caches start with it.
+        numbers: fill the placeholders of the step's words; strings are escaped.
+        results: what the step computed while it was drawn; its question is checked from it.
+        completed: whether the question is answered, or the experiment run.
+        controls: values of the controls drawn so far, by name, for a teacher's link.
+        labels: of those controls.
+        rejected: values of a teacher's link that a control cannot have, as "name:value".
     """
 
     def __init__(self, lesson: str, step: str, corpus: Corpus, data: LessonData, language: str, seed: int = 1337):
@@ -88,10 +88,10 @@ class StepState:
         return load_prose(self.lesson, self.step, self.language)
 
     def markdown(self, part: str, **numbers: Any) -> str:
-        """A part of the step's words as Markdown, filled and linked; "" where the step has no such part.
+        """Return a part of the step's words as Markdown, filled and linked; "" if the step does not have it.
 
         Args:
-            numbers: more than `self.numbers`. Strings are shown exactly as they are, whatever they hold.
+            numbers: in addition to `self.numbers`. Strings are escaped.
         """
         return self.fill_markdown(self.prose.parts.get(part, ""), **numbers)
 
@@ -100,27 +100,27 @@ class StepState:
         st.markdown(self.markdown(part, **numbers))
 
     def fill_markdown(self, text: str, **numbers: Any) -> str:
-        """The same for a text that is no part of the step's words."""
+        """Return other text as Markdown, filled and linked."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
         filled = fill(text, **known)
         return links(filled, lambda term: address.lesson_query("glossary", term), self.language)
 
     def label(self, part: str, **numbers: Any) -> str:
-        """The same for a label or a chart: nothing escaped, no links."""
+        """Return a part for a label or a chart: not escaped, without links."""
         return fill(self.prose.parts.get(part, part), **dict(self._with(numbers)))
 
     def word(self, name: str, **numbers: Any) -> str:
-        """One of the app's own words on lesson pages."""
+        """Return one of the words that all lesson pages share."""
         return fill(word(name, self.language), **numbers)
 
     def value(self, name: str, default: Any, widget: Callable[..., Any], label: str, *args: Any, **options: Any) -> Any:
-        """A control that a teacher's link can set and hide; what was chosen is kept while other steps are open.
+        """Draw a control that a teacher's link can set and hide, and return its value, which other steps do not reset.
 
-        >>> lab.value("size", 8, st.slider, lab.plain("control"), 2, 16)
+        >>> state.value("size", 8, st.slider, state.label("control"), 2, 16)
 
         Args:
             name: in the link, within this step.
-            default: what it shows at first; its type is the control's.
+            default: its type is the type of the value.
             widget: of Streamlit, called as `widget(label, *args, key=..., **options)`.
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
@@ -136,7 +136,7 @@ class StepState:
             return value
         st.session_state[key] = value
         value = widget(label, *args, key=key, **options)
-        if value is None:  # a segmented control can be let go of
+        if value is None:  # a segmented control can be deselected
             value = default
         session.remember(key, value)
         self.controls[name] = value
@@ -152,7 +152,7 @@ class StepState:
 
 
 def _read(linked_value: str | None, default: Any, kind: type | None = None) -> Any:
-    """Return what a link asks for as a value of the type of its control; the default where it is none."""
+    """Return a link's value in the type of its control; the default if it is not one."""
     kind = kind or type(default)
     if linked_value is None:
         return default
@@ -165,7 +165,7 @@ def _read(linked_value: str | None, default: Any, kind: type | None = None) -> A
 
 
 def _fitting(value: Any, default: Any, widget: Callable, args: tuple, options: dict) -> Any:
-    """The value where the control can show it, brought within its bounds if it is a number; else the default."""
+    """Return the value, clipped to the control's bounds; the default if the control cannot have it."""
     if widget in (st.slider, st.number_input) and isinstance(value, int | float):
         low, high = (args[0] if args else options.get("min_value")), (args[1] if args else options.get("max_value"))
         value = value if low is None else max(low, value)
@@ -177,7 +177,7 @@ def _fitting(value: Any, default: Any, widget: Callable, args: tuple, options: d
 
 
 def _possible(value: Any, widget: Callable, args: tuple, options: dict) -> bool:
-    """Whether the control can show this value: what could be chosen a moment ago may be gone with another text."""
+    """Return whether the control can have this value: its options may depend on the text."""
     if widget in _CHOOSERS:
         return value in list(args[0] if args else options["options"])
     if widget in (st.slider, st.number_input):
@@ -188,11 +188,11 @@ def _possible(value: Any, widget: Callable, args: tuple, options: dict) -> bool:
 
 _KEY = "lesson-text"
 _CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
-_ALWAYS_AVAILABLE = "python"  # on every machine, as Python's own library is
+_ALWAYS_AVAILABLE = "python"  # Python's own library is on every machine
 
 
 def choose_text(language: str) -> Corpus:
-    """The select of all texts; a teacher's link may set it, and hide it."""
+    """Draw the select box of all texts, which a teacher's link can set and hide, and return the chosen one."""
     corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     chosen = st.session_state.get(_KEY, session.recall(_KEY, address.lesson_values().get("text")))
     chosen = chosen if chosen in corpora else next(iter(corpora))
@@ -207,7 +207,7 @@ def choose_text(language: str) -> Corpus:
 
 
 def absent_in_link() -> str | None:
-    """What to say where a teacher's link asks for a text that is not here, until the visitor has chosen one."""
+    """Return an error if a teacher's link names a text that is not here and the visitor has not chosen another."""
     linked = address.lesson_values().get("text")
     if not linked or session.recall(_CHOSEN) or linked in {corpus.name for corpus in catalogue(shared.data_dir())}:
         return None
@@ -215,7 +215,7 @@ def absent_in_link() -> str | None:
 
 
 def read_text(corpus: Corpus) -> tuple[Corpus, LessonData]:
-    """What lessons read of a text; where it cannot be had that is said, and they go on with one that always can."""
+    """Load a corpus; if it cannot be loaded, show why and load one that is on every machine."""
     try:
         return corpus, load_data(corpus.name, shared.data_dir())
     except ExplorerError as error:

@@ -20,7 +20,7 @@ from explorer.widgets.links import quoted_part
 
 
 class Head(NamedTuple):
-    """The places at the top of a step, which are filled when the rest of it is known."""
+    """The containers at the top of a step, which are filled last."""
 
     title: DeltaGenerator
     text: DeltaGenerator
@@ -29,7 +29,7 @@ class Head(NamedTuple):
 
 
 def lesson_head() -> Head:
-    """The title of the lesson on the left, the text and the links on the right, the way below."""
+    """Lay out the lesson's title on the left, text and links on the right, the step list below."""
     row = st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small", key="lesson_head"
     )
@@ -40,7 +40,7 @@ def lesson_head() -> Head:
 
 
 def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
-    """One step: where it stands, its idea, its result, the code, the question, and the way on."""
+    """Draw one step: its idea, result, code, question, notes and navigation."""
     step, names = steps[state.step], list(steps)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
@@ -60,12 +60,12 @@ def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
         completed_steps(state.lesson).add(state.step)
     _draw_notes(state)
     _draw_navigation(state, names)
-    _fill_head(state, names, head)  # last, because only now it is known what has been answered and which values stand
-    load_ahead()  # a curve that grows is seen from its first point on
+    _fill_head(state, names, head)  # last: only now answers and values are known
+    load_ahead()  # so that a growing curve shows from its first point
 
 
 def completed_steps(lesson: str) -> set[str]:
-    """The steps that this visitor has mastered: a question answered right, or an experiment predicted and seen."""
+    """Return the steps that this visitor has completed: a question answered right, or an experiment run."""
     found = session.recall(f"answered-{lesson}")
     if found is None:
         found = set()
@@ -74,14 +74,14 @@ def completed_steps(lesson: str) -> set[str]:
 
 
 def path_of(lesson: str, names: list[str], language: str) -> list[PathStep]:
-    """The steps of a lesson, with their titles and addresses."""
+    """Return the steps of a lesson with their titles and addresses."""
     return [
         PathStep(name, load_prose(lesson, name, language).title, address.lesson_query(lesson, name)) for name in names
     ]
 
 
 def source_of(*functions: Callable) -> str:
-    """The functions' own source, one below the other."""
+    """Return the source of the functions."""
     return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
 
 
@@ -92,7 +92,7 @@ def _fill_head(state: StepState, names: list[str], head: Head) -> None:
         st.button(
             state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
         )
-        if not address.is_student():  # what a teacher has hidden is not handed out again
+        if not address.is_student():  # a link with hidden controls is not passed on
             class_link(state)
     with head.path:
         clicked = lesson_path(
@@ -110,7 +110,7 @@ def _fill_head(state: StepState, names: list[str], head: Head) -> None:
 
 
 def _draw_notes(state: StepState) -> None:
-    """What to try and where to read on, side by side where there is room."""
+    """Draw what to try and further reading, in columns."""
     parts = [part for part in ("try", "read on") if state.markdown(part)]
     if parts:
         for column, part in zip(st.columns(len(parts)), parts, strict=True):
@@ -147,7 +147,7 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
 
 
 def class_link(state: StepState) -> None:
-    """A popover with the link of this step, its text and values, and a choice of controls to hide."""
+    """Draw a popover with a link to this step, its text and values, and a choice of controls to hide."""
     with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
         st.caption(state.word("link_idea"))
         hide = st.multiselect(

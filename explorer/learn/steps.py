@@ -18,21 +18,19 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", 
 class Question(NamedTuple):
     """One question. Its words are the parts "question", "right" and "wrong" of the step.
 
-    `{answer}` in them is the right answer, `{given}` the learner's.
+    They may use `{answer}`, the right answer, and `{given}`, the learner's.
     """
 
-    answer: Callable[[StepState], Any]  # what is true on this text and this model
-    show: Callable[[StepState, Any], None] | None = None  # the picture that explains it, for (lab, given)
-    options: Callable[[StepState], Sequence[str]] | None = None  # to choose from; None asks for a number
-    named: bool = False  # the options are names of parts of the step, which say them; else they come from a text
+    answer: Callable[[StepState], Any]  # the right answer for this text and model
+    show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
+    options: Callable[[StepState], Sequence[str]] | None = None  # None asks for a number
+    named: bool = False  # the options name parts of the step's words; else they are text
     tolerance: float = 0.0  # how far a number may be off
-    more: Callable[[StepState], dict[str, Any]] | None = (
-        None  # further numbers for its words, known once the step is drawn
-    )
+    more: Callable[[StepState], dict[str, Any]] | None = None  # further numbers for its words
 
 
 def check(question: Question, state: StepState, response: Any) -> bool:
-    """Whether an answer is right."""
+    """Return whether an answer is right."""
     correct_answer = question.answer(state)
     return (
         response == correct_answer if question.options else abs(response - correct_answer) <= question.tolerance + 1e-9
@@ -40,7 +38,7 @@ def check(question: Question, state: StepState, response: Any) -> bool:
 
 
 def draw_question(question: Question, state: StepState) -> bool:
-    """The question, a place for the answer, and after the check the sentence and the picture. Whether it was right."""
+    """Draw the question, its form and, after the check, the verdict. Return whether the answer was right."""
     slot = f"answer-{state.lesson}-{state.step}"
     more = question.more(state) if question.more else {}
     state.write("question", **more)
@@ -87,9 +85,9 @@ def _shown(value: Any, question: Question, state: StepState) -> str:
 
 
 def number_typed(typed: str) -> float | None:
-    """A number as people type it: 4.17, 4,17, 0,125, 1,204 or 1/5; None for anything else.
+    """Parse a number as people type it: 4.17, 4,17, 0,125, 1,204 or 1/5; None for anything else.
 
-    A comma followed by three digits parts thousands where a number written so could have any: not in 0,125.
+    A comma followed by three digits separates thousands, except after a leading 0.
     """
     parts = [_decimal(part) for part in "".join(typed.split()).replace("−", "-").split("/")]
     if None in parts or len(parts) > 2:
@@ -115,7 +113,7 @@ class Step(NamedTuple):
     """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`."""
 
     name: str
-    draw: Callable[[StepState], bool | None]  # the result, and what can be turned; False while it is being computed
-    code: tuple[Callable, ...] = ()  # the functions that computed it, shown as they are
+    draw: Callable[[StepState], bool | None]  # controls and result; False while computing
+    code: tuple[Callable, ...] = ()  # functions whose source is shown
     question: Question | None = None
-    numbers: Callable[[StepState], Mapping[str, Any]] = _none  # what fills the placeholders of its words
+    numbers: Callable[[StepState], Mapping[str, Any]] = _none  # fill the placeholders of its words

@@ -1,32 +1,44 @@
-"""Shannon's game on a page: the passage and the guesses."""
+"""Shannon's game: the passage, the guesses, and the result beside the models'."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from math import log2
+from typing import Any, NamedTuple
 
+import numpy as np
 import streamlit as st
+import torch
 
+from core.errors import ExplorerError
+from core.interpretability import Progress
 from core.lessons.lesson_text import fill, links, load_prose
-from core.lessons.shannon import (
-    Game,
-    choose_passage,
-)
+from core.lessons.shannon import Game, Play, bits_from_guesses, choose_passage, play_by_counting, play_by_model
+from core.runs.ancestry import may_have_trained_on
+from core.runs.folder import RunFolder, list_runs
+from core.runs.weights import steps_with_weights
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
+from explorer.charts.game import Player, player_columns, with_players
+from explorer.charts.loss import loss_figure
 from explorer.components.guess_board import guess_board
 from explorer.data.cards import facts_of
 from explorer.i18n.language import _, language
+from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
+from explorer.streaming.curves import curve_rows
 from explorer.widgets import address, session
-from explorer.widgets.layout import card
+from explorer.widgets.job_progress import result_of
+from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
 
 LENGTHS = (15, 30, 60, 100)
 MOST_PASSAGES = 9999
 _GAME = "shannon-game"
-_STRANGE = "shannon-strange"  # the game, and the key pressed last where the text does not have it
+_UNKNOWN_KEY = "shannon-strange"  # the game, and the last key if the text does not have it
 
 
-def tell(part: str, **numbers: Any) -> str:
-    """A part of the words of this page, filled and linked."""
+def words(part: str, **numbers: Any) -> str:
+    """Return a part of this page's words, filled and linked."""
     text = fill(load_prose("play", "shannon", language()).parts[part], **numbers)
     return links(text, lambda term: address.lesson_query("glossary", term), language())
 
@@ -36,96 +48,262 @@ def title() -> str:
 
 
 def choose_game() -> tuple[str, Game]:
-    """The controls that choose text, passage and length; the text's name, and the game.
+    """Draw the controls for text, passage and length; return the text's name and the game.
 
     What is chosen goes into the address, and a bare address is the first passage of the first text.
     """
     corpora = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
-    asked = address.passage_asked()
-    if asked.text and asked.text not in corpora:
-        end_absent(absent_text(asked.text), _("Play with another text"), address.leave_passage)
+    linked = address.passage_asked()
+    if linked.text and linked.text not in corpora:
+        end_absent(absent_text(linked.text), _("Play with another text"), address.leave_passage)
     say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.session_state["play_text"] = asked.text if asked.text in corpora else next(iter(corpora))
-        name = st.selectbox(tell("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
+        st.session_state["play_text"] = linked.text if linked.text in corpora else next(iter(corpora))
+        name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
                             on_change=_choose)  # fmt: skip
-        st.session_state["play_number"] = max(1, min(asked.number or 1, MOST_PASSAGES))
-        number = st.number_input(tell("number"), 1, MOST_PASSAGES, key="play_number", help=tell("number_help"),
+        st.session_state["play_number"] = max(1, min(linked.number or 1, MOST_PASSAGES))
+        number = st.number_input(words("number"), 1, MOST_PASSAGES, key="play_number", help=words("number_help"),
                                  width=150, on_change=_choose)  # fmt: skip
-        st.session_state["play_letters"] = asked.letters if asked.letters in LENGTHS else LENGTHS[1]
-        length = st.segmented_control(tell("letters"), LENGTHS, key="play_letters", required=True,
+        st.session_state["play_letters"] = linked.letters if linked.letters in LENGTHS else LENGTHS[1]
+        length = st.segmented_control(words("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
-        st.button(tell("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,))
+        st.button(
+            words("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,)
+        )
     text = load_corpus(name, shared.data_dir())
-    kept = session.recall(_GAME)
-    if not kept or kept[0] != (name, number, length):
+    stored = session.recall(_GAME)
+    if not stored or stored[0] != (name, number, length):
         game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).tokenizer.tokens))
-        kept = ((name, number, length), game)
-        session.remember(_GAME, kept)
-    return name, kept[1]
+        stored = ((name, number, length), game)
+        session.remember(_GAME, stored)
+    return name, stored[1]
 
 
 def _choose(shift: int | None = None) -> None:
-    """What was chosen goes into the address; `shift` moves on to another passage."""
+    """Write the choices into the address; `shift` selects another passage."""
     chosen = st.session_state
     number = chosen["play_number"] if shift is None else (chosen["play_number"] * 31 + shift + 7) % MOST_PASSAGES + 1
     address.view_passage(chosen["play_text"], number, chosen["play_letters"] or LENGTHS[1])
 
 
-def forget() -> None:
-    """The same passage can be played again, from its first letter."""
+def drop_game() -> None:
+    """Drop the game, so that the same passage can be played again."""
     session.remember(_GAME, None)
 
 
-def keep(game: Game) -> None:
-    """The game as it stands now."""
-    session.remember(_STRANGE, None)
+def store_game(game: Game) -> None:
+    """Store the game."""
+    session.remember(_UNKNOWN_KEY, None)
     session.remember(_GAME, (session.recall(_GAME)[0], game))
 
 
 @st.fragment
 def draw_board() -> None:
-    """The passage as far as it is known, the bar, and the ways to give up; draws the page anew when all is guessed."""
-    which, game = session.recall(_GAME)
+    """Draw the passage so far, the progress and the buttons; rerun the page after the last guess."""
+    game_key, game = session.recall(_GAME)
     if game.done:
         st.rerun()
     length, done = len(game.passage.hidden), len(game.guesses)
     first = sum(count == 1 for count in game.guesses)
-    with card(tell("board"), tell("note"), key="play_board"):
-        st.progress(done / length, text=tell("progress", done=done, length=length, first=first))
+    with card(words("board"), words("note"), key="play_board"):
+        st.progress(done / length, text=words("progress", done=done, length=length, first=first))
         guess_board(
             game.passage.before,
             game.found,
             [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)],
             length - done,
             game.wrong,
-            note=_strange(which),
-            words={"field": tell("field"), "tried": tell("tried")},
-            key=f"play-{'-'.join(map(str, which))}",
+            note=_unknown_key_note(game_key),
+            words={"field": words("field"), "tried": words("tried")},
+            key=f"play-{'-'.join(map(str, game_key))}",
             on_guess=_guess,
         )
         with st.container(horizontal=True, gap="small"):
-            st.button(tell("reveal"), key="play_tell", help=tell("reveal_help"), on_click=_tell)
-            st.button(tell("stop"), key="play_stop", help=tell("stop_help"), on_click=_stop, type="tertiary")
+            st.button(words("reveal"), key="play_tell", help=words("reveal_help"), on_click=_reveal)
+            st.button(words("stop"), key="play_stop", help=words("stop_help"), on_click=_stop, type="tertiary")
 
 
 def _guess(letter: str) -> None:
-    which, game = session.recall(_GAME)
-    keep(game.guess(letter))
+    game_key, game = session.recall(_GAME)
+    store_game(game.guess(letter))
     if letter not in game.alphabet:
-        session.remember(_STRANGE, (which, letter))
+        session.remember(_UNKNOWN_KEY, (game_key, letter))
 
 
-def _strange(which: tuple) -> str:
-    """A sentence where the last key was none of the text's characters."""
-    game, letter = session.recall(_STRANGE) or (None, "")
-    return tell("strange", letter=visible(letter)) if game == which else ""
+def _unknown_key_note(game_key: tuple) -> str:
+    """Return a notice if the last key is not a character of the text."""
+    game, letter = session.recall(_UNKNOWN_KEY) or (None, "")
+    return words("strange", letter=visible(letter)) if game == game_key else ""
 
 
-def _tell() -> None:
-    keep(session.recall(_GAME)[1].give_up_letter())
+def _reveal() -> None:
+    store_game(session.recall(_GAME)[1].give_up_letter())
 
 
 def _stop() -> None:
-    keep(session.recall(_GAME)[1].stop())
+    store_game(session.recall(_GAME)[1].stop())
+
+
+_MOST_NAMED = 6  # of the runs that do not play
+
+
+class Prediction(NamedTuple):
+    """The predictions of one player other than the visitor."""
+
+    label: str  # not unique: a run may have any name
+    play: Play
+    step: int | None = None  # of a model at an earlier step
+
+
+def draw_result(name: str, game: Game) -> None:
+    """Draw the passage, the scores of all players, and how guesses become bits."""
+    with card(words("passage"), key="play_passage"):
+        st.code(game.passage.whole, language=None, wrap_lines=True)
+        st.button(words("again"), icon=":material/replay:", key="play_again", on_click=drop_game)
+    if not game.guesses:
+        st.info(words("nothing"))
+        return
+    with card(words("result"), words("result_note", guesses=len(game.guesses)), key="play_result"):
+        folder, step = _choose_run(name, game)
+        predictions = _predictions(name, game, folder, step)
+        if predictions is None:
+            return
+        _chart(game, predictions, folder)
+        st.markdown(_summary(game, predictions), width=820)
+    with card(words("how"), key="play_how"):
+        st.markdown(words("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
+        st.markdown(_bits_table(game, predictions))
+        fewer = len(set(load_corpus(name, shared.data_dir())[:MOST_CHARACTERS]))
+        if fewer < len(game.alphabet):
+            numbers = {"alphabet": len(game.alphabet), "read": f"{MOST_CHARACTERS:,}", "fewer": fewer}
+            st.caption(words("how_alphabet", **numbers))
+    st.caption(words("read on"))
+
+
+def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
+    """Choose a run that was not trained on the passage, and an earlier step of it that plays too."""
+    reading = [folder for folder in list_runs(shared.data_dir()) if _is_on_text(folder, name)]
+    runs = {
+        folder.id: folder
+        for folder in reading
+        if not may_have_trained_on(folder, shared.data_dir(), name, game.passage)
+    }
+    if left_out := [folder for folder in reading if folder.id not in runs]:
+        names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
+        st.caption(words("left_out", names=literal(", ".join(names))))
+    if not runs:
+        st.info(words("no_run"))
+        if st.button(words("train"), key="play_train"):
+            address.open_page("train")
+        return None, None
+    linked = address.run_on_view()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.session_state["play_run"] = linked if linked in runs else next(iter(runs))
+        chosen = st.selectbox(
+            words("run"), list(runs), key="play_run", format_func=lambda id: runs[id].name, width=300,
+            on_change=lambda: address.view_run(st.session_state["play_run"]),
+        )  # fmt: skip
+        folder = runs[chosen]
+        *earlier, last = steps_with_weights(folder) or [0]
+        if not earlier:
+            return folder, None
+        default = min(earlier, key=lambda step: abs(step - last / 10))
+        key = f"play-moment-{chosen}"
+        session.fit_choice(key, earlier, default)
+        return folder, st.select_slider(words("moment"), earlier, key=key, format_func="{:,}".format, width=300)
+
+
+def _is_on_text(folder: RunFolder, name: str) -> bool:
+    """Return whether a run was trained on the characters of this text."""
+    if folder.problem or not folder.has_weights:
+        return False
+    data = folder.record().config.data
+    return data.corpus == name and data.tokenizer == "char"
+
+
+def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
+    """Return each player's predictions, the counted bigram first; None while models still compute."""
+    facts = facts_of(name, shared.data_dir())
+    start, length = game.passage.start, len(game.guesses)
+    predictions = [Prediction(words("bigram"), play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size))]
+    for step_or_end in ([step, None] if step is not None else [None]) if folder else []:
+        try:
+            opened = shared.open_model(folder.id, step_or_end)
+        except ExplorerError as error:
+            show_error(error)
+            continue
+        ids = torch.from_numpy(facts.ids[: start + length].astype("int64"))
+        key = ("shannon", folder.id, opened.step, opened.saved, name, start, length)
+        play = result_of(key, partial(_play, opened.model, ids, start, length), words("asking"))
+        if play is None:
+            return None
+        label = folder.name if step_or_end is None else f"{folder.name} {words('snapshot', step=f'{opened.step:,}')}"
+        predictions.append(Prediction(label, play, step_or_end))
+    return predictions
+
+
+def _play(model: Any, ids: torch.Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:
+    return play_by_model(model, ids, start, length)
+
+
+def _chart(game: Game, predictions: Sequence[Prediction], folder: RunFolder | None) -> None:
+    palette = current_palette()
+    rows = curve_rows(folder) if folder else []
+    steps = max([row["step"] for row in rows], default=1)
+    baselines = folder.read_baselines() if folder else None
+    bounds = bits_from_guesses(game.counts())
+    bigram, *models = predictions
+    players = [Player(words("you"), bounds.middle, steps, palette.accent, "star", *bounds)]
+    players.append(Player(bigram.label, _bits(bigram), steps, palette.muted, "diamond"))
+    for prediction in models:
+        place, symbol = (steps, "circle") if prediction.step is None else (prediction.step, "circle-open-dot")
+        players.append(Player(prediction.label, _bits(prediction), place, palette.validation, symbol))
+    figure = with_players(loss_figure(rows, baselines, steps, palette, height=420), players, steps, palette)
+    chart(figure, key="play_chart", numbers=lambda: player_columns(players), name="shannon")
+
+
+def _bits(prediction: Prediction) -> float:
+    return float(prediction.play.bits.mean())
+
+
+def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
+    bounds = bits_from_guesses(game.counts())
+    bigram_bits, *model_bits = map(_bits, predictions)
+    lowest = min([bigram_bits, *model_bits])
+    better = "you_better" if lowest > bounds.upper else "model_better" if lowest < bounds.lower else "as_good"
+    common = {"pairs": f"{bigram_bits:.2f}", "better": words(better)}
+    model = (
+        words("summary_model", bits=f"{model_bits[-1]:.2f}", **common)
+        if model_bits
+        else words("summary_bigram", **common)
+    )
+    revealed_guesses = [game.guesses[place] for place in game.given_up]
+    revealed = (
+        words("summary_revealed", revealed=len(revealed_guesses), blind=f"{np.mean(revealed_guesses):.1f}")
+        if revealed_guesses
+        else ""
+    )
+    return words(
+        "summary",
+        revealed=revealed,
+        guesses=len(game.guesses),
+        mean=f"{sum(game.guesses) / len(game.guesses):.1f}",
+        first=sum(count == 1 for count in game.guesses),
+        lower=f"{bounds.lower:.2f}",
+        upper=f"{bounds.upper:.2f}",
+        model=model,
+    )
+
+
+def _bits_table(game: Game, predictions: Sequence[Prediction]) -> str:
+    """Return a table of the bits from probabilities and from Shannon's estimate."""
+    lines = [f"| {words('how_row')} | {words('how_bits')} | {words('how_bounds')} |", "|---|---:|---:|"]
+    bounds = bits_from_guesses(game.counts())
+    lines.append(f"| {words('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
+    for prediction in predictions:
+        bounds = bits_from_guesses(np.bincount(prediction.play.guesses))
+        lines.append(
+            f"| {literal(prediction.label)} | {_bits(prediction):.2f} | {bounds.lower:.2f} – {bounds.upper:.2f} |"
+        )
+    return "\n".join(lines)

@@ -72,13 +72,13 @@ def _draw_writing(state: StepState) -> bool:
 
 
 def prompt_ids(state: StepState, typed: str) -> list[int]:
-    """What the model begins with: what was typed, as far as it has numbers for it, else a new line or its first one."""
+    """Return the prompt's ids: of the typed characters that the text has, else of a new line, else 0."""
     id_of = character_ids(state.tokens)
     return encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)]
 
 
 def _generated_tokens(state: StepState, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:
-    """Each written token with its probability and what else was likely."""
+    """Return each generated token with its probability and the alternatives."""
     shown_tokens = [visible(token) for token in state.tokens]
     top = table.topk(min(5, state.vocab_size), dim=1)
     generated = []
@@ -98,7 +98,7 @@ def _greedy(state: StepState) -> Tensor:
 
 
 def greedy_outcome(state: StepState) -> str:
-    """What becomes of a text of likeliest letters: "circle", or "varied" where it does not go in one."""
+    """Return "circle" if the greedy text repeats itself, else "varied"."""
     return "circle" if repeated_cycle(_greedy(state)) else "varied"
 
 
@@ -120,7 +120,7 @@ WRITING = Step(
 )
 
 
-_MOST_CONTEXT = 3  # letters at most, in the panel
+_MOST_CONTEXT = 3  # characters
 _BARS = 5
 
 
@@ -174,7 +174,7 @@ def _count_contexts(text: str, letters: int) -> int:
 
 @lru_cache(maxsize=8)
 def frequent_trigram(text: str) -> str:
-    """The most frequent stretch of three characters, of letters alone if there is one: where the panel begins."""
+    """Return the most frequent trigram, of letters alone if there is one."""
     counts = Counter(
         text[start : start + _MOST_CONTEXT] for start in range(len(text) - _MOST_CONTEXT + 1)
     ).most_common()
@@ -183,7 +183,7 @@ def frequent_trigram(text: str) -> str:
 
 @lru_cache(maxsize=8)
 def ambiguous_pair(data: LessonData) -> tuple[str, str]:
-    """Two frequent pairs that end alike and go on most differently in the text: what a bigram cannot tell apart."""
+    """Return two frequent pairs with the same last character and the most different continuations in the text."""
     text, V = data.text, data.tokenizer.vocab_size
     ids, letters = data.ids, data.tokenizer.tokens
     counts = torch.bincount(ids[:-1] * V + ids[1:], minlength=V * V)
@@ -206,14 +206,14 @@ def ambiguous_pair(data: LessonData) -> tuple[str, str]:
 
 
 def _predict(state: StepState, context: str) -> torch.Tensor:
-    """What the model expects after a context: probabilities (V,)."""
+    """Return the next-character probabilities (V,) after a context."""
     ids = torch.tensor([state.tokenizer.encode(context)])
     with torch.no_grad():
         return state.results["trained"].model(ids)[0][0, -1].softmax(dim=-1)
 
 
 def same_prediction(state: StepState) -> str:
-    """Whether the model expects exactly the same after both contexts: "same" or "different"."""
+    """Return "same" if the model's predictions after both contexts are equal, else "different"."""
     first, second = ambiguous_pair(state.data)
     return "same" if torch.equal(_predict(state, first), _predict(state, second)) else "different"
 

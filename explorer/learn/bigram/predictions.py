@@ -30,11 +30,11 @@ from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
 from explorer.widgets.layout import card, chart, current_palette
 
-_SHOWN_ROWS = 26  # rows and columns: the most frequent characters, so that two tables fit side by side
+_SHOWN_ROWS = 26  # most frequent characters in each table
 
 
 def frequent_ids(state: StepState, count: int = _SHOWN_ROWS) -> list[int]:
-    """The most frequent characters' numbers, in the order of the alphabet."""
+    """Return the ids of the most frequent characters, sorted."""
     return sorted(state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:count])
 
 
@@ -80,9 +80,9 @@ def _heatmap(state: StepState, table: Tensor, shown: list[int], name: str) -> No
 
 
 def most_predictable(state: StepState) -> int:
-    """The letter that leaves least doubt about what follows it: among those seen often whose row the tables show."""
+    """Return the id of the letter with the most certain prediction, among frequent ones that the tables show."""
     shown = np.isin(np.arange(state.vocab_size), frequent_ids(state))
-    answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the cell asked for, too
+    answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the answer's column, too
     often = state.results["counts"].sum(dim=1).numpy() >= 100
     letters = np.array([token.isalpha() for token in state.tokens])
     choices = (answered & often & letters, answered & letters, answered, shown)
@@ -108,7 +108,7 @@ def _question_numbers(state: StepState) -> dict:
 
 
 def _row_options(state: StepState) -> list[str]:
-    """The right one among characters that are frequent anywhere, in the order of the alphabet."""
+    """Return the right answer among three other frequent letters, sorted."""
     right = state.tokens[int(_row(state).argmax())]
     letters = [letter for letter, _unused in most_frequent(state.text) if letter != right and letter.isalpha()][:3]
     return [visible(letter) for letter in sorted([right, *letters])]
@@ -127,7 +127,7 @@ TABLE = Step(
 )
 
 
-_LINE_LENGTH = 32  # characters of the line whose surprises are drawn
+_LINE_LENGTH = 32  # characters of the line whose losses are drawn
 UNTRAINED, TRAINED = "untrained", "trained"
 
 
@@ -174,7 +174,7 @@ def _draw_loss(state: StepState) -> bool:
 
 
 def line_of(state: StepState) -> torch.Tensor:
-    """The ids of the first line of the part kept aside that is long enough to be drawn, with what comes after it."""
+    """Return the ids of the first characters of the validation split."""
     return state.val_ids[: min(_LINE_LENGTH + 1, len(state.val_ids))]
 
 
@@ -200,7 +200,7 @@ def _draw_line(state: StepState, model: Bigram) -> None:
 
 
 def _frequent_pair(state: StepState) -> tuple[str, str]:
-    """A pair that stands often in the text: what the selects show first."""
+    """Return the most frequent pair of letters, the selects' default."""
     ids = state.train_ids
     counts = torch.bincount(ids[:-1] * state.vocab_size + ids[1:], minlength=state.vocab_size**2)
     letters = torch.tensor([token.isalpha() for token in state.tokens])

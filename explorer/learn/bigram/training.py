@@ -32,21 +32,21 @@ from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 TRAINING_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 0.02
-_REPORT_EVERY = 100  # steps between two reports and measurements
+_REPORT_EVERY = 100  # steps between two evaluations
 
 
 @dataclass
 class TrainedBigram:
-    """A trained bigram and how it came to be."""
+    """A trained bigram model with its training history."""
 
     model: Bigram
-    baselines: Baselines  # what counting reaches on the same text, nats a token
+    baselines: Baselines  # counted on the same text, nats/token
     rows: list[dict[str, float]] = field(default_factory=list)  # as in metrics.jsonl: step, loss, val_loss
     tables: dict[int, Tensor] = field(default_factory=dict)  # (V, V) probabilities by step
 
     @property
     def val_loss(self) -> float:
-        """Of the whole validation part, at the end."""
+        """Return the final loss on the whole validation split."""
         return [row["val_loss"] for row in self.rows if "val_loss" in row][-1]
 
 
@@ -54,10 +54,10 @@ def trained_bigram(
     state: StepState, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE, steps: int = TRAINING_STEPS,
     on_progress: Callable[[TrainedBigram | None], None] | None = None,
 ) -> TrainedBigram | None:  # fmt: skip
-    """The model, trained on the lab's text; None, with a bar in its place, while it is being trained.
+    """Return the model trained on the lesson's text; None, with a progress bar in its place, during training.
 
     Args:
-        meanwhile: draws, below the bar, how far it has come (`explorer.services.jobs.result_of`).
+        on_progress: draws the partial result below the bar (`result_of`).
     """
     key = (*state.key, "bigram", learning_rate, batch_size, steps)
     trained = result_of(
@@ -88,7 +88,7 @@ def _train(state: StepState, learning_rate: float, batch_size: int, steps: int) 
 
 
 def _is_round(step: int) -> bool:
-    """1, 2, 5, 10, 20, 50, ..."""
+    """Return whether a step is 1, 2, 5, 10, 20, 50, ..."""
     return str(step).rstrip("0") in ("1", "2", "5")
 
 
@@ -178,7 +178,7 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
 
 
 def rows_moved(state: StepState) -> int:
-    """How many rows of the table one step on this batch changes."""
+    """Return how many rows of the table one step on this batch changes."""
     x, y, rate = state.results["batch"]
     return int(gradient_steps(state.vocab_size, x, y, rate, 1, state.seed).changed.sum())
 
@@ -206,7 +206,7 @@ GRADIENT = Step(
 
 _TRAINING_RATES = (0.0001, 0.0005, 0.001, 0.005, 0.01, LEARNING_RATE, 0.05, 0.1, 0.5, 1.0)
 _BATCHES = (1, 4, 16, BATCH_SIZE, 64)
-_SAME = 0.05  # nats: a difference that nobody would notice in the text it writes
+_SAME = 0.05  # nats: too small to notice in generated text
 
 
 def _draw_training(state: StepState) -> bool:
@@ -252,7 +252,7 @@ def _loss_figure(trained: TrainedBigram | None, height: int) -> go.Figure:
 
 
 def compare_with_counted(trained: TrainedBigram) -> str:
-    """Where training ended beside the counted table, on the part kept aside: "below", "close" or "above"."""
+    """Compare the validation loss with the counted table's: "below", "close" or "above"."""
     difference = trained.val_loss - trained.baselines.bigram
     return "close" if abs(difference) <= _SAME else "below" if difference < 0 else "above"
 

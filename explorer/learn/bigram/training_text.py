@@ -33,7 +33,7 @@ from explorer.widgets.prompt import read_line
 
 _SHOWN_CHARACTERS = 700  # characters of the text at a time
 _BARS = 24
-LONGEST_CONTEXT = 6  # letters of memory
+LONGEST_CONTEXT = 6  # characters of context
 
 
 def _draw_text(state: StepState) -> None:
@@ -44,12 +44,12 @@ def _draw_text(state: StepState) -> None:
         st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
         state.write("result")
         id_of = character_ids(vocabulary_of(state.text))
-        letters = [letter for letter in id_of if letter != "\n"]  # it would break the line
+        letters = [letter for letter in id_of if letter != "\n"]  # a new line would break the row
         token_strip(letters, id_of, note="", key="lesson_alphabet")
 
 
 def _frequent_options(state: StepState) -> list[str]:
-    """The four most frequent characters, in the order of the alphabet: their order must not give the answer away."""
+    """Return the four most frequent characters, sorted so that their order does not reveal the answer."""
     return [visible(letter) for letter in sorted(letter for letter, _unused in most_frequent(state.text)[:4])]
 
 
@@ -75,7 +75,7 @@ TEXT = Step(
 
 
 def candidate_words(state: StepState) -> list[str]:
-    """Three words of the text, all equally long, for the question; the first is the right one."""
+    """Return three words of the text, equally long, for the question; the first is the right one."""
     found = sorted(set(re.findall(r"\b[^\W\d_]{5}\b", state.text[:20_000])))
     if len(found) < 3:
         found = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
@@ -155,7 +155,7 @@ def _draw_split(state: StepState) -> bool:
 
 
 def best_context(state: StepState) -> int:
-    """The length of memory with which the text kept aside surprises least."""
+    """Return the context length with the lowest validation loss."""
     on_val = [both[1] for both in state.results["losses"]]
     return on_val.index(min(on_val))
 
@@ -181,13 +181,13 @@ SPLIT = Step(
 
 
 def batch_of(state: StepState, pieces: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch on view, x and y (B, T); "Draw another" asks for the next one."""
+    """Return the batch on view, x and y (B, T), which the button of `draw_another` changes."""
     drawn = session.recall(f"lesson-batch-{state.step}", 0)
     return random_batch(state.train_ids, pieces, block, torch.Generator().manual_seed(state.seed + drawn))
 
 
 def draw_another(state: StepState) -> None:
-    """The button that asks for another batch."""
+    """Draw the button that draws another batch."""
     name = f"lesson-batch-{state.step}"
     st.button(
         state.word("another"), icon=":material/casino:", key=name,
@@ -208,7 +208,7 @@ def _draw_batch(state: StepState) -> None:
 
 
 def _show_examples(state: StepState, response: float) -> None:
-    """Every target once, in its place: as many as there are examples."""
+    """Draw every target once, in its position."""
     x, y = state.results["batch"]
     rows, number = [], 0
     for piece, (ids, targets) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):

@@ -44,7 +44,7 @@ def _draw_ladder(state: StepState) -> bool:
 
 
 def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
-    """The rungs reached so far."""
+    """Draw the models trained so far."""
     if rungs:
         growing_figure(_ladder_figure(state, rungs), key="lesson_rising")
 
@@ -71,7 +71,7 @@ def _draw_chart(state: StepState, rungs: list[RungLoss]) -> None:
 
 
 def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
-    """What each rung adds, in words, with what it costs in parameters."""
+    """Describe each added part, with its number of parameters."""
     losses = {rung.name: rung.loss for rung in rungs}
     configs = rung_configs(state.seed)
     below = "bigram"
@@ -86,13 +86,13 @@ def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
 
 
 def drops(state: StepState) -> dict[str, float]:
-    """What each trained rung after the first takes off the loss of the rung that it stands on, in nats."""
+    """Return by how much each added part lowers the loss, in nats/token."""
     ladder = [rung for rung in state.results["rungs"] if not rung.optional and rung.name not in _COUNTED]
     return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
 
 
 def largest_drop(state: StepState) -> str:
-    """The rung that takes the most off."""
+    """Return the part that lowers the loss most."""
     loss_drops = drops(state)
     return max(loss_drops, key=loss_drops.__getitem__)
 
@@ -182,7 +182,7 @@ def _parameters(state: StepState, changes: dict[str, Any]) -> int:
 
 
 def parameters_saved(state: StepState) -> int:
-    """How many parameters fewer our GPT has with rotary positions instead of a learned table."""
+    """Return how many parameters fewer our GPT has with rotary positions than with learned ones."""
     return _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"})
 
 

@@ -28,7 +28,7 @@ from explorer.learn.steps import Question, Step
 from explorer.widgets.layout import card, chart, current_palette
 
 _MOST_AVERAGED = 10  # letters
-ASKED_POSITION = 4  # the place that the question is about, counted from 0
+ASKED_POSITION = 4  # the question's position, counted from 0
 
 
 def _draw_averaging(state: StepState) -> None:
@@ -39,7 +39,7 @@ def _draw_averaging(state: StepState) -> None:
         )
         ids = typed_ids(state, typed, _MOST_AVERAGED, "the king")
         letters = [state.tokens[id] for id in ids]
-        x = torch.tensor([[float(id)] for id in ids])  # (T, 1): the letter's number is all that is known of it
+        x = torch.tensor([[float(id)] for id in ids])  # (T, 1): each token is represented by its id alone
         ways = average_by_loop(x), average_by_matrix(x), average_by_softmax(x)  # (T, 1) each
         names = [state.label(name) for name in ("loop", "matrix", "softmax")]
         means = {name: [f"{value:.2f}" for value in way[:, 0].tolist()] for name, way in zip(names, ways, strict=True)}
@@ -91,7 +91,7 @@ def _asked_position(state: StepState) -> int:
 
 
 def asked_weight(state: StepState) -> float:
-    """The weight of each letter in the mean at the place asked about."""
+    """Return the weight of each token in the mean at the question's position."""
     return float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0])
 
 
@@ -205,7 +205,7 @@ def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) ->
 
 
 def most_attended(state: StepState) -> str:
-    """The letter before the last one, or that one, at which the last letter of the sentence looks most."""
+    """Return the token that the last one attends to most."""
     weights = state.results["attended"].weights[-1]
     return _position_name(state, int(weights.argmax()))
 
@@ -215,7 +215,7 @@ def _position_name(state: StepState, position: int) -> str:
 
 
 def _most_attended_positions(state: StepState) -> list[str]:
-    """The four places that the last letter looks at most, in the order of the sentence."""
+    """Return the four tokens that the last one attends to most, in the order of the sentence."""
     best = state.results["attended"].weights[-1].argsort(descending=True)[:4].tolist()
     return [_position_name(state, position) for position in sorted(best)]
 

@@ -26,13 +26,13 @@ from explorer.services.results_cache import result_for
 from explorer.widgets.layout import card, chart, current_palette
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_SHOWN_KEYS = 8  # keys
+_SHOWN_KEYS = 8
 ASKED_SIZE = 256
 
 
 @lru_cache(maxsize=8)
 def _largest_weights(seed: int) -> dict[bool, list[float]]:
-    """For every head size the share of the favourite, divided or not."""
+    """Return the largest attention weight for every head size, with and without dividing."""
     scores = {divide: [random_scores(size, divide, seed=seed) for size in SIZES] for divide in (False, True)}
     return {divide: [max_attention(one) for one in many] for divide, many in scores.items()}
 
@@ -86,7 +86,7 @@ def _draw_scaling(state: StepState) -> None:
 
 
 def score_spread(state: StepState) -> float:
-    """How far apart the scores of random queries and keys of the asked size lie: their standard deviation."""
+    """Return the standard deviation of random scores at the question's head size."""
     return float(random_scores(ASKED_SIZE, divide=False, seed=state.seed).std())
 
 
@@ -175,12 +175,12 @@ def _text(state: StepState, model) -> tuple[str, list[float]]:
 
 
 def _shown(text: str) -> str:
-    """As it is, unless nothing of it can be seen."""
+    """Return the text, with its white space visible if it has hardly anything else."""
     return text if len(text.split()) > 3 else "".join(visible(letter) for letter in text)
 
 
 def worst_position(state: StepState) -> str:
-    """Where in its context the model without a mask is worst."""
+    """Return where in its context the model without a mask has the highest loss."""
     losses = state.results["open"]
     position = losses.index(max(losses))
     return "first" if position < len(losses) / 4 else "last" if position >= len(losses) - 1 else "middle"
@@ -267,13 +267,13 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
 
 
 def prediction_changes(state: StepState) -> str:
-    """Whether the model without positions notices that the last letter was exchanged too: "yes" or "no"."""
+    """Return "yes" if swapping the last two tokens changes the prediction without positions, else "no"."""
     before, after = _swapped_predictions(state)
     return "no" if torch.allclose(before, after, atol=1e-6) else "yes"
 
 
 def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the model without positions expects after the text, and after it with its last two letters exchanged."""
+    """Return the predictions without positions, (V,) each, before and after swapping the last two tokens."""
     model, ids = state.results["runs"]["none"].model, _question_ids(state)
     swapped = [*ids[:-2], ids[-1], ids[-2]]
     with torch.no_grad():
@@ -281,7 +281,7 @@ def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _question_ids(state: StepState) -> list[int]:
-    """The text typed, or where its last two letters are the same one, as much of it as has two different ones."""
+    """Return the typed ids, cut so that the last two differ."""
     ids = state.results["ids"]
     while len(ids) > 2 and ids[-1] == ids[-2]:
         ids = ids[:-1]

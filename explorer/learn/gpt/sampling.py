@@ -24,7 +24,7 @@ from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import newline_hint
 
-ASKED_TOP_P = 0.8  # the share that the question keeps
+ASKED_TOP_P = 0.8  # in the question
 _SHOWN_BARS, _SHOWN_ROWS = 14, 8
 
 
@@ -95,7 +95,7 @@ def _draw_choosing(state: StepState) -> bool:
 
 
 def tokens_left(state: StepState) -> int:
-    """How many letters the asked top-p leaves, at temperature 1 and without top-k."""
+    """Return how many tokens the question's top-p keeps, at temperature 1 and without top-k."""
     return int((keep_top_p(state.results["probabilities"], ASKED_TOP_P) > 0).sum())
 
 
@@ -172,14 +172,14 @@ def _draw_likeliest(state: StepState) -> bool:
 
 
 def _smooth(probabilities: list[float]) -> list[float]:
-    """The mean over each letter and those before it, so that a line can be seen."""
+    """Return the moving average of the probabilities."""
     return [
         mean_of(probabilities[end - _AVERAGED_TOKENS : end]) for end in range(_AVERAGED_TOKENS, len(probabilities) + 1)
     ]
 
 
 def more_probable_text(state: StepState) -> str:
-    """Which of the two texts the model itself holds for likelier, letter by letter."""
+    """Return which of the two texts has the higher mean probability per token."""
     means = {name: mean_of(probabilities) for name, (_unused, probabilities) in state.results["samples"].items()}
     return max(means, key=means.get)
 

@@ -1,4 +1,4 @@
-"""The small models of the lesson, trained beside the page; whoever asks for the same ones gets the same."""
+"""The small models of the lesson, trained in the background and shared between steps."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from explorer.widgets.prompt import read_line
 
 
 def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun] | None:
-    """Small GPTs with these changed settings, by name; None, with a bar in the place, while one is being trained."""
+    """Return small GPTs with these changed settings, by name; None, with a progress bar, during training."""
     found: dict[str, QuickRun] = {}
     for name, changes in named.items():
         config = small_gpt(state.seed, **changes)
@@ -26,13 +26,13 @@ def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, 
 
 
 def the_gpt(state: StepState) -> GPT | None:
-    """The lesson's own GPT, of which most steps speak; None, with a bar in its place, while it is being trained."""
+    """Return the GPT that most steps use; None, with a progress bar, during training."""
     found = quick_runs(state, {"it": {}})
     return found["it"].model if found else None
 
 
 def begin_training(state: StepState) -> None:
-    """Have the lesson's own GPT trained while the first step is read."""
+    """Start training the lesson's GPT while the visitor reads the first step."""
     config = small_gpt(state.seed)
     job(_key(state, config), lambda: _train(state, config))
 
@@ -46,7 +46,7 @@ def _key(state: StepState, config: RunConfig) -> tuple:
 
 
 def typed_ids(state: StepState, text: str, most: int, instead: str) -> list[int]:
-    """What was typed as ids, as far as the alphabet of the text has it, at most so many; else `instead`, else id 0."""
+    """Return the ids of the typed characters that the text has, at most `most`; else of `instead`, else of the text."""
     id_of = {token: id for id, token in enumerate(state.tokens)}
     for candidate in (text, instead):
         ids = [id_of[letter] for letter in read_line(candidate, state.tokens) if letter in id_of]
