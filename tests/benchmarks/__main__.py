@@ -1,6 +1,7 @@
-"""Run the benchmarks, print their tables and collect them in a JSON file.
+"""Run the benchmarks, print their tables and write them into docs/benchmarks.md.
 
 python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [--out bench.json]
+                           [--document docs/benchmarks.md]
 """
 
 import argparse
@@ -53,13 +54,16 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, help="all for which what they need is given, if left out"
     )
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="figures as JSON (default: %(default)s)")
+    parser.add_argument(
+        "--document", type=Path, default=Path("docs/benchmarks.md"), help="tables in markdown (default: %(default)s)"
+    )
     given = parser.parse_args()
     missing = {name: [f"--{need}" for need in NEEDS.get(name, ()) if not getattr(given, need)] for name in BENCHMARKS}
     for name in given.only or ():
         if missing[name]:
             parser.error(f"{name} needs {' and '.join(missing[name])}")
-    send_to(given.out)
+    send_to(given.out, given.document)
     for name in given.only or [name for name in BENCHMARKS if not missing[name]]:
         BENCHMARKS[name](given)
 

@@ -1,22 +1,24 @@
-"""What was measured: one JSON that every benchmark adds to, and each one's table in markdown."""
+"""What was measured: one JSON that every benchmark adds to, and each one's table in `docs/benchmarks.md`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from core.training.hardware import find_hardware
 
 _out = Path("bench.json")
+_document = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
-def send_to(path: Path) -> None:
-    """Collect into this file from now on."""
-    global _out
-    _out = path
+def send_to(out: Path, document: Path) -> None:
+    """Collect figures into this JSON file and this document from now on."""
+    global _out, _document
+    _out, _document = out, document
 
 
 def report(name: str, rows: list[dict[str, Any]]) -> None:
-    """Keep one benchmark's rows under its name, in place of those of an earlier time, and print them as a table.
+    """Store one benchmark's rows under its name, in place of those of an earlier time, and print them as a table.
 
     Args:
         rows: of the same keys, which are the heads of the columns.
@@ -25,11 +27,27 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
     figures = json.loads(_out.read_text("utf-8")) if _out.exists() else {}
     figures |= {"machine": machine.sentence, "versions": machine.versions, name: rows}
     _out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
-    print(f"\n### {name}\n\n{table(rows)}\n", flush=True)
+    text = f"{table(rows)}\n\nMeasured on: {machine.sentence}\n"
+    _document.write_text(replace_section(_document.read_text("utf-8"), name, text), "utf-8")
+    print(f"\n### {name}\n\n{text}", flush=True)
+
+
+def replace_section(document: str, name: str, text: str) -> str:
+    """Return a markdown document with `text` below the heading `## name`; a new section goes to the end.
+
+    Notes, the paragraphs that begin with `>`, stay below the text.
+    """
+    heading = f"## {name}\n"
+    before, present, rest = f"{document.rstrip()}\n".partition(f"\n{heading}")
+    if not present:
+        return f"{before}\n{heading}\n{text}"
+    section, next_heading, after = rest.partition("\n## ")
+    notes = "\n".join(re.findall(r"(?:^>.*\n?)+", section, re.MULTILINE))
+    return f"{before}\n{heading}\n{text}" + (f"\n{notes.rstrip()}\n" if notes else "") + next_heading + after
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as a markdown table, its columns aligned for whoever reads it as text."""
+    """Return rows as a markdown table, its columns aligned for whoever reads it as text."""
     heads = list(rows[0])
     cells = [heads, *([str(row[head]) for head in heads] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
