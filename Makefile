@@ -15,9 +15,10 @@ test: lint
 
 check: lint
 	$(BIN)/node --test tests/js/*.test.js
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not e2e" tests/test_house.py $$($(BIN)/python -m tests.changed)
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/biome lint
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/biome lint && $(BIN)/pyrefly check --summary=none
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -103,7 +103,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
             raise
 
 
-def lock(file: IO, *, wait: bool = True) -> None:
+def lock(file: IO[Any], *, wait: bool = True) -> None:
     """Lock an open file for this process until it is closed.
 
     Raises:

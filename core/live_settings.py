@@ -79,6 +79,7 @@ def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
                 f"{RATE} cannot be {wanted:g} in this run: it can be {where}, because '{along.label}' "
                 f"({value:g} now) changes in proportion and can be from {along.low:g} to {along.high:g}."
             )
+        # pyrefly: ignore[bad-specialization]
         moved[path] = min(along.high, max(along.low, value * (wanted / now)))  # however the product is rounded
     return changed.replace(moved)
 

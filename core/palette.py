@@ -5,6 +5,7 @@ sequential scale whose lightness runs one way only; signed values use a divergin
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Palette:
     kinds: dict[str, str]
     runs: tuple[str, ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a browser component's `data`."""
         return asdict(self)
 

@@ -92,7 +92,7 @@ def bigram() -> RunConfig:
 
 
 def gpt_tiny() -> RunConfig:
-    """Return nanoGPT's recipe for a processor: 4 layers, 4 heads, 128 wide, context 64; larger steps."""
+    """The recipe of nanoGPT for a processor: 4 layers, 4 heads, 128 wide, context 64; larger steps."""
     return RunConfig(
         preset="gpt-tiny",
         model=ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64),

@@ -73,6 +73,7 @@ def generate(
         with step_threads(), torch.inference_mode():
             if decoder and first == cached_from:
                 logits = decoder.step(context[-1])
+            # pyrefly: ignore[unbound-name]
             logits = logits.float().cpu()
             chosen = choose(logits, settings, rng.random())
             token = _with_probabilities(chosen, logits, alternatives)

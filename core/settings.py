@@ -32,7 +32,7 @@ def setting(
         log: the slider has a logarithmic scale (learning rates).
         advanced: shown only behind "more settings"; False for the few that are always shown.
     """
-    extra = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
+    extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
     return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
 
 

@@ -152,6 +152,7 @@ def _read_config(file: Path) -> Mapping[str, Any]:
     class Loader(yaml.SafeLoader):
         pass
 
+    # pyrefly: ignore[instance-var-assign]
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -23,7 +23,7 @@ _EXAMPLE = "learning_rate=3e-4"
 _SHORT = {path.rpartition(".")[2]: path for path in LIVE_SETTINGS}
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     _add_set(commands)
     parser = _command(commands, "pause", "pause a run after the step under way", pause)
     parser = _command(commands, "stop", "save a run and end its training", stop)
@@ -36,7 +36,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, about: str, run: Callable[[argparse.Namespace], int]
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    about: str,
+    run: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     add_run(parser)
@@ -44,7 +47,7 @@ def _command(
     return parser
 
 
-def _add_set(commands: argparse._SubParsersAction) -> None:
+def _add_set(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     labels = dict(fields_of(RunConfig))
     parser = commands.add_parser(
         "set",

@@ -12,7 +12,7 @@ from core.settings import fields_of
 _SHORT = {"max_new_tokens": "tokens"}
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("generate", help="let a trained model write", description="Let a trained model write.")
     add_run(parser, at_step=True)
     parser.add_argument(

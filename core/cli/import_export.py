@@ -13,7 +13,7 @@ _FORCE = "replace files that exist already (they are left alone otherwise)"
 _DOCUMENTS = ("script", "notebook", "report")
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = (
         "open somebody's model: a folder of transformers' (GPT-2, GPT-NeoX or Llama), a name on the hub, or nanoGPT's "
         "ckpt.pt; or the zip of a run, as the app's download of it"

@@ -15,7 +15,7 @@ from core.settings import Setting, fields_of
 from core.text.token_display import printable
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, show, about in (
         ("runs", runs, "list your runs, newest first"),
         ("corpora", corpora, "list the texts to learn from"),

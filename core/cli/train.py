@@ -3,11 +3,11 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from core.cli.arguments import Wanted, add_config_options, add_run, config_wanted, find_run, is_step
 from core.cli.progress import progress
@@ -22,10 +22,13 @@ from core.runs.setting_changes import STEPS, Schedule, change_setting, extend
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 
+if TYPE_CHECKING:
+    from core.runs.worker import StopRequest
+
 _MOST_TOKENS = 1_000_000  # of `estimate --tokens`
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     devices = dict(fields_of(TrainConfig))["device"]
     train = commands.add_parser("train", help="train a model", description="Train a model on a text.")
     add_config_options(train)
@@ -58,7 +61,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     worker.set_defaults(run=work_for_app)
 
 
-def _add_estimate(commands: argparse._SubParsersAction) -> None:
+def _add_estimate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "estimate",
         help="estimate the cost of a run",
@@ -210,7 +213,7 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping_politely(request, note) -> Iterator[None]:
+def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> Iterator[None]:
     """Save and stop after the first Ctrl-C or a closed terminal, between two steps; end at once after the second.
 
     Signals that the process was started to ignore (`nohup`, background jobs) stay ignored.

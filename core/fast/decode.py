@@ -6,6 +6,7 @@ token of a small model the arithmetic takes microseconds, and going through the 
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Decoder:
         self.cache = KVCache(config, device=model.lm_head.weight.device)
         self.layers = [_parts(block) for block in model.transformer.h]
         self.norm, self.score = _norm(model.transformer.ln_f), _product(model.lm_head)
-        self.position_table = None
+        self.position_table: Tensor | None = None
         if config.position == "learned":
             self.position_table = model.transformer.wpe.weight
         elif config.position == "sinusoidal":
@@ -79,7 +80,7 @@ class Decoder:
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
 
 
-def _parts(block: Block) -> tuple:
+def _parts(block: Block) -> tuple[Any, ...]:
     """Return the functions of one block that a step calls."""
     attn, mlp = block.attn, block.mlp
     attention = _norm(block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block.residual)

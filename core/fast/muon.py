@@ -44,6 +44,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
 
     @torch.no_grad()
+    # pyrefly: ignore[bad-override]
     def step(self, closure: None = None) -> None:  # noqa: ARG002 (the signature of Optimizer)
         """Update the weights from their gradients."""
         moves = []  # (update to orthogonalize, the part of a weight matrix that it changes, its learning rate)

@@ -10,7 +10,7 @@ from threadpoolctl import LibController, ThreadpoolController
 _WORTH_SHARING = 1e8  # multiplications: a few milliseconds on one thread
 
 
-def threads_for(multiplications: float) -> AbstractContextManager:
+def threads_for(multiplications: float) -> AbstractContextManager[None]:
     """Return a context with all threads for large computations, and with one for small ones, which it makes faster."""
     return nullcontext() if multiplications >= _WORTH_SHARING else one_thread()
 

@@ -110,6 +110,7 @@ def build(external: ExternalModel) -> GPT:
             block.attn.sin.copy_(sin)
     for name, parameter in model.named_parameters():
         parameter.copy_(external.weights[name])
+    # pyrefly: ignore[bad-return]
     return model.eval()
 
 

@@ -160,7 +160,7 @@ class Layout:
 
 def weights_with_positions(model: GPT) -> dict[str, Tensor]:
     """Return the parameters of a model with a table of positions, also where it computes them or has none."""
-    weights = dict(model.named_parameters())
+    weights: dict[str, Tensor] = dict(model.named_parameters())
     if model.config.position == "sinusoidal":
         weights["transformer.wpe.weight"] = model.waves
     elif model.config.position == "none":

@@ -3,6 +3,7 @@
 import unicodedata
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -36,7 +37,7 @@ def report_html(facts: Facts) -> str:
     )
 
 
-def _samples(facts: Facts) -> list[dict]:
+def _samples(facts: Facts) -> list[dict[str, Any]]:
     """Return the first sample, an early one and the last, each cut to a length that one reads."""
     samples = facts.samples
     chosen = [samples[at] for at in sorted({0, len(samples) // 5, len(samples) - 1})] if samples else []

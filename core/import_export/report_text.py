@@ -214,7 +214,7 @@ def _listed(parts: list[str], most: int = 4) -> str:
     """Join as "a, b and c"; of many only the first."""
     if len(parts) > most:
         return f"{', '.join(parts[: most - 1])} and {len(parts) - most + 1} other changes"
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    return " and ".join(part for part in [", ".join(parts[:-1]), *parts[-1:]] if part)
 
 
 def model_card(facts: Facts) -> list[tuple[str, str]]:

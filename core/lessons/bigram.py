@@ -166,10 +166,10 @@ def greedy_ids(model: Bigram, ids: Tensor, count: int) -> Tensor:
 
 def repeated_cycle(ids: Tensor) -> list[int]:
     """Return the shortest sequence that ids (T,) end with twice in a row; empty if there is none."""
-    ids = ids.tolist()
-    for length in range(1, len(ids) // 2 + 1):
-        if ids[-length:] == ids[-2 * length : -length]:
-            return ids[-length:]
+    tokens = ids.tolist()
+    for length in range(1, len(tokens) // 2 + 1):
+        if tokens[-length:] == tokens[-2 * length : -length]:
+            return tokens[-length:]
     return []
 
 

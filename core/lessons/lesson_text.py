@@ -45,7 +45,7 @@ def fill(part: str, /, **numbers: object) -> str:
     Raises ExplorerError for a placeholder that no number has been given for.
     """
 
-    def found(match: re.Match) -> str:
+    def found(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
         if match[1] not in numbers:
@@ -82,7 +82,7 @@ def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> s
     """
     known = glossary(language)
 
-    def link(match: re.Match) -> str:
+    def link(match: re.Match[str]) -> str:
         term, shown = match[1], match[2] or match[1]
         if term not in known:
             raise ExplorerError(f"The glossary does not have the term {term!r}.")

@@ -47,6 +47,7 @@ class Dropout(nn.Dropout):
     a draw: a fifth of the time. The probability is then the next multiple of 1/65536.
     """
 
+    # pyrefly: ignore[bad-override-param-name]
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.p) or x.device.type not in COUNTED_AS_CPU:
             return super().forward(x)
@@ -229,7 +230,7 @@ class Block(nn.Module):
         self.residual = config.residual
         self.ln_1 = NORMS[config.norm](config)
         self.attn = CausalSelfAttention(config, layer)
-        self.mlp = None
+        self.mlp: MLP | None = None
         if config.feed_forward:
             self.ln_2 = NORMS[config.norm](config)
             self.mlp = MLP(config)
@@ -250,7 +251,7 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
         self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
-        parts = {"wte": nn.Embedding(vocab_size, config.n_embd)}
+        parts: dict[str, nn.Module] = {"wte": nn.Embedding(vocab_size, config.n_embd)}
         if config.position == "learned":
             parts["wpe"] = nn.Embedding(config.block_size, config.n_embd)
         parts["drop"] = Dropout(config.dropout)

@@ -92,7 +92,7 @@ class Archive:
                     if self._left < 0:
                         raise RunError("The zip unpacks to far more than it is large, so it is not read.")
                     take(piece)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
 
     def files_of_run(self) -> dict[str, zipfile.ZipInfo]:

@@ -205,7 +205,7 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
     return Ancestor(theirs.name, config, step, parent.last_losses()["val_loss"], same_text, _rows(parent))
 
 
-def _rows(run: RunFolder) -> list[dict]:
+def _rows(run: RunFolder) -> list[dict[str, Any]]:
     """Return rows of metrics; of very many those with an evaluation, and a few of the others."""
     rows = run.read_metrics()
     stride = -(-len(rows) // _MOST_ROWS) or 1

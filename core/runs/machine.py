@@ -91,7 +91,7 @@ def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir:
     return choose_precision(config, machine_speed(data_dir, hardware, threads))
 
 
-def _cached_speeds(path: Path, machine: str) -> dict[int, dict]:
+def _cached_speeds(path: Path, machine: str) -> dict[int, dict[str, Any]]:
     """Return the speeds in the file by number of threads; none of another machine."""
     try:
         data = parse_json(path.read_bytes())
@@ -187,7 +187,7 @@ def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _cached_trials(data_dir: Path, hardware: Hardware) -> dict[str, dict]:
+def _cached_trials(data_dir: Path, hardware: Hardware) -> dict[str, dict[str, Any]]:
     try:
         data = parse_json(_trials_path(data_dir).read_bytes())
         return dict(data["trials"]) if data["machine"] == _machine(hardware) else {}

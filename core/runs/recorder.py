@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Recorder:
         self._while_waiting = while_waiting
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
-        self._waiting_events: list[dict] = []
+        self._waiting_events: list[dict[str, Any]] = []
         self.disk_space = DiskSpace(folder.path, self._wait_for_disk_space, self._after_wait)
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
@@ -175,7 +176,7 @@ class Recorder:
         self.status = self.status.model_copy(update={"slowest": self._slowest()})
         self._checked_commands = time.monotonic()
 
-    def event(self, kind: str, **more) -> None:
+    def event(self, kind: str, **more: Any) -> None:
         row = {"step": self.trainer.step, "kind": kind, "time": time.time(), **more}
         if self._before_waiting:
             self._waiting_events.append(row)
@@ -222,7 +223,7 @@ class Recorder:
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}
-        changes: dict[str, float] = {}
+        changes: dict[str, float | None] = {}
         if event:
             steps, self._steps_since_row = self._steps_since_row, []
             speed = sum(step.tokens for step in steps) / max(1e-9, sum(step.seconds for step in steps))
@@ -303,8 +304,8 @@ class Recorder:
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
-        changes = {"step": step, "steps": steps, "seconds": round(self._clock.seconds, 3), "slowest": self._slowest()}
-        changes["oom_kills"] = memory_kills()
+        changes: dict[str, Any] = {"step": step, "steps": steps, "slowest": self._slowest()}
+        changes |= {"seconds": round(self._clock.seconds, 3), "oom_kills": memory_kills()}
         if not self.status.ended:
             changes["seconds_left"] = self._time_left.seconds(self.trainer.config.train, step)
         status = self.status.model_copy(update=changes)

@@ -148,4 +148,4 @@ def least_missed(steps: list[int]) -> int:
         step: math.log((after + 1) / (before + 1))
         for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)
     }
-    return min(gaps, key=gaps.get)
+    return min(gaps, key=gaps.__getitem__)

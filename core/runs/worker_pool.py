@@ -33,7 +33,7 @@ class WorkerPool:
 
     def __init__(self, data_dir: Path):
         self._data_dir = data_dir
-        self._prewarmed: subprocess.Popen | None = None
+        self._prewarmed: subprocess.Popen[bytes] | None = None
         self._prewarm_due = 0.0  # monotonic
         self._lock = threading.Lock()
         self._closed = False
@@ -85,7 +85,7 @@ class WorkerPool:
             prewarmed.wait()
             prewarmed.stdin.close()
 
-    def _start_prewarmed(self, output: int | IO[bytes]) -> subprocess.Popen:
+    def _start_prewarmed(self, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "core", "worker", "--standby"],
             stdin=subprocess.PIPE,
@@ -96,9 +96,10 @@ class WorkerPool:
         )
 
 
-def _assign(worker: subprocess.Popen, folder: RunFolder, status: Status) -> bool:
+def _assign(worker: subprocess.Popen[bytes], folder: RunFolder, status: Status) -> bool:
     """Write to a prewarmed worker the id of its run; returns False where it has died."""
     try:
+        # pyrefly: ignore[bad-context-manager]
         with worker.stdin as line:  # closed in any case: a worker without a run ends
             process = identify(worker.pid) if worker.poll() is None else None
             if process is None:

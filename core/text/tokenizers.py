@@ -97,7 +97,7 @@ class CharTokenizer:
         return tokenizer
 
     @classmethod
-    def parse(cls, data: dict) -> "CharTokenizer":
+    def parse(cls, data: dict[str, Any]) -> "CharTokenizer":
         """Build it from what `save` wrote; raises TextError where that is damaged."""
         tokens = data.get("tokens")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
@@ -219,7 +219,7 @@ class BPETokenizer:
         write_atomically(path, json.dumps(data).encode())
 
     @classmethod
-    def parse(cls, data: dict) -> "BPETokenizer":
+    def parse(cls, data: dict[str, Any]) -> "BPETokenizer":
         """Build it from what `save` wrote; raises TextError where that is damaged."""
         try:
             return cls(_from_json(json.dumps(data.get("tokenizer"))))
@@ -259,7 +259,7 @@ class BPETokenizer:
         return inner
 
     @cached_property
-    def _rule(self) -> dict:
+    def _rule(self) -> dict[str, Any]:
         return json.loads(self._tokenizer.to_str())["pre_tokenizer"] or {}
 
     def __eq__(self, other: object) -> bool:

@@ -35,7 +35,7 @@ GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 class _Version(NamedTuple):
     """How one of the two versions of control groups names things."""
 
-    own: re.Pattern  # finds this process's group
+    own: re.Pattern[str]  # finds this process's group
     under: str  # the folder that the groups lie in
     limit: str
     used: str

@@ -81,6 +81,7 @@ def _empty_model(config: ModelConfig, vocab_size: int) -> tuple[GPT | Bigram, nn
     """Return a model without numbers, and its block; a bigram model has none."""
     with torch.device("meta"):
         model = build_model(config, vocab_size)
+    # pyrefly: ignore[bad-return]
     return model, model.transformer.h[0] if isinstance(model, GPT) else nn.Identity()
 
 
@@ -159,6 +160,7 @@ class _Counter(TorchFunctionMode):
         self._weights = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
         self.constant = {storage._cdata for storage in self._weights}
 
+    # pyrefly: ignore[bad-override-param-name]
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
         inputs = list(_tensors((args, kwargs or {})))
@@ -180,7 +182,7 @@ class _Counter(TorchFunctionMode):
             self._count_alive(tensor)
         return result
 
-    def _product(self, function: Any, name: str, args: Any, kwargs: dict) -> Tensor:
+    def _product(self, function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor:
         if self.half:
             args = tuple(self._rounded(a) if isinstance(a, Tensor) else a for a in args)
         if name == "scaled_dot_product_attention":
