@@ -9,9 +9,7 @@ from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.layout import literal, page_header, show_error
 
-page_header(
-    _("Data"), _("A language model learns from text and nothing else. Choose one, and see it as the model will.")
-)
+page_header(_("Data"), _("A language model learns only from text. Choose one, and see it as the model does."))
 
 if notice := session.take_notice():
     st.toast(notice)
@@ -19,7 +17,7 @@ if notice := session.take_notice():
 try:
     corpus, beside = cards.choose_corpus()
     st.caption(literal(cards.description(corpus)))
-    doing = _("Fetching the text, once") if corpus.download else _("Reading the text")
+    doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
         facts = cards.facts_of(corpus.name, shared.data_dir())
     config = address.draft()

@@ -11,8 +11,8 @@ from explorer.widgets.run_picker import open_chosen
 folder, opened = open_chosen(
     _("Generate"),
     _(
-        "Here a trained model writes, letter by letter, and every letter shows how sure the model was and what else it "
-        "considered. It takes a run that has learned something; the first is trained in about a minute."
+        "Here a trained model generates text, and every letter shows its probability and its alternatives. This "
+        "needs a run; the first is trained in about a minute."
     ),
 )
 

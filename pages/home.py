@@ -18,8 +18,8 @@ if run_id := address.run_to_open():
 page_header(_("Watch a language model learn"))
 st.markdown(
     _(
-        "Pick a text, press Train, and a GPT learns to write it on this machine, letter by letter, while you watch. "
-        "Then open it up: see which letters it looks at, which it treats alike, and what it writes."
+        "Choose a text, press Train, and watch a GPT learn it on this machine. Then look inside: which letters "
+        "it attends to, which have similar embeddings, and what text it generates."
     ),
     width=720,
 )

@@ -21,7 +21,7 @@ elif lesson is None:
 elif lesson not in lessons():
     page_header(word("lessons", language()))
     end_absent(
-        _("There is no lesson {lesson}. Perhaps the link is misspelt.", lesson=quoted_part(lesson)),
+        _("There is no lesson {lesson}. Perhaps the link is misspelled.", lesson=quoted_part(lesson)),
         _("All lessons"),
         partial(address.view_lesson, None),
     )
@@ -32,10 +32,10 @@ else:
         page_header(word("lessons", language()))
         end_absent(
             _(
-                "The lesson “{title}” has no step {step}. Perhaps the link is misspelt.",
+                "The lesson “{title}” has no step {step}. Perhaps the link is misspelled.",
                 title=load_prose(lesson, "lesson", language()).title, step=quoted_part(step),
             ),
-            _("Begin this lesson"),
+            _("Start this lesson"),
             partial(address.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
     try:

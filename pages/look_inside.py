@@ -50,12 +50,12 @@ sections, labels = sections_of(opened.model), {section.name: section.label for s
 asked, first = address.view_asked(), next(iter(sections))
 if asked and asked not in labels:
     end_absent(
-        _("Look inside has no view {view}. Perhaps the link is misspelt.", view=quoted_part(asked)),
+        _("Look inside has no view {view}. Perhaps the link is misspelled.", view=quoted_part(asked)),
         _("Show {view}", view=_(labels[first])),
         partial(address.write_address, address.VIEW, first),
     )
 if asked and asked not in sections:
-    st.info(_("This model has no view {view}: here is another one.", view=_(labels[asked])))
+    st.info(_("This model has no view {view}, so another one is shown.", view=_(labels[asked])))
 address.follow_address(address.VIEW_KEY, address.VIEW, list(sections))
 name = st.segmented_control(
     _("View"),

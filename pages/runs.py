@@ -13,7 +13,7 @@ from explorer.widgets.run_rows import read_rows
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
-        page_header(_("Runs"), _("Everything that was trained here. Tick runs to compare their curves."))
+        page_header(_("Runs"), _("All runs on this machine. Select runs to compare their curves."))
     draw_import()
 if notice := session.take_notice():
     st.toast(notice)
@@ -24,7 +24,7 @@ except ExplorerError as error:
     st.stop()
 if not rows:
     empty_state(
-        _("Here every run will have its line: its model, its text, how far it came and how well it learned."),
+        _("Every run gets a row here: its model, its text, its step and its validation loss."),
         address.page_file("train"),
         _("Train a first model"),
     )

@@ -21,8 +21,7 @@ CHANGE = "turn"  # the command, and the kind of the event
 STEPS = "train.steps"
 Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
 NO_TRAINING_OF_ITS_OWN = (
-    "An imported model has no training of its own to go on with. Try from here with other settings: that starts a new "
-    "run with its weights."
+    "An imported model has no training of its own to continue. Fork it instead: that starts a new run from its weights."
 )
 
 

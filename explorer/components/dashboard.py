@@ -43,7 +43,7 @@ def live_status(
 
     Args:
         name, status: of the run, as the page shows them; another name, state, attempt or notice reruns the page.
-        machine: where it trains, in words that follow "letters a second, ".
+        machine: where it trains, in words that follow "tokens per second".
     """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}

@@ -69,7 +69,7 @@ def description(corpus: Corpus) -> str:
     if corpus.own:
         return _(corpus.description)
     return _(
-        "{about} Language: {language}. Licence: {licence}.",
+        "{about} Language: {language}. License: {licence}.",
         about=_(corpus.description),
         language=_(corpus.language),
         licence=_(corpus.licence),
@@ -81,10 +81,10 @@ def size_notice(characters: int) -> str | None:
     if characters >= SHORT:
         return None
     return _(
-        "This text has {count} characters. A model soon learns a text of less than about 100,000 by heart: its "
-        "training loss falls further while its validation loss rises again. With 3,000 characters of Shakespeare the "
-        "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or fewer "
-        "steps.",
+        "This text has {count} characters. A model soon memorizes a text of fewer than about 100,000: its "
+        "training loss keeps falling while its validation loss rises. With 3,000 characters of Shakespeare, the "
+        "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or "
+        "fewer steps.",
         count=f"{characters:,}",
     )
 
@@ -107,9 +107,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         go = st.container(width="content")
         if corpora[name].own:
             with st.popover(_("Delete"), icon=":material/delete:"):
-                st.caption(
-                    _("It is removed from this machine. Runs that learned from it stay, but cannot be continued.")
-                )
+                st.caption(_("This removes the text from this machine. Runs trained on it stay, but cannot continue."))
                 st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
         address.keep_draft(address.draft().replace({"data.corpus": name}))
@@ -121,11 +119,11 @@ def _own_text() -> None:
     st.text_input(_("Title"), key="own_title", placeholder=_("My text"), max_chars=80)
     pasted, uploaded = st.tabs([_("Paste"), _("Upload")])
     with pasted:
-        st.text_area(_("Text"), key="own_text", height=180, placeholder=_("A few pages at least; more is better."))
+        st.text_area(_("Text"), key="own_text", height=180, placeholder=_("At least a few pages; more is better."))
         st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
         # Of any ending: whether it is text is told by what is in it.
-        st.file_uploader(_("A plain text file, of any ending"), key="own_file", max_upload_size=MAX_BYTES >> 20)
+        st.file_uploader(_("A plain text file with any extension"), key="own_file", max_upload_size=MAX_BYTES >> 20)
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := session.recall("own_text_problem"):
         show_error(problem)
@@ -157,7 +155,7 @@ def _delete(name: str) -> None:
         delete_text(name, shared.data_dir())
         if address.text_of_link() == name:
             address.leave_text_of_link()
-        session.notify(_("The text is deleted."))
+        session.notify(_("The text was deleted."))
     except ExplorerError as error:
         session.notify(str(error))
 
@@ -171,13 +169,13 @@ def figures(facts: Facts, val_fraction: float) -> None:
         st.columns(4),
         (
             ("size", _("Characters"), length, _("about {count} book pages", count=f"{max(1, length // 1800):,}")),
-            ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the model's whole alphabet")),
-            ("lines", _("Lines"), facts.lines, _("{count} characters each", count=each)),
+            ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
+            ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
             (
                 "split",
-                _("To learn from"),
+                _("Training set"),
                 training,
-                _("{count} kept aside to measure on", count=f"{length - training:,}"),
+                _("{count} in the validation set", count=f"{length - training:,}"),
             ),
         ),
         strict=True,
@@ -193,10 +191,14 @@ def character_card(facts: Facts) -> None:
     most = facts.counts[:MOST_BARS]
     rest = len(facts.counts) - len(most)
     if rest:
-        note = _("The {shown} most frequent of {count}.", shown=len(most), count=f"{len(facts.counts):,}")
+        note = _(
+            "Which characters are most frequent? The first {shown} of {count}.",
+            shown=len(most),
+            count=f"{len(facts.counts):,}",
+        )
     else:
-        note = _("All {count} of them.", count=len(most))
-    with card(_("Which characters does it use most?"), note, key="card_characters"):
+        note = _("Which characters are most frequent? All {count} are shown.", count=len(most))
+    with card(_("Character frequencies"), note, key="card_characters"):
         chart(
             character_bars(
                 [visible(character) for character, _unused in most],
@@ -216,7 +218,7 @@ def character_card(facts: Facts) -> None:
 
 def preview_card(facts: Facts) -> None:
     """How the text begins."""
-    with card(_("How does it begin?"), _("Its first lines, as they are."), key="card_preview"):
+    with card(_("Preview"), _("How does the text begin? Its first lines, unchanged."), key="card_preview"):
         st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
 
 
@@ -224,14 +226,15 @@ def token_card(facts: Facts) -> None:
     """The opening as tokens over their ids, and anything a visitor types."""
     ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
     with card(
-        _("How does text become numbers?"),
+        _("Tokenization"),
         _(
-            "A model never sees letters: every distinct character gets one number, its place in the alphabet of this "
-            "text."
+            "How does text become numbers? Each distinct character gets a token id, its position in the "
+            "vocabulary of this text."
         ),
         more=_(
-            "The pieces a model reads are called **tokens**. Here a token is one character. The list of all "
-            "tokens, in the order of their code points, is the vocabulary, and a token's number is its place in it."
+            "The units that a model reads are called **tokens**. Here each token is one character. The "
+            "**vocabulary** lists all tokens in the order of their code points, and a token's id is its position "
+            "in this list."
         ),
         key="card_tokens",
     ):
@@ -239,44 +242,42 @@ def token_card(facts: Facts) -> None:
         typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
             strange = [character for character in dict.fromkeys(typed) if character not in ids]
-            note = _("Point at a token: the same one always has the same number.")
+            note = _("Point at a token: the same token always has the same id.")
             if strange:
-                note = _(
-                    "Drawn hollow: characters that never occur in this text. A model that learns from it has no "
-                    "number for them."
-                )
+                note = _("Hollow: characters that do not occur in this text, so they have no token id.")
             token_strip(list(typed), ids, note=note, key="typed_tokens")
-        st.caption(_("The text's own beginning:"))
+        st.caption(_("The beginning of the text:"))
         opening = facts.tokenizer.decode(facts.ids[:OPENING])
         opening = opening[: opening.rfind("\n") + 1] or opening
-        note = _("Point at a token to find all that are the same.")
+        note = _("Point at a token to mark all equal ones.")
         token_strip(list(opening), ids, note=note, key="opening_tokens")
 
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
     """One batch as context -> target pairs."""
     with card(
-        _("What does it learn from one batch?"),
+        _("Batch"),
         _(
-            "In a piece of {count} tokens hide {count} examples: after each beginning, the token that truly came next.",
+            "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
+            "with the token that follows it.",
             count=BLOCK,
         ),
         more=_(
-            "This is how Karpathy's lecture builds its first batch: four pieces of eight tokens, cut from the text at "
-            "random. The model sees every context, guesses the target, and is corrected, all at once. So it learns to "
-            "go on from one token as well as from eight."
+            "This is the first batch of Karpathy's lecture: four sequences of eight tokens, cut from the text at "
+            "random. The model predicts the target of every context at once, so it learns from contexts of one "
+            "to eight tokens."
         ),
         key="card_batch",
     ):
         training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
         if len(training) <= BLOCK:
-            st.caption(_("This text is too short for even one piece."))
+            st.caption(_("This text is too short for even one sequence."))
             return
         drawn = session.recall("batch", 0)
         x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
         st.button(
-            _("Draw another"),
+            _("Sample another batch"),
             icon=":material/casino:",
             key="draw_batch",
             on_click=lambda: session.remember("batch", drawn + 1),

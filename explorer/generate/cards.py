@@ -26,19 +26,19 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
     Returns the prompt and the settings as they stand.
     """
-    with card(_("How shall it write?"), key="card_ask"):
+    with card(_("Sampling settings"), key="card_ask"):
         typed = st.text_area(
             _("Prompt"),
             st.session_state.get("generate_prompt", ""),
             key="generate_prompt",
             height=96,
             max_chars=LONGEST_PROMPT,
-            placeholder=_("It begins by itself."),
+            placeholder=_("Empty prompt: the model starts from scratch"),
         )
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
-        st.caption(_("The same seed, prompt and settings write the same text again."))
-        if button.button(_("Write"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
+        st.caption(_("The same seed, prompt and settings generate the same text."))
+        if button.button(_("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
             session.remember(
                 "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
             )
@@ -60,7 +60,7 @@ def _inputs() -> dict:
                     icon=":material/casino:",
                     key="new_dice",
                     on_click=_roll,
-                    help=_("New dice: another seed, so another text."),
+                    help=_("Draw a new random seed, for another text."),
                 )
     return values
 
@@ -78,21 +78,26 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     """
     with card(
         _("What does it write?"),
-        _("A stronger shade means surer. Point at a letter, or walk with the arrow keys, to see its alternatives."),
+        _(
+            "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
+            "alternatives."
+        ),
         more=_(
-            "After each letter the model gives every possible next one a probability, and the dice choose. "
-            "**Temperature** sharpens or flattens these probabilities, **top k** and **top p** leave only the "
-            "likeliest in the game. The shades always show the model's own belief, before any of that."
+            "After each letter the model outputs a probability for every possible next one, and one is sampled. "
+            "**Temperature** sharpens or flattens this distribution; **top k** and **top p** keep only the most "
+            "likely tokens. The shades always show the model's own probabilities, before these settings."
         ),
         key="card_written",
     ):
         asked = session.recall("writing")
         if not asked or asked["run"] != folder.id:
-            st.caption(worded(_("Press **Write**, and the text appears here letter by letter.")))
+            st.caption(worded(_("Press **Generate**, and the text appears here letter by letter.")))
             return
         try:
             if (asked["typed"], asked["settings"]) != (typed, settings):
-                st.caption(_("Written before you changed the prompt or the settings. Press **Write** for a new text."))
+                st.caption(
+                    _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
+                )
             opened = shared.open_model(folder.id)
             prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:

@@ -17,16 +17,16 @@ from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, progres
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
-    (N_("At first"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", N_("It knows no letter from another.")),
+    (N_("Before training"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", N_("Untrained: random characters.")),
     (
-        N_("After seconds"),
+        N_("After a few seconds"),
         "Ace therd ave hard mond whemy songent heam hom",
-        N_("Letters fall into the shape of words."),
+        N_("Letter groups look like words."),
     ),
     (
-        N_("After half a minute"),
+        N_("After about a minute"),
         "In to gain what's the very for this here.",
-        N_("Words and lines, and all it ever does is guess the next letter."),
+        N_("Words and lines, predicted letter by letter."),
     ),
 )
 
@@ -57,7 +57,7 @@ def draw_start(rows: list[RunRow]) -> None:
             address.open_page("train", going_on.id)
         again = _("Train a GPT now") if rows else _("Train a first GPT now")
         st.button(
-            _("Start another") if going_on else again,
+            _("Train another GPT") if going_on else again,
             type="secondary" if going_on else "primary",
             icon=None if going_on else ":material/play_arrow:",
             key="start_quick",
@@ -70,8 +70,8 @@ def draw_start(rows: list[RunRow]) -> None:
 
 def draw_beginning() -> None:
     """Before the first run: what one looks like."""
-    note = _("A real model reads Shakespeare and writes, worse and then better. Each text continues the prompt “⏎”.")
-    with card(_("What will happen?"), note):
+    note = _("What does a model write while it trains on Shakespeare? Each text continues the prompt “⏎”.")
+    with card(_("Generated text"), note):
         for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
             with column:
                 st.caption(_(when))
@@ -92,7 +92,7 @@ def _cards() -> None:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
                 _card(row, titles)
     with st.container(key="all_runs"):
-        st.page_link(address.page_file("runs"), label=_("All runs, side by side"), icon=":material/arrow_forward:")
+        st.page_link(address.page_file("runs"), label=_("Compare all runs"), icon=":material/arrow_forward:")
 
 
 def _card(row: RunRow, titles: dict[str, str]) -> None:

@@ -87,8 +87,8 @@ def hardware_in_words(hardware: Hardware) -> str:
 def look_in_words(causal: bool) -> str:
     """The question that pictures of attention answer; a model that is not causal sees later letters too."""
     if causal:
-        return _("Which earlier letters does each letter look at?")
-    return _("Which letters does each letter look at?")
+        return _("Which earlier letters does each letter attend to?")
+    return _("Which letters does each letter attend to?")
 
 
 def part_in_words(part: str) -> str:

@@ -73,7 +73,7 @@ def draw_glossary(language: str, first_term: str | None) -> None:
         st.rerun()
     terms = glossary(language)
     if first_term and first_term not in terms:
-        show_error(_("The glossary has no term {term}. Perhaps the link is misspelt.", term=quoted_part(first_term)))
+        show_error(_("The glossary has no term {term}. Perhaps the link is misspelled.", term=quoted_part(first_term)))
     order = sorted(terms, key=lambda term: term != first_term)
     for term in order:
         text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)

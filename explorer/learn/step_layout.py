@@ -55,7 +55,7 @@ def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
     unknown = [*state.rejected, *sorted(unknown - set(state.controls))] if ready else []
     if unknown:
         parts = ", ".join(map(quoted_part, unknown))
-        show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelt.", parts=parts))
+        show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelled.", parts=parts))
     if state.completed:
         completed_steps(state.lesson).add(state.step)
     _draw_notes(state)

@@ -17,7 +17,7 @@ from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, table_download
 from explorer.widgets.lineage import before
 from explorer.widgets.run_colors import colors_of
-from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, progress_in_words, validation_of
+from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, trouble_in_words, validation_of
 
 _COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
@@ -38,8 +38,8 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
         column_config=columns
         | {
             _COLOR: st.column_config.TextColumn(width=28),
-            "Val loss": st.column_config.NumberColumn(
-                _("Val loss"), format="%.3f", help=_("Validation loss, nats a letter.")
+            "Validation loss": st.column_config.NumberColumn(
+                _("Validation loss"), format="%.3f", help=_("Validation loss in nats/token.")
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
@@ -64,7 +64,7 @@ def draw_actions(picked: list[RunRow]) -> None:
     """Open, rename, download and delete what is picked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
-            st.caption(_("Tick one run to open, rename or download it; tick several to compare or delete them."))
+            st.caption(_("Select one run to open, rename or download it; select several to compare or delete them."))
             return
         one = picked[0] if len(picked) == 1 else None
         if one and one.record:
@@ -78,7 +78,7 @@ def draw_actions(picked: list[RunRow]) -> None:
             draw_exports(one.folder)
         delete = ngettext("Delete", "Delete {count} runs", len(picked))
         if st.button(delete, key="run_delete", icon=":material/delete:"):
-            st.dialog(_("Delete for good?"))(_confirm_delete)(picked)
+            st.dialog(_("Delete permanently?"))(_confirm_delete)(picked)
 
 
 def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
@@ -86,19 +86,20 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
     with card(
-        _("Which run learned best?"),
-        _("Validation loss: how surprised each is by text it has not seen. Lower is better."),
+        _("Validation loss"),
+        _("Which run learned best? Lower is better."),
         more=_(
-            "A loss of 2.0 nats is like choosing among *e*² ≈ 7.4 letters at every step. Losses compare only between "
-            "runs on the same text, because every text has its own letters."
+            "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: like choosing among 7.4 letters at every "
+            "position. Compare losses only between runs on the same text, because each text has its own "
+            "characters."
         ),
         key="card_comparison",
     ):
         if not shown:
-            st.caption(_("The curves appear here once a run has measured its first loss."))
+            st.caption(_("The curves appear after the first evaluation of a run."))
             return
         over = st.segmented_control(
-            _("Over"),
+            _("Horizontal axis"),
             list(AXES),
             format_func=lambda name: _(AXES[name]),
             default="step",
@@ -120,7 +121,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         )
         _draw_differences(shown)
         if len({row.record.config.data.corpus for row in shown}) > 1:
-            st.caption(_("These runs learn from different texts, so a lower curve may just have the easier text."))
+            st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
 
 
 def _draw_differences(shown: list[RunRow]) -> None:
@@ -129,7 +130,7 @@ def _draw_differences(shown: list[RunRow]) -> None:
         return
     settings = differing_settings([row.record.config for row in shown], listed_anyway=())
     if not settings:
-        st.caption(_("All settings of these runs are the same."))
+        st.caption(_("These runs have the same settings."))
         return
     heads = [row.name for row in shown]
     heads = [f"{name} ({heads[:at].count(name) + 1})" if name in heads[:at] else name for at, name in enumerate(heads)]
@@ -167,8 +168,8 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
                 for row in rows
             ],
             N_("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            N_("Val loss"): [row.status.val_loss if row.record else None for row in rows],
-            N_("When"): [when_in_words(row.record.created) if row.record else "" for row in rows],
+            N_("Validation loss"): [row.status.val_loss if row.record else None for row in rows],
+            N_("Started"): [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
         | _parents(rows)
         | _differences(rows)
@@ -182,7 +183,7 @@ def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
 
 def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
     """A column that says what went wrong in training, if something did in any of the runs."""
-    column = [progress_in_words(row) if row.record else "" for row in rows]
+    column = [trouble_in_words(row) if row.record else "" for row in rows]
     return {N_("Training"): column} if any(column) else {}
 
 
@@ -197,7 +198,7 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
         return _("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
 
     column = [told(row) for row in rows]
-    return {N_("Began with"): column} if any(column) else {}
+    return {N_("Branched from"): column} if any(column) else {}
 
 
 def _model(row: RunRow) -> str:
@@ -232,7 +233,9 @@ def _rename(row: RunRow) -> None:
 def _save_name(folder: RunFolder, seen: str) -> None:
     try:
         if folder.name != seen:
-            raise RunError(_("This run was renamed to {name} meanwhile. Nothing was done.", name=repr(folder.name)))
+            raise RunError(
+                _("This run was renamed to {name} meanwhile, so your name was not saved.", name=repr(folder.name))
+            )
         folder.rename(st.session_state[f"rename_to_{folder.id}"])
     except ExplorerError as error:
         session.notify(str(error))
@@ -257,13 +260,13 @@ def _confirm_delete(picked: list[RunRow]) -> None:
         )
     st.caption(
         ngettext(
-            "Its weights, curves and texts go with it. If it trains, that is ended. This cannot be undone.",
-            "Their weights, curves and texts go with them. What trains is ended. This cannot be undone.",
+            "This stops its training and deletes its weights, curves and texts. It cannot be undone.",
+            "This stops their training and deletes their weights, curves and texts. It cannot be undone.",
             len(picked),
         )
     )
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
-        if st.button(_("Keep"), key="delete_no"):
+        if st.button(_("Cancel"), key="delete_no"):
             st.rerun()
         if st.button(_("Delete"), type="primary", key="delete_yes", on_click=_delete, args=(picked,)):
             st.rerun()

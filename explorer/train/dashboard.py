@@ -41,7 +41,7 @@ _MACHINES = {"cpu": N_("on this CPU"), "cuda": N_("on the GPU"), "mps": N_("on A
 _CURVES = [
     {"column": "lr", "label": N_("Learning rate"), "format": "rate"},
     {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
-    {"column": "tokens_per_second", "label": N_("Letters a second"), "format": "short"},
+    {"column": "tokens_per_second", "label": N_("Tokens per second"), "format": "short"},
 ]
 
 
@@ -61,8 +61,11 @@ def draw_board(run_id: str) -> None:
             live_curves(run_id, steps, [curve | {"label": _(curve["label"])} for curve in _CURVES])
     with main, st.container(height="stretch"):
         with card(
-            _("How surprised is it by text it has not seen?"),
-            _("Lower is better; dotted lines are what plain counting reaches on the same text."),
+            _("Loss"),
+            _(
+                "How well does it predict text that it does not train on? Dotted lines are counted baselines on "
+                "the same text."
+            ),
             key="live_loss",
             corner=partial(draw_fork, folder),
         ):
@@ -73,7 +76,7 @@ def draw_board(run_id: str) -> None:
             with st.container(border=True, key="live_closeup"):
                 live_step_detail(run_id)  # below the chart, which then stays where it is
         with card(
-            _("What does it write?"),
+            _("Generated text"),
             _samples_note(folder),
             key="live_samples",
             height="stretch",
@@ -81,7 +84,7 @@ def draw_board(run_id: str) -> None:
             live_samples(run_id)
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
-    look = card(look_title(record), _look_note(gpt), key="live_attention", height="stretch")
+    look = card(look_title(record), _look_note(record), key="live_attention", height="stretch")
     with left, look:
         if gpt:
             shown = live_attention(run_id, height=height)
@@ -89,7 +92,7 @@ def draw_board(run_id: str) -> None:
                 open_page("look_inside", run_id)
         else:
             draw_table(folder)
-    alike = card(_("Which letters does it treat alike?"), _alike_note(gpt), key="live_embedding", height="stretch")
+    alike = card(_("Token embeddings"), _alike_note(gpt), key="live_embedding", height="stretch")
     with right, alike:
         live_embedding(run_id, height=height)
     draw_settings(folder, record)
@@ -170,7 +173,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     if state in ("paused", "stopped", "failed"):
         _button(_("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
     if state in ("running", "paused"):
-        _button(_("One step"), "step", folder, status, icon=":material/skip_next:")
+        _button(_("Run one step"), "step", folder, status, icon=":material/skip_next:")
     if state in ("queued", "starting", "running", "paused"):
         _button(_("Stop"), "stop", folder, status, icon=":material/stop:")
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
@@ -227,23 +230,26 @@ def _draw_table(folder: RunFolder) -> None:
     chart(
         figure,
         key="table",
-        numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "expected")),
+        numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "probability")),
         name="table",
     )
 
 
 def look_title(record: RunRecord) -> str:
+    return _("Attention patterns") if record.config.model.kind == "gpt" else _("Bigram table")
+
+
+def _look_note(record: RunRecord) -> str:
     model = record.config.model
-    return look_in_words(model.causal) if model.kind == "gpt" else _("What does it expect after each letter?")
-
-
-def _look_note(gpt: bool) -> str:
-    if gpt:
-        return _(
-            "All heads on one sentence it never trains on. A row is the letter that looks. Click a head to open it."
-        )
-    return _("A bigram looks at the last letter only. This is all it knows: a row is that letter, a column the next.")
+    if model.kind == "gpt":
+        note = _("Each map is one head on a validation sentence; each row is a query. Click a head to open it.")
+        return f"{look_in_words(model.causal)} {note}"
+    return _("What does it predict after each letter? Each row is the last letter, each column the next one.")
 
 
 def _alike_note(gpt: bool) -> str:
-    return _("Close letters are read alike.") if gpt else _("Close letters are followed by much the same letters.")
+    return (
+        _("Letters close together have similar embeddings.")
+        if gpt
+        else _("Letters close together have similar next-letter probabilities.")
+    )

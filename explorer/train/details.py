@@ -22,7 +22,7 @@ from explorer.widgets.layout import card, literal
 from explorer.widgets.run_rows import corpus_titles
 
 _ACROSS = 3  # settings side by side
-_AGAIN = N_("A new run that starts from these settings; change what you like first.")
+_AGAIN = N_("Start a new run from these settings, which you can change first.")
 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
@@ -32,7 +32,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = differences(first, base) | differences(config, base)
     name = config.preset or _("none")
-    note = _("Preset: {name} · what differs is marked", name=name) if changed else _("Preset: {name}", name=name)
+    note = _("Preset: {name} · differences are marked", name=name) if changed else _("Preset: {name}", name=name)
     with card(_("Settings"), note, key="settings"):
         draw_parent(record)
         title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)

@@ -20,13 +20,12 @@ from explorer.widgets.session import notify, ticket, use_ticket
 
 _SLOWER = 3  # a third of the learning rate
 _NOT_FINITE = N_(
-    "**What probably happened:** each step moved the weights too far. A step that is too long lands higher up the "
-    "slope than it began, the next gradient is larger still, and within a few steps the numbers outgrow what the "
-    "machine can write down. A lower learning rate takes shorter steps."
+    "**Probable cause:** the learning rate is too high. Each step moved the weights too far, which raised the "
+    "loss and the next gradient until the numbers overflowed. A lower learning rate takes shorter steps."
 )
 _MEMORY = N_(
-    "**What probably happened:** every piece of a batch is kept in memory until the step is done, so half the batch "
-    "needs about half of that."
+    "**Probable cause:** the batch is too large. The activations of every sequence stay in memory until the step "
+    "is done, so half the batch needs about half of that."
 )
 
 
@@ -60,14 +59,14 @@ def _offer_slower(folder: RunFolder) -> None:
         return
     step = offered.usual
     st.button(
-        _("Go on from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
+        _("Fork from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
         key="trouble_slower",
         type="primary",
         icon=":material/fork_right:",
         on_click=_fork,
         args=(folder, step, slower, ticket("trouble_slower")),
     )
-    st.caption(_("This starts a new run with the best weights it has kept; this one stays as it is."))
+    st.caption(_("This starts a new run from the best weights that this run has saved. This run stays unchanged."))
 
 
 def _offer_smaller(folder: RunFolder) -> None:
@@ -75,7 +74,7 @@ def _offer_smaller(folder: RunFolder) -> None:
     config = config_now(folder)
     half = config.train.batch_size // 2
     if half and st.button(
-        _("Open the settings with a batch of {count}", count=half),
+        _("Open settings with batch size {count}", count=half),
         key="trouble_smaller",
         type="primary",
         icon=":material/tune:",

@@ -25,7 +25,7 @@ from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import recall, remember
 
-_FORK = N_("A new run that begins with what this one had learned by then, with other learning settings if you like.")
+_FORK = N_("A new run that starts from a checkpoint of this one, with training settings of your choice.")
 
 
 class Parent(NamedTuple):
@@ -64,20 +64,20 @@ def fork_steps(folder: RunFolder) -> ForkSteps | None:
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
     """Another run that begins where this one was: from which step, and for how long."""
-    with st.popover(_("Try from here"), icon=":material/fork_right:", key="fork", on_change="rerun"):
+    with st.popover(_("Fork"), icon=":material/fork_right:", key="fork", on_change="rerun"):
         st.caption(_(_FORK))
         if not folder.status().ended:
-            st.caption(_("This run trains on meanwhile."))
+            st.caption(_("This run continues to train."))
         offered = fork_steps(folder)
         if offered is None:
-            st.caption(_("It has kept no weights yet; its first are saved as it begins."))
+            st.caption(_("This run has no saved weights yet; the first are saved when training begins."))
             return
         steps = offered.steps
         chosen = recall(f"fork_step-{folder.id}")  # until then the usual one, which moves on while it trains
         st.session_state["fork_step"] = step = chosen if chosen in steps else offered.usual
         losses = losses_about(curve_rows(folder), steps)
         st.selectbox(
-            _("Begin with the weights of"),
+            _("Start from checkpoint"),
             steps,
             key="fork_step",
             format_func=lambda step: _step_in_words(step, losses.get(step), risen=step > offered.risen_after),
@@ -90,7 +90,7 @@ def draw_fork(folder: RunFolder) -> None:
             st.caption(sentence)
         _warn(offered, step)
         config = _settings(folder, step)
-        if config and st.button(_("Choose its settings"), key="fork_go", icon=":material/tune:", width="stretch"):
+        if config and st.button(_("Choose settings"), key="fork_go", icon=":material/tune:", width="stretch"):
             open_fork(folder.id, step, config)
 
 
@@ -113,7 +113,7 @@ def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
     if loss is None:
         return _("step {step}", step=f"{step:,}")
     numbers = {"step": f"{step:,}", "loss": f"{loss:.2f}"}
-    return _("step {step} · loss {loss}, risen", **numbers) if risen else _("step {step} · loss {loss}", **numbers)
+    return _("step {step} · loss {loss} (increased)", **numbers) if risen else _("step {step} · loss {loss}", **numbers)
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
@@ -121,7 +121,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
     setting = dict(fields_of(RunConfig))["train.steps"]
     st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
     steps = st.number_input(
-        _("Train it for so many steps"),
+        _("Number of steps"),
         setting.low,
         setting.high,
         step=100,
@@ -154,13 +154,13 @@ def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
     """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
-        return steps[-1], _("A step is a whole number; this is the newest.")
+        return steps[-1], _("A step is a whole number, so the newest one is chosen.")
     wanted = int(digits)
     nearest = min(steps, key=lambda step: abs(step - wanted))
     if nearest == wanted:
         return nearest, ""
     return nearest, _(
-        "No weights are kept of step {wanted}; those of step {nearest} are the nearest.",
+        "No weights are saved for step {wanted}; the nearest are those of step {nearest}.",
         wanted=f"{wanted:,}",
         nearest=f"{nearest:,}",
     )
@@ -189,10 +189,10 @@ def draw_parent(record: RunRecord) -> None:
     try:
         name = open_run(shared.data_dir(), record.parent).name
     except ExplorerError:
-        st.caption(_("It began with the weights of step {step} of a run that was deleted.", step=step))
+        st.caption(_("Started from step {step} of a run that was deleted.", step=step))
         return
     with st.container(gap=None, key="parent"):
-        st.caption(_("It began with the weights of step {step} of", step=step))
+        st.caption(_("Started from step {step} of", step=step))
         st.page_link(
             page_file("train"), label=literal(name), icon=":material/fork_right:", query_params=query_for(record.parent)
         )
@@ -209,7 +209,7 @@ def parent_asked() -> Parent | None:
     if offered is None or step not in offered.steps:
         raise RunError(
             _(
-                "The run {name} keeps no weights of step {step}. This begins from scratch instead.",
+                "The run {name} has no saved weights for step {step}. The new run starts from scratch instead.",
                 name=repr(folder.name),
                 step=step,
             )
@@ -224,26 +224,26 @@ def draw_beginning(parent: Parent) -> None:
         with st.container(gap=None, width="content"):
             st.markdown(
                 _(
-                    "With what **{name}** had learned by step **{step}**.",
+                    "The weights of **{name}** at step **{step}**.",
                     name=literal(parent.folder.name),
                     step=f"{parent.step:,}",
                 )
             )
             st.page_link(
                 page_file("train"),
-                label=_("Look at that run"),
+                label=_("Open that run"),
                 icon=":material/fork_right:",
                 query_params=query_for(parent.folder.id),
             )
-        st.button(_("Begin from scratch instead"), key="fork_leave", on_click=_leave_fork)
+        st.button(_("Start from scratch"), key="fork_leave", on_click=_leave_fork)
     if offered := fork_steps(parent.folder):
         _warn(offered, parent.step)
     shape = model_in_words(model)
     if model.kind == "gpt":
         shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
     kept = _(
-        "{shape}, context {context}: the model keeps its shape, because learned weights fit only the shape they were "
-        "learned in. Optimizer and learning rate begin afresh.",
+        "{shape}, context {context}: the architecture is fixed, because trained weights fit only their own "
+        "architecture. The optimizer and the learning rate schedule start anew.",
         shape=shape,
         context=model.block_size,
     )

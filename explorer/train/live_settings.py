@@ -26,10 +26,10 @@ from explorer.widgets.session import recall, remember
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
-_NOTE = N_("Felt from the next step on, and marked on the curve.")
+_NOTE = N_("Takes effect at the next step and is marked on the curve.")
 _HELP = N_(
-    "These may change while the model learns; its shape may not. Turning the learning rate moves its whole schedule "
-    "along; turning the last step leaves the schedule alone, so nothing jumps."
+    "These settings can change during training; the architecture cannot. Changing the learning rate scales its "
+    "whole schedule; changing the last step leaves the schedule as it is."
 )
 
 
@@ -43,7 +43,7 @@ def draw_knobs(folder: RunFolder) -> None:
     """The knobs of a run that trains; of a finished one, how it continues; of a stopped one, what it resumes with."""
     status = folder.status()
     ended, finished = status.ended, status.state == "finished"
-    title = _("Turn while it trains")
+    title = _("Change settings while it trains")
     if ended:
         title = _("Continue training") if finished else _("Change settings first")
     with card(title, key="knobs"):
@@ -60,7 +60,7 @@ def draw_knobs(folder: RunFolder) -> None:
         if finished:
             _draw_continue(folder, status, config)
         elif ended:
-            st.caption(_("They take effect when the run is resumed."))
+            st.caption(_("Changes take effect when the run resumes."))
         # The knobs stand above what came of them, but what came of them may have moved them.
         knobs = st.expander(_("Change settings first")) if finished else st.container()
         _draw_told(folder, status)
@@ -104,7 +104,7 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
         )
         return
     before = value_at(first, knob)
-    setting_input(knob, setting, value, before, named=N_("at first"), key=key, on_change=change)
+    setting_input(knob, setting, value, before, named=N_("initially"), key=key, on_change=change)
     if knob == _RATE:
         live_rate(folder.id, peak=value)
 
@@ -152,7 +152,7 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     highest = dict(fields_of(RunConfig))[_STEPS].high
     most = highest - status.step
     if most < 1:
-        st.caption(_("It has taken as many steps as a run may."))
+        st.caption(_("This run has reached the maximum number of steps."))
         return
     key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
     left = status.steps - status.step
@@ -179,7 +179,7 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     step, train = status.step, config.train
     ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
     highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
-    stays = _("Keep to the schedule")
+    stays = _("Follow the schedule")
     if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
         stays = _("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
     labels = {"stay": stays, "restart": _("Restart the schedule")}
@@ -189,8 +189,8 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
         key="continue_schedule",
         format_func=labels.get,
         help=_(
-            "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so it pays "
-            "off over many steps: about half as many as the run has taken, or more.",
+            "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so add "
+            "many steps: at least about half as many as the run has taken.",
             highest=highest,
             lowest=lowest,
         ),

@@ -50,22 +50,22 @@ def draw_setup() -> None:
     if problem:
         show_error(problem)
     if parent:
-        say_misread_number(STEP, range(10**9), _("It begins with the newest weights."))
+        say_misread_number(STEP, range(10**9), _("The newest weights are used instead."))
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:
             base, named = parent.config, _PARENT
-            with card(_("Where does it begin?"), key="start_from"):
+            with card(_("Starting weights"), key="start_from"):
                 draw_beginning(parent)
                 corpus = _pick_corpus(config)
         else:
             named = N_("preset")
-            with card(_("Which text, and which recipe to start from?"), key="start_from"):
+            with card(_("Text and preset"), key="start_from"):
                 corpus = _pick_corpus(config)
                 base = _pick_preset(config)
         base = base.replace({"data.corpus": corpus})
         config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
-    with outcome, card(_("What will it take?"), key="estimate"):
+    with outcome, card(_("Estimated cost"), key="estimate"):
         if problem:
             show_error(problem)
         _draw_outcome(config, parent, startable=problem is None)
@@ -99,7 +99,7 @@ def _pick_preset(config: RunConfig) -> RunConfig:
         key="preset",
         required=True,
         on_change=_take_preset,
-        help=_("All settings at once."),
+        help=_("A preset sets all settings at once."),
     )
     st.caption(_((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
     return preset(name)
@@ -139,9 +139,9 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
     )
     changes = {}
     if not forked:
-        with card(_("What does it look like?"), key="model_settings"):
+        with card(_("Architecture"), key="model_settings"):
             changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
-    with card(_("How does it learn?"), key="train_settings"):
+    with card(_("Training"), key="train_settings"):
         changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
     with st.expander(_("More settings")):
         changes |= _grid(config, base, more, named)
@@ -175,7 +175,7 @@ def _pick_corpus(config: RunConfig) -> str:
         known,
         key="corpus",
         format_func=lambda name: _title(known[name]),
-        help=_("What it learns from. Look at it, or bring your own, on the page Data."),
+        help=_("The text to train on. View it, or add your own, on the page Data."),
     )
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):
         st.caption(notice)
@@ -183,7 +183,7 @@ def _pick_corpus(config: RunConfig) -> str:
 
 
 def _title(corpus: Corpus) -> str:
-    return _("{title} (a download of 1 MB)", title=corpus.title) if corpus.download else corpus.title
+    return _("{title} (1 MB download)", title=corpus.title) if corpus.download else corpus.title
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
@@ -237,17 +237,17 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
         _("**{count}** parameters", count=f"{figures.parameters:,}"),
-        _("**{memory}** to train it, {worker} for PyTorch", memory=memory, worker=worker),
+        _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
         _("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
     )
     st.markdown("  \n".join(lines))
     if correction:
-        st.caption(_("Tried out: a few real steps of this very model, on this machine."))
+        st.caption(_("Measured on a few real steps of this model on this machine."))
     elif under_way:
-        st.caption(_("Reckoned from this machine's speed; a few real steps of this very model are being tried ..."))
+        st.caption(_("Estimated from this machine's speed; timing a few real steps ..."))
         st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
     else:
-        st.caption(_("Reckoned from this machine's speed."))
+        st.caption(_("Estimated from this machine's speed."))
     return figures
 
 
@@ -290,7 +290,7 @@ def _draw_preview(kind: str) -> None:
         _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
         for icon, title, text in _PREVIEW
     ]
-    note = _("The board opens at once; the first point of the curve comes within seconds.")
+    note = _("The dashboard opens immediately; the first point of the curve appears within seconds.")
     with card(_("What you will see"), note):
         for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
             column.markdown(f":material/{icon}: **{_(title)}**  \n{_(text)}")
@@ -300,14 +300,14 @@ _PREVIEW = (
     (
         "show_chart",
         N_("The loss falls"),
-        N_("Against what plain counting of letters, pairs and triples reaches."),
+        N_("Compared with unigram, bigram and trigram baselines."),
     ),
-    ("edit_note", N_("Words appear"), N_("The same prompt and the same dice, from noise to words.")),
-    ("grid_on", N_("Heads form"), N_("Where every attention head looks, as it learns where to look.")),
-    ("bubble_chart", N_("Letters move"), N_("Vowels find vowels on the map of the embeddings.")),
+    ("edit_note", N_("Words appear"), N_("Same prompt and random seed, from noise to words.")),
+    ("grid_on", N_("Heads form"), N_("Which letters every attention head attends to, as it trains.")),
+    ("bubble_chart", N_("Letters move"), N_("Vowels move close together on the map of the embeddings.")),
 )
 _PREVIEW_OF_A_BIGRAM = (
     "grid_on",
     N_("A table fills"),
-    N_("For every letter, the letters that it expects to follow."),
+    N_("For every letter, the probability of each next letter."),
 )

@@ -203,7 +203,7 @@ def config_from(query: Mapping[str, str]) -> RunConfig | None:
         path, colon, value = part.partition(":")
         if not colon:
             raise ConfigError(
-                _("The address says set={part}, but a setting reads like model.n_layer:6.", part=repr(part[:60]))
+                _("The address says set={part}, but a setting has the form model.n_layer:6.", part=repr(part[:60]))
             )
         changes[path] = value if types.get(path) is str else _number(value)
     return preset(query.get(_PRESET) or FIRST_PRESET).replace(changes)

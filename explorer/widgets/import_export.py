@@ -19,30 +19,29 @@ from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 
 _WHAT = N_(
-    "A GPT-2, GPT-NeoX or Llama of any size, or a checkpoint of nanoGPT, becomes a run: look inside it, generate "
-    "text, train it further. "
-    "Nothing in its files is executed."
+    "Import a GPT-2, GPT-NeoX or Llama of any size, or a nanoGPT checkpoint, as a run: look inside it, generate "
+    "text, train it further. Nothing in its files is executed."
 )
 _FILES = N_(
-    "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. From "
-    "nanoGPT: its ckpt.pt. From here: what Download gives for a run. Other files are passed over."
+    "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. "
+    "From nanoGPT: ckpt.pt. From this app: the zip that Download gives for a run. Other files are ignored."
 )
 _TEXT = N_(
-    "What it is looked at and trained further with. A model that brings no tokenizer needs the very text whose "
-    "characters it learned."
+    "The text for looking inside the model and training it further. A model without a tokenizer needs the text "
+    "whose characters it was trained on."
 )
 
 
 def draw_import() -> None:
-    """Open somebody's model: its files, or its name on the hub. It is then shown on Look inside."""
+    """Import a model from files or from Hugging Face, then open it on Look inside."""
     # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
     taken = session.recall("models_taken", 0)
-    with st.popover(_("Open somebody's model"), icon=":material/upload_file:", key=f"import_{taken}"):
+    with st.popover(_("Import a model"), icon=":material/upload_file:", key=f"import_{taken}"):
         st.caption(_(_WHAT))
         titles = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
-        corpus = st.selectbox(_("Its text"), list(titles), format_func=titles.get, key="import_corpus", help=_(_TEXT))
-        name = st.text_input(_("Name it"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
-        files, hub = st.tabs([_("Its files"), _("Its name on the hub")])
+        corpus = st.selectbox(_("Text"), list(titles), format_func=titles.get, key="import_corpus", help=_(_TEXT))
+        name = st.text_input(_("Run name"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
+        files, hub = st.tabs([_("Files"), _("Hugging Face name")])
         with files:
             st.file_uploader(
                 _("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
@@ -51,22 +50,24 @@ def draw_import() -> None:
                 key=f"import_files_{taken}",
                 help=_(_FILES),
             )
-            if st.button(_("Open these files"), key="import_files_go"):
+            if st.button(_("Import files"), key="import_files_go"):
                 sent = st.session_state[f"import_files_{taken}"]
                 uploads = [Upload(file.name, file, file.size) for file in sent]
                 _take(lambda: import_uploads(shared.data_dir(), uploads, corpus, name), _("Reading the model ..."))
         with hub:
             hub_name = st.text_input(_("Name"), key=f"import_hub_{taken}", placeholder=_("gpt2, or owner/model"))
-            if st.button(_("Fetch it"), key="import_hub_go", help=_("It needs a network; the files are kept here.")):
+            if st.button(
+                _("Download"), key="import_hub_go", help=_("Needs a network; the files are kept on this machine.")
+            ):
                 _take(
                     lambda: import_from_hub(shared.data_dir(), hub_name.strip(), corpus, name),
-                    _("Fetching the model ..."),
+                    _("Downloading the model ..."),
                 )
 
 
 def draw_exports(folder: RunFolder) -> None:
     """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
-    with st.popover(_("Take it elsewhere"), icon=":material/ios_share:", key=f"export_{folder.id}"):
+    with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
             for kind, export in EXPORTS.items():
                 if obstacle := why_no_export(shared.data_dir(), folder, kind):

@@ -50,13 +50,13 @@ def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
         return ""
     less = parent[-1] - own[-1]
     if abs(less) < _TIED:
-        outcome = _("practically the same")
+        outcome = _("about the same")
     elif less > 0:
-        outcome = _("{difference} better", difference=f"{less:.3f}")
+        outcome = _("{difference} lower", difference=f"{less:.3f}")
     else:
-        outcome = _("{difference} worse", difference=f"{-less:.3f}")
+        outcome = _("{difference} higher", difference=f"{-less:.3f}")
     return _(
-        "From {first} it came to {last}; its parent ended at {parent}: {outcome}.",
+        "Validation loss went from {first} to {last}; its parent ended at {parent}: {outcome}.",
         first=f"{own[0]:.3f}",
         last=f"{own[-1]:.3f}",
         parent=f"{parent[-1]:.3f}",

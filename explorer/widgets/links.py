@@ -31,8 +31,8 @@ def quoted_part(text: str) -> str:
 def absent_text(name: str) -> str:
     """Say that a link asks for a text that this machine does not have."""
     return _(
-        "The link asks for the text {name}, which is not here. It was deleted, or it is on another machine: choose "
-        "another text, or add that one on the page Data.",
+        "The link asks for the text {name}, which is not on this machine. Choose another text, or add it on the "
+        "page Data.",
         name=quoted_part(name),
     )
 

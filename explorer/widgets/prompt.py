@@ -40,8 +40,8 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, o
     if limit is not None and len(ids) > limit:
         notes.append(
             _(
-                "Your prompt has {count} {letters}, and at most {most} can be looked at here at once: you see the last "
-                "{most}.",
+                "Your prompt has {count} {letters}, but at most {most} can be shown here at once: these are the "
+                "last {most}.",
                 count=f"{len(ids):,}",
                 letters=_("letters") if by_letter else _("tokens"),
                 most=f"{limit:,}",
@@ -81,13 +81,13 @@ def _unknown(unseen: list[str]) -> str:
     named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
     if len(unseen) == 1:
         return _(
-            "The text this model learned from has no {character}, so the model has no number for it. Your prompt stays "
-            "as you typed it; the model reads it without it.",
+            "This model's training text has no {character}, so the model has no token for it. The model reads "
+            "your prompt without it.",
             character=named,
         )
     return _(
-        "The text this model learned from has no {characters}, so the model has no number for them. Your prompt stays "
-        "as you typed it; the model reads it without them.",
+        "This model's training text has no {characters}, so the model has no tokens for them. The model reads "
+        "your prompt without them.",
         characters=_("{characters} and others", characters=named) if len(unseen) > 8 else named,
     )
 

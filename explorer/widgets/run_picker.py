@@ -27,7 +27,7 @@ def choose_run(title: str, what: str) -> RunFolder:
     asked = address.run_on_view()
     if asked and asked not in runs:
         if runs:
-            label = _("Take the newest run instead")
+            label = _("Show the newest run")
             end_absent(run_problem(asked), label, partial(address.view_run, next(iter(runs))))
         show_error(run_problem(asked))
     if not runs:
@@ -73,19 +73,19 @@ def step_line(folder: RunFolder, step: int) -> None:
     status = folder.status()
     told = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if status.ended:
-        st.caption(_("As it was at step {step} of {steps}. The run is {state}.", **told))
+        st.caption(_("Weights of step {step} of {steps}. The run is {state}.", **told))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
             _(
-                "As it was at step {step} of {steps}. It is {state} and now at step {now}.",
+                "Weights of step {step} of {steps}. The run is {state}, now at step {now}.",
                 **told,
                 now=f"{status.step:,}",
             ),
             width="content",
         )
         st.button(
-            _("Take the newest"),
+            _("Load newest weights"),
             icon=":material/refresh:",
             type="tertiary",
             key="take_newest",
@@ -99,7 +99,7 @@ def run_problem(run_id: str) -> str:
         folder = open_run(shared.data_dir(), run_id)
     except RunError as error:
         return str(error)
-    none_yet = _("The run {name} has no weights yet; its first are saved as it begins.", name=folder.name)
+    none_yet = _("The run {name} has no weights yet; the first are saved when training begins.", name=folder.name)
     return str(folder.problem or none_yet)
 
 

@@ -16,7 +16,7 @@ from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from core.training.progress_summary import SENTENCES, ProgressSummary
 from explorer.i18n.formatting import STATE_COLORS, state_in_words
-from explorer.i18n.language import _
+from explorer.i18n.language import N_, _
 from explorer.streaming.curves import curve_rows
 
 
@@ -64,6 +64,28 @@ def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
 @lru_cache(maxsize=32)
 def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
     return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
+
+
+_ROSE = N_("loss rose after step {changed}")
+_TROUBLE = {
+    "recovering": N_("falling again"),
+    "overfitting": N_("overfitting since step {since}"),
+    "rose": N_("loss rose after step {since}"),
+    "rose after rate raised": _ROSE,
+    "rose after rate lowered": _ROSE,
+    "rose after dropout": _ROSE,
+    "rose after batch size": _ROSE,
+    "never fell": N_("loss never fell"),
+    "not learning": N_("not learning"),
+    "not finite": N_("loss not finite"),
+    "not finite at once": N_("loss not finite"),
+}
+
+
+def trouble_in_words(row: RunRow) -> str:
+    """Return what went wrong in a run's training in a few words, for a table; "" for any other run."""
+    progress = _progress(row.folder)
+    return _(_TROUBLE[progress.kind], **progress.numbers) if progress and progress.trouble else ""
 
 
 def progress_in_words(row: RunRow) -> str:

@@ -84,7 +84,7 @@ def _draw_run_on_view(run_id: str, says_so: bool) -> None:
             st.caption(literal(str(error)))
         return
     with st.container(gap=None, key="nav_group_on_view"):
-        st.caption(_("On view"))
+        st.caption(_("Current run"))
         st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
 
 

@@ -30,7 +30,7 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
 
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
-    page.get_by_role("button", name="Take it elsewhere").click()
+    page.get_by_role("button", name="Export").click()
     for label, file_name in (
         ("For nanoGPT (zip)", "traveller-nanogpt.zip"),
         ("For transformers (zip)", "traveller-transformers.zip"),
@@ -42,8 +42,8 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     assert "model.safetensors" in zipfile.ZipFile(tmp_path / "traveller-transformers.zip").namelist()
 
     page.goto(f"{server.url}/runs")
-    page.get_by_role("button", name="Open somebody's model").click()
-    page.get_by_role("button", name="Open these files").click()
+    page.get_by_role("button", name="Import a model").click()
+    page.get_by_role("button", name="Import files").click()
     expect(page.get_by_text("Choose the files first")).to_be_visible()
     page.locator("input[type=file]").set_input_files(tmp_path / "traveller-nanogpt.zip")
     expect(page.get_by_role("button", name="Remove traveller-nanogpt.zip")).to_be_visible()  # the name is shortened
@@ -51,7 +51,7 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.get_by_role("option", name="Two lines of Hamlet").click()
     page.locator(".st-key-import_name_0 input").fill("<b>back</b> again")
     page.locator(".st-key-import_name_0 input").press("Tab")
-    page.get_by_role("button", name="Open these files").click()
+    page.get_by_role("button", name="Import files").click()
     page.wait_for_url(re.compile(r"/look_inside\?.*run="))
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
     back = list_runs(server.data_dir)[0]

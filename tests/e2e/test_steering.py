@@ -78,7 +78,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     page.locator(".st-key-fork_go button").click()
     page.wait_for_url(re.compile(rf"fork={run.id}"))
     page.reload()  # the address says it all
-    expect(page.get_by_text(f"had learned by step {stopped_at + 40:,}")).to_be_visible()
+    expect(page.get_by_text(f"at step {stopped_at + 40:,}")).to_be_visible()
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?run="))
     page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 0")
@@ -93,4 +93,4 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     assert (parent[0][0], parent[1][0]) == (1, first["val_loss"])  # from where it fell, at the left edge
     assert (parent[0][-1], parent[1][-1]) == (last["step"], last["val_loss"])
     page.go_back()
-    expect(page.get_by_text(f"had learned by step {stopped_at + 40:,}")).to_be_visible()
+    expect(page.get_by_text(f"at step {stopped_at + 40:,}")).to_be_visible()

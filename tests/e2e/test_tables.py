@@ -27,4 +27,4 @@ def test_the_list_of_runs_is_saved_by_our_button_alone(server, open_page, traine
     download.value.save_as(saved)
     assert saved.read_bytes().startswith(b"\xef\xbb\xbf")
     runs = pd.read_csv(saved)
-    assert list(runs["Name"]) == ["'=1+1"] and runs["Val loss"].dtype == float
+    assert list(runs["Name"]) == ["'=1+1"] and runs["Validation loss"].dtype == float

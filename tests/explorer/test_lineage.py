@@ -37,6 +37,6 @@ def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finish
     assert verdict(explorer_home, child, child.record()) == ""
     child.append_metrics({"step": 0, "val_loss": ended, "seconds": 0.5})
     child.append_metrics({"step": 4, "val_loss": ended - 0.25, "seconds": 1.5})
-    assert verdict(explorer_home, child, child.record()).endswith("0.250 better.")
+    assert verdict(explorer_home, child, child.record()).endswith("0.250 lower.")
     child.append_metrics({"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
-    assert verdict(explorer_home, child, child.record()).endswith("practically the same.")
+    assert verdict(explorer_home, child, child.record()).endswith("about the same.")

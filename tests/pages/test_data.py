@@ -32,7 +32,7 @@ def test_the_default_text_is_shown_with_its_figures(app):
     assert not app.exception
     assert app.selectbox(key="corpus").value == "shakespeare"
     assert "### 68" in said(app)
-    assert "466,844 kept aside" in said(app)
+    assert "466,844 in the validation set" in said(app)
     assert len(app.get("plotly_chart")) == 1
     assert not app.button(key="data_train").disabled
 
@@ -132,5 +132,5 @@ def test_unusual_texts_are_welcome(app, text):
 def test_a_short_text_is_said_to_be_learned_by_heart(app):
     assert not app.info
     paste(app, POEM)
-    assert "1,420 characters" in app.info[0].value and "its validation loss rises again" in app.info[0].value
+    assert "1,420 characters" in app.info[0].value and "while its validation loss rises" in app.info[0].value
     assert "your own" not in said(app)

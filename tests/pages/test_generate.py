@@ -36,7 +36,7 @@ def said(app: AppTest) -> str:
 def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
     app.run()
     assert not app.exception
-    assert "Here a trained model writes" in said(app)
+    assert "Here a trained model generates" in said(app)
     assert [button.key for button in app.button] == ["empty_state_go"]
 
 
@@ -88,7 +88,7 @@ def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, cli
     app.button(key="new_dice").click().run()
     assert not app.exception
     assert app.number_input(key="set-seed").value != seed
-    assert written(app) == first and "Written before you changed" in said(app)
+    assert written(app) == first and "Generated before you changed" in said(app)
     app.button(key="generate_go").click().run()
     assert tokens_behind(written(app), client) != tokens_behind(first, client)
 

@@ -25,7 +25,7 @@ def primary_buttons(app: AppTest) -> list[str]:
 def test_a_newcomer_sees_what_it_is_and_one_button(app):
     app.run()
     assert not app.exception
-    assert "GPT learns" in words_of(app) and "What will happen?" in words_of(app)
+    assert "watch a GPT learn" in words_of(app) and "Generated text" in words_of(app)
     assert "of memory" in words_of(app)
     assert primary_buttons(app) == ["start_quick"]
 
@@ -73,7 +73,7 @@ def test_recent_runs_are_cards(app, finished_run, running_run, damaged_run):
     assert not app.exception
     told = words_of(app)
     assert "patient-otter" in told and "busy-bee" in told
-    assert "damaged" in told and "What will happen?" not in told
+    assert "damaged" in told and "Before training" not in told
     assert "like choosing among" in told
 
 

@@ -107,8 +107,8 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
     ("name", "title", "sentence"),
     [
         ("home", "Watch a language model learn", "An imported model"),
-        ("generate", "Generate", "As it was at step 0 of 0. The run is finished."),
-        ("runs", "Runs", "A GPT-2, GPT-NeoX or Llama of any size"),
+        ("generate", "Generate", "Weights of step 0 of 0. The run is finished."),
+        ("runs", "Runs", "Import a GPT-2, GPT-NeoX or Llama of any size"),
         ("train", "Train", "An imported model has no training of its own to go on with."),
         ("data", "Data", "Distinct characters"),
     ],

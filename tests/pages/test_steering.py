@@ -69,7 +69,7 @@ def test_turning_asks_the_worker_and_stays_where_it_was_turned(app, running_run)
     board_of(app, running_run).slider(key="knob_dropout").set_value(0.2).run()
     assert not app.exception
     assert requested_changes(running_run) == [("model.dropout", 0.2)]
-    assert app.slider(key="knob_dropout").value == 0.2 and "at first: 0" in app.slider(key="knob_dropout").label
+    assert app.slider(key="knob_dropout").value == 0.2 and "initially: 0" in app.slider(key="knob_dropout").label
 
 
 def test_the_knobs_follow_what_others_turn(app, running_run):
@@ -148,7 +148,7 @@ def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, expl
         setup.query_params[key] = value
     setup.run()
     assert not setup.exception
-    assert f"had learned by step **{steps[1]}**" in words_of(setup) and "keeps its shape" in words_of(setup)
+    assert f"at step **{steps[1]}**" in words_of(setup) and "architecture is fixed" in words_of(setup)
     assert "set-model.n_layer" not in keys_of(setup) and "set-model.dropout" in keys_of(setup)
     assert "parent: 1e-3" in setup.select_slider(key="set-train.learning_rate").label
     setup.button(key="train_start").click().run()
@@ -158,13 +158,13 @@ def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, expl
     assert (record.parent, record.parent_step) == (finished_run.id, steps[1])
     assert record.config.train.learning_rate == 0.0005 and record.config.model == finished_run.record().config.model
     assert "fork" not in setup.query_params and "step" not in setup.query_params
-    assert "began with the weights of step" in words_of(board_of(app, new))
+    assert "Started from step" in words_of(board_of(app, new))
 
 
 def test_a_fork_of_a_ruined_run_is_offered_from_before_its_loss_rose(app, ruined_run):
     shutil.copyfile(ruined_run.snapshot_path(20), ruined_run.snapshot_path(40))
     box = board_of(app, ruined_run).selectbox(key="fork_step")
-    assert box.value == 20 and box.options[-1] == "step 40 · loss 5.50, risen"
+    assert box.value == 20 and box.options[-1] == "step 40 · loss 5.50 (increased)"
     advice = "after the learning rate was raised at step 21. Go back to step 20."
     before = [warning.value for warning in app.warning]
     app.selectbox(key="fork_step").set_value(40).run()
@@ -173,7 +173,7 @@ def test_a_fork_of_a_ruined_run_is_offered_from_before_its_loss_rose(app, ruined
     setup = train_page()
     setup.query_params["fork"] = ruined_run.id
     setup.run()
-    assert "had learned by step **20**" in words_of(setup) and not setup.warning
+    assert "at step **20**" in words_of(setup) and not setup.warning
     setup.query_params["step"] = "40"
     setup.run()
     assert not setup.exception and advice in setup.warning[0].value
@@ -188,7 +188,7 @@ def test_a_fork_takes_the_settings_that_its_weights_were_trained_with(explorer_h
 
 def test_a_step_typed_that_is_not_kept_becomes_the_nearest():
     for typed in ("1,000", "1000", "step 1 000"):
-        told = "No weights are kept of step 1,000; those of step 869 are the nearest."
+        told = "No weights are saved for step 1,000; the nearest are those of step 869."
         assert nearest_kept(typed, [0, 456, 869, 1200]) == (869, told)
     assert nearest_kept("1,200", [0, 456, 869, 1200]) == (1200, "")
     assert nearest_kept("the last", [0, 456])[0] == 456
@@ -222,7 +222,9 @@ def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):
     app.query_params["fork"], app.query_params["step"] = finished_run.id, "19"
     app.run()
     assert not app.exception
-    assert "keeps no weights of step 19" in words_of(app) and "preset" in {one.key for one in app.segmented_control}
+    assert "has no saved weights for step 19" in words_of(app) and "preset" in {
+        one.key for one in app.segmented_control
+    }
 
 
 def test_a_fork_can_become_a_run_from_scratch_after_all(app, finished_run):
@@ -237,12 +239,12 @@ def test_the_table_of_runs_says_where_a_fork_comes_from(app, explorer_home, fini
     fork(explorer_home, finished_run, 20, fork_config(finished_run), name="child")
     page = app.switch_page("../pages/runs.py").run()
     assert not page.exception
-    assert list(page.dataframe[0].value["Began with"]) == ["step 20 of patient-otter", ""]
+    assert list(page.dataframe[0].value["Branched from"]) == ["step 20 of patient-otter", ""]
 
 
 def test_numbers_that_went_wrong_are_explained_and_one_button_goes_on_slower(app, add_run, explorer_home):
     folder = add_run(state="failed", step=12, reason="The loss is not finite.", problem="not_finite")
-    assert "What probably happened" in words_of(board_of(app, folder))
+    assert "Probable cause" in words_of(board_of(app, folder))
     assert app.button(key="trouble_slower").proto.type == "primary"
     assert app.button(key="train_resume").proto.type != "primary"
     app.button(key="trouble_slower").click().run()
@@ -313,8 +315,8 @@ def test_a_model_that_is_not_causal_looks_at_all_letters(app, running_run):
     record = running_run.record()
     config = record.config.replace({"model.causal": False})
     running_run.write_record(record.model_copy(update={"config": config}))
-    assert "Which letters does each letter look at?" in words_of(board_of(app, running_run))
-    assert look_in_words(True) == "Which earlier letters does each letter look at?"
+    assert "Which letters does each letter attend to?" in words_of(board_of(app, running_run))
+    assert look_in_words(True) == "Which earlier letters does each letter attend to?"
 
 
 def test_parts_have_names_in_words():

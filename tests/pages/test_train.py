@@ -49,7 +49,7 @@ def test_a_first_visit_can_start_at_once_and_knows_what_it_takes(app):
     assert app.session_state["preset"] == "gpt-quick"
     assert primary_buttons(app) == ["train_start"]
     assert not app.button(key="train_start").disabled
-    assert "parameters" in words_of(app) and "to train it" in words_of(app)
+    assert "parameters" in words_of(app) and "for training" in words_of(app)
     assert "What you will see" in words_of(app)
 
 
@@ -173,7 +173,7 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons
     further = {"train_continue"} if status["state"] == "finished" else set()
     assert set(keys_of_buttons(app)) == buttons | further | {"train_again", "fork_go"}
     assert primary_buttons(app) == primary
-    assert "How surprised is it" in words_of(app)
+    assert "How well does it predict" in words_of(app)
     if status["state"] == "failed":
         assert app.error[0].value == "It \\*broke\\*\\."
 
