@@ -1,0 +1,181 @@
+"""A part is added in the files that docs/adding-a-part.md names: toys in a copy of `core`, others by tables."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from core.config import DataConfig, TrainConfig
+from core.lessons.experiments import EXPERIMENTS
+from core.text.tokenizers import TOKENIZERS
+from core.training.optimizers import OPTIMIZERS
+from explorer.look_inside.frames import PARTS
+from explorer.look_inside.time_machine_views import VIEWS
+
+ROOT = Path(__file__).parent.parent
+WORDS = ROOT / "core" / "lessons" / "text" / "en" / "break"
+
+LOWER = '''
+class LowerTokenizer(CharTokenizer):
+    """Characters without capitals."""
+
+    name: ClassVar[str] = "lower"
+
+    @classmethod
+    def from_text(cls, text):
+        return super().from_text(text.lower())
+
+    def encode_array(self, text, dtype=np.int64):
+        return super().encode_array(text.lower(), dtype)
+
+    def save(self, path):
+        write_atomically(path, json.dumps({"type": self.name, "tokens": self.tokens}).encode())
+
+
+Tokenizer = '''
+SGD = """
+def sgd(parameters, config):
+    groups = [{"params": list(parameters.values()), "rate": "learning_rate"}]
+    return [torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)]
+
+
+OPTIMIZERS: """
+# An attention sink: a key and a value of zeros before all others, to which a head that looks for nothing can attend.
+SINK = "if self.config.attention_sink:\n{0}    {1}, {2} = (F.pad(part, (0, 0, 1, 0)) for part in ({1}, {2}))\n{0}"
+FIRST = "int(self.config.attention_sink) :"
+TOYS = {  # what is put in place of what, in each file
+    "tokenizer": {
+        "core/text/tokenizers.py": {
+            "\nTokenizer = ": LOWER,
+            "(CharTokenizer, BPETokenizer)}": "(CharTokenizer, BPETokenizer, LowerTokenizer)}",
+        },
+        "core/config.py": {'tokenizer: Literal["char", "bpe"]': 'tokenizer: Literal["char", "bpe", "lower"]'},
+    },
+    "optimizer": {
+        "core/training/optimizers.py": {"\nOPTIMIZERS: ": SGD, '"muon": muon,': '"muon": muon, "sgd": sgd,'},
+        "core/config.py": {'optimizer: Literal["adamw", "muon"]': 'optimizer: Literal["adamw", "muon", "sgd"]'},
+    },
+    "attention variant": {
+        "core/config.py": {
+            "    attention_scale: bool": '    attention_sink: bool = setting(False, "Add a sink.", label="Sink")\n'
+            "    attention_scale: bool"
+        },
+        "core/model/gpt.py": {
+            "        fused = hook": "        " + SINK.format(" " * 8, "k", "v") + "fused = hook",
+            "scores.softmax(dim=axis))": f"scores.softmax(dim=axis)[..., {FIRST}])",
+            "self.attn_dropout(pattern) @ v": f"self.attn_dropout(pattern) @ v[..., {FIRST}, :]",
+        },
+        "core/fast/decode.py": {"z = F.scaled": SINK.format(" " * 12, "keys", "values") + "z = F.scaled"},
+        "core/import_export/layout.py": {"_FIXED = {": '_FIXED = {"attention_sink": False,'},
+    },
+    "experiment": {
+        "core/lessons/experiments.py": {
+            '        Experiment("mask"': '        Experiment("sink", {"model.attention_sink": True}),\n'
+            '        Experiment("mask"'
+        },
+        "core/lessons/text/en/break/sink.md": {"": (WORDS / "mask.md").read_text("utf-8")},
+    },
+}
+USE = """
+import torch
+from pathlib import Path
+from core.config import RunConfig
+from core.fast.decode import Decoder
+from core.import_export.layouts import GPT2
+from core.lessons.experiments import EXPERIMENTS
+from core.lessons.lesson_text import load_prose
+from core.lessons.paired_runs import make_pair
+from core.presets import preset
+from core.text.tokenizers import TOKENIZERS, load_tokenizer
+from core.training.cost import memory_needed
+from core.training.trainer import Trainer
+from core.training.work import work_of_update
+
+config = preset("gpt-tiny").replace({
+    "data.tokenizer": "lower", "train.optimizer": "sgd", "model.attention_sink": True, "model.n_layer": 1,
+    "model.n_embd": 16, "model.block_size": 8, "train.batch_size": 4, "train.warmup_steps": 0,
+})
+assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+text = "Have you a Mind to sink? " * 60
+tokenizer = TOKENIZERS[config.data.tokenizer].from_text(text)
+tokenizer.save(Path("tokenizer.json"))
+assert type(load_tokenizer(Path("tokenizer.json"))) is type(tokenizer)
+assert memory_needed(config, tokenizer.vocab_size) > 0
+assert work_of_update(config.model, tokenizer.vocab_size, "sgd").numbers_moved > 0
+
+ids = torch.tensor(tokenizer.encode_array(text))
+trainer = Trainer(config, ids, ids, tokenizer.vocab_size, "cpu", "float32")
+before = [parameter.clone() for parameter in trainer.model.parameters()]
+trainer.train_step()
+assert any(not torch.equal(*pair) for pair in zip(before, trainer.model.parameters()))
+
+model, prompt = trainer.model.eval(), ids[:6]
+explicit, _ = model(prompt[None], hook=lambda name, tensor: None)
+torch.testing.assert_close(model(prompt[None])[0], explicit)
+decoder = Decoder(model)
+decoder.read(prompt[:1].tolist())
+for id in prompt[1:].tolist():
+    logits = decoder.step(id)
+torch.testing.assert_close(logits, explicit[0, -1])
+assert "attention_sink=True" in GPT2.obstacles(config.model)
+
+pair = make_pair(EXPERIMENTS["sink"], text * 20, steps=1)
+assert pair.treatment.train_step().loss and load_prose("break", "sink")
+"""
+
+
+def counted(part: str) -> int:
+    """Return how many source files the document says that a part touches."""
+    row = re.search(rf"^\| {part} \| (\d+)", (ROOT / "docs" / "adding-a-part.md").read_text("utf-8"), re.MULTILINE)
+    return int(row[1])
+
+
+@pytest.mark.parametrize("part", TOYS)
+def test_the_document_counts_and_names_the_files(part):
+    assert counted(part) == len(TOYS[part])
+    document = (ROOT / "docs" / "adding-a-part.md").read_text("utf-8")
+    section = re.search(rf"^## An? {part}\n(.*?)(?=^## |\Z)", document, re.MULTILINE | re.DOTALL)[1]
+    for file in TOYS[part]:
+        assert file in section or f"{Path(file).parent}/`" in section, f"the section on a {part} does not name {file}"
+
+
+def test_toys_of_all_parts_are_configured_estimated_and_trained(tmp_path):
+    shutil.copytree(ROOT / "core", tmp_path / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    for replacements in TOYS.values():
+        for file, changes in replacements.items():
+            path = tmp_path / file
+            text = path.read_text("utf-8") if path.exists() else ""
+            for old, new in changes.items():
+                assert text.count(old) == 1, f"{file} has no single place for {old!r}"
+                text = text.replace(old, new)
+            path.write_text(text, "utf-8")
+    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_choice_comes_from_its_table():
+    assert set(get_args(DataConfig.model_fields["tokenizer"].annotation)) == set(TOKENIZERS)
+    assert set(get_args(TrainConfig.model_fields["optimizer"].annotation)) == set(OPTIMIZERS)
+    assert set(EXPERIMENTS) == {path.stem for path in WORDS.glob("*.md")} - {"lesson"}
+
+
+def test_every_page_is_in_the_table_of_pages():
+    tree = ast.parse((ROOT / "explorer" / "navigation.py").read_text("utf-8"))
+    (table,) = (
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "GROUPS"
+    )
+    names = {key.value for group in table.values for key in group.keys}
+    assert names == {path.stem for path in (ROOT / "pages").glob("*.py")}
+
+
+def test_every_view_of_the_time_machine_has_its_part_and_its_drawing():
+    script = (ROOT / "assets" / "components" / "time_machine" / "view.js").read_text("utf-8")
+    drawn = set(re.search(r"const VIEWS = \{([^}]*)\}", script)[1].replace(" ", "").split(","))
+    assert {view.name for view in VIEWS} <= drawn
+    assert {view.part for view in VIEWS} <= set(PARTS)
