@@ -13,6 +13,7 @@ from core.errors import ExplorerError, TextError
 from core.lessons.lesson_text import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
 from core.text.corpora import Corpus, catalogue, load_corpus
+from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -86,6 +87,11 @@ class StepState:
     @cached_property
     def prose(self) -> Prose:
         return load_prose(self.lesson, self.step, self.language)
+
+    @cached_property
+    def shown_tokens(self) -> list[str]:
+        """Return the vocabulary's tokens as they are shown."""
+        return [visible(token) for token in self.tokens]
 
     def markdown(self, part: str, **numbers: Any) -> str:
         """Return a part of the step's words as Markdown, filled and linked; "" if the step does not have it.

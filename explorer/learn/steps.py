@@ -84,6 +84,13 @@ def _shown(value: Any, question: Question, state: StepState) -> str:
     return decimal(value, 2 if question.tolerance else 0)
 
 
+def redraw_button(state: StepState, slot: str, word: str = "again", key: str = "lesson_again") -> int:
+    """Draw a button that asks for another random draw; return how often it was clicked."""
+    count = session.recall(slot, 0)
+    st.button(state.word(word), icon=":material/casino:", key=key, on_click=session.remember, args=(slot, count + 1))
+    return count
+
+
 def number_typed(typed: str) -> float | None:
     """Parse a number as people type it: 4.17, 4,17, 0,125, 1,204 or 1/5; None for anything else.
 

@@ -14,22 +14,18 @@ from core.lessons.bigram import (
     greedy_ids,
     new_bigram,
     next_character_counts,
-    ngram_losses,
     repeated_cycle,
     rows_needed,
     sample_ids,
 )
-from core.text.token_display import kind_of, visible
-from explorer.charts.bars import prediction_bars
+from core.text.token_display import visible
 from explorer.components.text import WrittenToken, token_text
-from explorer.learn.bigram.predictions import TRAINED, UNTRAINED
+from explorer.learn.bigram.predictions import TRAINED, UNTRAINED, draw_next_characters
 from explorer.learn.bigram.training import trained_bigram
-from explorer.learn.bigram.training_text import LONGEST_CONTEXT
+from explorer.learn.bigram.training_text import context_losses
 from explorer.learn.state import LessonData, StepState
-from explorer.learn.steps import Question, Step
-from explorer.widgets import session
-from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.learn.steps import Question, Step, redraw_button
+from explorer.widgets.layout import card
 from explorer.widgets.prompt import newline_hint, read_line
 
 _SAMPLE_LENGTH = 400
@@ -50,13 +46,10 @@ def _draw_writing(state: StepState) -> bool:
             typed = state.value(
                 "start", "T", st.text_input, state.label("control start"), max_chars=30, width=220, help=newline_hint()
             )
-            st.button(
-                state.word("again"), icon=":material/casino:", key="lesson_again",
-                on_click=lambda: session.remember(_DRAW_COUNT, session.recall(_DRAW_COUNT, 0) + 1),
-            )  # fmt: skip
+            draw_count = redraw_button(state, _DRAW_COUNT)
         model = trained.model if which == TRAINED else new_bigram(state.vocab_size, state.seed)
         start = torch.tensor(prompt_ids(state, typed))
-        seed = state.seed + session.recall(_DRAW_COUNT, 0)
+        seed = state.seed + draw_count
         ids = sample_ids(model, start, _SAMPLE_LENGTH, seed)
         state.results["start"] = start
         go = f"{which}-{seed}-{start.tolist()}-{state.data.name}"
@@ -79,15 +72,14 @@ def prompt_ids(state: StepState, typed: str) -> list[int]:
 
 def _generated_tokens(state: StepState, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:
     """Return each generated token with its probability and the alternatives."""
-    shown_tokens = [visible(token) for token in state.tokens]
     top = table.topk(min(5, state.vocab_size), dim=1)
     generated = []
     for before, now in zip(ids[begin - 1 : -1].tolist(), ids[begin:].tolist(), strict=True):
         best = zip(top.indices[before].tolist(), top.values[before].tolist(), strict=True)
         generated.append(
             WrittenToken(
-                text=state.tokens[now], visible=shown_tokens[now], p=round(float(table[before, now]), 5),
-                alternatives=[(shown_tokens[id], round(share, 5)) for id, share in best],
+                text=state.tokens[now], visible=state.shown_tokens[now], p=round(float(table[before, now]), 5),
+                alternatives=[(state.shown_tokens[id], round(share, 5)) for id, share in best],
             )
         )  # fmt: skip
     return generated
@@ -142,12 +134,7 @@ def _draw_context(state: StepState) -> bool:
                     _bars(state, counts / counts.sum(), f"lesson_after_{len(end)}")
         state.write("result")
     with card(state.label("panel rows"), key="lesson_rows_needed"):
-        cut = len(state.train_ids)
-        losses = result_of(
-            (*state.key, "memory"),
-            lambda: ngram_losses(state.text[:cut], state.text[cut:], state.vocab_size, LONGEST_CONTEXT),
-            state.word("computing"),
-        )
+        losses = context_losses(state)
         trained = trained_bigram(state) if losses is not None else None
         if trained is None:
             return False
@@ -225,15 +212,8 @@ def _show_both(state: StepState, response: str) -> None:
             _bars(state, _predict(state, context), f"lesson_model_{context}")
 
 
-def _bars(state: StepState, shares: torch.Tensor, key: str) -> None:
-    shown_tokens = [visible(token) for token in state.tokens]
-    kinds = [kind_of(token) for token in state.tokens]
-    chart(
-        prediction_bars(shares.numpy(), shown_tokens, kinds, current_palette(), count=_BARS),
-        key=key,
-        name="what-follows",
-        numbers=lambda: {"next letter": shown_tokens, "probability": shares.numpy()},
-    )
+def _bars(state: StepState, probabilities: torch.Tensor, key: str) -> None:
+    draw_next_characters(state, probabilities.numpy(), key, "what-follows", _BARS)
 
 
 def _shown(text: str) -> str:

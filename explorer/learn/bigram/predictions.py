@@ -94,12 +94,12 @@ def _row(state: StepState) -> np.ndarray:
     return state.results["trained"].model.table()[most_predictable(state)].numpy()
 
 
-def _show_row(state: StepState, response: str) -> None:
-    shown_tokens = [visible(token) for token in state.tokens]
+def draw_next_characters(state: StepState, probabilities: np.ndarray, key: str, name: str, count: int) -> None:
+    """Draw the most likely next characters, of probabilities (V,), as bars."""
     kinds = [kind_of(token) for token in state.tokens]
     chart(
-        prediction_bars(_row(state), shown_tokens, kinds, current_palette(), count=6), key="lesson_row", name="row",
-        numbers=lambda: {"next letter": shown_tokens, "probability": _row(state)},
+        prediction_bars(probabilities, state.shown_tokens, kinds, current_palette(), count=count), key=key, name=name,
+        numbers=lambda: {"next character": state.shown_tokens, "probability": probabilities},
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ TABLE = Step(
     question=Question(
         answer=lambda state: visible(state.tokens[int(_row(state).argmax())]),
         options=_row_options,
-        show=_show_row,
+        show=lambda state, response: draw_next_characters(state, _row(state), "lesson_row", "row", 6),
         more=_question_numbers,
     ),
 )

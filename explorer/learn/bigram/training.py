@@ -24,9 +24,9 @@ from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure
 from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.formatting import number
-from explorer.learn.bigram.training_text import batch_of, draw_another
+from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
@@ -123,7 +123,7 @@ def _draw_gradient(state: StepState) -> None:
             )
             st.button(state.word("undo"), icon=":material/undo:", key="lesson_undo", on_click=_change_steps, args=(-1,),
                       disabled=not taken)  # fmt: skip
-            draw_another(state)
+            redraw_button(state, batch_slot(state), "another", key=batch_slot(state))
         steps = gradient_steps(state.vocab_size, x, y, float(rate), taken, state.seed)
         state.results["batch"] = x, y, float(rate)
         if not taken:
@@ -159,21 +159,21 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
     rows = {visible(state.tokens[id]): id for id in steps.changed.nonzero().flatten().tolist()}
     row = rows[state.value("row", next(iter(rows)), st.selectbox, state.label("control row"), list(rows), width=220)]
     targets = y[x == row].tolist()
-    shown_tokens = [visible(token) for token in state.tokens]
     before, after = steps.before[row].numpy(), steps.after[row].numpy()
     target = targets[0]
     state.write(
         "row",
-        letter=shown_tokens[row],
-        targets=", ".join(dict.fromkeys(shown_tokens[id] for id in targets)),
-        target=shown_tokens[target],
+        letter=state.shown_tokens[row],
+        targets=", ".join(dict.fromkeys(state.shown_tokens[id] for id in targets)),
+        target=state.shown_tokens[target],
         before=percent(float(before[target])),
         after=percent(float(after[target])),
     )
+    names = state.label("before"), state.label("after")
     chart(
-        before_and_after(before, after, shown_tokens, (state.label("before"), state.label("after")), current_palette()),
+        before_and_after(before, after, state.shown_tokens, names, current_palette()),
         key="lesson_before_after", name="row-before-and-after",
-        numbers=lambda: {"next letter": shown_tokens, "before": before, "after": after},
+        numbers=lambda: {"next letter": state.shown_tokens, "before": before, "after": after},
     )  # fmt: skip
 
 
@@ -197,9 +197,7 @@ GRADIENT = Step(
     _draw_gradient,
     code=(gradient_step, gradient_steps),
     question=Question(
-        answer=rows_moved,
-        show=_show_rows,
-        more=lambda state: {"read": state.results["batch"][0].numel()},
+        answer=rows_moved, show=_show_rows, more=lambda state: {"read": state.results["batch"][0].numel()}
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import partial
 
 import streamlit as st
 import torch
@@ -25,7 +26,7 @@ from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.components.tokens import token_pairs, token_strip
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
@@ -126,6 +127,13 @@ def _splits(state: StepState) -> tuple[str, str]:
     return state.text[:cut], state.text[cut:]
 
 
+def context_losses(state: StepState) -> list[tuple[float, float]] | None:
+    """Return the n-gram losses on both splits by context length; None, with a progress bar, while computing."""
+    train, val = _splits(state)
+    compute = partial(ngram_losses, train, val, state.vocab_size, LONGEST_CONTEXT)
+    return result_of((*state.key, "memory"), compute, state.word("computing"))
+
+
 def _draw_split(state: StepState) -> bool:
     train, val = _splits(state)
     names = state.label("train"), state.label("val")
@@ -136,11 +144,7 @@ def _draw_split(state: StepState) -> bool:
                 st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
         letters = state.value("letters", 2, st.slider, state.label("control"), 0, LONGEST_CONTEXT)
         with st.container(height=175, border=False):
-            losses = result_of(
-                (*state.key, "memory"),
-                lambda: ngram_losses(train, val, state.vocab_size, LONGEST_CONTEXT),
-                state.word("computing"),
-            )
+            losses = context_losses(state)
             if losses is None:
                 return False
             state.results["losses"] = losses
@@ -180,19 +184,15 @@ SPLIT = Step(
 )
 
 
+def batch_slot(state: StepState) -> str:
+    """Return the session key that counts the batches drawn in this step."""
+    return f"lesson-batch-{state.step}"
+
+
 def batch_of(state: StepState, pieces: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the batch on view, x and y (B, T), which the button of `draw_another` changes."""
-    drawn = session.recall(f"lesson-batch-{state.step}", 0)
+    """Return the batch on view, x and y (B, T), which the button "Draw another batch" changes."""
+    drawn = session.recall(batch_slot(state), 0)
     return random_batch(state.train_ids, pieces, block, torch.Generator().manual_seed(state.seed + drawn))
-
-
-def draw_another(state: StepState) -> None:
-    """Draw the button that draws another batch."""
-    name = f"lesson-batch-{state.step}"
-    st.button(
-        state.word("another"), icon=":material/casino:", key=name,
-        on_click=lambda: session.remember(name, session.recall(name, 0) + 1),
-    )  # fmt: skip
 
 
 def _draw_batch(state: StepState) -> None:
@@ -204,7 +204,7 @@ def _draw_batch(state: StepState) -> None:
             block = state.value("block", 8, st.slider, state.label("control block"), 2, 12)
         x, y = state.results["batch"] = batch_of(state, pieces, block)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
-        draw_another(state)
+        redraw_button(state, batch_slot(state), "another", key=batch_slot(state))
 
 
 def _show_examples(state: StepState, response: float) -> None:

@@ -19,8 +19,7 @@ from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import the_gpt, typed_ids
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
-from explorer.widgets import session
+from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import newline_hint
 
@@ -46,10 +45,8 @@ def _draw_choosing(state: StepState) -> bool:
         with right:
             p = state.value("p", 0.9, st.slider, state.label("top-p"), 0.05, 1.0, step=0.05)
         logits = torch.as_tensor(next_token_logits(model, typed_ids(state, typed, 30, "the king")))  # (V,)
-        model_probabilities, drawn = (
-            softmax_with_temperature(logits, 1.0),
-            sampling_probabilities(logits, temperature, k, p),
-        )
+        model_probabilities = softmax_with_temperature(logits, 1.0)
+        drawn = sampling_probabilities(logits, temperature, k, p)
         order = model_probabilities.argsort(descending=True).tolist()
         shown_tokens = [visible(state.tokens[id]) for id in order]
         names = state.label("own"), state.label("drawn")
@@ -137,15 +134,10 @@ def _draw_likeliest(state: StepState) -> bool:
             temperature = state.value(
                 "temperature", 0.8, st.slider, state.label("temperature"), 0.1, 2.0, step=0.1, width=240
             )
-            st.button(
-                state.word("again"), icon=":material/casino:", key="lesson_again",
-                on_click=lambda: session.remember(_DRAW_COUNT, session.recall(_DRAW_COUNT, 0) + 1),
-            )  # fmt: skip
+            draw_count = redraw_button(state, _DRAW_COUNT)
         prompt = state.tokenizer.decode(typed_ids(state, typed, 30, "the king"))
         samples = {
-            name: sample_text(
-                model, state.tokenizer, prompt, _SAMPLE_LENGTH, how, seed=1 + session.recall(_DRAW_COUNT, 0)
-            )
+            name: sample_text(model, state.tokenizer, prompt, _SAMPLE_LENGTH, how, seed=1 + draw_count)
             for name, how in (("likeliest", 0.0), ("sampled", temperature))
         }
         for column, (name, (text, probabilities)) in zip(st.columns(2), samples.items(), strict=True):
