@@ -1,4 +1,4 @@
-"""`generate`: let a trained model write."""
+"""`generate`: generate text with a trained model."""
 
 import argparse
 import sys
@@ -13,10 +13,13 @@ _SHORT = {"max_new_tokens": "tokens"}
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("generate", help="let a trained model write", description="Let a trained model write.")
+    about = "generate text with a trained model"
+    parser = commands.add_parser("generate", help=about, description=f"{about.capitalize()}.")
     add_run(parser, at_step=True)
     parser.add_argument(
-        "--prompt", default="", help="text to continue; \\n is a newline (default: the model begins by itself)"
+        "--prompt",
+        default="",
+        help="text to continue; \\n is a newline (default: empty, the model starts from scratch)",
     )
     parser.add_argument(
         "--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline (default: none)"

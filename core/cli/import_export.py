@@ -15,19 +15,23 @@ _DOCUMENTS = ("script", "notebook", "report")
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = (
-        "open somebody's model: a folder of transformers' (GPT-2, GPT-NeoX or Llama), a name on the hub, or nanoGPT's "
-        "ckpt.pt; or the zip of a run, as the app's download of it"
+        "import a model: a folder of transformers (GPT-2, GPT-NeoX or Llama), a Hugging Face name, nanoGPT's ckpt.pt, "
+        "or the zip of a run that the app's download gives"
     )
     parser = commands.add_parser("import", help=about, description=about)
     parser.add_argument(
         "source", metavar="PATH_OR_NAME", help="a folder, a ckpt.pt, a zip, or a name such as gpt2 (needs a network)"
     )
-    parser.add_argument("--corpus", default="shakespeare", help="the text it is looked at with (default: shakespeare)")
+    parser.add_argument(
+        "--corpus",
+        default="shakespeare",
+        help="the text for looking inside it and training it further (default: shakespeare)",
+    )
     parser.add_argument("--name", help="a label for the run it becomes (default: the file's name)")
     parser.set_defaults(run=bring_in)
     about = (
-        "write a run's model for others, for transformers (a folder) or nanoGPT (a folder or a .pt file); or what "
-        "trains it again, as a script or a notebook; or a report of it, as one page of HTML"
+        "export a run: its model for transformers (a folder) or nanoGPT (a folder or a .pt file), a script or notebook "
+        "that repeats its training, or a report as one page of HTML"
     )
     parser = commands.add_parser("export", help=about, description=about)
     add_run(parser, at_step=True)

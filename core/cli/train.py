@@ -186,7 +186,7 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
     if summary := progress_of(folder, folder.read_metrics()):
         show.note(summary.sentence)
     if status.state == "finished":
-        show.note(f"Let it write: python -m core generate {meant}")
+        show.note(f"Generate text: python -m core generate {meant}")
         return 0
     show.note(f"Go on: python -m core resume {meant}")
     return 130

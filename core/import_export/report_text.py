@@ -181,7 +181,7 @@ def answer(facts: Facts) -> list[str]:
     if facts.parent and facts.parent.val_loss is not None and facts.parent.same_text:
         sentences.append(_against_parent(facts.parent, loss))
     if facts.state in ("stopped", "failed"):
-        planned = f"It was to train for {facts.config.train.steps:,} steps"
+        planned = f"It was planned to train for {facts.config.train.steps:,} steps"
         sentences.append(f"{planned}. {facts.reason}" if facts.reason else f"{planned}, but {facts.state}.")
     return sentences
 
@@ -316,4 +316,4 @@ def _origin(facts: Facts) -> str:
         return "Trained from random weights."
     if facts.parent.step is None:
         return f"Random weights; its settings began as those of {facts.parent.name}."
-    return f"It began with the weights of {facts.parent.name} at step {facts.parent.step:,}."
+    return f"It started from the weights of {facts.parent.name} at step {facts.parent.step:,}."

@@ -16,7 +16,7 @@ from core.interpretability import Progress
 from explorer.i18n.language import N_
 
 MOST_KEPT = 64  # jobs with their results
-MISTAKE = N_("This could not be computed, by a mistake of ours; the terminal of the server tells more.")
+MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
 
 _log = logging.getLogger(__name__)
 _thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: lessons train with torch's own generator

@@ -36,7 +36,7 @@ class Export(NamedTuple):
 
 
 EXPORTS = {
-    "report": Export(N_("Report to read or hand in (HTML)"), "report.html"),
+    "report": Export(N_("Report (HTML)"), "report.html"),
     "notebook": Export(N_("Notebook that trains it again"), "retrain.ipynb"),
     "script": Export(N_("Script that trains it again"), "retrain.py"),
     "huggingface": Export(N_("For transformers (zip)"), "transformers.zip"),
@@ -57,7 +57,7 @@ def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
     if kind in DOCUMENTS:
         return why_no_document(run, kind, data_dir)
     if not run.has_weights:
-        return _("It has kept no weights yet; its first are saved as it begins.")
+        return _("It has no saved weights yet; the first are saved when training begins.")
     return why_not(run, kind)
 
 

@@ -37,11 +37,11 @@ def check_for_room(client: str, language: str = ENGLISH) -> None:
     own = list(_asked.values()).count(client)
     with in_language(language):
         if len(_asked) >= MOST_WAITING:
-            raise TooManyTexts(
-                _("Many people are having text written at this moment. Wait a little and press the button again.")
-            )
+            raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
         if own >= MOST_OF_ONE and not _is_this_machine(client):
-            raise TooManyTexts(_("{count} texts of yours are still being written. Wait for them.", count=own))
+            raise TooManyTexts(
+                _("{count} of your texts are still being generated. Wait until they are done.", count=own)
+            )
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
             loop.call_soon_threadsafe(queue.put_nowait, problem_event(str(error)))
         except Exception:
             _log.exception("Writing with run %s failed", run_id)
-            sentence = _("Writing has failed for a reason that is our mistake; the terminal of the server tells more.")
+            sentence = _("Generating failed because of a bug; the server's terminal shows details.")
             loop.call_soon_threadsafe(queue.put_nowait, problem_event(sentence))
         finally:
             loop.call_soon_threadsafe(queue.put_nowait, None)
@@ -113,7 +113,7 @@ def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
     if len(prompt) > LONGEST_PROMPT:
         raise RunError(
             _(
-                "The prompt has {count} characters, and at most {most} are read here.",
+                "The prompt has {count} characters, but at most {most} are allowed.",
                 count=len(prompt),
                 most=LONGEST_PROMPT,
             )

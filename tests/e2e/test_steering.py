@@ -56,7 +56,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     for _ in range(2):
         at = run.status().step
         page.locator(".st-key-train_step button").click()
-        trained = f"Step {at + 1:,} trained on 4 pieces of text. Its loss is"
+        trained = f"Step {at + 1:,} trained on 4 sequences. Its loss is"
         expect(page.locator(".detail-summary")).to_contain_text(trained)
     page.locator(".detail-letter").nth(3).hover()
     expect(page.locator(".detail-hint")).to_contain_text("probability")

@@ -51,10 +51,10 @@ export default function (component) {
       const loss = shown.loss;
       const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
       if (loss !== null) {
-        const sentence = _("Step {step} trained on {count} pieces of text. Its loss is {loss}, a perplexity of {choices} per token.", filled);
+        const sentence = _("Step {step} trained on {count} sequences. Its loss is {loss}, a perplexity of {choices} per token.", filled);
         const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", formatPerplexity(Math.exp(loss))) };
         summary.replaceChildren(...withElements(sentence, bold));
-      } else summary.replaceChildren(_("Step {step} trained on {count} pieces of text, and its loss is not a finite number.", filled));
+      } else summary.replaceChildren(_("Step {step} trained on {count} sequences, and its loss is not a finite number.", filled));
       change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
       if (!change.hidden) {
         const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));

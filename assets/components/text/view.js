@@ -119,8 +119,8 @@ function generated(root) {
     status.classList.remove("problem");
     text.replaceChildren(element("span", "prompt", showControlCharacters(data.prompt)));
     const hint = isTokens()
-      ? _("Point at a token to see what else the model considered there.")
-      : _("Point at a letter to see what else the model considered there.");
+      ? _("Point at a token to see its alternatives.")
+      : _("Point at a letter to see its alternatives.");
     panel.replaceChildren(element("div", "hint", hint));
     data.tokens.forEach(add);
     if (tokens.length) explain(0);
