@@ -1,9 +1,11 @@
 """The house stands as drawn: imports point down, the lab knows no screen, and no user's text can become code."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,97 @@ def test_no_door_for_other_peoples_code():
 @pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("core")], ids=module_of)
 def test_core_reads_no_assets_of_the_app(path):
     assert not re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))
+
+
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 20, 400, 60
+TESTED = sorted((ROOT / "tests").rglob("*.py"))
+CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs"}  # the tests of a folder lie in one folder
+LONG_FUNCTIONS = {  # a figure or a step that reads from top to bottom
+    "core/interpretability/attribution.py:attribute",
+    "explorer/learn/gpt/sampling.py:_draw_choosing",
+    "explorer/charts/comparison.py:comparison_figure",
+    "explorer/charts/heads.py:emergence_figure",
+    "explorer/charts/loss.py:loss_figure",
+}
+# The name of one idea: computed in core, drawn in charts, shown on a page.
+REPEATED_NAMES = {"attention.py", "bigram.py", "cards.py", "embeddings.py", "token_losses.py"}
+
+
+def test_folders_files_and_functions_are_short():
+    folders = {path.parent for path in SOURCES + TESTED}
+    crowded = {_name(folder) for folder in folders if len([*folder.glob("*.*")]) > MOST_FILES}
+    assert crowded == CROWDED_FOLDERS
+    assert not [path for path in SOURCES + TESTED if path.read_text("utf-8").count("\n") > MOST_LINES]
+    functions = {
+        f"{_name(path)}:{node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= MOST_FUNCTION_LINES
+    }
+    assert functions == LONG_FUNCTIONS
+
+
+def test_a_file_name_occurs_at_most_twice():
+    counts = Counter(path.name for path in SOURCES if not path.name.startswith("__"))
+    assert {name for name, count in counts.items() if count > 2} == REPEATED_NAMES
+
+
+# Words that no identifier contains, where the field has its own.
+# fmt: off
+WORDS = {
+    "dice", "roll", "turn", "turned", "knob", "closeup", "closely", "births", "born", "room", "spare", "crew",
+    "mailbox", "journal", "life", "deaths", "settle", "kept", "told", "found", "asked", "beside", "given", "seen",
+    "twins", "healthy", "broken", "spoil", "walks", "brief", "attending", "seeing", "choosing", "surprise",
+    "favourite", "copying", "recites", "surgery", "moment", "spaces", "foreign", "interop", "later", "feeds",
+    "pieces",
+}
+# fmt: on
+STILL_USED = ROOT / "tests" / "words_still_used.json"
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def identifiers(path: Path) -> set[str]:
+    """Return the names that a source file gives to values, functions, classes and arguments."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return names
+
+
+def words_used(path: Path) -> set[str]:
+    """Return the words of WORDS that the identifiers of a file contain, between underscores or capitals."""
+    snake = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in identifiers(path)]
+    return {part for name in snake for part in name.split("_")} & WORDS
+
+
+def files_with_words() -> dict[str, list[str]]:
+    """Return, for each word of WORDS, the files whose identifiers still contain it."""
+    files: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for word in words_used(path):
+            files.setdefault(word, []).append(_name(path))
+    return dict(sorted(files.items()))
+
+
+def test_identifiers_contain_no_words_of_our_own():
+    """The exceptions of `tests/words_still_used.json` may only get fewer: `python -m tests.test_house` writes them."""
+    excepted = json.loads(STILL_USED.read_text("utf-8"))
+    used = files_with_words()
+    added = {word: files for word in used if (files := sorted(set(used[word]) - set(excepted.get(word, []))))}
+    assert not added, "use a term of the field instead"
+    assert used == excepted, "fewer uses: run `python -m tests.test_house` and commit the shorter list"
+
+
+if __name__ == "__main__":
+    STILL_USED.write_text(json.dumps(files_with_words(), indent=1) + "\n", "utf-8")
