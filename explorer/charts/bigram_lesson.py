@@ -115,7 +115,7 @@ def cross_entropy_bars(
             marker={"color": palette.validation, "cornerradius": 3},
             hovertext=[
                 _(
-                    "{token} was given {share}: surprise {loss} nats",
+                    "{token}: probability {share}, loss {loss} nats",
                     token=quoted(token),
                     share=percent(p),
                     loss=f"{loss:.2f}",
@@ -128,7 +128,7 @@ def cross_entropy_bars(
     style(figure, palette, height=280)
     figure.update_layout(bargap=0.25, margin={"t": 26})
     figure.update_xaxes(token_ticks(tokens, palette, 14 if len(tokens) <= 40 else 11))
-    figure.update_yaxes(title_text=_("surprise, nats"), rangemode="tozero", fixedrange=True)
+    figure.update_yaxes(title_text=_("loss, nats"), rangemode="tozero", fixedrange=True)
     close = abs(mean - uniform) < 0.4
     for height, label, color, dash, above in (
         (mean, labels[0], palette.text, "solid", True),
@@ -152,7 +152,7 @@ def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) ->
     figure = go.Figure(
         go.Scatter(
             x=p, y=-np.log(p), mode="lines", line={"color": palette.training, "width": 2.4},
-            hovertemplate=_("probability {share}: surprise {loss}", share="%{x:.2f}", loss="%{y:.2f}")
+            hovertemplate=_("probability {share}: loss {loss}", share="%{x:.2f}", loss="%{y:.2f}")
             + "<extra></extra>",
         )
     )  # fmt: skip
@@ -170,7 +170,7 @@ def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) ->
     style(figure, palette, height=260)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text=_("probability of what came"), fixedrange=True, range=[-0.02, 1.1], showgrid=False)
-    figure.update_yaxes(title_text=_("surprise, nats"), fixedrange=True, range=[0, 5.8])
+    figure.update_yaxes(title_text=_("loss, nats"), fixedrange=True, range=[0, 5.8])
     return figure
 
 

@@ -131,7 +131,7 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
         )
     )  # fmt: skip
     style(figure, palette, height=190)
-    figure.update_xaxes(title_text=_("which number of query and key"), dtick=1, showgrid=False,
+    figure.update_xaxes(title_text=_("component of query and key"), dtick=1, showgrid=False,
                         fixedrange=True)  # fmt: skip
     figure.update_yaxes(fixedrange=True, zeroline=True, zerolinecolor=palette.lines, nticks=5)
     figure.update_layout(bargap=0.25)

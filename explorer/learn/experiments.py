@@ -125,7 +125,7 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
                 ),
                 key="break_places",
                 numbers=lambda: {
-                    "place": list(range(1, len(outcome.control.by_position) + 1)),
+                    "position": list(range(1, len(outcome.control.by_position) + 1)),
                     "control": outcome.control.by_position,
                     "treatment": outcome.treatment.by_position,
                 },

@@ -60,22 +60,22 @@ def _draw_table(state: StepState) -> bool:
         state.write("result", step=f"{now:,}", elsewhere=percent(distances[steps.index(now)]))
         chart(
             closing_curve(steps, distances, now, current_palette()), key="lesson_closing", name="learned-and-counted",
-            numbers=lambda: {"step": steps, "believed elsewhere": distances},
+            numbers=lambda: {"step": steps, "distance": distances},
         )  # fmt: skip
     return True
 
 
-def _heatmap(state: StepState, table: Tensor, shown: list[int], name: str) -> None:
-    values = table[shown][:, shown].numpy()
-    tokens = [state.tokens[id] for id in shown]
+def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -> None:
+    values = table[shown_ids][:, shown_ids].numpy()
+    tokens = [state.tokens[id] for id in shown_ids]
     figure = table_heatmap(values, tokens, current_palette())
     figure.update_layout(height=520)
     figure.update_xaxes(fixedrange=True, tickfont_size=11)
     figure.update_yaxes(fixedrange=True, tickfont_size=11)
-    shown_tokens = [visible(token) for token in tokens]
+    shown = [visible(token) for token in tokens]
     chart(
         figure, key=f"lesson_{name}", name=f"table-{name}",
-        numbers=lambda: matrix_columns(values, shown_tokens, shown_tokens, ("letter", "next letter", "probability")),
+        numbers=lambda: matrix_columns(values, shown, shown, ("character", "next character", "probability")),
     )  # fmt: skip
 
 
@@ -189,11 +189,11 @@ def _draw_line(state: StepState, model: Bigram) -> None:
     chart(
         cross_entropy_bars(shown_tokens, shares, uniform, labels, current_palette()),
         key="lesson_surprise",
-        name="surprise",
+        name="loss",
         numbers=lambda: {
             "letter": shown_tokens,
             "probability": shares,
-            "surprise": [-math.log(share) for share in shares],
+            "loss": [-math.log(share) for share in shares],
         },
     )
     state.write("line", mean=f"{mean.item():.2f}", choices=f"{math.exp(mean.item()):.1f}")
@@ -214,8 +214,8 @@ def _show_loss_curve(state: StepState, response: float) -> None:
     marks = {f"1 / {V}: ln {V} = {math.log(V):.2f}": 1 / V, "1/2: 0.69": 0.5, "1: 0": 1.0}
     marks = dict(sorted(marks.items(), key=lambda entry: entry[1]))
     chart(
-        cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="surprise-curve",
-        numbers=lambda: {"probability": list(marks.values()), "surprise": [-math.log(p) for p in marks.values()]},
+        cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="loss-curve",
+        numbers=lambda: {"probability": list(marks.values()), "loss": [-math.log(p) for p in marks.values()]},
     )  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
     shown_tokens = [[visible(token) for token in side] for side in names]
     chart(
         change_heatmap(change, *names, state.label("cell"), current_palette()), key="lesson_change", name="change",
-        numbers=lambda: matrix_columns(change, *shown_tokens, ("letter", "next letter", "change")),
+        numbers=lambda: matrix_columns(change, *shown_tokens, ("character", "next character", "change")),
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
     chart(
         before_and_after(before, after, state.shown_tokens, names, current_palette()),
         key="lesson_before_after", name="row-before-and-after",
-        numbers=lambda: {"next letter": state.shown_tokens, "before": before, "after": after},
+        numbers=lambda: {"next character": state.shown_tokens, "before": before, "after": after},
     )  # fmt: skip
 
 

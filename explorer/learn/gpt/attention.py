@@ -82,7 +82,7 @@ def _weights_heatmap(state: StepState, weights: torch.Tensor, letters: list[str]
     shown_tokens = [visible(letter) for letter in letters]
     chart(
         attention_heatmap(weights.numpy(), letters, current_palette()), key=key, name="weights",
-        numbers=lambda: matrix_columns(weights.numpy(), shown_tokens, shown_tokens, ("looks", "looked at", "weight")),
+        numbers=lambda: matrix_columns(weights.numpy(), shown_tokens, shown_tokens, ("query", "key", "weight")),
     )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _draw_attention(state: StepState) -> bool:
             key="lesson_pattern",
             name="weights",
             numbers=lambda: matrix_columns(
-                attended.weights.numpy(), shown_tokens, shown_tokens, ("looks", "looked at", "weight")
+                attended.weights.numpy(), shown_tokens, shown_tokens, ("query", "key", "weight")
             ),
         )
         state.write("result", width=model.config.n_embd, size=attended.queries.shape[1])

@@ -155,7 +155,7 @@ def _draw_mask(state: StepState) -> bool:
                 {name: (positions, losses) for name, losses in by_position.items()}, colors,
                 (state.label("axis place"), state.label("axis val")), palette,
             ),
-            key="lesson_by_place", name="loss-by-place", numbers=lambda: {"place": positions, **by_position},
+            key="lesson_by_place", name="loss-by-place", numbers=lambda: {"position": positions, **by_position},
         )  # fmt: skip
         to_next = result_for(open_model, ("ahead", state.key), lambda: attention_to_next(open_model, state.val_ids))
         losses = by_position[names["open"]]
@@ -194,7 +194,7 @@ def _show_position_losses(state: StepState, response: str) -> None:
             {state.label("open"): (positions, losses)}, {state.label("open"): palette.bad},
             (state.label("axis place"), state.label("axis val")), palette, height=220,
         ),
-        key="lesson_worst", name="loss-by-place", numbers=lambda: {"place": positions, "loss": losses},
+        key="lesson_worst", name="loss-by-place", numbers=lambda: {"position": positions, "loss": losses},
     )  # fmt: skip
     state.write("see")
 
@@ -262,7 +262,7 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
     shown_tokens = [visible(state.tokens[id]) for id in best]
     chart(
         share_pairs(shown_tokens, shares, dict(zip(names, (palette.accent, palette.runs[2]), strict=True)), palette),
-        key=key, name="next-letter", numbers=lambda: {"next letter": shown_tokens, **shares},
+        key=key, name="next-letter", numbers=lambda: {"next character": shown_tokens, **shares},
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def _draw_choosing(state: StepState) -> bool:
                 shown_tokens[:_SHOWN_BARS], {name: values[:_SHOWN_BARS] for name, values in shares.items()},
                 {names[0]: palette.lines, names[1]: palette.accent}, palette,
             ),
-            key="lesson_choosing", name="choosing", numbers=lambda: {"next letter": shown_tokens, **shares},
+            key="lesson_choosing", name="choosing", numbers=lambda: {"next character": shown_tokens, **shares},
         )  # fmt: skip
         state.write(
             "result",
