@@ -59,7 +59,7 @@ def catalogue(data_dir: Path) -> list[Corpus]:
             title="Shakespeare's plays",
             language="English, about 1600",
             licence="public domain",
-            description="All 37 plays, as speeches under their speakers' names. Comes with the lab, no download.",
+            description="All 37 plays, as speeches under their speakers' names. Included, no download.",
             characters=4_668_438,
         ),
         Corpus(

@@ -43,7 +43,7 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
-            "Training": st.column_config.TextColumn(_("Training"), width=200),
+            "Training": st.column_config.TextColumn(_("Training"), width=176),
         },
     )
     table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")

@@ -37,7 +37,7 @@ from explorer.widgets.session import notify, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
-_MACHINES = {"cpu": N_("on this CPU"), "cuda": N_("on the GPU"), "mps": N_("on Apple's GPU")}
+_MACHINES = {"cpu": N_("CPU"), "cuda": N_("GPU"), "mps": N_("Apple GPU")}
 _CURVES = [
     {"column": "lr", "label": N_("Learning rate"), "format": "rate"},
     {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
