@@ -156,6 +156,7 @@ IN_A_SMALL_HOUSE = """
 import sys
 from pathlib import Path
 from core.config import RunConfig
+from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder
 from core.runs.supervisor import Supervisor
 from core.training.checkpoints import latest_checkpoint
