@@ -1,4 +1,4 @@
-"""Shannon's game on a real keyboard, and the bench with its bar, as a class would use them."""
+"""Shannon's game on a real keyboard, and an experiment of the third lesson."""
 
 import pytest
 from playwright.sync_api import expect
@@ -70,7 +70,7 @@ def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, o
     expect(page.locator(".board-tried")).to_contain_text("'ß' does not occur in this text.")
 
 
-def test_both_twins_learn_before_ones_eyes_and_can_be_stopped(server, open_page):
+def test_both_models_of_an_experiment_train_live_and_can_be_stopped(server, open_page):
     corpus = save_text(TEXT * 2, "Hamlet", server.data_dir)
     page = open_page(color_scheme="dark")
     page.goto(f"{server.url}/learn?lesson=break&step=mask&set=text:{corpus.name};steps:800")

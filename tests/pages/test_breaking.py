@@ -1,4 +1,4 @@
-"""The bench: each experiment is predicted, run and explained from its own numbers."""
+"""Break a GPT: each experiment is predicted, run and explained from its own numbers."""
 
 import json
 import threading
