@@ -84,7 +84,7 @@ def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
     return changed.replace(moved)
 
 
-def _short(number: float, to_whole: Callable[[float], int]) -> str:
+def _short(number: float, rounding: Callable[[float], int]) -> str:
     """Return a positive bound with three digits, rounded to the allowed side."""
     unit = 10.0 ** (math.floor(math.log10(number)) - 2)
-    return f"{to_whole(number / unit + 1e-9 * (1 if to_whole is math.floor else -1)) * unit:.3g}"
+    return f"{rounding(number / unit + 1e-9 * (1 if rounding is math.floor else -1)) * unit:.3g}"

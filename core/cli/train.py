@@ -93,8 +93,8 @@ def begin(options: argparse.Namespace) -> int:
     if text:
         config = config.replace({"data.corpus": save_text(text, options.text.stem, data_dir()).name})
     inside = options.out and options.out.absolute()
-    if found := schedule_notice(config.train):
-        print(found[0].format(**found[1]), file=SafeStream(sys.stdout))
+    if notice := schedule_notice(config.train):
+        print(notice[0].format(**notice[1]), file=SafeStream(sys.stdout))
     if parent:
         return _train(fork(data_dir(), parent, step, config, options.name, inside=inside))
     return _train(new_run(data_dir(), config, options.name, inside=inside))

@@ -38,7 +38,7 @@ class ExternalModel(NamedTuple):
     tokenizer: Tokenizer | None = None  # where it is in the same file
 
 
-def whole_number(data: Mapping[str, object], name: str, low: int, high: int) -> int:
+def integer_setting(data: Mapping[str, object], name: str, low: int, high: int) -> int:
     """Return a whole number from external settings, within bounds; raises ExternalModelError."""
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

@@ -38,9 +38,9 @@ def read_folder(folder: Path) -> ExternalModel:
     """
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
-    found = layout.our_config(settings)
+    their_config = layout.our_config(settings)
     with open_weights(folder) as stored:
-        return _read(layout, found, stored)
+        return _read(layout, their_config, stored)
 
 
 def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
@@ -72,14 +72,19 @@ def layout_for(config: ModelConfig) -> Layout:
     Raises ExternalModelError naming the settings that are in the way.
     """
     obstacles = {layout: layout.obstacles(config) for layout in LAYOUTS}
-    for layout, found in obstacles.items():
-        if not found:
+    for layout, reasons_against in obstacles.items():
+        if not reasons_against:
             return layout
-    everywhere = [one for one in obstacles[LAYOUTS[0]] if all(one in found for found in obstacles.values())]
-    special = {layout: [one for one in found if one not in everywhere] for layout, found in obstacles.items()}
+    everywhere = [
+        one for one in obstacles[LAYOUTS[0]] if all(one in reasons_against for reasons_against in obstacles.values())
+    ]
+    special = {
+        layout: [one for one in reasons_against if one not in everywhere]
+        for layout, reasons_against in obstacles.items()
+    }
     reasons = [_listed(everywhere)] if everywhere else []
     if all(special.values()):  # else there is one kind in whose way nothing else is
-        reasons += [f"for {layout.title} {_listed(found)}" for layout, found in special.items()]
+        reasons += [f"for {layout.title} {_listed(reasons_against)}" for layout, reasons_against in special.items()]
     titles = [layout.title for layout in LAYOUTS]
     raise ExternalModelError(
         f"None of {_listed(titles)} can hold this model, so it cannot be exported for transformers. "
@@ -119,8 +124,8 @@ def _layout_of(settings: dict[str, Any]) -> Layout:
     raise ExternalModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only {titles} can be opened here.")
 
 
-def _read(layout: Layout, found: TheirConfig, stored: StoredWeights) -> ExternalModel:
-    config, vocab_size, lacking = found
+def _read(layout: Layout, their_config: TheirConfig, stored: StoredWeights) -> ExternalModel:
+    config, vocab_size, lacking = their_config
     names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # the layout's -> the file's
     ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
     missing = {name for name in ours if name.endswith(tuple(f"{part}.bias" for part in lacking))} if lacking else set()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError
-from core.import_export.external_weights import ExternalModelError, unwrapped, whole_number
+from core.import_export.external_weights import ExternalModelError, integer_setting, unwrapped
 from core.model import GPT
 from core.text.tokenizers import MOST_TOKENS
 
@@ -114,16 +114,19 @@ class Layout:
         """Return a parameter of ours from its stored tensors: the inverse of `split`."""
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
-    def our_config(self, given: dict[str, Any]) -> TheirConfig:
+    def our_config(self, settings_read: dict[str, Any]) -> TheirConfig:
         """Read a config.json; raises ExternalModelError naming the setting that no model of ours can have."""
-        others = {name: [given[other] for other in names if other in given] for name, names in self.other_names.items()}
-        settings = dict(self.defaults) | {name: found[0] for name, found in others.items() if found} | given
+        others = {
+            name: [settings_read[other] for other in names if other in settings_read]
+            for name, names in self.other_names.items()
+        }
+        settings = dict(self.defaults) | {name: values[0] for name, values in others.items() if values} | settings_read
         read, lacking = self.read(settings)
         try:
             config = ModelConfig.parse(read | {"tie_weights": bool(settings["tie_word_embeddings"])})
         except ConfigError as error:
             raise ExternalModelError(f"Its settings do not fit: {error}") from None
-        return TheirConfig(config, whole_number(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
+        return TheirConfig(config, integer_setting(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
 
     def their_settings(self, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         """Return the config.json of a model of ours that this kind can hold."""
@@ -191,10 +194,12 @@ def our_activation(name: object) -> str:
 
 def require(settings: dict[str, Any], name: str, value: object, missing: object = None) -> None:
     """Raise ExternalModelError where a setting is not the only supported value."""
-    found = settings.get(name, missing)
-    same = bool(found) == value if isinstance(value, bool) else type(found) is not bool and found == value
+    value_read = settings.get(name, missing)
+    same = (
+        bool(value_read) == value if isinstance(value, bool) else type(value_read) is not bool and value_read == value
+    )
     if not same:
-        raise ExternalModelError(f"Its setting {name} is {str(found)[:40]!r}, but only {value!r} is supported.")
+        raise ExternalModelError(f"Its setting {name} is {str(value_read)[:40]!r}, but only {value!r} is supported.")
 
 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
@@ -204,14 +209,14 @@ def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str
         base: the setting's older name; newer versions put all of them into `rope_parameters`.
         share: the older name of the share of a head that is rotated, and its default.
     """
-    given = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
-    if not isinstance(given, dict):
-        raise ExternalModelError(f"Its setting rope_parameters is {str(given)[:40]!r}, but must be a dictionary.")
-    name, whole = share
+    rope = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise ExternalModelError(f"Its setting rope_parameters is {str(rope)[:40]!r}, but must be a dictionary.")
+    name, full_share = share
     plain = {
-        "rope_type": given.get("type", "default"),
+        "rope_type": rope.get("type", "default"),
         "rope_theta": settings.get(base, settings.get("rope_theta", 10_000)),
-        "partial_rotary_factor": settings.get(name, whole),
-    } | given
+        "partial_rotary_factor": settings.get(name, full_share),
+    } | rope
     for setting, value in (("rope_type", "default"), ("rope_theta", 10_000), ("partial_rotary_factor", 1)):
         require(plain, setting, value)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from core.config import ModelConfig
-from core.import_export.external_weights import whole_number
+from core.import_export.external_weights import integer_setting
 from core.import_export.layout import ACTIVATIONS, Layout, our_activation, require, require_plain_rotation
 from core.model.gpt import feed_forward_width
 
@@ -31,16 +31,16 @@ def _gpt2_settings(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_gpt2(settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    width = whole_number(settings, "n_embd", 2, 2048)
+    width = integer_setting(settings, "n_embd", 2, 2048)
     if settings.get("n_inner") is not None:
         require(settings, "n_inner", 4 * width)
     require(settings, "layer_norm_epsilon", 1e-5, missing=1e-5)
     require(settings, "scale_attn_by_inverse_layer_idx", False, missing=False)
     read = {
-        "n_layer": whole_number(settings, "n_layer", 1, 48),
-        "n_head": whole_number(settings, "n_head", 1, 64),
+        "n_layer": integer_setting(settings, "n_layer", 1, 48),
+        "n_head": integer_setting(settings, "n_head", 1, 64),
         "n_embd": width,
-        "block_size": whole_number(settings, "n_positions", 2, 2048),
+        "block_size": integer_setting(settings, "n_positions", 2, 2048),
         "bias": True,
         "activation": our_activation(settings.get("activation_function", "gelu_new")),
         "attention_scale": bool(settings.get("scale_attn_weights", True)),
@@ -106,10 +106,10 @@ def _rotary_settings(config: ModelConfig) -> dict[str, Any]:
 
 def _read_rotary(settings: dict[str, Any]) -> dict[str, Any]:
     return {
-        "n_layer": whole_number(settings, "num_hidden_layers", 1, 48),
-        "n_head": whole_number(settings, "num_attention_heads", 1, 64),
-        "n_embd": whole_number(settings, "hidden_size", 2, 2048),
-        "block_size": whole_number(settings, "max_position_embeddings", 2, 2048),
+        "n_layer": integer_setting(settings, "num_hidden_layers", 1, 48),
+        "n_head": integer_setting(settings, "num_attention_heads", 1, 64),
+        "n_embd": integer_setting(settings, "hidden_size", 2, 2048),
+        "block_size": integer_setting(settings, "max_position_embeddings", 2, 2048),
         "position": "rope",
     }
 
@@ -144,10 +144,10 @@ def _by_purpose(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
     return _reorder(tensor, config.n_head, 3) if ".c_attn." in name else tensor
 
 
-def _reorder(tensor: Tensor, groups: int, within: int) -> Tensor:
-    """Return rows (groups, within, head_size) as (within, groups, head_size); their number stays the same."""
+def _reorder(tensor: Tensor, groups: int, group_size: int) -> Tensor:
+    """Return rows (groups, group_size, head_size) as (group_size, groups, head_size); their number stays the same."""
     rest = tensor.shape[1:]
-    return tensor.view(groups, within, -1, *rest).transpose(0, 1).reshape(-1, *rest)
+    return tensor.view(groups, group_size, -1, *rest).transpose(0, 1).reshape(-1, *rest)
 
 
 GPT_NEOX = Layout(

@@ -24,8 +24,8 @@ from core.import_export.external_weights import (
     check_finite,
     check_shapes,
     expected_shapes,
+    integer_setting,
     unwrapped,
-    whole_number,
 )
 from core.import_export.layout import weights_with_positions, with_unscaled_queries
 from core.import_export.layouts import GPT2
@@ -47,19 +47,19 @@ def read_checkpoint(path: Path) -> ExternalModel:
     Raises:
         ExternalModelError: it is no such file, has more than tensors and plain values, or does not match its settings.
     """
-    found = _load(path)
-    settings, stored = found.get("model_args"), found.get("model")
+    checkpoint = _load(path)
+    settings, stored = checkpoint.get("model_args"), checkpoint.get("model")
     if not isinstance(settings, dict) or not isinstance(stored, dict):
         raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
-    vocab_size = whole_number(settings, "vocab_size", 2, MOST_TOKENS)
-    step = 0 if found.get("iter_num") is None else whole_number(found, "iter_num", 0, _MOST_STEPS)
+    vocab_size = integer_setting(settings, "vocab_size", 2, MOST_TOKENS)
+    step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MOST_STEPS)
     try:
         config = ModelConfig.parse(
             {
-                "n_layer": whole_number(settings, "n_layer", 1, 48),
-                "n_head": whole_number(settings, "n_head", 1, 64),
-                "n_embd": whole_number(settings, "n_embd", 2, 2048),
-                "block_size": whole_number(settings, "block_size", 2, 2048),
+                "n_layer": integer_setting(settings, "n_layer", 1, 48),
+                "n_head": integer_setting(settings, "n_head", 1, 64),
+                "n_embd": integer_setting(settings, "n_embd", 2, 2048),
+                "block_size": integer_setting(settings, "block_size", 2, 2048),
                 "bias": bool(settings.get("bias", True)),
                 "activation": "gelu",
             }
@@ -84,7 +84,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
             raise ExternalModelError(f"The tensor {name} is not a plain table of numbers with a point.")
     weights = {name: tensor.float() for name, tensor in weights.items()}
     check_finite(weights)
-    text = found.get(FILE)
+    text = checkpoint.get(FILE)
     return ExternalModel(config, vocab_size, weights, step, parse_tokenizer(text) if isinstance(text, str) else None)
 
 
@@ -152,11 +152,11 @@ def check_writable(config: ModelConfig) -> None:
     )
     names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
     if names:
-        given = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+        changed = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
         raise ExternalModelError(
-            f"nanoGPT's model cannot have {given}, so its logits would differ. It has only {held}: train with that, or "
-            "export for transformers, if a model there can hold it."
+            f"nanoGPT's model cannot have {changed}, so its logits would differ. It has only {held}: train with that, "
+            "or export for transformers, if a model there can hold it."
         )
 
 
@@ -201,7 +201,7 @@ def _load(path: Path) -> dict[str, Any]:
                 raise ExternalModelError("The file is packed in a way that PyTorch never does, so it is not read.")
             if damaged := archive.testzip():  # PyTorch writes these checksums, but does not check them
                 raise ExternalModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except ExternalModelError:
         raise
     except (OSError, zipfile.BadZipFile):
@@ -210,6 +210,6 @@ def _load(path: Path) -> dict[str, Any]:
         raise ExternalModelError(
             "The file holds something other than tensors and plain values, which could be a program, so it is not read."
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(checkpoint, dict):
         raise ExternalModelError("The file holds no dictionary, so it is no checkpoint of nanoGPT.")
-    return found
+    return checkpoint

@@ -53,7 +53,7 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
     Raises ValueError for a part that the model does not have.
     """
     heads: dict[str, list[int]] = {}
-    whole: set[str] = set()
+    silenced: set[str] = set()
     for part in parts:
         if not (0 <= part.layer < model.config.n_layer and 0 <= part.head < model.config.n_head):
             raise ValueError(f"this model has no {part}")
@@ -61,16 +61,16 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
         if part.kind == "head":
             heads.setdefault(f"{block}.attn.hook_z", []).append(part.head)
         if part.kind in ("attention", "block"):
-            whole.add(f"{block}.hook_attn_out")
+            silenced.add(f"{block}.hook_attn_out")
         if part.kind in ("mlp", "block"):
-            whole.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
+            silenced.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
 
     def hook(name: str, tensor: Tensor) -> Tensor | None:
         if name in heads:
             tensor = tensor.clone()  # (B, T, H, C / H)
             tensor[:, :, heads[name]] = means[name][heads[name]].to(tensor) if means else 0
             return tensor
-        if name in whole:
+        if name in silenced:
             return means[name].to(tensor).expand_as(tensor) if means else torch.zeros_like(tensor)
         return None
 
@@ -114,10 +114,10 @@ def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Itera
             total += float(next_token_losses(logits, part[:, 1:]).double().sum())
         return total / windows[:, 1:].numel()
 
-    whole, costs = loss(0), []
+    full_loss, costs = loss(0), []
     for layer in range(model.config.n_layer):
         for head in range(model.config.n_head):
             silent = ablation_hook(model, [Part("head", layer, head)], means)
-            costs.append(HeadCost(layer, head, loss(layer, silent) - whole))
+            costs.append(HeadCost(layer, head, loss(layer, silent) - full_loss))
             yield Progress(len(costs), model.config.n_layer * model.config.n_head, list(costs))
         streams = [run_blocks(model, stream, layer, until=layer + 1) for stream in streams]

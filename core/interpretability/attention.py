@@ -36,16 +36,16 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.nda
     """
     row, layers = as_row(model, ids), model.config.n_layer
     groups = -(-row.size(1) // size)
-    found = np.full((layers, model.config.n_head, groups, groups), np.nan, dtype=np.float32)
+    weights = np.full((layers, model.config.n_head, groups, groups), np.nan, dtype=np.float32)
     stream = stream_at(model, row, 0)
     for layer in range(layers):
 
         def hook(name: str, tensor: Tensor, layer: int = layer) -> None:
             if name == f"blocks.{layer}.attn.hook_pattern":
-                found[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
+                weights[layer] = coarsened(tensor[0].float().cpu().numpy(), size)
 
         stream = run_blocks(model, stream, layer, hook, until=layer + 1)
-        yield Progress(layer + 1, layers, found.copy())
+        yield Progress(layer + 1, layers, weights.copy())
 
 
 def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:

@@ -153,14 +153,14 @@ def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     """
     centred = vectors - vectors.mean(axis=0)
     if min(centred.shape) <= _EXACT_UP_TO:
-        found = np.linalg.svd(centred, full_matrices=False)[2][:dimensions]
+        components = np.linalg.svd(centred, full_matrices=False)[2][:dimensions]
     else:
         from sklearn.utils.extmath import randomized_svd
 
-        found = randomized_svd(centred, dimensions, random_state=seed)[2]
+        components = randomized_svd(centred, dimensions, random_state=seed)[2]
     directions = np.zeros((dimensions, vectors.shape[1]))
-    largest = np.abs(found).argmax(axis=1)
-    directions[: len(found)] = found * np.sign(found[np.arange(len(found)), largest])[:, None]
+    largest = np.abs(components).argmax(axis=1)
+    directions[: len(components)] = components * np.sign(components[np.arange(len(components)), largest])[:, None]
     return directions
 
 
@@ -168,8 +168,8 @@ def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     from umap import UMAP  # takes seconds to import
 
     neighbours = min(15, len(vectors) - 1)
-    found = UMAP(neighbours, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
-    return found.fit_transform(vectors.astype(np.float32)).astype(np.float32)
+    umap = UMAP(neighbours, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
+    return umap.fit_transform(vectors.astype(np.float32)).astype(np.float32)
 
 
 class Tables(NamedTuple):
@@ -178,7 +178,7 @@ class Tables(NamedTuple):
     learned: np.ndarray  # probabilities; every row sums to 1
     counted: np.ndarray  # the same; 1 / V in a row without counts
     difference: np.ndarray  # learned - counted
-    seen: np.ndarray  # (V,) int64, the counts of each row: rare rows are learned badly
+    row_counts: np.ndarray  # (V,) int64, the counts of each row: rare rows are learned badly
 
 
 def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:
@@ -186,7 +186,7 @@ def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:
     V = model.vocab_size
     ids = np.asarray(ids, dtype=np.int64)
     counts = np.bincount(ids[:-1] * V + ids[1:], minlength=V * V).reshape(V, V)
-    seen = counts.sum(axis=1)
-    counted = np.where(seen[:, None] > 0, counts / np.maximum(seen, 1)[:, None], 1 / V).astype(np.float32)
+    row_counts = counts.sum(axis=1)
+    counted = np.where(row_counts[:, None] > 0, counts / np.maximum(row_counts, 1)[:, None], 1 / V).astype(np.float32)
     learned = model.table().float().cpu().numpy()
-    return Tables(learned, counted, learned - counted, seen)
+    return Tables(learned, counted, learned - counted, row_counts)

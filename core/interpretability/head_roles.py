@@ -27,7 +27,7 @@ ROLES = {
 NAMED_FROM = 0.3
 """A head whose largest score is below this has no clear role. Uniform attention scores under 0.1 on 64 tokens."""
 
-_PIECES = 16  # repeated random sequences for the induction score
+_SEQUENCES = 16  # repeated random sequences for the induction score
 _HALF = 64  # their length, where the context has room for twice as much
 
 
@@ -68,13 +68,13 @@ def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 
         tokens: the vocabulary (V), to know which are spaces and newlines.
         seed: of the random tokens.
     """
-    spaces = torch.tensor([any(character.isspace() for character in token) for token in tokens])
+    space_tokens = torch.tensor([any(character.isspace() for character in token) for token in tokens])
     sums, counts = np.zeros((5, model.config.n_layer, model.config.n_head)), np.zeros(5)
-    repeated = repeated_tokens(model.vocab_size, min(_HALF, model.block_size // 2), _PIECES, seed)
+    repeated = repeated_tokens(model.vocab_size, min(_HALF, model.block_size // 2), _SEQUENCES, seed)
     parts = [(False, part) for part in windows[:, :-1].split(rows_at_once(model, windows.size(1) - 1))]
     parts += [(True, part) for part in repeated.split(rows_at_once(model, repeated.size(1)))]
     for done, (is_repeated, part) in enumerate(parts, start=1):
-        targets = [None] * 4 + [_induction(part)] if is_repeated else [*_habits(part, spaces), None]
+        targets = [None] * 4 + [_induction(part)] if is_repeated else [*_habits(part, space_tokens), None]
         for layer, pattern in enumerate(_patterns(model, part)):
             for role, target in enumerate(targets):
                 if target is not None:
@@ -129,14 +129,14 @@ def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
         yield recorded.pop(name)
 
 
-def _habits(ids: Tensor, spaces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _habits(ids: Tensor, space_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return where each role attends to: True in (B, T, T); a query without True does not count."""
     B, T = ids.shape
     query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
     previous = (key == query - 1).expand(B, T, T)
     same = (ids[:, :, None] == ids[:, None, :]) & (key < query)
     start = ((key == 0) & (query >= 2)).expand(B, T, T)
-    is_space = spaces[ids]  # (B, T)
+    is_space = space_tokens[ids]  # (B, T)
     last = torch.where(is_space, torch.arange(T), -1).cummax(dim=1).values  # the last space up to here, or -1
     word = (key == last[:, :, None]) & (key < query - 1) & ~is_space[:, :, None]
     return previous, same, start, word

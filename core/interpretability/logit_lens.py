@@ -44,11 +44,11 @@ def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
     row = torch.as_tensor(ids, dtype=torch.int64)
     streams = torch.from_numpy(residual_stream(model, ids))  # (L + 1, T, C)
     size = positions_at_once(model)
-    pieces = [
+    batches = [
         _lens_at(model, *piece, min(alternatives, model.vocab_size))
         for piece in zip(streams.split(size, dim=1), row.split(size), strict=True)
     ]
-    tokens, probabilities, belief = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
+    tokens, probabilities, belief = (torch.cat(part, dim=1) for part in zip(*batches, strict=True))
     answer = tokens[-1, :, 0]  # (T,)
     leads = tokens[..., 0] == answer  # (L + 1, T)
     stays = leads.flip(0).cummin(dim=0).values.flip(0)
@@ -87,8 +87,8 @@ def _lens_at(model: GPT | Bigram, streams: Tensor, ids: Tensor, count: int) -> t
         belief.append(beliefs.gather(-1, answer)[:, 0])
     best, belief = best[::-1], belief[::-1]
     return (
-        torch.stack([found.indices for found in best]),
-        torch.stack([found.values for found in best]),
+        torch.stack([top.indices for top in best]),
+        torch.stack([top.values for top in best]),
         torch.stack(belief),
     )
 

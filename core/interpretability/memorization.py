@@ -38,9 +38,9 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
     """
     written, source = np.asarray(written, dtype=np.int64), np.asarray(source, dtype=np.int64)
     T, N = len(written), len(source)
-    lengths, found_at = np.zeros(T, dtype=np.int64), np.full(T, -1, dtype=np.int64)
+    lengths, starts_at = np.zeros(T, dtype=np.int64), np.full(T, -1, dtype=np.int64)
     if not T or not N:
-        return Matches(lengths, found_at)
+        return Matches(lengths, starts_at)
     # Tokens are numbered anew from 1 as they occur in the written text; 0 is any other one.
     alphabet, letters = np.unique(written, return_inverse=True)
     renumber = np.zeros(max(int(source.max()), int(alphabet[-1])) + 1, dtype=np.int32)
@@ -69,8 +69,8 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
         first[group_of_place[::-1]] = places[::-1]  # the earliest place of each group is written last
         alive = first[new_groups] >= 0
         starts, groups = starts[alive], new_groups[alive]
-        lengths[starts], found_at[starts] = length + 1, first[groups]
-    return Matches(lengths, found_at)
+        lengths[starts], starts_at[starts] = length + 1, first[groups]
+    return Matches(lengths, starts_at)
 
 
 def copied_spans(matches: Matches, shortest: int) -> list[Span]:

@@ -61,7 +61,7 @@ def top_activations(
     """
     _check(model, layer, neuron)
     name = f"blocks.{layer}.mlp.hook_post"
-    read, found = windows[:, :-1], []
+    read, best = windows[:, :-1], []
     size = rows_at_once(model, read.size(1))
     for start in range(0, len(read), size):
         values = (
@@ -70,9 +70,9 @@ def top_activations(
         strongest, places = values.max(dim=1)
         for row in strongest.topk(min(top, len(strongest))).indices.tolist():
             place = TopActivation(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())
-            found.append(place)
-        found = heapq.nlargest(top, found, key=lambda place: (place.value, -place.window))
-        yield Progress(min(start + size, len(read)), len(read), list(found))
+            best.append(place)
+        best = heapq.nlargest(top, best, key=lambda place: (place.value, -place.window))
+        yield Progress(min(start + size, len(read)), len(read), list(best))
 
 
 def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:

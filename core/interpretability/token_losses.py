@@ -39,11 +39,11 @@ def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     if hook is not None:
         return torch.cat([next_token_losses(compute_logits(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
-    found = []
+    losses = []
     for part in parts:
         streams = last_stream(model, part[:, :-1]).flatten(0, 1)
-        found.append(_losses(model, streams, part[:, :-1].flatten(), part[:, 1:].flatten()).view(len(part), -1))
-    return torch.cat(found)
+        losses.append(_losses(model, streams, part[:, :-1].flatten(), part[:, 1:].flatten()).view(len(part), -1))
+    return torch.cat(losses)
 
 
 def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -68,9 +68,9 @@ def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, toke
     kind_of_token = np.array([KINDS.index(kind_of(token)) for token in tokens])
     kinds = kind_of_token[np.asarray(targets).ravel()]
     counts, sums = np.bincount(kinds, minlength=len(KINDS)), np.bincount(kinds, losses, minlength=len(KINDS))
-    whole = losses.sum() or 1.0
+    total_loss = losses.sum() or 1.0
     return [
-        KindLoss(kind, float(total / count), int(count), float(total / whole))
+        KindLoss(kind, float(total / count), int(count), float(total / total_loss))
         for kind, count, total in zip(KINDS, counts, sums, strict=True)
         if count
     ]
@@ -96,10 +96,10 @@ def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> T
     for logits in logits_in_chunks(model, _passage_stream(model, ids), ids[:-1]):
         beliefs = logits.float().softmax(dim=-1).cpu()
         targets = ids[start + 1 : start + 1 + len(beliefs)]
-        found = beliefs.topk(min(alternatives, model.vocab_size))
+        top = beliefs.topk(min(alternatives, model.vocab_size))
         came.append(beliefs.gather(-1, targets[:, None])[:, 0])
-        best.append(found.indices)
-        shares.append(found.values)
+        best.append(top.indices)
+        shares.append(top.values)
         start += len(beliefs)
     return TokenPredictions(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
 
@@ -121,11 +121,11 @@ def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
 
 def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
     """Return the losses (N,), on the processor, of targets (N,) for the last stream (N, C) of tokens (N,)."""
-    found, start = [], 0
+    losses, start = [], 0
     for logits in logits_in_chunks(model, stream, ids):
-        found.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
+        losses.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
         start += len(logits)
-    return torch.cat(found)
+    return torch.cat(losses)
 
 
 def _starts(length: int, size: int) -> list[int]:

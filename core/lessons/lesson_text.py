@@ -29,8 +29,8 @@ class Prose(NamedTuple):
 
 def languages() -> list[str]:
     """Every language that has a folder, English first."""
-    found = sorted(folder.name for folder in _FOLDER.iterdir() if folder.is_dir())
-    return [ENGLISH, *(name for name in found if name != ENGLISH)]
+    names = sorted(folder.name for folder in _FOLDER.iterdir() if folder.is_dir())
+    return [ENGLISH, *(name for name in names if name != ENGLISH)]
 
 
 def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
@@ -45,14 +45,14 @@ def fill(part: str, /, **numbers: object) -> str:
     Raises ExplorerError for a placeholder that no number has been given for.
     """
 
-    def found(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
         if match[1] not in numbers:
             raise ExplorerError(f"The text asks for {{{match[1]}}}, which is none of {', '.join(sorted(numbers))}.")
         return isolated(str(numbers[match[1]]))
 
-    return _PLACEHOLDER.sub(found, part)
+    return _PLACEHOLDER.sub(replacement, part)
 
 
 def placeholders(part: str) -> set[str]:
@@ -109,9 +109,9 @@ def word(name: str, language: str = ENGLISH) -> str:
 def parse_prose(text: str) -> Prose:
     """A file's title and parts."""
     title, _, rest = text.strip().partition("\n")
-    pieces = re.split(r"^## +(.+?) *$", rest, flags=re.MULTILINE)
-    parts = {"idea": pieces[0].strip()}
-    parts |= {name: part.strip() for name, part in zip(pieces[1::2], pieces[2::2], strict=True)}
+    sections = re.split(r"^## +(.+?) *$", rest, flags=re.MULTILINE)
+    parts = {"idea": sections[0].strip()}
+    parts |= {name: part.strip() for name, part in zip(sections[1::2], sections[2::2], strict=True)}
     return Prose(title.removeprefix("#").strip(), parts)
 
 

@@ -67,12 +67,12 @@ class Archive:
 
     def json(self, member: zipfile.ZipInfo) -> dict[str, Any]:
         """Return the JSON object in a small member."""
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         if member.file_size > _MOST_JSON:
             raise RunError(f"The file {_base(member)} in the zip is too large.")
-        self._read(member, pieces.append)
+        self._read(member, chunks.append)
         try:
-            data = parse_json(b"".join(pieces))
+            data = parse_json(b"".join(chunks))
         except ValueError:
             data = None
         if not isinstance(data, dict):
@@ -151,7 +151,7 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
                     _copy_rows(target.with_suffix(".raw"), target)
                 else:
                     archive.unpack(member, target)
-            run.update_record(**record.model_dump(include=_KEPT_FIELDS))
+            run.update_record(**record.model_dump(include=_IMPORTED_FIELDS))
             run.write_status(status)
             _check(run)
 
@@ -165,7 +165,7 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
         )
 
 
-_KEPT_FIELDS = {"created", "origin", "corpus_hash", "versions", "hardware", "machine", "threads", "precision"}
+_IMPORTED_FIELDS = {"created", "origin", "corpus_hash", "versions", "hardware", "machine", "threads", "precision"}
 
 
 def _record(data: dict[str, Any]) -> RunRecord:

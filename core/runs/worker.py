@@ -253,7 +253,7 @@ class _Attempt:
             return
         change = SettingChange(step, setting, value_at(config, setting), value)
         self.recorder.disk_space.write(lambda: write_setting_change(self.folder, change, command.id))
-        self._ahead = [later for later in setting_changes(self.folder) if later.step > step]
+        self._ahead = [change for change in setting_changes(self.folder) if change.step > step]
         self.recorder.settings_changed()
 
     def _obey(self, *, at_once: bool = False, changes: bool = True) -> None:

@@ -22,7 +22,7 @@ TITLE_LENGTH = 80
 _CHARACTERS_A_TOKEN = 8  # of GPT-2's tokenizer, at most, in most texts
 _NAME = re.compile(r"text-[0-9a-f]{16}")
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
-_MARKS = {
+_BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -167,7 +167,9 @@ def _check_size(size: int) -> None:
 
 def _decode(data: bytes) -> str:
     """Decode a file by its content, whatever its name ends in."""
-    mark, encoding = next(((mark, name) for mark, name in _MARKS.items() if data.startswith(mark)), (b"", "utf-8"))
+    mark, encoding = next(
+        ((mark, name) for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), (b"", "utf-8")
+    )
     _check_size((len(data) - len(mark)) // _BYTES_A_LETTER[encoding])
     try:
         return data.decode(encoding)

@@ -6,7 +6,7 @@ import unicodedata
 
 KINDS = ("vowel", "consonant", "capital", "letter", "digit", "punctuation", "space", "other")
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
+_MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
 _PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are a part of a character
 CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}
 """Unicode's picture of each control character of ASCII."""
@@ -96,4 +96,4 @@ def _printable_character(character: str) -> str:
 
 def plain(text: str) -> str:
     """Return Markdown that shows exactly this text: every mark and tag in it is escaped."""
-    return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)
+    return html.escape(_MARKDOWN_CHARACTERS.sub(r"\\\1", " ".join(text.split())), quote=False)

@@ -161,10 +161,10 @@ class BPETokenizer:
 
         Returns None where there is neither. Raises TextError where the files are damaged or of another kind.
         """
-        whole, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
+        tokenizer_file, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
         try:
-            if whole.exists():
-                return cls(_from_json(whole.read_text("utf-8")))
+            if tokenizer_file.exists():
+                return cls(_from_json(tokenizer_file.read_text("utf-8")))
             if vocabulary.exists() and merges.exists():
                 data = json.loads(ByteLevelBPETokenizer(str(vocabulary), str(merges)).to_str())
                 return cls(_from_json(json.dumps(data | {"added_tokens": _added_tokens(folder)})))

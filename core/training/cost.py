@@ -158,7 +158,7 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
     update = work_of_update(model, vocab_size, train.optimizer)
     gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
-    batch = train.batch_size * block_size * (work.numbers_kept + gradients)
+    batch = train.batch_size * block_size * (work.saved_numbers + gradients)
     if precision == "bfloat16":
         batch += parameters / 2  # the weights rounded, until the backward pass has used them
     floats = 2 * parameters + update.state + max(batch, _FRAGMENTS * update.memory)
@@ -276,8 +276,8 @@ class TimeLeft:
             return None
         taken = np.array(self._steps)
         taken = np.minimum(taken, _OUTLIER * np.median(taken))
-        earlier, later = (half.mean() for half in np.array_split(taken, 2))
-        self._agreed = self._agreed or abs(earlier - later) <= AGREEMENT * later
+        first_half, second_half = (half.mean() for half in np.array_split(taken, 2))
+        self._agreed = self._agreed or abs(first_half - second_half) <= AGREEMENT * second_half
         if not self._agreed:
             return None
         end = config.steps

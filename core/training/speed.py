@@ -153,10 +153,10 @@ def try_out(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: 
     config = thin_slice(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
     trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
-    step = _seconds_of(trainer.train_step, warm=2)
-    measuring = _seconds_of(trainer.evaluate, warm=1)
+    step = _seconds_of(trainer.train_step, warm_up=2)
+    measuring = _seconds_of(trainer.evaluate, warm_up=1)
     how = GenerationConfig(max_new_tokens=config.train.sample_length)
-    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), warm=1)
+    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), warm_up=1)
     return Correction(
         step=_ratio(step, step_seconds(config, vocab_size, speed, precision)),
         measuring=_ratio(measuring, measuring_seconds(config, vocab_size, speed, precision)),
@@ -184,16 +184,16 @@ def thin_slice(config: RunConfig, vocab_size: int, speed: MachineSpeed, precisio
     return config
 
 
-def _seconds_of(work: Callable[[], object], *, warm: int) -> float:
+def _seconds_of(work: Callable[[], object], *, warm_up: int) -> float:
     """Return the median seconds of one call, after some that warm up."""
     seconds, begun = [], perf_counter()
-    while len(seconds) < warm + 1 or perf_counter() - begun < _TRIAL_SECONDS:
+    while len(seconds) < warm_up + 1 or perf_counter() - begun < _TRIAL_SECONDS:
         start = perf_counter()
         work()
         seconds.append(perf_counter() - start)
         if sum(seconds) > 2 * _LONGEST_STEP:
             break
-    measured = sorted(seconds[warm:] or seconds[-1:])
+    measured = sorted(seconds[warm_up:] or seconds[-1:])
     return measured[len(measured) // 2]
 
 

@@ -29,13 +29,13 @@ class Work(NamedTuple):
         flops: in matrix products.
         numbers_moved: float32 numbers read or written outside of matrix products.
         random_numbers: 64-bit random numbers drawn by dropout.
-        numbers_kept: float32 numbers that the backward pass needs of the forward pass.
+        saved_numbers: float32 numbers that the backward pass needs of the forward pass.
     """
 
     flops: float
     numbers_moved: float
     random_numbers: float
-    numbers_kept: float
+    saved_numbers: float
 
 
 class Update(NamedTuple):
@@ -56,8 +56,8 @@ class Update(NamedTuple):
 
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
     """Count one token's part of a training step, without building the model."""
-    whole, block = _work(_one_layer(config), vocab_size, precision)
-    return Work(*(once + (config.n_layer - 1) * layer for once, layer in zip(whole, block, strict=True)))
+    one_layer, block = _work(_one_layer(config), vocab_size, precision)
+    return Work(*(once + (config.n_layer - 1) * layer for once, layer in zip(one_layer, block, strict=True)))
 
 
 def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
@@ -69,8 +69,8 @@ def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Upda
 
 def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
     """Return how many parameters the model would have."""
-    whole, block = _parameters(_one_layer(config), vocab_size)
-    return whole + (config.n_layer - 1) * block
+    one_layer, block = _parameters(_one_layer(config), vocab_size)
+    return one_layer + (config.n_layer - 1) * block
 
 
 def _one_layer(config: ModelConfig) -> ModelConfig:
@@ -97,17 +97,17 @@ def _work(config: ModelConfig, vocab_size: int, precision: str) -> tuple[Work, W
     model, block = _empty_model(config, vocab_size)
     ids = torch.empty(_BATCH, config.block_size, dtype=torch.int64, device="meta")
     counter = _Counter(model, half=precision == "bfloat16")
-    kept: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
     counts: list[Work] = []
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in counter.constant:
-            kept[storage._cdata] = storage
+            storages[storage._cdata] = storage
         return tensor
 
     def count(*_: Any) -> None:
-        numbers = sum(storage.nbytes() for storage in kept.values()) / 4
+        numbers = sum(storage.nbytes() for storage in storages.values()) / 4
         amounts = (3 * counter.flops, 3 * counter.moved, counter.random, numbers)
         counts.append(Work(*(amount / ids.numel() for amount in amounts)))
 

@@ -113,7 +113,7 @@ def signed_bars(
     values = [value for _label, value in rows]
     colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
     low, high = min([0.0, *values]), max([0.0, *values])
-    room = 0.2 * (high - low or 1.0)  # for the numbers, also on a phone
+    margin = 0.2 * (high - low or 1.0)  # for the numbers, also on a phone
     written = list(map(signed, values))
     return horizontal_bars(
         values,
@@ -122,7 +122,7 @@ def signed_bars(
         written,
         palette,
         hover=[f"{label}: {value}" for (label, _value), value in zip(rows, written, strict=True)],
-        span=(low - room * (low < 0), high + room),
+        span=(low - margin * (low < 0), high + margin),
         row=row,
         mono=mono,
     )

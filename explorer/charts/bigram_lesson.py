@@ -142,11 +142,11 @@ def cross_entropy_bars(
     return figure
 
 
-def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
+def cross_entropy_curve(probabilities: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
     """-ln p for every probability, with some of them named.
 
     Args:
-        marks: probabilities by their labels.
+        probabilities: probabilities by their labels.
     """
     p = np.linspace(0.004, 1, 250)
     figure = go.Figure(
@@ -157,10 +157,10 @@ def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) ->
         )
     )  # fmt: skip
     figure.add_scatter(
-        x=list(marks.values()),
-        y=[-math.log(share) for share in marks.values()],
+        x=list(probabilities.values()),
+        y=[-math.log(share) for share in probabilities.values()],
         mode="markers+text",
-        text=[plain(label) for label in marks],
+        text=[plain(label) for label in probabilities],
         textposition="top right",
         textfont={"color": palette.text, "size": 13},
         marker={"color": palette.validation, "size": 9},
@@ -175,18 +175,18 @@ def cross_entropy_curve(marks: Mapping[str, float], palette: Palette = LIGHT) ->
 
 
 def change_heatmap(
-    change: np.ndarray, rows: Sequence[str], columns: Sequence[str], told: str, palette: Palette = LIGHT
+    change: np.ndarray, rows: Sequence[str], columns: Sequence[str], hover_text: str, palette: Palette = LIGHT
 ) -> go.Figure:
     """How some steps have changed some rows of the table: orange has become likelier, blue less likely.
 
     Args:
         change: (R, C), after minus before.
         rows, columns: R and C tokens, as they are.
-        told: said of each cell; `{row}`, `{column}` and `{change}` are filled in.
+        hover_text: said of each cell; `{row}`, `{column}` and `{change}` are filled in.
     """
 
     def words(row: int, column: int, value: float) -> str:
-        return told.format(
+        return hover_text.format(
             row=quoted(visible(rows[row])), column=quoted(visible(columns[column])),
             change=decimal(value * 100, 1, plus=True),
         )  # fmt: skip

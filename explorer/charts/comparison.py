@@ -139,8 +139,8 @@ def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tup
     values = [loss for points in curves for _unused, loss in points] or [0.0, 4.5]
     N_ = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
     N_ += [points[-1][1] for points in curves]  # a run that has only begun
-    room = 0.06 * (max(N_) - min(N_)) or 0.1
-    return min(N_) - room, max(N_) + room
+    margin = 0.06 * (max(N_) - min(N_)) or 0.1
+    return min(N_) - margin, max(N_) + margin
 
 
 def _axis_title(over: str, begins: Mapping[str, float]) -> str:

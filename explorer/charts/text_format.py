@@ -37,7 +37,7 @@ def cut(token: str, most: int = 8) -> str:
     return token if len(token) <= most else token[: most - 1] + "…"
 
 
-def room_for(tokens: Iterable[str], columns: int) -> int | None:
+def least_width_for(tokens: Iterable[str], columns: int) -> int | None:
     """Pixels that a chart with a column of tokens each needs; None where all are letters, which fit into any width."""
     longest = max((min(8, len(token)) for token in tokens), default=1)
     return None if longest <= 2 else 110 + columns * (12 + 8 * longest)

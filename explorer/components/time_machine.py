@@ -96,7 +96,7 @@ def time_machine_view(view: str, clock: Clock, *, key: str, **data: Any) -> Any:
 
 def time_machine_directions(
     clock: Clock,
-    moving: TimeMachineMap,
+    maps: TimeMachineMap,
     tokens: Sequence[str],
     kinds: Sequence[str],
     *,
@@ -119,10 +119,10 @@ def time_machine_directions(
     data: dict[str, Any] = {
         "tokens": list(tokens),
         "kinds": list(kinds),
-        "steps": moving.steps,
-        "xy": np.round(1000 * moving.xy).astype(int).tolist(),
-        "words_of": list(map(worded, moving.words)),
-        "axes": moving.axes,
+        "steps": maps.steps,
+        "xy": np.round(1000 * maps.xy).astype(int).tolist(),
+        "words_of": list(map(worded, maps.words)),
+        "axes": maps.axes,
         "chosen": chosen,
         "near": list(near),
         "height": height,

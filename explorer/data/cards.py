@@ -130,13 +130,13 @@ def _own_text() -> None:
 
 
 def _keep(source: str) -> None:
-    given = st.session_state.get(source)
+    source_value = st.session_state.get(source)
     title = st.session_state.get("own_title") or ""
     try:
         if source == "own_file":
-            title = title or (Path(given.name).stem if given else "")
-            given = given.getvalue() if given else ""
-        text = read_text(given or "")
+            title = title or (Path(source_value.name).stem if source_value else "")
+            source_value = source_value.getvalue() if source_value else ""
+        text = read_text(source_value or "")
         config = address.draft()
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         corpus = save_text(text, title, shared.data_dir())

@@ -47,8 +47,8 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
 def _inputs() -> dict:
     """The sliders of GenerationConfig, from its own fields. Coming back to the page, they are as they wrote last."""
-    asked = session.recall("writing")
-    usual = asked["settings"] if asked else GenerationConfig()
+    request = session.recall("writing")
+    usual = request["settings"] if request else GenerationConfig()
     values = {}
     for path, known in fields_of(GenerationConfig):
         value = value_at(usual, path)
@@ -89,25 +89,25 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         ),
         key="card_written",
     ):
-        asked = session.recall("writing")
-        if not asked or asked["run"] != folder.id:
+        request = session.recall("writing")
+        if not request or request["run"] != folder.id:
             st.caption(worded(_("Press **Generate**, and the text appears here letter by letter.")))
             return
         try:
-            if (asked["typed"], asked["settings"]) != (typed, settings):
+            if (request["typed"], request["settings"]) != (typed, settings):
                 st.caption(
                     _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
                 )
             opened = shared.open_model(folder.id)
-            prompt = read_prompt(asked["typed"], opened.tokenizer, one_line=False)
+            prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:
                 st.info(literal(" ".join(prompt.notes)))
-            query = urlencode({"prompt": prompt.text, "language": language(), **asked["settings"].model_dump()})
+            query = urlencode({"prompt": prompt.text, "language": language(), **request["settings"].model_dump()})
             token_text(
                 prompt=prompt.text,
-                go=asked["go"],
+                go=request["go"],
                 url=f"api/runs/{folder.id}/generate?{query}",
-                total=asked["settings"].max_new_tokens,
+                total=request["settings"].max_new_tokens,
                 key="written",
             )
         except ExplorerError as error:

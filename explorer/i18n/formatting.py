@@ -120,8 +120,8 @@ def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = No
     Args:
         unit: what is chosen among, in English.
     """
-    told, count = loss_as_choice(loss, uniform)
-    return _(told, count=count, unit=_(unit))
+    sentence, count = loss_as_choice(loss, uniform)
+    return _(sentence, count=count, unit=_(unit))
 
 
 def number(value: Any) -> str:
@@ -136,18 +136,18 @@ def value_in_words(path: str, value: Any) -> str:
     return _("the last step") if path == "train.decay_steps" and value == 0 else number(value)
 
 
-def turn_in_words(knob: str, before: Any, value: Any) -> str:
+def change_in_words(setting: str, before: Any, value: Any) -> str:
     """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
-    if knob == RESTART:
+    if setting == RESTART:
         return _(SCHEDULE_RESTARTED)
-    return f"{_label(knob)} {number(before)} → {number(value)}"
+    return f"{_label(setting)} {number(before)} → {number(value)}"
 
 
-def asked_in_words(knob: str, value: Any) -> str:
-    """A knob that is being turned: "learning rate → 3e-4"."""
-    if knob == RESTART:
+def requested_change_in_words(setting: str, value: Any) -> str:
+    """A setting that is being turned: "learning rate → 3e-4"."""
+    if setting == RESTART:
         return _(SCHEDULE_RESTARTED)
-    return f"{_label(knob)} → {number(value)}"
+    return f"{_label(setting)} → {number(value)}"
 
 
 def _label(path: str) -> str:

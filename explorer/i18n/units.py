@@ -38,7 +38,7 @@ def worded(text: str) -> str:
     return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
 
 
-def _in_tokens(found: re.Match) -> str:
-    if found[1] is None:
-        return found[0]
-    return f"{'T' if found[1] == 'L' else 't'}oken{found[2]}"
+def _in_tokens(match: re.Match) -> str:
+    if match[1] is None:
+        return match[0]
+    return f"{'T' if match[1] == 'L' else 't'}oken{match[2]}"

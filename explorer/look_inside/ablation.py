@@ -58,14 +58,14 @@ def draw(inspection: Inspection) -> None:
     )
     left, right = st.columns(2)
     with left:
-        whole = _effect(inspection, (), None, measured_on)
-        if whole:
-            _effect_card(inspection, whole, None, measured_on, _("All parts"), "whole")
+        unablated = _effect(inspection, (), None, measured_on)
+        if unablated:
+            _effect_card(inspection, unablated, None, measured_on, _("All parts"), "whole")
     with right:
-        ablated = _effect(inspection, tuple(parts), means, measured_on) if parts and whole else None
+        ablated = _effect(inspection, tuple(parts), means, measured_on) if parts and unablated else None
         if ablated:
             names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
-            _effect_card(inspection, ablated, whole, measured_on, _("Without {parts}", parts=names), "cut")
+            _effect_card(inspection, ablated, unablated, measured_on, _("Without {parts}", parts=names), "cut")
         elif not parts:
             with card(_("Without …"), height="stretch", key="card_cut"):
                 st.caption(_("Select parts above to see the model without them."))
@@ -116,7 +116,7 @@ def _restore_all() -> None:
 
 
 def _effect_card(
-    inspection: Inspection, effect: Effect, whole: Effect | None, measured_on: torch.Tensor, title: str, key: str
+    inspection: Inspection, effect: Effect, unablated: Effect | None, measured_on: torch.Tensor, title: str, key: str
 ) -> None:
     """Draw loss, next token and text; of an ablated model also how much its loss differs from the whole one's."""
     with card(title, height="stretch", key=f"card_{key}"):
@@ -125,11 +125,11 @@ def _effect_card(
         if not _on_evaluation_windows(inspection):
             label = _("Validation loss on {count} windows (nats/token)", count=len(measured_on))
             about = _("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
-        more = effect.loss - whole.loss if whole else 0.0
+        more = effect.loss - unablated.loss if unablated else 0.0
         st.metric(
             label,
             f"{effect.loss:.3f}",
-            decimal(more, 3, plus=True) if whole else None,
+            decimal(more, 3, plus=True) if unablated else None,
             delta_color="red" if more > 0 else "green",
             delta_arrow="up" if more > 0 else "down",
             help=about,
@@ -179,8 +179,8 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
     note = _("How much does the validation loss rise without each head, one at a time?")
     with card(_("Cost of ablating each head"), note, key="card_costs"):
         key = ("ranking", *inspection.key, method)
-        asked = not inspection.large or known(key) is not None
-        if not asked and not st.button(_("Ablate every head (takes minutes)"), key="rank_go"):
+        shown_at_once = not inspection.large or known(key) is not None
+        if not shown_at_once and not st.button(_("Ablate every head (takes minutes)"), key="rank_go"):
             return
         ranked = result_of(
             key, lambda: rank_heads(inspection.model, measured_on, means), _("Ablating one head after another")

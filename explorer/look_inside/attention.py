@@ -8,7 +8,7 @@ import streamlit as st
 from core.interpretability.attention import coarse_patterns, over_heads, rollout, to_bytes
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap, coarse_heatmap, coarse_names
-from explorer.charts.text_format import percent, room_for
+from explorer.charts.text_format import least_width_for, percent
 from explorer.components.attention import attention_arcs, attention_board
 from explorer.i18n.language import N_, _
 from explorer.look_inside import attention_weights, time_machine_views
@@ -44,7 +44,7 @@ def draw(inspection: Inspection) -> None:
     """Draw what moves along the training, then arcs between tokens and one attention weight worked out."""
     _long_prompt_card(inspection)
     if other := choose_other(inspection.clock):
-        time_machine_views.draw_beside(inspection, other)
+        time_machine_views.draw_second_run(inspection, other)
     else:
         time_machine_views.draw(inspection)
     row = _arcs_card(inspection)
@@ -129,7 +129,7 @@ def _arcs_card(inspection: Inspection) -> int:
                 key="inspect_over_map",
                 numbers=lambda: matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("query", "key", "share")),
                 name=file,
-                width=room_for(prompt.shown, len(prompt.ids)) or "stretch",
+                width=least_width_for(prompt.shown, len(prompt.ids)) or "stretch",
             )  # fmt: skip
     return row
 

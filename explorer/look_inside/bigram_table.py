@@ -63,9 +63,9 @@ def draw(inspection: Inspection) -> None:
 
 def tables_in_words(tables: Tables, shown: list[str]) -> str:
     """Return how far the learned table is from the counted one, in the text's own proportions, and where most."""
-    share = tables.seen / max(1, tables.seen.sum())
+    share = tables.row_counts / max(1, tables.row_counts.sum())
     moved = np.abs(tables.difference).sum(axis=1) / 2  # of each row's probability, what lies elsewhere
-    frequent = np.where(tables.seen >= 100, np.abs(tables.difference).max(axis=1), 0)
+    frequent = np.where(tables.row_counts >= 100, np.abs(tables.difference).max(axis=1), 0)
     row = int(frequent.argmax())
     column = int(np.abs(tables.difference[row]).argmax())
     return _(

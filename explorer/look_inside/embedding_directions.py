@@ -138,26 +138,26 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
         if unknown:
             st.caption(sentence(_("Left out, because the model has no such tokens here: {tokens}.", tokens=unknown)))
         steps, read = vectors_over_time(inspection)
-        moving = along_axes(
+        maps = along_axes(
             steps,
             [own_axes(each.tokens, ends) for each in read],
             names,
             lambda points: axis_in_words(points[:, 0], ends[0], shown),
         )
-        _draw(inspection, moving, shown, [kind_of(token) for token in tokens], key="axes_map", name="own-axes")
+        _draw(inspection, maps, shown, [kind_of(token) for token in tokens], key="axes_map", name="own-axes")
 
 
 def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
     """Return the tokens typed at the four ends of the axes, and what is no token of the model."""
     groups, unknown = [], ""
-    pieces = unit() == "tokens"  # word pieces, typed with spaces between them
+    has_word_pieces = unit() == "tokens"  # word pieces, typed with spaces between them
     for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):
         for column, end, default in zip(st.columns(2), (N_("from"), N_("to")), pair, strict=True):
             with column:
-                begin = " ".join(default) if pieces else default
+                begin = " ".join(default) if has_word_pieces else default
                 label, key = f"{_(name)}, {_(end)}", f"axis_{name}_{end}".lower()
                 typed = st.text_input(label, begin, key=key, max_chars=80)
-            tokens = list(dict.fromkeys(typed.split() if pieces else typed))
+            tokens = list(dict.fromkeys(typed.split() if has_word_pieces else typed))
             groups.append([ids[token] for token in tokens if token in ids])
             unknown += "".join(token for token in tokens if token not in ids)
     return groups, unknown
@@ -200,10 +200,10 @@ def stream_card(inspection: Inspection) -> None:
         within(_STAGE, len(names))
         stage = st.select_slider(_("Stage"), range(len(names)), key=_STAGE, format_func=names.__getitem__)
         steps, read = vectors_over_time(inspection)
-        moving = aligned_maps(
+        maps = aligned_maps(
             steps, [each.stream[stage] for each in read], lambda vectors: stream_in_words(vectors, prompt.ids)
         )
-        _draw(inspection, moving, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}")
+        _draw(inspection, maps, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}")
 
 
 def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
@@ -246,8 +246,8 @@ def positions_card(inspection: Inspection) -> None:
         if how == "Map":
             steps, read = vectors_over_time(inspection)
             tables = [each.positions[::stride] for each in read]
-            moving = aligned_maps(steps, tables, lambda table: positions_in_words(cosines(table), stride))
-            _draw(inspection, moving, names, ["digit"] * len(names), key="places_points", name="positions-map")
+            maps = aligned_maps(steps, tables, lambda table: positions_in_words(cosines(table), stride))
+            _draw(inspection, maps, names, ["digit"] * len(names), key="places_points", name="positions-map")
             return
         words = positions_in_words(cosines(vectors))
         thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
@@ -272,6 +272,6 @@ def positions_in_words(alike: np.ndarray, stride: int = 1) -> str:
 
 
 def _draw(
-    inspection: Inspection, moving: TimeMachineMap, shown: Sequence[str], kinds: Sequence[str], *, key: str, name: str
+    inspection: Inspection, maps: TimeMachineMap, shown: Sequence[str], kinds: Sequence[str], *, key: str, name: str
 ) -> None:
-    time_machine_directions(inspection.clock, moving, shown, kinds, key=key, name=name, height=MAP_HEIGHT)
+    time_machine_directions(inspection.clock, maps, shown, kinds, key=key, name=name, height=MAP_HEIGHT)

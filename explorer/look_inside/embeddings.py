@@ -84,7 +84,7 @@ def _map_card(
         if "umap" not in methods():
             st.caption(_("For UMAP maps: `pip install umap-learn`."))
         if dimensions == "2D":
-            _moving_map(inspection, method, shown, kinds, chosen, near)
+            _map_over_steps(inspection, method, shown, kinds, chosen, near)
             return
         with st.spinner(_("Projecting the embeddings")):
             points = _project(vectors, method)
@@ -116,7 +116,7 @@ def _neighbors_card(
         )
 
 
-def _moving_map(
+def _map_over_steps(
     inspection: Inspection, method: str, shown: list[str], kinds: list[str], chosen: int, near: list[int]
 ) -> None:
     def words(table: np.ndarray) -> str:
@@ -124,22 +124,22 @@ def _moving_map(
 
     if method == "PCA":
         steps, read = vectors_over_time(inspection)
-        moving = aligned_maps(steps, [each.tokens for each in read], words)
+        maps = aligned_maps(steps, [each.tokens for each in read], words)
     else:
         how = _METHODS[method]
-        moving = result_of(
+        maps = result_of(
             ("map", inspection.folder.id, *steps_with_weights(inspection.folder)[-1:], how),
             lambda: laid_out(inspection, how),
             _("{method} arranges the tokens, snapshot by snapshot", method=method),
         )
-        if moving is None:
+        if maps is None:
             return
         # Captions are made here and not by the job, which serves visitors of all languages.
         tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
-        moving = moving._replace(words=[words(tables[s].tokens) if s in tables else "" for s in moving.steps])
+        maps = maps._replace(words=[words(tables[s].tokens) if s in tables else "" for s in maps.steps])
     picked = time_machine_directions(
         inspection.clock,
-        moving,
+        maps,
         shown,
         kinds,
         key=MAP,

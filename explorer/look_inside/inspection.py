@@ -69,8 +69,8 @@ class Inspection:
 def open_snapshot(folder: RunFolder) -> Opened:
     """Return the model at the step in the address, or the snapshot before it; the newest where none is asked for."""
     say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
-    asked = address.step_on_view()
-    before = [step for step in steps_with_weights(folder) if asked is not None and step <= asked]
+    wanted = address.step_on_view()
+    before = [step for step in steps_with_weights(folder) if wanted is not None and step <= wanted]
     wanted = before[-1] if before else None
     try:
         return shared.open_model(folder.id, wanted)
@@ -96,12 +96,12 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
     note = _("on the left") if address.run_beside() else _("everything below shows the model at this step")
     with st.container(border=True, key="time_step"):
         moved = time_bar(clock, steps=folder.status().steps, note=f" · {note}", key="time_bar")
-    asked = address.step_on_view()
-    if asked is not None and asked != opened.step:
+    wanted = address.step_on_view()
+    if wanted is not None and wanted != opened.step:
         st.caption(
             _(
                 "Step {asked} has no snapshot: this is step {step}, the nearest before it.",
-                asked=f"{asked:,}", step=f"{opened.step:,}",
+                asked=f"{wanted:,}", step=f"{opened.step:,}",
             )
         )  # fmt: skip
     if moved:
@@ -112,10 +112,10 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
 def choose_other(clock: Clock) -> Clock | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
-    beside = address.run_beside()
-    if beside and beside not in runs:
-        end_absent(run_problem(beside), _("Compare with nothing"), partial(address.view_beside, None))
-    st.session_state["compare_with"] = beside
+    other_run = address.run_beside()
+    if other_run and other_run not in runs:
+        end_absent(run_problem(other_run), _("Compare with nothing"), partial(address.view_beside, None))
+    st.session_state["compare_with"] = other_run
     chosen = st.selectbox(
         _("Compare with"),
         [clock.run, *(id for id in runs if id != clock.run)],
@@ -130,8 +130,8 @@ def choose_other(clock: Clock) -> Clock | None:
     if chosen is None:
         return None
     folder, same = runs[chosen], chosen == clock.run
-    steps, asked = steps_with_weights(folder), address.step_beside()
-    step = asked if asked in steps else steps[0] if same else steps[-1]
+    steps, wanted = steps_with_weights(folder), address.step_beside()
+    step = wanted if wanted in steps else steps[0] if same else steps[-1]
     say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
         clock, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
@@ -197,16 +197,16 @@ def follow_head(model: GPT | Bigram) -> None:
 
     A head chosen on the page is written there by `write_head`, so the address has the last word only when it changes.
     """
-    asked = address.head_asked()
-    if not isinstance(model, GPT) or asked is None:
+    wanted = address.head_asked()
+    if not isinstance(model, GPT) or wanted is None:
         return
-    place = asked.split(".")
+    place = wanted.split(".")
     layer, head = [(address.whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
     if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
         shown = ".".join(str(number + 1) for number in head_of(model))
-        show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(asked), shown=shown))
-    elif session.recall(_FOLLOWED) != asked:
-        session.remember(_FOLLOWED, asked)
+        show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(wanted), shown=shown))
+    elif session.recall(_FOLLOWED) != wanted:
+        session.remember(_FOLLOWED, wanted)
         st.session_state[LAYER], st.session_state[HEAD] = layer, head
 
 

@@ -12,7 +12,7 @@ from core.interpretability.residual_stream import next_token_logits
 from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import patch_heatmap
-from explorer.charts.text_format import percent, room_for
+from explorer.charts.text_format import least_width_for, percent
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.frames import MOST_SEEN
@@ -86,7 +86,7 @@ def _map(inspection: Inspection, other: Prompt, patched: str, answer: int, rival
         key="patches",
         numbers=lambda: matrix_columns(patches.moved, patches.rows, clean.shown, ("part", "token", "moved back")),
         name="patching",
-        width=room_for([*clean.shown, *corrupted.shown], len(clean.ids)) or "stretch",
+        width=least_width_for([*clean.shown, *corrupted.shown], len(clean.ids)) or "stretch",
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def draw(inspection: Inspection) -> None:
         draw_view(EMBEDDINGS, clock, height=MAP_HEIGHT)
 
 
-def draw_beside(inspection: Inspection, other: Clock) -> None:
+def draw_second_run(inspection: Inspection, other: Clock) -> None:
     """Draw the same views of two models, or of one at two steps, row by row side by side."""
     for view in (HEADS, HEAD, NEXT, LENS_AT_END, CONTINUATION, EMBEDDINGS):
         for column, clock in zip(st.columns(2), (inspection.clock, other), strict=True):

@@ -110,8 +110,8 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         colors = colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
-        past = {row.id: found for row in shown if (found := before(shared.data_dir(), row.record))}
-        begins = {id: found.seconds if over == "seconds" else found.step for id, found in past.items()}
+        past = {row.id: earlier for row in shown if (earlier := before(shared.data_dir(), row.record))}
+        begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
         chart(
             figure,
@@ -191,13 +191,13 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
     """A column that says where forks come from, if any of the runs is one."""
     names = {row.id: row.name for row in rows}
 
-    def told(row: RunRow) -> str:
+    def origin(row: RunRow) -> str:
         if row.record is None or row.record.parent_step is None:
             return ""
         parent = names.get(row.record.parent or "") or _("a deleted run")
         return _("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
 
-    column = [told(row) for row in rows]
+    column = [origin(row) for row in rows]
     return {N_("Branched from"): column} if any(column) else {}
 
 
@@ -230,9 +230,9 @@ def _rename(row: RunRow) -> None:
         st.form_submit_button(_("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
 
 
-def _save_name(folder: RunFolder, seen: str) -> None:
+def _save_name(folder: RunFolder, name_on_page: str) -> None:
     try:
-        if folder.name != seen:
+        if folder.name != name_on_page:
             raise RunError(
                 _("This run was renamed to {name} meanwhile, so your name was not saved.", name=repr(folder.name))
             )

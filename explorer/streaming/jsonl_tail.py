@@ -12,7 +12,7 @@ import pyarrow
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 from tsdownsample import MinMaxDownsampler
 
-from explorer.i18n.formatting import turn_in_words
+from explorer.i18n.formatting import change_in_words
 
 _BLOCK = 4_000_000  # bytes of a chunk: thinned in some 20 ms
 _MOST_CHUNKS = 40  # of one reading
@@ -167,7 +167,7 @@ def _row(line: bytes) -> str | None:
     """Return a row as JSON; a setting change gets a `label`, shown at its mark on the curve."""
     row = _parse(line)
     if row is not None and row.get("kind") == "turn":
-        row["label"] = turn_in_words(str(row.get("knob")), row.get("before"), row.get("value"))
+        row["label"] = change_in_words(str(row.get("knob")), row.get("before"), row.get("value"))
     return None if row is None else json.dumps(row)
 
 

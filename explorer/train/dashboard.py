@@ -29,7 +29,7 @@ from explorer.streaming.curves import curve_rows
 from explorer.train.details import draw_settings
 from explorer.train.failure_help import draw_trouble
 from explorer.train.forks import draw_fork, open_fork_at
-from explorer.train.live_settings import draw_knobs
+from explorer.train.live_settings import draw_live_settings
 from explorer.widgets.address import open_page
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.lineage import before, verdict
@@ -56,7 +56,7 @@ def draw_board(run_id: str) -> None:
     steps = status.steps
     side, main = st.columns([1, 2.9], gap="small")
     with side, st.container(height="stretch", key="beside"):
-        draw_knobs(folder)
+        draw_live_settings(folder)
         with card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
             live_curves(run_id, steps, [curve | {"label": _(curve["label"])} for curve in _CURVES])
     with main, st.container(height="stretch"):
@@ -70,8 +70,8 @@ def draw_board(run_id: str) -> None:
             corner=partial(draw_fork, folder),
         ):
             live_loss(run_id, steps, before=before(shared.data_dir(), record))
-            if status.ended and (told := verdict(shared.data_dir(), folder, record)):
-                st.caption(told)
+            if status.ended and (outcome := verdict(shared.data_dir(), folder, record)):
+                st.caption(outcome)
         if not status.ended:
             with st.container(border=True, key="live_closeup"):
                 live_step_detail(run_id)  # below the chart, which then stays where it is

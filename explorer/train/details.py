@@ -47,8 +47,8 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         share = ceil(len(rows) / _ACROSS)
         for place, column in enumerate(st.columns(_ACROSS, gap="large")):
             column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
-        if told := machine_in_words(record):
-            st.caption(literal(told))
+        if machine := machine_in_words(record):
+            st.caption(literal(machine))
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=_(_AGAIN)):
                 open_page("train", config=first)
@@ -67,11 +67,11 @@ def machine_in_words(record: RunRecord) -> str:
     """On what, in which precision and with how many threads it trains; "" before a worker has begun."""
     if not record.hardware:
         return ""
-    told = [record.hardware]
+    sentences = [record.hardware]
     if record.precision and record.threads:
         precision, threads = record.precision, record.threads
         if threads == 1:
-            told.append(_("It computes in {precision} with 1 thread.", precision=precision))
+            sentences.append(_("It computes in {precision} with 1 thread.", precision=precision))
         else:
-            told.append(_("It computes in {precision} with {count} threads.", precision=precision, count=threads))
-    return " ".join(told)
+            sentences.append(_("It computes in {precision} with {count} threads.", precision=precision, count=threads))
+    return " ".join(sentences)

@@ -143,14 +143,14 @@ def usual_steps(status: Status, step: int) -> int:
 
 def _choose(folder: RunFolder, steps: list[int]) -> None:
     """Take the step that was picked or typed."""
-    picked, told = st.session_state["fork_step"], ""
+    picked, note = st.session_state["fork_step"], ""
     if isinstance(picked, str):
-        picked, told = nearest_kept(picked, steps)
+        picked, note = nearest_saved_step(picked, steps)
     remember(f"fork_step-{folder.id}", picked)
-    remember(f"fork_told-{folder.id}", told)
+    remember(f"fork_told-{folder.id}", note)
 
 
-def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
+def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
     """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
@@ -168,7 +168,7 @@ def nearest_kept(typed: str, steps: Sequence[int]) -> tuple[int, str]:
 
 def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
     """The loss at each step: on validation text where it was measured about then, else on the batches around it."""
-    found = {}
+    losses = {}
     for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the later one counts
         known = [row for row in rows if row.get(column) is not None]
         at = np.array([row["step"] for row in known])
@@ -177,8 +177,8 @@ def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dic
             near = np.abs(at - step) <= 1 + share * step
             if near.any():
                 closest = np.abs(at - step)[near].argmin()
-                found[step] = float(values[near].mean() if column == "loss" else values[near][closest])
-    return found
+                losses[step] = float(values[near].mean() if column == "loss" else values[near][closest])
+    return losses
 
 
 def draw_parent(record: RunRecord) -> None:
@@ -198,14 +198,14 @@ def draw_parent(record: RunRecord) -> None:
         )
 
 
-def parent_asked() -> Parent | None:
+def parent_from_address() -> Parent | None:
     """The run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
-    asked = fork_asked()
-    if asked is None:
+    fork = fork_asked()
+    if fork is None:
         return None
-    folder = open_run(shared.data_dir(), asked.run_id)
+    folder = open_run(shared.data_dir(), fork.run_id)
     offered = fork_steps(folder)
-    step = offered.usual if asked.step is None and offered else asked.step
+    step = offered.usual if fork.step is None and offered else fork.step
     if offered is None or step not in offered.steps:
         raise RunError(
             _(
@@ -241,13 +241,13 @@ def draw_beginning(parent: Parent) -> None:
     shape = model_in_words(model)
     if model.kind == "gpt":
         shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
-    kept = _(
+    note = _(
         "{shape}, context {context}: the architecture is fixed, because trained weights fit only their own "
         "architecture. The optimizer and the learning rate schedule start anew.",
         shape=shape,
         context=model.block_size,
     )
-    st.caption(f":material/lock: {kept}")
+    st.caption(f":material/lock: {note}")
 
 
 def _leave_fork() -> None:

@@ -15,7 +15,7 @@ from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.setting_changes import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
-from explorer.i18n.formatting import asked_in_words, number
+from explorer.i18n.formatting import number, requested_change_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
@@ -33,14 +33,14 @@ _HELP = N_(
 )
 
 
-def knob_key(knob: str) -> str:
-    """The key of a knob's widget: `knob_learning_rate`."""
-    return f"knob_{knob.rpartition('.')[2]}"
+def live_setting_key(name: str) -> str:
+    """Return the key of a setting's widget: `knob_learning_rate`."""
+    return f"knob_{name.rpartition('.')[2]}"
 
 
 @st.fragment
-def draw_knobs(folder: RunFolder) -> None:
-    """The knobs of a run that trains; of a finished one, how it continues; of a stopped one, what it resumes with."""
+def draw_live_settings(folder: RunFolder) -> None:
+    """Draw the live settings of a run, or with what it continues or resumes once it ended."""
     status = folder.status()
     ended, finished = status.ended, status.state == "finished"
     title = _("Change settings while it trains")
@@ -61,10 +61,10 @@ def draw_knobs(folder: RunFolder) -> None:
             _draw_continue(folder, status, config)
         elif ended:
             st.caption(_("Changes take effect when the run resumes."))
-        # The knobs stand above what came of them, but what came of them may have moved them.
-        knobs = st.expander(_("Change settings first")) if finished else st.container()
-        _draw_told(folder, status)
-        with knobs:
+        # The settings stand above what came of them, but what came of them may have moved them.
+        settings = st.expander(_("Change settings first")) if finished else st.container()
+        _draw_changes(folder, status)
+        with settings:
             _draw_all(folder, status, config_now(folder))
 
 
@@ -74,23 +74,23 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
         shown.remove(_STEPS)
     first = folder.record().config
     wide, small = (
-        [knob for knob in LIVE_SETTINGS if knob in shown and (knob in _SMALL) is narrow] for narrow in (False, True)
+        [name for name in LIVE_SETTINGS if name in shown and (name in _SMALL) is narrow] for narrow in (False, True)
     )
-    for knob in wide:
-        _draw_knob(folder, knob, config, first)
-    for column, knob in zip(st.columns(len(small)), small, strict=True):
+    for name in wide:
+        _draw_setting(folder, name, config, first)
+    for column, name in zip(st.columns(len(small)), small, strict=True):
         with column:
-            _draw_knob(folder, knob, config, first)
+            _draw_setting(folder, name, config, first)
     _show_problem(folder)
 
 
-def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig) -> None:
-    setting, value, key = dict(fields_of(RunConfig))[knob], value_at(config, knob), knob_key(knob)
+def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunConfig) -> None:
+    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), live_setting_key(name)
     # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
     if st.session_state.get(key) != value:  # else left alone: a hand may be on it
         st.session_state[key] = value
-    change = partial(_turn_to_widget, folder, knob)
-    if knob == _STEPS:
+    change = partial(_apply_widget, folder, name)
+    if name == _STEPS:
         least, most = setting.low, setting.high
         st.number_input(
             _("Stop at step"),
@@ -103,35 +103,35 @@ def _draw_knob(folder: RunFolder, knob: str, config: RunConfig, first: RunConfig
             on_change=change,
         )
         return
-    before = value_at(first, knob)
-    setting_input(knob, setting, value, before, named=N_("initially"), key=key, on_change=change)
-    if knob == _RATE:
+    before = value_at(first, name)
+    setting_input(name, setting, value, before, named=N_("initially"), key=key, on_change=change)
+    if name == _RATE:
         live_rate(folder.id, peak=value)
 
 
-def _draw_told(folder: RunFolder, status: Status) -> None:
+def _draw_changes(folder: RunFolder, status: Status) -> None:
     """What the turns so far came to, and a way back from the last one."""
     waiting = _waiting(folder)
     turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
-    told = live_setting_changes(
+    change = live_setting_changes(
         folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
     )
-    if told:
-        _turn(folder, *told)
+    if change:
+        _request_change(folder, *change)
 
 
 def _waiting(folder: RunFolder) -> list[str]:
     """In words, what was turned and no worker has taken yet."""
-    return [asked_in_words(knob, value) for knob, value in dict(requested_changes(folder)).items()]
+    return [requested_change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
 
 
-def _turn_to_widget(folder: RunFolder, knob: str) -> None:
-    _turn(folder, knob, st.session_state[knob_key(knob)])
+def _apply_widget(folder: RunFolder, name: str) -> None:
+    _request_change(folder, name, st.session_state[live_setting_key(name)])
 
 
-def _turn(folder: RunFolder, knob: str, value: object) -> None:
+def _request_change(folder: RunFolder, name: str, value: object) -> None:
     try:
-        shared.supervisor().change_setting(folder, knob, value)
+        shared.supervisor().change_setting(folder, name, value)
     except ExplorerError as error:
         remember(_problem_of(folder), str(error))
 

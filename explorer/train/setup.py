@@ -23,7 +23,7 @@ from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
-from explorer.train.forks import Parent, draw_beginning, parent_asked
+from explorer.train.forks import Parent, draw_beginning, parent_from_address
 from explorer.widgets.address import STEP, begin_run, draft, keep_draft, write_draft
 from explorer.widgets.forms import forget_inputs, setting_inputs, widget_key
 from explorer.widgets.layout import card, page_header, show_error
@@ -42,7 +42,7 @@ def draw_setup() -> None:
     if notice := take_notice():
         st.error(notice)
     try:
-        parent, problem = parent_asked(), None
+        parent, problem = parent_from_address(), None
     except ExplorerError as error:
         parent, problem = None, error
     opening = "preset" not in st.session_state
@@ -215,10 +215,10 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
 
 def _draw_schedule_notice(config: RunConfig) -> None:
     """Say where the schedule does not fit the number of steps, with a button that makes it fit."""
-    found = schedule_notice(config.train)
-    if found is None:
+    notice = schedule_notice(config.train)
+    if notice is None:
         return
-    sentence, numbers = found
+    sentence, numbers = notice
     st.warning(_(sentence, **numbers))
     changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
     st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))

@@ -11,7 +11,7 @@ from explorer.charts.bars import attribution_bars, signed, strongest
 from explorer.charts.csv_export import csv_of, matrix_columns
 from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.palette import LIGHT
-from explorer.charts.text_format import cut, room_for
+from explorer.charts.text_format import cut, least_width_for
 from explorer.look_inside.patching import map_in_words
 from explorer.widgets.layout import plotly_config
 
@@ -66,8 +66,8 @@ def test_a_chart_is_saved_as_a_drawing():
 
 
 def test_words_get_more_room_than_letters():
-    assert room_for(["a", "··"], 30) is None
-    assert room_for(["question"], 10) > 700
+    assert least_width_for(["a", "··"], 30) is None
+    assert least_width_for(["question"], 10) > 700
     assert cut("questionable") == "questio…" and cut("question") == "question"
 
 

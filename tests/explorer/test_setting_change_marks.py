@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from explorer.charts.loss import loss_figure
 from explorer.charts.setting_changes import LETTER, Mark, heights, mark_traces, merged
-from explorer.i18n.formatting import turn_in_words
+from explorer.i18n.formatting import change_in_words
 from tests.javascript import in_javascript
 
 
 def test_a_turn_is_told_in_the_words_of_its_slider():
-    assert turn_in_words("train.learning_rate", 0.001, 0.0003) == "learning rate 1e-3 → 3e-4"
-    assert turn_in_words("train.steps", 2000, 3000) == "steps 2,000 → 3,000"
-    assert turn_in_words("model.dropout", 0.0, 0.2) == "dropout 0 → 0.2"
+    assert change_in_words("train.learning_rate", 0.001, 0.0003) == "learning rate 1e-3 → 3e-4"
+    assert change_in_words("train.steps", 2000, 3000) == "steps 2,000 → 3,000"
+    assert change_in_words("model.dropout", 0.0, 0.2) == "dropout 0 → 0.2"
 
 
 def test_a_mark_is_a_thin_line_with_a_label_that_pointing_tells_too():

@@ -16,7 +16,7 @@ from core.runs.setting_changes import requested_changes, setting_changes, write_
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import look_in_words, part_in_words
 from explorer.streaming.run_events import read_step_detail
-from explorer.train.forks import losses_about, nearest_kept, usual_steps
+from explorer.train.forks import losses_about, nearest_saved_step, usual_steps
 from explorer.widgets.address import NAVIGATION, address_of
 
 
@@ -189,9 +189,9 @@ def test_a_fork_takes_the_settings_that_its_weights_were_trained_with(explorer_h
 def test_a_step_typed_that_is_not_kept_becomes_the_nearest():
     for typed in ("1,000", "1000", "step 1 000"):
         told = "No weights are saved for step 1,000; the nearest are those of step 869."
-        assert nearest_kept(typed, [0, 456, 869, 1200]) == (869, told)
-    assert nearest_kept("1,200", [0, 456, 869, 1200]) == (1200, "")
-    assert nearest_kept("the last", [0, 456])[0] == 456
+        assert nearest_saved_step(typed, [0, 456, 869, 1200]) == (869, told)
+    assert nearest_saved_step("1,200", [0, 456, 869, 1200]) == (1200, "")
+    assert nearest_saved_step("the last", [0, 456])[0] == 456
 
 
 def test_a_fork_goes_as_far_as_its_parent_or_half_as_long_from_its_end(app, finished_run):

@@ -205,8 +205,8 @@ def test_the_learned_table_beside_the_counted_one(bigram):
     for i in range(VOCAB_SIZE - 2):
         expected = [pairs[i, j] / firsts[i] for j in range(VOCAB_SIZE)]
         np.testing.assert_allclose(tables.counted[i], expected, rtol=1e-5)
-        assert tables.seen[i] == firsts[i]
+        assert tables.row_counts[i] == firsts[i]
     np.testing.assert_allclose(tables.counted[-2:], 1 / VOCAB_SIZE, rtol=1e-6)  # never seen, and seen only at the end
-    assert tables.seen[-2:].tolist() == [0, 0]
+    assert tables.row_counts[-2:].tolist() == [0, 0]
     np.testing.assert_array_equal(tables.learned, bigram.table().numpy())
     np.testing.assert_array_equal(tables.difference, tables.learned - tables.counted)

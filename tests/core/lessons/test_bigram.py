@@ -70,7 +70,7 @@ def test_counted_pairs_are_those_of_the_lab():
     counted = as_probabilities(counts)
     assert counts.sum() == len(IDS) - 1
     assert torch.allclose(counted, torch.from_numpy(tables.counted), atol=1e-6)
-    share = tables.seen / tables.seen.sum()
+    share = tables.row_counts / tables.row_counts.sum()
     assert distance(model.table(), counted, counts) == pytest.approx(
         float(share @ abs(tables.difference).sum(axis=1) / 2), abs=1e-5
     )

@@ -54,7 +54,7 @@ SWITCHES = [
 ]
 
 
-def numbers_kept(config: ModelConfig, vocab_size: int, precision: str) -> float:
+def saved_numbers(config: ModelConfig, vocab_size: int, precision: str) -> float:
     """Float32 numbers that torch holds for one more token between the forward and the backward pass."""
     few, many = (_bytes_held(build_model(config, vocab_size), batch, precision) for batch in (4, 8))
     return (many - few) / 4 / (4 * config.block_size)
@@ -97,8 +97,8 @@ def test_parameters_are_exact_and_memory_is_what_torch_keeps(switches):
     config = ModelConfig(**(SHAPE | switches))
     for vocab_size, precision in ((65, "float32"), (1000, "float32"), (65, "bfloat16")):
         assert exact_parameters(config, vocab_size) == parameter_count(build_model(config, vocab_size))
-        assert work_per_token(config, vocab_size, precision).numbers_kept == pytest.approx(
-            numbers_kept(config, vocab_size, precision), rel=0.06
+        assert work_per_token(config, vocab_size, precision).saved_numbers == pytest.approx(
+            saved_numbers(config, vocab_size, precision), rel=0.06
         )
 
 
@@ -130,7 +130,7 @@ def test_memory_counts_the_logits_of_evaluation_and_the_text():
     few, many = (memory_needed(config, size) for size in (100, 50_000))
     parameters, kept = (
         [count(config.model, size) for size in (100, 50_000)]
-        for count in (exact_parameters, lambda *shape: work_per_token(*shape).numbers_kept)
+        for count in (exact_parameters, lambda *shape: work_per_token(*shape).saved_numbers)
     )
     training = 4 * 4 * (parameters[1] - parameters[0])
     batch = 4 * 2 * 32 * (kept[1] - kept[0] + 50_000 - 100)  # the last: the gradient of the logits
