@@ -56,7 +56,7 @@ def test_errors_become_sentences_and_the_next_job_still_runs():
         raise KeyError("oh")
 
     assert ended(jobs.job("explained", explained)).problem == "The prompt is too long."
-    assert "mistake of ours" in ended(jobs.job("surprising", surprising)).problem
+    assert "because of a bug" in ended(jobs.job("surprising", surprising)).problem
     assert ended(jobs.job("after", count(1))).result == 10
 
 

@@ -159,9 +159,9 @@ def test_too_many_texts_are_refused_before_anything_is_done(client, finished_run
     monkeypatch.setattr("explorer.streaming.generation.MOST_WAITING", 0)
     address = f"/api/runs/{run or finished_run.id}/generate"
     refused = client.get(address)
-    assert refused.status_code == 503 and "Wait a little" in refused.text and refused.headers["retry-after"]
+    assert refused.status_code == 503 and "Wait a moment" in refused.text and refused.headers["retry-after"]
     browser = client.get(address, headers={"Accept": "text/event-stream"})  # which would not show the body of a 503
-    assert browser.status_code == 200 and "Wait a little" in events_of(browser.text)[0][1]["sentence"]
+    assert browser.status_code == 200 and "Wait a moment" in events_of(browser.text)[0][1]["sentence"]
 
 
 def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch):
