@@ -42,7 +42,7 @@ def test_what_is_drawn_can_be_taken_along(page, server):
     assert not heads.findall(".//{*}image")
     arcs, _ = take_along(page, "inspect_arcs")
     written = "".join(text.text for text in arcs.findall(".//{*}text"))
-    assert written == "".join(page.locator(".arcs-letter").all_inner_texts())
+    assert written == "".join(page.locator(".st-key-inspect_arcs .arcs-letter").all_inner_texts())
     strips, numbers = take_along(page, "cell_steps")
     assert len(strips.findall(".//{*}text")) > len(numbers) > tokens
 

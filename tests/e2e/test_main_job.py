@@ -80,7 +80,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(new_server, 
     # The run goes on, so the page is drawn anew now and then, and what it was stands beside what it is for a moment.
     page.locator(".st-key-inspect_head input").first.click()
     page.get_by_role("option", name="head 3").click()
-    expect(page.get_by_role("heading", name=re.compile(r"^Head 1\.3"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile(r"^Attention pattern, head 1\.3"))).to_be_visible()
     expect(page.locator(".st-key-inspect_heatmap canvas").first).to_be_visible()
 
     walk_to(page, "Generate")

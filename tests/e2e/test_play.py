@@ -75,7 +75,7 @@ def test_both_models_of_an_experiment_train_live_and_can_be_stopped(server, open
     page = open_page(color_scheme="dark")
     page.goto(f"{server.url}/learn?lesson=break&step=mask&set=text:{corpus.name};steps:800")
     page.get_by_text("the broken model", exact=True).click()
-    page.get_by_text("nearly always the same character").click()
+    page.get_by_text("almost always the same character").click()
     page.locator(".st-key-break_run button").click()
     live = page.locator(".st-key-break_live .js-plotly-plot")
     expect(live).to_be_visible()

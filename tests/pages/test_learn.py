@@ -220,7 +220,7 @@ def test_a_misspelt_link_is_said_and_the_way_on_is_offered(open_step, lesson, st
 
 def test_a_link_to_a_text_that_is_not_here_is_said_until_one_is_chosen(open_step):
     app = open_step("text", set="text:text-gone")
-    assert "asks for the text 'text-gone', which is not here" in said(app) and app.header
+    assert "asks for the text 'text-gone', which is not on this machine" in said(app) and app.header
     app.selectbox(key="lesson-text").select_index(1).run()
     assert not app.exception and "text-gone" not in said(app)
 

@@ -123,7 +123,7 @@ LADDER = Step(
 SWITCHES = ("position", "norm", "activation", "bias")
 OURS: dict[str, Any] = {"position": "learned", "norm": "layer", "activation": "relu", "bias": False}
 GPT2: dict[str, Any] = {"position": "learned", "norm": "layer", "activation": "gelu_tanh", "bias": True}
-TODAY: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
+MODERN: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 
 
 def _draw_today(state: StepState) -> bool:
@@ -137,7 +137,7 @@ def _draw_today(state: StepState) -> bool:
         }  # fmt: skip
         for column, switch in zip(columns, SWITCHES, strict=True):
             with column:
-                first = TODAY[switch] if switch != "bias" else "without"
+                first = MODERN[switch] if switch != "bias" else "without"
                 value = state.value(
                     switch, first, st.segmented_control, state.label(switch), choices[switch], format_func=state.label
                 )
