@@ -173,7 +173,7 @@ def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(corpus
     at = AppTest.from_file(page_file("play"), default_timeout=60)
     at.query_params.update({"text": "text-gone", "passage": "3"})
     at.run()
-    assert not at.exception and "asks for the text 'text\\-gone', which is not here" in at.error[0].value
+    assert not at.exception and "asks for the text 'text\\-gone', which is not on this machine" in at.error[0].value
     assert at.query_params["text"] == "text-gone" and not at.selectbox
     at.button("take_another").click().run()
     assert not at.exception and not at.error

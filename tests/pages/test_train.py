@@ -235,7 +235,7 @@ def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(ap
 def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(app):
     app.query_params.update({"preset": "gpt-tiny", "set": "data.corpus:text-gone;train.steps:77"})
     app.run()
-    assert not app.exception and "asks for the text 'text\\-gone', which is not here" in app.error[0].value
+    assert not app.exception and "asks for the text 'text\\-gone', which is not on this machine" in app.error[0].value
     assert "text-gone" in str(app.query_params["set"]) and not app.selectbox
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error

@@ -110,7 +110,7 @@ def test_the_bench_notebook_breaks_everything_once(executed):
     )
     assert len(control) == len(broken) == len(LESSONS["break"])
     assert all(one != other for one, other in zip(control, broken, strict=True))
-    assert "If the letter were missing from the validation text too" in said  # what the page says to it, with the numbers of this run
+    assert "If the letter were missing from the validation text too" in said
     assert f"The broken model ended at **{broken[-1]:.2f}**".replace(".", r"\.") in said
 
 
