@@ -1,4 +1,4 @@
-"""The queue of runs, waiting or training, and the lock of whoever changes it by what it read."""
+"""The SQLite queue of runs, waiting or training, and the supervisor lock."""
 
 import re
 import sqlite3

@@ -1,4 +1,4 @@
-"""Tokenizers: text to ids and ids to text. `TOKENIZERS` lists them; nothing else needs to know a new one."""
+"""Tokenizers: text to ids and ids to text. `TOKENIZERS` lists them, and `core.config` their names."""
 
 import codecs
 import hashlib

@@ -10,7 +10,7 @@ _text = component("text")
 
 
 class WrittenToken(TypedDict):
-    """One token as assets/components/text/generated.js draws it and the route `api/runs/{id}/generate` sends it."""
+    """One token as assets/components/text/view.js draws it and the route `api/runs/{id}/generate` sends it."""
 
     text: str  # what it completes: "" where it ends within a character
     visible: str

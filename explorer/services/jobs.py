@@ -1,4 +1,4 @@
-"""What takes longer than a moment, computed beside the pages: one thread, a bar of progress, a way to stop.
+"""Background jobs: one worker thread, progress, and a way to stop.
 
 A job is known by a key. Whoever asks for the same key, in any session, gets the same job, and later its result.
 """

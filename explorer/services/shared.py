@@ -55,7 +55,7 @@ _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
 
 
 def supervisor() -> Supervisor:
-    """The one of this process and home, at work from its first use on."""
+    """Return this process's supervisor of the data folder; start it on first use."""
     place = data_dir()
     with _supervising:
         if place not in _supervisors:
