@@ -25,7 +25,7 @@ class Lens:
         answer: (T,) int64, the most likely token at the last stage: the model's prediction.
         answer_probability: (L + 1, T) float32, its probability at each stage.
         first: (T,) int64, the first stage at which it is the most likely.
-        settled: (T,) int64, the first stage from which it stays so.
+        stable_from: (T,) int64, the first stage from which it stays so.
     """
 
     ids: np.ndarray
@@ -33,7 +33,7 @@ class Lens:
     answer: np.ndarray
     answer_probability: np.ndarray
     first: np.ndarray
-    settled: np.ndarray
+    stable_from: np.ndarray
 
 
 def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
@@ -58,7 +58,7 @@ def logit_lens(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> Lens:
         answer=answer.numpy(),
         answer_probability=belief.numpy(),
         first=leads.int().argmax(dim=0).numpy(),
-        settled=stays.int().argmax(dim=0).numpy(),
+        stable_from=stays.int().argmax(dim=0).numpy(),
     )
 
 

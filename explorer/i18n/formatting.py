@@ -137,14 +137,14 @@ def value_in_words(path: str, value: Any) -> str:
 
 
 def change_in_words(setting: str, before: Any, value: Any) -> str:
-    """What was turned, as it is written beside its mark on the curve: "learning rate 1e-3 → 3e-4"."""
+    """Return a setting change as its mark on the curve shows it: "learning rate 1e-3 → 3e-4"."""
     if setting == RESTART:
         return _(SCHEDULE_RESTARTED)
     return f"{_label(setting)} {number(before)} → {number(value)}"
 
 
 def requested_change_in_words(setting: str, value: Any) -> str:
-    """A setting that is being turned: "learning rate → 3e-4"."""
+    """Return a requested setting change: "learning rate → 3e-4"."""
     if setting == RESTART:
         return _(SCHEDULE_RESTARTED)
     return f"{_label(setting)} → {number(value)}"

@@ -262,36 +262,36 @@ def _lens(snapshot: Snapshot) -> dict[str, Any]:
     ]
     # From which stage on the last one's prediction is first: one above the last that predicts otherwise.
     otherwise = (best != best[-1]) * np.arange(1, len(best) + 1)[:, None]  # (L + 1, P)
-    settled = otherwise.max(axis=0)  # (P,)
+    stable_from = otherwise.max(axis=0)  # (P,)
     return {
         "tokens": [visible(tokens[snapshot.ids[place]]) for place in places],
         "truth": [visible(tokens[id]) for id in snapshot.ids[places[0] + 1 :]],
         "rows": rows,
-        "settled": settled.tolist(),
-        "words": lens_in_words(rows[-1][-1][0], int(settled[-1]), len(rows) - 1),
-        "all": settled_in_words(settled, len(rows) - 1),
+        "stable_from": stable_from.tolist(),
+        "words": lens_in_words(rows[-1][-1][0], int(stable_from[-1]), len(rows) - 1),
+        "all": stable_in_words(stable_from, len(rows) - 1),
     }
 
 
-def lens_in_words(prediction: str, settled: int, layers: int) -> str:
+def lens_in_words(prediction: str, stable_from: int, layers: int) -> str:
     """Return after which stage the last token's prediction is first to stay; stage 0 is before any block."""
     if not layers:
         return _("A bigram reads '{token}' off its table.", token=prediction)
-    if not settled:
+    if not stable_from:
         return _("The prediction '{token}' is first before any block.", token=prediction)
     return _(
         "The prediction '{token}' is first from block {block} of {count} on.",
-        token=prediction, block=settled, count=layers,
+        token=prediction, block=stable_from, count=layers,
     )  # fmt: skip
 
 
-def settled_in_words(settled: np.ndarray, layers: int) -> str:
-    """Return how many predictions need not wait for the last block; settled (P,): the stage of each."""
+def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
+    """Return how many predictions need not wait for the last block; stable_from (P,): the stage of each."""
     if not layers:
         return _("There is only one stage: its table.")
     return _(
         "The ring marks after which block each final prediction is first. Before the last block: {early} of {count}.",
-        count=len(settled), early=int((settled < layers).sum()),
+        count=len(stable_from), early=int((stable_from < layers).sum()),
     )  # fmt: skip
 
 

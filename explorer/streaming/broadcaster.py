@@ -128,11 +128,11 @@ class Broadcaster:
 
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield the digest of these runs (of all where none is named), now and whenever it changes."""
-        told, silent = "", 0.0
+        sent_digest, silent = "", 0.0
         while not self._closing.is_set():
             digest = await asyncio.to_thread(news_of(data_dir()).digest, ids or None)
-            if digest != told:
-                told, silent = digest, 0.0
+            if digest != sent_digest:
+                sent_digest, silent = digest, 0.0
                 yield event("news", json.dumps({"digest": digest})).encode()
             elif silent >= KEEP_ALIVE:
                 silent = 0.0

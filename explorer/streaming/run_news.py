@@ -42,8 +42,8 @@ class RunNews:
                 self._lines = {id: self._line(folder) for id, folder in folders.items()}
                 self._read = {id: known for id, known in self._read.items() if id in folders}
                 self._scanned = time.monotonic()
-            told = [(id, self._lines.get(id)) for id in sorted(self._lines if ids is None else ids)]
-        return f"{crc32(json.dumps(told).encode()):x}"
+            lines = [(id, self._lines.get(id)) for id in sorted(self._lines if ids is None else ids)]
+        return f"{crc32(json.dumps(lines).encode()):x}"
 
     def _line(self, folder: RunFolder) -> str:
         version = tuple(_version(path) for path in (folder.status_path, folder.record_path))
@@ -51,10 +51,10 @@ class RunNews:
         if known is None or known[0] != version:
             try:
                 status = folder.read_status()
-                told = f"{status.state} {status.attempt} {status.steps} {status.notice} {folder.name}"
+                line = f"{status.state} {status.attempt} {status.steps} {status.notice} {folder.name}"
             except RunError as error:
-                told = str(error)
-            known = self._read[folder.id] = version, told
+                line = str(error)
+            known = self._read[folder.id] = version, line
         return known[1]
 
 

@@ -218,7 +218,7 @@ def parent_from_address() -> Parent | None:
 
 
 def draw_beginning(parent: Parent) -> None:
-    """What is settled already, and why."""
+    """Draw the checkpoint that the fork starts from, and the settings that it fixes."""
     model = parent.config.model
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="parent"):
         with st.container(gap=None, width="content"):

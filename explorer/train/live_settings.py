@@ -1,4 +1,4 @@
-"""What can be turned while a run trains, and going on with one that has ended."""
+"""Settings that change while a run trains, and continuing one that has ended."""
 
 from functools import partial
 from typing import get_args
@@ -121,7 +121,7 @@ def _draw_changes(folder: RunFolder, status: Status) -> None:
 
 
 def _waiting(folder: RunFolder) -> list[str]:
-    """In words, what was turned and no worker has taken yet."""
+    """Return the requested changes that no worker has applied yet, in words."""
     return [requested_change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
 
 

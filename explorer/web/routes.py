@@ -96,9 +96,9 @@ class _Archive(Response):
     media_type = "application/zip"
 
     def __init__(self, make: Callable[[BinaryIO], None], filename: str, places: asyncio.Semaphore):
-        told = {"Content-Disposition": f'attachment; filename="{filename}"', "Accept-Ranges": "none"}
+        headers = {"Content-Disposition": f'attachment; filename="{filename}"', "Accept-Ranges": "none"}
         media_type = self.media_type if filename.endswith(".zip") else "application/octet-stream"
-        super().__init__(headers=told, media_type=media_type)
+        super().__init__(headers=headers, media_type=media_type)
         del self.headers["content-length"]  # known only when the archive is made
         self.make, self.places = make, places
 

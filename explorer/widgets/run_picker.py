@@ -71,15 +71,15 @@ def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
 def step_line(folder: RunFolder, step: int) -> None:
     """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
     status = folder.status()
-    told = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
+    values = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if status.ended:
-        st.caption(_("Weights of step {step} of {steps}. The run is {state}.", **told))
+        st.caption(_("Weights of step {step} of {steps}. The run is {state}.", **values))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
             _(
                 "Weights of step {step} of {steps}. The run is {state}, now at step {now}.",
-                **told,
+                **values,
                 now=f"{status.step:,}",
             ),
             width="content",

@@ -59,8 +59,8 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     assert np.allclose(
         [[cell[1] for cell in row] for row in frame["lens"]["rows"]], lens.probabilities[..., 0], atol=1e-4
     )
-    settled = int(lens.settled[-1])
-    assert (f"from block {settled} of 2" if settled else "before any block") in frame["lens"]["words"]
+    stable_from = int(lens.stable_from[-1])
+    assert (f"from block {stable_from} of 2" if stable_from else "before any block") in frame["lens"]["words"]
 
     written = list(generate(model, ids, GenerationConfig(max_new_tokens=frames.CONTINUED, temperature=0)))
     assert "".join(text for text, _, _ in frame["written"]) == tokenizer.decode([token.id for token in written])

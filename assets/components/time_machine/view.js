@@ -136,7 +136,7 @@ function lens(root) {
       shape = next;
       lens.rows.forEach((row, stage) => row.forEach(([token, share], place) => {
         const cell = cells[stage][place];
-        cell.classList.toggle("lens-settled", stage === lens.settled[place]);
+        cell.classList.toggle("lens-stable", stage === lens.stable_from[place]);
         const level = Math.round(255 * share ** 0.6);
         if (cell.textContent !== token) cell.textContent = token;
         const color = table.slice(level * 3, level * 3 + 3);
@@ -176,7 +176,7 @@ function byBlock(root) {
       predictions.forEach(([token, share], stage) => {
         const [, name, track, percentage] = rows[stage].children;
         name.textContent = token;
-        name.classList.toggle("lens-settled", stage === lens.settled.at(-1));
+        name.classList.toggle("lens-stable", stage === lens.stable_from.at(-1));
         track.firstChild.style.cssText = `width: ${Math.max(0.4, 100 * share)}%; background: ${token === final ? palette.accent : palette.lines}`;
         percentage.textContent = formatPercent(share);
       });

@@ -13,9 +13,9 @@ from core.lessons.ladder import RUNGS, RungLoss, rung_configs, train_ladder
 from core.lessons.quick_train import small_gpt
 from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
-from explorer.charts.gpt_lesson import curves, drop_bars, ladder_chart
+from explorer.charts.gpt_lesson import drop_bars, ladder_chart
 from explorer.components.figure import growing_figure
-from explorer.learn.gpt.trained import quick_runs
+from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
 from explorer.widgets.job_progress import result_of
@@ -150,12 +150,7 @@ def _draw_today(state: StepState) -> bool:
         names = {name: state.label(name) for name in models}
         colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.accent), strict=True))
         lines = {names[name]: (run.steps[1:], run.val[1:]) for name, run in runs.items()}
-        figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette)
-        figure.update_yaxes(rangemode="normal")
-        chart(
-            figure, key="lesson_today", name="from-ours-to-today",
-            numbers=lambda: {"step": runs["ours"].steps[1:], **{name: line for name, (_, line) in lines.items()}},
-        )  # fmt: skip
+        draw_losses(state, lines, colors, key="lesson_today", name="from-ours-to-today")
         st.dataframe(
             {
                 state.label("model"): list(names.values()),

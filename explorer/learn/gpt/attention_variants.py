@@ -19,7 +19,7 @@ from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoida
 from core.text.token_display import visible
 from explorer.charts.gpt_lesson import curves, share_pairs
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import quick_runs, typed_ids
+from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
 from explorer.services.results_cache import result_for
@@ -126,11 +126,7 @@ def _draw_mask(state: StepState) -> bool:
         if runs is None:
             return False
         lines = {names[name]: (run.steps, run.train) for name, run in runs.items()}
-        chart(
-            curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette),
-            key="lesson_mask_curves", name="training-loss",
-            numbers=lambda: {"step": runs["masked"].steps, **{name: line for name, (_unused, line) in lines.items()}},
-        )  # fmt: skip
+        draw_losses(state, lines, colors, key="lesson_mask_curves", name="training-loss", from_zero=True)
         last_loss = {name: run.train[-1] for name, run in runs.items()}
         state.write("result", masked=f"{last_loss['masked']:.2f}", open=f"{last_loss['open']:.2f}")
     with card(state.label("panel texts"), key="lesson_mask_texts"):
@@ -241,12 +237,7 @@ def _draw_positions(state: StepState) -> bool:
         names = {kind: state.label(kind) for kind in KINDS}
         colors = dict(zip(names.values(), (palette.lines, *palette.runs), strict=False))
         lines = {names[kind]: (run.steps[1:], run.val[1:]) for kind, run in runs.items()}
-        figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), palette)
-        figure.update_yaxes(rangemode="normal")
-        chart(
-            figure, key="lesson_positions", name="positions",
-            numbers=lambda: {"step": runs["none"].steps[1:], **{name: line for name, (_, line) in lines.items()}},
-        )  # fmt: skip
+        draw_losses(state, lines, colors, key="lesson_positions", name="positions")
         losses = {kind: f"{run.val[-1]:.2f}" for kind, run in runs.items()}
         state.write("curves", **losses)
     state.results["runs"], state.results["ids"] = runs, ids

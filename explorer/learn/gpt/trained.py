@@ -1,19 +1,22 @@
 """The small models of the lesson, trained in the background and shared between steps."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import RunConfig
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
+from explorer.charts.gpt_lesson import curves
 from explorer.learn.state import StepState
 from explorer.services.jobs import job
 from explorer.widgets.job_progress import result_of
+from explorer.widgets.layout import chart, current_palette
 from explorer.widgets.prompt import read_line
 
 
 def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun] | None:
     """Return small GPTs with these changed settings, by name; None, with a progress bar, during training."""
-    found: dict[str, QuickRun] = {}
+    runs: dict[str, QuickRun] = {}
     for name, changes in named.items():
         config = small_gpt(state.seed, **changes)
         trained = result_of(
@@ -21,14 +24,37 @@ def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, 
         )
         if trained is None:
             return None
-        found[name] = trained["it"]
-    return found
+        runs[name] = trained["it"]
+    return runs
 
 
 def the_gpt(state: StepState) -> GPT | None:
     """Return the GPT that most steps use; None, with a progress bar, during training."""
-    found = quick_runs(state, {"it": {}})
-    return found["it"].model if found else None
+    runs = quick_runs(state, {"it": {}})
+    return runs["it"].model if runs else None
+
+
+def draw_losses(
+    state: StepState,
+    lines: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    colors: Mapping[str, str],
+    *,
+    key: str,
+    name: str,
+    from_zero: bool = False,
+) -> None:
+    """Draw the losses of several models, with their table.
+
+    Args:
+        lines: steps, the same for all, and losses, by label.
+        name: of the file that is saved.
+    """
+    figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), current_palette())
+    if not from_zero:
+        figure.update_yaxes(rangemode="normal")
+    steps = next(iter(lines.values()))[0]
+    columns = {"step": steps, **{label: losses for label, (_, losses) in lines.items()}}
+    chart(figure, key=key, name=name, numbers=lambda: columns)
 
 
 def begin_training(state: StepState) -> None:

@@ -53,7 +53,7 @@ def test_what_would_be_said_and_since_when(seed):
         stage = 6
         while stage and said[stage - 1] == said[-1]:
             stage -= 1
-        assert lens.settled[position] == stage
+        assert lens.stable_from[position] == stage
         np.testing.assert_array_equal(lens.ids[:, position, 0], said)
         np.testing.assert_allclose(lens.answer_probability[:, position], beliefs[:, position, said[-1]], rtol=1e-4)
     np.testing.assert_allclose(lens.probabilities, np.sort(beliefs, axis=-1)[..., ::-1][..., :3], rtol=1e-4)
@@ -61,7 +61,7 @@ def test_what_would_be_said_and_since_when(seed):
 
 def test_a_bigram_model_has_one_stage(bigram):
     lens = logit_lens(bigram, IDS, alternatives=20)
-    assert lens.ids.shape == (1, 6, VOCAB_SIZE) and not lens.settled.any()
+    assert lens.ids.shape == (1, 6, VOCAB_SIZE) and not lens.stable_from.any()
     expected = bigram.table()[torch.tensor(IDS)].max(dim=-1).values
     np.testing.assert_allclose(lens.answer_probability[0], expected, rtol=1e-5)
 
