@@ -77,7 +77,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         typed, settings: what the next text would be written with.
     """
     with card(
-        _("What does it write?"),
+        _("Generated text"),
         _(
             "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
             "alternatives."
