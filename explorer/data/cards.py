@@ -22,6 +22,7 @@ from explorer.components.tokens import token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, show_error
 from explorer.widgets.links import draft_of_link
 
@@ -98,8 +99,9 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     drafted = draft_of_link(_("Show another text")).data.corpus
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
+    titles = distinct_labels({name: corpus.title for name, corpus in corpora.items()})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=lambda name: corpora[name].title)
+        name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=titles.get)
         # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
         taken = session.recall("texts_taken", 0)
         with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):

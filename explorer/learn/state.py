@@ -18,6 +18,7 @@ from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import absent_text
 
@@ -203,9 +204,10 @@ def choose_text(language: str) -> Corpus:
     chosen = st.session_state.get(_KEY, session.recall(_KEY, address.lesson_values().get("text")))
     chosen = chosen if chosen in corpora else next(iter(corpora))
     if "text" not in address.hidden_controls():
+        titles = distinct_labels({name: corpus.title for name, corpus in corpora.items()})
         st.session_state[_KEY] = chosen
         chosen = st.selectbox(
-            word("text", language), list(corpora), key=_KEY, format_func=lambda name: corpora[name].title,
+            word("text", language), list(corpora), key=_KEY, format_func=titles.get,
             label_visibility="collapsed", width=230, on_change=lambda: session.remember(_CHOSEN, True),
         )  # fmt: skip
     session.remember(_KEY, chosen)

@@ -23,6 +23,7 @@ from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import address, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.prompt import Prompt
@@ -116,12 +117,14 @@ def choose_other(clock: Clock) -> Clock | None:
     if other_run and other_run not in runs:
         end_absent(run_problem(other_run), _("Compare with nothing"), partial(address.view_beside, None))
     st.session_state["compare_with"] = other_run
+    others = {id: folder.name for id, folder in runs.items() if id != clock.run}
+    labels = distinct_labels(others | {clock.run: _("another step of this run")})
     chosen = st.selectbox(
         _("Compare with"),
-        [clock.run, *(id for id in runs if id != clock.run)],
+        [clock.run, *others],
         index=None,
         key="compare_with",
-        format_func=lambda id: _("another step of this run") if id == clock.run else runs[id].name,
+        format_func=labels.get,
         placeholder=_("Compare with …"),
         label_visibility="collapsed",
         width=320,

@@ -27,6 +27,7 @@ from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
 from explorer.widgets import address, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
@@ -52,7 +53,7 @@ def choose_game() -> tuple[str, Game]:
 
     What is chosen goes into the address, and a bare address is the first passage of the first text.
     """
-    corpora = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
+    corpora = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
     linked = address.passage_asked()
     if linked.text and linked.text not in corpora:
         end_absent(absent_text(linked.text), _("Play with another text"), address.leave_passage)
@@ -198,10 +199,11 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
             address.open_page("train")
         return None, None
     linked = address.run_on_view()
+    labels = distinct_labels({id: folder.name for id, folder in runs.items()})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_run"] = linked if linked in runs else next(iter(runs))
         chosen = st.selectbox(
-            words("run"), list(runs), key="play_run", format_func=lambda id: runs[id].name, width=300,
+            words("run"), list(runs), key="play_run", format_func=labels.get, width=300,
             on_change=lambda: address.view_run(st.session_state["play_run"]),
         )  # fmt: skip
         folder = runs[chosen]

@@ -25,7 +25,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_from_address
 from explorer.widgets.address import STEP, begin_run, draft, keep_draft, write_draft
-from explorer.widgets.forms import forget_inputs, setting_inputs, widget_key
+from explorer.widgets.forms import distinct_labels, forget_inputs, setting_inputs, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
 from explorer.widgets.session import notify, take_notice, ticket, use_ticket
@@ -170,11 +170,12 @@ def _pick_corpus(config: RunConfig) -> str:
     known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
+    labels = distinct_labels({name: _title(corpus) for name, corpus in known.items()})
     chosen = st.selectbox(
         _("Text"),
         known,
         key="corpus",
-        format_func=lambda name: _title(known[name]),
+        format_func=labels.get,
         help=_("The text to train on. View it, or add your own, on the page Data."),
     )
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):

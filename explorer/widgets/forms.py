@@ -1,6 +1,7 @@
 """Settings as widgets: label, bounds, unit and help are those of the config's own fields."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil, floor, log10
 from typing import Any
 
@@ -18,6 +19,19 @@ FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole num
 def widget_key(path: str) -> str:
     """The key of a setting's widget."""
     return f"set-{path}"
+
+
+def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels of which no two are the same: a select box gives back the label, so two alike are one choice.
+
+    Args:
+        labels: by value, newest first; of two that are the same the newer one gets a number.
+    """
+    taken, distinct = Counter[str](), {}
+    for value, label in reversed(labels.items()):
+        taken[label] += 1
+        distinct[value] = f"{label} ({taken[label]})" if taken[label] > 1 else label
+    return distinct
 
 
 def forget_inputs(config: type[Config] = RunConfig) -> None:

@@ -16,6 +16,7 @@ from explorer.services.model_files import (
     why_no_export,
 )
 from explorer.widgets import address, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import literal, show_error
 
 _WHAT = N_(
@@ -38,7 +39,7 @@ def draw_import() -> None:
     taken = session.recall("models_taken", 0)
     with st.popover(_("Import a model"), icon=":material/upload_file:", key=f"import_{taken}"):
         st.caption(_(_WHAT))
-        titles = {corpus.name: corpus.title for corpus in catalogue(shared.data_dir())}
+        titles = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
         corpus = st.selectbox(_("Text"), list(titles), format_func=titles.get, key="import_corpus", help=_(_TEXT))
         name = st.text_input(_("Run name"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
         files, hub = st.tabs([_("Files"), _("Hugging Face name")])

@@ -11,6 +11,7 @@ from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import empty_state, show_error
 from explorer.widgets.links import end_absent
 
@@ -33,13 +34,14 @@ def choose_run(title: str, what: str) -> RunFolder:
     if not runs:
         empty_state(what, address.page_file("train"), _("Train a first model"))
         st.stop()
+    labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
     st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
     chosen = place.selectbox(
         _("Run"),
         list(runs),
         key="inspect_run",
-        format_func=lambda id: _label(runs[id]),
+        format_func=labels.get,
         label_visibility="collapsed",
         on_change=lambda: address.view_run(st.session_state["inspect_run"]),
     )

@@ -34,8 +34,8 @@ def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str
 
 def test_what_is_drawn_can_be_taken_along(page, server):
     page.goto(f"{server.url}/look_inside?view=Attention")
-    expect(page.locator(".arcs-letter").first).to_be_visible()
-    tokens = len(page.locator(".arcs-letter").all())
+    expect(page.locator(".st-key-inspect_arcs .arcs-letter").first).to_be_visible()
+    tokens = page.locator(".st-key-inspect_arcs .arcs-letter").count()
     heads, looks = take_along(page, "inspect_board")
     assert len(looks) == len({(row["layer"], row["head"]) for row in looks}) * tokens * (tokens + 1) / 2
     assert heads.findall(".//{*}path")  # drawn as vectors, not as an image

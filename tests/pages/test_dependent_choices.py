@@ -135,6 +135,18 @@ def test_many_runs_and_prompts_on_generate(add_run):
         assert not app.exception
 
 
+@pytest.mark.parametrize("name", ["data", "train", "learn", "play", "look_inside", "generate", "runs"])
+def test_two_of_one_name_can_both_be_chosen(explorer_home, add_run, name):
+    for text in (POEM, POEM * 2):
+        save_text(text, "Poem", explorer_home)
+    for _time in range(2):
+        add_run("poem")
+    boxes = open_page(name, lesson="break", step="mask").selectbox
+    for box in boxes:
+        assert len(set(box.options)) == len(box.options)
+    assert any(label.endswith(" (2)") or "(2) " in label for box in boxes for label in box.options)
+
+
 def test_presets_and_shapes_one_after_the_other_on_the_training_form(explorer_home):
     app = open_page("train")
     for name in ("bigram", "gpt-tiny"):
