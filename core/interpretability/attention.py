@@ -1,8 +1,7 @@
 """Attention patterns, and one attention weight step by step. L layers, H heads, T tokens."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -116,45 +115,28 @@ def _percent(weight: float) -> str:
     return "under 1%" if 0 < weight < 0.005 else f"{weight:.0%}"
 
 
-@dataclass(frozen=True)
-class AttentionWeight:
+class AttentionWeight(NamedTuple):
     """One attention weight step by step, and the output of the head for its query.
 
     D is the head size C / H, T the tokens. All arrays are float32.
-
-    Attributes:
-        steps: applied to query and key before their product, in this order: "normalised", "rotated".
-        q_projected, k_projected: (D,), outputs of their linear layer.
-        q, k: (D,), after `steps`.
-        products: (D,), q * k, elementwise.
-        product: their sum.
-        scale: what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale.
-        score: product * scale, before the mask.
-        hidden: whether this key is masked for this query.
-        row_scores: (T,), the scores of all keys for this query; -inf where they are masked.
-        row_weights: (T,), their softmax, summing to 1.
-        weight: this cell's.
-        values: (T, D), of all keys.
-        weighted_values: (T, D), row_weights times values.
-        z: (D,), their sum: the head's output for this query.
     """
 
-    steps: tuple[str, ...]
-    q_projected: np.ndarray
+    steps: tuple[str, ...]  # applied to query and key before their product, in this order: "normalised", "rotated"
+    q_projected: np.ndarray  # (D,), output of its linear layer
     k_projected: np.ndarray
-    q: np.ndarray
+    q: np.ndarray  # (D,), after `steps`
     k: np.ndarray
-    products: np.ndarray
-    product: float
-    scale: float
-    score: float
-    hidden: bool
-    row_scores: np.ndarray
-    row_weights: np.ndarray
-    weight: float
-    values: np.ndarray
-    weighted_values: np.ndarray
-    z: np.ndarray
+    products: np.ndarray  # (D,), q * k, elementwise
+    product: float  # their sum
+    scale: float  # what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale
+    score: float  # product * scale, before the mask
+    hidden: bool  # whether this key is masked for this query
+    row_scores: np.ndarray  # (T,), the scores of all keys for this query; -inf where they are masked
+    row_weights: np.ndarray  # (T,), their softmax, summing to 1
+    weight: float  # this cell's
+    values: np.ndarray  # (T, D), of all keys
+    weighted_values: np.ndarray  # (T, D), row_weights times values
+    z: np.ndarray  # (D,), their sum: the head's output for this query
 
 
 def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:

@@ -6,8 +6,7 @@ The scale of the last norm is taken as a constant, so the contributions add up e
 inputs of later parts, are not counted.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,29 +16,17 @@ from core.interpretability.activations import Ids, PartError, run_with_cache
 from core.model import GPT, Bigram
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """Contributions to the logit of `token`, less the reference's; they add up to `logit`.
-
-    Attributes:
-        token: whose logit.
-        logit: of the token, less the reference.
-        embedding: of the token at this position.
-        position: its position embedding; 0 where the model adds none (`rope`, `none`, a bigram).
-        heads: (L, H) float64. A bigram model has none: (0, 0).
-        mlps: (L,) float64, each with its bias.
-        biases: of attention's output layers and the last norm.
-        pairs: the table of counted pairs, where the model has one; else 0.
-    """
+class Attribution(NamedTuple):
+    """Contributions to the logit of `token`, less the reference's; they add up to `logit`."""
 
     token: int
-    logit: float
-    embedding: float
-    position: float
-    heads: np.ndarray
-    mlps: np.ndarray
-    biases: float
-    pairs: float
+    logit: float  # of the token, less the reference
+    embedding: float  # of the token at this position
+    position: float  # its position embedding; 0 where the model adds none (`rope`, `none`, a bigram)
+    heads: np.ndarray  # (L, H) float64. A bigram model has none: (0, 0)
+    mlps: np.ndarray  # (L,) float64, each with its bias
+    biases: float  # of attention's output layers and the last norm
+    pairs: float  # the table of counted pairs, where the model has one; else 0
 
     @property
     def total(self) -> float:

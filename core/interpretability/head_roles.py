@@ -32,21 +32,13 @@ _HALF = 64  # their length, where the context has room for twice as much
 
 
 class HeadScores(NamedTuple):
-    """Scores of each head, (L, H) float32 from 0 to 1.
+    """Scores of each head, (L, H) float32 from 0 to 1: its attention to what a role attends to."""
 
-    previous_token: attention to the token just before, from the second query on.
-    same_token: attention to all earlier occurrences of the same token, where there are any.
-    start_of_text: attention to the first token, from the third query on (for the second it is the previous token).
-    start_of_word: attention to the last space or newline before, where it is not the previous token and the query is
-        none itself.
-    induction: on repeated random tokens, attention in the second half to the token after the first occurrence.
-    """
-
-    previous_token: np.ndarray
-    same_token: np.ndarray
-    start_of_text: np.ndarray
-    start_of_word: np.ndarray
-    induction: np.ndarray
+    previous_token: np.ndarray  # the token just before, from the second query on
+    same_token: np.ndarray  # all earlier occurrences of the same token, where there are any
+    start_of_text: np.ndarray  # the first token, from the third query on (for the second it is the previous token)
+    start_of_word: np.ndarray  # the last space or newline, unless it is the previous token, or the query is one itself
+    induction: np.ndarray  # on repeated random tokens, in the second half, the token after the first occurrence
 
 
 class HeadName(NamedTuple):

@@ -15,14 +15,10 @@ class Span(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """For each of T generated tokens, the longest span beginning there that occurs in the source.
+    """For each of T generated tokens, the longest span beginning there that occurs in the source."""
 
-    lengths: (T,) int64, 0 where the token does not occur.
-    places: (T,) int64, where the span begins in the source; -1 where there is none.
-    """
-
-    lengths: np.ndarray
-    places: np.ndarray
+    lengths: np.ndarray  # (T,) int64, 0 where the token does not occur
+    places: np.ndarray  # (T,) int64, where the span begins in the source; -1 where there is none
 
 
 def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:

@@ -6,7 +6,6 @@ neuron, the second what it adds.
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,34 +16,21 @@ from core.interpretability.activations import PartError, rows_at_once, run_batch
 from core.model import GPT
 
 
-@dataclass(frozen=True)
-class TopActivation:
-    """One token at which a neuron is active.
+class TopActivation(NamedTuple):
+    """One token at which a neuron is active."""
 
-    Attributes:
-        value: after the activation function.
-        window: index of the window.
-        position: of the token in it.
-        values: (T,) float32, the neuron at every token of that window.
-    """
-
-    value: float
-    window: int
-    position: int
-    values: np.ndarray
+    value: float  # after the activation function
+    window: int  # its index
+    position: int  # of the token in it
+    values: np.ndarray  # (T,) float32, the neuron at every token of that window
 
 
 class LogitEffects(NamedTuple):
-    """The effect of one neuron on the logits of the next token.
+    """The effect of one neuron on the logits of the next token."""
 
-    Attributes:
-        logits: (V,) float32, for an activation of 1, before the scale of the last norm, less their mean.
-        raised, lowered: tokens with their effect, the most raised and the most lowered first.
-    """
-
-    logits: np.ndarray
-    raised: list[tuple[int, float]]
-    lowered: list[tuple[int, float]]
+    logits: np.ndarray  # (V,) float32, for an activation of 1, before the scale of the last norm, less their mean
+    raised: list[tuple[int, float]]  # tokens with their effect, the most raised first
+    lowered: list[tuple[int, float]]  # the same, the most lowered first
 
 
 def top_activations(

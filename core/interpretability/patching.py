@@ -35,18 +35,12 @@ class Answers(NamedTuple):
 
 
 class PatchMap(NamedTuple):
-    """The effect of each patched activation.
+    """The effect of each patched activation."""
 
-    Attributes:
-        moved: (rows, T) float32: 0 for the corrupted prompt's logit difference, 1 for the clean one's; values beyond
-            are possible; nan in rows not done yet.
-        rows: titles of the rows, from the first layer up.
-        answers: what is measured.
-    """
-
+    # (rows, T) float32: 0 for the corrupted prompt's logit difference, 1 for the clean one's; nan in rows not done yet
     moved: np.ndarray
-    rows: list[str]
-    answers: Answers
+    rows: list[str]  # titles, from the first layer up
+    answers: Answers  # what is measured
 
 
 def answers(

@@ -1,4 +1,4 @@
-"""The residual stream between the blocks, the rest of the model from any block on, and the next token's logits.
+"""The residual stream between the blocks, the logits at each (the logit lens), and the rest of the model from one on.
 
 A stage is a number of blocks: stage 0 enters the first block, stage L leaves the last one.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.fast.threads import threads_for
-from core.interpretability.activations import Ids, as_row, run_batch_with_cache, run_with_cache
+from core.interpretability.activations import Ids, as_row, device_of, run_batch_with_cache, run_with_cache
 from core.model import GPT, Bigram, Hook, evaluating, parameter_count
 from core.model.gpt import scoped
 from core.training.finite import finite_logits
@@ -77,19 +77,24 @@ def last_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
     return run_blocks(model, stream_at(model, ids, 0), 0)
 
 
-def positions_at_once(model: GPT | Bigram) -> int:
-    """Return for how many positions to compute logits at once.
+def logits_in_chunks(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
+    """Yield the logits (P, V) of a stream (N, C) and ids (N,), a few positions at a time and in order.
 
     The logits of 1,024 positions are 200 MB with GPT-2's vocabulary, and every operation on them takes as much again.
     """
-    return max(1, _MOST_SCORES_AT_ONCE // model.vocab_size)
-
-
-def logits_in_chunks(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
-    """Yield the logits (P, V) of a stream (N, C) and ids (N,), a few positions at a time and in order."""
-    size = positions_at_once(model)
+    size = max(1, _MOST_SCORES_AT_ONCE // model.vocab_size)
     for piece, read in zip(stream.split(size), ids.to(stream.device).split(size), strict=True):
         yield unembed(model, piece, read)
+
+
+def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int]) -> np.ndarray:
+    """Return the logit lens (nostalgebraist 2020) of some positions: the logits at every stage, (L + 1, P, V) float32.
+
+    The stream of each stage goes through the last norm and the unembedding, as if later blocks added nothing.
+    """
+    streams, device = torch.from_numpy(residual_stream(model, ids)[:, positions]), device_of(model)
+    row = torch.as_tensor(ids, dtype=torch.int64)[positions].to(device)
+    return np.stack([unembed(model, stream.to(device), row).float().cpu().numpy() for stream in streams])
 
 
 def next_token_logits(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:

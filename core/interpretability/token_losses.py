@@ -41,9 +41,11 @@ def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None
         return torch.cat([next_token_losses(compute_logits(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
     losses = []
     for part in parts:
-        streams = last_stream(model, part[:, :-1]).flatten(0, 1)
-        losses.append(_losses(model, streams, part[:, :-1].flatten(), part[:, 1:].flatten()).view(len(part), -1))
-    return torch.cat(losses)
+        start, targets = 0, part[:, 1:].flatten()
+        for logits in logits_in_chunks(model, last_stream(model, part[:, :-1]).flatten(0, 1), part[:, :-1].flatten()):
+            losses.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
+            start += len(logits)
+    return torch.cat(losses).view(len(windows), -1)
 
 
 def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -76,22 +78,15 @@ def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, toke
     ]
 
 
-def passage_losses(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """Return the loss of every token of a passage but the first: (T - 1,) float32 nats.
+def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> TokenPredictions:
+    """Return the probability of every token of a passage (T,) but the first, and the most likely alternatives.
 
     A passage longer than the context is read in windows that overlap by half, so that every token is predicted from at
     least half a context, or from all tokens before it. Raises PromptError for fewer than two tokens.
     """
-    ids = _passage(ids)
-    return _losses(model, _passage_stream(model, ids), ids[:-1], ids[1:]).numpy()
-
-
-def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> TokenPredictions:
-    """Return the probability of every token of a passage (T,) but the first, and the most likely alternatives.
-
-    A long passage is read as by `passage_losses`. Raises PromptError for fewer than two tokens.
-    """
-    ids = _passage(ids)
+    ids = torch.as_tensor(ids, dtype=torch.int64)
+    if len(ids) < 2:
+        raise PromptError("There is nothing to predict yet: write at least two characters.")
     came, best, shares, start = [], [], [], 0
     for logits in logits_in_chunks(model, _passage_stream(model, ids), ids[:-1]):
         beliefs = logits.float().softmax(dim=-1).cpu()
@@ -104,38 +99,16 @@ def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> T
     return TokenPredictions(torch.cat(came).numpy(), torch.cat(best).numpy(), torch.cat(shares).numpy())
 
 
-def _passage(ids: Ids) -> Tensor:
-    ids = torch.as_tensor(ids, dtype=torch.int64)
-    if len(ids) < 2:
-        raise PromptError("There is nothing to predict yet: write at least two characters.")
-    return ids
-
-
 def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
     """Return the last stream of a passage (T,) but its last token: (T - 1, C), read in overlapping windows."""
-    size = min(model.block_size, len(ids) - 1)
-    starts = _starts(len(ids), size)
+    length = len(ids) - 1
+    size = min(model.block_size, length)
+    starts = [*range(0, length - size, max(1, size // 2)), length - size]
     parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
-    return _joined(torch.cat([last_stream(model, part) for part in parts]), starts, len(ids) - 1)
-
-
-def _losses(model: GPT | Bigram, stream: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
-    """Return the losses (N,), on the processor, of targets (N,) for the last stream (N, C) of tokens (N,)."""
-    losses, start = [], 0
-    for logits in logits_in_chunks(model, stream, ids):
-        losses.append(next_token_losses(logits[None], targets[None, start : start + len(logits)])[0])
-        start += len(logits)
-    return torch.cat(losses)
-
-
-def _starts(length: int, size: int) -> list[int]:
-    """Return the starts of windows of `size` + 1 tokens that overlap by half; the last ends at the end."""
-    return [*range(0, length - size - 1, max(1, size // 2)), length - size - 1]
-
-
-def _joined(rows: Tensor, starts: list[int], length: int) -> Tensor:
-    """Return (length, C) from windows (S, size, C); where they overlap, the earlier one has more context."""
-    joined = rows.new_empty((length, *rows.shape[2:]))
-    for start, row in zip(reversed(starts), rows.flip(0), strict=True):
-        joined[start : start + len(row)] = row
+    rows = torch.cat([last_stream(model, part) for part in parts])  # (S, size, C)
+    joined = rows.new_empty((length, rows.size(-1)))
+    for start, row in zip(
+        reversed(starts), rows.flip(0), strict=True
+    ):  # where they overlap, the earlier has more context
+        joined[start : start + size] = row
     return joined

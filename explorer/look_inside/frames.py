@@ -25,7 +25,7 @@ from core.fast.threads import one_thread
 from core.formatting import decimal
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import cosines, project_along, token_embeddings
-from core.interpretability.logit_lens import lens_logits
+from core.interpretability.residual_stream import lens_logits
 from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder

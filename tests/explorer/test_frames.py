@@ -9,8 +9,7 @@ from core.config import ModelConfig
 from core.errors import RunError
 from core.interpretability.attention import attention_patterns
 from core.interpretability.embeddings import align, token_embeddings
-from core.interpretability.logit_lens import logit_lens
-from core.interpretability.residual_stream import next_token_probabilities
+from core.interpretability.residual_stream import lens_logits, next_token_probabilities
 from core.model import build_model
 from core.runs.weights import load_model, steps_with_weights, weights_at
 from core.sampling import generate
@@ -52,14 +51,14 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     shares = [share for *_, share in frame["next"]["guesses"]]
     assert shares == sorted(shares, reverse=True) and len(shares) + frame["next"]["others"] == len(tokens)
 
-    lens = logit_lens(model, ids)
+    logits = lens_logits(model, ids, range(len(ids)))
+    best = logits.argmax(axis=-1)  # (3, T)
+    shares = np.exp(logits.max(axis=-1)) / np.exp(logits).sum(axis=-1)
     assert [[cell[0] for cell in row] for row in frame["lens"]["rows"]] == [
-        [visible(tokens[id]) for id in row] for row in lens.ids[..., 0]
+        [visible(tokens[id]) for id in row] for row in best
     ]
-    assert np.allclose(
-        [[cell[1] for cell in row] for row in frame["lens"]["rows"]], lens.probabilities[..., 0], atol=1e-4
-    )
-    stable_from = int(lens.stable_from[-1])
+    assert np.allclose([[cell[1] for cell in row] for row in frame["lens"]["rows"]], shares, atol=1e-4)
+    stable_from = next(stage for stage in range(3) if (best[stage:, -1] == best[-1, -1]).all())
     assert (f"from block {stable_from} of 2" if stable_from else "before any block") in frame["lens"]["words"]
 
     written = list(generate(model, ids, GenerationConfig(max_new_tokens=frames.CONTINUED, temperature=0)))

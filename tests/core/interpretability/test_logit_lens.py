@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from core.interpretability.activations import PromptError, run_with_cache, run_with_hooks
-from core.interpretability.logit_lens import lens_logits, logit_lens
+from core.interpretability.residual_stream import lens_logits
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -31,41 +31,20 @@ def by_definition(model, switch):
 @pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
 def test_logits_after_each_block(switch):
     model = make(**switch)
-    logits = lens_logits(model, IDS)
+    logits = lens_logits(model, IDS, range(6))
     assert logits.shape == (3, 6, VOCAB_SIZE) and logits.dtype == np.float32
     np.testing.assert_allclose(logits, by_definition(model, switch), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(logits[-1], run_with_hooks(model, IDS), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(lens_logits(model, IDS, [5, 2]), logits[:, [5, 2]])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_what_would_be_said_and_since_when(seed):
-    model = make(n_layer=6)
-    ids = np.random.default_rng(seed).integers(VOCAB_SIZE, size=12)
-    logits = lens_logits(model, ids).astype(np.float64)
-    beliefs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    lens = logit_lens(model, ids, alternatives=3)
-    assert lens.ids.shape == lens.probabilities.shape == (7, 12, 3)
-    for position in range(12):
-        said = [int(stage.argmax()) for stage in beliefs[:, position]]
-        assert lens.answer[position] == said[-1]
-        assert lens.first[position] == said.index(said[-1])
-        stage = 6
-        while stage and said[stage - 1] == said[-1]:
-            stage -= 1
-        assert lens.stable_from[position] == stage
-        np.testing.assert_array_equal(lens.ids[:, position, 0], said)
-        np.testing.assert_allclose(lens.answer_probability[:, position], beliefs[:, position, said[-1]], rtol=1e-4)
-    np.testing.assert_allclose(lens.probabilities, np.sort(beliefs, axis=-1)[..., ::-1][..., :3], rtol=1e-4)
-
-
 def test_a_bigram_model_has_one_stage(bigram):
-    lens = logit_lens(bigram, IDS, alternatives=20)
-    assert lens.ids.shape == (1, 6, VOCAB_SIZE) and not lens.stable_from.any()
-    expected = bigram.table()[torch.tensor(IDS)].max(dim=-1).values
-    np.testing.assert_allclose(lens.answer_probability[0], expected, rtol=1e-5)
+    logits = lens_logits(bigram, IDS, range(6))
+    assert logits.shape == (1, 6, VOCAB_SIZE)
+    expected = bigram.table()[torch.tensor(IDS)]
+    np.testing.assert_allclose(torch.from_numpy(logits[0]).softmax(dim=-1), expected, rtol=1e-5)
 
 
 def test_no_prompt_is_a_sentence(gpt):
     with pytest.raises(PromptError, match="write at least one character"):
-        logit_lens(gpt, [])
+        lens_logits(gpt, [], [])

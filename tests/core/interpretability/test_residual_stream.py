@@ -4,16 +4,16 @@ import torch
 
 from core.errors import NotFiniteError
 from core.interpretability.activations import PromptError, compute_logits, run_with_cache, run_with_hooks
-from core.interpretability.logit_lens import logit_lens
 from core.interpretability.patching import answers
 from core.interpretability.residual_stream import (
+    lens_logits,
     next_token_probabilities,
     residual_stream,
     run_blocks,
     stream_at,
     unembed,
 )
-from core.interpretability.token_losses import passage_losses, token_predictions, window_losses
+from core.interpretability.token_losses import token_predictions, window_losses
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 IDS = [3, 1, 4, 1, 5, 9]
@@ -78,10 +78,9 @@ def test_a_model_that_overflows_is_a_sentence_wherever_probabilities_are_shown(b
     for show in (
         lambda: next_token_probabilities(model, [3, 1, 4]),
         lambda: token_predictions(model, [3, 1, 4]),
-        lambda: passage_losses(model, [3, 1, 4]),
         lambda: window_losses(model, windows),
         lambda: window_losses(model, windows, lambda name, tensor: None),
-        lambda: logit_lens(model, [3, 1, 4]),
+        lambda: lens_logits(model, [3, 1, 4], [0, 1, 2]),
         lambda: run_with_hooks(model, [3, 1, 4]),
         lambda: answers(model, [3, 1, 4], [3, 2, 4]),
     ):

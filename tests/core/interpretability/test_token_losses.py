@@ -5,11 +5,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.config import ModelConfig
 from core.interpretability.activations import PromptError
-from core.interpretability.logit_lens import logit_lens
 from core.interpretability.token_losses import (
     loss_by_kind,
     loss_by_position,
-    passage_losses,
     token_predictions,
     window_losses,
 )
@@ -62,14 +60,15 @@ def test_by_kind_counts_what_was_to_be_foreseen():
 
 def test_a_short_passage_is_read_at_once(model):
     passage = WINDOWS[0].tolist()
-    np.testing.assert_allclose(passage_losses(model, passage), window_losses(model, WINDOWS[:1])[0], rtol=1e-5)
-    assert passage_losses(model, passage[:2]).shape == (1,)
+    losses = -np.log(token_predictions(model, passage).probabilities)
+    np.testing.assert_allclose(losses, window_losses(model, WINDOWS[:1])[0], rtol=1e-4, atol=1e-4)
+    assert token_predictions(model, passage[:2]).probabilities.shape == (1,)
 
 
 @pytest.mark.parametrize("length", [14, 20, 25, 40])
 def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
     passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
-    losses = passage_losses(gpt, passage)
+    losses = -np.log(token_predictions(gpt, passage).probabilities)
     assert losses.shape == (length - 1,)
     starts = [*range(0, length - 13, 6), length - 13]
     for target in range(1, length):
@@ -78,16 +77,10 @@ def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
         assert losses[target - 1] == pytest.approx(surprise(gpt, passage[begun:target], passage[target]), abs=1e-4)
 
 
-def test_one_token_foresees_nothing(model):
-    with pytest.raises(PromptError, match="write at least two characters"):
-        passage_losses(model, [3])
-
-
 @pytest.mark.parametrize("length", [2, 12, 30])
 def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(model, length):
     passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
     found = token_predictions(model, passage, alternatives=3)
-    np.testing.assert_allclose(-np.log(found.probabilities), passage_losses(model, passage), rtol=1e-4, atol=1e-4)
     assert found.alternatives.shape == found.shares.shape == (length - 1, 3)
     for target in range(1, min(length, 12)):
         beliefs = model(torch.tensor([passage[:target]]))[0][0, -1].detach().softmax(dim=-1).numpy()
@@ -118,7 +111,6 @@ def test_logits_of_a_large_vocabulary_are_never_held_at_once():
     with Watch():
         losses = window_losses(large, windows)
         found = token_predictions(large, windows[0].tolist())
-        logit_lens(large, windows[0, :-1].tolist())
     assert largest <= 2**23
     for place in (0, 165, 166, 1023):
         expected = surprise(large, windows[0, : place + 1].tolist(), int(windows[0, place + 1]))
