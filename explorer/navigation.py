@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.i18n.language import N_, _
-from explorer.widgets.address import ROOT, language_on_view, page_file
+from explorer.widgets.address import LANGUAGE, ROOT, page_file, parameter
 from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
 
@@ -15,7 +15,7 @@ GROUPS = {
     N_("Keep"): {"runs": N_("Runs")},
 }
 
-use_language(language_on_view())
+use_language(parameter(LANGUAGE))
 pages = {
     group: [
         st.Page(page_file(name), title=_(title), url_path=name, default=name == "home") for name, title in of.items()

@@ -12,7 +12,7 @@ from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import end_absent, quoted_part
 
-lesson, linked_step = address.lesson_on_view()
+lesson, linked_step = address.parameter(address.LESSON), address.parameter(address.STEP)
 
 if lesson == "glossary":
     draw_glossary(language(), linked_step)

@@ -47,22 +47,24 @@ inspection = with_emergence(Inspection(folder, opened, prompt, clock_of(folder, 
 choose_snapshot(folder, opened, inspection.clock)
 
 sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
-asked, first = address.view_asked(), next(iter(sections))
+asked, first = address.parameter(address.VIEW), next(iter(sections))
 if asked and asked not in labels:
     end_absent(
         _("Look inside has no view {view}. Perhaps the link is misspelled.", view=quoted_part(asked)),
         _("Show {view}", view=_(labels[first])),
-        partial(address.write_address, address.VIEW, first),
+        partial(address.write, {address.VIEW: first}),
     )
 if asked and asked not in sections:
     st.info(_("This model has no view {view}, so another one is shown.", view=_(labels[asked])))
-address.follow_address(address.VIEW_KEY, address.VIEW, list(sections))
+# Only a choice writes the address: a page that wrote its default as it opens would have to be left twice by Back.
+st.session_state[address.VIEW_KEY] = asked if asked in sections else first
+session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
 name = st.segmented_control(
     _("View"),
     list(sections),
     required=True,
     key=address.VIEW_KEY,
-    on_change=lambda: address.write_address(address.VIEW, st.session_state[address.VIEW_KEY]),
+    on_change=lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]}),
     format_func=lambda name: _(labels[name]),
     label_visibility="collapsed",
 )

@@ -2,10 +2,10 @@
 
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup
-from explorer.widgets.address import run_on_view, stay_with_begun_run
+from explorer.widgets.address import RUN, parameter, stay_with_begun_run
 
 stay_with_begun_run()
-run_id = run_on_view()
+run_id = parameter(RUN)
 if run_id is None:
     draw_setup()
 else:

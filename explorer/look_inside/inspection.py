@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,7 @@ class Inspection:
 def open_snapshot(folder: RunFolder) -> Opened:
     """Return the model at the step in the address, or the snapshot before it; the newest where none is asked for."""
     say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
-    wanted = address.step_on_view()
+    wanted = address.number_parameter(address.STEP)
     before = [step for step in steps_with_weights(folder) if wanted is not None and step <= wanted]
     wanted = before[-1] if before else None
     try:
@@ -79,7 +78,7 @@ def open_snapshot(folder: RunFolder) -> Opened:
         show_error(error)
         if steps := [step for step, _path in folder.snapshots() if step != wanted]:
             label = _("Show step {step}", step=f"{steps[-1]:,}")
-            st.button(label, key="show_snapshot", on_click=address.view_step, args=(steps[-1],))
+            st.button(label, key="show_snapshot", on_click=address.write, args=({address.STEP: steps[-1]},))
         st.stop()
 
 
@@ -94,10 +93,10 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
-    note = _("on the left") if address.run_beside() else _("everything below shows the model at this step")
+    note = _("on the left") if address.parameter(address.BESIDE) else _("everything below shows the model at this step")
     with st.container(border=True, key="time_step"):
         moved = time_bar(clock, steps=folder.status().steps, note=f" · {note}", key="time_bar")
-    wanted = address.step_on_view()
+    wanted = address.number_parameter(address.STEP)
     if wanted is not None and wanted != opened.step:
         st.caption(
             _(
@@ -106,16 +105,16 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
             )
         )  # fmt: skip
     if moved:
-        address.view_step(None if moved.newest else moved.step)
+        address.write({address.STEP: None if moved.newest else moved.step})
         st.rerun()
 
 
 def choose_other(clock: Clock) -> Clock | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
-    other_run = address.run_beside()
+    other_run = address.parameter(address.BESIDE)
     if other_run and other_run not in runs:
-        end_absent(run_problem(other_run), _("Compare with nothing"), partial(address.view_beside, None))
+        end_absent(run_problem(other_run), _("Compare with nothing"), _compare)
     st.session_state["compare_with"] = other_run
     others = {id: folder.name for id, folder in runs.items() if id != clock.run}
     labels = distinct_labels(others | {clock.run: _("another step of this run")})
@@ -128,12 +127,12 @@ def choose_other(clock: Clock) -> Clock | None:
         placeholder=_("Compare with …"),
         label_visibility="collapsed",
         width=320,
-        on_change=lambda: address.view_beside(st.session_state["compare_with"]),
+        on_change=lambda: _compare(st.session_state["compare_with"]),
     )
     if chosen is None:
         return None
     folder, same = runs[chosen], chosen == clock.run
-    steps, wanted = steps_with_weights(folder), address.step_beside()
+    steps, wanted = steps_with_weights(folder), address.number_parameter(address.BESIDE_STEP)
     step = wanted if wanted in steps else steps[0] if same else steps[-1]
     say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
@@ -147,8 +146,12 @@ def choose_other(clock: Clock) -> Clock | None:
         note = _("on the right, {name}", name=name)
         moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
     if moved:
-        address.view_beside(chosen, moved.step)
+        _compare(chosen, moved.step)
     return other
+
+
+def _compare(run_id: str | None = None, step: int | None = None) -> None:
+    address.write({address.BESIDE: run_id, address.BESIDE_STEP: step})
 
 
 def _anchor(folder: RunFolder, steps: list[int]) -> int:
@@ -200,7 +203,7 @@ def follow_head(model: GPT | Bigram) -> None:
 
     A head chosen on the page is written there by `write_head`, so the address has the last word only when it changes.
     """
-    wanted = address.head_asked()
+    wanted = address.parameter(address.HEAD)
     if not isinstance(model, GPT) or wanted is None:
         return
     place = wanted.split(".")
@@ -217,7 +220,7 @@ def write_head(layer: int, head: int) -> None:
     """Choose a head, and put it into the address."""
     st.session_state[LAYER], st.session_state[HEAD] = layer, head
     session.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
-    address.write_address(address.HEAD, f"{layer + 1}.{head + 1}")
+    address.write({address.HEAD: f"{layer + 1}.{head + 1}"})
 
 
 def open_head(layer: int, head: int) -> None:

@@ -54,19 +54,26 @@ def choose_game() -> tuple[str, Game]:
     What is chosen goes into the address, and a bare address is the first passage of the first text.
     """
     corpora = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
-    linked = address.passage_asked()
-    if linked.text and linked.text not in corpora:
-        end_absent(absent_text(linked.text), _("Play with another text"), address.leave_passage)
+    text, number, letters = (
+        address.parameter(address.TEXT),
+        *map(address.number_parameter, (address.PASSAGE, address.LETTERS)),
+    )
+    if text and text not in corpora:
+        end_absent(
+            absent_text(text),
+            _("Play with another text"),
+            partial(address.write, dict.fromkeys((address.TEXT, address.PASSAGE, address.LETTERS))),
+        )
     say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.session_state["play_text"] = linked.text if linked.text in corpora else next(iter(corpora))
+        st.session_state["play_text"] = text if text in corpora else next(iter(corpora))
         name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
                             on_change=_choose)  # fmt: skip
-        st.session_state["play_number"] = max(1, min(linked.number or 1, MOST_PASSAGES))
+        st.session_state["play_number"] = max(1, min(number or 1, MOST_PASSAGES))
         number = st.number_input(words("number"), 1, MOST_PASSAGES, key="play_number", help=words("number_help"),
                                  width=150, on_change=_choose)  # fmt: skip
-        st.session_state["play_letters"] = linked.letters if linked.letters in LENGTHS else LENGTHS[1]
+        st.session_state["play_letters"] = letters if letters in LENGTHS else LENGTHS[1]
         length = st.segmented_control(words("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
         st.button(
@@ -85,7 +92,8 @@ def _choose(shift: int | None = None) -> None:
     """Write the choices into the address; `shift` selects another passage."""
     chosen = st.session_state
     number = chosen["play_number"] if shift is None else (chosen["play_number"] * 31 + shift + 7) % MOST_PASSAGES + 1
-    address.view_passage(chosen["play_text"], number, chosen["play_letters"] or LENGTHS[1])
+    letters = chosen["play_letters"] or LENGTHS[1]
+    address.write({address.TEXT: chosen["play_text"], address.PASSAGE: number, address.LETTERS: letters})
 
 
 def drop_game() -> None:
@@ -198,7 +206,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
         if st.button(words("train"), key="play_train"):
             address.open_page("train")
         return None, None
-    linked = address.run_on_view()
+    linked = address.parameter(address.RUN)
     labels = distinct_labels({id: folder.name for id, folder in runs.items()})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.session_state["play_run"] = linked if linked in runs else next(iter(runs))

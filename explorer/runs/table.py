@@ -277,7 +277,7 @@ def _delete(picked: list[RunRow]) -> None:
         for row in picked:
             if row.folder.path.exists():  # a second click, or somebody else was quicker
                 shared.supervisor().delete(row.folder, shown=row.status)
-            if address.run_on_view() == row.id:
+            if address.parameter(address.RUN) == row.id:
                 address.view_run(None)
     except ExplorerError as error:
         session.notify(str(error))

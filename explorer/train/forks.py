@@ -20,7 +20,7 @@ from explorer.i18n.formatting import model_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
-from explorer.widgets.address import fork_asked, leave_fork, open_fork, page_file, query_for
+from explorer.widgets.address import FORK, STEP, number_parameter, open_page, page_file, parameter, query_for, write
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import recall, remember
@@ -91,7 +91,7 @@ def draw_fork(folder: RunFolder) -> None:
         _warn(offered, step)
         config = _settings(folder, step)
         if config and st.button(_("Choose settings"), key="fork_go", icon=":material/tune:", width="stretch"):
-            open_fork(folder.id, step, config)
+            _open_settings(folder, step, config)
 
 
 def open_fork_at(folder: RunFolder, step: int) -> None:
@@ -101,7 +101,11 @@ def open_fork_at(folder: RunFolder, step: int) -> None:
     except ExplorerError as error:
         show_error(error)
         return
-    open_fork(folder.id, step, config)
+    _open_settings(folder, step, config)
+
+
+def _open_settings(folder: RunFolder, step: int, config: RunConfig) -> None:
+    open_page("train", config=config, query={FORK: folder.id, STEP: str(step)})
 
 
 def _warn(offered: ForkSteps, step: int) -> None:
@@ -200,12 +204,12 @@ def draw_parent(record: RunRecord) -> None:
 
 def parent_from_address() -> Parent | None:
     """The run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
-    fork = fork_asked()
-    if fork is None:
+    run_id, wanted = parameter(FORK), number_parameter(STEP)
+    if run_id is None:
         return None
-    folder = open_run(shared.data_dir(), fork.run_id)
+    folder = open_run(shared.data_dir(), run_id)
     offered = fork_steps(folder)
-    step = offered.usual if fork.step is None and offered else fork.step
+    step = offered.usual if wanted is None and offered else wanted
     if offered is None or step not in offered.steps:
         raise RunError(
             _(
@@ -251,5 +255,5 @@ def draw_beginning(parent: Parent) -> None:
 
 
 def _leave_fork() -> None:
-    leave_fork()
+    write({FORK: None, STEP: None})
     forget_inputs()

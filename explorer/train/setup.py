@@ -24,7 +24,7 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_from_address
-from explorer.widgets.address import STEP, begin_run, draft, keep_draft, write_draft
+from explorer.widgets.address import STEP, draft, keep_draft, lead_to_run, view_run, write_draft
 from explorer.widgets.forms import distinct_labels, forget_inputs, setting_inputs, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
@@ -269,7 +269,8 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     except ExplorerError as error:
         notify(str(error))
         return
-    begin_run(folder.id)
+    lead_to_run(folder.id)
+    view_run(folder.id)
 
 
 @st.cache_data(

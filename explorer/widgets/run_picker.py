@@ -25,7 +25,7 @@ def choose_run(title: str, what: str) -> RunFolder:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         place = st.container(width=340)
-    asked = address.run_on_view()
+    asked = address.parameter(address.RUN)
     if asked and asked not in runs:
         if runs:
             label = _("Show the newest run")
@@ -46,7 +46,7 @@ def choose_run(title: str, what: str) -> RunFolder:
         on_change=lambda: address.view_run(st.session_state["inspect_run"]),
     )
     if asked is None:
-        address.pin_run(chosen)
+        address.rewrite({address.RUN: chosen})
     return runs[chosen]
 
 
@@ -91,7 +91,8 @@ def step_line(folder: RunFolder, step: int) -> None:
             icon=":material/refresh:",
             type="tertiary",
             key="take_newest",
-            on_click=address.view_step,
+            on_click=address.write,
+            args=({address.STEP: None},),
         )
 
 

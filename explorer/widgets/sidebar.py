@@ -11,15 +11,7 @@ from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language
 from explorer.streaming.run_news import watch_runs
-from explorer.widgets.address import (
-    ROOT,
-    language_on_view,
-    place_on,
-    query_for,
-    run_beside,
-    run_on_view,
-    view_language,
-)
+from explorer.widgets.address import BESIDE, LANGUAGE, ROOT, RUN, parameter, place_on, query_for, write
 from explorer.widgets.layout import literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
@@ -38,7 +30,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         here: the page that is shown.
     """
     st.logo(_logo(), size="large")
-    run_id = run_on_view()
+    run_id = parameter(RUN)
     with st.sidebar:
         st.html(f"<style>{_style()}</style>")
         for group, members in pages.items():
@@ -49,16 +41,16 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
                         run = run_id or (newest_run() if page.url_path in _OF_ONE_RUN else None)
                         st.page_link(page, query_params=query_for(run, page.url_path))
-        shown = [id for id in (run_id, run_beside()) if id]
+        shown = [id for id in (run_id, parameter(BESIDE)) if id]
         if here.url_path in _OF_ALL_RUNS:
             watch_runs(None)
         elif shown:
             watch_runs(shown)
         if run_id:
             _draw_run_on_view(run_id, says_so=here.url_path in (*_OF_ONE_RUN, "train"))
-        asked = language_on_view()
-        if asked and asked not in languages():
-            st.caption(_("The pages are not available in the language {language}.", language=quoted_part(asked)))
+        wanted = parameter(LANGUAGE)
+        if wanted and wanted not in languages():
+            st.caption(_("The pages are not available in the language {language}.", language=quoted_part(wanted)))
         if len(languages()) > 1:
             _choose_language()
         page_change(here.url_path, place_on(here.url_path))
@@ -73,7 +65,7 @@ def _choose_language() -> None:
 
 def _take_language() -> None:
     use_language(st.session_state["language_choice"])
-    view_language(st.session_state["language_choice"])
+    write({LANGUAGE: st.session_state["language_choice"]})
 
 
 def _draw_run_on_view(run_id: str, says_so: bool) -> None:

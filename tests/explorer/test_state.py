@@ -118,11 +118,11 @@ def _view():
 
     from explorer.widgets import address
 
-    before = address.run_on_view()
+    before = address.parameter(address.RUN)
     address.view_run("some-run")
-    st.text(f"{before} {address.run_on_view()}")
+    st.text(f"{before} {address.parameter(address.RUN)}")
     address.view_run(None)
-    st.text(str(address.run_on_view()))
+    st.text(str(address.parameter(address.RUN)))
 
 
 def test_the_run_on_view_is_in_the_address():
