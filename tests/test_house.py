@@ -118,9 +118,6 @@ CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs"}  # the tests of a folder
 LONG_FUNCTIONS = {  # a figure or a step that reads from top to bottom
     "core/interpretability/attribution.py:attribute",
     "explorer/learn/gpt/sampling.py:_draw_choosing",
-    "explorer/charts/comparison.py:comparison_figure",
-    "explorer/charts/heads.py:emergence_figure",
-    "explorer/charts/loss.py:loss_figure",
 }
 # The name of one idea: computed in core, drawn in charts, shown on a page.
 REPEATED_NAMES = {"attention.py", "bigram.py", "cards.py", "embeddings.py", "token_losses.py"}

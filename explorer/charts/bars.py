@@ -1,4 +1,4 @@
-"""Bar charts: next-token probabilities, neighbors, logit contributions, and the characters of a text."""
+"""Bar charts: next-token probabilities, neighbors, logit contributions, kinds of token, characters of a text."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import decimal
+from core.interpretability.token_losses import KindLoss
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, legend_above, style, token_ticks
@@ -50,14 +51,13 @@ def horizontal_bars(
     )
     style(figure, palette, height=34 + row * len(values))
     low, high = span or (1.2 * min([0.0, *values]), 1.2 * max([0.01, *values]))
-    figure.update_xaxes(visible=False, fixedrange=True, range=[low, high])
+    figure.update_xaxes(visible=False, range=[low, high])
     figure.update_yaxes(
         tickvals=list(range(len(labels))),
         ticktext=[f"{label} " for label in labels],
         tickfont={"size": 13, "color": palette.text} | ({"family": MONO, "size": 14} if mono else {}),
         range=[len(labels) - 0.5, -0.5],
         showgrid=False,
-        fixedrange=True,
         ticks="",
     )
     return figure.update_layout(bargap=0.3)
@@ -101,31 +101,18 @@ def neighbor_bars(
     return horizontal_bars(cosines, list(map(plain, tokens)), colors, written, palette, hover=hover, mono=True)
 
 
-def signed(value: float) -> str:
-    """Return +2.12 or −0.42."""
-    return decimal(value, plus=True)
-
-
 def signed_bars(
     rows: Sequence[tuple[str, float]], palette: Palette = LIGHT, *, row: int = 23, mono: bool = False
 ) -> go.Figure:
     """Draw signed values by their labels, as plotly reads them: orange above zero, blue below."""
-    values = [value for _label, value in rows]
+    labels, values = [label for label, _value in rows], [value for _label, value in rows]
     colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
     low, high = min([0.0, *values]), max([0.0, *values])
     margin = 0.2 * (high - low or 1.0)  # for the numbers, also on a phone
-    written = list(map(signed, values))
-    return horizontal_bars(
-        values,
-        [label for label, _value in rows],
-        colors,
-        written,
-        palette,
-        hover=[f"{label}: {value}" for (label, _value), value in zip(rows, written, strict=True)],
-        span=(low - margin * (low < 0), high + margin),
-        row=row,
-        mono=mono,
-    )
+    written = [decimal(value, plus=True) for value in values]
+    hover = [f"{label}: {value}" for label, value in zip(labels, written, strict=True)]
+    span = (low - margin * (low < 0), high + margin)
+    return horizontal_bars(values, labels, colors, written, palette, hover=hover, span=span, row=row, mono=mono)
 
 
 def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> list[tuple[str, float]]:
@@ -151,11 +138,7 @@ def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIG
 def neuron_bars(
     raised: Sequence[tuple[str, float]], lowered: Sequence[tuple[str, float]], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the tokens whose logits a neuron raises, the most on top, and below them those that it lowers.
-
-    Args:
-        raised, lowered: tokens as they are shown, with what is added to their logit.
-    """
+    """Draw the shown tokens whose logits a neuron raises, the most on top, and below them those that it lowers."""
     rows = [(plain(token), value) for token, value in (*raised, *reversed(lowered))]
     return signed_bars(rows, palette, mono=True)
 
@@ -174,22 +157,41 @@ def character_bars(
     figure = go.Figure()
     for kind in dict.fromkeys(kinds):
         places = [index for index, own in enumerate(kinds) if own == kind]
-        figure.add_bar(
-            x=places,
-            y=[counts[index] / total for index in places],
-            name=_(kind),
-            width=0.78,
-            marker={"color": palette.kinds[kind], "cornerradius": 3},
-            hovertext=[
-                _(
-                    "{token} is {share} of the text, {count} times",
-                    token=quoted(tokens[index]), share=percent(counts[index] / total), count=f"{counts[index]:,}",
-                )
-                for index in places
-            ],
-            hoverinfo="text",
-        )  # fmt: skip
+        shares = [counts[index] / total for index in places]
+        words = [
+            _(
+                "{token} is {share} of the text, {count} times",
+                token=quoted(tokens[index]), share=percent(share), count=f"{counts[index]:,}",
+            )
+            for index, share in zip(places, shares, strict=True)
+        ]  # fmt: skip
+        marker = {"color": palette.kinds[kind], "cornerradius": 3}
+        figure.add_bar(x=places, y=shares, name=_(kind), width=0.78, marker=marker, hovertext=words, hoverinfo="text")
     style(figure, palette, height=300)
     legend_above(figure, itemsizing="constant", entrywidth=0).update_layout(barmode="overlay")
     figure.update_xaxes(token_ticks(tokens, palette, 13), range=[-0.7, len(tokens) - 0.3])
-    return figure.update_yaxes(tickformat=".2~%", fixedrange=True, nticks=5)
+    return figure.update_yaxes(tickformat=".2~%", nticks=5)
+
+
+def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
+    """Draw the mean loss of each kind of token, hardest on top, with its share of the total loss beside it."""
+    rows = sorted(kinds, key=lambda kind: -kind.loss)
+    hover = [
+        _(
+            "{kind}: {loss} nats each, {count} tokens, {share} of the total loss",
+            kind=_(row.kind), loss=f"{row.loss:.2f}", count=f"{row.count:,}", share=percent(row.share),
+        )
+        for row in rows
+    ]  # fmt: skip
+    figure = horizontal_bars(
+        [row.loss for row in rows],
+        [_(row.kind) for row in rows],
+        [palette.kinds[row.kind] for row in rows],
+        [_("{loss} · {share}", loss=f"{row.loss:.2f}", share=percent(row.share)) for row in rows],
+        palette,
+        hover=hover,
+        span=(0, 1.75 * max(row.loss for row in rows)),
+        row=38,
+    )
+    title = _("mean loss in nats · share of the total")
+    return figure.update_xaxes(visible=True, showticklabels=False, title_text=title)

@@ -10,9 +10,10 @@ from plotly import graph_objects as go
 
 from core.lessons.paired_runs import ModelResult, Outcome
 from explorer.charts.csv_export import Columns
+from explorer.charts.lines import curves
 from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
-from explorer.charts.theme import legend_above, style
+from explorer.charts.theme import line, style
 from explorer.i18n.language import N_, _
 
 _LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
@@ -22,6 +23,8 @@ _AROUND = 60  # pixels above and below the curves: margins, numbers and title of
 _FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
 
 AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # said where they are shown
+
+Points = Sequence[tuple[float, float]]
 
 
 def comparison_figure(
@@ -43,7 +46,7 @@ def comparison_figure(
         begins: of forks, where they branched off, by run id; their curves begin there.
     """
     figure, begins = go.Figure(), begins or {}
-    curves = {
+    points_of = {
         id: [
             (begins.get(id, 0) + row[over], row["val_loss"])
             for row in run_rows
@@ -51,73 +54,64 @@ def comparison_figure(
         ]
         for id, run_rows in rows.items()
     }
-    for id, points in curves.items():
-        x, y = [place for place, _unused in points], [loss for _unused, loss in points]
-        figure.add_scatter(
-            x=x,
-            y=y,
-            name=plain(names[id]),
-            mode="lines",
-            line={"color": colors[id], "width": 2.4},
-            hovertemplate="%{y:.3f}",
-        )
-        ends = [*points[:1], *points[-1:]] if id in begins else points[-1:]
-        figure.add_scatter(
-            x=[place for place, _unused in ends],
-            y=[loss for _unused, loss in ends],
-            mode="markers",
-            marker={
-                "color": [palette.surface, colors[id]][-len(ends) :],  # hollow where it branched off
-                "line": {"color": colors[id], "width": 2},
-                "size": 8,
-            },
-            showlegend=False,
-            hoverinfo="skip",
-            cliponaxis=False,
-        )
-    right = max((points[-1][0] for points in curves.values() if points), default=1) or 1
-    low, high = _range(curves.values(), right)
-    style(figure, palette, height=height)
-    figure.update_layout(
+    for id, points in points_of.items():
+        _add_curve(figure, points, names[id], colors[id], palette, forked=id in begins)
+    right = max((points[-1][0] for points in points_of.values() if points), default=1) or 1
+    low, high = _range(points_of.values(), right)
+    title = _(AXES[over])
+    if begins:
+        title = _("{axis}, a fork's counted on from where it branched off", axis=title)
+    style(figure, palette, height=height, zoom=True).update_layout(
         hovermode="x unified",
         uirevision=over,
         showlegend=False,
-        margin={"l": 8, "r": _LABELS, "t": 14, "b": 8},
-        xaxis={"title": {"text": _axis_title(over, begins)}, "showgrid": False, "tickformat": ",d"},
+        margin={"r": _LABELS, "t": 14},
+        xaxis={"title": {"text": title}, "tickformat": ",d", "range": [0, 1.01 * right]},
         yaxis={"title": {"text": _("validation loss (nats/token)")}, "range": [low, high]},
     )
-    figure.update_xaxes(range=[0, 1.01 * right])
-    per_pixel = (high - low) / (height - _AROUND)
-    ends = {id: points[-1] for id, points in curves.items() if points}
+    ends = {id: points[-1] for id, points in points_of.items() if points}
     labels = {id: _on_two_lines(names[id]) for id in ends}
-    gap = _LINE * (2 if any("<br>" in label for label in labels.values()) else 1)
-    for id, place in spread(
-        {id: min(loss, high) for id, (_unused, loss) in ends.items()}, gap * per_pixel, low
-    ).items():
+    lines = 2 if any("<br>" in label for label in labels.values()) else 1
+    gap = lines * _LINE * (high - low) / (height - _AROUND)
+    for id, place in spread({id: min(loss, high) for id, (_x, loss) in ends.items()}, gap, low).items():
         x, y = ends[id]
-        figure.add_scatter(  # from the end of the curve to its name
-            x=[x, 1.01 * right],
-            y=[y, place],
-            mode="lines",
-            line={"color": colors[id], "width": 1, "dash": "dot"},
-            opacity=0.6,
-            showlegend=False,
-            hoverinfo="skip",
-        )
-        figure.add_annotation(
-            xref="paper",
-            x=1,
-            xanchor="left",
-            xshift=4,
-            y=place,
-            yanchor="middle",
-            text=labels[id],
-            hovertext=plain(names[id]),
-            align="left",
-            showarrow=False,
-            font={"color": colors[id], "size": 12.5},
-        )
+        leader = line([x, 1.01 * right], [y, place], colors[id], 1, dash="dot", opacity=0.6, hoverinfo="skip")
+        figure.add_trace(leader)  # from the end of the curve to its name
+        _add_name(figure, place, labels[id], colors[id], hovertext=plain(names[id]))
     return figure
+
+
+def _add_curve(figure: go.Figure, points: Points, name: str, color: str, palette: Palette, *, forked: bool) -> None:
+    """Add a curve with a dot at its end, and a hollow one where it branched off."""
+    x, y = [place for place, _loss in points], [loss for _place, loss in points]
+    figure.add_trace(line(x, y, color, 2.4, name, hovertemplate="%{y:.3f}"))
+    ends = [*points[:1], *points[-1:]] if forked else points[-1:]
+    fills = [palette.surface, color][-len(ends) :]
+    figure.add_scatter(
+        x=[place for place, _loss in ends],
+        y=[loss for _place, loss in ends],
+        mode="markers",
+        marker={"color": fills, "line": {"color": color, "width": 2}, "size": 8},
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
+
+
+def _add_name(figure: go.Figure, y: float, text: str, color: str, **more: Any) -> None:
+    """Write a curve's name to the right of the chart."""
+    figure.add_annotation(
+        xref="paper",
+        x=1,
+        xanchor="left",
+        xshift=5,
+        y=y,
+        yanchor="middle",
+        text=text,
+        align="left",
+        showarrow=False,
+        font={"color": color, "size": 12.5},
+        **more,
+    )
 
 
 def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, float]:
@@ -133,28 +127,22 @@ def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, flo
     return moved
 
 
-def _range(curves: Iterable[Sequence[tuple[float, float]]], right: float) -> tuple[float, float]:
+def _range(curves: Iterable[Points], right: float) -> tuple[float, float]:
     """Fitted to what the runs came down to: their first steps fall from far above and leave at the top."""
     curves = [points for points in curves if points]
-    values = [loss for points in curves for _unused, loss in points] or [0.0, 4.5]
-    N_ = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
-    N_ += [points[-1][1] for points in curves]  # a run that has only begun
-    margin = 0.06 * (max(N_) - min(N_)) or 0.1
-    return min(N_) - margin, max(N_) + margin
-
-
-def _axis_title(over: str, begins: Mapping[str, float]) -> str:
-    if not begins:
-        return _(AXES[over])
-    return _("{axis}, a fork's counted on from where it branched off", axis=_(AXES[over]))
+    values = [loss for points in curves for _place, loss in points] or [0.0, 4.5]
+    shown = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
+    shown += [points[-1][1] for points in curves]  # a run that has only begun
+    margin = 0.06 * (max(shown) - min(shown)) or 0.1
+    return min(shown) - margin, max(shown) + margin
 
 
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
     """Return a line for each measured loss, of all runs below each other."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
     columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss"}
-    return {"run": [name for name, _unused in lines]} | {
-        name: [row.get(column, float("nan")) for _unused, row in lines] for name, column in columns.items()
+    return {"run": [name for name, _row in lines]} | {
+        name: [row.get(column, float("nan")) for _name, row in lines] for name, column in columns.items()
     }
 
 
@@ -162,11 +150,6 @@ def _on_two_lines(name: str) -> str:
     """Return a name for plotly on at most two lines; it is cut where even those are too short."""
     lines = textwrap.wrap(name, _LABEL, max_lines=2, placeholder=" …")
     return "<br>".join(plain(line) for line in lines)
-
-
-def pair_colors(palette: Palette) -> tuple[str, str]:
-    """Return the colors of the control and of the treatment."""
-    return palette.runs[0], palette.runs[1]
 
 
 def courses_figure(
@@ -181,42 +164,28 @@ def courses_figure(
     figure, height, top = go.Figure(), 380, log(vocab_size)
     courses = (outcome.control, outcome.treatment)
     low, high = _pair_range(courses, top)
-    ends = {}
-    for course, name, color in zip(courses, names, pair_colors(palette), strict=True):
-        points = list(zip(course.steps, course.train, course.val, strict=False))
-        x, train, val = (
-            [place for place, _unused, _unused in points],
-            [loss for _unused, loss, _unused in points],
-            [v for _unused, _unused, v in points],
-        )
-        dotted = {"color": color, "width": 1.4, "dash": "dot"}
-        common = {"x": x, "showlegend": False, "hovertemplate": "%{y:.3f}"}
-        figure.add_scatter(
-            **common, y=train, mode="lines", line=dotted, name=plain(_("{name}, training text", name=name))
-        )
-        figure.add_scatter(
-            **common, y=val, mode="lines+markers", line={"color": color, "width": 2.6}, marker={"size": 4},
-            name=plain(name),
-        )  # fmt: skip
+    labels = {guessing: (top, palette.muted)}
+    for course, name, color in zip(courses, names, palette.runs, strict=False):
+        count = min(len(course.steps), len(course.train), len(course.val))
+        steps, val = course.steps[:count], course.val[:count]
+        hover = {"hovertemplate": "%{y:.3f}"}
+        on_training = _("{name}, training text", name=name)
+        figure.add_trace(line(steps, course.train[:count], color, 1.4, on_training, dash="dot", **hover))
+        figure.add_trace(line(steps, val, color, 2.6, name, mode="lines+markers", marker={"size": 4}, **hover))
         if val and isfinite(val[-1]):
-            ends[name] = (x[-1], val[-1], color)
-    style(figure, palette, height=height)
-    figure.update_layout(
-        hovermode="x unified", uirevision="kept", margin={"l": 8, "r": _PAIR_LABELS, "t": 14, "b": 8},
-        xaxis={"title": {"text": _("step")}, "showgrid": False, "range": [0, outcome.steps], "nticks": 6},
+            labels[name] = (min(val[-1], high), color)
+    style(figure, palette, height=height, zoom=True).update_layout(
+        hovermode="x unified",
+        uirevision="kept",
+        showlegend=False,
+        margin={"r": _PAIR_LABELS, "t": 14},
+        xaxis={"title": {"text": _("step")}, "range": [0, outcome.steps], "nticks": 6},
         yaxis={"title": {"text": _("loss (nats/token)")}, "range": [low, high]},
-    )  # fmt: skip
+    )
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
-    per_pixel = (high - low) / (height - 60)
-    wanted = {name: min(loss, high) for name, (_unused, loss, _unused) in ends.items()}
-    if guessing not in wanted:
-        wanted[guessing] = top
-    for name, place in spread(wanted, _LINE * per_pixel, low).items():
-        color = ends[name][2] if name in ends else palette.muted
-        figure.add_annotation(
-            xref="paper", x=1, xanchor="left", xshift=6, y=place, text=plain(name), showarrow=False, align="left",
-            font={"color": color, "size": 12.5},
-        )  # fmt: skip
+    gap = _LINE * (high - low) / (height - _AROUND)
+    for name, place in spread({name: y for name, (y, _color) in labels.items()}, gap, low).items():
+        _add_name(figure, place, plain(name), labels[name][1])
     return figure
 
 
@@ -224,17 +193,10 @@ def by_place_figure(
     control: np.ndarray, treatment: np.ndarray, names: tuple[str, str], palette: Palette = LIGHT
 ) -> go.Figure:
     """Draw the loss at each position of a window, (T,) each; the last one has no later token to read off."""
-    figure = go.Figure()
-    for losses, name, color in zip((control, treatment), names, pair_colors(palette), strict=True):
-        figure.add_scatter(
-            x=np.arange(1, len(losses) + 1), y=losses, mode="lines+markers", name=plain(name),
-            line={"color": color, "width": 2.2}, marker={"size": 5}, hovertemplate="%{y:.2f}",
-        )  # fmt: skip
-    style(figure, palette, height=280)
-    legend_above(figure).update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text=_("position in the window"), showgrid=False, fixedrange=True)
-    figure.update_yaxes(title_text=_("loss, nats"), rangemode="tozero", fixedrange=True)
-    return figure
+    both = zip(names, (control, treatment), strict=True)
+    lines = {name: (range(1, len(losses) + 1), losses) for name, losses in both}
+    titles = _("position in the window"), _("loss, nats")
+    return curves(lines, dict(zip(names, palette.runs, strict=False)), titles, palette, markers=True)
 
 
 def course_columns(outcome: Outcome) -> Columns:

@@ -9,8 +9,9 @@ from plotly import graph_objects as go
 from core.formatting import decimal
 from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
 from explorer.charts.bars import horizontal_bars
-from explorer.charts.palette import LIGHT, Palette, colorscale
-from explorer.charts.theme import style
+from explorer.charts.heatmaps import signed_heatmap
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.theme import line, style
 from explorer.i18n.formatting import named
 from explorer.i18n.language import _
 
@@ -21,56 +22,44 @@ def role_colors(palette: Palette) -> dict[str, str]:
 
 
 def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -> go.Figure:
-    """Draw every head with its role: layers downward, heads across. A head without a role stays pale.
-
-    Args:
-        names: by layer and head.
-    """
+    """Draw every head with its role: layers downward, heads across. A head without a role stays pale."""
     colors = role_colors(palette)
     figure = go.Figure()
     few = len(names[0]) <= 6
-    for layer, row in enumerate(names):
-        for head, name in enumerate(row):
-            figure.add_shape(
-                type="rect",
-                x0=head - 0.46, x1=head + 0.46, y0=layer - 0.42, y1=layer + 0.42,
-                fillcolor=colors[name.role] if name.role else palette.grid,
-                opacity=0.25 + 0.6 * name.score if name.role else 0.6,
-                line_width=0, layer="below",
-            )  # fmt: skip
     flat = [(layer, head, name) for layer, row in enumerate(names) for head, name in enumerate(row)]
+    for layer, head, name in flat:
+        figure.add_shape(
+            type="rect",
+            x0=head - 0.46, x1=head + 0.46, y0=layer - 0.42, y1=layer + 0.42,
+            fillcolor=colors[name.role] if name.role else palette.grid,
+            opacity=0.25 + 0.6 * name.score if name.role else 0.6,
+            line_width=0, layer="below",
+        )  # fmt: skip
+    unchanged = {"marker": {"opacity": 0}, "textfont": {"color": palette.text}}
     figure.add_scatter(
         x=[head for _unused, head, _unused in flat],
         y=[layer for layer, _unused, _unused in flat],
         mode="markers+text",  # the markers, unseen, are what is clicked
         marker={"symbol": "square", "size": 64 if few else 40, "opacity": 0},
         customdata=[[layer, head] for layer, head, _unused in flat],
-        selected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
-        unselected={"marker": {"opacity": 0}, "textfont": {"color": palette.text}},
+        selected=unchanged,
+        unselected=unchanged,
         text=[_words(layer, head, name, few) for layer, head, name in flat],
         textfont={"color": palette.text, "size": 12 if few else 10},
         hovertext=[
             _(
                 "head {head}: {role}, {score}",
-                head=f"{layer + 1}.{head + 1}",
-                role=named(name.words),
-                score=f"{name.score:.2f}",
+                head=f"{layer + 1}.{head + 1}", role=named(name.words), score=f"{name.score:.2f}",
             )
             for layer, head, name in flat
         ],
         hoverinfo="text",
-    )
+    )  # fmt: skip
     style(figure, palette, height=62 + 88 * len(names))
-    figure.update_xaxes(
-        showgrid=False,
-        showticklabels=False,
-        # One head has a figure on the prompt too, and another one here: each says what it was counted on.
-        title_text=_("scores on held-out text"),
-        range=[-0.5, len(names[0]) - 0.5],
-        fixedrange=True,
-    )
-    figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5], fixedrange=True)
-    return figure
+    # One head has a figure on the prompt too, and another one here: each says what it was counted on.
+    title = _("scores on held-out text")
+    figure.update_xaxes(showticklabels=False, title_text=title, range=[-0.5, len(names[0]) - 0.5])
+    return figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5])
 
 
 def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
@@ -88,13 +77,10 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
         textposition="middle left",
         textfont={"color": palette.text, "size": 13},
         hoverinfo="skip",
-        showlegend=False,
     )
     figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
     figure.update_layout(showlegend=False)
-    return figure.update_xaxes(
-        visible=True, showgrid=False, showticklabels=False, title_text=_("score on held-out text")
-    )
+    return figure.update_xaxes(visible=True, showticklabels=False, title_text=_("score on held-out text"))
 
 
 def emergence_figure(
@@ -114,104 +100,72 @@ def emergence_figure(
         losses: steps and validation losses in nats.
     """
     color = role_colors(palette)[role]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=losses[0], y=losses[1], name=_("validation loss"), yaxis="y2", mode="lines",
-        line={"color": palette.validation, "width": 2, "dash": "dot"},
-        hovertemplate=_("loss {loss}", loss="%{y:.3f}"),
-    )  # fmt: skip
-    for layer, head in np.ndindex(*emerged.shape):
-        said, strong = _("head {head}", head=f"{layer + 1}.{head + 1}"), emerged[layer, head] >= 0
-        figure.add_scatter(
-            x=list(steps),
-            y=scores[:, layer, head],
-            name=said,
-            mode="lines",
-            line={"color": color if strong else palette.lines, "width": 2.2 if strong else 1},
-            opacity=1 if strong else 0.5,
-            hovertemplate=f"{said}: %{{y:.2f}}<extra></extra>",
+    hover = _("loss {loss}", loss="%{y:.3f}")
+    figure = go.Figure(
+        line(*losses, palette.validation, 2, _("validation loss"), dash="dot", yaxis="y2", hovertemplate=hover)
+    )
+    for number, (layer, head) in enumerate(np.ndindex(*emerged.shape)):
+        place, step, values = f"{layer + 1}.{head + 1}", int(emerged[layer, head]), scores[:, layer, head]
+        name = _("head {head}", head=place)
+        drawn = {"color": color, "width": 2.2} if step >= 0 else {"color": palette.lines, "width": 1, "opacity": 0.5}
+        figure.add_trace(
+            line(list(steps), values, name=name, hovertemplate=f"{name}: %{{y:.2f}}<extra></extra>", **drawn)
         )
-        if strong:
-            place = list(steps).index(int(emerged[layer, head]))
+        if step >= 0:
+            words = _("head {head}: from step {step} on", head=place, step="%{x:,d}")
             figure.add_scatter(
-                x=[steps[place]],
-                y=[scores[place, layer, head]],
+                x=[step],
+                y=[values[list(steps).index(step)]],
                 mode="markers+text",
-                text=[f"{layer + 1}.{head + 1}"],
-                textposition=("top center", "bottom center")[(layer * emerged.shape[1] + head) % 2],
+                text=[place],
+                textposition=("top center", "bottom center")[number % 2],
                 textfont={"color": color, "size": 12},
                 marker={"color": color, "size": 9},
-                hovertemplate=_("head {head}: from step {step} on", head=f"{layer + 1}.{head + 1}", step="%{x:,d}")
-                + "<extra></extra>",
+                hovertemplate=f"{words}<extra></extra>",
             )
-    style(figure, palette, height=340)
-    figure.update_layout(
+    loss_axis = {
+        "title": {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}},
+        "overlaying": "y",
+        "side": "right",
+        "showgrid": False,
+        "tickfont": {"color": palette.muted, "size": 12},
+        "tickmode": "auto",
+        "nticks": 5,
+        "automargin": True,
+    }
+    return style(figure, palette, height=340, zoom=True).update_layout(
         showlegend=False,
-        xaxis={"title": {"text": _("step")}, "showgrid": False, "tickformat": ",d"},
+        xaxis={"title": {"text": _("step")}, "tickformat": ",d"},
         yaxis={"title": {"text": _("{role} score", role=named(ROLES[role]))}, "range": [0, 1.08]},
-        yaxis2={
-            "title": {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}},
-            "overlaying": "y",
-            "side": "right",
-            "showgrid": False,
-            "tickfont": {"color": palette.muted, "size": 12},
-            "tickmode": "auto",
-            "nticks": 5,
-            "automargin": True,
-        },
-        margin={"l": 8, "r": 64, "t": 8, "b": 8},
+        yaxis2=loss_axis,
+        margin={"r": 64},
     )
-    return figure
 
 
 def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
-    """Draw the cost of ablating each head: layers downward, heads across, signed, centered on zero.
-
-    Args:
-        costs: (L, H) nats a token; nan where it is not measured yet.
-    """
-    known = costs[~np.isnan(costs)]
-    most = float(np.abs(known).max()) if known.size else 1.0
+    """Draw the cost of ablating each head (L, H), nats a token: layers downward, heads across, centered on zero."""
     layers, heads = costs.shape
-    words = [
-        [
-            _("not measured yet")
-            if np.isnan(cost)
-            else _(
-                "loss without head {head}: {change}",
-                head=f"{layer + 1}.{head + 1}",
-                change=decimal(cost, 3, plus=True),
-            )
-            for head, cost in enumerate(row)
-        ]
-        for layer, row in enumerate(costs)
-    ]
-    figure = go.Figure(
-        go.Heatmap(
-            z=costs,
-            zmin=-max(most, 1e-6),
-            zmax=max(most, 1e-6),
-            colorscale=colorscale(palette.diverging),
-            xgap=3,
-            ygap=3,
-            showscale=False,
-            text=[["" if np.isnan(cost) else decimal(cost, plus=True) for cost in row] for row in costs],
-            texttemplate="%{text}",
-            hovertext=words,
-            hoverinfo="text",
-        )
+
+    def words(layer: int, head: int, cost: float) -> str:
+        change = decimal(cost, 3, plus=True)
+        return _("loss without head {head}: {change}", head=f"{layer + 1}.{head + 1}", change=change)
+
+    figure = signed_heatmap(costs, max(float(np.abs(costs).max()), 1e-6), words, palette, gap=3)
+    figure.data[0].update(
+        showscale=False,
+        hovertext=figure.data[0].text,
+        text=[[decimal(cost, plus=True) for cost in row] for row in costs],
+        texttemplate="%{text}",
     )
     style(figure, palette, height=60 + 44 * layers)
     figure.update_xaxes(
-        tickvals=list(range(heads)), ticktext=[_("head {head}", head=h + 1) for h in range(heads)], fixedrange=True
+        tickvals=list(range(heads)), ticktext=[_("head {head}", head=head + 1) for head in range(heads)]
     )
-    figure.update_yaxes(
+    return figure.update_yaxes(
         tickvals=list(range(layers)),
         ticktext=[_("layer {layer}", layer=layer + 1) + " " for layer in range(layers)],
         autorange="reversed",
-        fixedrange=True,
     )
-    return figure
 
 
 def _words(layer: int, head: int, name: HeadName, few: bool) -> str:

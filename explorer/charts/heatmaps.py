@@ -124,25 +124,18 @@ def cosine_heatmap(cosines: np.ndarray, positions: Sequence[int], palette: Palet
         cosines: (N, N), from -1 to 1.
         positions: N positions, counted from 1.
     """
-    hover = _("positions {one} and {other}: cosine {cosine}", one="%{y}", other="%{x}", cosine="%{customdata}")
-    figure = go.Figure(
-        go.Heatmap(
-            z=cosines,
-            x=list(positions),
-            y=list(positions),
-            zmin=-1,
-            zmax=1,
-            customdata=[[decimal(cosine) for cosine in row] for row in cosines.tolist()],
-            colorscale=colorscale(palette.diverging),
-            hovertemplate=f"{hover}<extra></extra>",
-            colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5},
-        )
-    )
+
+    def words(row: int, column: int, value: float) -> str:
+        places = {"one": positions[row], "other": positions[column]}
+        return _("positions {one} and {other}: cosine {cosine}", cosine=decimal(value), **places)
+
+    figure = signed_heatmap(cosines, 1, words, palette, gap=0)
+    places = list(positions)
+    key = {"thickness": 8, "outlinewidth": 0, "tickfont": {"color": palette.muted, "size": 11}, "nticks": 5}
+    figure.update_traces(x=places, y=places, colorbar=key, overwrite=True)
     style(figure, palette, height=420)
-    figure.update_xaxes(showgrid=False, side="top", constrain="domain", fixedrange=True)
-    return figure.update_yaxes(
-        showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain", fixedrange=True
-    )
+    figure.update_xaxes(side="top", constrain="domain")
+    return figure.update_yaxes(showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain")
 
 
 def patch_heatmap(
@@ -184,7 +177,7 @@ def patch_heatmap(
     figure.update_xaxes(ticks, range=[-0.5, len(clean) - 0.5])
     return figure.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=[f"{row} " for row in rows], range=[-0.5, len(rows) - 0.5],
-        showgrid=False, ticks="", fixedrange=True,
+        showgrid=False, ticks="",
     )  # fmt: skip
 
 
@@ -198,49 +191,44 @@ def move_words(moved: float, answer: str, rival: str) -> str:
     return _("moves the prediction {share} of the way back to {token}", token=quoted(answer), share=share)
 
 
-def signed_heatmap(
-    values: np.ndarray, most: float, words: Callable[[int, int, float], str], palette: Palette, *, gap: float
+Words = Callable[[int, int, float], str]  # what is said on hovering of a row, a column and a value
+
+
+def signed_heatmap(values: np.ndarray, most: float, words: Words, palette: Palette, *, gap: float) -> go.Figure:
+    """Draw values (R, C) from -`most` to `most`: orange above zero, blue below."""
+    key = key_below(palette, tickformat="+.2~%", nticks=5)
+    return _heatmap(values, _texts(values, words), (-most, most), palette.diverging, gap, key)
+
+
+def _share_heatmap(shares: np.ndarray, words: Words, palette: Palette) -> go.Figure:
+    """Draw shares (R, C) from 0 to 1; nan stays blank."""
+    key = key_below(
+        palette, tickvals=[share**LIGHTNESS_POWER for share in SHARES], ticktext=[f"{share:.0%}" for share in SHARES]
+    )
+    shades = np.power(shares, LIGHTNESS_POWER).astype(np.float32)
+    return _heatmap(shades, _texts(shares, words), (0, 1), palette.sequential, 0.5, key)
+
+
+def _heatmap(
+    z: np.ndarray, texts: list[list[str]], span: tuple[float, float], colors: tuple[str, ...], gap: float, key: dict
 ) -> go.Figure:
-    """Draw values (R, C) from -`most` to `most`: orange above zero, blue below; `words` says each on hovering."""
     return go.Figure(
         go.Heatmap(
-            z=values,
-            zmin=-most,
-            zmax=most,
-            text=_words(values, words),
+            z=z,
+            zmin=span[0],
+            zmax=span[1],
+            text=texts,
             hoverinfo="text",
             hoverongaps=False,
-            colorscale=colorscale(palette.diverging),
+            colorscale=colorscale(colors),
             xgap=gap,
             ygap=gap,
-            colorbar=key_below(palette, tickformat="+.2~%", nticks=5),
+            colorbar=key,
         )
     )
 
 
-def _share_heatmap(shares: np.ndarray, words: Callable[[int, int, float], str], palette: Palette) -> go.Figure:
-    """Draw shares (R, C) from 0 to 1; nan stays blank."""
-    return go.Figure(
-        go.Heatmap(
-            z=np.power(shares, LIGHTNESS_POWER).astype(np.float32),
-            zmin=0,
-            zmax=1,
-            text=_words(shares, words),
-            hoverinfo="text",
-            hoverongaps=False,
-            colorscale=colorscale(palette.sequential),
-            xgap=0.5,
-            ygap=0.5,
-            colorbar=key_below(
-                palette,
-                tickvals=[share**LIGHTNESS_POWER for share in SHARES],
-                ticktext=[f"{share:.0%}" for share in SHARES],
-            ),
-        )
-    )
-
-
-def _words(values: np.ndarray, words: Callable[[int, int, float], str]) -> list[list[str]]:
+def _texts(values: np.ndarray, words: Words) -> list[list[str]]:
     return [
         ["" if np.isnan(value) else words(row, column, float(value)) for column, value in enumerate(line)]
         for row, line in enumerate(values)
@@ -252,9 +240,7 @@ def token_axes(figure: go.Figure, tokens: Sequence[str], palette: Palette, *, he
     style(figure, palette, height=height)
     shown = [visible(token) for token in tokens]
     size = 13 if len(tokens) <= 36 else 11 if len(tokens) <= 56 else 9
-    common = {"showline": False, "zeroline": False, "fixedrange": len(tokens) <= 24}
-    figure.update_xaxes(
-        token_ticks(shown, palette, size) | common, side="top", range=[-0.5, len(tokens) - 0.5]
-    )  # fmt: skip
+    common = {"showline": False, "fixedrange": len(tokens) <= 24}
+    figure.update_xaxes(token_ticks(shown, palette, size) | common, side="top", range=[-0.5, len(tokens) - 0.5])
     figure.update_yaxes(token_ticks(shown, palette, size, after=" ") | common, range=[len(tokens) - 0.5, -0.5])
     return figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="zoom")

@@ -1,16 +1,17 @@
-"""The loss chart: training and validation, counted baselines on the same text, and of a fork the parent's curve."""
+"""The loss chart, its players in Shannon's game, and the learning rate of a run that is continued."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import ceil, floor, inf, isfinite
+from collections.abc import Mapping, Sequence
+from math import inf, log
 from typing import Any, NamedTuple
 
 import numpy as np
 from plotly import graph_objects as go
 
+from core.formatting import number
 from explorer.charts.csv_export import Columns
 from explorer.charts.palette import LIGHT, Palette
-from explorer.charts.setting_changes import MARK_AXIS, Mark, mark_traces
-from explorer.charts.theme import style
+from explorer.charts.text_format import cut, plain
+from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import N_, _
 
 COUNTED = {  # said where they are shown
@@ -20,11 +21,11 @@ COUNTED = {  # said where they are shown
     "trigram": N_("trigram baseline"),
 }
 SMOOTHING = 0.8
-FAINT = 0.4  # opacity of the parent's curve
+BIT = log(2)  # nats
 _LONGEST = 24  # characters of a name in the chart
 
 
-class Before(NamedTuple):
+class ParentCurve(NamedTuple):
     """The past of a fork, counted from the first step of its oldest ancestor that still exists."""
 
     step: int  # at which the fork begins
@@ -34,15 +35,10 @@ class Before(NamedTuple):
     rows: Sequence[Mapping[str, Any]]  # `step` and `val_loss` of the ancestors; the parent's go on past `step`
 
     @property
-    def parent_in_words(self) -> str:
-        if not self.parent:
-            return _("a deleted run")
-        return self.parent if len(self.parent) <= _LONGEST else f"{self.parent[: _LONGEST - 1]}…"
-
-    @property
-    def mark(self) -> Mark:
+    def mark(self) -> str:
         """What stands at the fork's own step 0."""
-        return Mark(0, _("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=self.parent_in_words))
+        parent = cut(self.parent, _LONGEST) if self.parent else _("a deleted run")
+        return _("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=parent)
 
 
 def loss_figure(
@@ -51,139 +47,119 @@ def loss_figure(
     steps: int,
     palette: Palette = LIGHT,
     *,
-    marks: Iterable[Mark] = (),
-    before: Before | None = None,
-    smoothing: float = SMOOTHING,
+    parent: ParentCurve | None = None,
     height: int = 360,
 ) -> go.Figure:
-    """The chart of one run.
+    """Draw the loss of one run.
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
     training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
     of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
 
-    A fork is drawn from the step at which it branched off, over what it had learned by then and how its parent went on.
-
     Args:
         rows: of metrics.jsonl, in the order of their steps.
         baselines: nats a token by the names in `COUNTED`; None while they are not counted.
         steps: where the step axis ends.
-        marks: setting changes while it trained.
-        before: of a fork, what it began with; its own steps are then counted on from there.
-        smoothing: share of the past in the smoothed line, 0 for none.
+        parent: of a fork, what it began with; the browser counts its own steps on from there.
     """
-    trained = [row for row in rows if row.get("loss") is not None]
-    measured = [row for row in rows if row.get("val_loss") is not None]
-    training = [row["loss"] for row in trained]
-    validation = [row["val_loss"] for row in measured]
-    last = validation[-1:]
-    begins = before.step if before else 0
-    marks = [mark._replace(step=begins + mark.step) for mark in [*([before.mark] if before else []), *marks]]
-    hover = _("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if before else "%{y:.3f}"
-    line = {"mode": "lines", "hovertemplate": hover}
-    figure = go.Figure(
-        [
-            go.Scatter(
-                x=[begins + row["step"] for row in trained],
-                y=training,
-                name=_("training, each batch"),
-                line={"color": palette.training, "width": 1},
-                opacity=0.28,
-                showlegend=False,
-                mode="lines",
-                hoverinfo="skip",
-            ),
-            go.Scatter(
-                x=[begins + row["step"] for row in trained],
-                y=smoothed(training, smoothing),
-                customdata=[row["step"] for row in trained],
-                name=_("training"),
-                line={"color": palette.training, "width": 2.2},
-                **line,
-            ),
-            go.Scatter(
-                x=[begins + row["step"] for row in measured],
-                y=validation,
-                customdata=[row["step"] for row in measured],
-                name=_("validation"),
-                line={"color": palette.validation, "width": 2.4},
-                **line,
-            ),
-            go.Scatter(
-                x=[begins + row["step"] for row in measured][-1:],
-                y=last,
-                text=[f"{value:.2f}" for value in last],
-                mode="markers+text",
-                textposition="top right",
-                textfont={"color": palette.validation, "size": 14, "weight": 700},
-                marker={"color": palette.validation, "size": 9},
-                showlegend=False,
-                hoverinfo="skip",
-                cliponaxis=False,
-            ),
-            *mark_traces(marks, begins + steps, palette),
-            parent_trace(before, palette),
-        ]
-    )
-    values = [*training, *validation]
-    shown = fork_range(values, before) if before else loss_range(values, baselines)
-    style(figure, palette, height=height)
+    baselines = baselines or {}
+    training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
+    validation = [(row["step"], row["val_loss"]) for row in rows if row.get("val_loss") is not None]
+    values = [loss for _step, loss in [*training, *validation]]
+    figure = go.Figure(_traces(training, validation, parent, palette))
+    style(figure, palette, height=height, zoom=True)
+    title = _("step")
+    if parent:
+        title = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{parent.step:,}")
     figure.update_layout(
         hovermode="x unified",
         dragmode="zoom",
         uirevision="kept",  # zoom survives new data
         showlegend=False,  # the page names the two colours above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
-        xaxis=step_axis(before, steps) | {"showgrid": False, "nticks": 6, "tickformat": ",d"},
-        yaxis={"title": {"text": _("loss (nats/token)")}, "range": shown},
-        yaxis2=MARK_AXIS,
+        xaxis={"title": {"text": title}, "range": [0, steps], "nticks": 6, "tickformat": ",d"},
+        yaxis={"title": {"text": _("loss (nats/token)")}, "range": loss_range(values, baselines)},
+        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     )
-    shifts = label_shifts(baselines or {})
+    shifts = label_shifts(baselines)
     for name, label in COUNTED.items():
-        value = (baselines or {}).get(name)
-        figure.add_shape(
-            type="line",
-            xref="paper",
-            x0=0,
-            x1=1,
-            y0=value or 0,
-            y1=value or 0,
-            line={"color": palette.lines, "width": 1, "dash": "dot"},
-            layer="below",
-            visible=value is not None,
-            name=name,
-        )
+        common = {"xref": "paper", "name": name, "visible": name in baselines}
+        y = baselines.get(name, 0)
+        dotted = {"color": palette.lines, "width": 1, "dash": "dot"}
+        figure.add_shape(type="line", x0=0, x1=1, y0=y, y1=y, line=dotted, layer="below", **common)
         figure.add_annotation(
-            xref="paper",
             x=1,
             xanchor="left",
             xshift=8,
-            y=value or 0,
+            y=y,
             yshift=shifts.get(name, 0),
             yanchor="middle",
             text=_(label),
             showarrow=False,
             font={"color": palette.muted, "size": 12},
-            visible=value is not None,
-            name=name,
+            **common,
         )
     return figure
 
 
-def smoothed(values: Sequence[float], share: float) -> list[float]:
+Points = Sequence[tuple[int, float]]
+
+
+def _traces(training: Points, validation: Points, parent: ParentCurve | None, palette: Palette) -> list[go.Scatter]:
+    """Return the traces of `loss_figure`, in their order."""
+    hover = _("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if parent else "%{y:.3f}"
+    steps, losses = [step for step, _loss in training], [loss for _step, loss in training]
+    measured, val_losses = [step for step, _loss in validation], [loss for _step, loss in validation]
+    last = {
+        "text": [f"{value:.2f}" for value in val_losses[-1:]],
+        "mode": "markers+text",
+        "textposition": "top right",
+        "textfont": {"color": palette.validation, "size": 14, "weight": 700},
+        "marker": {"color": palette.validation, "size": 9},
+        "cliponaxis": False,
+    }
+    # Setting changes: the browser alone fills them in, on an axis that no zoom moves.
+    changes = {"x": [], "y": [], "opacity": 0.75, "yaxis": "y2"}
+    rows = parent.rows if parent else ()
+    return [
+        line(steps, losses, palette.training, 1, opacity=0.28, showlegend=False, hoverinfo="skip"),
+        line(steps, smoothed(losses), palette.training, 2.2, _("training"), hovertemplate=hover),
+        line(measured, val_losses, palette.validation, 2.4, _("validation"), hovertemplate=hover),
+        go.Scatter(x=measured[-1:], y=val_losses[-1:], showlegend=False, hoverinfo="skip", **last),
+        go.Scatter(
+            **changes,
+            mode="lines",
+            hovertemplate="%{customdata}<extra></extra>",
+            line={"color": palette.accent, "width": 1},
+        ),
+        go.Scatter(**changes, mode="text", hoverinfo="skip", textfont={"color": palette.accent, "size": 11}),
+        line(
+            [row["step"] for row in rows],
+            [row["val_loss"] for row in rows],
+            palette.validation,
+            2,
+            _("validation of its parent"),
+            opacity=0.4,
+            zorder=-1,
+            hovertemplate="%{y:.3f}",
+        ),
+    ]
+
+
+def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
     """Return an exponential average with bias correction (Kingma and Ba 2014, section 3)."""
-    average, weight, line = 0.0, 0.0, []
+    average, weight, averages = 0.0, 0.0, []
     for value in values:
         average = share * average + (1 - share) * value
         weight = share * weight + (1 - share)
-        line.append(average / weight)
-    return line
+        averages.append(average / weight)
+    return averages
 
 
-def loss_range(values: Sequence[float], baselines: Mapping[str, float] | None) -> list[float]:
+def loss_range(values: Sequence[float], baselines: Mapping[str, float]) -> list[float]:
     """Return the loss axis: all curves and lines with a margin, in steps of a quarter, so that it seldom moves."""
-    known = [value for value in [*values, *(baselines or {}).values()] if np.isfinite(value)] or [0.0, 4.5]
+    known = [value for value in [*values, *baselines.values()] if np.isfinite(value)] or [0.0, 4.5]
     low, high = min(known), max(known)
     return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(known) + 1)]
 
@@ -203,38 +179,92 @@ def loss_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
     return {name: [row.get(column, float("nan")) for row in rows] for name, column in names.items()}
 
 
-def parent_trace(before: Before | None, palette: Palette = LIGHT) -> go.Scatter:
-    """Return the ancestors' validation loss, behind everything else; empty for a run from scratch."""
-    rows = before.rows if before else ()
-    return go.Scatter(
-        x=[row["step"] for row in rows],
-        y=[row["val_loss"] for row in rows],
-        name=_("validation of its parent"),
-        mode="lines",
-        line={"color": palette.validation, "width": 2},
-        opacity=FAINT,
-        zorder=-1,
-        hovertemplate="%{y:.3f}",
+class Player(NamedTuple):
+    """One who played the passage."""
+
+    name: str
+    bits: float  # a character
+    step: int  # where on the step axis the point stands
+    color: str
+    symbol: str  # of plotly's markers
+    lower: float | None = None  # bits, where only bounds are known
+    upper: float | None = None
+
+
+def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palette: Palette = LIGHT) -> go.Figure:
+    """Add a point for each player to the loss chart; returns the same figure.
+
+    Points at the end of the axis stand a little apart from each other, so that none hides another.
+    """
+    figure.data[3].visible = False  # the last validation loss in figures: here the players have the word
+    at_the_end = [place for place, player in enumerate(players) if player.step >= steps]
+    for place, player in enumerate(players):
+        apart = at_the_end.index(place) - len(at_the_end) + 1 if place in at_the_end else 0
+        bar = None
+        if player.lower is not None and player.upper is not None:
+            spread = {"array": [(player.upper - player.bits) * BIT], "arrayminus": [(player.bits - player.lower) * BIT]}
+            bar = {"color": player.color, "thickness": 2, "width": 7} | spread
+        label = _(
+            "{name}: {bits} bits = {nats} nats",
+            name=player.name, bits=f"{player.bits:.2f}", nats=f"{player.bits * BIT:.2f}",
+        )  # fmt: skip
+        outline = {"color": palette.surface, "width": 1.5}
+        figure.add_scatter(
+            x=[player.step + 0.025 * steps * apart],
+            y=[player.bits * BIT],
+            error_y=bar,
+            mode="markers",
+            name=plain(label),
+            marker={"color": player.color, "size": 13, "symbol": player.symbol, "line": outline},
+            hovertemplate=_("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>",
+            showlegend=True,
+            cliponaxis=False,
+        )
+    if steps <= 1:  # no training is on the chart, so there are no steps to count
+        figure.update_xaxes(showticklabels=False, title_text="")
+    drawn = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]
+    low, high = figure.layout.yaxis.range
+    legend_above(figure, itemclick=False, y=1.03)
+    return figure.update_layout(
+        showlegend=True,
+        hovermode="closest",
+        margin={"t": 70},
+        yaxis={"range": [min(low, min(drawn) * BIT - 0.15), max(high, max(drawn) * BIT + 0.15)]},
     )
 
 
-def step_axis(before: Before | None, steps: int) -> dict[str, Any]:
-    """Return the step axis: of a fork as much of its past as of its own steps, if there is so much.
+def player_columns(players: Sequence[Player]) -> Columns:
+    """Return a line for each player."""
+    empty = float("nan")
+    return {
+        "player": [player.name for player in players],
+        "bits a character": [player.bits for player in players],
+        "at least": [empty if player.lower is None else player.lower for player in players],
+        "at most": [empty if player.upper is None else player.upper for player in players],
+    }
 
-    As `stepRange` in assets/components/loss_chart/axes.js.
+
+def rates_figure(
+    past: Sequence[Mapping[str, Any]], ahead: Mapping[str, Points], chosen: str, palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw the learning rate over the steps, the chosen way on as a solid line, the others dotted.
+
+    Args:
+        past: rows of metrics.jsonl; those without an `lr` are passed over.
+        ahead: step and learning rate of each way on, by its label.
+        chosen: the label of one of them.
     """
-    if before is None:
-        return {"title": {"text": _("step")}, "range": [0, steps]}
-    title = _("step, counted on from its parent's: its own step 0 is {step}", step=f"{before.step:,}")
-    return {"title": {"text": title}, "range": [max(0, before.step - steps), before.step + steps]}
-
-
-def fork_range(values: Iterable[float], before: Before) -> list[float]:
-    """Return the loss axis of a fork: its curve and its parent's around the branch and after it, in steps of a tenth.
-
-    The parent's first steps, which fell from far above, leave at the top. As `forkRange` in
-    assets/components/loss_chart/axes.js.
-    """
-    parent = [row["val_loss"] for row in before.rows if row["step"] >= before.step / 2]
-    known = [value for value in [*values, *parent] if isfinite(value)] or [0.0, 4.5]
-    return [floor((min(known) - 0.06) * 10) / 10, ceil((max(known) + 0.12) * 10) / 10]
+    so_far = [(row["step"], row["lr"]) for row in past if row.get("lr") is not None]
+    lines = [(_("so far"), so_far, palette.muted, "solid")]
+    for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
+        color, dash = (palette.accent, "solid") if label == chosen else (palette.muted, "dot")
+        lines.append((label, ahead[label], color, dash))
+    figure = go.Figure()
+    for label, points, color, dash in lines:
+        steps, rates = [step for step, _rate in points], [rate for _step, rate in points]
+        figure.add_trace(line(steps, rates, color, 2, label, dash=dash, hovertemplate="%{y:.2g}"))
+    style(figure, palette, height=130, zoom=True)
+    figure.update_layout(hovermode="x unified", showlegend=False)
+    figure.update_xaxes(tickformat=",d", nticks=4)
+    highest = max((rate for trace in figure.data for rate in trace.y), default=1.0)
+    return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", number(float(f"{highest:.3g}"))])

@@ -12,7 +12,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
-def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> go.Figure:
+def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: bool = False) -> go.Figure:
     """Give a figure the app's look; returns the same figure. Height is in pixels.
 
     Pass the result to `st.plotly_chart(..., theme=None)`, or Streamlit's own theme paints over these colors.
@@ -24,8 +24,9 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> 
         "tickfont": {"color": palette.muted, "size": 12},
         "title": {"font": {"color": palette.muted, "size": 12}},
         "automargin": True,
+        "fixedrange": not zoom,
     }
-    figure.update_layout(
+    return figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
@@ -38,10 +39,24 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int = 320) -> 
         },
         legend={"font": {"color": palette.text}, "bgcolor": "rgba(0,0,0,0)"},
         colorway=list(palette.runs),
-        xaxis=axis,
+        xaxis=axis | {"showgrid": False},
         yaxis=axis,
     )
-    return figure
+
+
+def line(
+    x: Sequence[float],
+    y: Sequence[float],
+    color: str,
+    width: float,
+    name: str = "",
+    *,
+    dash: str = "solid",
+    **more: Any,
+) -> go.Scatter:
+    """Return a line, unnamed in the legend without a name, with further settings of plotly's."""
+    drawn = {"color": color, "width": width, "dash": dash}
+    return go.Scatter({"x": x, "y": y, "name": plain(name), "mode": "lines", "line": drawn} | more)
 
 
 def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
@@ -82,5 +97,4 @@ def token_ticks(tokens: Sequence[str], palette: Palette, size: int, *, after: st
         "tickangle": 0,
         "ticks": "",
         "showgrid": False,
-        "fixedrange": True,
     }

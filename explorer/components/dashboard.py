@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from plotly import graph_objects as go
-
 from core.runs.records import Status
 from core.training.progress_summary import SENTENCES
-from explorer.charts.loss import SMOOTHING, Before, loss_figure
+from explorer.charts.loss import SMOOTHING, ParentCurve, loss_figure
 from explorer.charts.palette import DARK, LIGHT
 from explorer.components.bundle import component
 
@@ -18,18 +16,15 @@ _settings = component("live_settings")
 _step_detail = component("step_detail", isolate=False)
 
 
-def live_loss(run_id: str, steps: int, *, before: Before | None = None, height: int = 360) -> None:
-    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data.
-
-    Args:
-        before: of a fork, what it began with.
-    """
+def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
+    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data; `parent` is a fork's."""
+    # Without plotly's own template: the figure has all of our colors.
     figures = {
-        name: _plain(loss_figure([], None, steps, palette, before=before, height=height))
+        name: loss_figure([], None, steps, palette, parent=parent).update_layout(template="none").to_plotly_json()
         for name, palette in (("light", LIGHT), ("dark", DARK))
     }
-    fork = before and {"begins": before.step, "mark": before.mark.label}
-    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": height, "fork": fork}
+    fork = parent and {"begins": parent.step, "mark": parent.mark}
+    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": 360, "fork": fork}
     _loss(data=data, key="live_loss_view")
 
 
@@ -110,8 +105,3 @@ def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
 def live_embedding(run_id: str, *, height: int) -> None:
     """Draw the map of the token embeddings, which moves as they train."""
     _dashboard("embedding", {"run": run_id, "height": height}, key="live_embedding_view")
-
-
-def _plain(figure: go.Figure) -> dict[str, Any]:
-    """Return the figure as plain values, without plotly's own template: it has all of our colors."""
-    return figure.update_layout(template="none").to_plotly_json()

@@ -187,7 +187,7 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
         )
         if ranked is None:
             return
-        costs = np.full((inspection.config.n_layer, inspection.config.n_head), np.nan)
+        costs = np.zeros((inspection.config.n_layer, inspection.config.n_head))
         for cost in ranked:
             costs[cost.layer, cost.head] = cost.increase
         st.caption(costs_in_words(costs))
@@ -205,7 +205,7 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
 
 def costs_in_words(costs: np.ndarray) -> str:
     """Return the head whose ablation costs most, and how many cost nearly nothing."""
-    layer, head = np.unravel_index(np.nanargmax(costs), costs.shape)
+    layer, head = np.unravel_index(costs.argmax(), costs.shape)
     return _(
         "Ablating head {place} costs most: {cost}. Heads that cost less than 0.01: {cheap} of {count}.",
         place=f"{layer + 1}.{head + 1}", cost=decimal(float(costs[layer, head]), 3, plus=True),

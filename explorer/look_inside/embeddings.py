@@ -12,7 +12,7 @@ from core.model import GPT
 from core.runs.weights import steps_with_weights
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import neighbor_bars
-from explorer.charts.embeddings import embedding_map
+from explorer.charts.embedding_map import embedding_map
 from explorer.components.time_machine import TimeMachineMap, time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.look_inside.embedding_directions import (

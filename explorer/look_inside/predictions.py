@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
+from core.formatting import decimal
 from core.interpretability.activations import PartError
 from core.interpretability.attribution import Attribution, attribute
 from core.interpretability.residual_stream import next_token_logits
@@ -12,7 +13,7 @@ from core.interpretability.token_losses import token_predictions
 from core.model import GPT
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import token_texts
-from explorer.charts.bars import attribution_bars, signed, strongest
+from explorer.charts.bars import attribution_bars, strongest
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
 from explorer.i18n.formatting import named
@@ -109,15 +110,16 @@ def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: 
     shares = sorted(attribution.shares(), key=lambda row: row[1])
     (lowest, least), (highest, most) = shares[0], shares[-1]
     token = quoted(visible(tokens[attribution.token]))
-    values = {"token": token, "score": signed(attribution.total)}
+    values = {"token": token, "score": decimal(attribution.total, plus=True)}
     if baseline == "zero":
         total = _("Logit of {token}: {score}.", **values)
     elif baseline == "mean":
         total = _("Logit of {token} above the mean over all tokens: {score}.", **values)
     else:
         total = _("Logit of {token} minus that of {other}: {score}.", other=quoted(visible(tokens[baseline])), **values)
-    raises = _("Raised most by {part} ({share}).", part=named(highest), share=signed(most)) if most > 0 else ""
-    lowers = _("Lowered most by {part} ({share}).", part=named(lowest), share=signed(least)) if least < 0 else ""
+    most, least = decimal(most, plus=True) if most > 0 else "", decimal(least, plus=True) if least < 0 else ""
+    raises = _("Raised most by {part} ({share}).", part=named(highest), share=most) if most else ""
+    lowers = _("Lowered most by {part} ({share}).", part=named(lowest), share=least) if least else ""
     return " ".join(filter(None, (total, raises, lowers)))
 
 

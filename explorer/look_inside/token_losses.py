@@ -21,8 +21,9 @@ from core.interpretability.token_losses import (
 from core.model import parameter_count
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
+from explorer.charts.bars import kind_bars
+from explorer.charts.lines import position_curve, running_mean
 from explorer.charts.text_format import percent
-from explorer.charts.token_losses import kind_bars, position_curve, smoothed
 from explorer.components.text import token_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
@@ -111,7 +112,7 @@ def _position_card(losses: np.ndarray) -> None:
 
 def position_in_words(losses: np.ndarray) -> str:
     """Return what a longer context is worth, from the losses (T,) at each position."""
-    line = smoothed(losses)
+    line = running_mean(losses)
     first, last = float(line[0]), float(line[-1])
     begin = _("With one token of context the loss is {loss} nats/token.", loss=f"{first:.2f}")
     if len(line) < 2:

@@ -18,8 +18,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.runs.weights import steps_with_weights
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
-from explorer.charts.game import Player, player_columns, with_players
-from explorer.charts.loss import loss_figure
+from explorer.charts.loss import Player, loss_figure, player_columns, with_players
 from explorer.components.guess_board import guess_board
 from explorer.data.cards import facts_of
 from explorer.i18n.language import _, language

@@ -32,7 +32,7 @@ from explorer.train.forks import draw_fork, open_fork_at
 from explorer.train.live_settings import draw_live_settings
 from explorer.widgets.address import open_page
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
-from explorer.widgets.lineage import before, verdict
+from explorer.widgets.lineage import parent_curve, verdict
 from explorer.widgets.session import notify, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
@@ -69,7 +69,7 @@ def draw_board(run_id: str) -> None:
             key="live_loss",
             corner=partial(draw_fork, folder),
         ):
-            live_loss(run_id, steps, before=before(shared.data_dir(), record))
+            live_loss(run_id, steps, parent_curve(shared.data_dir(), record))
             if status.ended and (outcome := verdict(shared.data_dir(), folder, record)):
                 st.caption(outcome)
         if not status.ended:

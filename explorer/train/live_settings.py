@@ -13,7 +13,7 @@ from core.runs.records import Status
 from core.runs.setting_changes import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
-from explorer.charts.setting_changes import rates_figure
+from explorer.charts.loss import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
 from explorer.i18n.formatting import number, requested_change_in_words
 from explorer.i18n.language import N_, _

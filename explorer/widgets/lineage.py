@@ -6,27 +6,27 @@ from core.errors import ExplorerError
 from core.runs.ancestry import ancestors
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
-from explorer.charts.loss import Before
+from explorer.charts.loss import ParentCurve
 from explorer.i18n.language import _
 from explorer.widgets.run_rows import validation_of
 
 _TIED = 0.005  # nats a token: less is luck
 
 
-def before(data_dir: Path, record: RunRecord) -> Before | None:
+def parent_curve(data_dir: Path, record: RunRecord) -> ParentCurve | None:
     """Return the past of a run that began with another one's weights; None for one from scratch."""
     chain = list(ancestors(data_dir, record)) if record.parent else []
     children = [record, *(ancestor[1] for ancestor in chain if ancestor)]
     earlier = None
     for ancestor, child in reversed(list(zip(chain, children, strict=False))):
-        earlier = _before(ancestor and ancestor[0], child.parent_step, earlier)
+        earlier = _curve_with(ancestor and ancestor[0], child.parent_step, earlier)
     return earlier
 
 
-def _before(parent: RunFolder | None, step: int, earlier: Before | None) -> Before:
+def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None) -> ParentCurve:
     """Return the past of a run from a step of its parent, None if unknown, with the parent's own past."""
     if parent is None:
-        return Before(step, 0.0, "", step, ())
+        return ParentCurve(step, 0.0, "", step, ())
     measured = validation_of(parent)
     until = [row["seconds"] for row in measured if row["step"] <= step and row.get("seconds") is not None]
     begun, seconds, rows = 0, until[-1] if until else 0.0, []
@@ -34,7 +34,7 @@ def _before(parent: RunFolder | None, step: int, earlier: Before | None) -> Befo
         begun, seconds = earlier.step, seconds + earlier.seconds
         rows = [row for row in earlier.rows if row["step"] <= begun]
     rows += [{"step": begun + row["step"], "val_loss": row["val_loss"]} for row in measured]
-    return Before(begun + step, seconds, parent.name, step, rows)
+    return ParentCurve(begun + step, seconds, parent.name, step, rows)
 
 
 def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:

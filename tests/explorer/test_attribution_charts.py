@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.formatting import decimal
 from core.interpretability.patching import Answers, PatchMap
-from explorer.charts.bars import attribution_bars, signed, strongest
+from explorer.charts.bars import attribution_bars, strongest
 from explorer.charts.csv_export import csv_of, matrix_columns
 from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.palette import LIGHT
@@ -21,7 +22,7 @@ def test_shares_are_drawn_with_their_sign_and_their_sum():
     assert list(bars.x) == [2.0, -0.5, 1.5]
     assert list(bars.text) == ["+2.00", "−0.50", "+1.50"]
     assert bars.marker.color[0] == LIGHT.diverging[-2] and bars.marker.color[1] == LIGHT.diverging[1]
-    assert signed(-0.001) == "0.00"
+    assert decimal(-0.001, plus=True) == "0.00"
 
 
 def test_of_many_shares_the_weakest_are_added_up():

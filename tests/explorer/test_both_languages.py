@@ -23,7 +23,7 @@ CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]
         ("shared/format.js", "module.formatPerplexity(Math.exp(given))", lambda loss: loss_as_choice(loss)[1], LOSSES),
         ("shared/format.js", "module.formatRate(given)", number, RATES),
         ("loss_chart/axes.js", "module.smoothed(given, 0.8)", lambda curve: smoothed(curve, 0.8), CURVES),
-        ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, None)), CURVES),
+        ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, {})), CURVES),
     ],
     ids=["percent", "duration", "perplexity", "rate", "smoothing", "loss axis"],
 )

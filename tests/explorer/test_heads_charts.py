@@ -73,11 +73,11 @@ def test_heads_that_score_higher_in_another_role_are_told_apart():
 
 
 def test_costs_are_centred_on_zero_and_read_in_words():
-    costs = np.array([[0.5, np.nan], [-0.1, 0.0]])
+    costs = np.array([[0.5, 0.2], [-0.1, 0.0]])
     figure = costs_figure(costs)
     heat = figure.data[0]
     assert (heat.zmin, heat.zmax) == (-0.5, 0.5)
-    assert heat.hovertext[0][1] == "not measured yet"
+    assert heat.text[0][1] == "+0.20"
     assert "loss without head 2.1: −0.100" in heat.hovertext[1][0]
     assert costs_in_words(np.array([[0.5, 0.001], [-0.1, 0.2]])) == (
         "Ablating head 1.1 costs most: +0.500. Heads that cost less than 0.01: 2 of 4."

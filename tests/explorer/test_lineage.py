@@ -1,33 +1,33 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
 from core.runs.ancestry import fork, fork_config
-from explorer.widgets.lineage import before, verdict
+from explorer.widgets.lineage import parent_curve, verdict
 from explorer.widgets.run_rows import validation_of
 
 
 def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):
-    assert before(explorer_home, finished_run.record()) is None
+    assert parent_curve(explorer_home, finished_run.record()) is None
 
 
 def test_a_fork_of_a_fork_counts_on_from_both(explorer_home, finished_run):
     first = [step for step, _unused in finished_run.snapshots()][1]
     child = fork(explorer_home, finished_run, first, fork_config(finished_run))
-    past = before(explorer_home, child.record())
+    past = parent_curve(explorer_home, child.record())
     assert (past.step, past.parent_step, past.parent) == (first, first, finished_run.name)
     assert [row["step"] for row in past.rows] == [0, 10, 20]
     child.append_metrics({"step": 0, "val_loss": 3.0, "seconds": 0.5})
     child.append_metrics({"step": 4, "val_loss": 2.5, "seconds": 1.5})
-    N_ = before(explorer_home, child.record().model_copy(update={"parent": child.id, "parent_step": 4}))
-    assert (N_.step, N_.parent_step) == (first + 4, 4)
-    assert [row["step"] for row in N_.rows] == [*(s for s in (0, 10, 20) if s <= first), first, first + 4]
-    assert N_.seconds == past.seconds + 1.5
+    grandchild = parent_curve(explorer_home, child.record().model_copy(update={"parent": child.id, "parent_step": 4}))
+    assert (grandchild.step, grandchild.parent_step) == (first + 4, 4)
+    assert [row["step"] for row in grandchild.rows] == [*(s for s in (0, 10, 20) if s <= first), first, first + 4]
+    assert grandchild.seconds == past.seconds + 1.5
 
 
 def test_of_a_deleted_parent_its_step_is_still_known(explorer_home, finished_run):
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     record = child.record().model_copy(update={"parent": "20250101-000000-aaaaaaaaaaaa"})
-    past = before(explorer_home, record)
-    assert (past.step, past.rows, past.mark.label) == (20, (), "from step 20 of a deleted run")
+    past = parent_curve(explorer_home, record)
+    assert (past.step, past.rows, past.mark) == (20, (), "from step 20 of a deleted run")
 
 
 def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finished_run):

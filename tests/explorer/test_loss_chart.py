@@ -2,8 +2,9 @@
 
 import pytest
 
-from explorer.charts.loss import COUNTED, Before, label_shifts, loss_figure, loss_range, smoothed
-from explorer.charts.setting_changes import Mark
+from explorer.charts.loss import COUNTED, ParentCurve, label_shifts, loss_figure, loss_range, smoothed
+from explorer.i18n.formatting import change_in_words
+from tests.javascript import in_javascript
 
 ROWS = [
     {"step": 0, "train_loss": 4.2, "val_loss": 4.2},
@@ -42,7 +43,7 @@ def test_axis_holds_everything_and_seldom_moves():
     low, high = loss_range([4.2, 3.3, 3.1], BASELINES)
     assert low < 2.06 and high > 4.2
     assert loss_range([4.2, 3.3, 3.05], BASELINES) == [low, high]
-    assert loss_range([float("nan")], None)[0] < loss_range([float("nan")], None)[1]
+    assert loss_range([float("nan")], {})[0] < loss_range([float("nan")], {})[1]
 
 
 def test_smoothing_starts_at_the_first_value():
@@ -56,18 +57,37 @@ def test_close_labels_move_apart():
     assert label_shifts({"bigram": 2.10, "trigram": 2.05}) == {"bigram": 0, "trigram": -9}
 
 
-def test_a_fork_is_drawn_from_where_it_branched_off_over_its_parent():
+def test_a_fork_is_drawn_over_its_parent():
     past = [{"step": step, "val_loss": loss} for step, loss in ((0, 4.2), (200, 2.2), (400, 2.0), (900, 1.8))]
-    before = Before(400, 9.0, "<b>parent</b>", 400, past)
-    own = [{"step": 0, "val_loss": 2.0}, {"step": 7, "loss": 1.95}, {"step": 50, "val_loss": 1.9}]
-    figure = loss_figure(own, BASELINES, 600, marks=[Mark(20, "batch 12 → 24")], before=before)
-    assert list(figure.data[2].x) == [400, 450] and list(figure.data[2].customdata) == [0, 50]
-    assert figure.data[4].x[:4] == (400, 400, None, 420) and "step 400 of &lt;b&gt;" in figure.data[5].text[0]
+    parent = ParentCurve(400, 9.0, "<b>parent</b>", 400, past)
+    figure = loss_figure([], None, 600, parent=parent)
+    assert parent.mark == "from step 400 of <b>parent</b>"
     assert list(figure.data[6].x) == [0, 200, 400, 900] and figure.data[6].opacity < 0.5
-    assert tuple(figure.layout.xaxis.range) == (0, 1000)
-    low, high = figure.layout.yaxis.range
-    assert low < 1.8 and 2.2 < high < 2.5
+    assert "its own step 0 is 400" in figure.layout.xaxis.title.text
 
 
 def test_a_run_from_scratch_has_no_parent_to_draw():
     assert not loss_figure(ROWS, BASELINES, 100).data[6].x
+
+
+def test_setting_changes_are_left_to_the_browser():
+    figure = loss_figure([], None, 100)
+    lines, labels = figure.data[4:6]
+    assert not lines.x and not labels.x
+    assert lines.line.width == 1 and lines.yaxis == labels.yaxis == "y2"
+    assert tuple(figure.layout.yaxis2.range) == (0, 1)
+
+
+def test_a_setting_change_is_told_in_the_words_of_its_slider():
+    assert change_in_words("train.learning_rate", 0.001, 0.0003) == "learning rate 1e-3 → 3e-4"
+    assert change_in_words("train.steps", 2000, 3000) == "steps 2,000 → 3,000"
+    assert change_in_words("model.dropout", 0.0, 0.2) == "dropout 0 → 0.2"
+
+
+def test_in_a_narrow_chart_no_mark_is_written_over_the_label_of_a_line():
+    """A line's label takes the right third of the upper two rows; one mark stands in the middle, one at the right."""
+    call = (
+        'module.settingChangeTraces([{ step: given, label: "dropout 0 → 0.2" }], (step) => step / 100, '
+        "({ step }) => step, 300, [{ left: 0.66, low: 0.9, high: 0.97 }])[1].y"
+    )
+    assert in_javascript("loss_chart/setting_changes.js", call, [10, 90]) == [[0.965], [0.845]]

@@ -5,7 +5,7 @@ import pytest
 
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars, neighbor_bars, prediction_bars
-from explorer.charts.embeddings import embedding_map
+from explorer.charts.embedding_map import embedding_map
 from explorer.charts.heatmaps import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
 from explorer.charts.palette import DARK, LIGHT
 from explorer.charts.text_format import percent, plain

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from core.interpretability.token_losses import KindLoss
+from explorer.charts.bars import kind_bars
+from explorer.charts.lines import position_curve, running_mean
 from explorer.charts.palette import LIGHT
-from explorer.charts.token_losses import kind_bars, position_curve, smoothed
 from explorer.look_inside.token_losses import kinds_in_words, passage_in_words, position_in_words
 
 KINDS = [KindLoss("vowel", 1.5, 30, 0.55), KindLoss("capital", 3.0, 4, 0.2), KindLoss("space", 0.5, 20, 0.25)]
@@ -13,11 +14,11 @@ KINDS = [KindLoss("vowel", 1.5, 30, 0.55), KindLoss("capital", 3.0, 4, 0.2), Kin
 
 def test_the_running_mean_is_the_mean_of_near_places():
     losses = np.array([4.0, 3.0, 2.0, 1.0, 3.0, 1.0])
-    line = smoothed(losses)
+    line = running_mean(losses)
     assert line[0] == 4.0
     assert line[3] == pytest.approx(np.mean(losses[3:5]))
-    assert np.allclose(smoothed(np.full(500, 1.5)), 1.5)
-    assert len(smoothed(np.ones(1))) == 1
+    assert np.allclose(running_mean(np.full(500, 1.5)), 1.5)
+    assert len(running_mean(np.ones(1))) == 1
 
 
 def test_the_curve_has_a_dot_for_every_place():

@@ -7,8 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.weights import steps_with_weights
 from core.text.own_text import save_text
-from explorer.charts.game import Player, with_players
-from explorer.charts.loss import loss_figure
+from explorer.charts.loss import Player, loss_figure, with_players
 from explorer.services import jobs
 from explorer.widgets.address import page_file
 from tests.conftest import TEXT

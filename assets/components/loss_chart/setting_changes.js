@@ -1,5 +1,5 @@
 /* The two traces of settings that changed while a run trained, lines and labels. Python makes them without data
-   (explorer/charts/setting_changes.py). */
+   (explorer/charts/loss.py). */
 const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
 export const MARK_LETTER = 6.2; // pixels of a label's letter
 export const MARK_HEIGHT = 15; // pixels between the middles of two labels

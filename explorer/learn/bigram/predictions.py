@@ -21,9 +21,9 @@ from core.model import Bigram
 from core.text.token_display import kind_of, visible
 from core.training.evaluation import whole_split_loss
 from explorer.charts.bars import prediction_bars
-from explorer.charts.bigram_lesson import closing_curve, cross_entropy_bars, cross_entropy_curve
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
+from explorer.charts.lessons import closing_curve, cross_entropy_bars, cross_entropy_curve
 from explorer.charts.text_format import percent
 from explorer.learn.bigram.training import trained_bigram
 from explorer.learn.state import StepState

@@ -17,8 +17,8 @@ from core.text.batches import random_batch
 from core.text.ngrams import Baselines, count_baselines
 from core.text.token_display import visible
 from core.training.evaluation import whole_split_loss
-from explorer.charts.bigram_lesson import before_and_after, change_heatmap
 from explorer.charts.csv_export import matrix_columns
+from explorer.charts.lessons import before_and_after, change_heatmap
 from explorer.charts.loss import loss_columns, loss_figure
 from explorer.charts.text_format import percent
 from explorer.components.figure import growing_figure

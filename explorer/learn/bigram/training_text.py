@@ -21,10 +21,12 @@ from core.text import split_point
 from core.text.batches import random_batch, split_ids
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import character_bars
-from explorer.charts.bigram_lesson import memory_curves, two_losses
+from explorer.charts.lessons import two_losses
+from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.components.tokens import token_pairs, token_strip
+from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets import session
@@ -165,13 +167,17 @@ def best_context(state: StepState) -> int:
 
 
 def _show_loss_curves(state: StepState, response: float) -> None:
-    losses = state.results["losses"]
-    names = state.label("train"), state.label("val")
+    on_train, on_val = zip(*state.results["losses"], strict=True)
+    names, palette = (state.label("train"), state.label("val")), current_palette()
+    letters = range(len(on_train))
+    figure = curves(
+        {names[0]: (letters, on_train), names[1]: (letters, on_val)},
+        {names[0]: palette.training, names[1]: palette.validation},
+        (state.label("axis"), _("loss, nats")), palette, markers=True,
+    )  # fmt: skip
     chart(
-        memory_curves(losses, names, state.label("axis"), current_palette()), key="lesson_memory", name="memory-all",
-        numbers=lambda: {
-            "letters": range(len(losses)), names[0]: [a for a, _ in losses], names[1]: [b for _, b in losses]
-        },
+        figure.update_xaxes(dtick=1), key="lesson_memory", name="memory-all",
+        numbers=lambda: {"letters": letters, names[0]: on_train, names[1]: on_val},
     )  # fmt: skip
 
 

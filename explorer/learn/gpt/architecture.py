@@ -13,7 +13,7 @@ from core.lessons.ladder import RUNGS, RungLoss, rung_configs, train_ladder
 from core.lessons.quick_train import small_gpt
 from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
-from explorer.charts.gpt_lesson import drop_bars, ladder_chart
+from explorer.charts.lessons import drop_bars, ladder_chart
 from explorer.components.figure import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState

@@ -19,8 +19,8 @@ from core.lessons.self_attention import (
 )
 from core.text.token_display import visible
 from explorer.charts.csv_export import matrix_columns
-from explorer.charts.gpt_lesson import product_bars, share_pairs
 from explorer.charts.heatmaps import attention_heatmap
+from explorer.charts.lessons import product_bars, share_pairs
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import begin_training, the_gpt, typed_ids
 from explorer.learn.state import StepState

@@ -17,7 +17,8 @@ from core.lessons.self_attention import (
 )
 from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoidal_positions
 from core.text.token_display import visible
-from explorer.charts.gpt_lesson import curves, share_pairs
+from explorer.charts.lessons import share_pairs
+from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
 from explorer.learn.state import StepState

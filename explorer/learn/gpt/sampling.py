@@ -15,7 +15,8 @@ from core.lessons.sampling_steps import (
     softmax_with_temperature,
 )
 from core.text.token_display import visible
-from explorer.charts.gpt_lesson import curves, share_pairs
+from explorer.charts.lessons import share_pairs
+from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import the_gpt, typed_ids
 from explorer.learn.state import StepState

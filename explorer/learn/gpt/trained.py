@@ -6,7 +6,7 @@ from typing import Any
 from core.config import RunConfig
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
-from explorer.charts.gpt_lesson import curves
+from explorer.charts.lines import curves
 from explorer.learn.state import StepState
 from explorer.services.jobs import job
 from explorer.widgets.job_progress import result_of

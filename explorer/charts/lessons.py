@@ -1,0 +1,284 @@
+"""The charts of the lessons."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from core.formatting import decimal
+from core.text.token_display import visible
+from explorer.charts.bars import horizontal_bars
+from explorer.charts.heatmaps import signed_heatmap, token_axes
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.text_format import percent, plain, quoted
+from explorer.charts.theme import legend_above, line, style, token_ticks
+from explorer.i18n.language import _
+
+
+def share_pairs(
+    tokens: Sequence[str],
+    shares: Mapping[str, Sequence[float]],
+    colors: Mapping[str, str],
+    palette: Palette = LIGHT,
+    *,
+    height: int = 260,
+) -> go.Figure:
+    """Draw shares of the same tokens side by side under several rules, each rule with a colour of its own.
+
+    Args:
+        tokens: as they are shown, T of them; the same one may stand twice.
+        shares: T by the rule's name.
+    """
+    figure = go.Figure()
+    for name, values in shares.items():
+        words = [f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
+        figure.add_trace(_bars(values, words, colors[name], name))
+    style(figure, palette, height=height)
+    legend_above(figure).update_layout(bargap=0.25)
+    figure.update_xaxes(token_ticks(tokens, palette, 14))
+    return figure.update_yaxes(tickformat=".2~%", nticks=5, rangemode="tozero")
+
+
+def _bars(values: Sequence[float], words: Sequence[str], color: str | Sequence[str], name: str = "") -> go.Bar:
+    """Return upright bars from place 0 on, each with its words on hovering."""
+    return go.Bar(
+        x=list(range(len(values))),
+        y=list(values),
+        name=plain(name),
+        marker={"color": color, "cornerradius": 3},
+        hovertext=words,
+        hoverinfo="text",
+    )
+
+
+def before_and_after(
+    before: np.ndarray, after: np.ndarray, tokens: Sequence[str], names: tuple[str, str], palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw one row of the table before and after: the tokens that changed most, likeliest first.
+
+    Args:
+        before, after: (V,) probabilities.
+        tokens: V tokens as they are shown.
+        names: of the two.
+    """
+    chosen = np.argsort(-np.abs(after - before), kind="stable")[:12]
+    chosen = chosen[np.argsort(-after[chosen], kind="stable")]
+    shares = {names[0]: before[chosen].tolist(), names[1]: after[chosen].tolist()}
+    colors = {names[0]: palette.lines, names[1]: palette.training}
+    return share_pairs([tokens[id] for id in chosen], shares, colors, palette, height=240)
+
+
+def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figure:
+    """Draw what each number of a query, times its partner in the key, adds to the score; orange for, blue against."""
+    words = [
+        _("number {place}: {value}", place=place, value=decimal(value, plus=True))
+        for place, value in enumerate(products, start=1)
+    ]
+    figure = go.Figure(_bars(products, words, [palette.diverging[-2 if value >= 0 else 1] for value in products]))
+    style(figure, palette, height=190).update_layout(bargap=0.25)
+    places = list(range(len(products)))
+    figure.update_xaxes(
+        title_text=_("component of query and key"), tickvals=places, ticktext=[str(place + 1) for place in places]
+    )
+    return figure.update_yaxes(zeroline=True, zerolinecolor=palette.lines, nticks=5)
+
+
+def cross_entropy_bars(
+    tokens: Sequence[str], probabilities: Sequence[float], uniform: float, labels: tuple[str, str],
+    palette: Palette = LIGHT,
+) -> go.Figure:  # fmt: skip
+    """Draw the loss on each token of a line, with the mean of them and what guessing at random gets.
+
+    Args:
+        tokens: T tokens as they are shown, in order.
+        probabilities: T; what the model gave each before it came.
+        uniform: ln V, nats.
+        labels: of the line at the mean and the one at `uniform`.
+    """
+    losses = [-math.log(max(p, 1e-12)) for p in probabilities]
+    mean = sum(losses) / len(losses)
+    words = [
+        _("{token}: probability {share}, loss {loss} nats", token=quoted(token), share=percent(p), loss=f"{loss:.2f}")
+        for token, p, loss in zip(tokens, probabilities, losses, strict=True)
+    ]
+    figure = go.Figure(_bars(losses, words, palette.validation))
+    style(figure, palette, height=280).update_layout(bargap=0.25, margin={"t": 26})
+    figure.update_xaxes(token_ticks(tokens, palette, 14 if len(tokens) <= 40 else 11))
+    figure.update_yaxes(title_text=_("loss, nats"), rangemode="tozero")
+    close = abs(mean - uniform) < 0.4
+    for height, label, color, dash, above in (
+        (mean, labels[0], palette.text, "solid", True),
+        (uniform, labels[1], palette.lines, "dot", not close),
+    ):
+        figure.add_hline(
+            y=height, line={"color": color, "width": 1.5, "dash": dash},
+            annotation={
+                "text": f"{plain(label)} {height:.2f}", "yshift": 9 if above else -9, "yanchor": "middle",
+                "font": {"color": color, "size": 12}, "bgcolor": palette.surface,
+            },
+        )  # fmt: skip
+    return figure
+
+
+def cross_entropy_curve(probabilities: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
+    """Draw -ln p for every probability, with some of them named.
+
+    Args:
+        probabilities: probabilities by their labels.
+    """
+    p = np.linspace(0.004, 1, 250)
+    hover = _("probability {share}: loss {loss}", share="%{x:.2f}", loss="%{y:.2f}")
+    figure = go.Figure(line(p, -np.log(p), palette.training, 2.4, hovertemplate=f"{hover}<extra></extra>"))
+    figure.add_scatter(
+        x=list(probabilities.values()),
+        y=[-math.log(share) for share in probabilities.values()],
+        mode="markers+text",
+        text=[plain(label) for label in probabilities],
+        textposition="top right",
+        textfont={"color": palette.text, "size": 13},
+        marker={"color": palette.validation, "size": 9},
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
+    style(figure, palette, height=260).update_layout(showlegend=False)
+    figure.update_xaxes(title_text=_("probability of what came"), range=[-0.02, 1.1])
+    return figure.update_yaxes(title_text=_("loss, nats"), range=[0, 5.8])
+
+
+def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, palette: Palette = LIGHT) -> go.Figure:
+    """Draw how far the learned table is from the counted one at each kept step, the one on view with a ring."""
+    places = list(range(len(steps)))  # evenly spaced: the steps double, more or less
+    words = [
+        _("step {step}: {share}", step=f"{step:,}", share=percent(share))
+        for step, share in zip(steps, distances, strict=True)
+    ]
+    marker = {
+        "size": [12 if step == now else 6 for step in steps],
+        "color": [palette.surface if step == now else palette.training for step in steps],
+        "line": {"color": palette.training, "width": 2.4},
+    }
+    more = {"mode": "lines+markers", "marker": marker, "hovertext": words, "hoverinfo": "text"}
+    figure = style(go.Figure(line(places, distances, palette.training, 2.4, **more)), palette, height=190)
+    figure.update_xaxes(tickvals=places, ticktext=[f"{step:,}" for step in steps], title_text=_("step"))
+    return figure.update_yaxes(tickformat=".2~%", rangemode="tozero", nticks=4)
+
+
+def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LIGHT) -> go.Figure:
+    """Draw two losses as bars, training above validation, on a scale that ends at guessing at random.
+
+    Args:
+        named: the loss in nats on the training and on the validation part, by their names, in this order.
+    """
+    return horizontal_bars(
+        list(named.values()),
+        list(map(plain, named)),
+        [palette.training, palette.validation],
+        [f"{loss:.2f}" for loss in named.values()],
+        palette,
+        hover=[_("{name}: {loss} nats/token", name=plain(name), loss=f"{loss:.3f}") for name, loss in named.items()],
+        span=(0, uniform * 1.12),
+        row=43,
+    )
+
+
+def change_heatmap(
+    change: np.ndarray, rows: Sequence[str], columns: Sequence[str], hover_text: str, palette: Palette = LIGHT
+) -> go.Figure:
+    """Draw how some steps have changed some rows of the table: orange has become likelier, blue less likely.
+
+    Args:
+        change: (R, C), after minus before.
+        rows, columns: R and C tokens, as they are.
+        hover_text: said of each cell; `{row}`, `{column}` and `{change}` are filled in.
+    """
+
+    def words(row: int, column: int, value: float) -> str:
+        return hover_text.format(
+            row=quoted(visible(rows[row])), column=quoted(visible(columns[column])),
+            change=decimal(value * 100, 1, plus=True),
+        )  # fmt: skip
+
+    figure = signed_heatmap(change, max(1e-4, float(np.abs(change).max())), words, palette, gap=1)
+    token_axes(figure, list(columns), palette, height=110 + 24 * len(rows))
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=[plain(visible(row)) + " " for row in rows],
+        range=[len(rows) - 0.5, -0.5],
+        fixedrange=True,
+    )
+    return figure.update_xaxes(fixedrange=True)
+
+
+def ladder_chart(
+    names: Sequence[str],
+    losses: Sequence[float],
+    counted: Sequence[bool],
+    beside: Sequence[bool],
+    expected: Sequence[str] = (),
+    palette: Palette = LIGHT,
+) -> go.Figure:
+    """Draw every rung's loss as a dot, and a bar for how far it lies below the rung that it stands on.
+
+    Args:
+        names, losses: of the rungs reached, from the top; losses in nats a token.
+        counted: whether the rung was counted instead of trained.
+        beside: whether it was tried out beside the ladder: drawn hollow, and the next one stands on the one before.
+        expected: names of the rungs still to come, which have their place already.
+    """
+    figure = go.Figure()
+    low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
+    standing, high = losses[0], losses[0] + 0.55
+    for place, (name, loss) in enumerate(zip(names, losses, strict=True)):
+        color = palette.lines if counted[place] else palette.validation
+        drop = loss - standing
+        change = f" ({decimal(drop, plus=True)})" if place else ""
+        words = _(
+            "{name}: {loss} nats, like choosing among {choices} letters",
+            name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
+        )  # fmt: skip
+        figure.add_bar(
+            x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
+            marker={"color": color, "opacity": 0.35 if not beside[place] else 0.15, "cornerradius": 2},
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[loss], y=[place], mode="markers", hovertext=[words], hoverinfo="text", cliponaxis=False,
+            marker={
+                "color": palette.surface if beside[place] else color, "size": 11,
+                "line": {"color": color, "width": 2},
+            },
+        )  # fmt: skip
+        left = loss > low + 0.45 * (high - low)  # no room for words to the right of it, on a phone
+        figure.add_annotation(
+            x=min(loss, standing) if left else max(loss, standing), y=place, showarrow=False,
+            xanchor="right" if left else "left", xshift=-10 if left else 10,
+            text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
+        )  # fmt: skip
+        if not beside[place]:
+            standing = loss
+    labels = [*names, *expected]
+    style(figure, palette, height=60 + 34 * len(labels))
+    figure.update_layout(showlegend=False, barmode="overlay", margin={"r": 12})
+    figure.update_xaxes(title_text=_("validation loss (nats/token)"), range=[low, high], showgrid=True)
+    return figure.update_yaxes(
+        tickvals=list(range(len(labels))),
+        ticktext=[f"{plain(label)}  " for label in labels],
+        range=[len(labels) - 0.4, -0.6],
+        showgrid=False,
+        tickfont={"color": palette.text, "size": 13},
+    )
+
+
+def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT) -> go.Figure:
+    """Draw what each part took off the loss, in nats, the largest on top; the one chosen is pale."""
+    order = sorted(drops, key=drops.__getitem__, reverse=True)
+    figure = horizontal_bars(
+        [drops[name] for name in order],
+        list(map(plain, order)),
+        [palette.validation] * len(order),
+        [decimal(-drops[name], plus=True) for name in order],
+        palette,
+        span=(min(0.0, *drops.values()) * 1.3, 1.3 * max([0.05, *drops.values()])),
+        row=30,
+    )
+    return figure.update_traces(marker_opacity=[0.4 if name == chosen else 1.0 for name in order])

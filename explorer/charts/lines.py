@@ -1,0 +1,68 @@
+"""Line charts: several curves with their names above them, and the loss by position in the context."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from plotly import graph_objects as go
+
+from explorer.charts.palette import LIGHT, Palette
+from explorer.charts.theme import legend_above, line, style
+from explorer.i18n.language import _
+
+_SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
+Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def curves(
+    lines: Lines, colors: Mapping[str, str], titles: tuple[str, str], palette: Palette = LIGHT, *, height: int = 280,
+    markers: bool = False,
+) -> go.Figure:  # fmt: skip
+    """Draw several curves, each with its name in a line above them.
+
+    Args:
+        lines: what stands along both axes, by the curve's name.
+        colors: by the curve's name.
+        titles: of the two axes.
+    """
+    mode = "lines+markers" if markers else "lines"
+    figure = go.Figure()
+    for name, (x, y) in lines.items():
+        figure.add_trace(line(list(x), list(y), colors[name], 2.4, name, mode=mode, hovertemplate="%{y:.2f}"))
+    style(figure, palette, height=height)
+    legend_above(figure).update_layout(hovermode="x unified")
+    figure.update_xaxes(title_text=titles[0])
+    return figure.update_yaxes(title_text=titles[1], rangemode="tozero")
+
+
+def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
+    """Draw the loss at each position: dots as measured, a line through their running mean.
+
+    Args:
+        losses: (T,) nats; entry t was predicted from t + 1 tokens.
+    """
+    places = np.arange(1, len(losses) + 1)
+    hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
+    dots = {"color": palette.validation, "size": 4, "opacity": 0.45}
+    figure = go.Figure(go.Scatter(x=places, y=losses, mode="markers", marker=dots, hoverinfo="skip"))
+    means = running_mean(losses)
+    figure.add_trace(line(places, means, palette.validation, 2.4, hovertemplate=f"{hover}<extra></extra>"))
+    style(figure, palette, height=300).update_layout(showlegend=False, hovermode="closest")
+    ticks = [2**power for power in range(12) if 2**power <= len(losses)]
+    figure.update_xaxes(
+        type="log",
+        range=[-0.03, max(math.log10(len(losses)), 0.1) + 0.03],
+        tickvals=ticks,
+        ticktext=[f"{place:,}" for place in ticks],
+        title_text=_("tokens of context"),
+    )
+    return figure.update_yaxes(title_text=_("loss, nats"))
+
+
+def running_mean(losses: np.ndarray) -> np.ndarray:
+    """Return the running mean of (T,), over a wider window the further on, where positions differ less."""
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    places = np.arange(1, len(losses) + 1)
+    begin = np.ceil(places / _SPREAD).astype(int) - 1
+    end = np.minimum(np.floor(places * _SPREAD).astype(int), len(losses))
+    return (sums[end] - sums[begin]) / (end - begin)
