@@ -12,9 +12,9 @@ from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (
     Inspection,
     choose_snapshot,
-    clock_of,
     follow_head,
     open_snapshot,
+    time_machine_state,
     warn_of_columns,
 )
 from explorer.look_inside.sections import SECTIONS, sections_of
@@ -43,8 +43,8 @@ if PROMPT not in st.session_state:  # first visit, or the view shown last has no
 typed = st.session_state[PROMPT]
 session.remember(PROMPT, typed)
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
-inspection = with_emergence(Inspection(folder, opened, prompt, clock_of(folder, opened, typed)))
-choose_snapshot(folder, opened, inspection.clock)
+inspection = with_emergence(Inspection(folder, opened, prompt, time_machine_state(folder, opened, typed)))
+choose_snapshot(folder, opened, inspection.time_machine)
 
 sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
 asked, first = address.parameter(address.VIEW), next(iter(sections))

@@ -7,7 +7,7 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.interpretability.token_losses import KindLoss
-from explorer.charts.palette import LIGHT, Palette
+from core.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import MONO, legend_above, style, token_ticks
 from explorer.i18n.language import _, ngettext

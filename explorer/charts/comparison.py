@@ -9,9 +9,9 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.lessons.paired_runs import ModelResult, Outcome
+from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.lines import curves
-from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import plain
 from explorer.charts.theme import line, style
 from explorer.i18n.language import N_, _

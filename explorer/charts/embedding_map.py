@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from plotly import graph_objects as go
 
-from explorer.charts.palette import LIGHT, Palette
+from core.palette import LIGHT, Palette
 from explorer.charts.text_format import quoted
 from explorer.charts.theme import MONO, legend_above, style
 from explorer.i18n.language import _

@@ -8,9 +8,9 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
+from core.palette import LIGHT, Palette
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap
-from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.theme import line, style
 from explorer.i18n.formatting import named
 from explorer.i18n.language import _

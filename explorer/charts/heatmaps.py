@@ -6,8 +6,8 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import decimal
+from core.palette import LIGHT, Palette
 from core.text.token_display import visible
-from explorer.charts.palette import LIGHT, Palette, colorscale
 from explorer.charts.text_format import cut, percent, plain, quoted
 from explorer.charts.theme import key_below, style, token_ticks
 from explorer.i18n.language import _
@@ -220,7 +220,7 @@ def _heatmap(
             text=texts,
             hoverinfo="text",
             hoverongaps=False,
-            colorscale=colorscale(colors),
+            colorscale=colors,
             xgap=gap,
             ygap=gap,
             colorbar=key,

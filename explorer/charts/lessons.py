@@ -7,10 +7,10 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import decimal
+from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
-from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
 from explorer.charts.theme import legend_above, line, style, token_ticks
 from explorer.i18n.language import _

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from plotly import graph_objects as go
 
-from explorer.charts.palette import LIGHT, Palette
+from core.palette import LIGHT, Palette
 from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import _
 

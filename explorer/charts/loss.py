@@ -8,8 +8,8 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import number
+from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
-from explorer.charts.palette import LIGHT, Palette
 from explorer.charts.text_format import cut, plain
 from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import N_, _

@@ -5,11 +5,16 @@ from typing import Any
 
 from plotly import graph_objects as go
 
-from explorer.charts.palette import LIGHT, Palette
+from core.palette import DARK, LIGHT, Palette
 from explorer.charts.text_format import plain
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+def palette_for(theme: str | None) -> Palette:
+    """Return the palette of a theme by Streamlit's word for it, "light" or "dark" (None counts as light)."""
+    return DARK if theme == "dark" else LIGHT
 
 
 def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: bool = False) -> go.Figure:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from core.lessons.lesson_text import ENGLISH
-from explorer.charts.palette import both_palettes
+from core.palette import DARK, LIGHT
 from explorer.i18n.language import language, plural_forms, plural_rule, translated
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 COMPONENTS = ASSETS / "components"
 
+_PALETTES = {"light": LIGHT.to_dict(), "dark": DARK.to_dict()}  # a component picks by the page's background
 _JS_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _CSS_IMPORT = re.compile(r'^@import "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
@@ -51,7 +52,7 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
             options: of the component: key, width, height.
         """
         shown = {} if language() == ENGLISH else own.in_language(language())
-        common = {"view": view, "palettes": both_palettes(), "sentences": shown}
+        common = {"view": view, "palettes": _PALETTES, "sentences": shown}
         callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
         return drawn(data=common | dict(data), **callbacks, **options)
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from core.palette import DARK, LIGHT
 from core.runs.records import Status
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import SMOOTHING, ParentCurve, loss_figure
-from explorer.charts.palette import DARK, LIGHT
 from explorer.components.bundle import component
 
 _dashboard = component("dashboard", sentences=SENTENCES.values())
@@ -47,13 +47,8 @@ def live_status(
 
 
 def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
-    """Draw small curves of columns of the metrics.
-
-    Args:
-        curves: of each the `column`, its `label`, and the `format` of its values: "rate", "short" or "plain".
-    """
-    data = {"run": run_id, "steps": steps, "curves": curves}
-    _dashboard("curves", data, key="live_curves_view", height="stretch")
+    """Draw small curves, each of a `column` of the metrics with a `label` and a `format`: "rate", "short", "plain"."""
+    _dashboard("curves", {"run": run_id, "steps": steps, "curves": curves}, key="live_curves_view", height="stretch")
 
 
 def live_rate(run_id: str, *, peak: float) -> None:

@@ -13,14 +13,13 @@ _board = component("guess_board")
 
 
 def guess_board(
-    before: str, known: Sequence[str], guesses: Sequence[int], left: int, wrong: Sequence[str], *,
+    before: str, known: Sequence[str], guesses: list[int], left: int, wrong: Sequence[str], *,
     note: str, words: dict[str, str], key: str, on_guess: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Draw the passage as far as it is known.
 
     Args:
-        before: the text in front of it.
-        known: the letters known by now.
+        before, known: the text in front of it, and its letters known by now.
         guesses: how many each of those took; 0 for one that was revealed.
         left: how many are still to be guessed.
         wrong: what was tried for the next one, and is wrong.
@@ -29,20 +28,9 @@ def guess_board(
         key: as of any widget; another game has another one.
         on_guess: called with each character typed, before the page is drawn anew.
     """
-    _board(
-        key=key,
-        data={
-            "before": before,
-            "known": [visible(letter) for letter in known],
-            "guesses": list(guesses),
-            "left": left,
-            "wrong": [visible(letter) for letter in wrong],
-            "note": note,
-            "taken": st.session_state.get(_TAKEN + key),
-            "words": words,
-        },
-        on_guess_change=partial(_typed, key, on_guess),
-    )
+    shown = {"before": before, "known": list(map(visible, known)), "guesses": guesses, "left": left}
+    tried = {"wrong": list(map(visible, wrong)), "note": note, "taken": st.session_state.get(_TAKEN + key)}
+    _board(key=key, data=shown | tried | {"words": words}, on_guess_change=partial(_typed, key, on_guess))
 
 
 def _typed(key: str, on_guess: Callable[[str], None]) -> None:

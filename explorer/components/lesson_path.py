@@ -30,17 +30,7 @@ def lesson_path(
         listed: draw a list of titles, not a row of dots.
         resume: a few words beside the step where this browser was last.
     """
-    clicked = _path(
-        key=key,
-        data={
-            "lesson": lesson,
-            "steps": [list(step) for step in steps],
-            "here": here,
-            "right": sorted(right),
-            "label": label,
-            "listed": listed,
-            "resume": resume,
-        },
-        triggers=["step"],
-    ).step
+    data = {"lesson": lesson, "steps": [list(step) for step in steps], "here": here, "right": sorted(right)}
+    words = {"label": label, "listed": listed, "resume": resume}
+    clicked = _path(key=key, data=data | words, triggers=["step"]).step
     return str(clicked) if clicked in {step.name for step in steps} else None

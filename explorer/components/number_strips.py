@@ -12,29 +12,19 @@ _strips = component("number_strips")
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of numbers.
-
-    Attributes:
-        label: in front of it.
-        values: the numbers; None is minus infinity.
-        of: what they count along; numbers at the same place of the same kind light up together.
-        scale: colours of signed numbers, or of shares from 0 to 1.
-        most: the size at which signed colours are strongest.
-        names: what each number belongs to, above it.
-        marked: the place that gets a frame.
-    """
+    """One row of numbers."""
 
     label: str
-    values: list[float | None]
-    of: Literal["numbers", "tokens"]
-    scale: Literal["signed", "share"]
-    most: float = 1.0
-    names: list[str] | None = None
-    marked: int | None = None
+    values: list[float | None]  # None is minus infinity
+    of: Literal["numbers", "tokens"]  # what lights up together at the same place
+    scale: Literal["signed", "share"]  # the colours
+    most: float = 1.0  # at which signed colours are strongest
+    names: list[str] | None = None  # what each number belongs to, above it
+    marked: int | None = None  # the place that gets a frame
 
 
 @dataclass(frozen=True)
-class Step:
+class StripStep:
     """One step: what is done, the shape of what comes out, a sentence with the numbers in it, and the strips."""
 
     title: str
@@ -43,11 +33,7 @@ class Step:
     strips: Sequence[Strip] = ()
 
 
-def number_strips(steps: Sequence[Step], *, key: str) -> None:
+def number_strips(steps: Sequence[StripStep], *, key: str) -> None:
     """Draw the steps in their order."""
-    _strips(
-        key=key,
-        data={
-            "steps": [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps],
-        },
-    )
+    drawn = [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps]
+    _strips(key=key, data={"steps": drawn})

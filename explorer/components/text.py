@@ -1,12 +1,14 @@
-"""Text whose tokens are shaded: by their probabilities as a model generates it, or by any amounts."""
+"""Text as tokens: shaded by their probabilities or any amounts, over their numbers, and as the examples of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
+from core.text.token_display import kind_of, visible
 from explorer.components.bundle import component
 from explorer.i18n.units import unit, worded
 
 _text = component("text")
+_tokens = component("tokens")
 
 
 class WrittenToken(TypedDict):
@@ -19,13 +21,7 @@ class WrittenToken(TypedDict):
 
 
 def token_text(
-    *,
-    prompt: str,
-    go: str,
-    key: str,
-    url: str | None = None,
-    tokens: Sequence[WrittenToken] = (),
-    total: int = 0,
+    *, prompt: str, go: str, key: str, url: str | None = None, tokens: Sequence[WrittenToken] = (), total: int = 0
 ) -> None:
     """Show tokens that are there already, or let them stream in from `url`.
 
@@ -33,21 +29,10 @@ def token_text(
         prompt: what the text continues; shown in front of it and copied with it.
         go: a word that changes when a new text is asked for; while it stays, reruns of the page leave the text alone.
         url: relative to the page, of a stream of `token`, `problem` and `end` events.
-        tokens: all of them, where they are known already.
         total: how many tokens the stream will bring at most.
     """
-    _text(
-        "generated",
-        {
-            "prompt": prompt,
-            "go": go,
-            "url": url,
-            "tokens": list(tokens),
-            "total": total,
-            "unit": unit(),
-        },
-        key=key,
-    )
+    data = {"prompt": prompt, "go": go, "url": url, "tokens": list(tokens), "total": total, "unit": unit()}
+    _text("generated", data, key=key)
 
 
 class MarkedRow(NamedTuple):
@@ -67,21 +52,30 @@ def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool 
         note: shown below until something is pointed at.
         breaks: whether a newline also begins a new line.
     """
-    _text(
-        "marked",
-        {
-            "rows": [
-                {
-                    "lead": row.lead,
-                    "tokens": list(row.tokens),
-                    "shades": [round(float(shade), 3) for shade in row.shades],
-                    "words": list(row.words),
-                    "strong": row.strong,
-                }
-                for row in rows
-            ],
-            "note": worded(note),
-            "breaks": breaks,
-        },
-        key=key,
-    )
+    drawn = [row._asdict() | {"shades": [round(float(shade), 3) for shade in row.shades]} for row in rows]
+    _text("marked", {"rows": drawn, "note": worded(note), "breaks": breaks}, key=key)
+
+
+def token_strip(text: Sequence[str], ids: Mapping[str, int], *, note: str, key: str) -> None:
+    """Show each token over its number, in the colour of its kind.
+
+    Args:
+        text: the tokens in order.
+        ids: every known token's number; a token that is not in it is drawn hollow, without one.
+        note: shown below until something is pointed at.
+    """
+    numbers = [ids.get(token) for token in text]
+    data = {"tokens": list(map(visible, text)), "ids": numbers, "kinds": list(map(kind_of, text)), "note": note}
+    _tokens("strip", data, key=key)
+
+
+def token_pairs(x: list[list[int]], y: list[list[int]], tokens: Sequence[str], *, key: str) -> None:
+    """Draw a batch and, for the row that is picked, every context in it with the token that follows.
+
+    Args:
+        x, y: token ids (B, T); y is x moved on by one.
+        tokens: all tokens of the tokenizer; ids count into it.
+    """
+    used = sorted({id for rows in (x, y) for row in rows for id in row})
+    shown = {str(id): visible(tokens[id]) for id in used}
+    _tokens("pairs", {"x": x, "y": y, "tokens": shown, "kinds": {str(id): kind_of(tokens[id]) for id in used}}, key=key)

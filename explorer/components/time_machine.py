@@ -15,6 +15,9 @@ from explorer.i18n.formatting import named
 from explorer.i18n.language import language
 from explorer.i18n.units import unit, worded
 
+_bar = component("time_bar")
+_view = component("time_machine")
+
 
 class HeadEmergence(NamedTuple):
     """A head and the step from which its role stays."""
@@ -26,28 +29,17 @@ class HeadEmergence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Clock:
-    """What all components of one side share.
+class TimeMachineState:
+    """What all components of one side share."""
 
-    Attributes:
-        side: "a" or "b".
-        run: the id.
-        prompt: as it was typed.
-        moments: the steps that have a snapshot, rising.
-        step: the one on view.
-        anchor: the step to whose embedding map all others are aligned.
-        head: the layer and head that is shown large, from 0.
-        emergence_steps: of its heads, where they are known.
-    """
-
-    side: str
-    run: str
-    prompt: str
-    moments: list[int]
-    step: int
-    anchor: int
-    head: tuple[int, int] = (0, 0)
-    emergence_steps: Sequence[HeadEmergence] = ()
+    side: str  # "a" or "b"
+    run: str  # its id
+    prompt: str  # as it was typed
+    moments: list[int]  # the steps that have a snapshot, rising
+    step: int  # the one on view
+    anchor: int  # the step to whose embedding map all others are aligned
+    head: tuple[int, int] = (0, 0)  # the layer and head that is shown large, from 0
+    emergence_steps: Sequence[HeadEmergence] = ()  # of its heads, where they are known
 
 
 class TimeMachineMap(NamedTuple):
@@ -59,50 +51,38 @@ class TimeMachineMap(NamedTuple):
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
-class Moved(NamedTuple):
-    """Where the bar was moved to."""
-
-    step: int
-    newest: bool  # whether that is the newest snapshot, so that the page goes on with newer ones
-
-
-_bar = component("time_bar")
-_view = component("time_machine")
-
-
-def time_bar(clock: Clock, *, steps: int, note: str, key: str, same: bool = False) -> Moved | None:
-    """Draw the slider over all snapshots, with play. Return where it has just come to rest.
+def time_bar(
+    state: TimeMachineState, *, steps: int, note: str, key: str, same: bool = False
+) -> tuple[int, bool] | None:
+    """Draw the slider over all snapshots, with play.
 
     Args:
         steps: of the whole run.
         note: in words, behind the step.
         same: on side "b", whether it is the same run as on side "a": moved together, they then keep their distance.
+
+    Returns:
+        The step at which it has just come to rest, and whether that is the newest, so that the page follows newer ones.
     """
-    data = _view_data(clock) | {"steps": steps, "note": note, "same": same}
-    moved = _bar(data=data, key=key, triggers=["step"]).step
-    if not isinstance(moved, Mapping) or not isinstance(moved.get("step"), int):
-        return None
-    return Moved(moved["step"], bool(moved.get("newest")))
+    moved = _bar(data=_view_data(state) | {"steps": steps, "note": note, "same": same}, key=key, triggers=["step"]).step
+    valid = isinstance(moved, Mapping) and isinstance(moved.get("step"), int)
+    return (moved["step"], bool(moved.get("newest"))) if valid else None
 
 
-def time_machine_view(view: str, clock: Clock, *, key: str, **data: Any) -> Any:
-    """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports.
-
-    Args:
-        data: for that view, besides what every one is given.
-    """
-    return _view(view, _view_data(clock) | data, key=key, triggers=["head"])
+def time_machine_view(view: str, state: TimeMachineState, *, key: str, **data: Any) -> Any:
+    """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports."""
+    return _view(view, _view_data(state) | data, key=key, triggers=["head"])
 
 
 def time_machine_directions(
-    clock: Clock,
+    state: TimeMachineState,
     maps: TimeMachineMap,
     tokens: Sequence[str],
     kinds: Sequence[str],
     *,
     key: str,
     name: str,
-    height: int,
+    height: int = 400,
     trail: int = 5,
     chosen: int | None = None,
     near: Sequence[int] = (),
@@ -112,7 +92,6 @@ def time_machine_directions(
     Args:
         tokens, kinds: of the N points, as they are shown.
         name: of the files that it is saved as.
-        height: in pixels.
         trail: over how many snapshots before it each point's way is drawn.
         chosen: a point to mark, joined to those `near` it.
     """
@@ -129,15 +108,10 @@ def time_machine_directions(
         "name": name,
         "trail": trail,
     }
-    picked = _view("directions", _view_data(clock) | data, key=key, triggers=["picked"]).picked
+    picked = _view("directions", _view_data(state) | data, key=key, triggers=["picked"]).picked
     return None if picked is None else int(picked)
 
 
-def _view_data(clock: Clock) -> dict[str, Any]:
-    """Return the data that every component of a side gets."""
-    emergence_steps = [emergence._asdict() | {"words": named(emergence.words)} for emergence in clock.emergence_steps]
-    return asdict(clock) | {
-        "emergence": emergence_steps,
-        "language": language(),
-        "unit": unit(),
-    }
+def _view_data(state: TimeMachineState) -> dict[str, Any]:
+    emergence = [head._asdict() | {"words": named(head.words)} for head in state.emergence_steps]
+    return asdict(state) | {"emergence": emergence, "language": language(), "unit": unit()}

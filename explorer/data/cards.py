@@ -18,7 +18,7 @@ from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_tex
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
-from explorer.components.tokens import token_pairs, token_strip
+from explorer.components.text import token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session

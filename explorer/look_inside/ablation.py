@@ -1,6 +1,7 @@
 """What does the model lose without some of its parts?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,16 +21,15 @@ from explorer.charts.heads import costs_figure
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.run_text import evaluation_windows, windows
+from explorer.look_inside.run_text import WORK, windows
 from explorer.services.jobs import known
 from explorer.services.results_cache import result_for
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.layout import card, chart, choose, current_palette
 
 HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
 WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run's own would take too long
-_WORK = 2e10  # parameters times tokens: a second or so
 GUESSES = 8
 _METHODS = {"zero": N_("Zero"), "mean": N_("Mean")}
 _HELP = N_(
@@ -39,49 +39,50 @@ _HELP = N_(
 )
 
 
-class Effect(NamedTuple):
-    """What a model does with or without some parts."""
+Effect = tuple[float, np.ndarray, str]  # loss in nats a token, probabilities (V,) of the next token, text
 
-    loss: float  # nats a token
-    probabilities: np.ndarray  # (V,), of the next token
-    text: str
+
+class Measured(NamedTuple):
+    """What the loss is measured on, and how the pages call it."""
+
+    windows: torch.Tensor
+    label: str
+    help: str
 
 
 def draw(inspection: Inspection) -> None:
     """Draw the parts to ablate, then loss, next token and text with and without them, and the cost of each head."""
     parts, method = _choose_parts(inspection)
-    measured_on = _windows(inspection)
-    means = (
-        result_for(inspection.model, "means", lambda: mean_activations(inspection.model, measured_on))
-        if method == "mean"
-        else None
-    )
+    measured, model = _measured(inspection), inspection.model
+    means = None
+    if method == "mean":
+        means = result_for(model, "means", lambda: mean_activations(model, measured.windows))
     left, right = st.columns(2)
     with left:
-        unablated = _effect(inspection, (), None, measured_on)
+        unablated = _effect(inspection, (), None, measured)
         if unablated:
-            _effect_card(inspection, unablated, None, measured_on, _("All parts"), "whole")
+            _effect_card(inspection, unablated, None, measured, _("All parts"), "whole")
     with right:
-        ablated = _effect(inspection, tuple(parts), means, measured_on) if parts and unablated else None
+        ablated = _effect(inspection, tuple(parts), means, measured) if parts and unablated else None
         if ablated:
             names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
-            _effect_card(inspection, ablated, unablated, measured_on, _("Without {parts}", parts=names), "cut")
+            _effect_card(inspection, ablated, unablated, measured, _("Without {parts}", parts=names), "cut")
         elif not parts:
             with card(_("Without …"), height="stretch", key="card_cut"):
                 st.caption(_("Select parts above to see the model without them."))
-    _costs_card(inspection, measured_on, means, method)
+    _costs_card(inspection, measured.windows, means, method)
 
 
-def _windows(inspection: Inspection) -> torch.Tensor:
+def _measured(inspection: Inspection) -> Measured:
     """Return the run's evaluation windows, so that the loss is that of the curve; fewer where those take too long."""
-    if _on_evaluation_windows(inspection):
-        return evaluation_windows(inspection)
-    return windows(inspection, count=WINDOWS_OF_LARGE if inspection.large else WINDOWS)
-
-
-def _on_evaluation_windows(inspection: Inspection) -> bool:
-    tokens = inspection.opened.record.config.train.eval_windows * inspection.model.block_size
-    return parameter_count(inspection.model) * tokens <= _WORK
+    count, length = inspection.opened.record.config.train.eval_windows, inspection.model.block_size
+    if parameter_count(inspection.model) * count * length <= WORK:
+        about = _("On the run's evaluation windows: the same text as for the loss curve.")
+        return Measured(windows(inspection, length, count), _("Validation loss (nats/token)"), about)
+    few = windows(inspection, count=WINDOWS_OF_LARGE if inspection.large else WINDOWS)
+    label = _("Validation loss on {count} windows (nats/token)", count=len(few))
+    about = _("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
+    return Measured(few, label, about)
 
 
 def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
@@ -93,13 +94,9 @@ def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
         halves = [Part(kind, layer) for kind in kinds for layer in range(config.n_layer)]
         ablated = [*_pills(_("Heads"), heads, HEADS), *_pills(_("MLPs and blocks"), halves, HALVES)]
         with st.container(horizontal=True, vertical_alignment="center"):
-            method = st.segmented_control(
-                _("Method"), list(_METHODS), default="zero", required=True, key=METHOD, label_visibility="collapsed",
-                format_func=lambda method: _(_METHODS[method]),
-            )  # fmt: skip
-            st.button(
-                _("Restore all"), key="surgery_undo", disabled=not ablated, on_click=_restore_all, type="tertiary"
-            )
+            method = choose(_("Method"), list(_METHODS), key=METHOD, format_func=lambda method: _(_METHODS[method]))
+            restore = partial(st.session_state.update, {HEADS: [], HALVES: []})
+            st.button(_("Restore all"), key="surgery_undo", disabled=not ablated, on_click=restore, type="tertiary")
     return ablated, method
 
 
@@ -111,52 +108,43 @@ def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
     return [by_name[name] for name in chosen]
 
 
-def _restore_all() -> None:
-    st.session_state[HEADS], st.session_state[HALVES] = [], []
-
-
 def _effect_card(
-    inspection: Inspection, effect: Effect, unablated: Effect | None, measured_on: torch.Tensor, title: str, key: str
+    inspection: Inspection, effect: Effect, unablated: Effect | None, measured: Measured, title: str, key: str
 ) -> None:
     """Draw loss, next token and text; of an ablated model also how much its loss differs from the whole one's."""
+    loss, probabilities, text = effect
     with card(title, height="stretch", key=f"card_{key}"):
-        label = _("Validation loss (nats/token)")
-        about = _("On the run's evaluation windows: the same text as for the loss curve.")
-        if not _on_evaluation_windows(inspection):
-            label = _("Validation loss on {count} windows (nats/token)", count=len(measured_on))
-            about = _("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
-        more = effect.loss - unablated.loss if unablated else 0.0
+        more = loss - unablated[0] if unablated else 0.0
         st.metric(
-            label,
-            f"{effect.loss:.3f}",
+            measured.label,
+            f"{loss:.3f}",
             decimal(more, 3, plus=True) if unablated else None,
             delta_color="red" if more > 0 else "green",
             delta_arrow="up" if more > 0 else "down",
-            help=about,
+            help=measured.help,
         )
         tokens = inspection.tokenizer.tokens
-        shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
+        shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
         chart(
-            prediction_bars(effect.probabilities, shown, kinds, current_palette(), count=GUESSES),
+            prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES),
             key=f"surgery_next_{key}",
-            numbers=lambda: {"token": tokens, "probability": effect.probabilities},
+            numbers=lambda: {"token": tokens, "probability": probabilities},
             name=f"next-{key}",
         )
-        st.code(effect.text, language=None, wrap_lines=True)
+        st.code(text, language=None, wrap_lines=True)
 
 
-def _effect(
-    inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor
-) -> Effect | None:
+def _effect(inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured: Measured) -> Effect | None:
     """Return the effect of an ablation from the cache, or compute it.
 
     A large model takes seconds, so a job computes it, with a bar in this place: None meanwhile.
     """
     key = ("surgery", inspection.prompt.text, parts, means is not None)
+    compute = partial(_compute, inspection, parts, means, measured.windows)
     if inspection.large:
         what = _("Generating without these parts") if parts else _("Generating with all parts")
-        return result_of((*key, *inspection.key), lambda: _compute(inspection, parts, means, measured_on), what)
-    return result_for(inspection.model, key, lambda: finish(_compute(inspection, parts, means, measured_on)))
+        return result_of((*key, *inspection.key), compute, what)
+    return result_for(inspection.model, key, lambda: finish(compute()))
 
 
 def _compute(
@@ -172,7 +160,7 @@ def _compute(
     probabilities = compute_logits(model, torch.tensor([ids]), hook)[0, -1].softmax(-1).numpy()
     yield Progress(total - 1, total, None)
     text = inspection.prompt.text + inspection.tokenizer.decode(generated)
-    yield Progress(total, total, Effect(ablated_loss(model, measured_on, parts, means), probabilities, text))
+    yield Progress(total, total, (ablated_loss(model, measured_on, parts, means), probabilities, text))
 
 
 def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means | None, method: str) -> None:
@@ -182,9 +170,8 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
         shown_at_once = not inspection.large or known(key) is not None
         if not shown_at_once and not st.button(_("Ablate every head (takes minutes)"), key="rank_go"):
             return
-        ranked = result_of(
-            key, lambda: rank_heads(inspection.model, measured_on, means), _("Ablating one head after another")
-        )
+        rank = partial(rank_heads, inspection.model, measured_on, means)
+        ranked = result_of(key, rank, _("Ablating one head after another"))
         if ranked is None:
             return
         costs = np.zeros((inspection.config.n_layer, inspection.config.n_head))

@@ -1,7 +1,5 @@
 """Which tokens does each token attend to? Each head, all heads of a layer, and a prompt too long to draw."""
 
-from typing import NamedTuple
-
 import numpy as np
 import streamlit as st
 
@@ -9,13 +7,13 @@ from core.interpretability.attention import coarse_patterns, over_heads, rollout
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap, coarse_heatmap, coarse_names
 from explorer.charts.text_format import least_width_for, percent
-from explorer.components.attention import attention_arcs, attention_board
+from explorer.components.attention_patterns import attention_arcs, attention_board
 from explorer.i18n.language import N_, _
 from explorer.look_inside import attention_weights, time_machine_views
 from explorer.look_inside.attention_weights import KEY, QUERY, patterns_of
 from explorer.look_inside.inspection import Inspection, choose_other, head_of, open_head, within
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, chart, choose, current_palette, sentence
 
 PICTURE = "inspect_over"
 PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer"), N_("Rollout"))
@@ -34,16 +32,10 @@ _LONG = N_(
 )
 
 
-class _Picture(NamedTuple):
-    pattern: np.ndarray  # (T, T)
-    words: str  # "head 1.2"
-    flow: bool = False  # whether it is rollout, not attention
-
-
 def draw(inspection: Inspection) -> None:
     """Draw what moves along the training, then arcs between tokens and one attention weight worked out."""
     _long_prompt_card(inspection)
-    if other := choose_other(inspection.clock):
+    if other := choose_other(inspection.time_machine):
         time_machine_views.draw_second_run(inspection, other)
     else:
         time_machine_views.draw(inspection)
@@ -59,9 +51,8 @@ def _long_prompt_card(inspection: Inspection) -> None:
         return
     size = -(-len(ids) // MOST_SQUARES)
     layer, head = head_of(inspection.model)
-    place = f"{layer + 1}.{head + 1}"
-    note = _("Where does it attend in all of the prompt?")
-    with card(_("Attention over the whole prompt, head {place}", place=place), note, more=_(_LONG), key="card_whole"):
+    title = _("Attention over the whole prompt, head {place}", place=f"{layer + 1}.{head + 1}")
+    with card(title, _("Where does it attend in all of the prompt?"), more=_(_LONG), key="card_whole"):
         patterns = result_of(
             ("whole", *inspection.key, *ids), lambda: coarse_patterns(inspection.model, ids, size),
             _("Reading the whole prompt"),
@@ -106,49 +97,40 @@ def _arcs_card(inspection: Inspection) -> int:
     row = within(QUERY, len(prompt.ids), len(prompt.ids) - 1)
     note = _("Which tokens attend to which? Click one to work out its attention below.")
     with card(_("Attention arcs"), note, more=_(_PICTURES), key="card_arcs"):
-        name = st.segmented_control(
-            _("Picture"), PICTURES, default=PICTURES[0], required=True, key=PICTURE, format_func=_,
-            label_visibility="collapsed",
-        )  # fmt: skip
-        picture = _picture(inspection, name)
-        st.caption(sentence(picture_in_words(picture.pattern, prompt.shown, picture.words, picture.flow)))
-        file = name.lower().replace(" ", "-")
-        picked = attention_arcs(
-            to_bytes(picture.pattern), prompt.shown, row=row, key="inspect_arcs", flow=picture.flow, name=file
-        )
+        name = choose(_("Picture"), PICTURES, key=PICTURE)
+        pattern, words = _picture(inspection, name)
+        flow, file = name == "Rollout", name.lower().replace(" ", "-")
+        st.caption(sentence(picture_in_words(pattern, prompt.shown, words, flow)))
+        picked = attention_arcs(to_bytes(pattern), prompt.shown, row=row, key="inspect_arcs", flow=flow, name=file)
         if picked is not None and picked != row:
-            pattern = patterns_of(inspection)[head_of(inspection.model)]
-            st.session_state[QUERY], st.session_state[KEY] = picked, int(pattern[picked].argmax())
+            own_pattern = patterns_of(inspection)[head_of(inspection.model)]
+            st.session_state[QUERY], st.session_state[KEY] = picked, int(own_pattern[picked].argmax())
             st.rerun()
         if name != PICTURES[0]:  # a single head is drawn as a heatmap above
             chart(
                 attention_heatmap(
-                    picture.pattern, prompt.tokens, current_palette(), causal=inspection.config.causal,
-                    flow=picture.flow,
+                    pattern, prompt.tokens, current_palette(), causal=inspection.config.causal, flow=flow
                 ),
                 key="inspect_over_map",
-                numbers=lambda: matrix_columns(picture.pattern, prompt.shown, prompt.shown, ("query", "key", "share")),
+                numbers=lambda: matrix_columns(pattern, prompt.shown, prompt.shown, ("query", "key", "share")),
                 name=file,
                 width=least_width_for(prompt.shown, len(prompt.ids)) or "stretch",
-            )  # fmt: skip
+            )
     return row
 
 
-def _picture(inspection: Inspection, name: str) -> _Picture:
+def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:
+    """Return a pattern (T, T) and what it is in words, as "head 1.2"."""
     layer, head = head_of(inspection.model)
     patterns = patterns_of(inspection)
     if name == "This head":
-        return _Picture(patterns[layer, head], _("head {head}", head=f"{layer + 1}.{head + 1}"))
+        return patterns[layer, head], _("head {head}", head=f"{layer + 1}.{head + 1}")
     if name == "Rollout":
-        flow = rollout(patterns, inspection.config.residual)[layer]
-        return _Picture(flow, _("layer {layer}", layer=layer + 1), flow=True)
+        return rollout(patterns, inspection.config.residual)[layer], _("layer {layer}", layer=layer + 1)
     if name == "Maximum of its layer":
-        return _Picture(
-            over_heads(patterns, "max")[layer], _("the maximum over all heads of layer {number}", number=layer + 1)
-        )
-    return _Picture(
-        over_heads(patterns, "mean")[layer], _("the mean over all heads of layer {number}", number=layer + 1)
-    )
+        words = _("the maximum over all heads of layer {number}", number=layer + 1)
+        return over_heads(patterns, "max")[layer], words
+    return over_heads(patterns, "mean")[layer], _("the mean over all heads of layer {number}", number=layer + 1)
 
 
 def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:

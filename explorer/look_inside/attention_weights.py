@@ -9,7 +9,7 @@ from core.formatting import decimal
 from core.interpretability.attention import AttentionWeight, attention_patterns, attention_weight_steps
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
-from explorer.components.number_strips import Step, Strip, number_strips
+from explorer.components.number_strips import Strip, StripStep, number_strips
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, head_of, select, within
 from explorer.services.results_cache import result_for
@@ -89,7 +89,7 @@ def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int)
     )  # fmt: skip
 
 
-def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) -> list[Step]:
+def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) -> list[StripStep]:
     """Return the arithmetic as steps to draw."""
     size, length = len(cell.q), len(shown)
     hidden = ~np.isfinite(cell.row_scores)
@@ -104,28 +104,28 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
     exponent = f"e^{score} = {math.exp(min(cell.score, 50)):,.2f}"
     values = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
     return [
-        Step(_("Query: what '{token}' looks for", **values), f"q: ({size},)", "", _vectors("q", cell)),
-        Step(_("Key: what '{token}' can be found by", token=shown[key]), f"k: ({size},)", "", _vectors("k", cell)),
-        Step(
+        StripStep(_("Query: what '{token}' looks for", **values), f"q: ({size},)", "", _vectors("q", cell)),
+        StripStep(_("Key: what '{token}' can be found by", token=shown[key]), f"k: ({size},)", "", _vectors("k", cell)),
+        StripStep(
             _("Dot product"),
             _("{shape} → one number", shape=f"({size},)"),
             _("Multiplied number by number; the sum of all {count} products is {product}.", **values),
             [_numbers("q × k", cell.products, np.abs(cell.products).max())],
         ),
-        Step(
+        StripStep(
             _("Scaled"),
             _("one number"),
             _("{product} ÷ √{count} ≈ {score}, the score.", **values)
             if cell.scale != 1
             else _("This model does not scale: {score} is the score.", **values),
         ),
-        Step(
+        StripStep(
             _("Causal mask: no token attends to later ones") if masked else _("All scores of this query"),
             _("{shape}, a row of {whole}", shape=f"({length},)", whole=f"({length}, {length})"),
             _("Scores of later tokens set to −∞: {count}.", count=masked) if masked else "",
             [scores],
         ),
-        Step(
+        StripStep(
             _("Softmax: scores become weights that add up to 1"),
             f"({length},)",
             _("Divided by the sum over all tokens: {share}.", **values)
@@ -133,11 +133,11 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
             else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **values),
             [weights],
         ),
-        Step(
+        StripStep(
             _("Values, each times its weight"), f"({length},) × ({length}, {size})", "",
             _weighted_values(cell, names, key),
         ),
-        Step(
+        StripStep(
             _("Sum: the output of the head"),
             f"({size},)",
             _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **values),

@@ -13,7 +13,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
 from explorer.services.results_cache import result_for
-from explorer.widgets.layout import card, chart, current_palette, literal
+from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
 MOST_ROWS = 96
 LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
@@ -39,10 +39,7 @@ def draw(inspection: Inspection) -> None:
             caption.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
         except TextError as error:
             st.info(literal(str(error)))
-        which = st.segmented_control(
-            _("Table"), list(values), default=LEARNED, required=True, key="table_which", format_func=_,
-            label_visibility="collapsed",
-        )  # fmt: skip
+        which = choose(_("Table"), list(values), key="table_which")
         if left_out := len(all_tokens) - size:
             caption.append(_("Tokens left out: {count}.", count=f"{left_out:,}"))
         if caption:

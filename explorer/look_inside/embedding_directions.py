@@ -26,7 +26,7 @@ from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
 from explorer.look_inside.inspection import Inspection, within
 from explorer.streaming.run_events import on_the_map
-from explorer.widgets.layout import card, chart, current_palette, literal, sentence
+from explorer.widgets.layout import card, chart, choose, current_palette, literal, sentence
 
 MOST_TOKENS = 600
 MOST_POSITIONS = 128
@@ -236,10 +236,8 @@ def positions_card(inspection: Inspection) -> None:
         except PartError as error:
             st.info(literal(str(error)))
             return
-        how = st.segmented_control(
-            _("Drawn as"), [N_("Likeness"), N_("Map")], default="Likeness", required=True, key="places_how",
-            format_func=lambda name: _("Cosines") if name == "Likeness" else _(name), label_visibility="collapsed",
-        )  # fmt: skip
+        titles = {"Likeness": _("Cosines"), "Map": _("Map")}
+        how = choose(_("Drawn as"), list(titles), key="places_how", format_func=titles.__getitem__)
         stride = -(-len(vectors) // MOST_POSITIONS)
         positions = list(range(1, len(vectors) + 1, stride))
         names = [str(position) for position in positions]
@@ -274,4 +272,4 @@ def positions_in_words(alike: np.ndarray, stride: int = 1) -> str:
 def _draw(
     inspection: Inspection, maps: TimeMachineMap, shown: Sequence[str], kinds: Sequence[str], *, key: str, name: str
 ) -> None:
-    time_machine_directions(inspection.clock, maps, shown, kinds, key=key, name=name, height=MAP_HEIGHT)
+    time_machine_directions(inspection.time_machine, maps, shown, kinds, key=key, name=name, height=MAP_HEIGHT)

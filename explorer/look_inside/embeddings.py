@@ -26,7 +26,7 @@ from explorer.look_inside.frames import alike_in_words
 from explorer.look_inside.inspection import Inspection, names_of, select, within
 from explorer.streaming.run_events import on_the_map
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, chart, choose, current_palette, sentence
 
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _METHODS = {name: method for method, name in _NAMES.items()}
@@ -72,15 +72,8 @@ def _map_card(
         note = f"{note} {_('Tokens left out: {count}.', count=f'{left_out:,}')}"
     with card(_("Token embeddings"), note, more=_(_MAPS), key="card_map"):
         with st.container(horizontal=True, gap="medium"):
-            method, dimensions = (
-                st.segmented_control(
-                    label, names, default=names[0], required=True, key=key, label_visibility="collapsed"
-                )
-                for label, names, key in (
-                    (_("Method"), [_NAMES[method] for method in methods()], "map_method"),
-                    (_("Dimensions"), ["2D", "3D"], "map_dims"),
-                )
-            )
+            method = choose(_("Method"), [_NAMES[method] for method in methods()], key="map_method")
+            dimensions = choose(_("Dimensions"), ["2D", "3D"], key="map_dims")
         if "umap" not in methods():
             st.caption(_("For UMAP maps: `pip install umap-learn`."))
         if dimensions == "2D":
@@ -138,7 +131,7 @@ def _map_over_steps(
         tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
         maps = maps._replace(words=[words(tables[s].tokens) if s in tables else "" for s in maps.steps])
     picked = time_machine_directions(
-        inspection.clock,
+        inspection.time_machine,
         maps,
         shown,
         kinds,

@@ -25,7 +25,7 @@ from explorer.look_inside.run_text import windows
 from explorer.services.jobs import Job, job, known
 from explorer.streaming.curves import curve_rows
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, chart, choose, current_palette, sentence
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
 MOST_SNAPSHOTS = 24
@@ -118,10 +118,7 @@ def _emergence_card(inspection: Inspection) -> None:
         "line is the validation loss."
     )
     with card(_("Emergence of head roles"), note, key="card_births"):
-        role = st.segmented_control(
-            _("Role"), list(ROLES), default="previous_token", required=True, key="birth_role",
-            format_func=lambda role: named(ROLES[role]), label_visibility="collapsed",
-        )  # fmt: skip
+        role = choose(_("Role"), list(ROLES), key="birth_role", format_func=lambda role: named(ROLES[role]))
         result = result_of(
             emergence_key(inspection), lambda: scores_over_time(inspection), _("Scoring all heads at every snapshot")
         )
@@ -187,7 +184,7 @@ def emergence_key(inspection: Inspection) -> Hashable:
 
 
 def with_emergence(inspection: Inspection) -> Inspection:
-    """Return the inspection, whose clock then has the steps at which heads took their roles, once they are known.
+    """Return the inspection, whose state then has the steps at which heads took their roles, once they are known.
 
     A small model is scored meanwhile; `watch_emergence` at the end of the page then draws it anew.
     """
@@ -201,7 +198,7 @@ def with_emergence(inspection: Inspection) -> Inspection:
     steps, scores = scoring.result
     inherited = steps[0] if has_parent(inspection) else None
     emerged = [head for head in emerged_heads(steps, scores) if head.step != inherited]
-    return replace(inspection, clock=replace(inspection.clock, emergence_steps=emerged))
+    return replace(inspection, time_machine=replace(inspection.time_machine, emergence_steps=emerged))
 
 
 def has_parent(inspection: Inspection) -> bool:

@@ -15,7 +15,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
-from explorer.components.time_machine import Clock, time_bar
+from explorer.components.time_machine import TimeMachineState, time_bar
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.services import shared
@@ -41,7 +41,7 @@ class Inspection:
     folder: RunFolder
     opened: Opened
     prompt: Prompt
-    clock: Clock  # moves the views that follow the time machine
+    time_machine: TimeMachineState  # moves the views that follow the time machine
 
     @property
     def model(self) -> GPT | Bigram:
@@ -82,20 +82,20 @@ def open_snapshot(folder: RunFolder) -> Opened:
         st.stop()
 
 
-def clock_of(folder: RunFolder, opened: Opened, prompt: str) -> Clock:
+def time_machine_state(folder: RunFolder, opened: Opened, prompt: str) -> TimeMachineState:
     """Return what the bar and the views of the time machine share."""
     steps = steps_with_weights(folder) or [opened.step]
     prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
-    return Clock("a", folder.id, prompt, steps, opened.step, _anchor(folder, steps), head_of(opened.model))
+    return TimeMachineState("a", folder.id, prompt, steps, opened.step, _anchor(folder, steps), head_of(opened.model))
 
 
-def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
+def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) -> None:
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
     note = _("on the left") if address.parameter(address.BESIDE) else _("everything below shows the model at this step")
     with st.container(border=True, key="time_step"):
-        moved = time_bar(clock, steps=folder.status().steps, note=f" · {note}", key="time_bar")
+        moved = time_bar(state, steps=folder.status().steps, note=f" · {note}", key="time_bar")
     wanted = address.number_parameter(address.STEP)
     if wanted is not None and wanted != opened.step:
         st.caption(
@@ -105,22 +105,23 @@ def choose_snapshot(folder: RunFolder, opened: Opened, clock: Clock) -> None:
             )
         )  # fmt: skip
     if moved:
-        address.write({address.STEP: None if moved.newest else moved.step})
+        step, newest = moved
+        address.write({address.STEP: None if newest else step})
         st.rerun()
 
 
-def choose_other(clock: Clock) -> Clock | None:
+def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
     other_run = address.parameter(address.BESIDE)
     if other_run and other_run not in runs:
         end_absent(run_problem(other_run), _("Compare with nothing"), _compare)
     st.session_state["compare_with"] = other_run
-    others = {id: folder.name for id, folder in runs.items() if id != clock.run}
-    labels = distinct_labels(others | {clock.run: _("another step of this run")})
+    others = {id: folder.name for id, folder in runs.items() if id != state.run}
+    labels = distinct_labels(others | {state.run: _("another step of this run")})
     chosen = st.selectbox(
         _("Compare with"),
-        [clock.run, *others],
+        [state.run, *others],
         index=None,
         key="compare_with",
         format_func=labels.get,
@@ -131,12 +132,12 @@ def choose_other(clock: Clock) -> Clock | None:
     )
     if chosen is None:
         return None
-    folder, same = runs[chosen], chosen == clock.run
+    folder, same = runs[chosen], chosen == state.run
     steps, wanted = steps_with_weights(folder), address.number_parameter(address.BESIDE_STEP)
     step = wanted if wanted in steps else steps[0] if same else steps[-1]
     say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
-        clock, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
+        state, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
     )
     name = _("the same run") if same else folder.name
     if len(steps) < 2:
@@ -146,7 +147,7 @@ def choose_other(clock: Clock) -> Clock | None:
         note = _("on the right, {name}", name=name)
         moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
     if moved:
-        _compare(chosen, moved.step)
+        _compare(chosen, moved[0])
     return other
 
 

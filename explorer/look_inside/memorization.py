@@ -1,12 +1,11 @@
 """Which parts of a generated text stand word for word in the training text?"""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from core.errors import TextError
 from core.interpretability import Progress
 from core.interpretability.memorization import Matches, Span, copied_lengths, copied_spans, longest_matches
 from core.sampling import generate
@@ -20,7 +19,7 @@ from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, sentence, show_error
+from explorer.widgets.layout import card, sentence
 
 LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated
 CHANCE, CHANCE_PIECES = 12, 4  # up to so many characters, or word pieces, agree by chance
@@ -34,11 +33,7 @@ _HELP = N_(
 )
 
 
-class Generated(NamedTuple):
-    """A text and where it stands in the training text."""
-
-    ids: list[int]
-    matches: Matches
+Generated = tuple[list[int], Matches]  # a text, and where it stands in the training text
 
 
 def draw(inspection: Inspection) -> None:
@@ -47,36 +42,24 @@ def draw(inspection: Inspection) -> None:
     number = session.recall("copied_text", 0)
     note = _("Does the model compose, or does it repeat its training text?")
     with card(_("Memorization"), note, more=_(_HELP), key="card_copied"):
-        try:
-            with st.spinner(_("Reading the text ...")):
-                source = training_ids(inspection).numpy()
-        except TextError as error:
-            show_error(error)
-            return
+        with st.spinner(_("Reading the text ...")):
+            source = training_ids(inspection).numpy()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             shortest = st.slider(
                 _("Shortest span marked (tokens)"), 2, LONGEST, CHANCE if by_character else CHANCE_PIECES,
                 key=f"copied_shortest_{'letters' if by_character else 'tokens'}", width=420,
             )  # fmt: skip
-            st.button(
-                _("Generate another"),
-                icon=":material/casino:",
-                key="copied_next",
-                on_click=lambda: session.remember("copied_text", number + 1),
-            )
+            session.reseed_button(_("Generate another"), "copied_text", "copied_next")
         ids = inspection.prompt.ids
-        generated = result_of(
-            ("copied", *inspection.key, number, *ids),
-            lambda: generate_and_search(inspection, ids, source, number),
-            _("Generating, then searching"),
-        )
+        search = partial(generate_and_search, inspection, ids, source, number)
+        generated = result_of(("copied", *inspection.key, number, *ids), search, _("Generating, then searching"))
         if generated is None:
             return
-        spans = copied_spans(generated.matches, shortest)
-        tokens = token_texts(inspection.tokenizer, generated.ids)
-        covered = copied_lengths(generated.matches, shortest)
-        st.caption(sentence(copied_in_words(covered, spans, [visible(token) for token in tokens], shortest)))
-        words = [""] * len(generated.ids)
+        generated_ids, matches = generated
+        spans, covered = copied_spans(matches, shortest), copied_lengths(matches, shortest)
+        tokens = token_texts(inspection.tokenizer, generated_ids)
+        st.caption(sentence(copied_in_words(covered, spans, list(map(visible, tokens)), shortest)))
+        words = [""] * len(tokens)
         for span in sorted(spans, key=lambda span: span.length):
             words[span.start : span.start + span.length] = [_place(inspection, span, source)] * span.length
         marked_text(
@@ -97,7 +80,7 @@ def generate_and_search(
     for token in generate(inspection.model, prompt, settings):
         ids.append(token.id)
         yield Progress(len(ids), total + 1, None)
-    yield Progress(total + 1, total + 1, Generated(ids, longest_matches(ids, source)))
+    yield Progress(total + 1, total + 1, (ids, longest_matches(ids, source)))
 
 
 def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int) -> str:

@@ -10,7 +10,6 @@ from core.errors import TextError
 from core.formatting import decimal
 from core.interpretability.activations import PartError, run_with_cache
 from core.interpretability.neurons import TopActivation, logit_effects, top_activations
-from core.model import parameter_count
 from core.text.batches import fixed_windows
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer, token_texts
@@ -18,7 +17,7 @@ from explorer.charts.bars import neuron_bars
 from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, select, within
-from explorer.look_inside.run_text import training_ids
+from explorer.look_inside.run_text import affordable_windows, training_ids
 from explorer.services.results_cache import result_for
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
@@ -26,7 +25,6 @@ from explorer.widgets.layout import card, chart, current_palette, literal, sente
 LAYER, NEURON = "neuron_layer", "neuron"
 WINDOW = 64  # tokens
 MOST_WINDOWS, FEWEST_WINDOWS = 2048, 48
-_WORK = 2e10  # parameters times tokens: some seconds
 _EXAMPLES = 8
 _POINT = N_("Point at a token to see the activation there.")
 _NEURON = N_(
@@ -176,5 +174,5 @@ def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, 
 
 def _windows(inspection: Inspection) -> Tensor:
     length = min(WINDOW, inspection.model.block_size)
-    count = int(_WORK / (parameter_count(inspection.model) * length))
-    return fixed_windows(training_ids(inspection), length, min(MOST_WINDOWS, max(FEWEST_WINDOWS, count)))
+    count = affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS)
+    return fixed_windows(training_ids(inspection), length, count)

@@ -38,11 +38,11 @@ def draw(inspection: Inspection) -> None:
     """Draw the next token's probabilities, those of the prompt's tokens, the logit lens, and the attribution."""
     left, right = st.columns([4, 5])
     with left:
-        draw_view(NEXT, inspection.clock)
+        draw_view(NEXT, inspection.time_machine)
     with right:
         _prompt_card(inspection)
     if isinstance(inspection.model, GPT):  # a bigram has one part, its table
-        draw_view(LENS, inspection.clock)
+        draw_view(LENS, inspection.time_machine)
         _attribution_card(inspection)
 
 

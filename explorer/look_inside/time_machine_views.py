@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from explorer.components.time_machine import Clock, time_machine_view
+from explorer.components.time_machine import TimeMachineState, time_machine_view
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, choose_head, open_head
 from explorer.widgets.layout import card
@@ -76,68 +76,68 @@ VIEWS = (HEADS, HEAD, NEXT, LENS, LENS_AT_END, CONTINUATION, EMBEDDINGS)
 
 def draw(inspection: Inspection) -> None:
     """Draw all views of one model, which move together."""
-    clock = inspection.clock
+    state = inspection.time_machine
     left, right = st.columns([9, 13] if inspection.config.n_head <= 8 else 2)  # so that all heads of a row are in sight
     with left:
-        _draw_heads(inspection, clock)
-        draw_view(NEXT, clock)
+        _draw_heads(inspection, state)
+        draw_view(NEXT, state)
     with right:
-        _draw_head(inspection, clock)
+        _draw_head(inspection, state)
     left, right = st.columns(2)
     with left:
-        draw_view(LENS_AT_END, clock)
-        draw_view(CONTINUATION, clock)
+        draw_view(LENS_AT_END, state)
+        draw_view(CONTINUATION, state)
     with right:
-        draw_view(EMBEDDINGS, clock, height=MAP_HEIGHT)
+        draw_view(EMBEDDINGS, state, height=MAP_HEIGHT)
 
 
-def draw_second_run(inspection: Inspection, other: Clock) -> None:
+def draw_second_run(inspection: Inspection, other: TimeMachineState) -> None:
     """Draw the same views of two models, or of one at two steps, row by row side by side."""
     for view in (HEADS, HEAD, NEXT, LENS_AT_END, CONTINUATION, EMBEDDINGS):
-        for column, clock in zip(st.columns(2), (inspection.clock, other), strict=True):
+        for column, state in zip(st.columns(2), (inspection.time_machine, other), strict=True):
             with column:
                 if view is HEADS:
-                    _draw_heads(inspection, clock)
+                    _draw_heads(inspection, state)
                 elif view is HEAD:
-                    _draw_head(inspection, clock)
+                    _draw_head(inspection, state)
                 else:
-                    draw_view(view, clock, height=MAP_HEIGHT)
+                    draw_view(view, state, height=MAP_HEIGHT)
 
 
-def draw_view(view: TimeMachineView, clock: Clock, **data: Any) -> Any:
+def draw_view(view: TimeMachineView, state: TimeMachineState, **data: Any) -> Any:
     """Draw a view in its card, and return what its component reports.
 
     Args:
         data: for its script, besides what every view is given.
     """
     note, more = (_(text) if text else "" for text in (view.note, view.help))
-    with card(_(view.title), note, more=more, key=_key(view.card, clock)):
-        return _component(view, clock, **data)
+    with card(_(view.title), note, more=more, key=_key(view.card, state)):
+        return _component(view, state, **data)
 
 
-def _draw_heads(inspection: Inspection, clock: Clock) -> None:
-    clicked = draw_view(HEADS, clock).head
+def _draw_heads(inspection: Inspection, state: TimeMachineState) -> None:
+    clicked = draw_view(HEADS, state).head
     layers, heads = inspection.config.n_layer, inspection.config.n_head
     # A run beside it may have more heads; the browser opens those on its own side alone.
-    if clicked and tuple(clicked) != clock.head and clicked[0] < layers and clicked[1] < heads:
+    if clicked and tuple(clicked) != state.head and clicked[0] < layers and clicked[1] < heads:
         open_head(*map(int, clicked))
 
 
-def _draw_head(inspection: Inspection, clock: Clock) -> None:
-    with st.container(border=True, key=_key(HEAD.card, clock)):
+def _draw_head(inspection: Inspection, state: TimeMachineState) -> None:
+    with st.container(border=True, key=_key(HEAD.card, state)):
         title = st.empty()
-        layer, head = clock.head
-        if clock.side == "a":  # one choice for both
+        layer, head = state.head
+        if state.side == "a":  # one choice for both
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inspection)
         title.markdown(f"##### {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
         st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
-        _component(HEAD, clock)
+        _component(HEAD, state)
 
 
-def _component(view: TimeMachineView, clock: Clock, **data: Any) -> Any:
-    return time_machine_view(view.name, clock, key=_key(view.key, clock), **data)
+def _component(view: TimeMachineView, state: TimeMachineState, **data: Any) -> Any:
+    return time_machine_view(view.name, state, key=_key(view.key, state), **data)
 
 
-def _key(name: str, clock: Clock) -> str:
-    return name if clock.side == "a" else f"{name}_{clock.side}"
+def _key(name: str, state: TimeMachineState) -> str:
+    return name if state.side == "a" else f"{name}_{state.side}"

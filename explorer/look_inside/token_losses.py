@@ -8,7 +8,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.errors import TextError
 from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once
 from core.interpretability.token_losses import (
@@ -18,7 +17,6 @@ from core.interpretability.token_losses import (
     token_predictions,
     window_losses,
 )
-from core.model import parameter_count
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
@@ -27,16 +25,15 @@ from explorer.charts.text_format import percent
 from explorer.components.text import token_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.run_text import run_text, windows
+from explorer.look_inside.run_text import affordable_windows, run_text, windows
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.results_cache import result_for
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, sentence, show_error
+from explorer.widgets.layout import card, chart, current_palette, sentence
 
 LONGEST = 256  # tokens of a window
 MOST_WINDOWS, FEWEST_WINDOWS = 512, 16
-_WORK = 2e10  # parameters times tokens: some seconds
 PASSAGE = 400  # tokens
 _PLURALS = {
     "vowel": N_("vowels"),
@@ -60,12 +57,8 @@ _PASSAGE = N_(
 
 def draw(inspection: Inspection) -> None:
     """Draw the loss along the context, by kind of token, and on a passage token by token."""
-    try:
-        with st.spinner(_("Reading the text ...")):
-            measured_on = _windows(inspection)
-    except TextError as error:
-        show_error(error)
-        return
+    with st.spinner(_("Reading the text ...")):
+        measured_on = _windows(inspection)
     losses = result_of(
         ("losses", *inspection.key), lambda: measure(inspection, measured_on), _("Measuring on held-out text")
     )
@@ -80,8 +73,7 @@ def draw(inspection: Inspection) -> None:
 
 def _windows(inspection: Inspection) -> Tensor:
     length = min(inspection.model.block_size, LONGEST // 2 if inspection.large else LONGEST)
-    count = int(_WORK / (parameter_count(inspection.model) * length))
-    return windows(inspection, length, min(MOST_WINDOWS, max(FEWEST_WINDOWS, count)))
+    return windows(inspection, length, affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS))
 
 
 def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Tensor]]:
@@ -169,12 +161,7 @@ def _passage_card(inspection: Inspection) -> None:
             tokens=tokens,
             key="loss_passage_text",
         )
-        st.button(
-            _("Another passage"),
-            icon=":material/casino:",
-            key="loss_passage_next",
-            on_click=lambda: session.remember("loss_passage", number + 1),
-        )
+        session.reseed_button(_("Another passage"), "loss_passage", "loss_passage_next")
 
 
 def passage_in_words(probabilities: list[float], shown: list[str], texts: list[str]) -> str:

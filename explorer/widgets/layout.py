@@ -1,6 +1,6 @@
 """The few pieces of layout that every page shares. Titles and sentences given here are ours, never a user's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,8 +8,9 @@ import streamlit as st
 from plotly import graph_objects as go
 
 from core.errors import ExplorerError
+from core.palette import Palette
 from explorer.charts.csv_export import Columns, csv_of
-from explorer.charts.palette import Palette, palette_for
+from explorer.charts.theme import palette_for
 from explorer.components.page import save_drawing
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
@@ -104,6 +105,14 @@ def plotly_config(name: str) -> dict[str, Any]:
         "locale": "en",
         "locales": {"en": {"dictionary": {"Download plot": _("Save as SVG")}}},
     }
+
+
+def choose(label: str, options: Sequence[str], *, key: str, format_func: Callable[[str], str] = _) -> str:
+    """Draw one of a few ways to draw something, without its label, and return the one chosen, at first the first."""
+    return st.segmented_control(
+        label, options, default=options[0], required=True, key=key, format_func=format_func,
+        label_visibility="collapsed",
+    )  # fmt: skip
 
 
 def show_error(error: ExplorerError | str) -> None:

@@ -6,13 +6,12 @@ from core.errors import ExplorerError
 from core.lessons.lesson_text import languages, word
 from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
-from explorer.charts.palette import palette_for
 from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language
 from explorer.streaming.run_news import watch_runs
 from explorer.widgets.address import BESIDE, LANGUAGE, ROOT, RUN, parameter, place_on, query_for, write
-from explorer.widgets.layout import literal
+from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
 from explorer.widgets.session import use_language
@@ -89,13 +88,13 @@ def _card(folder: RunFolder) -> None:
 
 
 def _style() -> str:
-    palette = palette_for(st.context.theme.type)
+    palette = current_palette()
     colors = f":root {{ --accent: {palette.accent}; --surface: {palette.surface}; }}"
     return colors + (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
 
 
 def _logo() -> str:
     """The logo in the colours of the visitor's theme: an image cannot inherit them."""
-    palette = palette_for(st.context.theme.type)
+    palette = current_palette()
     drawing = (ROOT / "assets" / "images" / "logo.svg").read_text(encoding="utf-8")
     return drawing.replace("ACCENT", palette.accent).replace("TEXT", palette.text)

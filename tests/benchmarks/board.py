@@ -8,8 +8,8 @@ from playwright.sync_api import sync_playwright
 
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.model import build_model
+from core.palette import LIGHT
 from core.presets import preset
-from explorer.charts.palette import LIGHT
 from explorer.components.bundle import COMPONENTS, bundle_js
 from tests.e2e.browser import find_browser
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.components.attention import attention_board
+from explorer.components.attention_patterns import attention_board
 
 
 def board() -> None:
     import numpy as np
     import streamlit as st
 
-    from explorer.components.attention import attention_board
+    from explorer.components.attention_patterns import attention_board
 
     patterns = np.full((2, 3, 4, 4), 64, dtype=np.uint8)
-    clicked = attention_board(patterns, list("abcd"), selected=(1, 2), key="board", switched_off=[(0, 0)])
+    clicked = attention_board(patterns, list("abcd"), selected=(1, 2), key="board")
     st.text(f"clicked {clicked}")
 
 
@@ -31,4 +31,4 @@ def test_nothing_is_clicked_at_first():
 )
 def test_shapes_that_do_not_fit_are_named(patterns, tokens):
     with pytest.raises(ValueError, match=r"\(1, 1, 3, 3\)"):
-        attention_board(patterns, list(tokens), key="board")
+        attention_board(patterns, list(tokens), selected=(0, 0), key="board")

@@ -8,10 +8,10 @@ import pytest
 
 from core.formatting import decimal
 from core.interpretability.patching import Answers, PatchMap
+from core.palette import LIGHT
 from explorer.charts.bars import attribution_bars, strongest
 from explorer.charts.csv_export import csv_of, matrix_columns
 from explorer.charts.heatmaps import patch_heatmap
-from explorer.charts.palette import LIGHT
 from explorer.charts.text_format import cut, least_width_for
 from explorer.look_inside.patching import map_in_words
 from explorer.widgets.layout import plotly_config

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from core.interpretability.embeddings import Tables
+from core.palette import LIGHT
 from explorer.charts.heatmaps import cosine_heatmap, difference_heatmap
-from explorer.charts.palette import LIGHT
 from explorer.look_inside.bigram_table import tables_in_words
 from explorer.look_inside.embedding_directions import (
     aligned_maps,

@@ -2,9 +2,9 @@
 
 import pytest
 
+from core.palette import DARK, LIGHT
 from explorer.charts.lessons import drop_bars, ladder_chart, product_bars, share_pairs
 from explorer.charts.lines import curves
-from explorer.charts.palette import DARK, LIGHT
 
 NAMES, LOSSES = ["guessing", "one <b>head</b>", "dropout", "full"], [4.0, 2.5, 2.6, 2.0]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from core.interpretability.head_roles import ROLES, HeadScores
 from core.runs.weights import steps_with_weights
-from explorer.components.time_machine import Clock
+from explorer.components.time_machine import TimeMachineState
 from explorer.look_inside.frames import alike_in_words, heads_in_words
 from explorer.look_inside.heads import emerged_heads, emergence_key, with_emergence
 from explorer.look_inside.inspection import Inspection
@@ -37,8 +37,8 @@ def test_a_head_emerges_when_it_takes_its_last_role():
 
 def test_where_no_snapshot_can_be_read_any_more_no_emergence_is_shown(finished_run):
     opened = shared.open_model(finished_run.id, None)
-    clock = Clock("a", finished_run.id, "", steps_with_weights(finished_run), opened.step, 0)
-    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), clock)
+    state = TimeMachineState("a", finished_run.id, "", steps_with_weights(finished_run), opened.step, 0)
+    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), state)
     for _, path in finished_run.snapshots():
         path.write_bytes(b"")
     jobs._jobs.pop(emergence_key(inspection), None)

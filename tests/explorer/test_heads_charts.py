@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from core.interpretability.head_roles import HeadName
+from core.palette import DARK, LIGHT
 from explorer.charts.heads import costs_figure, emergence_figure, role_bars, roles_board
-from explorer.charts.palette import DARK, LIGHT
 from explorer.look_inside.ablation import costs_in_words
 from explorer.look_inside.heads import emergence_in_words, roles_in_words
 

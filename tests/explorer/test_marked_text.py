@@ -4,8 +4,8 @@ import numpy as np
 
 from core.interpretability.memorization import copied_lengths, copied_spans, longest_matches
 from core.interpretability.neurons import TopActivation
+from core.palette import LIGHT
 from explorer.charts.bars import neuron_bars
-from explorer.charts.palette import LIGHT
 from explorer.look_inside.memorization import copied_in_words
 from explorer.look_inside.neurons import activations_in_words, logits_in_words
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from core.palette import DARK, LIGHT, Palette
 from core.text.token_display import KINDS
-from explorer.charts.palette import DARK, LIGHT, Palette, palette_for, run_places
-from explorer.widgets.run_colors import colors_of
+from explorer.charts.theme import palette_for
+from explorer.widgets.run_colors import colors_of, run_places
 
 BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 

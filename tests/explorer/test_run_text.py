@@ -11,7 +11,7 @@ from core.text import split_point
 from core.text.corpora import load_corpus
 from core.text.own_text import delete_text
 from explorer.look_inside import run_text
-from explorer.look_inside.inspection import Inspection, clock_of
+from explorer.look_inside.inspection import Inspection, time_machine_state
 from explorer.services import shared
 from explorer.widgets.prompt import read_prompt
 
@@ -19,8 +19,8 @@ from explorer.widgets.prompt import read_prompt
 @pytest.fixture
 def inspection(finished_run) -> Inspection:
     opened = shared.open_model(finished_run.id)
-    clock = clock_of(finished_run, opened, "to be")
-    return Inspection(finished_run, opened, read_prompt("to be", opened.tokenizer), clock)
+    state = time_machine_state(finished_run, opened, "to be")
+    return Inspection(finished_run, opened, read_prompt("to be", opened.tokenizer), state)
 
 
 def test_the_text_is_cut_as_for_training(inspection, explorer_home):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from core.palette import DARK, LIGHT
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars, neighbor_bars, prediction_bars
 from explorer.charts.embedding_map import embedding_map
 from explorer.charts.heatmaps import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
-from explorer.charts.palette import DARK, LIGHT
 from explorer.charts.text_format import percent, plain
 from explorer.look_inside.frames import head_in_words
 from explorer.widgets.prompt import as_line, example_prompt, read_prompt

@@ -3,7 +3,7 @@
    attentionHeatmaps(root, { onPick(layer, head), large }) -> { show(state), destroy() }
    large: there is one head, drawn as large as there is room, with its tokens along both sides.
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
-            selected: [layer, head] | null, off: [[layer, head], ...], fade: milliseconds,
+            selected: [layer, head] | null, fade: milliseconds,
             first: [layer, head] that the first square is, where it is another than 1.1 } */
 import { _, colorTable, element, quoted } from "./mount.js";
 
@@ -109,7 +109,6 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
 
   function paintOn(context) {
     const { layers, heads, length, palette } = state;
-    const off = new Set(state.off.map(([layer, head]) => layer * heads + head));
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.font = `12.5px ${getComputedStyle(box).fontFamily || "sans-serif"}`;
     context.textBaseline = "middle";
@@ -130,7 +129,6 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
         context.beginPath();
         context.roundRect(left, y, grid.size, grid.size, 4);
         context.clip();
-        context.globalAlpha = off.has(layer * heads + head) ? 0.15 : 1;
         context.drawImage(sheet, head * length, layer * length, length, length, left, y, grid.size, grid.size);
         context.restore();
         const picked = state.selected && state.selected[0] === layer && state.selected[1] === head;
@@ -142,11 +140,6 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
         context.lineWidth = picked ? 2.5 : pointed || focused ? 1.5 : 1;
         context.stroke();
         if (large) writeTokens(context, left, y);
-        if (off.has(layer * heads + head)) {
-          context.fillStyle = palette.muted;
-          context.textAlign = "center";
-          context.fillText(_("off"), left + grid.size / 2, y + grid.size / 2);
-        }
       }
     }
   }
@@ -202,7 +195,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
       && shown.length === next.bytes.length && state.tokens.join("\n") === next.tokens.join("\n");
     from = canFade ? Uint8Array.from(shown) : null;
     if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
-    state = { off: [], selected: null, fade: 0, first: [0, 0], ...next, table, levels };
+    state = { selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     const { layers, heads, tokens } = state;
     canvas.setAttribute("aria-label", _("Attention of {layers} layers with {heads} heads each, on: {text}", { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);

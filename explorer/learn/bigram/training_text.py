@@ -24,8 +24,7 @@ from explorer.charts.bars import character_bars
 from explorer.charts.lessons import two_losses
 from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
-from explorer.components.text import MarkedRow, marked_text
-from explorer.components.tokens import token_pairs, token_strip
+from explorer.components.text import MarkedRow, marked_text, token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step, redraw_button
