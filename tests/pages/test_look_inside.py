@@ -239,7 +239,7 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
 
 
 def test_a_loss_on_fewer_windows_than_the_curve_carries_that_in_its_name(app, finished_run, monkeypatch):
-    monkeypatch.setattr("explorer.look_inside.ablation._WORK", 0)
+    monkeypatch.setattr("explorer.look_inside.ablation.WORK", 0)
     press(app, "Surgery")
     assert app.metric[0].label == "Validation loss on 16 windows (nats/token)"
 
