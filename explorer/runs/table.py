@@ -15,7 +15,7 @@ from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, table_download
-from explorer.widgets.lineage import before
+from explorer.widgets.lineage import parent_curve
 from explorer.widgets.run_colors import colors_of
 from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, trouble_in_words, validation_of
 
@@ -110,7 +110,7 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         colors = colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
-        past = {row.id: earlier for row in shown if (earlier := before(shared.data_dir(), row.record))}
+        past = {row.id: earlier for row in shown if (earlier := parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
         chart(
