@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import ExplorerError
-from explorer.data import cards
+from explorer.data import corpus_cards as cards
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer.components.page import load_ahead
-from explorer.home.cards import RECENT, draw_beginning, draw_recent, draw_start
+from explorer.home.run_cards import RECENT, draw_beginning, draw_recent, draw_start
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared

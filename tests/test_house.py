@@ -120,7 +120,7 @@ LONG_FUNCTIONS = {  # a figure or a step that reads from top to bottom
     "explorer/learn/gpt/sampling.py:_draw_choosing",
 }
 # The name of one idea: computed in core, drawn in charts, shown on a page.
-REPEATED_NAMES = {"attention.py", "bigram.py", "cards.py", "embeddings.py", "token_losses.py"}
+REPEATED_NAMES = {"bigram.py"}
 
 
 def test_folders_files_and_functions_are_short():

@@ -7,7 +7,7 @@ from core.model import GPT, Bigram
 from explorer.i18n.language import N_
 from explorer.look_inside import (
     ablation,
-    attention,
+    attention_patterns,
     bigram_table,
     embeddings,
     heads,
@@ -33,7 +33,7 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section("Attention", N_("Attention"), attention.draw, bigram=False, attention=True),
+    Section("Attention", N_("Attention"), attention_patterns.draw, bigram=False, attention=True),
     Section("Heads", N_("Heads"), heads.draw, bigram=False, prompt="unused", attention=True),
     Section("Table", N_("Bigram table"), bigram_table.draw, gpt=False, prompt="unused"),
     Section("Predictions", N_("Predictions"), predictions.draw),

@@ -18,7 +18,7 @@ from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, e
 from core.training.hardware import memory_in_turn
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
-from explorer.data.cards import size_notice
+from explorer.data.corpus_cards import size_notice
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared

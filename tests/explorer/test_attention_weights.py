@@ -12,7 +12,7 @@ from core.interpretability.attention import attention_weight_steps
 from core.model import build_model
 from explorer.charts.heatmaps import attention_heatmap
 from explorer.components.attention_patterns import attention_arcs
-from explorer.look_inside.attention import picture_in_words
+from explorer.look_inside.attention_patterns import picture_in_words
 from explorer.look_inside.attention_weights import cell_in_words, cell_steps
 
 SHOWN = list("hello")

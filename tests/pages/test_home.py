@@ -44,7 +44,7 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
     def twice():
         import streamlit as st
 
-        from explorer.home.cards import start_first_run
+        from explorer.home.run_cards import start_first_run
         from explorer.widgets import address, session
 
         number = session.ticket("start_quick")
