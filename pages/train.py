@@ -2,7 +2,7 @@
 
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup
-from explorer.widgets.address import RUN, parameter, stay_with_begun_run
+from explorer.widgets.address import RUN, begun_run_is_drawn, parameter, stay_with_begun_run
 
 stay_with_begun_run()
 run_id = parameter(RUN)
@@ -10,3 +10,4 @@ if run_id is None:
     draw_setup()
 else:
     draw_board(run_id)
+    begun_run_is_drawn()

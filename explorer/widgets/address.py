@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, unquote, urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.atomic_io import parse_json
 from core.config import RunConfig
@@ -40,7 +41,7 @@ LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values
 LANGUAGE = "language"  # of the pages
 
 _DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"  # in the session
-_LATE = 8.0  # seconds that a request may be on its way
+_LATE = 8.0  # seconds that a request may be on its way, however long the page before it took to draw
 
 
 class _Begun(NamedTuple):
@@ -48,7 +49,7 @@ class _Begun(NamedTuple):
 
     run_id: str
     left: dict[str, str]  # the address of its draft
-    at: float  # seconds of the monotonic clock
+    at: float  # seconds of the monotonic clock, at the latest drawing for it
     drawn: bool = False
 
 
@@ -100,11 +101,12 @@ def run_to_open() -> str | None:
     """Return the run that was started from this page, for the request of the click and those already on their way.
 
     Such are a second click, the look at a trial that a page takes twice a second, and the redraw that the news of the
-    new run asks for: without this they would bring the left page back.
+    new run asks for: without this they would bring the left page back. The browser's Back is none of these.
     """
-    begun = st.session_state.get(_BEGUN)
-    late = begun is None or time.monotonic() - begun.at >= _LATE
-    return None if late or st.query_params.to_dict() != begun.left else begun.run_id
+    begun, request = st.session_state.get(_BEGUN), get_script_run_ctx(suppress_warning=True)
+    went_back = request is not None and request.is_history_navigation
+    on_its_way = begun is not None and not went_back and time.monotonic() - begun.at < _LATE
+    return begun.run_id if on_its_way and st.query_params.to_dict() == begun.left else None
 
 
 def stay_with_begun_run() -> None:
@@ -119,6 +121,12 @@ def stay_with_begun_run() -> None:
         del st.session_state[_BEGUN]
     elif begun:  # the very request that started it
         st.session_state[_BEGUN] = begun._replace(drawn=True)
+
+
+def begun_run_is_drawn() -> None:
+    """Count the time of requests on their way from now on: they waited while the page of the new run was drawn."""
+    if begun := st.session_state.get(_BEGUN):
+        st.session_state[_BEGUN] = begun._replace(at=time.monotonic())
 
 
 def page_file(name: str) -> str:

@@ -232,6 +232,24 @@ def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(ap
     assert "train_start" not in keys_of_buttons(app)
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(drawn):
+    def start_and_draw_for_a_minute(drawn):
+        import streamlit as st
+
+        from explorer.widgets import address
+
+        address.lead_to_run("20260101-000000-aaaaaaaaaaaa")
+        begun = st.session_state["begun_run"]
+        st.session_state["begun_run"] = begun._replace(at=begun.at - 60)
+        if drawn:
+            address.begun_run_is_drawn()
+        st.text(address.run_to_open())
+
+    app = AppTest.from_function(start_and_draw_for_a_minute, kwargs={"drawn": drawn}).run()
+    assert app.text[0].value == ("20260101-000000-aaaaaaaaaaaa" if drawn else "None")
+
+
 def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(app):
     app.query_params.update({"preset": "gpt-tiny", "set": "data.corpus:text-gone;train.steps:77"})
     app.run()
