@@ -19,13 +19,12 @@ from core.config import RunConfig
 from core.errors import ConfigError
 from core.runs.queue import Queue
 from core.runs.records import RunRecord
-from core.training.cost import Correction, MachineSpeed
+from core.training.cost import TYPICAL_VOCABULARY, Correction, MachineSpeed
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
-from core.training.speed import WHY, Choice, choose_precision, measure_speed, try_out
+from core.training.speed import WHY, Choice, choose_precision, measure_correction, measure_speed
 from core.training.work import work_per_token
 
 _FLOPS_WORTH_A_THREAD = 1.5e9  # of one step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
-_TYPICAL_VOCABULARY = 80
 _MEMORY_PER_RUN = 2**30  # bytes: torch itself takes a third of it, the models of the presets for a processor the rest
 _BUSY_PERCENT = 40.0  # of all cores
 _MOST_TRIALS = 200
@@ -34,12 +33,9 @@ _OF_A_STEP = {"batch_size", "optimizer", "grad_clip", "compile"}
 _DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their name in the versions
 
 
-def slots() -> int:
+def slots(hardware: Hardware | None = None) -> int:
     """Return how many runs may train at once: two cores and a gigabyte for each, at least one; on a GPU just one."""
-    return slots_on(find_hardware())
-
-
-def slots_on(hardware: Hardware) -> int:
+    hardware = hardware or find_hardware()
     if hardware.device != "cpu":
         return 1
     return max(1, min(hardware.cores // 2, hardware.memory_bytes // _MEMORY_PER_RUN))
@@ -57,7 +53,7 @@ def threads_for(config: RunConfig, most: int) -> int:
     Where a step is short, threads spend it waiting for each other: gpt-quick trains as fast with one as with two that
     share their cores with a browser, and leaves the other core to it.
     """
-    flops = config.train.batch_size * config.model.block_size * work_per_token(config.model, _TYPICAL_VOCABULARY).flops
+    flops = config.train.batch_size * config.model.block_size * work_per_token(config.model, TYPICAL_VOCABULARY).flops
     return max(1, min(most, round(flops / _FLOPS_WORTH_A_THREAD)))
 
 
@@ -65,20 +61,17 @@ def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_
     """Return how fast this machine trains with so many threads; measured, in a few seconds, where that is not cached.
 
     Args:
-        hardware: what is trained on.
         again_if_busy: measure again what was measured while the machine was busy with something else.
     """
-    machine = _machine(hardware)
-    path = data_dir / "machine.json"
-    cached = _cached_speeds(path, machine)
+    cached = _cached_speeds(data_dir, hardware)
     if threads in cached and not (again_if_busy and cached[threads]["busy"]):
         return MachineSpeed.parse(cached[threads]["speed"])
     busy = psutil.cpu_percent(interval=0.2) > _BUSY_PERCENT
     if busy and threads in cached:
         return MachineSpeed.parse(cached[threads]["speed"])
     speed = measure_speed(threads, hardware.device)
-    cached = _cached_speeds(path, machine) | {threads: {"busy": busy, "speed": speed.model_dump()}}
-    write_json(path, {"machine": machine, "speeds": list(cached.values())})
+    cached = _cached_speeds(data_dir, hardware) | {threads: {"busy": busy, "speed": speed.model_dump()}}
+    _write_cache(data_dir, hardware, "machine.json", speeds=list(cached.values()))
     return speed
 
 
@@ -91,14 +84,30 @@ def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir:
     return choose_precision(config, machine_speed(data_dir, hardware, threads))
 
 
-def _cached_speeds(path: Path, machine: str) -> dict[int, dict[str, Any]]:
-    """Return the speeds in the file by number of threads; none of another machine."""
+def _cached_speeds(data_dir: Path, hardware: Hardware) -> dict[int, dict[str, Any]]:
+    """Return what is cached of each number of threads."""
     try:
-        data = parse_json(path.read_bytes())
-        entries = data["speeds"] if data["machine"] == machine else []
+        entries = _read_cache(data_dir, hardware, "machine.json")["speeds"]
         return {MachineSpeed.parse(entry["speed"]).threads: {"busy": bool(entry["busy"])} | entry for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+    except (KeyError, TypeError, ConfigError):
         return {}
+
+
+def _read_cache(data_dir: Path, hardware: Hardware, name: str) -> dict[str, Any]:
+    """Return a cache in the data folder; empty where it is damaged, or of another machine."""
+    try:
+        data = parse_json((data_dir / name).read_bytes())
+        return data if data["machine"] == _machine(hardware) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write_cache(data_dir: Path, hardware: Hardware, name: str, **content: Any) -> None:
+    write_json(data_dir / name, {"machine": _machine(hardware), **content})
+
+
+def _machine(hardware: Hardware) -> str:
+    return f"{hardware.name}, torch {hardware.versions['torch']}"
 
 
 class Numerics(NamedTuple):
@@ -124,13 +133,12 @@ def resolve_numerics(
     threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
     precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision
     fields = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
+    notice = ""
     if begun:  # what an old run's record lacks is filled in; what it has stays
-        differences = "; ".join(_differences(record, hardware, threads))
         fields = {name: value for name, value in fields.items() if not getattr(record, name)}
-    else:
-        differences = ""
-    changes = {"hardware": hardware.sentence} | fields
-    return Numerics(threads, precision, changes, f"Not exact: {differences}." if differences else "")
+        if differences := "; ".join(_differences(record, hardware, threads)):
+            notice = f"Not exact: {differences}."
+    return Numerics(threads, precision, {"hardware": hardware.sentence} | fields, notice)
 
 
 def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterator[str]:
@@ -149,10 +157,10 @@ def cached_correction(
     config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path
 ) -> Correction | None:
     """Return the correction that an earlier trial of such a model gave; None if there was none."""
-    entry = _cached_trials(data_dir, hardware).get(_trial_key(config, vocab_size, hardware, threads, data_dir))
+    key = _trial_key(config, vocab_size, hardware, threads, data_dir)
     try:
-        return Correction.parse(entry) if entry else None
-    except ConfigError:
+        return Correction.parse(_read_cache(data_dir, hardware, "trials.json")["trials"][key])
+    except (KeyError, TypeError, ConfigError):
         return None
 
 
@@ -164,13 +172,13 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
     speed = machine_speed(data_dir, hardware, threads)
     precision = run_precision(config, hardware, threads, data_dir).precision
     torch.set_num_threads(threads)
-    correction = try_out(config, vocab_size, speed, precision)
+    correction = measure_correction(config, vocab_size, speed, precision)
     if Queue(data_dir).active():  # somebody has begun to train meanwhile: that is no fair trial
         return correction
-    trials = _cached_trials(data_dir, hardware)
+    trials = _read_cache(data_dir, hardware, "trials.json").get("trials", {})
     trials.pop(key := _trial_key(config, vocab_size, hardware, threads, data_dir), None)
     newest = [*trials.items(), (key, correction.model_dump())][-_MOST_TRIALS:]
-    write_json(_trials_path(data_dir), {"machine": _machine(hardware), "trials": dict(newest)})
+    _write_cache(data_dir, hardware, "trials.json", trials=dict(newest))
     return correction
 
 
@@ -185,19 +193,3 @@ def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: 
         str((vocab_size, threads)),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-
-
-def _cached_trials(data_dir: Path, hardware: Hardware) -> dict[str, dict[str, Any]]:
-    try:
-        data = parse_json(_trials_path(data_dir).read_bytes())
-        return dict(data["trials"]) if data["machine"] == _machine(hardware) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _trials_path(data_dir: Path) -> Path:
-    return data_dir / "trials.json"
-
-
-def _machine(hardware: Hardware) -> str:
-    return f"{hardware.name}, torch {hardware.versions['torch']}"

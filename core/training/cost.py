@@ -1,9 +1,8 @@
 """The cost of a run: parameters, memory and time before it starts, and the time left while it trains."""
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,11 +20,11 @@ from core.training.work import exact_parameters, work_of_update, work_per_token
 Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
+TYPICAL_VOCABULARY = 80  # characters of the default text, about
 WORKER_BYTES = 350 * 2**20  # Python with torch loaded
 _FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
 _TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
-# Seconds besides training. Rows, files and looks come from one profile on one machine that did much else; bytes, the
-# start, the first touch of memory and the loop are assumed, not measured one by one.
+# Seconds besides training: rows, files and looks from one profile of a busy machine; the others are assumed.
 _ROW_SECONDS = 0.0004  # of the curve, with the status
 _FILE_SECONDS = 0.012  # written so that it survives a power cut
 _BYTE_SECONDS = 2e-9
@@ -33,7 +32,7 @@ _START_SECONDS = 0.35  # counting the baselines
 _LOOK_SECONDS = 0.004  # at the board's sentence, besides reading it
 _ALLOCATED_SECONDS = 4e-10  # a byte, the first time it is taken from the system
 _LOOKS_EVERY, _LOOKS_FRACTION = 0.4, 0.05  # seconds; and of all time at most
-_BETWEEN_STEPS = 0.00003  # the loop around a step
+_LOOP_SECONDS = 0.00003  # the loop around a step
 _STREAMED = 5  # numbers that are only read, one after the other, in the time of one of `numbers_moved`
 _EVICTED = GenerationConfig().evict_fraction
 # Of the time left
@@ -42,7 +41,7 @@ ENOUGH = 12  # steps to judge by
 AGREEMENT = 0.2  # by which the earlier and the later half of them may differ
 _RECENT = 300  # steps
 _OUTLIER = 5  # times the middle step; what took longer was an exception
-_BETWEEN = 1.04  # the loop around a step: rows, files, looks at the board's sentence
+_LOOP_FACTOR = 1.04  # of a step, with rows, files and looks at the board's sentence
 
 
 class Prices(Config):
@@ -70,25 +69,16 @@ class MachineSpeed(Config):
         return self.bfloat16 if precision == "bfloat16" and self.bfloat16 else self.float32
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The expected cost of a whole run.
+class Estimate(NamedTuple):
+    """The expected cost of a whole run."""
 
-    Attributes:
-        parameters: exact.
-        memory_bytes: see `memory_needed`.
-        seconds: from the first loss to the end, with evaluations, samples and files.
-        flops_per_token: of one training step, forward and backward.
-    """
-
-    parameters: int
-    memory_bytes: int
-    seconds: float
-    flops_per_token: float
+    parameters: int  # exact
+    memory_bytes: int  # see `memory_needed`
+    seconds: float  # from the first loss to the end, with evaluations, samples and files
 
 
 class Correction(Config):
-    """Measured duration divided by the estimated one, from `core.training.speed.try_out`."""
+    """Measured duration divided by the estimated one, from `core.training.speed.measure_correction`."""
 
     step: float = 1.0
     measuring: float = 1.0
@@ -109,35 +99,31 @@ def estimate(
     step = step_seconds(config, vocab_size, speed, precision) * correction.step
     evaluations, samples = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
-        train.steps * (step + _BETWEEN_STEPS)
+        train.steps * (step + _LOOP_SECONDS)
         + evaluations * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
         + samples * writing_seconds(config, vocab_size, speed) * correction.writing
         + _saving_seconds(config, parameters)
         + _START_SECONDS
         + memory * _ALLOCATED_SECONDS
     )
-    flops = work_per_token(model, vocab_size, precision).flops
-    return Estimate(parameters, memory, seconds * _slowed_by_looks(config, speed), flops)
+    look = _LOOK_SECONDS + _layers(config) * speed.token_layer_seconds
+    return Estimate(parameters, memory, seconds * (1 + min(_LOOKS_FRACTION, look / _LOOKS_EVERY)))
 
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Return the expected seconds of one training step."""
-    step, layers, flops, moved = amounts(config, vocab_size, precision)
-    prices = speed.prices(precision)
+    prices = speed.prices(precision).model_dump().values()
     tokens = config.train.batch_size * config.model.block_size
     update = work_of_update(config.model, vocab_size, config.train.optimizer)
     return (
-        step * prices.step_seconds
-        + layers * prices.layer_seconds
-        + flops * prices.flop_seconds
-        + moved * prices.moved_seconds
+        sum(amount * price for amount, price in zip(amounts(config, vocab_size, precision), prices, strict=True))
         + update.flops * speed.prices("bfloat16").flop_seconds  # an update's products are in bfloat16 if there is any
         + tokens * work_per_token(config.model, vocab_size, precision).random_numbers * speed.random_seconds
     )
 
 
 def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
-    """Return the steps (one), layers, floating-point operations and numbers moved in one training step."""
+    """Return what each of the `Prices` is multiplied by in one training step."""
     work = work_per_token(config.model, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
     update = work_of_update(config.model, vocab_size, config.train.optimizer).numbers_moved
@@ -150,9 +136,6 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     Weights, gradients and the optimizer's state, plus what the backward pass needs of one batch or, once that is freed,
     the memory of an update, plus evaluation's windows and its logits with their logarithms, since freed memory is not
     returned and blocks of another size seldom fit into it. Plus the text.
-
-    Args:
-        text_length: characters in the text.
     """
     model, train, block_size = config.model, config.train, config.model.block_size
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
@@ -168,15 +151,7 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
 
 
 def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -> None:
-    """Raise an error where the machine has too little free memory, before anything starts.
-
-    Args:
-        memory_bytes: see `memory_needed`.
-        free: bytes available; those free at this moment by default.
-
-    Raises:
-        OutOfMemoryEstimate: with the memory needed and the memory there is.
-    """
+    """Raise OutOfMemoryEstimate where `memory_needed` is more than the free bytes, by default those free now."""
     needed = memory_bytes + (WORKER_BYTES if hardware.device != "cuda" else 0)
     free = free_memory(hardware) if free is None else free
     if needed > free:
@@ -189,19 +164,16 @@ def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -
 
 
 def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """Return the seconds of one evaluation of both splits: forward passes, each a third of a step's work."""
-    train, block_size = config.train, config.model.block_size
-    passes = 2 * -(-train.eval_windows // windows_at_once(config, vocab_size))
-    per_token = _forward_seconds(config, vocab_size, speed, precision)
-    return passes * _call_seconds(config, speed, precision) + 2 * train.eval_windows * block_size * per_token
+    """Return the seconds of one evaluation of both splits."""
+    windows = config.train.eval_windows
+    calls = 2 * -(-windows // windows_at_once(config, vocab_size))
+    return _forward_seconds(config, vocab_size, speed, precision, 2 * windows * config.model.block_size, calls)
 
 
 def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
     """Return the seconds of one sample: token by token, with the context read again whenever a part is dropped."""
     length, block_size = config.train.sample_length, config.model.block_size
-    weights = (
-        exact_parameters(config.model, vocab_size) * speed.float32.moved_seconds / _STREAMED
-    )  # read for each token
+    weights = exact_parameters(config.model, vocab_size) * speed.float32.moved_seconds / _STREAMED
     alone = speed.token_seconds + _layers(config) * speed.token_layer_seconds + weights
     read_again = 0
     if config.model.kind == "gpt":
@@ -209,36 +181,25 @@ def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> 
         read_again = sum(
             written - first for written, (before, first) in enumerate(pairwise(firsts), start=2) if first != before
         )
-    return length * alone + read_again * _forward_seconds(config, vocab_size, speed, "float32")
+    return length * alone + _forward_seconds(config, vocab_size, speed, "float32", read_again)
+
+
+def _forward_seconds(
+    config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str, tokens: int, calls: int = 0
+) -> float:
+    """Return the seconds to read so many tokens, a third of what training on them takes."""
+    work, prices = work_per_token(config.model, vocab_size, precision), speed.prices(precision)
+    per_token = work.flops * prices.flop_seconds + work.numbers_moved * prices.moved_seconds
+    return (tokens * per_token + calls * (prices.step_seconds + _layers(config) * prices.layer_seconds)) / 3
 
 
 def _saving_seconds(config: RunConfig, parameters: int) -> float:
     """Return the seconds for checkpoints (weights, state, and weights alone), snapshots and the rows of the curve."""
     train = config.train
-    weights = FLOAT_BYTES * parameters
-    saves = -(-train.steps // train.checkpoint_interval)
-    snapshots = min(train.snapshots, train.steps)
+    saves, snapshots = -(-train.steps // train.checkpoint_interval), min(train.snapshots, train.steps)
     rows = train.steps // train.log_interval + train.steps // train.sample_interval
-    files = (2 * saves + snapshots) * _FILE_SECONDS + (4 * saves + snapshots) * weights * _BYTE_SECONDS
-    return files + rows * _ROW_SECONDS
-
-
-def _slowed_by_looks(config: RunConfig, speed: MachineSpeed) -> float:
-    """Return by how much the live board's looks into the model lengthen a run."""
-    look = _LOOK_SECONDS + _layers(config) * speed.token_layer_seconds
-    return 1 + min(_LOOKS_FRACTION, look / _LOOKS_EVERY)
-
-
-def _forward_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
-    """Return the seconds to read one token, among many at once."""
-    work, prices = work_per_token(config.model, vocab_size, precision), speed.prices(precision)
-    return (work.flops * prices.flop_seconds + work.numbers_moved * prices.moved_seconds) / 3
-
-
-def _call_seconds(config: RunConfig, speed: MachineSpeed, precision: str) -> float:
-    """Return the seconds of one forward pass, however few its tokens."""
-    prices = speed.prices(precision)
-    return (prices.step_seconds + _layers(config) * prices.layer_seconds) / 3
+    bytes = (4 * saves + snapshots) * FLOAT_BYTES * parameters
+    return (2 * saves + snapshots) * _FILE_SECONDS + bytes * _BYTE_SECONDS + rows * _ROW_SECONDS
 
 
 def _layers(config: RunConfig) -> int:
@@ -283,5 +244,5 @@ class TimeLeft:
         end = config.steps
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval
         samples = -(-end // config.sample_interval) - step // config.sample_interval
-        steps = (end - step) * float(taken.mean()) * _BETWEEN
+        steps = (end - step) * float(taken.mean()) * _LOOP_FACTOR
         return steps + evaluations * self._evaluation + samples * self._sample

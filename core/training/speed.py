@@ -16,6 +16,7 @@ from core.model import build_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.training.cost import (
+    TYPICAL_VOCABULARY,
     Correction,
     MachineSpeed,
     Precision,
@@ -28,7 +29,6 @@ from core.training.cost import (
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 
-_VOCAB_SIZE = 80
 _SECONDS_EACH = 0.08
 # Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices.
 _PROBES = tuple(
@@ -48,7 +48,6 @@ _WRITTEN = 30  # tokens
 _LONGEST_STEP = 1.0  # seconds of a trial's step; a longer one is cut down
 _TRIAL_SECONDS = 0.5  # each for steps, windows and tokens
 _MOST_OFF = 5  # times; a figure further off was disturbed, and shows nothing about the model
-_SOME_VOCABULARY = 80
 _WORTH_IT = 1.15  # times as fast; for less, three times the digits are worth more
 _BELIEVABLE = 30  # times as fast; more shows only that something else ran while the machine was measured
 
@@ -79,17 +78,17 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
 
 
 def _measure_prices(device: str, precision: str) -> Prices:
-    work = np.array([amounts(probe, _VOCAB_SIZE, precision) for probe in _PROBES])
+    work = np.array([amounts(probe, TYPICAL_VOCABULARY, precision) for probe in _PROBES])
     seconds = np.array([_step_seconds(probe, device, precision) for probe in _PROBES])
     # Divided by the seconds, each probe's error counts by its share and not by its size.
-    step, layer, flop, moved = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
-    return Prices(step_seconds=step, layer_seconds=layer, flop_seconds=flop, moved_seconds=moved)
+    fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
+    return Prices(**dict(zip(Prices.model_fields, fitted, strict=True)))
 
 
 def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
     """Return the shortest of a few steps, after a warm-up: the others shared the machine with something else."""
-    ids = torch.arange(4096) % _VOCAB_SIZE
-    trainer = Trainer(config, ids, ids, _VOCAB_SIZE, device, precision)
+    ids = torch.arange(4096) % TYPICAL_VOCABULARY
+    trainer = Trainer(config, ids, ids, TYPICAL_VOCABULARY, device, precision)
     if trainer.train_step().seconds < _SECONDS_EACH:
         trainer.train_step()
     seconds, start = [], perf_counter()
@@ -108,13 +107,13 @@ def _random_seconds(device: str) -> float:
     return float(np.median(seconds)) / len(numbers)
 
 
-def _writing_seconds(device: str) -> tuple[float, float]:
+def _writing_seconds(device: str) -> list[float]:
     """Return the seconds per generated token: whatever the model, and for each layer."""
     how = GenerationConfig(max_new_tokens=_WRITTEN)
     seconds = []
     with torch.random.fork_rng(devices=[]):
         for config in _WRITERS:
-            model = build_model(config, _VOCAB_SIZE).to(device).eval()
+            model = build_model(config, TYPICAL_VOCABULARY).to(device).eval()
             tries = []
             for _ in range(4):
                 start = perf_counter()
@@ -123,8 +122,7 @@ def _writing_seconds(device: str) -> tuple[float, float]:
                 tries.append((perf_counter() - start) / _WRITTEN)
             seconds.append(min(tries))
     layers = np.array([[1.0, 0 if config.kind == "bigram" else config.n_layer] for config in _WRITERS])
-    token, layer = _fit_positive(layers, np.array(seconds))
-    return token, layer
+    return _fit_positive(layers, np.array(seconds))
 
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
@@ -144,13 +142,13 @@ def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
     return [float(price) for price in fitted / scale]
 
 
-def try_out(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
-    """Train a thin slice of these settings briefly, and compare with the estimate for the same slice.
+def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
+    """Train with these settings, reduced, briefly, and compare with the estimate for the same reduced ones.
 
     Takes one to three seconds, a few more for a model far too large for the machine. Uses as many threads as torch is
     set to, which should be `speed.threads`. Run it while nothing else trains.
     """
-    config = thin_slice(config, vocab_size, speed, precision)
+    config = reduced_config(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
     trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
     step = _seconds_of(trainer.train_step, warm_up=2)
@@ -164,22 +162,18 @@ def try_out(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: 
     )
 
 
-def thin_slice(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> RunConfig:
+def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> RunConfig:
     """Return the settings with fewer layers, then a smaller batch, until a step is expected to be short enough."""
-
-    def long(seconds: float) -> bool:
-        return seconds > _LONGEST_STEP
-
-    while long(step_seconds(config, vocab_size, speed, precision)):
+    while step_seconds(config, vocab_size, speed, precision) > _LONGEST_STEP:
         if config.model.kind == "gpt" and config.model.n_layer > 1:
             config = config.replace({"model.n_layer": config.model.n_layer // 2})
         elif config.train.batch_size > 1:
             config = config.replace({"train.batch_size": config.train.batch_size // 2})
         else:
             break
-    while config.train.eval_windows > 1 and long(measuring_seconds(config, vocab_size, speed, precision)):
+    while config.train.eval_windows > 1 and measuring_seconds(config, vocab_size, speed, precision) > _LONGEST_STEP:
         config = config.replace({"train.eval_windows": config.train.eval_windows // 2})
-    while config.train.sample_length > 10 and long(writing_seconds(config, vocab_size, speed)):
+    while config.train.sample_length > 10 and writing_seconds(config, vocab_size, speed) > _LONGEST_STEP:
         config = config.replace({"train.sample_length": config.train.sample_length // 2})
     return config
 
@@ -227,7 +221,9 @@ def choose_precision(config: RunConfig, speed: MachineSpeed) -> Choice:
     """Return bfloat16 where a step of this model is expected to be clearly faster; else float32, with more digits."""
     if speed.bfloat16 is None:
         return Choice("float32", WHY["no instructions"])
-    exact, rounded = (step_seconds(config, _SOME_VOCABULARY, speed, precision) for precision in ("float32", "bfloat16"))
+    exact, rounded = (
+        step_seconds(config, TYPICAL_VOCABULARY, speed, precision) for precision in ("float32", "bfloat16")
+    )
     if exact < _WORTH_IT * rounded:
         return Choice("float32", WHY["hardly faster"])
     if exact > _BELIEVABLE * rounded:

@@ -1,11 +1,11 @@
 """What one training step asks of a machine: products, numbers moved, memory; counted by running it on no data.
 
 The model's own code runs on torch's meta device, where tensors have shapes but no numbers, so that a new part of the
-model needs no formula here. Blocks are alike, so one is counted.
+model needs no formula here. Blocks are alike, so models of one and two are counted.
 """
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,82 +23,61 @@ _PRODUCTS = ("linear", "matmul", "__matmul__", "bmm", "baddbmm", "scaled_dot_pro
 
 
 class Work(NamedTuple):
-    """The work of one token in one training step, forward and backward.
+    """The work of one token in one training step, forward and backward; numbers are of float32."""
 
-    Attributes:
-        flops: in matrix products.
-        numbers_moved: float32 numbers read or written outside of matrix products.
-        random_numbers: 64-bit random numbers drawn by dropout.
-        saved_numbers: float32 numbers that the backward pass needs of the forward pass.
-    """
-
-    flops: float
-    numbers_moved: float
-    random_numbers: float
-    saved_numbers: float
+    flops: float  # in matrix products
+    numbers_moved: float  # read or written outside of them
+    random_numbers: float  # of 64 bits, drawn by dropout
+    saved_numbers: float  # that the backward pass needs of the forward pass
 
 
 class Update(NamedTuple):
-    """The work of one update of the weights by the optimizer, whatever the batch.
+    """The work of one update of the weights by the optimizer, whatever the batch; numbers are of float32."""
 
-    Attributes:
-        flops: in matrix products (Muon's).
-        numbers_moved: float32 numbers read or written outside of them.
-        memory: float32 numbers that it takes on top while it runs.
-        state: float32 numbers that it keeps between updates.
-    """
-
-    flops: float
-    numbers_moved: float
-    memory: float
-    state: float
+    flops: float  # in matrix products (Muon's)
+    numbers_moved: float  # read or written outside of them
+    memory: float  # numbers taken on top while it runs
+    state: float  # numbers kept between updates
 
 
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
     """Count one token's part of a training step, without building the model."""
-    one_layer, block = _work(_one_layer(config), vocab_size, precision)
-    return Work(*(once + (config.n_layer - 1) * layer for once, layer in zip(one_layer, block, strict=True)))
+    return Work(*_of_all_layers(_work, config, vocab_size, precision))
 
 
 def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
     """Count one update of the weights, without building the model."""
-    parts = _updates(_one_layer(config), vocab_size, optimizer)
-    layers = [(1 + in_blocks * (config.n_layer - 1), update) for in_blocks, update in parts]
-    return Update(*(sum(times * update[place] for times, update in layers) for place in range(len(Update._fields))))
+    return Update(*_of_all_layers(_update, config, vocab_size, optimizer))
 
 
 def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
     """Return how many parameters the model would have."""
-    one_layer, block = _parameters(_one_layer(config), vocab_size)
-    return one_layer + (config.n_layer - 1) * block
+    return int(*_of_all_layers(_parameters, config, vocab_size))
 
 
-def _one_layer(config: ModelConfig) -> ModelConfig:
-    return config.model_copy(update={"n_layer": 1})
+def _of_all_layers(count: Callable[..., tuple[float, ...]], config: ModelConfig, *more: Any) -> Iterator[float]:
+    """Yield each count for all layers, from models of one and two."""
+    one, two = (count(config.model_copy(update={"n_layer": n_layer}), *more) for n_layer in (1, 2))
+    return (first + (config.n_layer - 1) * (second - first) for first, second in zip(one, two, strict=True))
 
 
-def _empty_model(config: ModelConfig, vocab_size: int) -> tuple[GPT | Bigram, nn.Module]:
-    """Return a model without numbers, and its block; a bigram model has none."""
+def _empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
     with torch.device("meta"):
-        model = build_model(config, vocab_size)
-    # pyrefly: ignore[bad-return]
-    return model, model.transformer.h[0] if isinstance(model, GPT) else nn.Identity()
+        return build_model(config, vocab_size)
 
 
-@lru_cache(maxsize=256)
-def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int, int]:
-    model, block = _empty_model(config, vocab_size)
-    return parameter_count(model), parameter_count(block)
+@lru_cache(maxsize=512)
+def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int]:
+    return (parameter_count(_empty_model(config, vocab_size)),)
 
 
-@lru_cache(maxsize=256)
-def _work(config: ModelConfig, vocab_size: int, precision: str) -> tuple[Work, Work]:
-    """Count one forward pass, and its block; the backward pass computes two products for each of its."""
-    model, block = _empty_model(config, vocab_size)
+@lru_cache(maxsize=512)
+def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
+    """Count one forward pass; the backward pass computes two products for each of its."""
+    model = _empty_model(config, vocab_size)
     ids = torch.empty(_BATCH, config.block_size, dtype=torch.int64, device="meta")
     counter = _Counter(model, half=precision == "bfloat16")
     storages: dict[int, torch.UntypedStorage] = {}
-    counts: list[Work] = []
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -106,48 +85,34 @@ def _work(config: ModelConfig, vocab_size: int, precision: str) -> tuple[Work, W
             storages[storage._cdata] = storage
         return tensor
 
-    def count(*_: Any) -> None:
-        numbers = sum(storage.nbytes() for storage in storages.values()) / 4
-        amounts = (3 * counter.flops, 3 * counter.moved, counter.random, numbers)
-        counts.append(Work(*(amount / ids.numel() for amount in amounts)))
-
-    block.register_forward_pre_hook(count)
-    block.register_forward_hook(count)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), counter:
         logits, _ = model(ids, ids)
     keep(logits)
-    count()
-    before, after = counts[:2] if len(counts) == 3 else (counts[0], counts[0])
-    return counts[-1], Work(*(b - a for a, b in zip(before, after, strict=True)))
+    saved = sum(storage.nbytes() for storage in storages.values()) / 4
+    amounts = (3 * counter.flops, 3 * counter.moved, counter.random, saved)
+    return Work(*(amount / ids.numel() for amount in amounts))
 
 
-@lru_cache(maxsize=256)
-def _updates(config: ModelConfig, vocab_size: int, optimizer: str) -> list[tuple[float, Update]]:
-    """Count an update by each of the optimizers, with the fraction of its parameters that lie in the block."""
-    model, block = _empty_model(config, vocab_size)
-    in_block = {id(parameter) for parameter in block.parameters()}
+@lru_cache(maxsize=512)
+def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
+    """Count the second update; the first one makes the state. AdamW's fused kernel is known."""
+    model = _empty_model(config, vocab_size)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    made = build_optimizer(model, TrainConfig(optimizer=optimizer))
+    together = build_optimizer(model, TrainConfig(optimizer=name))
     updates = []
-    for each in getattr(made, "optimizers", (made,)):
-        parameters = [parameter for group in each.param_groups for parameter in group["params"]]
-        size = sum(parameter.numel() for parameter in parameters)
-        inside = sum(parameter.numel() for parameter in parameters if id(parameter) in in_block)
-        updates.append((inside / size, _update(each, model, size)))
-    return updates
-
-
-def _update(optimizer: torch.optim.Optimizer, model: nn.Module, size: int) -> Update:
-    """Count the second update; the first one makes the state. AdamW's fused kernel is known."""
-    if isinstance(optimizer, torch.optim.AdamW):
-        return Update(0, _ADAMW_MOVED * size, 0, 2 * size)
-    optimizer.step()
-    counter = _Counter(model)
-    with counter:
+    for optimizer in getattr(together, "optimizers", (together,)):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if isinstance(optimizer, torch.optim.AdamW):
+            size = sum(parameter.numel() for parameter in parameters)
+            updates.append(Update(0, _ADAMW_MOVED * size, 0, 2 * size))
+            continue
         optimizer.step()
-    states = (optimizer.state[parameter] for group in optimizer.param_groups for parameter in group["params"])
-    return Update(counter.flops, counter.moved, counter.most_alive, sum(map(_numbers, _tensors(list(states)))))
+        with _Counter(model) as counter:
+            optimizer.step()
+        state = sum(_numbers(tensor) for parameter in parameters for tensor in _tensors(optimizer.state[parameter]))
+        updates.append(Update(counter.flops, counter.moved, counter.most_alive, state))
+    return Update(*map(sum, zip(*updates, strict=True)))
 
 
 class _Counter(TorchFunctionMode):

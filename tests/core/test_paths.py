@@ -12,7 +12,7 @@ from core.errors import ExplorerError
 from core.paths import data_dir
 from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
-from core.runs.machine import _cached_trials
+from core.runs.machine import _read_cache
 from core.training.hardware import find_hardware
 from explorer.__main__ import _have_home_folder
 from explorer.__main__ import main as serve
@@ -83,7 +83,7 @@ def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_h
         assert "model.n_layer cannot be" in refused(capsys, "train", "--set", setting)
     assert "learning_rate cannot be" in refused(capsys, "turn", finished_run.id, f"learning_rate={DEEP}")
     (explorer_home / "trials.json").write_text(DEEP)
-    assert _cached_trials(explorer_home, find_hardware()) == {}
+    assert _read_cache(explorer_home, find_hardware(), "trials.json") == {}
     (finished_run.commands / "1.pause.json").write_text(DEEP)
     assert [command.name for command in waiting_commands(finished_run)] == [""]
     for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.step_detail_path):

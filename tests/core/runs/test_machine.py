@@ -15,7 +15,7 @@ from core.runs.machine import (
     machine_speed,
     resolve_numerics,
     run_precision,
-    slots_on,
+    slots,
     threads_for,
 )
 from core.runs.records import RunRecord
@@ -89,12 +89,12 @@ def test_large_models_take_what_they_are_given_and_no_more():
 
 
 @pytest.mark.parametrize(
-    ("device", "cores", "gigabytes", "slots"),
+    ("device", "cores", "gigabytes", "most"),
     [("cpu", 8, 16, 4), ("cpu", 8, 2, 2), ("cpu", 1, 0.5, 1), ("cuda", 64, 80, 1)],
 )
-def test_a_gpu_trains_one_run_at_a_time_and_a_processor_what_it_bears(device, cores, gigabytes, slots):
+def test_a_gpu_trains_one_run_at_a_time_and_a_processor_what_it_bears(device, cores, gigabytes, most):
     machine = dataclasses.replace(find_hardware("cpu"), device=device, cores=cores, memory_bytes=int(gigabytes * 2**30))
-    assert slots_on(machine) == slots
+    assert slots(machine) == most
 
 
 HERE = Hardware(

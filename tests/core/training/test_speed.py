@@ -9,7 +9,7 @@ from core.errors import ConfigError
 from core.presets import preset
 from core.training.cost import Correction, MachineSpeed, Prices, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
-from core.training.speed import _fit_positive, choose_precision, measure_speed, thin_slice, try_out
+from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
 
 PRICES = Prices(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
 SPEED = MachineSpeed(
@@ -53,23 +53,23 @@ def test_no_price_is_ever_negative():
 
 
 def test_what_is_small_is_tried_whole():
-    assert thin_slice(SMALL, 65, SPEED, "float32") == SMALL
+    assert reduced_config(SMALL, 65, SPEED, "float32") == SMALL
 
 
 def test_of_what_is_large_a_slice_is_tried_that_is_short():
-    slice = thin_slice(preset("gpt2"), 65, SPEED, "float32")
+    slice = reduced_config(preset("gpt2"), 65, SPEED, "float32")
     assert step_seconds(slice, 65, SPEED, "float32") <= 1.0 < step_seconds(preset("gpt2"), 65, SPEED, "float32")
     assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
 
 
 def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
     rng = torch.get_rng_state()
-    right = try_out(SMALL, 65, SPEED, "float32")
+    right = measure_correction(SMALL, 65, SPEED, "float32")
     assert torch.equal(torch.get_rng_state(), rng)
     # Reckoned with prices ten times as high, the same steps are a tenth of what was expected.
     tenfold = {name: 10 * price for name, price in PRICES.model_dump().items()}
     dear = SPEED.model_copy(update={"float32": Prices(**tenfold)})
-    found = try_out(SMALL, 65, dear, "float32")
+    found = measure_correction(SMALL, 65, dear, "float32")
     assert found.step < right.step
     assert found.measuring < right.measuring
 
