@@ -28,10 +28,9 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace the content of `path`: write under a temporary name, then rename.
 
     Args:
-        durable: wait until the disk has it, so that it survives a power cut. Files rewritten several times a second
-            go without; they still survive the death of a process.
+        durable: wait until the disk has it, so that it survives a power cut and not only the death of a process.
     """
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    temporary = _temporary(path)
     try:
         temporary.write_bytes(data)
         if durable:
@@ -78,8 +77,7 @@ def parse_json(data: str | bytes) -> Any:
 def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
 
-    Half a line that a crash left at the end stays a line of its own. A row that does not fit on the disk is removed, so
-    that it can be written again later. Several processes may append to one file.
+    Half a line that a crash left at the end stays a line of its own. Several processes may append to one file.
 
     Args:
         durable: wait until the disk has it, so that it survives a power cut.
@@ -104,11 +102,9 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
 
 
 def lock(file: IO[Any], *, wait: bool = True) -> None:
-    """Lock an open file for this process until it is closed.
+    """Lock an open file for this process until it is closed; raises RunError where its file system has no locks.
 
-    Raises:
-        BlockingIOError: another process has it, and `wait` is False.
-        RunError: its file system has no locks.
+    Raises BlockingIOError where another process has it, and `wait` is False.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,10 +127,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends.
-
-    Reads in blocks from the end, so the last rows of a very long file cost no more than those of a short one.
-    """
+    """Yield the whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -182,17 +175,12 @@ def _sync(path: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, Content], force: bool = False) -> None:
-    """Write all files into a folder, or none; the folder is made if it is missing.
-
-    Each is written under a temporary name, and renamed when all are complete, so a full disk changes nothing.
+    """Write all files, by their paths within a folder, or none, so that a full disk changes nothing.
 
     Args:
-        files: by their paths within the folder.
         force: replace files of the same name. A file that already has the same bytes is always accepted.
 
-    Raises:
-        DiskFullError: the disk, a quota or a limit is full.
-        ExplorerError: a file exists already, a folder is in the way, or the system refuses.
+    Raises ExplorerError where a file exists already, a folder is in the way, or the disk is full (DiskFullError).
     """
     places = {(folder / name).resolve(): content for name, content in files.items()}  # where links lead to
     todo = {path: content for path, content in places.items() if not _holds(path, content)}

@@ -6,13 +6,9 @@ Problem = Literal["", "not_finite", "memory", "disk"]
 
 
 class ExplorerError(Exception):
-    """An error that a user can understand and correct; pages and the command line show its message.
+    """An error that a user can understand and correct; pages and the command line show its message."""
 
-    Attributes:
-        problem: its kind, where a page offers help besides the message; mostly "".
-    """
-
-    problem: Problem = ""
+    problem: Problem = ""  # its kind, where a page offers help besides the message
 
 
 class ConfigError(ExplorerError):
@@ -24,12 +20,7 @@ class TextError(ExplorerError):
 
 
 class UnknownCharacterError(TextError):
-    """A character outside the tokenizer's vocabulary.
-
-    Attributes:
-        character: the character itself.
-        position: its index in the text, counted from 0.
-    """
+    """A character outside the tokenizer's vocabulary, and its index in the text."""
 
     def __init__(self, character: str, position: int):
         self.character, self.position = character, position

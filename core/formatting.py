@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 CHOICES = {
-    "among": "like choosing among {count} {unit}",
+    "among": "as uncertain as a uniform choice among {count} {unit}",
     "lost": "hopelessly lost among {unit}",
     "guess": "no better than a uniform guess",
     "worse": "worse than a uniform guess",
@@ -35,11 +35,7 @@ def percent(share: float) -> str:
 
 
 def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
-    """Return a number with a true minus sign, and without a sign where it is rounded to zero: 4.45, −0.25, 0.00.
-
-    Args:
-        plus: whether numbers above zero get their sign, too: +4.45.
-    """
+    """Return a number with a true minus sign, none for a rounded zero, and a plus where asked: −0.25, 0.00, +4.45."""
     text = f"{value:{'+' if plus else ''},.{places}f}"
     return (text.lstrip("+-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
 
@@ -61,11 +57,7 @@ def duration_in_words(seconds: float) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """Return a loss in nats as its perplexity: 1.9 is "like choosing among 6.7 letters".
-
-    Args:
-        uniform: the loss of the uniform guess; a loss above it is no choice among that many.
-    """
+    """Return a loss in nats in words, by its perplexity and the loss of the uniform guess."""
     sentence, count = loss_as_choice(loss, uniform)
     return sentence.format(count=count, unit=unit)
 

@@ -34,11 +34,9 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
     """Return the config from the next step on, after one setting change.
 
     The learning rate scales its whole schedule: the final rate, and the optimizer's own rate (Muon's), change in
-    proportion. The last step leaves the schedule as it is: the rate falls until the step that it would have fallen to,
-    and stays there. `RESTART` starts the schedule again over the steps that are left.
+    proportion. The last step leaves the schedule as it is. `RESTART` starts it again over the steps that are left.
 
-    Raises:
-        ConfigError: the setting cannot be changed, or the value is out of its bounds.
+    Raises ConfigError where the setting cannot be changed, or the value is out of its bounds.
     """
     if setting not in CHANGEABLE:
         raise ConfigError(f"{setting!r} cannot be changed while a run trains. These can: {', '.join(LIVE_SETTINGS)}.")
@@ -70,14 +68,12 @@ def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
         along, value = settings[path], value_at(config, path)
         lowest, highest = (now * along.low / value, now * along.high / value) if value else (0.0, math.inf)
         if not lowest <= wanted <= highest:
-            where = (
-                f"at most {_short(highest, math.floor)}"
-                if wanted > highest
-                else f"at least {_short(lowest, math.ceil)}"
-            )
+            too_high = wanted > highest
+            bound = _short(highest, math.floor) if too_high else _short(lowest, math.ceil)
             raise ConfigError(
-                f"{RATE} cannot be {wanted:g} in this run: it can be {where}, because '{along.label}' "
-                f"({value:g} now) changes in proportion and can be from {along.low:g} to {along.high:g}."
+                f"{RATE} cannot be {wanted:g} in this run: it can be at {'most' if too_high else 'least'} {bound}, "
+                f"because '{along.label}' ({value:g} now) changes in proportion and can be from {along.low:g} to "
+                f"{along.high:g}."
             )
         # pyrefly: ignore[bad-specialization]
         moved[path] = min(along.high, max(along.low, value * (wanted / now)))  # however the product is rounded

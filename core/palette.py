@@ -10,35 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Palette:
-    """The colors of one theme, each a CSS hex string.
-
-    Attributes:
-        text, muted, grid, surface: of charts; surface is the background.
-        training, validation: of the two loss curves, and of every number that belongs to one.
-        accent: for what is selected.
-        lines: dashed reference lines, such as the baselines.
-        good, warning, bad: states; never the only carrier of a message.
-        sequential: stops of an amount from nothing to all.
-        diverging: stops of a signed value from the lowest through zero to the highest.
-        kinds: a token's color by its kind (`core.text.token_display.KINDS`).
-        runs: colors for curves of different runs; `run_places` hands them out.
-    """
+    """The colors of one theme, each a CSS hex string."""
 
     text: str
     muted: str
     grid: str
-    surface: str
-    training: str
+    surface: str  # the background of charts
+    training: str  # of a loss curve, and of every number that belongs to one
     validation: str
-    accent: str
-    lines: str
-    good: str
+    accent: str  # for what is selected
+    lines: str  # dashed reference lines, such as the baselines
+    good: str  # states; never the only carrier of a message
     warning: str
     bad: str
-    sequential: tuple[str, ...]
-    diverging: tuple[str, ...]
-    kinds: dict[str, str]
-    runs: tuple[str, ...]
+    sequential: tuple[str, ...]  # stops of an amount from nothing to all
+    diverging: tuple[str, ...]  # stops of a signed value from the lowest through zero to the highest
+    kinds: dict[str, str]  # a token's color by its kind (`core.text.token_display.KINDS`)
+    runs: tuple[str, ...]  # colors for curves of different runs; `run_places` hands them out
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a browser component's `data`."""

@@ -19,10 +19,7 @@ _LARGE = 4_000_000  # parameters: more than fit into a core's cache, so that eac
 
 
 class GeneratedToken(NamedTuple):
-    """One generated token with its probability.
-
-    Probabilities are the model's own, before temperature, top-k and top-p.
-    """
+    """One generated token; probabilities are the model's own, before temperature, top-k and top-p."""
 
     id: int
     probability: float
@@ -42,20 +39,16 @@ def generate(
     """Continue a prompt, yielding each token as it is sampled.
 
     The random numbers come from a generator of their own, seeded by `settings.seed`, so torch's state does not change.
-    The model reads the tokens from `context_start` on. Their keys and values are cached, so each is read once, and once
-    more whenever the oldest tokens are dropped.
+    The model reads the tokens from `context_start` on.
 
     Args:
-        prompt: at least one token id; only the last `block_size` of them are read.
         use_cache: False computes the whole context again for every token (the same text, slower).
         hook: reads or changes activations (`core.model.gpt`); without a cache, as above.
         alternatives: how many of the most likely tokens to report.
         spread: use all of torch's threads for a large model. A quarter faster where nothing else runs, half as fast
             during training, where threads wait for each other.
 
-    Raises:
-        NotFiniteError: the logits are not finite.
-        ValueError: the prompt is empty.
+    Raises NotFiniteError where the logits are not finite, ValueError where the prompt is empty.
     """
     if not prompt:
         raise ValueError("a prompt needs at least one token to start from")
@@ -83,11 +76,7 @@ def generate(
 
 
 def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = "") -> Iterator[str]:
-    """Yield the text of generated tokens as they come, each character once it is complete.
-
-    Args:
-        stop: characters, each of which ends the text, even within a token; it is not yielded.
-    """
+    """Yield the text of generated tokens as they come, up to the first of the `stop` characters."""
     decoder = IncrementalDecoder(tokenizer)
     for token in tokens:
         text = decoder.add(token.id)
@@ -102,9 +91,8 @@ def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = 
 def context_start(length: int, block_size: int, evict_fraction: float) -> int:
     """Return the first token that the model reads of a text of `length` tokens to predict the next one.
 
-    It is 0 while the text fits into the context. Whenever the context is full, the oldest `evict_fraction * block_size`
-    tokens (at least one) are dropped. With the default quarter every token is predicted from at least three quarters of
-    the context, and most of the work is saved, without a loss of quality: over the same 40,000 characters of Tiny
+    Whenever the context is full, the oldest `evict_fraction * block_size` tokens (at least one) are dropped. With the
+    default quarter most of the work is saved, without a loss of quality: over the same 40,000 characters of Tiny
     Shakespeare the mean loss was 1.823 for gpt-tiny and 1.700 for gpt-fast; always with the full context it was 1.899
     and 1.715. A fraction of 0 reads the last `block_size` tokens for each new one, as nanoGPT's `generate`.
     """
@@ -114,8 +102,6 @@ def context_start(length: int, block_size: int, evict_fraction: float) -> int:
 
 def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     """Sample one token from logits (V,) with temperature, top-k (Fan 2018), top-p (Holtzman 2019), min-p (Nguyen 2024).
-
-    Temperature 0 takes the most likely token, and of equals the first.
 
     Args:
         uniform: a random number, evenly distributed in [0, 1).
@@ -140,16 +126,12 @@ def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
 
 
 def _read(model: GPT | Bigram, ids: list[int], hook: Hook | None) -> Tensor:
-    """Return the logits (V,) after these tokens, without a cache."""
     with torch.inference_mode():
         return model(torch.tensor([ids], device=next(model.parameters()).device), hook=hook)[0][0, -1]
 
 
 def _with_probabilities(chosen: int, logits: Tensor, alternatives: int) -> GeneratedToken:
     probabilities = logits.softmax(dim=-1)
-    if not alternatives:
-        return GeneratedToken(chosen, float(probabilities[chosen]), ())
-    best = probabilities.topk(min(alternatives, len(probabilities)))
-    return GeneratedToken(
-        chosen, float(probabilities[chosen]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    )
+    best = probabilities.topk(min(alternatives, len(probabilities))) if alternatives else None
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True) if best else ()
+    return GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs))

@@ -21,13 +21,9 @@ def setting(
     log: bool = False,
     advanced: bool = True,
 ) -> Any:
-    """Declare one setting of a config: its default, bounds, and the words that people see.
+    """Declare one setting of a config: its default, inclusive bounds, and the words that people see.
 
     Args:
-        help: one or two sentences: what it does, and where the idea comes from.
-        label: the name on the slider.
-        low, high: inclusive bounds of a number.
-        unit: of the value ("steps", "tokens").
         step: distance between two positions of a slider.
         log: the slider has a logarithmic scale (learning rates).
         advanced: shown only behind "more settings"; False for the few that are always shown.
@@ -67,8 +63,7 @@ class Config(BaseModel):
             for parent in parents:
                 section = section.get(parent) if isinstance(section, dict) else None
             if not isinstance(section, dict) or name not in section:
-                known = ", ".join(path for path, _ in fields_of(type(self)))
-                raise ConfigError(f"There is no setting called {path!r}. The settings are: {known}.")
+                raise ConfigError(_unknown_setting(path, type(self)))
             section[name] = value
         return self.parse(data)
 
@@ -133,8 +128,7 @@ def _sentences(error: ValidationError, config: type[Config]) -> str:
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            known = ", ".join(path for path, _ in fields_of(config))
-            sentences.append(f"There is no setting called {path!r}. The settings are: {known}.")
+            sentences.append(_unknown_setting(path, config))
         elif item["type"] == "json_invalid":
             sentences.append(f"This is not valid JSON: {item['ctx']['error']}.")
         elif item["type"] == "value_error":
@@ -146,17 +140,18 @@ def _sentences(error: ValidationError, config: type[Config]) -> str:
     return " ".join(sentences)
 
 
+def _unknown_setting(path: str, config: type[Config]) -> str:
+    return f"There is no setting called {path!r}. The settings are: {', '.join(dict(fields_of(config)))}."
+
+
 def _expectation(known: Setting) -> str:
     if known.choices:
         return "it must be one of " + ", ".join(map(str, known.choices))
     kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(known.type, "a lower-case name")
-    if known.low is not None and known.high is not None:
-        return (
-            f"it must be {kind} from {known.low:g} to {known.high:g}"
-            if known.high < 1e6
-            else (f"it must be {kind} from {known.low:g} to {int(known.high)}")
-        )
-    return f"it must be {kind}"
+    if known.low is None or known.high is None:
+        return f"it must be {kind}"
+    highest = f"{known.high:g}" if known.high < 1e6 else int(known.high)
+    return f"it must be {kind} from {known.low:g} to {highest}"
 
 
 def _short(value: Any) -> str:

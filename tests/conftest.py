@@ -127,9 +127,9 @@ def finished_run(add_run: Callable[..., RunFolder]) -> RunFolder:
 def ruined_run(add_run: Callable[..., RunFolder]) -> RunFolder:
     """A finished run whose loss rose after its learning rate was raised at step 20."""
     folder = add_run("ruined", step=40, steps=40, val_loss=5.5, train_loss=5.4)
-    folder.append_event({"step": 20, "kind": "turn", "knob": "train.learning_rate", "before": 1e-3, "value": 1.0})
+    folder.append("events", {"step": 20, "kind": "turn", "knob": "train.learning_rate", "before": 1e-3, "value": 1.0})
     for step in (30, 40):
-        folder.append_metrics({"step": step, "loss": 5.0, "val_loss": 5.5, "train_loss": 5.4, "grad_norm": 0.3})
+        folder.append("metrics", {"step": step, "loss": 5.0, "val_loss": 5.5, "train_loss": 5.4, "grad_norm": 0.3})
     return folder
 
 

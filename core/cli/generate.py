@@ -41,13 +41,13 @@ def run(options: argparse.Namespace) -> int:
     if options.samples < 1:
         raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
 
-    from core.runs.weights import load_model, weights_of
+    from core.runs.weights import load_model, require_weights
     from core.sampling import generate, text_of
     from core.text.token_display import printable, read_newlines
     from core.text.tokenizers import opening_ids
 
     folder, step = find_run_at(options.wanted, data_dir())
-    model, tokenizer, _ = load_model(folder, None if step is None else weights_of(folder, step)[0])
+    model, tokenizer, _ = load_model(folder, None if step is None else require_weights(folder, step)[0])
     prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
     ids, opening = tokenizer.encode(prompt), prompt
     if not ids:

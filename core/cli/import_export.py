@@ -61,7 +61,7 @@ def bring_in(options: argparse.Namespace) -> int:
 def send_out(options: argparse.Namespace) -> int:
     from core.runs.documents import write_document
     from core.runs.model_files import export_hugging_face, export_nanogpt
-    from core.runs.weights import weights_of
+    from core.runs.weights import require_weights
 
     run, step = find_run_at(options.wanted, data_dir())
     if options.kind in _DOCUMENTS and step is not None:
@@ -70,7 +70,7 @@ def send_out(options: argparse.Namespace) -> int:
     if options.kind in _DOCUMENTS:
         write_document(run, options.kind, options.out.absolute(), data_dir(), options.force)
     else:
-        weights = None if step is None else weights_of(run, step)[0]
+        weights = None if step is None else require_weights(run, step)[0]
         export = export_hugging_face if options.kind == "huggingface" else export_nanogpt
         how = export(run, options.out.absolute(), weights, options.force)
     for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):

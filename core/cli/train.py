@@ -183,7 +183,7 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
             show.note(f"Its folder is {folder.path.resolve()}.")
         status = train_run(folder, data_dir(), device=device, on_status=show, afresh=afresh, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
-    if summary := progress_of(folder, folder.read_metrics()):
+    if summary := progress_of(folder, folder.rows("metrics")):
         show.note(summary.sentence)
     if status.state == "finished":
         show.note(f"Generate text: python -m core generate {meant}")

@@ -12,8 +12,8 @@ from core.lessons.shannon import Passage
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.setting_changes import config_at, config_now
-from core.runs.weights import weights_of, weights_step
-from core.settings import differences, value_at
+from core.runs.weights import require_weights, weights_step
+from core.settings import differences, fields_of, value_at
 from core.text import split_point
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
@@ -24,7 +24,6 @@ NO_TOKENIZER = (
     "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer to char."
 )
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
-_RATES = ("train.learning_rate", "train.min_learning_rate", "train.muon_learning_rate")
 _MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
 _CONTEXT = 40  # characters before a passage that count: a few letters alone occur in many texts
 
@@ -35,7 +34,6 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
     """Return how many tokens the model of a new run knows; raise ExplorerError where training could not begin.
 
     Args:
-        parent: the run whose weights and tokenizer the new one begins with.
         text: of the user's own, before it is saved; the one that the settings name if left out.
     """
     tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
@@ -49,13 +47,7 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
 
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
-    """Make a run that begins from scratch, queued; nothing is left behind where it could not be trained.
-
-    Args: see `RunFolder.create`.
-
-    Raises:
-        ExplorerError: the settings, the text or the folder are not what a run needs.
-    """
+    """Make a run that begins from scratch, queued; raises ExplorerError where it could not be trained."""
     check_startable(data_dir, config)
     return RunFolder.create(data_dir, config, name, inside=inside)
 
@@ -68,7 +60,8 @@ def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
     config = config_now(folder) if step is None else config_at(folder, step - 1)  # a change at it came after it
     first = folder.record().config
     schedule = {path: value_at(first, path) for path in _SCHEDULE}
-    rates = {path: float(f"{value_at(config, path):.12g}") for path in _RATES}  # 0.1, not 0.09999999999999999
+    paths = [path for path, _ in fields_of(RunConfig) if path.endswith("learning_rate")]
+    rates = {path: float(f"{value_at(config, path):.12g}") for path in paths}  # 0.1, not 0.09999999999999999
     return config.replace(schedule | rates)
 
 
@@ -82,23 +75,15 @@ def fork(
     *,
     inside: Path | None = None,
 ) -> RunFolder:
-    """Make a run, queued at step 0, that begins with the weights its parent had at a step.
+    """Make a run, queued at step 0, that begins with the weights its parent had at a step, by default the newest.
 
     Weights and tokenizer are copied, so the parent may train on or be deleted. The optimizer's averages are not: they
     belong to the parent's settings, and the warm-up is there to gather new ones.
 
-    Args:
-        step: of a snapshot, or of the parent's last save; None takes the newest weights.
-        config: of the new run. Its model must be the parent's but for the dropout.
-        name: a label; made of the parent's if left out.
-        inside: see `RunFolder.create`.
-
-    Raises:
-        RunError: no weights are kept of that step.
-        ConfigError: the model is another one.
-        TextError: the new run's text is missing, too short, or has characters that the model does not know.
+    Raises RunError where no weights are kept of that step, ConfigError where the model is another one (but for its
+    dropout), TextError where the text is missing, too short, or has characters that the model does not know.
     """
-    weights, step = weights_of(folder, step)
+    weights, step = require_weights(folder, step)
     check_weights(weights)
     parent = folder.record()
     _check_same_model(folder.name, parent.config, config)
@@ -119,13 +104,9 @@ def fork(
 
 
 def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:
-    other = {
-        path: value
-        for path, value in differences(parent, config).items()
-        if path.startswith("model.") and path != "model.dropout"
-    }
-    if other:
-        values = ", ".join(f"{path} {value}" for path, value in other.items())
+    same_dropout = config.model.model_copy(update={"dropout": parent.model.dropout})
+    if other := differences(parent.model, same_dropout):
+        values = ", ".join(f"model.{path} {value}" for path, value in other.items())
         raise ConfigError(
             f"The weights of {name!r} are of a model with {values}. A fork keeps the model, all but its dropout: leave "
             "these as they are, or start a new run."
@@ -158,22 +139,17 @@ def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Pa
     Raises RunError where the run's own record cannot be read.
     """
     record = run.record()
-    if record.origin or _may_have_held(record, data_dir, corpus, passage):
-        return True
-    return any(
-        ancestor is None or ancestor[1].origin or _may_have_held(ancestor[1], data_dir, corpus, passage)
-        for ancestor in ancestors(data_dir, record)
-    )
+    records = [record, *(ancestor and ancestor[1] for ancestor in ancestors(data_dir, record))]
+    return any(one is None or _may_have_held(one, data_dir, corpus, passage) for one in records)
 
 
 def _may_have_held(record: RunRecord, data_dir: Path, corpus: str, passage: Passage) -> bool:
-    """Return whether the training part of a run's text may have held the passage."""
     data = record.config.data
     try:
         text = load_corpus(data.corpus, data_dir)
     except ExplorerError:
         return True
-    if record.corpus_hash not in (None, _hash(text)):
+    if record.origin or record.corpus_hash not in (None, _hash(text)):
         return True
     end = split_point(len(text), data.val_fraction)
     if data.corpus == corpus:

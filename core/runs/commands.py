@@ -44,11 +44,7 @@ def remove_command(run: RunFolder, command: Command) -> None:
 
 
 def take_commands(run: RunFolder, *, but: Container[str] = ()) -> list[Command]:
-    """Return the waiting commands, in order, and remove them.
-
-    Args:
-        but: names of commands to leave where they are.
-    """
+    """Return the waiting commands `but` those of some names, in order, and remove them."""
     taken = [command for command in waiting_commands(run) if command.name not in but]
     for command in taken:
         remove_command(run, command)
@@ -59,9 +55,6 @@ def check_unchanged(run: RunFolder, shown: Status | None) -> None:
     """Raise RunError where a run has changed since a button was drawn for it, because the button meant that state.
 
     While a run trains, its step and a pause change by themselves; another attempt means that it ended in between.
-
-    Args:
-        shown: the status that a page or a shell showed; None passes.
     """
     if shown is None:
         return

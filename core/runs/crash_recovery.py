@@ -17,13 +17,8 @@ _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "E
 def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     """Return the status of a run whose worker left this one behind and has died.
 
-    Args:
-        log_lines: the last of its log.
-        saved_step: of its newest checkpoint; -1 if it has none.
-
-    Returns:
-        Queued, to go on from its save; paused as before, without a process; or failed, where the system had no memory
-        for it, or where it has crashed again and again.
+    It is queued, to go on from its newest checkpoint (`saved_step`, -1 if it has none); or paused as before, without a
+    process; or failed, where the system had no memory for it, or where it has crashed again and again.
     """
     from core.training.hardware import killed_for_memory  # imports torch, which a list of runs does not need
 
@@ -54,10 +49,7 @@ def after_resume(notice: str) -> str:
 
 
 def last_log_lines(path: Path, lines: int = 3) -> str:
-    """Return the last informative lines of a worker's log; empty where there are none.
-
-    Of a traceback it leaves out the frames: they are indented, the error itself is not.
-    """
+    """Return the last informative lines of a worker's log, without the (indented) frames of a traceback."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 20_000))

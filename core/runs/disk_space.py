@@ -43,7 +43,6 @@ class DiskSpace:
     """The writes of one worker, each repeated until there is disk space for it.
 
     Args:
-        folder: of the run.
         wait: called between two checks, with the reason; raises WaitAborted to stop waiting.
         resume: called when a write that waited is done.
     """
@@ -54,12 +53,7 @@ class DiskSpace:
         self.keep_reserve()
 
     def write(self, write: Callable[[], object], needed: int = 0) -> None:
-        """Write when there is space for it.
-
-        Args:
-            write: leaves everything as it was where it fails, so that it can be repeated.
-            needed: bytes, where they are many.
-        """
+        """Write when there is space for so many bytes; a write that fails leaves everything as it was."""
         waited = False
         while why := shortage(self._folder, needed) or self._try(write):
             waited = True

@@ -122,7 +122,11 @@ def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
         tuple((change.step, change.setting, change.value) for change in setting_changes(run) if change.step < until),
         until,
         _thinned(
-            {row["step"]: row["val_loss"] for row in run.read_metrics() if row.get("val_loss") and row["step"] <= until}
+            {
+                row["step"]: row["val_loss"]
+                for row in run.rows("metrics")
+                if row.get("val_loss") and row["step"] <= until
+            }
         ),
         record.precision or "float32",
         record.threads or 1,
@@ -175,7 +179,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         parameters=exact_parameters(config.model, len(vocabulary)) if vocabulary else 0,
         rows=rows,
         baselines=run.read_baselines(),
-        samples=run.read_samples(),
+        samples=run.rows("samples"),
         setting_changes=_setting_changes(run, config),
         attention=probe.attention if probe and probe.attention.size else None,
         attention_step=probe.step if probe else 0,
@@ -207,7 +211,7 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
 
 def _rows(run: RunFolder) -> list[dict[str, Any]]:
     """Return rows of metrics; of very many those with an evaluation, and a few of the others."""
-    rows = run.read_metrics()
+    rows = run.rows("metrics")
     stride = -(-len(rows) // _MOST_ROWS) or 1
     return rows if stride == 1 else [row for at, row in enumerate(rows) if at % stride == 0 or "val_loss" in row]
 

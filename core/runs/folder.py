@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import ValidationError
@@ -26,7 +26,6 @@ from core.atomic_io import (
     parse_json,
     read_rows,
     write_atomically,
-    write_json,
 )
 from core.config import RunConfig
 from core.errors import ConfigError, DiskFullError, RunError
@@ -37,6 +36,7 @@ from core.runs.records import Probe, RunRecord, Status, StepDetail, clean_name, 
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
+Rows = Literal["metrics", "samples", "events"]  # files of rows
 
 
 class RunFolder:
@@ -79,11 +79,8 @@ class RunFolder:
 
         Args:
             name: a label; a friendly one is made up if left out.
-            parent: id of the run that this one goes out from.
-            parent_step: of the parent's weights that it begins with.
             fill: writes the other files that the run begins with, before the folder is visible to others.
-            inside: a folder other than the data folder's own to make it in. The data folder gets a link to it, so that
-                the run is listed there, too, for as long as it exists.
+            inside: another folder to make it in; the data folder gets a link to it.
         """
         runs = runs_folder(data_dir)
         target = inside or runs
@@ -165,10 +162,7 @@ class RunFolder:
         return self._after_crash(status) if self._has_crashed(status) else status
 
     def recover(self) -> Status:
-        """Return `status()`; write it down where the worker has died, and end the processes that the worker left.
-
-        For the supervisor, soon after a crash: the longer ago it was, the less surely a pid identifies a process.
-        """
+        """Return `status()`; write it down where the worker has died, and end the processes that the worker left."""
         try:
             status = self.read_status()
         except RunError:
@@ -179,10 +173,7 @@ class RunFolder:
         return self.write_status(self._after_crash(status))
 
     def read_status(self) -> Status:
-        """Return the status as it was written, also where the worker has died since.
-
-        Raises RunError where the file is missing or damaged.
-        """
+        """Return the status as it was written; raises RunError where the file is missing or damaged."""
         try:
             return Status.model_validate(self._read_json(self.status_path))
         except ValidationError:
@@ -207,10 +198,7 @@ class RunFolder:
 
     @contextmanager
     def training_lock(self) -> Iterator[None]:
-        """Lock the run folder for this process to train in it; the system unlocks it when the process ends.
-
-        Raises RunError where another process has locked it.
-        """
+        """Lock the run folder for this process to train in it; raises RunError where another one has locked it."""
         with self.writing("trained"):
             file = self.lock_path.open("ab")
         with file:
@@ -235,23 +223,11 @@ class RunFolder:
 
         return after_crash(status, last_log_lines(self.log_path), newest_save(self.checkpoints))
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        append_row(self.metrics_path, row)
+    def append(self, name: Rows, row: Mapping[str, Any], *, durable: bool = False) -> None:
+        append_row(self.path / f"{name}.jsonl", row, durable=durable)
 
-    def append_sample(self, row: Mapping[str, Any]) -> None:
-        append_row(self.samples_path, row)
-
-    def append_event(self, row: Mapping[str, Any], *, durable: bool = False) -> None:
-        append_row(self.events_path, row, durable=durable)
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        return read_rows(self.metrics_path)
-
-    def read_samples(self) -> list[dict[str, Any]]:
-        return read_rows(self.samples_path)
-
-    def read_events(self) -> list[dict[str, Any]]:
-        return read_rows(self.events_path)
+    def rows(self, name: Rows) -> list[dict[str, Any]]:
+        return read_rows(self.path / f"{name}.jsonl")
 
     def last_metrics(self) -> dict[str, Any] | None:
         """Return the newest row, however long the file; None before the first."""
@@ -288,9 +264,6 @@ class RunFolder:
         except (RunError, ValidationError):
             return None
 
-    def write_baselines(self, baselines: Mapping[str, float]) -> None:
-        write_json(self.baselines_path, dict(baselines))
-
     def read_baselines(self) -> dict[str, float] | None:
         """Return the losses of counted n-grams on the same text, nats/token; None before they are counted."""
         try:
@@ -313,7 +286,7 @@ class RunFolder:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
         return sum(path.stat().st_size for path in self.files())
 
     def delete(self) -> None:

@@ -79,10 +79,7 @@ def _ticks(pid: int) -> int | None:
 
 
 def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Return the signals that may be handled: all but those that this process was started to ignore.
-
-    `nohup` starts a process so with SIGHUP, and a shell without job control a background job with SIGINT.
-    """
+    """Return the signals that may be handled: all but those that this process was started to ignore (`nohup`)."""
     return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 

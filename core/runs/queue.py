@@ -4,9 +4,9 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.atomic_io import lock
 from core.errors import RunError
@@ -18,6 +18,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     owner TEXT,   -- NULL while the run waits
     claimed REAL  -- seconds since 1970
 )"""
+_PUT = "INSERT OR IGNORE INTO runs (id) VALUES (?)"
 _LOCK_NAME = "supervisor.lock"
 
 
@@ -43,22 +44,16 @@ class Queue:
 
     SQLite with its rollback journal also works on network drives, leaves one file to back up, and has not the faults
     of its write-ahead log before 3.51.3.
-
-    Args:
-        data_dir: the queue lies in its runs folder.
-        busy_seconds: how long to wait for another process that is writing.
     """
 
     def __init__(self, data_dir: Path, busy_seconds: float = 10.0):
         self._path = data_dir / "runs" / "queue.sqlite3"
-        self._busy_seconds = busy_seconds
-        with self._transaction() as database:
-            database.execute(_TABLE)
+        self._busy_seconds = busy_seconds  # to wait for another process that is writing
+        self._execute(_TABLE)
 
     def put(self, id: str) -> None:
         """Add a run at the end; one that waits or is claimed already keeps its place."""
-        with self._transaction() as database:
-            database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
+        self._execute(_PUT, (id,))
 
     def claim(self, owner: str, slots: int | None = None) -> str | None:
         """Claim the run that has waited longest; None if none waits, or if `slots` runs are claimed already."""
@@ -73,35 +68,34 @@ class Queue:
     def claim_for_shell(self, id: str) -> None:
         """Claim a slot, free or not, for a run that this process trains; leave the claim of another owner."""
         with self._transaction() as database:
-            database.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (id,))
+            database.execute(_PUT, (id,))
             taken = "UPDATE runs SET owner = ?, claimed = ? WHERE id = ? AND owner IS NULL"
             database.execute(taken, (_shell(), time.time(), id))
 
     def release_from_shell(self, id: str) -> None:
         """Remove the claim of `claim_for_shell`."""
-        with self._transaction() as database:
-            database.execute("DELETE FROM runs WHERE id = ? AND owner = ?", (id, _shell()))
+        self._execute("DELETE FROM runs WHERE id = ? AND owner = ?", (id, _shell()))
 
     def release(self, id: str) -> None:
         """Remove a claim: the run waits again, at its place."""
-        with self._transaction() as database:
-            database.execute("UPDATE runs SET owner = NULL, claimed = NULL WHERE id = ?", (id,))
+        self._execute("UPDATE runs SET owner = NULL, claimed = NULL WHERE id = ?", (id,))
 
     def remove(self, id: str) -> None:
         """Remove a run, whether it waits or is claimed."""
-        with self._transaction() as database:
-            database.execute("DELETE FROM runs WHERE id = ?", (id,))
+        self._execute("DELETE FROM runs WHERE id = ?", (id,))
 
     def waiting(self) -> list[str]:
         """Return the ids that wait, the next one first."""
-        with self._transaction() as database:
-            return [id for (id,) in database.execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place")]
+        return [id for (id,) in self._execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place")]
 
     def active(self) -> list[Claim]:
         """Return the runs that are claimed, the oldest place first."""
+        rows = self._execute("SELECT id, owner, claimed FROM runs WHERE owner IS NOT NULL ORDER BY place")
+        return [Claim(*row) for row in rows]
+
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         with self._transaction() as database:
-            rows = database.execute("SELECT id, owner, claimed FROM runs WHERE owner IS NOT NULL ORDER BY place")
-            return [Claim(*row) for row in rows]
+            return database.execute(statement, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -128,10 +122,7 @@ def _shell() -> str:
 
 @contextmanager
 def supervisor_lock(runs: Path) -> Iterator[None]:
-    """Lock a folder of runs for one supervisor among all threads and processes; wait until it is free.
-
-    Raises RunError where the folder is gone, cannot be written to, or cannot be locked.
-    """
+    """Lock a folder of runs for one supervisor among all threads and processes; raise RunError where it cannot be."""
     try:
         file = (runs / _LOCK_NAME).open("ab")
     except OSError as error:
@@ -147,8 +138,5 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
 @contextmanager
 def existing_supervisor_lock(runs: Path) -> Iterator[None]:
     """The same for a worker or a shell, which create no lock file where no supervisor has ever been."""
-    if not (runs / _LOCK_NAME).exists():
-        yield
-        return
-    with supervisor_lock(runs):
+    with supervisor_lock(runs) if (runs / _LOCK_NAME).exists() else nullcontext():
         yield

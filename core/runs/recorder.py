@@ -79,19 +79,12 @@ class Recorder:
         """Write the first rows: of the untrained model, the first point of the curve before anything else."""
         self.set_state("running")
         if self.trainer.step == 0:
-            self._row(None, self.trainer.evaluate())
-            self.probe()
-            self.sample()
-            self._snapshot()
+            self._write_all(self.trainer.evaluate())
         else:
             self.probe()
 
     def step(self, event: StepEvent, *, watched: bool = False) -> None:
-        """Write one step and all that is due after it.
-
-        Args:
-            watched: it is a single step, so write its detail.
-        """
+        """Write one step and all that is due after it; of a single step (`watched`) also its detail."""
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
@@ -115,11 +108,9 @@ class Recorder:
             self._write_status(durable=False)
 
     def _is_early_save(self, step: int) -> bool:
-        """Return whether to save because 1, 2, 4, 8, ... steps are taken after a crash.
-
-        So a run comes to its end however early its processes are killed, while one that crashes at a certain step does
-        so again and again there, and fails.
-        """
+        """Return whether to save because 1, 2, 4, 8, ... steps are taken after a crash."""
+        # So a run comes to its end however early its processes are killed, while one that crashes at a certain step
+        # does so again and again there, and fails.
         taken = step - self._first_step
         return self._saves_early and taken & (taken - 1) == 0
 
@@ -128,10 +119,13 @@ class Recorder:
         if not self._closed:
             evaluation = self.trainer.evaluate()
             self.trainer.check_finite(evaluation)
-            self._row(None, evaluation)
-            self.probe()
-            self.sample()
-            self._snapshot()
+            self._write_all(evaluation)
+
+    def _write_all(self, evaluation: EvaluationEvent) -> None:
+        self._row(None, evaluation)
+        self.probe()
+        self.sample()
+        self._snapshot()
 
     def settings_changed(self) -> None:
         """Plan and estimate anew with the changed settings."""
@@ -153,13 +147,14 @@ class Recorder:
         if self.status.ended:
             self.disk_space.drop_reserve()
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> Status:
         """Stop without writing what there is no disk space for."""
         self.status = self.status.end("stopped", reason, "disk")
         self._try_write_status(self.status)
         with suppress(DiskFullError, OSError):
             for row in self._waiting_events:
-                self.folder.append_event(row)
+                self.folder.append("events", row)
+        return self.status
 
     def leave_paused(self) -> bool:
         """Write that the run stays paused without a process; returns False where the disk is too full for that."""
@@ -181,7 +176,7 @@ class Recorder:
         if self._before_waiting:
             self._waiting_events.append(row)
         else:
-            self.disk_space.write(lambda: self.folder.append_event(row))
+            self.disk_space.write(lambda: self.folder.append("events", row))
 
     def save(self) -> None:
         """Save a checkpoint to go on from, and the weights to look at."""
@@ -204,10 +199,7 @@ class Recorder:
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
     def sample(self) -> None:
-        """Sample text, every time with the same prompt and seed, so that only learning makes a difference.
-
-        A model whose numbers have overflowed writes nothing: the loss of the next step ends the run with the reason.
-        """
+        """Sample text, every time with the same prompt and seed, so that only learning makes a difference."""
         config, tokenizer, start = self.trainer.config.train, self.tokenizer, time.monotonic()
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
@@ -215,11 +207,11 @@ class Recorder:
         tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
         try:
             text = tokenizer.decode([token.id for token in tokens])
-        except NotFiniteError:
+        except NotFiniteError:  # the loss of the next step ends the run with the reason
             return
         self._time_left.sample(time.monotonic() - start)
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
-        self.disk_space.write(lambda: self.folder.append_sample(row))
+        self.disk_space.write(lambda: self.folder.append("samples", row))
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}
@@ -236,7 +228,7 @@ class Recorder:
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
             log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
-        self.disk_space.write(lambda: self.folder.append_metrics(row))
+        self.disk_space.write(lambda: self.folder.append("metrics", row))
         self.status = self.status.model_copy(update=changes)
         if evaluation:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
@@ -247,9 +239,9 @@ class Recorder:
             step=detail.step,
             loss=event.loss,
             batch_size=len(detail.inputs),
-            inputs=_shown(detail.inputs).tolist(),
-            targets=_shown(detail.targets).tolist(),
-            losses=[[round(loss, 3) for loss in piece] for piece in _shown(detail.losses).tolist()],
+            inputs=_shown(detail.inputs),
+            targets=_shown(detail.targets),
+            losses=[[round(loss, 3) for loss in piece] for piece in _shown(detail.losses)],
             gradient_norms=detail.gradient_norms,
             weight_norms=detail.weight_norms,
             before=detail.before,
@@ -285,7 +277,7 @@ class Recorder:
         self._try_write_status(self.status)
         rows, self._waiting_events = self._waiting_events, []
         for row in rows:
-            self.disk_space.write(lambda row=row: self.folder.append_event(row))
+            self.disk_space.write(lambda row=row: self.folder.append("events", row))
 
     def _try_write_status(self, status: Status) -> bool:
         """Write a status if there is disk space for it now."""
@@ -325,30 +317,23 @@ class Stopwatch:
     """The seconds a run trains, without pauses."""
 
     def __init__(self, before: float):
-        self._before = before  # seconds, of earlier attempts
-        self._here = 0.0
+        self._before = before  # seconds until the last `halt`
         self._since: float | None = None
 
     def go(self) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
+        self._since = self._since or time.monotonic()
 
     def halt(self) -> None:
-        self._here, self._since = self.seconds_here, None
-
-    @property
-    def seconds_here(self) -> float:
-        """The seconds of this attempt."""
-        return self._here + (time.monotonic() - self._since if self._since is not None else 0.0)
+        self._before, self._since = self.seconds, None
 
     @property
     def seconds(self) -> float:
-        return self._before + self.seconds_here
+        return self._before + (time.monotonic() - self._since if self._since else 0.0)
 
 
-def _shown(batch: Tensor) -> Tensor:
+def _shown(batch: Tensor) -> list[list[Any]]:
     """Return the part of a batch (B, T) that fits on a page."""
-    return batch[:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS]
+    return batch[:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
 
 
 def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,72 +34,53 @@ from core.training.trainer import Trainer
 
 MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
 _CHECK_SECONDS = 0.05  # between two checks whether it has
-_DAMAGED = "The newest save was damaged; the one before it was used."
 
 log = logging.getLogger(__name__)
 
 
-class Startup:
-    """The status of a worker before its first step; waits for disk space where there is none.
+def startup_disk_space(
+    folder: RunFolder, status: Status, on_status: Callable[[Status], None] | None, is_stopped: Callable[[], object]
+) -> DiskSpace:
+    """Return the disk space of a worker before its first step: while there is none, the status says so.
 
     Args:
         status: of a worker that begins.
-        on_status: called with every status written.
         is_stopped: whether to stop waiting, which raises WaitAborted.
     """
+    written = False
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        status: Status,
-        on_status: Callable[[Status], None] | None,
-        is_stopped: Callable[[], bool],
-    ):
-        self._folder, self._status, self._on_status, self._is_stopped = folder, status, on_status, is_stopped
-        self._is_pause_written = False
-        self.disk_space = DiskSpace(folder.path, self._wait, self._resume)
-
-    def write(self) -> None:
-        """Write that there is a worker."""
-        self.disk_space.write(lambda: self._folder.write_status(self._status, durable=False))
-
-    def _wait(self, why: str) -> None:
-        paused = paused_for_disk_space(self._status, why)
-        if not self._is_pause_written:
+    def wait(why: str) -> None:
+        nonlocal written
+        paused = paused_for_disk_space(status, why)
+        if not written:
             log.warning("%s", paused.notice)
             with suppress(DiskFullError):
-                self._folder.write_status(paused)
-                self._is_pause_written = True
-            if self._on_status:
-                self._on_status(paused)
-        if self._is_stopped():
+                folder.write_status(paused)
+                written = True
+            if on_status:
+                on_status(paused)
+        if is_stopped():
             raise WaitAborted
 
-    def _resume(self) -> None:
+    def resume() -> None:
+        nonlocal written
         log.warning("there is disk space again")
-        self._is_pause_written = False
+        written = False
         with suppress(DiskFullError):  # the next write waits, and says so
-            self._folder.write_status(self._status, durable=False)
+            folder.write_status(status, durable=False)
+
+    return DiskSpace(folder.path, wait, resume)
 
 
-@dataclass
-class Session:
-    """Everything that one attempt has loaded.
+class Session(NamedTuple):
+    """Everything that one attempt has loaded."""
 
-    Attributes:
-        trainer: at the step of the newest save, or at the beginning, with all settings as changed by then.
-        ahead: changes that an earlier attempt made at later steps, to be repeated there.
-        probe_text: ids of the sentence that the live board shows.
-        baselines: computes the losses of counted n-grams on the evaluation windows.
-        notices: sentences for the status on what is not as before.
-    """
-
-    trainer: Trainer
+    trainer: Trainer  # at the step of the newest save, or at the beginning, with all settings as changed by then
     tokenizer: Tokenizer
-    ahead: list[SettingChange]
-    probe_text: list[int]
-    baselines: Callable[[], dict[str, Any]]
-    notices: list[str]
+    changes_ahead: list[SettingChange]  # that an earlier attempt made at later steps, to be repeated there
+    probe_text: list[int]  # ids of the sentence that the live board shows
+    baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
+    notices: list[str]  # sentences for the status on what is not as before
 
 
 def prepare(
@@ -107,12 +88,7 @@ def prepare(
 ) -> Session:
     """Load a run's text and model from its folder, and write into its record how it is computed.
 
-    Args:
-        data_dir, device, threads: see `train_run`.
-        disk_space: waits for what is written.
-
-    Raises:
-        ExplorerError: the text, the device, the memory or the last save is not what the run needs.
+    Raises ExplorerError where the text, the device, the memory or the last save is not what the run needs.
     """
     record = folder.record()
     config = record.config
@@ -130,21 +106,21 @@ def prepare(
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
     trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision)
-    ahead = setting_changes(folder)
+    changes = setting_changes(folder)
+    notices = [how.notice] if how.notice else []
     if checkpoint:
         load_checkpoint(checkpoint, trainer)
-        ahead = repeat_changes(ahead, trainer)
+        changes = repeat_changes(changes, trainer)
+        if damaged := newer_checkpoints(folder.checkpoints, checkpoint):
+            log.warning("%d save(s) newer than that of step %d are damaged", damaged, trainer.step)
+            notices.append("The newest save was damaged; the one before it was used.")
     elif record.parent_step is not None:
         load_weights(folder.start_path, trainer.model)
     cut_after(folder, trainer.step if checkpoint else -1)
-    notices = [how.notice] if how.notice else []
-    if damaged := newer_checkpoints(folder.checkpoints, checkpoint) if checkpoint else 0:
-        log.warning("%d save(s) newer than that of step %d are damaged", damaged, trainer.step)
-        notices.append(_DAMAGED)
     return Session(
         trainer,
         tokenizer,
-        ahead,
+        changes,
         probe_sentence(val_ids, tokenizer, config.model.block_size),
         lambda: asdict(run_baselines(config, train_ids, val_ids, tokenizer.vocab_size)),
         notices,

@@ -1,8 +1,6 @@
 """Changes of a run's live settings: requested as commands, kept as events, repeated at the same steps on every resume.
 
-A change waits among the commands until a worker takes it between two steps; then it is an event with the step at which
-it took effect. So the folder alone tells the settings of a run at any step. On disk a change is called `turn`, and the
-setting its `knob`, as in the first release.
+On disk a change is called `turn`, and the setting its `knob`, as in the first release.
 """
 
 import time
@@ -32,7 +30,7 @@ def setting_changes(run: RunFolder) -> list[SettingChange]:
     requested anew before that replaces them.
     """
     changes: list[SettingChange] = []
-    for row in run.read_events():
+    for row in run.rows("events"):
         change = SettingChange(row.get("step"), row.get("knob"), row.get("before"), row.get("value"))
         if row.get("kind") == CHANGE and isinstance(change.step, int) and change.setting in CHANGEABLE:
             changes = [before for before in changes if before.setting != change.setting or before.step <= change.step]
@@ -47,10 +45,7 @@ def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
 
 
 def config_now(run: RunFolder) -> RunConfig:
-    """Return the settings with all changes, also with those that no worker has taken yet.
-
-    Raises RunError where the record or a change cannot be used.
-    """
+    """Return the settings with all changes, taken by a worker or not; raises RunError where one cannot be used."""
     config = _apply(run, setting_changes(run))
     for setting, value in requested_changes(run):
         with suppress(ConfigError):  # the worker ignores it, too
@@ -77,30 +72,25 @@ def write_setting_change(run: RunFolder, change: SettingChange, command_id: str)
     """Write a change that a worker has taken from a command."""
     row = {"step": change.step, "kind": CHANGE, "time": time.time(), "knob": change.setting, "value": change.value}
     # Durable, so that no weights that the change has affected outlast it.
-    run.append_event(row | {"before": change.before, "asked": command_id}, durable=True)
+    run.append("events", row | {"before": change.before, "asked": command_id}, durable=True)
 
 
 def is_written(run: RunFolder, command_id: str) -> bool:
     """Return whether the change of a command is an event already: its worker died before it removed the command."""
-    return any(row.get("asked") == command_id for row in run.read_events() if row.get("kind") == CHANGE)
+    return any(row.get("asked") == command_id for row in run.rows("events") if row.get("kind") == CHANGE)
 
 
 def change_setting(run: RunFolder, setting: str, value: Any) -> RunConfig:
-    """`change_settings` of one setting."""
+    """Request a change as `change_settings`."""
     return change_settings(run, [(setting, value)])
 
 
 def change_settings(run: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig:
-    """Request changes, all or none: they take effect between two steps, or when the run goes on.
+    """Request changes, all or none, between two steps, or when the run goes on; return the settings after them.
 
     It writes the status of a run that has no worker, so the caller holds the supervisor lock.
 
-    Returns:
-        The settings after them.
-
-    Raises:
-        ConfigError: a setting cannot be changed, or not to this value.
-        RunError: the run is damaged, or was deleted.
+    Raises ConfigError where a setting cannot be changed, or not to this value, RunError where the run cannot.
     """
     if run.record().origin:
         raise RunError(NO_TRAINING_OF_ITS_OWN)
@@ -124,9 +114,7 @@ def change_settings(run: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunCo
 def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
     """Return the changes of settings that let a run go on from a step for so many more.
 
-    Args:
-        schedule: "restart" warms up and decays once more over the additional steps; "stay" leaves the schedule alone,
-            so that after its end the learning rate stays at its last value.
+    To "restart", the schedule warms up and decays once more; to "stay", it keeps the learning rate at its last value.
     """
     restart = [(RESTART, step)] if schedule == "restart" else []
     return [(STEPS, step + more_steps), *restart]

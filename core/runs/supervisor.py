@@ -14,7 +14,7 @@ from core.errors import DiskFullError, RunError
 from core.runs.commands import check_unchanged, send_command, take_commands, waiting_commands
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs, open_run
-from core.runs.machine import slots as slots_of_this_machine
+from core.runs.machine import slots as machine_slots
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
@@ -52,18 +52,16 @@ class Supervisor:
     `shown` is the status that a button was drawn for: where the run has changed since, the method raises RunError and
     does nothing (`check_unchanged`).
 
-    Its state lies on disk: the queue has the runs that wait or hold a slot, a run's status its process. So a new
-    supervisor goes on where a killed one was, workers outlive it, and two of them on one data folder alternate. Only
-    pending stops are in memory: after a restart a worker that does not react has to be stopped again.
+    Its state lies on disk, so a new supervisor goes on where a killed one was, workers outlive it, and two of them on
+    one data folder alternate. Only pending stops are in memory.
 
     Args:
-        data_dir: its runs folder must be writable.
         slots: runs to train at once; as many as the machine bears if left out. Paused runs take none.
     """
 
     def __init__(self, data_dir: Path, slots: int | None = None):
         self.data_dir = data_dir
-        self.slots = slots if slots is not None else slots_of_this_machine()
+        self.slots = slots if slots is not None else machine_slots()
         (data_dir / "runs").mkdir(parents=True, exist_ok=True)
         self.queue = Queue(data_dir)
         self._worker_pool = WorkerPool(data_dir)
@@ -71,22 +69,20 @@ class Supervisor:
         self._thread_lock = threading.Lock()
         self._pending_stops: dict[str, PendingStop] = {}  # by run id
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def start(self) -> None:
         """Start the thread and the prewarmed worker."""
-        if self._thread is None:
-            for folder in (self.data_dir / "runs", self.data_dir / "texts"):
-                sweep(folder, SWEEP_SECONDS)
-            self._worker_pool.keep_prewarmed()
-            self._queue_lost_runs()
-            self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-            self._thread.start()
+        for folder in (self.data_dir / "runs", self.data_dir / "texts"):
+            sweep(folder, SWEEP_SECONDS)
+        self._worker_pool.keep_prewarmed()
+        self._queue_lost_runs()
+        self._thread.start()
 
     def close(self) -> None:
         """Stop the thread and the prewarmed worker. Workers go on training."""
         self._closing.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
         self._worker_pool.close()
 
@@ -129,10 +125,7 @@ class Supervisor:
             self._fill_slots()
 
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
-        """Change a setting between two steps, or when a run that does not train now goes on.
-
-        Raises ConfigError, in a sentence, where the setting cannot be changed, or not to this value.
-        """
+        """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
         with self._lock():
             change_setting(folder, setting, value)
 
@@ -191,13 +184,9 @@ class Supervisor:
             folder.delete()
             self._pending_stops.pop(folder.id, None)
 
-    def waiting(self) -> list[str]:
-        """Return the ids of the queued runs, the next one first."""
-        return self.queue.waiting()
-
     @property
     def busy(self) -> bool:
-        """Whether anything trains here, or is about to; also from a shell."""
+        """Return whether anything trains here, or is about to; also from a shell."""
         return bool(self.queue.active() or self.queue.waiting())
 
     def check(self) -> None:
@@ -225,26 +214,21 @@ class Supervisor:
             return
         status = folder.recover()
         if status.state == "queued":
-            if is_held_by_a_shell(claim):  # which is about to train it
-                return
             # It is claimed without a worker while we hold the lock: its worker has died and it is to go on, its claimer
             # has died, or it was resumed so soon after its end that its old claim was still there.
-            self.queue.release(claim.id)
+            if not is_held_by_a_shell(claim):  # which is about to train it
+                self.queue.release(claim.id)
             return
         if _has_resume_waiting(folder, status) and not is_held_by_a_shell(claim):
             folder.write_status(status.model_copy(update={"state": "queued"}))  # the next worker takes the command
             self.queue.release(claim.id)
             return
         has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
-        has_paused &= status.problem != "disk"  # else it goes on by itself
-        if status.ended or has_paused:
+        if status.ended or (has_paused and status.problem != "disk"):  # for disk space it waits with its slot
             self.queue.remove(claim.id)
 
     def _queue_lost_runs(self) -> None:
-        """Queue crashed runs, and those of status `queued` that are not in the queue.
-
-        The supervisor of the latter ended too soon, or the queue was deleted.
-        """
+        """Queue crashed runs, and those whose supervisor ended too soon, or whose queue was deleted."""
         with self._lock():
             for folder in reversed(list_runs(self.data_dir)):
                 age = time.time() - folder.status().updated
@@ -276,23 +260,19 @@ class Supervisor:
                 status = folder.status()
             if status.ended or (status.pid, status.pid_started) != (process.pid, process.started):
                 del self._pending_stops[id]  # it has ended, or was resumed since: another worker's
-                continue
-            if not is_alive(process):  # after a stop it must not go on by itself
+            elif not is_alive(process):  # after a stop it must not go on by itself
                 del self._pending_stops[id]
                 end_orphans(process)
                 reason = "Its process ended before it had saved and stopped. Its last save is kept."
                 folder.write_status(status.end("stopped", reason))
-                continue
-            if not pending.overdue(status):
-                continue
-            if pending.signal == signal.SIGTERM:
+            elif pending.overdue(status) and pending.signal == signal.SIGTERM:
                 send_signal(process, signal.SIGTERM)
                 self._pending_stops[id] = PendingStop(process, time.monotonic(), signal.SIGKILL)
-                continue
-            del self._pending_stops[id]
-            kill(process)
-            reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
-            folder.write_status(status.end("stopped", reason))
+            elif pending.overdue(status):
+                del self._pending_stops[id]
+                kill(process)
+                reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
+                folder.write_status(status.end("stopped", reason))
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
         """Queue a run without a process, and drop all commands but setting changes: they were for the last process."""
@@ -335,7 +315,6 @@ class Supervisor:
                     folder.write_status(status.model_copy(update={"notice": notice}))
 
     def _fail(self, folder: RunFolder, status: Status, why: RunError) -> None:
-        """Write that no worker took a run, and free its slot."""
         try:
             folder.write_status(status.end("failed", str(why), why.problem))
         except RunError as error:  # a full disk, say: its status stays queued, and the next start finds it
@@ -344,13 +323,11 @@ class Supervisor:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Lock out the other threads of this process, and other processes."""
         with self._thread_lock, supervisor_lock(self.data_dir / "runs"):
             yield
 
 
 def _has_resume_waiting(folder: RunFolder, status: Status) -> bool:
     """Return whether a paused run has lost its process while a command to go on was waiting."""
-    if status.state != "paused" or status.pid is not None:
-        return False
-    return any(command.name in ("resume", "step") for command in waiting_commands(folder))
+    lost = status.state == "paused" and status.pid is None
+    return lost and any(command.name in ("resume", "step") for command in waiting_commands(folder))

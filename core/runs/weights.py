@@ -1,6 +1,5 @@
 """The weights that a run has: of its last save, and of the snapshots it keeps for looking back."""
 
-import math
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +27,9 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
-    """Return a run's model with its newest weights, or with those of a snapshot.
-
-    Raises ExplorerError, in a sentence, where a file is missing or damaged, or nothing has been saved yet.
-    """
+    """Return a run's model with its newest weights, or those of a snapshot; raises ExplorerError where it has none."""
     config = run.record().config.model
-    weights = weights or weights_of(run, None)[0]
+    weights = weights or require_weights(run, None)[0]
     tokenizer = load_tokenizer(run.tokenizer_path)
     model = build_model(config, tokenizer.vocab_size)
     step = load_weights(weights, model)
@@ -45,7 +41,7 @@ def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer, step)
 
 
-def weights_of(run: RunFolder, step: int | None) -> tuple[Path, int]:
+def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
     """Return a run's weights of a step, the newest if None, and that step. Raises RunError where there are none."""
     if step is None:
         newest = latest_weights(run)
@@ -69,7 +65,7 @@ def steps_with_weights(run: RunFolder) -> list[int]:
     return [*steps, last] if last > max(steps, default=-1) else steps
 
 
-def weights_at(run: RunFolder, step: int) -> Path | None:
+def find_weights(run: RunFolder, step: int) -> Path | None:
     """Return the file of the weights of a step; None where there is none, or no longer."""
     path = run.snapshot_path(step)
     return path if path.exists() else run.weights_path if _last_saved_step(run) == step else None
@@ -80,11 +76,10 @@ def latest_weights(run: RunFolder) -> Path | None:
 
     A damaged last save counts as the newest: loading it raises an error, and no older snapshot takes its place.
     """
-    snapshots = run.snapshots()
+    step, newest = max(run.snapshots(), default=(-1, None))
     if not run.weights_path.exists():
-        return snapshots[-1][1] if snapshots else None
-    last = weights_step(run.weights_path)
-    return snapshots[-1][1] if snapshots and 0 <= last < snapshots[-1][0] else run.weights_path
+        return newest
+    return newest if 0 <= weights_step(run.weights_path) < step else run.weights_path
 
 
 def weights_step(path: Path) -> int:
@@ -142,10 +137,5 @@ class Snapshots:
 
 def least_missed(steps: list[int]) -> int:
     """Return the step whose neighbors are closest, as a ratio; never the last, nor the first of several."""
-    if len(steps) < 3:
-        return steps[0]
-    gaps = {
-        step: math.log((after + 1) / (before + 1))
-        for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)
-    }
-    return min(gaps, key=gaps.__getitem__)
+    gaps = {step: (after + 1) / (before + 1) for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)}
+    return min(gaps, key=gaps.__getitem__, default=steps[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from core.atomic_io import FULL
+from core.atomic_io import FULL, write_json
 from core.errors import ConfigError, DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
 from core.live_settings import RESTART, SettingChange, with_change
 from core.runs.commands import remove_command, take_commands, waiting_commands
@@ -19,7 +19,7 @@ from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
 from core.runs.records import Command, State, Status
-from core.runs.session import Session, Startup, prepare, repeat_changes
+from core.runs.session import Session, prepare, repeat_changes, startup_disk_space
 from core.runs.setting_changes import (
     CHANGE,
     NO_TRAINING_OF_ITS_OWN,
@@ -57,18 +57,14 @@ def train_run(
     afresh: bool = False,
     stop_request: StopRequest | None = None,
 ) -> Status:
-    """Train a run to its end, or until it is stopped, from its last checkpoint if it has one.
+    """Train a run to its end, or until it is stopped, from its last checkpoint if it has one; return its status.
 
     Args:
-        data_dir: where the user's own texts lie.
         device: instead of the one in the settings.
         threads: the most to use; every core if left out. Small models take fewer (`threads_for`).
         on_status: called with every status that is written, about five times a second.
         afresh: ignore earlier commands but for setting changes: they were meant for a process that is gone.
         stop_request: saves and stops the run once it has a reason.
-
-    Returns:
-        The status left behind: finished, stopped, or paused for so long that the process is not worth keeping.
 
     Raises:
         ExplorerError: the run failed for a reason that a sentence explains; the status says so too.
@@ -81,10 +77,10 @@ def train_run(
             take_commands(folder, but=(CHANGE,))
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
-        startup = Startup(folder, begun, on_status, lambda: stop.reason or _is_stop_waiting(folder))
+        disk_space = startup_disk_space(folder, begun, on_status, lambda: stop.reason or _is_stop_waiting(folder))
         try:
-            startup.write()
-            session = prepare(folder, data_dir, device, threads, startup.disk_space)
+            disk_space.write(lambda: folder.write_status(begun, durable=False))
+            session = prepare(folder, data_dir, device, threads, disk_space)
             return _Attempt(folder, session, begun, on_status, stop).run()
         except WaitAborted:
             take_commands(folder, but=(CHANGE,))
@@ -102,7 +98,7 @@ def train_run(
                 raise explained from error
             raise
         finally:
-            startup.disk_space.drop_reserve()
+            disk_space.drop_reserve()
 
 
 def _starting_status(before: Status, afresh: bool) -> Status:
@@ -156,10 +152,9 @@ def explain_error(error: Exception) -> ExplorerError | None:
 
 
 def _was_out_of_memory(error: Exception) -> bool:
-    """Torch has a type of its own for a GPU's memory only."""
-    if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-        return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):  # of a GPU, or of Python
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 class _Attempt:
@@ -179,8 +174,8 @@ class _Attempt:
         self.recorder = Recorder(
             folder, session.trainer, session.tokenizer, session.probe_text, status, on_status, self._while_full
         )
-        self._baselines, self._ahead = session.baselines, session.ahead
-        self._allowed = math.inf  # steps to take before pausing
+        self._baselines, self._changes_ahead = session.baselines, session.changes_ahead
+        self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
         self._stop_requested = False
         self._stop_reason = ""
@@ -190,11 +185,10 @@ class _Attempt:
         try:
             return self._run()
         except WaitAborted:
-            self.recorder.abort(
+            return self.recorder.abort(
                 f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
                 "Make room, then resume it."
             )
-            return self.recorder.status
 
     def _run(self) -> Status:
         trainer, recorder = self.trainer, self.recorder
@@ -202,20 +196,21 @@ class _Attempt:
         recorder.write_first_rows()
         if self.folder.read_baselines() is None:
             baselines = self._baselines()
-            recorder.disk_space.write(lambda: self.folder.write_baselines(baselines))
+            recorder.disk_space.write(lambda: write_json(self.folder.baselines_path, baselines))
         while True:
-            if self._replay():
+            due, self._changes_ahead = self._changes_ahead, repeat_changes(self._changes_ahead, trainer)
+            if len(self._changes_ahead) < len(due):
                 recorder.settings_changed()
             self._obey(at_once=self._at_the_end)
             if self._stop_requested or self._at_the_end:
                 break
-            if self._allowed <= 0:
+            if self._steps_until_pause <= 0:
                 if not self._wait_paused():
                     return recorder.status
                 continue
-            watched = self._allowed < math.inf
+            watched = self._steps_until_pause < math.inf
             recorder.step(trainer.train_step(detailed=watched), watched=watched)
-            self._allowed -= 1
+            self._steps_until_pause -= 1
         if self._at_the_end:
             recorder.write_last_rows()
         recorder.save()
@@ -230,13 +225,7 @@ class _Attempt:
     def _at_the_end(self) -> bool:
         return self.trainer.step >= self.trainer.config.train.steps
 
-    def _replay(self) -> bool:
-        """Repeat the setting changes that are due at this step. True if there are."""
-        before, self._ahead = self._ahead, repeat_changes(self._ahead, self.trainer)
-        return len(self._ahead) < len(before)
-
     def _change_setting(self, command: Command) -> None:
-        """Change a setting, and write the change with its step."""
         if is_written(self.folder, command.id):
             return
         setting, value = command.args.get("knob", ""), command.args.get("value")
@@ -253,15 +242,11 @@ class _Attempt:
             return
         change = SettingChange(step, setting, value_at(config, setting), value)
         self.recorder.disk_space.write(lambda: write_setting_change(self.folder, change, command.id))
-        self._ahead = [change for change in setting_changes(self.folder) if change.step > step]
+        self._changes_ahead = [change for change in setting_changes(self.folder) if change.step > step]
         self.recorder.settings_changed()
 
     def _obey(self, *, at_once: bool = False, changes: bool = True) -> None:
-        """Obey the waiting commands, if it is time to look.
-
-        Args:
-            changes: of settings are taken; otherwise they wait.
-        """
+        """Obey the waiting commands, if it is time to look; without `changes`, those of settings wait on."""
         if time.monotonic() < self._poll_due and not at_once:
             return
         if self._stop_request.reason and not self._stop_requested:
@@ -282,12 +267,12 @@ class _Attempt:
 
     def _obey_command(self, command: Command) -> None:
         if command.name == "pause":
-            self._allowed = 0
+            self._steps_until_pause = 0
             self._pauses[command.id] = command
         elif command.name == "resume":
-            self._allowed = math.inf
+            self._steps_until_pause = math.inf
         elif command.name == "step":
-            self._allowed = (0 if self._allowed == math.inf else self._allowed) + 1
+            self._steps_until_pause = 1 + (0 if self._steps_until_pause == math.inf else self._steps_until_pause)
         elif command.name == "stop":
             self._stop_requested, self._stop_reason = True, str(command.args.get("reason", ""))
         elif command.name == CHANGE:
@@ -314,8 +299,8 @@ class _Attempt:
         while True:
             self._remove_pauses()
             self._obey()
-            if self._stop_requested or self._allowed > 0:
-                if self._allowed == math.inf and not self._stop_requested:
+            if self._stop_requested or self._steps_until_pause > 0:
+                if self._steps_until_pause == math.inf and not self._stop_requested:
                     self.recorder.set_state("running")
                 return True
             if time.monotonic() >= until and self._leave():
@@ -323,11 +308,9 @@ class _Attempt:
             time.sleep(PAUSED_POLL_SECONDS)
 
     def _leave(self) -> bool:
-        """End the process of a paused run, unless a command has come at the last moment.
-
-        Supervisors send commands by the status. While the lock keeps them out, either the command is there already, or
-        the next supervisor sees that there is no process to send it to.
-        """
+        """End the process of a paused run, unless a command has come at the last moment."""
+        # Supervisors send commands by the status. While the lock keeps them out, either the command is there already,
+        # or the next supervisor sees that there is no process to send it to.
         with existing_supervisor_lock(self.folder.path.parent):
             commands = self._stop_request.reason or waiting_commands(self.folder)
             return not commands and self.recorder.leave_paused()

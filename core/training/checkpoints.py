@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -35,22 +35,13 @@ _LONGEST_HEADER = 100_000_000  # bytes; safetensors refuses longer ones
 def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     """Save all that the next step depends on, and delete all checkpoints but this one and the one before it.
 
-    Those of later steps, from before an earlier one was resumed, are deleted too.
-
-    Raises:
-        DiskFullError: the disk is full; earlier checkpoints are unchanged.
-        RunError: the folder cannot be written to for another reason.
+    Raises RunError (DiskFullError where the disk is full); earlier checkpoints are unchanged then.
     """
     temporary = folder / ".checkpoint.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _saving("checkpoint", temporary):
         save_tensors(_plain(trainer.state_dict()), temporary, {"step": str(trainer.step)})
         path = folder / f"step-{trainer.step:08d}-{_digest(temporary)}.safetensors"
         put_in_place(temporary, path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise _cannot_write("checkpoint", folder, error) from None
     before = [other for other in _checkpoints(folder) if _step(other) < trainer.step]
     for other in _checkpoints(folder):
         if other not in (path, *before[:1]):
@@ -59,11 +50,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest intact checkpoint, or None where there is no checkpoint.
-
-    Raises:
-        RunError: all checkpoints are damaged.
-    """
+    """Return the newest intact checkpoint, or None where there is none; raises RunError where all are damaged."""
     checkpoints = _checkpoints(folder)
     for path in checkpoints:
         if _intact(path):
@@ -89,9 +76,7 @@ def newest_save(folder: Path) -> int:
 def load_checkpoint(path: Path, trainer: Trainer) -> None:
     """Load a saved state into a trainer, whose next steps are then the same as without the interruption.
 
-    Raises:
-        RunError: the file is missing or damaged.
-        TrainingError: it belongs to a model of another shape.
+    Raises RunError where the file is missing or damaged, TrainingError where it is of a model of another shape.
     """
     if not _intact(path):
         raise RunError(
@@ -102,30 +87,18 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
 
 
 def save_weights(path: Path, model: nn.Module, step: int) -> None:
-    """Save a model's weights (tied ones once) with their step.
-
-    Raises:
-        DiskFullError: the disk is full; earlier weights are unchanged.
-        RunError: the folder cannot be written to for another reason.
-    """
+    """Save a model's weights (tied ones once) with their step; raises as `save_checkpoint`."""
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _saving("model", temporary):
         save_with_checksum(_plain(dict(model.named_parameters())), temporary, {"step": str(step)})
         put_in_place(temporary, path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise _cannot_write("model", path.parent, error) from None
 
 
 @torch.no_grad()
 def load_weights(path: Path, model: nn.Module) -> int:
     """Load saved weights into a model, and return their step.
 
-    Raises:
-        RunError: the file is missing or damaged, of a model of another shape, or has numbers that are not finite;
-            the model is unchanged then.
+    Raises RunError where the file is missing, damaged, of another shape, or not finite; the model is unchanged then.
     """
     check_weights(path)
     weights = _read(path)
@@ -157,10 +130,7 @@ def check_weights(path: Path) -> None:
 
 
 def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file with a checksum for `checksum_holds`; other readers ignore it.
-
-    Raises OSError where it cannot be written.
-    """
+    """Write a safetensors file with a checksum for `checksum_holds`; raises OSError where it cannot be written."""
     save_tensors(tensors, path, {**metadata, _KEY: _ZEROS})
     with path.open("r+b") as file:
         _sort_metadata(file)
@@ -182,7 +152,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 def checksum_holds(path: Path) -> bool:
     """Return whether a file's content is what was written; True also for files without our checksum.
 
-    An unchanged file is read for this only once. Raises OSError where it cannot be read.
+    Raises OSError where it cannot be read.
     """
     stat = path.stat()
     return _holds(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -219,10 +189,7 @@ def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:
 
 
 def snapshot_steps(total: int, count: int) -> list[int]:
-    """Return at most `count` steps from 0 to `total`, both included, closer together early, where most changes.
-
-    With one or none only the end.
-    """
+    """Return at most `count` steps from 0 to `total`, both included, closer together early; of one the end."""
     if count < 2:
         return [total]
     steps = [0]
@@ -266,13 +233,21 @@ def _unreadable(path: Path) -> RunError:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors as safetensors writes them: on the processor and contiguous."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _cannot_write(what: str, folder: Path, error: OSError | SafetensorError) -> RunError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    kind = DiskFullError if isinstance(error, OSError) and error.errno in FULL else RunError
-    return kind(
-        f"The {what} could not be saved in {folder}: {why}. Make room or check the permissions, then resume the run."
-    )
+@contextmanager
+def _saving(what: str, temporary: Path) -> Iterator[None]:
+    """Make the folder of an unfinished file; where it cannot be written, remove the file and raise RunError."""
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink()
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        kind = DiskFullError if isinstance(error, OSError) and error.errno in FULL else RunError
+        raise kind(
+            f"The {what} could not be saved in {temporary.parent}: {why}. Make room or check the permissions, then "
+            "resume the run."
+        ) from None

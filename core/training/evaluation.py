@@ -13,10 +13,7 @@ _LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 
 
 def windows_at_once(config: RunConfig, vocab_size: int) -> int:
-    """Return how many windows an evaluation reads together: at least a batch, fewer for a large vocabulary.
-
-    So an evaluation needs no more memory than a training step, apart from `_LOGITS_AT_ONCE`.
-    """
+    """Return how many windows an evaluation reads together, so that it needs no more memory than a training step."""
     tokens = min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // vocab_size)
     return max(config.train.batch_size, tokens // config.model.block_size)
 
@@ -25,10 +22,7 @@ def windows_at_once(config: RunConfig, vocab_size: int) -> int:
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
     """Return the mean loss in nats/token over windows (N, T+1): their first T tokens are read, their last T predicted.
 
-    Dropout is off, no random number is drawn, and the model's mode is restored.
-
-    Raises:
-        ValueError: there are no windows.
+    Dropout is off, and no random number is drawn. Raises ValueError where there are no windows.
     """
     if not len(windows):
         raise ValueError("a mean over no windows at all does not exist")
@@ -46,10 +40,7 @@ def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:
     """Return the mean loss in nats/token over all of ids (N,), in adjacent windows, the last one shorter.
 
-    Every token but the first is predicted exactly once.
-
-    Raises:
-        ValueError: fewer than two tokens.
+    Raises ValueError for fewer than two tokens.
     """
     if len(ids) < 2:
         raise ValueError(f"predicting takes two tokens at least, not {len(ids)}")
@@ -66,14 +57,9 @@ def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> 
 
 
 def run_baselines(config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int) -> Baselines:
-    """Return the baselines measured on exactly the tokens that a run's validation loss is measured on.
+    """Return the baselines of splits (N,), measured on exactly the tokens that a run's validation loss is measured on.
 
-    Args:
-        config: `block_size` and `eval_windows` decide on those tokens.
-        train_ids, val_ids: the two splits, each (N,).
-
-    Raises:
-        TextError: the text is too short to count triples.
+    Raises TextError where the text is too short to count triples.
     """
     predicted = predicted_positions(len(val_ids), config.model.block_size, config.train.eval_windows)
     return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())

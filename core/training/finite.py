@@ -16,10 +16,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def finite_logits(logits: Tensor) -> Tensor:
-    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf.
-
-    -inf is a token that cannot be sampled.
-    """
+    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf (never sampled)."""
     if logits.numel() and not bool(logits.max().isfinite()):  # the maximum of numbers with a nan is nan
         raise NotFiniteError(
             "This model computes logits that are not finite numbers, so they give no probabilities. Its training "

@@ -58,32 +58,21 @@ _VERSIONS = (
 
 @dataclass(frozen=True)
 class Hardware:
-    """The device that training runs on.
+    """The device that training runs on."""
 
-    Attributes:
-        device: `cuda`, `mps` or `cpu`.
-        name: of the graphics card or the processor.
-        sentence: the hardware in words.
-        cores: of the processor, that this process may use.
-        memory_bytes: that training may use: the graphics card's own, else the machine's.
-        versions: of Python, the libraries whose numbers matter, and the operating system.
-        template: the one of SENTENCES that `sentence` is made from.
-    """
-
-    device: str
-    name: str
-    sentence: str
-    cores: int
-    memory_bytes: int
-    versions: dict[str, str]
-    template: str = ""
+    device: str  # `cuda`, `mps` or `cpu`
+    name: str  # of the graphics card or the processor
+    sentence: str  # the hardware in words
+    cores: int  # of the processor, that this process may use
+    memory_bytes: int  # that training may use: the graphics card's own, else the machine's
+    versions: dict[str, str]  # of Python, the libraries whose numbers matter, and the operating system
+    template: str = ""  # the one of SENTENCES that `sentence` is made from
 
 
 def find_hardware(device: str = "auto") -> Hardware:
     """Return the hardware of a device; with `auto` an NVIDIA GPU, else Apple's, else the processor.
 
-    Raises:
-        ExplorerError: there is no such device.
+    Raises ExplorerError where there is no such device.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     best = "cuda" if cuda else "mps" if mps else "cpu"
@@ -94,11 +83,12 @@ def find_hardware(device: str = "auto") -> Hardware:
             f"The settings ask for {kind}, but PyTorch {torch.__version__} finds none here. "
             "Set the device to auto, which takes the best there is."
         )
-    cores, memory = _cores(), _memory()
+    cores = _cores()
     if chosen == "cuda":
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
     else:
-        name = _processor()
+        total, allowed = psutil.virtual_memory().total, allowed_memory()
+        name, memory = _processor(), total if allowed is None else min(total, allowed)
     template = SENTENCES["asked" if chosen == "cpu" != best else chosen]
     counted = f"{cores} core" + "s" * (cores != 1)
     sentence = template.format(name=name, cores=counted, memory=memory_in_words(memory))
@@ -113,11 +103,7 @@ def knows_bfloat16(device: str) -> bool:
 
 
 def free_memory(hardware: Hardware) -> int:
-    """Return the bytes that this process could take right now.
-
-    On an NVIDIA GPU that is what no process has taken, and what this one has taken and has no use for; asking takes
-    some hundred megabytes of it for as long as the process lives.
-    """
+    """Return the bytes that this process could take right now; on a GPU, asking takes some hundred megabytes."""
     if hardware.device == "cuda":
         reusable = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + reusable
@@ -152,13 +138,6 @@ def _cores() -> int:
     return allowed
 
 
-def _memory() -> int:
-    """Return the bytes of memory that this process may use: less than the machine has, in a container."""
-    total = psutil.virtual_memory().total
-    allowed = allowed_memory()
-    return total if allowed is None else min(total, allowed)
-
-
 def _processor() -> str:
     """Return the processor's name without the marks and clock speeds that vendors add."""
     if sys.platform == "darwin":
@@ -171,20 +150,12 @@ def _processor() -> str:
 
 
 def allowed_memory(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
-    """Return the bytes that the control groups of this process may use; None where none has a limit.
-
-    Args:
-        groups: where the system shows control groups as folders.
-        own_group: the file that names those of this process.
-    """
+    """Return the bytes that the control groups of this process may use; None where none has a limit."""
     return min((limit for limit, _ in _limits(groups, own_group)), default=None)
 
 
 def memory_left(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
-    """Return the bytes that this process may still take, by control groups and shell (`ulimit -v`); None if no limit.
-
-    Args: see `allowed_memory`.
-    """
+    """Return the bytes that control groups and shell (`ulimit -v`) still allow; None where there is no limit."""
     left = [max(0, limit - used) for limit, used in _limits(groups, own_group)]
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if space != resource.RLIM_INFINITY and sys.platform == "linux":  # others only write it down
@@ -205,9 +176,8 @@ def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
 def memory_kills() -> dict[str, int]:
     """Return how many processes the system has killed for want of memory, by counter, the narrowest first.
 
-    It kills by SIGKILL, as anyone might, and tells the process nothing; but it counts, for each control group and for
-    the whole machine. A worker writes these counts down a few times a second. If it is gone and its count has risen
-    since, that was the reason.
+    It kills by SIGKILL and tells the process nothing, but it counts. A worker writes these counts down a few times a
+    second. If it is gone and its count has risen since, that was the reason.
     """
     files = [top / own / version.events for top, own, version in _own_groups(GROUPS, OWN_GROUP)]
     counts = {str(path): _kill_count(path) for path in (*files, Path("/proc/vmstat"))}
@@ -216,11 +186,8 @@ def memory_kills() -> dict[str, int]:
 
 def killed_for_memory(before: dict[str, int]) -> bool:
     """Return whether the narrowest counter that can still be read has risen since `memory_kills` returned `before`."""
-    for path, count in before.items():
-        now = _kill_count(path)
-        if now is not None:
-            return now > count
-    return False
+    counts = ((_kill_count(path), count) for path, count in before.items())
+    return next((now > count for now, count in counts if now is not None), False)
 
 
 def _kill_count(path: str | Path) -> int | None:

@@ -53,20 +53,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, TrainConfig], list[torch.optim.Optim
 """Each returns optimizers for all parameters; a group's `rate` is the setting of its highest learning rate."""
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> "torch.optim.Optimizer | Together":
-    """Return the optimizer that the config names, for the parameters of a model."""
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizers = OPTIMIZERS[config.optimizer](parameters, config)
-    return optimizers[0] if len(optimizers) == 1 else Together(*optimizers)
-
-
-def set_learning_rates(optimizer: "torch.optim.Optimizer | Together", config: TrainConfig, fraction: float) -> None:
-    """Give every group this fraction of its highest learning rate, as the config has it now."""
-    for group in optimizer.param_groups:
-        group["lr"] = getattr(config, group["rate"]) * fraction
-
-
-class Together:
+class CombinedOptimizer:
     """Several optimizers, each with its own parameters, used as one."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer):
@@ -77,10 +64,20 @@ class Together:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Return the groups of all of them."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def step(self) -> None:
-        """Update the weights."""
         for optimizer in self.optimizers:
             optimizer.step()
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> CombinedOptimizer:
+    """Return the optimizers that the config names, for the parameters of a model."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return CombinedOptimizer(*OPTIMIZERS[config.optimizer](parameters, config))
+
+
+def set_learning_rates(optimizer: CombinedOptimizer, config: TrainConfig, fraction: float) -> None:
+    """Give every group this fraction of its highest learning rate, as the config has it now."""
+    for group in optimizer.param_groups:
+        group["lr"] = getattr(config, group["rate"]) * fraction

@@ -40,19 +40,12 @@ _FINE = ("early", "falling", "fell", "done", "unchanged", "flat")
 
 
 class ProgressSummary(NamedTuple):
-    """One sentence on a run.
+    """One sentence on a run."""
 
-    Attributes:
-        kind: one of SENTENCES.
-        numbers: what its sentence asks for, as it is written.
-        back: the step to go back to; None where the sentence names none.
-        risen_after: the last step before the rise; None without a rise.
-    """
-
-    kind: str
-    numbers: dict[str, str]
-    back: int | None = None
-    risen_after: int | None = None
+    kind: str  # one of SENTENCES
+    numbers: dict[str, str]  # what its sentence asks for, as it is written
+    back: int | None = None  # the step to go back to, if the sentence names one
+    risen_after: int | None = None  # the last step before a rise
 
     @property
     def trouble(self) -> bool:
@@ -91,24 +84,18 @@ def summarize_progress(
         uniform: the loss of the uniform guess, if it is known: who is not below it has not learned anything.
         not_finite: it ended because the loss or gradient of the step after the last row was not finite.
     """
-    curve = _curve([row for row in rows if "val_loss" in row])
+    finite = [row for row in rows if "val_loss" in row and not _is_broken(row)]
+    curve = _Curve(
+        np.array([row["step"] for row in finite], dtype=int),
+        np.array([row["val_loss"] for row in finite], dtype=float),
+        np.array([row.get("train_loss", math.nan) for row in finite], dtype=float),
+    )
     broken = next((at for at, row in enumerate(rows) if _is_broken(row)), len(rows) if not_finite else None)
     if broken is not None:
         return _not_finite(rows[broken - 1]["step"] if broken else 0, curve, saved)
     if len(curve.val) < 2:
         return ProgressSummary("early", {})
-    risen = _risen(curve, changes, saved, ended)
-    return risen or _going_down(curve, ended, uniform)
-
-
-def _curve(measured: Sequence[Mapping[str, Any]]) -> _Curve:
-    finite = [row for row in measured if not _is_broken(row)]
-    train = [row.get("train_loss") for row in finite]
-    return _Curve(
-        np.array([row["step"] for row in finite], dtype=int),
-        np.array([row["val_loss"] for row in finite], dtype=float),
-        np.array([math.nan if loss is None else loss for loss in train], dtype=float),
-    )
+    return _risen(curve, changes, saved, ended) or _going_down(curve, ended, uniform)
 
 
 def _is_broken(row: Mapping[str, Any]) -> bool:
@@ -118,7 +105,6 @@ def _is_broken(row: Mapping[str, Any]) -> bool:
 
 
 def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSummary:
-    """Return the summary where a loss after `step` is not finite."""
     count = int((curve.steps <= step).sum())
     back = _step_to_go_back_to(curve, count - 1, step, saved) if count else 0
     if not back:
@@ -162,7 +148,7 @@ def _risen(
 
 
 def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange]) -> tuple[SettingChange | None, str]:
-    """The setting changed last before the rise, between the lowest loss and the first high one; and how it is told."""
+    """Return the setting changed last before the rise, and the kind of summary that says so."""
     steps, val, _ = curve
     high = val[good + 1 :] > val[best] + 0.2 * (val[best:].max() - val[best])
     rose_by = steps[good + 1 + int(high.argmax())]
@@ -171,7 +157,7 @@ def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange
 
 
 def _kind_of(change: SettingChange) -> str:
-    """How a rise after this change is told; "" for a setting that cannot be its cause."""
+    """Return the kind of summary of a rise after this change; "" for a setting that cannot be its cause."""
     if change.setting == RATE:
         return "rose after rate raised" if change.value > change.before else "rose after rate lowered"
     causes = {"model.dropout": "rose after dropout", "train.batch_size": "rose after batch size"}
@@ -209,18 +195,14 @@ def _jitter(val: np.ndarray) -> float:
 
 
 def _noise(val: np.ndarray) -> float:
-    """Nats by which two losses of a falling curve may differ though the model is as good."""
+    """Return the nats by which two losses of a falling curve may differ though the model is as good."""
     return min(RISE, max(FLAT, _jitter(val)))
 
 
 def _step_to_go_back_to(curve: _Curve, good: int, until: int, saved: Sequence[int]) -> int:
-    """The latest saved step before a rise at which the loss was as low as the lowest, but for noise.
+    """Return the latest saved step before a rise at which the loss was as low as the lowest, but for noise.
 
     Where none was, the saved step with the lowest loss; where all were saved later, the first.
-
-    Args:
-        good: the index of the last measurement before the rise.
-        until: the last step before the rise.
     """
     steps, val = curve.steps[: good + 1], curve.val[: good + 1]
     before = [step for step in sorted(saved or steps.tolist()) if step <= until]

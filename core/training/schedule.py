@@ -51,10 +51,7 @@ LATE_DECAY = (
 
 
 def schedule_notice(config: TrainConfig) -> tuple[str, dict[str, int]] | None:
-    """Return a sentence on a schedule that does not fit the run's length, and its numbers; None where it fits.
-
-    The settings themselves are not changed.
-    """
+    """Return a sentence on a schedule that does not fit the run's length, and its numbers; None where it fits."""
     if config.warmup_steps > 2 * WARMUP_SHARE * config.steps:
         fitting = int(WARMUP_SHARE * config.steps)
         return LONG_WARMUP, {"warmup": config.warmup_steps, "steps": config.steps, "fitting": fitting}

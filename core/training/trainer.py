@@ -74,13 +74,7 @@ class Trainer:
         precision: `float32`, or `bfloat16` for the matrix products of the forward and backward pass; weights and the
             optimizer's averages stay float32 (mixed precision, Micikevicius 2017).
 
-    Attributes:
-        config: with all setting changes so far.
-        step: updates done so far.
-        step_detail: of the last detailed step.
-
-    Raises:
-        TextError: a split is too short for one window of the context and its next token.
+    Raises TextError where a split is too short for one window of the context and its next token.
     """
 
     def __init__(
@@ -92,10 +86,10 @@ class Trainer:
         device: str = "cpu",
         precision: str = "float32",
     ):
-        self.config, self.vocab_size = config, vocab_size
+        self.config, self.vocab_size = config, vocab_size  # the config with all setting changes so far
         self.device, self.precision = torch.device(device), precision
-        self.step = 0
-        self.step_detail: StepDetail | None = None
+        self.step = 0  # updates done so far
+        self.step_detail: StepDetail | None = None  # of the last detailed step
         block_size, train = config.model.block_size, config.train
         for name, ids in (("training", train_ids), ("validation", val_ids)):
             if len(ids) <= block_size:
@@ -121,22 +115,14 @@ class Trainer:
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def change_setting(self, setting: str, value: Any) -> None:
-        """Change one of `core.live_settings.CHANGEABLE`, by its dotted path, from the next step on.
-
-        Raises:
-            ConfigError: the setting cannot be changed, or the value is out of its bounds.
-        """
+        """Change a setting, by its dotted path, from the next step on; raises ConfigError as `with_change`."""
         self.config = with_change(self.config, setting, value)
         set_dropout(self.model, self.config.model.dropout)
 
     def train_step(self, detailed: bool = False) -> StepEvent:
-        """Sample a batch, compute the gradient, update the weights.
+        """Sample a batch, compute the gradient, update the weights; `detailed` also sets `step_detail`.
 
-        Args:
-            detailed: set `step_detail` to this step's; the update is the same.
-
-        Raises:
-            NotFiniteError: the loss or its gradient is not finite; the weights are as they were before the step.
+        Raises NotFiniteError where the loss or its gradient is not finite; the weights are as they were then.
         """
         start = perf_counter()
         config, model = self.config.train, self.model
@@ -182,14 +168,7 @@ class Trainer:
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
-        """Check that all that would be saved is finite: a step with a finite loss may still make the weights overflow.
-
-        Args:
-            measured: the evaluation after the last step, whose losses no later step checks.
-
-        Raises:
-            NotFiniteError: a weight, the optimizer's state or an evaluated loss is not a finite number.
-        """
+        """Raise NotFiniteError where a weight, the optimizer's state or an evaluated loss is not a finite number."""
         if not all_finite(self.state_dict().values()):
             what = "the weights are no longer finite numbers"
         elif measured and not math.isfinite(measured.train_loss + measured.val_loss):
@@ -201,11 +180,7 @@ class Trainer:
         )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
-        """Train to the end: a measurement first, then every step, and a measurement every `eval_interval` and last.
-
-        May be left at any event and called again: it goes on from the step reached, with a measurement first. After
-        the last step there is nothing left to yield.
-        """
+        """Train to the end, from the step reached: an evaluation first, every `eval_interval` steps, and last."""
         if self.step < self.config.train.steps:
             yield self.evaluate()
         while self.step < self.config.train.steps:
@@ -214,11 +189,7 @@ class Trainer:
                 yield self.evaluate()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that the next step depends on, as tensors by name: weights, optimizer, random states, step.
-
-        The settings are not included: a trainer that continues needs this one's `config`. As in torch's own state
-        dicts, the tensors are not copies.
-        """
+        """Return all that the next step depends on but the config: weights, optimizer, random states, step."""
         state = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
         for name, parameter in self._parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -232,8 +203,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from where `state_dict` was taken, bit for bit on the same machine.
 
-        Raises:
-            TrainingError: the state is of a model of another shape; nothing is changed.
+        Raises TrainingError where the state is of a model of another shape; nothing is changed then.
         """
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
         saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}

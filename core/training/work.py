@@ -99,9 +99,8 @@ def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
     model = _empty_model(config, vocab_size)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    together = build_optimizer(model, TrainConfig(optimizer=name))
     updates = []
-    for optimizer in getattr(together, "optimizers", (together,)):
+    for optimizer in build_optimizer(model, TrainConfig(optimizer=name)).optimizers:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         if isinstance(optimizer, torch.optim.AdamW):
             size = sum(parameter.numel() for parameter in parameters)

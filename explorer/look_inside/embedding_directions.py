@@ -16,7 +16,7 @@ from core.interpretability.embeddings import cosines, own_axes, position_embeddi
 from core.interpretability.residual_stream import residual_stream
 from core.model import GPT
 from core.runs.folder import RunFolder
-from core.runs.weights import load_model, steps_with_weights, weights_at
+from core.runs.weights import find_weights, load_model, steps_with_weights
 from core.text.token_display import kind_of, visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import cosine_heatmap
@@ -60,7 +60,7 @@ def _vectors_at(inspection: Inspection, step: int) -> Vectors | None:
     ids = tuple(inspection.prompt.ids)
     if inspection.large:
         return _vectors_of(inspection.model, ids)
-    path = weights_at(inspection.folder, step)
+    path = find_weights(inspection.folder, step)
     try:
         return _read(inspection.folder.path, path, path.stat().st_mtime_ns, ids) if path else None
     except (OSError, ExplorerError):  # thinned out meanwhile by the run that trains

@@ -29,7 +29,7 @@ from core.interpretability.residual_stream import lens_logits
 from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder
-from core.runs.weights import load_model, weights_at
+from core.runs.weights import find_weights, load_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
@@ -142,7 +142,7 @@ def _frame(
 ) -> dict[str, Any]:
     with in_language(request.language):
         prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_SEEN))
-        anchor = weights_at(folder, request.anchor) if request.anchor is not None else None
+        anchor = find_weights(folder, request.anchor) if request.anchor is not None else None
         snapshot = Snapshot(folder, anchor or path, model, tokenizer, prompt.ids)
         count, limit = len(prompt.ids), snapshot.most_drawn
         cut = _(
@@ -163,7 +163,7 @@ def longest_seen(model: GPT | Bigram) -> int:
 
 
 def _weights_at(folder: RunFolder, step: int) -> Path:
-    path = weights_at(folder, step)
+    path = find_weights(folder, step)
     if path is None:
         raise shared.no_weights_of(folder, step)
     return path

@@ -89,9 +89,9 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
         _("Validation loss"),
         _("Which run learned best? Lower is better."),
         more=_(
-            "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: like choosing among 7.4 letters at every "
-            "position. Compare losses only between runs on the same text, because each text has its own "
-            "characters."
+            "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 "
+            "letters at every position. Compare losses only between runs on the same text, because each text has its "
+            "own characters."
         ),
         key="card_comparison",
     ):

@@ -16,7 +16,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.machine import threads_for, threads_per_run
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
-from core.runs.weights import latest_weights, load_model, weights_at
+from core.runs.weights import find_weights, latest_weights, load_model
 from core.text.tokenizers import Tokenizer
 from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, find_hardware
@@ -77,7 +77,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
     """
     folder = open_run(data_dir(), run_id)
-    path = latest_weights(folder) if step is None else weights_at(folder, step)
+    path = latest_weights(folder) if step is None else find_weights(folder, step)
     if path is None and step is not None and folder.has_weights:
         raise no_weights_of(folder, step)
     if path is None:

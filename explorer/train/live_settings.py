@@ -112,7 +112,7 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
 def _draw_changes(folder: RunFolder, status: Status) -> None:
     """What the turns so far came to, and a way back from the last one."""
     waiting = _waiting(folder)
-    turns = [row for row in folder.read_events() if row.get("kind") == "turn"]
+    turns = [row for row in folder.rows("events") if row.get("kind") == "turn"]
     change = live_setting_changes(
         folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
     )

@@ -108,7 +108,7 @@ def _long_run(server: Server) -> RunFolder:
 
 
 def _last_step(run: RunFolder) -> int:
-    rows = run.read_metrics()
+    rows = run.rows("metrics")
     return rows[-1]["step"] if rows else 0
 
 

@@ -51,8 +51,8 @@ def test_a_loss_above_the_uniform_guess_is_no_choice_among_more_letters_than_the
     uniform = 4.22  # of 68 letters
     assert loss_in_words(5.03, uniform=uniform) == "worse than a uniform guess"
     assert loss_in_words(4.24, uniform=uniform) == "no better than a uniform guess"
-    assert loss_in_words(4.20, uniform=uniform) == "like choosing among 66.7 letters"
-    assert loss_in_words(5.03) == "like choosing among 152.9 letters"
+    assert loss_in_words(4.20, uniform=uniform) == "as uncertain as a uniform choice among 66.7 letters"
+    assert loss_in_words(5.03) == "as uncertain as a uniform choice among 152.9 letters"
 
 
 def test_a_rate_is_written_alike_beside_its_slider_and_in_the_browser():

@@ -88,7 +88,7 @@ def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_h
     assert [command.name for command in waiting_commands(finished_run)] == [""]
     for path in (finished_run.metrics_path, finished_run.samples_path, finished_run.step_detail_path):
         path.write_text(DEEP)
-    assert not finished_run.read_metrics() and not finished_run.read_samples() and not finished_run.read_step_detail()
+    assert not finished_run.rows("metrics") and not finished_run.rows("samples") and not finished_run.read_step_detail()
     for path in (finished_run.status_path, finished_run.record_path):
         path.write_text(DEEP)
     assert "damaged" in finished_run.problem and finished_run.status().state == "failed"

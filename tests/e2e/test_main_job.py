@@ -69,7 +69,7 @@ def test_a_newcomer_trains_watches_looks_inside_generates_and_stops(new_server, 
     page.reload()
     wait_for_points(page, more_than=before)
     assert id in page.url
-    assert "turn" not in {row["kind"] for row in open_run(new_server.data_dir, id).read_events()}  # nobody did
+    assert "turn" not in {row["kind"] for row in open_run(new_server.data_dir, id).rows("events")}  # nobody did
 
     walk_to(page, "Look inside")
     assert id in page.url
@@ -103,8 +103,8 @@ def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(ser
     address = page.url
     page.close()
     server.kill()
-    step = run.read_metrics()[-1]["step"]
-    while run.read_metrics()[-1]["step"] < step + 50:  # ends because a living worker writes on
+    step = run.rows("metrics")[-1]["step"]
+    while run.rows("metrics")[-1]["step"] < step + 50:  # ends because a living worker writes on
         with pytest.raises(psutil.TimeoutExpired):  # it lives on
             worker.wait(timeout=0.2)
     server.start()

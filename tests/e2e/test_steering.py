@@ -89,7 +89,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     page.wait_for_function(f"() => {CHART}.layout.xaxis.type === 'log'")
     parent = page.evaluate(f"(() => {{ const {{x, y}} = {CHART}.data.at(-1); return [[...x], [...y]]; }})()")
     assert page.evaluate(f"{CHART}.layout.xaxis.range[0]") == 0  # step 1, however late the fork
-    first, *_, last = run.read_metrics()
+    first, *_, last = run.rows("metrics")
     assert (parent[0][0], parent[1][0]) == (1, first["val_loss"])  # from where it fell, at the left edge
     assert (parent[0][-1], parent[1][-1]) == (last["step"], last["val_loss"])
     page.go_back()

@@ -11,7 +11,7 @@ from core.interpretability.attention import attention_patterns
 from core.interpretability.embeddings import align, token_embeddings
 from core.interpretability.residual_stream import lens_logits, next_token_probabilities
 from core.model import build_model
-from core.runs.weights import load_model, steps_with_weights, weights_at
+from core.runs.weights import find_weights, load_model, steps_with_weights
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
@@ -33,7 +33,7 @@ def nothing_kept(monkeypatch):
 def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     step = steps_with_weights(finished_run)[moment]
     frame = make_frame(finished_run, FrameRequest(step, PROMPT))
-    model, tokenizer, loaded_step = load_model(finished_run, weights_at(finished_run, step))
+    model, tokenizer, loaded_step = load_model(finished_run, find_weights(finished_run, step))
     ids, tokens = tokenizer.encode(PROMPT), tokenizer.tokens
     assert frame["step"] == loaded_step == step
     assert "".join(frame["tokens"]) == "To·be,·or"
@@ -79,7 +79,8 @@ def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
         for step in (first, last)
     }
     tables = {
-        step: token_embeddings(load_model(finished_run, weights_at(finished_run, step)).model) for step in (first, last)
+        step: token_embeddings(load_model(finished_run, find_weights(finished_run, step)).model)
+        for step in (first, last)
     }
     moved = np.linalg.norm(tables[first] - tables[last])
     assert np.abs(maps[last]).max() <= 1.001
@@ -125,7 +126,7 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
     assert "last 5 of the 9 tokens read" in frame["cut"]
     # They are drawn as they are after all that was read, which everything else in the frame has read too.
-    model, tokenizer, _ = load_model(finished_run, weights_at(finished_run, frame["step"]))
+    model, tokenizer, _ = load_model(finished_run, find_weights(finished_run, frame["step"]))
     pattern = attention_patterns(model, tokenizer.encode(PROMPT))[..., -5:, -5:]
     drawn = np.frombuffer(b64decode(frame["attention"]["bytes"]), np.uint8).reshape(pattern.shape) / 255
     assert np.abs(drawn - pattern).max() <= 0.5 / 255 + 1e-6
@@ -138,6 +139,6 @@ def test_a_last_save_is_a_moment_until_the_next(finished_run):
     *_, last = steps_with_weights(finished_run)
     save_weights(finished_run.weights_path, model, last + 5)
     assert steps_with_weights(finished_run)[-1] == last + 5
-    assert weights_at(finished_run, last + 5) == finished_run.weights_path
+    assert find_weights(finished_run, last + 5) == finished_run.weights_path
     save_weights(finished_run.weights_path, model, last + 7)
-    assert weights_at(finished_run, last + 5) is None and steps_with_weights(finished_run)[-1] == last + 7
+    assert find_weights(finished_run, last + 5) is None and steps_with_weights(finished_run)[-1] == last + 7

@@ -15,8 +15,8 @@ def test_a_fork_of_a_fork_counts_on_from_both(explorer_home, finished_run):
     past = parent_curve(explorer_home, child.record())
     assert (past.step, past.parent_step, past.parent) == (first, first, finished_run.name)
     assert [row["step"] for row in past.rows] == [0, 10, 20]
-    child.append_metrics({"step": 0, "val_loss": 3.0, "seconds": 0.5})
-    child.append_metrics({"step": 4, "val_loss": 2.5, "seconds": 1.5})
+    child.append("metrics", {"step": 0, "val_loss": 3.0, "seconds": 0.5})
+    child.append("metrics", {"step": 4, "val_loss": 2.5, "seconds": 1.5})
     grandchild = parent_curve(explorer_home, child.record().model_copy(update={"parent": child.id, "parent_step": 4}))
     assert (grandchild.step, grandchild.parent_step) == (first + 4, 4)
     assert [row["step"] for row in grandchild.rows] == [*(s for s in (0, 10, 20) if s <= first), first, first + 4]
@@ -35,8 +35,8 @@ def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finish
     assert verdict(explorer_home, finished_run, finished_run.record()) == ""
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     assert verdict(explorer_home, child, child.record()) == ""
-    child.append_metrics({"step": 0, "val_loss": ended, "seconds": 0.5})
-    child.append_metrics({"step": 4, "val_loss": ended - 0.25, "seconds": 1.5})
+    child.append("metrics", {"step": 0, "val_loss": ended, "seconds": 0.5})
+    child.append("metrics", {"step": 4, "val_loss": ended - 0.25, "seconds": 1.5})
     assert verdict(explorer_home, child, child.record()).endswith("0.250 lower.")
-    child.append_metrics({"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
+    child.append("metrics", {"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
     assert verdict(explorer_home, child, child.record()).endswith("about the same.")

@@ -74,7 +74,7 @@ def test_recent_runs_are_cards(app, finished_run, running_run, damaged_run):
     told = words_of(app)
     assert "patient-otter" in told and "busy-bee" in told
     assert "damaged" in told and "Before training" not in told
-    assert "like choosing among" in told
+    assert "as uncertain as a uniform choice among" in told
 
 
 def test_names_are_shown_as_they_are(app, add_run):

@@ -61,7 +61,7 @@ def test_the_zip_of_a_run_is_brought_in_with_its_history(finished_run, explorer_
     assert not app.exception and not app.error
     (again,) = [run for run in list_runs(explorer_home) if run.id != finished_run.id]
     assert app.title[0].value == "Train" and app.query_params["run"] == again.id
-    assert again.name == finished_run.name and again.read_metrics() == finished_run.read_metrics()
+    assert again.name == finished_run.name and again.rows("metrics") == finished_run.rows("metrics")
 
 
 def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
@@ -152,7 +152,7 @@ def test_it_is_trained_further_and_opens_again(imported, explorer_home):
     changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
     further = fork(explorer_home, imported, None, fork_config(imported).replace(changes))
     assert train_run(further, explorer_home).state == "finished"
-    assert [row["step"] for row in further.read_samples()] == [0, 2]
+    assert [row["step"] for row in further.rows("samples")] == [0, 2]
     assert load_tokenizer(further.tokenizer_path).tokens == load_tokenizer(imported.tokenizer_path).tokens
     for name in ("train", "look_inside"):
         app = page(name)

@@ -93,7 +93,7 @@ def test_a_finished_run_goes_on_for_more_steps(app, finished_run):
     app.button(key="train_continue").click().run()
     assert not app.exception
     until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 27, "27 steps")
-    assert [row["step"] for row in finished_run.read_metrics() if "val_loss" in row] == [0, 10, 20, 27]
+    assert [row["step"] for row in finished_run.rows("metrics") if "val_loss" in row] == [0, 10, 20, 27]
     app.run()
     assert app.number_input(key="continue_steps-27").value == 100  # not the seven of before
     finished_run.write_status(finished_run.status().model_copy(update={"step": 700, "steps": 700}))
@@ -118,7 +118,7 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     assert not app.exception
     until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 40, "40 steps")
     assert setting_changes(finished_run)[-1] == SettingChange(20, RESTART, 0, 20)
-    rates = {row["step"]: row["lr"] for row in finished_run.read_metrics() if "lr" in row}
+    rates = {row["step"]: row["lr"] for row in finished_run.rows("metrics") if "lr" in row}
     assert rates[26] > 9e-4 and rates[40] < 2e-4
 
 

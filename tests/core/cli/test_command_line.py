@@ -267,7 +267,7 @@ def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(data_dir, text_file, c
     config = run.record().config.replace({"train.steps": status.step + 5})
     run.write_record(run.record().model_copy(update={"config": config}))
     assert main(["resume", run.id[:20]]) == 0
-    steps = [row["step"] for row in run.read_metrics()]
+    steps = [row["step"] for row in run.rows("metrics")]
     assert steps == sorted(set(steps))
     assert steps[-1] == status.step + 5
     assert run.status().attempt == 2

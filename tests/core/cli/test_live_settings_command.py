@@ -84,7 +84,7 @@ def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys)
     assert finished.status().step == 20
     assert main(["resume", "first", "--steps", "24"]) == 0
     assert finished.status().step == 24
-    assert [row["step"] for row in finished.read_metrics()] == [0, 5, 10, 12, 15, 20, 24]
+    assert [row["step"] for row in finished.rows("metrics")] == [0, 5, 10, 12, 15, 20, 24]
 
 
 def test_a_continued_run_says_what_its_learning_rate_does_and_may_restart_its_schedule(finished, capsys):
@@ -116,11 +116,11 @@ def test_a_fork_is_trained_from_a_runs_weights(data_dir, finished, capsys):
     record = child.record()
     assert (record.parent, record.parent_step, record.name) == (finished.id, 0, "first from step 0")
     assert (record.config.train.learning_rate, record.config.model.n_layer, child.status().step) == (0.01, 1, 4)
-    assert child.read_metrics()[0]["val_loss"] == finished.read_metrics()[0]["val_loss"]
+    assert child.rows("metrics")[0]["val_loss"] == finished.rows("metrics")[0]["val_loss"]
     assert main(["train", "--from", "first", "--name", "second", "--steps", "2"]) == 0
     (second,) = [run for run in list_runs(data_dir) if run.name == "second"]
     assert second.record().parent_step == 12
-    assert second.read_metrics()[0]["val_loss"] == finished.read_metrics()[-1]["val_loss"]
+    assert second.rows("metrics")[0]["val_loss"] == finished.rows("metrics")[-1]["val_loss"]
 
 
 def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_letters(

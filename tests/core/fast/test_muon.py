@@ -74,4 +74,5 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
 
 def test_without_blocks_there_is_nothing_for_muon():
     model = build_model(ModelConfig(kind="bigram"), 5)
-    assert isinstance(build_optimizer(model, MUON), torch.optim.AdamW)
+    (optimizer,) = build_optimizer(model, MUON).optimizers
+    assert isinstance(optimizer, torch.optim.AdamW)

@@ -52,7 +52,7 @@ def test_a_fork_begins_where_its_parent_was_and_remembers_it(data_dir, parent):
     begun = dict(load_model(child, child.start_path).model.named_parameters())
     first = dict(load_model(child, child.snapshot_path(0)).model.named_parameters())
     assert all(torch.equal(first[name], begun[name]) for name in begun)
-    assert child.read_metrics()[0]["step"] == 0
+    assert child.rows("metrics")[0]["step"] == 0
 
 
 def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
@@ -60,7 +60,7 @@ def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
     assert (child.name, child.record().parent_step) == ("again", 12)
     train_run(child, data_dir)
     for name in ("train_loss", "val_loss"):
-        assert child.read_metrics()[0][name] == parent.read_metrics()[-1][name]
+        assert child.rows("metrics")[0][name] == parent.rows("metrics")[-1][name]
     twin = fork(data_dir, parent, 12, fork_config(parent))
     train_run(twin, data_dir)
     assert twin.weights_path.read_bytes() == child.weights_path.read_bytes()

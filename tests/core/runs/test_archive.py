@@ -49,8 +49,9 @@ def test_a_run_that_comes_back_has_all_that_it_had_under_a_new_id(packed, finish
     assert again.status().state == "finished" and again.status().pid is None
     assert again.record().config == finished_run.record().config
     assert again.record().corpus_hash == finished_run.record().corpus_hash
-    for read in ("read_metrics", "read_samples", "read_events", "read_baselines"):
-        assert getattr(again, read)() == getattr(finished_run, read)(), read
+    assert again.read_baselines() == finished_run.read_baselines()
+    for name in ("metrics", "samples", "events"):
+        assert again.rows(name) == finished_run.rows(name), name
     assert steps_with_weights(again) == steps_with_weights(finished_run)
     assert again.read_probe().tokens == finished_run.read_probe().tokens
     ours, theirs = load_model(finished_run), load_model(again)
@@ -64,7 +65,7 @@ def test_a_run_that_came_back_trains_further(packed, explorer_home):
     again = import_run(explorer_home, packed)
     extend(again, 5)
     assert train_run(again, explorer_home).step == 25
-    assert again.read_metrics()[-1]["step"] == 25
+    assert again.rows("metrics")[-1]["step"] == 25
 
 
 def test_a_run_packed_while_it_trained_is_stopped_here(packed, running_run, explorer_home, tmp_path):
@@ -144,8 +145,8 @@ def test_rows_that_no_run_writes_are_left_out(packed, finished_run, explorer_hom
         members["events.jsonl"] += b'{"step": 3, "kind": ["turn"]}\n'
 
     again = import_run(explorer_home, repacked(packed, change))
-    for read in ("read_metrics", "read_samples", "read_events"):
-        assert getattr(again, read)() == getattr(finished_run, read)()
+    for name in ("metrics", "samples", "events"):
+        assert again.rows(name) == finished_run.rows(name)
 
 
 def test_a_flipped_bit_in_a_zip_is_a_sentence(packed, explorer_home):

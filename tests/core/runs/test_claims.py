@@ -22,13 +22,13 @@ from tests.core.runs.conftest import wait_for_state
 def test_two_clicks_queue_one_run(idle, run):
     idle.submit(run)
     idle.submit(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     idle.stop(run)
-    assert idle.waiting() == []
+    assert idle.queue.waiting() == []
     idle.submit(run)  # stopped meanwhile: an old click changes nothing
-    assert idle.waiting() == []
+    assert idle.queue.waiting() == []
     idle.resume(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     assert run.status().state == "queued"
 
 
@@ -38,29 +38,29 @@ def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, data
     idle.submit(other)
     idle.pause(run)
     assert run.status().state == "paused"
-    assert idle.waiting() == [other.id]
+    assert idle.queue.waiting() == [other.id]
     idle.resume(run)
-    assert idle.waiting() == [other.id, run.id]
+    assert idle.queue.waiting() == [other.id, run.id]
 
 
 def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
     run.write_status(Status(state="paused", step=3, steps=12))
     idle.step(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     idle.pause(run)
-    assert (run.status().state, idle.waiting(), waiting_commands(run)) == ("paused", [], [])
+    assert (run.status().state, idle.queue.waiting(), waiting_commands(run)) == ("paused", [], [])
     run.write_status(Status(state="paused", step=3, steps=12, pid=os.getpid(), pid_started=this_process().started))
     idle.resume(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     idle.pause(run)
-    assert idle.waiting() == []
+    assert idle.queue.waiting() == []
 
 
 def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
     run.write_status(Status(state="paused", step=3, steps=12))
     send_command(run, "stop")  # meant for the process that has left
     idle.step(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     assert [command.name for command in take_commands(run)] == ["step"]
 
 
@@ -83,7 +83,7 @@ def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle
     idle.submit(run)
     assert Queue(data_dir).claim(owner) == run.id
     idle.check()
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     Queue(data_dir).claim(owner)
     run.delete()
     idle.check()
@@ -94,7 +94,7 @@ def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(data_dir, ru
     monkeypatch.setattr("core.runs.supervisor.LOST_SECONDS", -1.0)
     supervisor = Supervisor(data_dir, slots=0)
     supervisor.start()
-    assert supervisor.waiting() == [run.id]
+    assert supervisor.queue.waiting() == [run.id]
     supervisor.close()
 
 
@@ -138,7 +138,7 @@ def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, d
     run.write_status(Status(state="stopped", step=4, steps=12))
     idle.resume(run)
     idle.check()
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
 
 
 def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(data_dir, run):
@@ -172,7 +172,7 @@ def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
     idle.change_setting(run, "train.steps", 20)
     send_command(run, "pause")  # meant for a process that has gone
     idle.resume(run)
-    assert idle.waiting() == [run.id]
+    assert idle.queue.waiting() == [run.id]
     assert [command.args["knob"] for command in take_commands(run)] == ["model.dropout", "train.steps"]
     with pytest.raises(RunError, match="has not ended"):
         idle.continue_for(run, 5)
@@ -205,7 +205,7 @@ def test_every_verb_refuses_a_stale_button_and_leaves_the_run_alone(idle, run):
     for verb in verbs:
         with pytest.raises(RunError, match="has changed since the page was drawn: it is finished at step 12"):
             verb(run, shown=stale)
-    assert run.status().state == "finished" and waiting_commands(run) == [] and idle.waiting() == []
+    assert run.status().state == "finished" and waiting_commands(run) == [] and idle.queue.waiting() == []
     run.delete()
     with pytest.raises(RunError, match="has been deleted since the page was drawn"):
         idle.resume(run, shown=stale)

@@ -84,10 +84,10 @@ def end(server: subprocess.Popen) -> None:
 def outcome(run: RunFolder) -> dict:
     """All that is the same, bit for bit, where nothing ever went wrong: all but speeds and times."""
     timed = ("seconds", "tokens_per_second")
-    rows = [{name: value for name, value in row.items() if name not in timed} for row in run.read_metrics()]
+    rows = [{name: value for name, value in row.items() if name not in timed} for row in run.rows("metrics")]
     weights = [run.weights_path, *(path for _, path in run.snapshots())]
     arrays = {f"{path.name}/{name}": array.tobytes() for path in weights for name, array in load_file(path).items()}
-    return {"rows": rows, "samples": run.read_samples(), "weights": arrays}
+    return {"rows": rows, "samples": run.rows("samples"), "weights": arrays}
 
 
 def wait_until_it_ends(run: RunFolder) -> Status:
@@ -103,7 +103,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, confi
     wait_for(lambda: broken.status().pid, "the first worker")
     # Before anything is written; between the first measurement and the first save; in the middle, twice; near the end.
     for rows in (0, 3, 20, 35, 58):
-        wait_for(lambda rows=rows: len(broken.read_metrics()) >= rows, f"row {rows}")
+        wait_for(lambda rows=rows: len(broken.rows("metrics")) >= rows, f"row {rows}")
         before = broken.status()
         os.kill(before.pid, signal.SIGKILL)
         wait_for(lambda old=before: broken.status().pid not in (None, old.pid), "another worker")
@@ -111,7 +111,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, confi
     assert (finished.state, finished.crashes) == ("finished", 0)
     assert finished.attempt >= 5  # the first may not have lived long enough to count itself
     assert outcome(broken) == outcome(straight)
-    starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
+    starts = [row["step"] for row in broken.rows("events") if row["kind"] == "start"]
     assert starts == sorted(starts)
     assert starts[-1] >= 48
 
@@ -125,7 +125,7 @@ def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, con
     resource.prlimit(run.status().pid, resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
     supervisor.pause(run)
     wait_for(lambda: run.status().problem == "disk", "the save to be refused")
-    assert "pause" in [row["kind"] for row in run.read_events()]
+    assert "pause" in [row["kind"] for row in run.rows("events")]
     os.kill(run.status().pid, signal.SIGKILL)
     wait_for(lambda: run.status().attempt == 2 and run.status().state in ("paused", "failed"), "the pause")
     wait_for(lambda: not waiting_commands(run), "the pause to be done")
@@ -242,7 +242,7 @@ def test_a_damaged_save_is_passed_over_and_the_page_is_told(data_dir, config):
     train_run(broken, data_dir, threads=1, on_status=heard.append)
     assert heard[0].notice == "The newest save was damaged; the one before it was used."
     assert heard[-1].notice == heard[0].notice
-    starts = [row["step"] for row in broken.read_events() if row["kind"] == "start"]
+    starts = [row["step"] for row in broken.rows("events") if row["kind"] == "start"]
     assert starts == [0, int(older.name[5:13])]
     assert outcome(broken) == outcome(straight)
 
@@ -288,6 +288,6 @@ def test_a_torn_last_line_in_any_file_hides_no_other_row(data_dir, run):
         with path.open("ab") as file:
             file.write(json.dumps({"step": 99}).encode()[:7])
         assert path.read_bytes() != rows
-    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12]
-    assert [row["step"] for row in run.read_samples()] == [0, 6, 12]
-    assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
+    assert [row["step"] for row in run.rows("metrics")] == [0, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in run.rows("samples")] == [0, 6, 12]
+    assert [row["kind"] for row in run.rows("events")] == ["start", "finish"]

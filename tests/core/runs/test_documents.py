@@ -65,7 +65,7 @@ def test_the_script_trains_the_run_again_to_the_last_bit(trained, data_dir, tmp_
     assert done.returncode == 0, done.stderr
     assert "The same to the last bit." in done.stdout
     found = re.search(r"validation loss (\S+) here, (\S+) then", done.stdout)
-    assert float(found[1]) == float(found[2]) == trained.read_metrics()[-1]["val_loss"]
+    assert float(found[1]) == float(found[2]) == trained.rows("metrics")[-1]["val_loss"]
     ours, again = load_model(trained), load_model(trained, tmp_path / "retrained.safetensors")
     assert ours.step == again.step
     assert all((a == b).all() for a, b in zip(ours.model.parameters(), again.model.parameters(), strict=True))
@@ -81,7 +81,7 @@ def test_the_notebook_trains_a_fork_again_from_its_parents_first_step(trained, d
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
-    assert "The same to the last bit." in said and repr(further.read_metrics()[-1]["val_loss"]) in said
+    assert "The same to the last bit." in said and repr(further.rows("metrics")[-1]["val_loss"]) in said
 
 
 def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp_path):
@@ -188,7 +188,7 @@ def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
     corpus = save_text(text, f'"{NASTY}', data_dir).name
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
     train_run(run, data_dir, threads=1)
-    run.append_sample({"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
+    run.append("samples", {"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
     read = Reader(report_of(run, data_dir))
     assert f"owl {NASTY}" in read.text and f"ROMEO:\n{NASTY}��" in read.text and f'"{NASTY}' in read.text
     assert "script" not in read.tags
@@ -272,8 +272,8 @@ def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
 
 def test_a_report_says_of_a_ruined_run_what_the_dashboard_says(ruined_run, explorer_home):
     assert "after the learning rate was raised at step 21. Go back to step 20." in report_of(ruined_run, explorer_home)
-    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.read_metrics()))
+    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.rows("metrics")))
     assert judged == whole and judged.trouble
-    ruined_run.append_metrics({"step": 42, "loss": float("nan")})
-    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.read_metrics()))
+    ruined_run.append("metrics", {"step": 42, "loss": float("nan")})
+    judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.rows("metrics")))
     assert judged == whole and judged.numbers["step"] == "40"

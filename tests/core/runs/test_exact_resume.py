@@ -90,17 +90,17 @@ def assert_as_if_never_killed(workers: Workers) -> None:
     """Train the same turns in one go, and compare everything that is not a speed or a time."""
     killed = workers.run
     straight = RunFolder.create(workers.data_dir, killed.record().config, "straight")
-    rows = [row for row in killed.read_events() if row["kind"] == "turn"]
+    rows = [row for row in killed.rows("events") if row["kind"] == "turn"]
     straight.events_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     workers.run = straight
     workers.start()
     workers.finish()
     assert straight.status().attempt == 1
-    assert [row for row in straight.read_events() if row["kind"] == "turn"] == rows
+    assert [row for row in straight.rows("events") if row["kind"] == "turn"] == rows
     same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
-    for row, expected in zip(killed.read_metrics(), straight.read_metrics(), strict=True):
+    for row, expected in zip(killed.rows("metrics"), straight.rows("metrics"), strict=True):
         assert [row.get(name) for name in same] == [expected.get(name) for name in same]
-    assert killed.read_samples() == straight.read_samples()
+    assert killed.rows("samples") == straight.rows("samples")
     assert killed.weights_path.read_bytes() == straight.weights_path.read_bytes()
     (ours, *_unused), (theirs, *_unused) = (
         sorted(run.checkpoints.iterdir(), reverse=True) for run in (killed, straight)

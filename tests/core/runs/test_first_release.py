@@ -38,7 +38,7 @@ def test_its_state_and_history_are_read(old_run):
     assert [(change.step, change.setting, change.value) for change in setting_changes(old_run)] == [
         (0, "train.learning_rate", 5e-4)
     ]
-    assert len(old_run.read_samples()) == 2
+    assert len(old_run.rows("samples")) == 2
     assert load_model(old_run).tokenizer.vocab_size == 24
 
 
@@ -47,7 +47,7 @@ def test_it_resumes_with_the_same_losses_and_takes_the_waiting_change(old_run, t
     assert (status.state, status.step) == ("finished", 20)
     change = setting_changes(old_run)[-1]
     assert (change.step, change.setting, change.value) == (13, "model.dropout", 0.1)
-    losses = {row["step"]: row["loss"] for row in old_run.read_metrics() if row["step"] > 13 and "loss" in row}
+    losses = {row["step"]: row["loss"] for row in old_run.rows("metrics") if row["step"] > 13 and "loss" in row}
     # Equal to the last bit on the machine that wrote it; another processor rounds differently.
     assert losses == pytest.approx(LOSSES, abs=1e-6)
 

@@ -101,18 +101,18 @@ def test_a_damaged_folder_is_listed_with_a_sentence(data_dir, run, file, content
 
 
 def test_rows_survive_a_torn_line_and_numbers_that_json_lacks(run):
-    run.append_metrics({"step": 1, "loss": 2.5})
-    run.append_metrics({"step": 2, "loss": float("nan"), "grad_norm": float("inf")})
+    run.append("metrics", {"step": 1, "loss": 2.5})
+    run.append("metrics", {"step": 2, "loss": float("nan"), "grad_norm": float("inf")})
     with run.metrics_path.open("a") as file:
         file.write('{"step": 3, "lo')
-    assert run.read_metrics() == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": None, "grad_norm": None}]
+    assert run.rows("metrics") == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": None, "grad_norm": None}]
     cut_after(run, 1)
-    run.append_metrics({"step": 2, "loss": 2.4})
+    run.append("metrics", {"step": 2, "loss": 2.4})
     assert [row["step"] for row in map(json.loads, run.metrics_path.read_text().splitlines())] == [1, 2]
 
 
 def test_rows_not_written_yet_are_no_rows(run):
-    assert run.read_metrics() == run.read_samples() == run.read_events() == []
+    assert run.rows("metrics") == run.rows("samples") == run.rows("events") == []
     cut_after(run, 0)
 
 
@@ -254,7 +254,7 @@ def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
             self.data += bytes(data)
             return len(data)
 
-    run.append_metrics({"step": 1})
+    run.append("metrics", {"step": 1})
     send_command(run, "pause")
     pipe = Pipe()
     zip_run(run, pipe)

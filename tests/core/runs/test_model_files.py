@@ -49,7 +49,7 @@ def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # n
     changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
     further = fork(tmp_path, imported, None, imported.record().config.replace(changes))
     assert train_run(further, tmp_path).state == "finished"
-    assert further.read_metrics()[-1]["val_loss"] > 0
+    assert further.rows("metrics")[-1]["val_loss"] > 0
 
 
 def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
@@ -99,7 +99,7 @@ def test_split_characters_are_written_as_by_transformers(theirs, bpe_folder, tmp
     written = list(written_tokens(model, tokenizer, "Emoji ", greedy))
     assert "Emoji " + "".join(token["text"] for token in written) == right and len(written) == 20
     assert not any("�" in shown for token in written for shown, _ in [(token["visible"], 0), *token["alternatives"]])
-    assert run.read_samples()[-1]["text"].count("�") <= 1, "at its end a sample may cut a character"
+    assert run.rows("samples")[-1]["text"].count("�") <= 1, "at its end a sample may cut a character"
 
 
 def test_a_run_leaves_for_nanogpt_and_comes_back_with_its_tokenizer_in_the_file(run, tmp_path):

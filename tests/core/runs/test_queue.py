@@ -116,7 +116,7 @@ def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkey
     assert [app.returncode for app in apps] == [0, 0]
     for run in runs:
         assert (run.status().state, run.status().attempt) == ("finished", 1), run.status().reason
-        assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
+        assert [row["kind"] for row in run.rows("events")] == ["start", "finish"]
         assert run.log_path.read_text().count(f"run {run.id}. ") == 1
 
 

@@ -48,11 +48,11 @@ def at(step, *doings):
 def course(run: RunFolder) -> list[tuple]:
     """What is the same for the same settings: all but speeds and times."""
     same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
-    return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
+    return [tuple(row.get(name) for name in same) for row in run.rows("metrics")]
 
 
 def change_rows(run: RunFolder) -> list[tuple]:
-    rows = [row for row in run.read_events() if row["kind"] == "turn"]
+    rows = [row for row in run.rows("events") if row["kind"] == "turn"]
     return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
 
 
@@ -70,7 +70,7 @@ def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run)
     assert waiting_commands(run) == []
     status = run.status()
     assert (status.state, status.step, status.steps) == ("finished", 16, 16)
-    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+    assert [row["step"] for row in run.rows("metrics")] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
 
 def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
@@ -91,7 +91,7 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     told.events_path.write_bytes(asked.events_path.read_bytes())
     train_run(told, data_dir)
     assert course(told) == course(asked)
-    assert told.read_samples() == asked.read_samples()
+    assert told.rows("samples") == asked.rows("samples")
     assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
     assert change_rows(told) == change_rows(asked)  # none was written again
 
@@ -127,8 +127,8 @@ def test_a_later_wish_overrules_one_that_lies_ahead(run):
     rows = [(8, RATE, 1e-2), (9, DROPOUT, 0.2), (6, RATE, 2e-2), (6, RATE, 3e-2), (12, DROPOUT, 0.0)]
     for step, knob, value in rows:
         write_setting_change(run, SettingChange(step, knob, 0, value), "")
-    run.append_event({"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
-    run.append_event({"kind": "turn"})
+    run.append("events", {"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
+    run.append("events", {"kind": "turn"})
     assert setting_changes(run) == [
         SettingChange(6, RATE, 0, 2e-2),
         SettingChange(6, RATE, 0, 3e-2),
@@ -178,12 +178,12 @@ def test_a_run_that_shall_end_now_is_measured_there(data_dir, run):
     train_run(run, data_dir, on_status=at(5, lambda: send_command(run, "turn", knob="train.steps", value=3)))
     status = run.status()
     assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # asked too late for step 3
-    assert run.read_metrics()[-1].keys() >= {"val_loss", "train_loss"}
-    assert run.read_samples()[-1]["step"] == 5
+    assert run.rows("metrics")[-1].keys() >= {"val_loss", "train_loss"}
+    assert run.rows("samples")[-1]["step"] == 5
     assert run.snapshots()[-1][0] == 5
-    rows = len(run.read_metrics())
+    rows = len(run.rows("metrics"))
     assert train_run(run, data_dir).state == "finished"
-    assert len(run.read_metrics()) == rows
+    assert len(run.rows("metrics")) == rows
 
 
 def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
@@ -195,7 +195,7 @@ def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
     train_run(run, data_dir)
     assert (run.status().state, run.status().step) == ("finished", 18)
     assert change_rows(run) == [(12, "train.steps", 18, 12)]
-    rates = [row["lr"] for row in run.read_metrics() if row["step"] > 12]
+    rates = [row["lr"] for row in run.rows("metrics") if row["step"] > 12]
     assert rates == pytest.approx([run.record().config.train.min_learning_rate] * 3)  # no jump
     with pytest.raises(ConfigError, match="1 step or more"):
         extend(run, 0)
@@ -212,7 +212,7 @@ def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly
     assert broken.status().state == "stopped"
     assert train_run(broken, data_dir).step == 24
     assert change_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
-    rates = {row["step"]: row["lr"] for row in broken.read_metrics() if "lr" in row}
+    rates = {row["step"]: row["lr"] for row in broken.rows("metrics") if "lr" in row}
     assert [rates[step + 12] for step in range(2, 13, 2)] == [rates[step] for step in range(2, 13, 2)]
     assert (12, SCHEDULE_RESTARTED) in facts_of(broken, data_dir).setting_changes
     fork = fork_config(broken).train
@@ -260,7 +260,7 @@ def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
     train_run(stepped, data_dir, on_status=listen)
     closeups = [step_detail for step_detail in seen if step_detail]
     assert {step_detail.step for step_detail in closeups} == {4, 5, 6}
-    rows = {row["step"]: row for row in stepped.read_metrics()}
+    rows = {row["step"]: row for row in stepped.rows("metrics")}
     for step_detail in closeups:
         assert step_detail.batch_size == len(step_detail.inputs) == len(step_detail.targets) == 2
         assert step_detail.inputs[0][1:] == step_detail.targets[0][:-1]

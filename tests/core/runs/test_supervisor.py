@@ -57,7 +57,7 @@ def wait_for_step(run: RunFolder, step: int) -> None:
 
 
 def steps_of(run: RunFolder) -> list[int]:
-    return [row["step"] for row in run.read_metrics()]
+    return [row["step"] for row in run.rows("metrics")]
 
 
 def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
@@ -82,7 +82,7 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
     stopped = wait_for_state(endless, "stopped")
     assert stopped.attempt == 1
     assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))
-    kinds = [row["kind"] for row in endless.read_events()]
+    kinds = [row["kind"] for row in endless.rows("events")]
     assert kinds[:3] == ["start", "pause", "step"]
     assert kinds[-1] == "stop"
     assert latest_weights(endless) == endless.weights_path
@@ -94,7 +94,7 @@ def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(super
     wait_for_step(endless, 30)
     status = endless.status()
     os.kill(status.pid, signal.SIGKILL)
-    before = endless.read_metrics()
+    before = endless.rows("metrics")
     wait_for(lambda: endless.status().attempt == 2, "another worker")
     assert "Its process was ended at step" in endless.status().notice
     assert "it went on by itself from step" in endless.status().notice
@@ -104,7 +104,7 @@ def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(super
     assert wait_for_state(endless, "stopped").attempt == 2
     assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))  # no gap, no repeat
     saved = {row["step"]: row["loss"] for row in before if "loss" in row}
-    again = {row["step"]: row["loss"] for row in endless.read_metrics() if "loss" in row}
+    again = {row["step"]: row["loss"] for row in endless.rows("metrics") if "loss" in row}
     assert [again[step] for step in saved] == list(saved.values())  # the same course as before
 
 
@@ -113,7 +113,7 @@ def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervis
     third = RunFolder.create(data_dir, config, "third")
     for run in (endless, second, third):
         supervisor.submit(run)
-    assert supervisor.waiting() == [second.id, third.id]
+    assert supervisor.queue.waiting() == [second.id, third.id]
     wait_for_step(endless, 3)
     worker = endless.status().pid
     supervisor.close()
@@ -123,12 +123,12 @@ def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervis
     try:
         successor.check()
         assert endless.status().pid == worker
-        assert successor.waiting() == [second.id, third.id]
+        assert successor.queue.waiting() == [second.id, third.id]
         assert second.status().state == "queued"
         successor.stop(second)
         assert second.status().state == "stopped"
         successor.delete(second)
-        assert successor.waiting() == [third.id]
+        assert successor.queue.waiting() == [third.id]
         reached = endless.status().step
         wait_for_step(endless, reached + 5)
         successor.delete(endless)  # while it trains

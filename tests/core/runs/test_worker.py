@@ -49,7 +49,7 @@ def eager(monkeypatch):
 def courses(run: RunFolder) -> list[tuple]:
     """What is the same for the same seed: all but speeds and times."""
     same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
-    return [tuple(row.get(name) for name in same) for row in run.read_metrics()]
+    return [tuple(row.get(name) for name in same) for row in run.rows("metrics")]
 
 
 def baselines_of(run: RunFolder, data_dir: Path) -> Baselines:
@@ -67,15 +67,15 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     assert heard[0].state == "running"
     assert heard[0].pid is not None
 
-    rows = run.read_metrics()
+    rows = run.rows("metrics")
     assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "val_loss" in row] == [0, 4, 8, 12]
     assert "loss" not in rows[0]  # nothing has been learned yet, but the curve has its first point
     assert all(row.keys() >= {"loss", "lr", "grad_norm", "tokens_per_second", "seconds"} for row in rows[1:])
     assert rows[-1]["val_loss"] == status.val_loss
-    assert [row["step"] for row in run.read_samples()] == [0, 6, 12]
-    assert all(len(row["text"]) == 12 for row in run.read_samples())
-    assert [row["kind"] for row in run.read_events()] == ["start", "finish"]
+    assert [row["step"] for row in run.rows("samples")] == [0, 6, 12]
+    assert all(len(row["text"]) == 12 for row in run.rows("samples"))
+    assert [row["kind"] for row in run.rows("events")] == ["start", "finish"]
 
     probe = run.read_probe()
     assert probe.step == 12
@@ -106,8 +106,8 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(data_dir, config, eager):
     assert train_run(broken, data_dir).state == "finished"
     assert broken.status().attempt == 2
     assert courses(broken) == courses(straight)
-    assert broken.read_samples() == straight.read_samples()
-    assert [row["kind"] for row in broken.read_events()] == ["start", "stop", "start", "finish"]
+    assert broken.rows("samples") == straight.rows("samples")
+    assert [row["kind"] for row in broken.rows("events")] == ["start", "stop", "start", "finish"]
 
 
 def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, monkeypatch):
@@ -122,7 +122,7 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, 
     with pytest.raises(KeyboardInterrupt):
         train_run(broken, data_dir, on_status=die)
     assert broken.status().state == "stopped"
-    assert broken.read_metrics()[-1]["step"] == 8  # but the last checkpoint is of step 5
+    assert broken.rows("metrics")[-1]["step"] == 8  # but the last checkpoint is of step 5
     with broken.metrics_path.open("a") as file:
         file.write('{"step": 9, "lo')
     train_run(broken, data_dir)
@@ -130,10 +130,10 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, 
 
 
 def test_without_a_checkpoint_a_run_begins_again(data_dir, run):
-    run.append_metrics({"step": 0, "val_loss": 9.0})
-    run.append_metrics({"step": 2, "loss": 9.0})
+    run.append("metrics", {"step": 0, "val_loss": 9.0})
+    run.append("metrics", {"step": 2, "loss": 9.0})
     train_run(run, data_dir)
-    assert [row["step"] for row in run.read_metrics()] == [0, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in run.rows("metrics")] == [0, 2, 4, 6, 8, 10, 12]
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(data_dir, config, eager):
@@ -166,7 +166,7 @@ def test_a_single_step_is_shown_though_it_is_not_due(data_dir, run, eager):
 
     train_run(run, data_dir, on_status=listen)
     assert ("paused", 3) in heard
-    assert [row["step"] for row in run.read_metrics()] == [0, 2, 3, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in run.rows("metrics")] == [0, 2, 3, 4, 6, 8, 10, 12]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -213,7 +213,7 @@ def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(data_dir, con
     status = run.status()
     assert (status.state, status.problem) == ("failed", "not_finite")
     assert status.reason.startswith("Training stopped at step 1: the loss (nan) is no longer a finite number")
-    assert not run.read_samples() and run.read_probe() is None
+    assert not run.rows("samples") and run.read_probe() is None
 
 
 def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(data_dir, run):
@@ -263,7 +263,7 @@ def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins
     status = run.status()
     assert (status.state, status.problem) == ("failed", "memory")
     assert re.search(r"need about [\d.]+ GB of memory, but .* has .*, of which [\d.]+ GB are free", status.reason)
-    assert run.read_metrics() == []
+    assert run.rows("metrics") == []
 
 
 def test_snapshots_keep_within_their_room(data_dir, config, monkeypatch):

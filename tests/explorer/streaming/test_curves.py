@@ -151,7 +151,7 @@ def test_one_damaged_line_costs_no_other(line):
 
 
 def test_charts_get_the_rows_of_a_run(finished_run):
-    assert curve_rows(finished_run) == finished_run.read_metrics()
+    assert curve_rows(finished_run) == finished_run.rows("metrics")
     finished_run.metrics_path.unlink()
     assert curve_rows(finished_run) == []
 

@@ -65,7 +65,7 @@ def test_a_finished_run_tells_everything_and_ends(finished_run):
     names = [name for name, _, _ in events]
     assert names[0] == "status" and names[-1] == "end"
     assert set(names) == {"status", "metrics", "samples", "events", "attention", "embedding", "end"}
-    assert steps_of(events) == [row["step"] for row in finished_run.read_metrics()]
+    assert steps_of(events) == [row["step"] for row in finished_run.rows("metrics")]
     assert events[-1][1] == {"state": "finished"}
     assert events[0][1]["name"] == "patient-otter" and events[0][1]["state"] == "finished"
 
@@ -96,11 +96,11 @@ def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running
         broadcast = RunBroadcast(running_run)
         stream = broadcast.watch()
         seen = await until(stream, lambda seen: steps_of(seen))
-        running_run.append_metrics({"step": 21, "loss": 2.0})
+        running_run.append("metrics", {"step": 21, "loss": 2.0})
         seen += await until(stream, steps_of)
         with running_run.metrics_path.open("ab") as file:
             file.write(b'{"step": 22, "lo')
-        running_run.append_event({"step": 21, "kind": "pause"})
+        running_run.append("events", {"step": 21, "kind": "pause"})
         seen += await until(stream, lambda new: any(name == "events" for name, _, _ in new))
         with running_run.metrics_path.open("ab") as file:
             file.write(b'ss": 1.5}\n')
@@ -109,7 +109,7 @@ def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running
         return seen, broadcast
 
     seen, broadcast = asyncio.run(scene())
-    assert steps_of(seen) == [row["step"] for row in running_run.read_metrics()]
+    assert steps_of(seen) == [row["step"] for row in running_run.rows("metrics")]
     assert steps_of(seen)[-2:] == [21, 22]
     assert broadcast.closed and broadcast.watchers == 0
 
@@ -119,13 +119,13 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
         stream = RunBroadcast(running_run).watch()
         first = await until(stream, steps_of)
         cut_after(running_run, 10)
-        running_run.append_metrics({"step": 12, "loss": 9.0})
+        running_run.append("metrics", {"step": 12, "loss": 9.0})
         return first, await until(stream, lambda new: 12 in steps_of(new))
 
     first, second = asyncio.run(scene())
     last = [data for name, data, _ in second if name == "metrics"][-1]
     assert last["reset"] and [row["step"] for row in last["rows"]] == [
-        row["step"] for row in running_run.read_metrics()
+        row["step"] for row in running_run.rows("metrics")
     ]
     cursor = next(cursor for name, _, cursor in first if name == "metrics")
     reader = RunReader(running_run)
@@ -134,7 +134,7 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
 
 
 def test_a_turned_setting_comes_with_its_words(finished_run):
-    finished_run.append_event({"step": 20, "kind": "turn", "knob": "model.dropout", "value": 0.2, "before": 0.0})
+    finished_run.append("events", {"step": 20, "kind": "turn", "knob": "model.dropout", "value": 0.2, "before": 0.0})
     rows = next(data["rows"] for name, data, _ in whole(finished_run) if name == "events")
     assert rows[-1]["label"] == "dropout 0 → 0.2"
     assert all("label" not in row for row in rows[:-1])
@@ -143,7 +143,7 @@ def test_a_turned_setting_comes_with_its_words(finished_run):
 def test_the_status_tells_how_training_goes(ruined_run, finished_run):
     told = whole(ruined_run)[0][1]["progress"]
     sentence = fill(told["sentence"], **told["numbers"])
-    best = ruined_run.read_metrics()[-3]["val_loss"]
+    best = ruined_run.rows("metrics")[-3]["val_loss"]
     assert told["trouble"] and sentence == (
         f"Loss rose from {best:.2f} to 5.50 after the learning rate was raised at step 21. Go back to step 20."
     )
@@ -154,7 +154,7 @@ def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
     reader = RunReader(running_run)
     reader.here()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
-    running_run.append_metrics({"step": 20, "val_loss": 9.0, "train_loss": 9.0})
+    running_run.append("metrics", {"step": 20, "val_loss": 9.0, "train_loss": 9.0})
     running_run.write_status(running_run.status().model_copy(update={"val_loss": 9.0, "train_loss": 9.0}))
     reader.here()
     assert json.loads(reader._payloads["status"])["progress"]["trouble"]
@@ -166,7 +166,7 @@ def test_watchers_share_one_look_at_the_folder(running_run):
         streams = [broadcaster.watch(running_run) for _ in range(30)]
         first = await asyncio.gather(*(until(stream, steps_of) for stream in streams))
         assert len(broadcaster._broadcasts) == 1
-        running_run.append_metrics({"step": 21, "loss": 2.0})
+        running_run.append("metrics", {"step": 21, "loss": 2.0})
         chunks = await asyncio.gather(*(anext(stream) for stream in streams))
         assert all(chunk is chunks[0] for chunk in chunks)
         for stream in streams:
@@ -182,7 +182,7 @@ def test_the_end_comes_when_the_run_ends(running_run):
     async def scene():
         stream = RunBroadcast(running_run).watch()
         await until(stream, steps_of)
-        running_run.append_metrics({"step": 20, "loss": 2.0, "val_loss": 2.1})
+        running_run.append("metrics", {"step": 20, "loss": 2.0, "val_loss": 2.1})
         running_run.write_status(running_run.status().model_copy(update={"state": "stopped", "pid": None}))
         return await until(stream, lambda seen: False)
 
@@ -211,13 +211,13 @@ def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run,
         seen = await until(slow, steps_of)
         await until(quick, steps_of)
         for step in range(21, 26):
-            running_run.append_metrics({"step": step, "loss": 2.0})
+            running_run.append("metrics", {"step": step, "loss": 2.0})
             await until(quick, lambda new, step=step: step in steps_of(new))
         seen += await until(slow, lambda new: False)
         assert seen[-1][0] != "end"
         return seen + await until(broadcast.watch(seen[-1][2]), lambda new: 25 in steps_of(new))
 
-    assert steps_of(asyncio.run(scene())) == [row["step"] for row in running_run.read_metrics()]
+    assert steps_of(asyncio.run(scene())) == [row["step"] for row in running_run.rows("metrics")]
 
 
 def test_a_damaged_run_ends_at_once(damaged_run):
@@ -236,9 +236,9 @@ def test_a_run_deleted_while_watched_ends(running_run):
 
 
 def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):
-    before = running_run.read_samples()
+    before = running_run.rows("samples")
     for step in range(11, 2000):
-        running_run.append_sample({"step": step, "text": "To be", "val_loss": 2.0})
+        running_run.append("samples", {"step": step, "text": "To be", "val_loss": 2.0})
     reader = RunReader(running_run)
     steps = steps_of(events_of("".join(reader.between(Position(), reader.here()))), "samples")
     assert len(steps) <= MOST_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
