@@ -16,13 +16,10 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
-
-from core.atomic_io import parse_json, parse_row
-from core.config import RunConfig
+from core.atomic_io import parse_row
 from core.errors import RunError
 from core.runs.folder import RUN_ID, RunFolder
-from core.runs.records import RunRecord, Status
+from core.runs.records import RunRecord, Status, parse_object, parse_record, parse_status
 from core.runs.setting_changes import config_now
 from core.runs.weights import load_model
 
@@ -71,13 +68,7 @@ class Archive:
         if member.file_size > _MOST_JSON:
             raise RunError(f"The file {_base(member)} in the zip is too large.")
         self._read(member, chunks.append)
-        try:
-            data = parse_json(b"".join(chunks))
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            raise RunError(f"The file {_base(member)} in the zip is damaged: it ends too early or is not JSON.")
-        return data
+        return parse_object(b"".join(chunks), _base(member), "in the zip")
 
     def _read(self, member: zipfile.ZipInfo, take: Callable[[bytes], object]) -> None:
         """Pass a member's content on, piece by piece, with a limit on its real size."""
@@ -101,8 +92,9 @@ class Archive:
         if not records:
             return {}
         top = min((PurePosixPath(member.filename).parent for member in records), key=lambda parent: len(parent.parts))
-        names = {member: _relative(member, top) for member in self.members}
-        return {name: member for member, name in names.items() if name and ARCHIVED_FILES.fullmatch(name)}
+        paths = {PurePosixPath(member.filename): member for member in self.members}
+        names = {str(path.relative_to(top)): path for path in paths if path.is_relative_to(top)}
+        return {name: paths[path] for name, path in names.items() if ARCHIVED_FILES.fullmatch(name)}
 
 
 def zip_run(run: RunFolder, file: BinaryIO) -> None:
@@ -126,15 +118,9 @@ def holds_run(path: Path) -> bool:
 
 
 def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder:
-    """Make a new run of the zip of one, with its weights, curves, samples and checkpoints.
+    """Make a new run of the zip of one, with its weights, curves, samples and checkpoints; one that trained is stopped.
 
-    A run that was still training is stopped here, at its last save.
-
-    Args:
-        name: a label; the run's own if left out.
-
-    Raises:
-        ExplorerError: the zip is damaged, holds no run, or something that no run has; nothing is left behind.
+    Raises ExplorerError where the zip is damaged, holds no run, or something that no run has; nothing is left then.
     """
     with Archive(path) as archive:
         files = archive.files_of_run()
@@ -169,15 +155,9 @@ _IMPORTED_FIELDS = {"created", "origin", "corpus_hash", "versions", "hardware", 
 
 
 def _record(data: dict[str, Any]) -> RunRecord:
-    if not isinstance(data.get("config"), dict):
-        raise RunError("The file run.json in the zip is damaged: config is missing or wrong.")
+    record = parse_record(data, "in the zip")
     try:
-        config = RunConfig.parse(data["config"])
-        record = RunRecord.model_validate({**data, "config": config})
         datetime.fromisoformat(record.created)
-    except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise RunError(f"The file run.json in the zip is damaged: {field} is missing or wrong.") from None
     except ValueError:
         raise RunError("The file run.json in the zip is damaged: created is not a date.") from None
     sound = {
@@ -191,10 +171,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
 
 def _status(data: dict[str, Any]) -> Status:
     """Return the status of the run here: ended, also where it was training when it was zipped."""
-    try:
-        zipped = Status.model_validate(data)
-    except ValidationError:
-        raise RunError("The file status.json in the zip is damaged.") from None
+    zipped = parse_status(data, "in the zip")
     if not _is_step(zipped.step) or not _is_step(zipped.steps):
         raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
     numbers = {name: getattr(zipped, name) for name in ("seconds", "tokens_per_second", "train_loss", "val_loss")}
@@ -227,7 +204,8 @@ def _is_sound(row: dict[str, Any], kind: str) -> bool:
         return all(value is None or _is_number(value) for value in row.values())
     if kind == "samples":
         return isinstance(row.get("text"), str)
-    return isinstance(row.get("kind"), str) and all(value is None or _is_plain(value) for value in row.values())
+    plain = (value is None or isinstance(value, str | bool) or _is_number(value) for value in row.values())
+    return isinstance(row.get("kind"), str) and all(plain)
 
 
 def _is_step(value: object) -> bool:
@@ -236,10 +214,6 @@ def _is_step(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | bool) or _is_number(value)
 
 
 def _check(run: RunFolder) -> None:
@@ -257,8 +231,3 @@ def _check(run: RunFolder) -> None:
 
 def _base(member: zipfile.ZipInfo) -> str:
     return PurePosixPath(member.filename).name[:80]
-
-
-def _relative(member: zipfile.ZipInfo, top: PurePosixPath) -> str:
-    path = PurePosixPath(member.filename)
-    return str(path.relative_to(top)) if path.is_relative_to(top) else ""

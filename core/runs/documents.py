@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
 from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
@@ -47,11 +47,7 @@ def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> ProgressSummary | None:
-    """Return a sentence on a run by its rows of metrics; None where nothing was ever measured.
-
-    Args:
-        rows: all, or thinned as long as every measured one is among them.
-    """
+    """Return a sentence on a run by its rows of metrics, every measured one; None where nothing was ever measured."""
     if not rows:
         return None
     status = folder.status()
@@ -66,10 +62,7 @@ def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> Progres
 
 
 def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force: bool = False) -> None:
-    """Write a run's script, notebook or report into a file.
-
-    Raises ExplorerError where the run has none, the file cannot be written, or `force` is needed to replace one.
-    """
+    """Write a run's script, notebook or report into a file; raises ExplorerError where it cannot be."""
     write_file(path, DOCUMENTS[kind](run, data_dir).encode(), force)
 
 
@@ -135,14 +128,8 @@ def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
 
 def _thinned(losses: dict[int, float]) -> dict[int, float]:
     """Return at most _MOST_LOSSES of them, evenly, the last one included."""
-    steps = sorted(losses)
-    stride = -(-len(steps) // _MOST_LOSSES) or 1
-    return {step: losses[step] for step in sorted(steps[::-1][::stride])}
-
-
-def report_of(run: RunFolder, data_dir: Path) -> str:
-    """Return a run's report as one page of HTML. Raises RunError where the run's record cannot be read."""
-    return report_html(facts_of(run, data_dir))
+    stride = -(-len(losses) // _MOST_LOSSES) or 1
+    return {step: losses[step] for step in sorted(sorted(losses)[::-stride])}
 
 
 def facts_of(run: RunFolder, data_dir: Path) -> Facts:
@@ -160,7 +147,9 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         corpus = find_corpus(config.data.corpus, data_dir)
     except ExplorerError:
         corpus = None
-    bigram = config.model.kind == "bigram"
+    table = None
+    if probe and config.model.kind == "bigram" and len(probe.embedding) == len(vocabulary):
+        table = torch.from_numpy(probe.embedding).double().softmax(dim=1).numpy()
     return Facts(
         name=record.name,
         id=record.id,
@@ -184,9 +173,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         attention=probe.attention if probe and probe.attention.size else None,
         attention_step=probe.step if probe else 0,
         tokens=probe.tokens if probe else [],
-        table=_next_token_probabilities(probe.embedding)
-        if probe and bigram and len(probe.embedding) == len(vocabulary)
-        else None,
+        table=table,
         parent=_parent(record, data_dir),
         precision=record.precision or "",
         threads=record.threads or 1,
@@ -213,7 +200,7 @@ def _rows(run: RunFolder) -> list[dict[str, Any]]:
     """Return rows of metrics; of very many those with an evaluation, and a few of the others."""
     rows = run.rows("metrics")
     stride = -(-len(rows) // _MOST_ROWS) or 1
-    return rows if stride == 1 else [row for at, row in enumerate(rows) if at % stride == 0 or "val_loss" in row]
+    return [row for at, row in enumerate(rows) if at % stride == 0 or "val_loss" in row]
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
@@ -230,15 +217,9 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
     return changes
 
 
-def _next_token_probabilities(scores: np.ndarray) -> np.ndarray:
-    """Return a bigram's logits (V, V) as the probabilities of the next token."""
-    odds = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
 DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
     "script": lambda run, data_dir: recipe_script(recipe_of(run, data_dir)),
     "notebook": lambda run, data_dir: recipe_notebook(recipe_of(run, data_dir)),
-    "report": report_of,
+    "report": lambda run, data_dir: report_html(facts_of(run, data_dir)),
 }
 """What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""

@@ -28,11 +28,22 @@ from core.atomic_io import (
     write_atomically,
 )
 from core.config import RunConfig
-from core.errors import ConfigError, DiskFullError, RunError
+from core.errors import DiskFullError, RunError
 from core.paths import check_path
 from core.runs.crash_recovery import after_crash, last_log_lines
 from core.runs.processes import end_orphans, is_alive
-from core.runs.records import Probe, RunRecord, Status, StepDetail, clean_name, friendly_name, library_versions
+from core.runs.records import (
+    Probe,
+    RunRecord,
+    Status,
+    StepDetail,
+    clean_name,
+    friendly_name,
+    library_versions,
+    parse_object,
+    parse_record,
+    parse_status,
+)
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
@@ -127,15 +138,7 @@ class RunFolder:
 
     def record(self) -> RunRecord:
         """Return what the run is. Raises RunError, in a sentence, where `run.json` is missing or damaged."""
-        data = self._read_json(self.record_path)
-        try:
-            config = RunConfig.parse(data.get("config"))
-            return RunRecord.model_validate({**data, "id": self.id, "config": config})
-        except ConfigError as error:
-            raise RunError(f"The settings in run.json of run {self.id} cannot be used: {error}") from None
-        except ValidationError as error:
-            field = ".".join(map(str, error.errors()[0]["loc"]))
-            raise RunError(f"The file run.json of run {self.id} is damaged: {field} is missing or wrong.") from None
+        return parse_record(self._read_json(self.record_path) | {"id": self.id}, f"of run {self.id}")
 
     def write_record(self, record: RunRecord) -> None:
         with self.writing("changed"):
@@ -174,10 +177,7 @@ class RunFolder:
 
     def read_status(self) -> Status:
         """Return the status as it was written; raises RunError where the file is missing or damaged."""
-        try:
-            return Status.model_validate(self._read_json(self.status_path))
-        except ValidationError:
-            raise RunError(f"The file status.json of run {self.id} is damaged.") from None
+        return parse_status(self._read_json(self.status_path), f"of run {self.id}")
 
     def write_status(self, status: Status, *, durable: bool = True) -> Status:
         """Replace the status, and return it as written: with the time."""
@@ -325,16 +325,11 @@ class RunFolder:
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            data = parse_json(path.read_bytes())
+            return parse_object(path.read_bytes(), path.name, f"of run {self.id}")
         except FileNotFoundError:
             raise RunError(f"The run {self.id} has no {path.name}: the file is missing.") from None
         except OSError as error:
             raise RunError(f"The file {path.name} of run {self.id} cannot be read ({error.strerror}).") from None
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            raise RunError(f"The file {path.name} of run {self.id} is damaged: it ends too early or is not JSON.")
-        return data
 
 
 def runs_folder(data_dir: Path) -> Path:

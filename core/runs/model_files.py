@@ -47,10 +47,8 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
             `ckpt.pt`, a zip of either, or the zip of a run, which becomes a run with all its history.
         corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
             one that the model learned its characters from.
-        name: a label; the file's name if left out, or the run's own.
 
-    Raises:
-        ExplorerError: a file is missing, damaged, of another kind, or does not belong to the others.
+    Raises ExplorerError where a file is missing, damaged, of another kind, or does not belong to the others.
     """
     if holds_run(source):
         return import_run(data_dir, source, name)
@@ -102,12 +100,7 @@ def _import_packed(data_dir: Path, source: Path, corpus: str, name: str | None) 
 
 
 def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None, force: bool = False) -> str:
-    """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads, with its tokenizer.
-
-    Args:
-        force: replace files of the same names.
-
-    Returns a sentence on how to open it.
+    """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads; return how to open it.
 
     Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
     """
@@ -117,13 +110,10 @@ def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = Non
 
 
 def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force: bool = False) -> str:
-    """Write a run's model as nanoGPT's `ckpt.pt`, and the `data/NAME/meta.pkl` that `sample.py` needs beside it.
+    """Write a run's model as nanoGPT's `ckpt.pt`, with the `data/NAME/meta.pkl` of `sample.py`; return how to use it.
 
     Args:
         out: the folder, or the checkpoint in it where that ends in `.pt`.
-        force: replace files of the same names.
-
-    Returns sentences on how to sample from it with nanoGPT.
 
     Raises ExplorerError where the model has parts that nanoGPT's has not, or a file cannot be written.
     """
@@ -160,10 +150,7 @@ def _sample_command(folder: str, start: str) -> str:
 
 
 def why_not(run: RunFolder, kind: Kind) -> str:
-    """Return a sentence on why a run's model cannot be written in that format; "" where it can.
-
-    Raises RunError where the run's record cannot be read.
-    """
+    """Return a sentence on why a run's model cannot be written in that format; "" where it can."""
     try:
         (huggingface.layout_for if kind == "huggingface" else nanogpt.check_writable)(run.record().config.model)
     except ExternalModelError as error:
@@ -172,10 +159,7 @@ def why_not(run: RunFolder, kind: Kind) -> str:
 
 
 def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
-    """Write a run's model into one zip: transformers' folder, or what is unpacked in nanoGPT's folder.
-
-    Raises ExplorerError where the model has parts that the others have not, or the disk is full.
-    """
+    """Write a run's model into one zip: transformers' folder, or what is unpacked in nanoGPT's folder."""
     try:
         with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
             place = Path(temporary)
@@ -187,10 +171,8 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
                 for path in sorted(path for path in place.rglob("*") if path.is_file()):
                     archive.write(path, path.relative_to(place))
             file.flush()
-    except DiskFullError:
-        raise DiskFullError(_NO_DISK_SPACE) from None
-    except OSError as error:
-        if error.errno in FULL:
+    except (DiskFullError, OSError) as error:
+        if isinstance(error, DiskFullError) or error.errno in FULL:
             raise DiskFullError(_NO_DISK_SPACE) from None
         raise ExplorerError(f"The model cannot be written into a temporary file ({error.strerror or error}).") from None
 
@@ -200,10 +182,8 @@ def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
     files, sentences, start = _nanogpt_files(run)
     own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
     packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}
-    where = (
-        f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there. In that folder, write with it:"
-    )
-    how = "\n".join([*sentences, where, _sample_command(own, start), ""])
+    where = f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there."
+    how = "\n".join([*sentences, f"{where} In that folder, write with it:", _sample_command(own, start), ""])
     write_files(folder, packed | {f"{own}/README.txt": how.encode()})
 
 

@@ -7,10 +7,11 @@ from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from core.atomic_io import parse_row
 from core.config import RunConfig
-from core.errors import Problem, RunError
+from core.errors import ConfigError, Problem, RunError
 from core.runs.processes import ProcessId, Started
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
@@ -132,6 +133,34 @@ class Probe(NamedTuple):
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
     embedding: np.ndarray  # float16 (V, C)
     tokens: list[str]  # the T tokens of the probe sentence
+
+
+def parse_object(data: bytes, name: str, where: str) -> dict[str, Any]:
+    """Return the JSON object in a file; raises RunError, as the next two, where it is damaged."""
+    if (row := parse_row(data)) is None:
+        raise RunError(f"The file {name} {where} is damaged: it ends too early or is not JSON.")
+    return row
+
+
+def parse_record(data: dict[str, Any], where: str) -> RunRecord:
+    """Return what `run.json` holds."""
+    if not isinstance(data.get("config"), dict):
+        raise RunError(f"The file run.json {where} is damaged: config is missing or wrong.")
+    try:
+        return RunRecord.model_validate(data | {"config": RunConfig.parse(data["config"])})
+    except ConfigError as error:
+        raise RunError(f"The settings in run.json {where} cannot be used: {error}") from None
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunError(f"The file run.json {where} is damaged: {field} is missing or wrong.") from None
+
+
+def parse_status(data: dict[str, Any], where: str) -> Status:
+    """Return what `status.json` holds."""
+    try:
+        return Status.model_validate(data)
+    except ValidationError:
+        raise RunError(f"The file status.json {where} is damaged.") from None
 
 
 def library_versions() -> dict[str, str]:

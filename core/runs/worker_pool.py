@@ -53,10 +53,7 @@ class WorkerPool:
                     log.warning("no worker can be prewarmed: %s", error)
 
     def assign(self, folder: RunFolder, status: Status) -> None:
-        """Assign a run to the prewarmed worker, or to a new one.
-
-        Raises RunError, in a sentence, where the system starts no worker, or the run's folder cannot be written.
-        """
+        """Assign a run to the prewarmed worker, or to a new one; raises RunError where the system starts none."""
         with self._lock:
             worker, self._prewarmed = self._prewarmed, None
             self._prewarm_due = time.monotonic() + PREWARM_REST

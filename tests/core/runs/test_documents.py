@@ -24,7 +24,6 @@ from core.runs.documents import (
     facts_of,
     progress_of,
     recipe_of,
-    report_of,
     rows_to_judge,
     why_no_document,
     write_document,
@@ -166,7 +165,7 @@ def reported(data_dir, config) -> RunFolder:
 
 
 def test_a_report_stands_alone(reported, data_dir):
-    page = report_of(reported, data_dir)
+    page = DOCUMENTS["report"](reported, data_dir)
     read = Reader(page)
     assert page.startswith("<!doctype html>") and "script" not in read.tags
     assert read.addresses and all(address.startswith("data:image/png;base64,") for address in read.addresses)
@@ -179,7 +178,7 @@ def test_a_report_names_a_text_by_its_title(data_dir, config):
     corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", data_dir).name
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name="owl")
     train_run(run, data_dir, threads=1)
-    told = Reader(report_of(run, data_dir)).text
+    told = Reader(DOCUMENTS["report"](run, data_dir)).text
     assert "My diary" in told and corpus not in told
 
 
@@ -189,13 +188,13 @@ def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
     train_run(run, data_dir, threads=1)
     run.append("samples", {"step": 12, "text": f"ROMEO:\n{NASTY}\x00\x1b", "val_loss": 1.0})
-    read = Reader(report_of(run, data_dir))
+    read = Reader(DOCUMENTS["report"](run, data_dir))
     assert f"owl {NASTY}" in read.text and f"ROMEO:\n{NASTY}��" in read.text and f'"{NASTY}' in read.text
     assert "script" not in read.tags
 
 
 def test_it_tells_the_runs_own_numbers(reported, data_dir):
-    read, status = Reader(report_of(reported, data_dir)), reported.status()
+    read, status = Reader(DOCUMENTS["report"](reported, data_dir)), reported.status()
     assert f"{status.val_loss:.4f} nats" in read.text
     assert "12 of 12 steps" in read.text and "Cross-entropy of the next token" in read.text
     assert facts_of(reported, data_dir).parameters == sum(
@@ -211,11 +210,11 @@ def test_a_fork_is_compared_with_its_parent(reported, data_dir):
         data_dir, reported, None, reported.record().config.replace({"train.learning_rate": 5e-4}), name="fork"
     )
     train_run(further, data_dir, threads=1)
-    read = Reader(report_of(further, data_dir))
+    read = Reader(DOCUMENTS["report"](further, data_dir))
     assert f"How does owl {NASTY}, trained on from its step 12, change with learning rate 1e-3 → 5e-4?" in read.text
     assert "this one is" in read.text or "about the same" in read.text
     reported.delete()
-    assert "What is different from the default settings?" in Reader(report_of(further, data_dir)).text
+    assert "What is different from the default settings?" in Reader(DOCUMENTS["report"](further, data_dir)).text
 
 
 @pytest.mark.parametrize("state", ["fresh", "bigram"])
@@ -224,9 +223,9 @@ def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, s
     run = RunFolder.create(data_dir, config.replace(changes))
     if state == "bigram":
         train_run(run, data_dir, threads=1)
-        assert "What does it predict after each letter?" in Reader(report_of(run, data_dir)).text
+        assert "What does it predict after each letter?" in Reader(DOCUMENTS["report"](run, data_dir)).text
     else:
-        assert "It has not trained yet" in Reader(report_of(run, data_dir)).text
+        assert "It has not trained yet" in Reader(DOCUMENTS["report"](run, data_dir)).text
 
 
 def test_only_the_template_is_markup(trained, data_dir):
@@ -247,14 +246,14 @@ def test_the_sharpest_head_looks_at_one_other_letter():
 
 def test_every_setting_of_a_default_run_is_told(data_dir):
     run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare"}))
-    read = Reader(report_of(run, data_dir))
+    read = Reader(DOCUMENTS["report"](run, data_dir))
     assert "Learning rate" in read.text and "python -m core train" in read.text
 
 
 def test_how_long_and_how_closely_is_no_question(reported, data_dir):
     config = reported.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
     further = fork(data_dir, reported, None, config)
-    assert "trained on from its step 12, improve further?" in Reader(report_of(further, data_dir)).text
+    assert "trained on from its step 12, improve further?" in Reader(DOCUMENTS["report"](further, data_dir)).text
 
 
 def test_pieces_of_words_stand_upright_and_are_cut():
@@ -271,7 +270,9 @@ def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
 
 
 def test_a_report_says_of_a_ruined_run_what_the_dashboard_says(ruined_run, explorer_home):
-    assert "after the learning rate was raised at step 21. Go back to step 20." in report_of(ruined_run, explorer_home)
+    assert "after the learning rate was raised at step 21. Go back to step 20." in DOCUMENTS["report"](
+        ruined_run, explorer_home
+    )
     judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.rows("metrics")))
     assert judged == whole and judged.trouble
     ruined_run.append("metrics", {"step": 42, "loss": float("nan")})
