@@ -4,60 +4,49 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.settings import Config, setting
+from core.settings import Config, basic_setting, setting
 
 
 class ModelConfig(Config):
     """Settings of the model: its shape and the variants of its parts."""
 
-    kind: Literal["gpt", "bigram"] = setting(
+    kind: Literal["gpt", "bigram"] = basic_setting(
         "gpt",
         "gpt: a decoder-only transformer. bigram: one table that predicts the next token from the last one alone.",
         label="Model",
-        advanced=False,
     )
-    n_layer: int = setting(
+    n_layer: int = basic_setting(
         4,
         "Number of blocks. Each has attention (tokens exchange information), then a feed-forward layer.",
         label="Layers",
-        advanced=False,
-        low=1,
-        high=48,
+        bounds=(1, 48),
     )
-    n_head: int = setting(
+    n_head: int = basic_setting(
         4,
         "Attention heads in each block, each with its own attention pattern. Must divide the width.",
         label="Heads",
-        advanced=False,
-        low=1,
-        high=64,
+        bounds=(1, 64),
     )
-    n_embd: int = setting(
+    n_embd: int = basic_setting(
         128,
         "Width: the size of each token's vector inside the model.",
         label="Width",
-        advanced=False,
-        low=2,
-        high=2048,
+        bounds=(2, 2048),
         step=8,
         unit="numbers/token",
     )
-    block_size: int = setting(
+    block_size: int = basic_setting(
         64,
         "Context: how many tokens the model can attend to. The cost of attention grows with its square.",
         label="Context",
-        advanced=False,
-        low=2,
-        high=2048,
+        bounds=(2, 2048),
         unit="tokens",
     )
-    dropout: float = setting(
+    dropout: float = basic_setting(
         0.0,
         "Probability that a number is set to zero in training, so that no part relies on another (Srivastava 2014).",
         label="Dropout",
-        advanced=False,
-        low=0.0,
-        high=0.9,
+        bounds=(0.0, 0.9),
         step=0.05,
     )
     bias: bool = setting(
@@ -133,8 +122,7 @@ class ModelConfig(Config):
         "Standard deviation of the initial weights. At GPT-2's 0.02 all tokens are about equally likely at first; "
         "with far larger weights the first predictions are confident and wrong (Glorot 2010).",
         label="Initial weight spread",
-        low=1e-4,
-        high=2.0,
+        bounds=(1e-4, 2.0),
         log=True,
     )
     bigram_start: bool = setting(
@@ -150,17 +138,18 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        if self.kind == "gpt" and self.n_embd % self.n_head:
+        if self.kind == "bigram":
+            return self
+        head_size, rest = divmod(self.n_embd, self.n_head)
+        if rest:
             raise ValueError(f"n_embd {self.n_embd} cannot be shared equally among n_head {self.n_head} heads")
-        if self.kind == "gpt" and self.position == "rope" and (self.n_embd // self.n_head) % 2:
-            raise ValueError(
-                f"rope turns pairs of numbers, so n_embd / n_head must be even, not {self.n_embd // self.n_head}"
-            )
-        if self.kind == "gpt" and self.position == "sinusoidal" and self.n_embd % 2:
+        if self.position == "rope" and head_size % 2:
+            raise ValueError(f"rope turns pairs of numbers, so n_embd / n_head must be even, not {head_size}")
+        if self.position == "sinusoidal" and self.n_embd % 2:
             raise ValueError(
                 f"sinusoidal positions are pairs of a sine and a cosine, so n_embd must be even, not {self.n_embd}"
             )
-        if self.kind == "gpt" and self.zero_init and not self.residual:
+        if self.zero_init and not self.residual:
             raise ValueError("zero_init needs residual: blocks that start at zero would let nothing through without it")
         return self
 
@@ -171,11 +160,10 @@ CorpusName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}
 class DataConfig(Config):
     """Settings of the text, its tokenizer and its split."""
 
-    corpus: CorpusName = setting(
+    corpus: CorpusName = basic_setting(
         "shakespeare",
         "Text to train on, by its name in the list of texts.",
         label="Text",
-        advanced=False,
     )
     tokenizer: Literal["char", "bpe"] = setting(
         "char",
@@ -187,61 +175,52 @@ class DataConfig(Config):
         0.1,
         "Fraction of the text, at its end, used as the validation set and never trained on.",
         label="Validation fraction",
-        low=0.01,
-        high=0.5,
+        bounds=(0.01, 0.5),
         step=0.01,
     )
 
 
 def _interval(default: int, help: str, *, label: str) -> Any:
-    return setting(default, help, label=label, low=1, high=100_000, unit="steps")
+    return setting(default, help, label=label, bounds=(1, 100_000), unit="steps")
 
 
 class TrainConfig(Config):
     """Settings of training, evaluation and saving."""
 
-    steps: int = setting(
+    steps: int = basic_setting(
         2000,
         "Number of updates of the weights, one batch each.",
         label="Steps",
-        advanced=False,
-        low=1,
-        high=1_000_000,
+        bounds=(1, 1_000_000),
         unit="steps",
         log=True,
     )
-    batch_size: int = setting(
+    batch_size: int = basic_setting(
         12,
         "Sequences in the batch of one step. A larger batch gives a less noisy gradient and takes longer.",
         label="Batch size",
-        advanced=False,
-        low=1,
-        high=512,
+        bounds=(1, 512),
         unit="sequences",
     )
-    learning_rate: float = setting(
+    learning_rate: float = basic_setting(
         1e-3,
         "Size of each update of the weights, at the peak of the schedule.",
         label="Learning rate",
-        advanced=False,
-        low=1e-6,
-        high=1.0,
+        bounds=(1e-6, 1.0),
         log=True,
     )
     min_learning_rate: float = setting(
         1e-4,
         "Learning rate at the end of the decay.",
         label="Final learning rate",
-        low=0.0,
-        high=1.0,
+        bounds=(0.0, 1.0),
         log=True,
     )
     warmup_steps: int = setting(
         100,
         "Steps over which the learning rate rises from zero, while the optimizer's averages fill.",
         label="Warm-up",
-        low=0,
-        high=100_000,
+        bounds=(0, 100_000),
         unit="steps",
     )
     schedule: Literal["cosine", "linear", "constant"] = setting(
@@ -254,8 +233,7 @@ class TrainConfig(Config):
         0,
         "Step at which the learning rate reaches its final value, where it stays. 0: the last step.",
         label="Decay until",
-        low=0,
-        high=1_000_000,
+        bounds=(0, 1_000_000),
         unit="steps",
     )
     # No slider: only a restart of the schedule (`core.live_settings`) writes it.
@@ -270,48 +248,42 @@ class TrainConfig(Config):
         0.02,
         "Learning rate of the matrices that Muon updates, at the peak; it follows the same schedule.",
         label="Muon learning rate",
-        low=1e-6,
-        high=1.0,
+        bounds=(1e-6, 1.0),
         log=True,
     )
     muon_momentum: float = setting(
         0.95,
         "Decay rate of Muon's average of gradients.",
         label="Muon momentum",
-        low=0.0,
-        high=0.999,
+        bounds=(0.0, 0.999),
         step=0.001,
     )
     weight_decay: float = setting(
         0.1,
         "Pull of the weight matrices toward zero at each step; biases and norms are excluded (Loshchilov 2017).",
         label="Weight decay",
-        low=0.0,
-        high=1.0,
+        bounds=(0.0, 1.0),
         step=0.01,
     )
     beta1: float = setting(
         0.9,
         "Decay rate of AdamW's average of gradients.",
         label="Beta 1",
-        low=0.0,
-        high=0.999,
+        bounds=(0.0, 0.999),
         step=0.001,
     )
     beta2: float = setting(
         0.99,
         "Decay rate of AdamW's average of squared gradients.",
         label="Beta 2",
-        low=0.0,
-        high=0.9999,
+        bounds=(0.0, 0.9999),
         step=0.001,
     )
     grad_clip: float = setting(
         1.0,
         "Maximum norm of the gradient; a longer one is scaled down to it. 0: no clipping.",
         label="Gradient clipping",
-        low=0.0,
-        high=100.0,
+        bounds=(0.0, 100.0),
         step=0.1,
     )
     eval_interval: int = _interval(
@@ -321,16 +293,14 @@ class TrainConfig(Config):
         240,
         "Windows of each set in an evaluation, always the same ones.",
         label="Evaluation windows",
-        low=1,
-        high=100_000,
+        bounds=(1, 100_000),
         unit="windows",
     )
     log_interval: int = setting(
         5,
         "Steps between two points of the training curve.",
         label="Log every",
-        low=1,
-        high=10_000,
+        bounds=(1, 10_000),
         unit="steps",
     )
     sample_interval: int = _interval(100, "Steps between two texts generated during training.", label="Sample every")
@@ -338,16 +308,14 @@ class TrainConfig(Config):
         160,
         "Length of the generated texts.",
         label="Sample length",
-        low=1,
-        high=2000,
+        bounds=(1, 2000),
         unit="tokens",
     )
     sample_temperature: float = setting(
         0.8,
         "Sampling temperature of these texts: 0 always takes the most likely token.",
         label="Sample temperature",
-        low=0.0,
-        high=2.0,
+        bounds=(0.0, 2.0),
         step=0.05,
     )
     checkpoint_interval: int = _interval(
@@ -357,15 +325,13 @@ class TrainConfig(Config):
         24,
         "Number of weight snapshots, more frequent at the start. 0 saves only the last weights.",
         label="Snapshots",
-        low=0,
-        high=200,
+        bounds=(0, 200),
     )
     seed: int = setting(
         1337,
         "Random seed: the same seed gives the same run.",
         label="Random seed",
-        low=0,
-        high=2**31 - 1,
+        bounds=(0, 2**31 - 1),
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = setting(
         "auto",

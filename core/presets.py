@@ -1,7 +1,5 @@
 """Presets: functions that return a whole RunConfig. The first is the default."""
 
-from collections.abc import Callable
-
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 
@@ -22,7 +20,6 @@ def gpt_quick() -> RunConfig:
             warmup_steps=50,
             eval_interval=50,
             eval_windows=128,
-            sample_interval=100,
             checkpoint_interval=250,
         ),
     )
@@ -108,8 +105,6 @@ def gpt_lecture() -> RunConfig:
         train=TrainConfig(
             steps=5000,
             batch_size=64,
-            learning_rate=1e-3,
-            min_learning_rate=1e-4,
             eval_interval=250,
             eval_windows=640,
             sample_interval=250,
@@ -136,14 +131,7 @@ def gpt2() -> RunConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], RunConfig]] = {
-    "gpt-quick": gpt_quick,
-    "gpt-fast": gpt_fast,
-    "bigram": bigram,
-    "gpt-tiny": gpt_tiny,
-    "gpt-lecture": gpt_lecture,
-    "gpt2": gpt2,
-}
+PRESETS = {make().preset: make for make in (gpt_quick, gpt_fast, bigram, gpt_tiny, gpt_lecture, gpt2)}
 
 
 def preset(name: str) -> RunConfig:

@@ -1,56 +1,46 @@
 """The settings of generation. Bounds, units and help texts are defined on the fields only."""
 
-from core.settings import Config, setting
+from core.settings import Config, basic_setting, setting
 
 
 class GenerationConfig(Config):
     """Settings of generation: the length, and how each next token is sampled."""
 
-    max_new_tokens: int = setting(
+    max_new_tokens: int = basic_setting(
         300,
         "Number of tokens to generate.",
         label="Length",
-        advanced=False,
-        low=1,
-        high=5000,
+        bounds=(1, 5000),
         unit="tokens",
     )
-    temperature: float = setting(
+    temperature: float = basic_setting(
         0.8,
         "Divides the logits: 0 always takes the most likely token; below 1 sharpens the distribution, above 1 flattens "
         "it.",
         label="Temperature",
-        advanced=False,
-        low=0.0,
-        high=2.0,
+        bounds=(0.0, 2.0),
         step=0.05,
     )
-    top_k: int = setting(
+    top_k: int = basic_setting(
         0,
         "Sample from the k most likely tokens (Fan 2018). 0: from all.",
         label="Top k",
-        advanced=False,
-        low=0,
-        high=200,
+        bounds=(0, 200),
         unit="tokens",
     )
-    top_p: float = setting(
+    top_p: float = basic_setting(
         1.0,
         "Sample from the smallest set of most likely tokens whose probabilities sum to p (nucleus sampling, Holtzman "
         "2019). 1: from all.",
         label="Top p",
-        advanced=False,
-        low=0.01,
-        high=1.0,
+        bounds=(0.01, 1.0),
         step=0.01,
     )
-    min_p: float = setting(
+    min_p: float = basic_setting(
         0.0,
         "Exclude tokens less likely than this fraction of the most likely token's probability (Nguyen 2024). 0: none.",
         label="Min p",
-        advanced=False,
-        low=0.0,
-        high=1.0,
+        bounds=(0.0, 1.0),
         step=0.01,
     )
     evict_fraction: float = setting(
@@ -59,14 +49,12 @@ class GenerationConfig(Config):
         "Text past the context therefore differs from nanoGPT's plain crop, which drops one token for each new one; 0 "
         "is that crop and many times slower.",
         label="Context dropped when full",
-        low=0.0,
-        high=0.75,
+        bounds=(0.0, 0.75),
         step=0.05,
     )
     seed: int = setting(
         1337,
         "Random seed: the same seed generates the same text.",
         label="Random seed",
-        low=0,
-        high=2**31 - 1,
+        bounds=(0, 2**31 - 1),
     )

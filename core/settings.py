@@ -1,6 +1,7 @@
 """Settings declared once, with bounds, unit and help, and read everywhere through `fields_of`."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from annotated_types import Ge, Le
@@ -14,8 +15,7 @@ def setting(
     help: str,
     *,
     label: str,
-    low: float | None = None,
-    high: float | None = None,
+    bounds: tuple[float, float] | tuple[None, None] = (None, None),
     unit: str = "",
     step: float | None = None,
     log: bool = False,
@@ -26,10 +26,13 @@ def setting(
     Args:
         step: distance between two positions of a slider.
         log: the slider has a logarithmic scale (learning rates).
-        advanced: shown only behind "more settings"; False for the few that are always shown.
+        advanced: shown only behind "more settings".
     """
     extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
-    return Field(default, description=help, ge=low, le=high, json_schema_extra=extra)
+    return Field(default, description=help, ge=bounds[0], le=bounds[1], json_schema_extra=extra)
+
+
+basic_setting = partial(setting, advanced=False)
 
 
 class Config(BaseModel):
