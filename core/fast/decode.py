@@ -75,7 +75,7 @@ class Decoder:
             x = attn_proj(x, z.view(1, -1))
             if config.feed_forward:
                 x = mlp_proj(x, activation(c_fc(norm_2(x))))
-        self.cache.advance(1)
+        self.cache.length += 1
         logits = self.score(self.norm(x))[0]
         return logits + self.model.bigram.weight[id] if config.bigram_start else logits
 

@@ -22,10 +22,9 @@ _ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """The same updates as `torch.optim.Muon`, for many small matrices at once.
+    """The same updates as `torch.optim.Muon`, with matrices of one shape, or its transpose, orthogonalized together.
 
-    Matrices of one shape, or its transpose, are orthogonalized together: on a processor the update of a small model
-    spends its time on calls, not on arithmetic.
+    On a processor the update of a small model spends its time on calls, not on arithmetic.
 
     Args:
         params: matrices, or groups of them. A group with `"parts": 3` has that many matrices stacked (queries, keys
@@ -34,13 +33,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: decoupled, and scaled by the learning rate, as in AdamW.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        weight_decay: float = 0.0,
-    ):
+    def __init__(self, params: Iterable[Any], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
 
     @torch.no_grad()
@@ -53,7 +46,10 @@ class Muon(torch.optim.Optimizer):
             if not weights:
                 continue
             gradients = [weight.grad for weight in weights]
-            averages = [self._average(weight) for weight in weights]
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+            averages = [self.state[weight]["momentum_buffer"] for weight in weights]
             torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
             if decay := group["lr"] * group["weight_decay"]:
@@ -64,12 +60,6 @@ class Muon(torch.optim.Optimizer):
         moves.sort(key=lambda move: sorted(move[0].shape))
         for _, alike in groupby(moves, key=lambda move: sorted(move[0].shape)):
             _apply_together(list(alike))
-
-    def _average(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(weight)
-        return state["momentum_buffer"]
 
 
 def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:

@@ -7,19 +7,8 @@ from torch import nn
 
 from core.config import ModelConfig
 from core.model.bigram import Bigram
-from core.model.gpt import GPT, Hook
-from core.model.kv_cache import KVCache
-
-__all__ = [
-    "GPT",
-    "Bigram",
-    "Hook",
-    "KVCache",
-    "build_model",
-    "evaluating",
-    "parameter_count",
-    "set_dropout",
-]
+from core.model.gpt import GPT
+from core.model.gpt import Hook as Hook
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:

@@ -67,17 +67,11 @@ def rms_norm(config: ModelConfig) -> nn.Module:
     return nn.RMSNorm(config.n_embd, eps=1e-5)
 
 
-def no_norm(_config: ModelConfig) -> nn.Module:
-    """Return a module that changes nothing."""
-    return nn.Identity()
-
-
-NORMS: dict[str, Callable[[ModelConfig], nn.Module]] = {"layer": layer_norm, "rms": rms_norm, "none": no_norm}
-
-
-def relu_squared(hidden: Tensor) -> Tensor:
-    """Return relu(x)^2 (Primer, So 2021)."""
-    return F.relu(hidden).square()
+NORMS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "layer": layer_norm,
+    "rms": rms_norm,
+    "none": lambda _config: nn.Identity(),
+}
 
 
 def swiglu(hidden: Tensor) -> Tensor:
@@ -91,7 +85,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),  # GPT-2's own formula, so that its weights fit
     "swiglu": swiglu,
-    "relu2": relu_squared,
+    "relu2": lambda hidden: F.relu(hidden).square(),  # Primer (So 2021)
 }
 GATED = ("swiglu",)  # activations that read twice the width and return half of it
 
@@ -180,11 +174,9 @@ class CausalSelfAttention(nn.Module):
         )  # fmt: skip
 
     def _kernel_is_slow(self, q: Tensor) -> bool:
-        """Return whether explicit steps are faster.
-
-        PyTorch's kernel for the processor has no dropout (three times as long with it) and is slow in bfloat16 (up to
-        six times, at short contexts).
-        """
+        """Return whether explicit steps are faster."""
+        # PyTorch's kernel for the processor has no dropout (three times as long with it) and is slow in bfloat16 (up to
+        # six times, at short contexts).
         dropout = self.training and self.attn_dropout.p > 0
         return q.device.type in COUNTED_AS_CPU and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
@@ -298,19 +290,15 @@ class GPT(nn.Module):
     def forward(
         self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, hook: Hook | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute the logits of the next token at every position.
+        """Return logits (B, T, V) of the next tokens, and their mean loss in nats/token where targets are passed.
 
         Args:
             ids: tokens (B, T) of type int64; with a cache, only those that follow its tokens.
-            targets: the tokens (B, T) that came next; without them there is no loss.
+            targets: the tokens (B, T) that came next.
             cache: keys and values of the tokens before; extended by this call.
             hook: called at every hook point; attention then computes its weights instead of using the fused kernel.
 
-        Returns:
-            logits (B, T, V), and the mean loss in nats/token, or None.
-
-        Raises:
-            ValueError: past and new tokens together exceed the context.
+        Raises ValueError where past and new tokens together exceed the context.
         """
         T, past = ids.size(1), cache.length if cache else 0
         if past + T > self.block_size:
@@ -325,7 +313,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.transformer.h):
             x = block(x, cache, scoped(hook, f"blocks.{layer}"))
         if cache:
-            cache.advance(T)
+            cache.length += T
         logits = self.unembed(x, ids, hook)
         if targets is None:
             return logits, None

@@ -7,11 +7,7 @@ from core.config import ModelConfig
 
 
 class KVCache:
-    """Keys and values of one context, filled from the left.
-
-    Attributes:
-        length: tokens so far, at most `config.block_size`.
-    """
+    """Keys and values of one context, filled from the left."""
 
     def __init__(
         self, config: ModelConfig, batch_size: int = 1, device: str = "cpu", dtype: torch.dtype = torch.float32
@@ -21,12 +17,12 @@ class KVCache:
         self._layers = self._store.unbind()  # each (2, B, H, block_size, head_size)
         self._keys_and_values = [layer.unbind() for layer in self._layers]
         self.block_size = config.block_size
-        self.length = 0
+        self.length = 0  # tokens so far, at most block_size
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append one layer's new keys and values (B, H, T, head_size) and return all: (B, H, length + T, head_size).
 
-        `advance` changes `length`, once every layer has been extended.
+        The caller changes `length`, once every layer has been extended.
         """
         end = self.length + keys.size(2)
         self._store[layer, 0, :, :, self.length : end] = keys
@@ -38,7 +34,3 @@ class KVCache:
         self._layers[layer].narrow(3, self.length, 1).copy_(new)
         keys, values = self._keys_and_values[layer]
         return keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)
-
-    def advance(self, tokens: int) -> None:
-        """Count tokens that every layer now has."""
-        self.length += tokens

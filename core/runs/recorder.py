@@ -209,7 +209,7 @@ class Recorder:
             text = tokenizer.decode([token.id for token in tokens])
         except NotFiniteError:  # the loss of the next step ends the run with the reason
             return
-        self._time_left.sample(time.monotonic() - start)
+        self._time_left.sample = time.monotonic() - start
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.disk_space.write(lambda: self.folder.append("samples", row))
 
@@ -223,7 +223,7 @@ class Recorder:
             row["tokens_per_second"] = changes["tokens_per_second"] = speed
         row["seconds"] = round(self._clock.seconds, 3)
         if evaluation:
-            self._time_left.evaluation(evaluation.seconds)
+            self._time_left.evaluation = evaluation.seconds
             losses = {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss}
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
@@ -234,19 +234,12 @@ class Recorder:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
 
     def _step_detail(self, event: StepEvent) -> None:
-        detail = self.trainer.step_detail
-        step_detail = StepDetail(
-            step=detail.step,
-            loss=event.loss,
-            batch_size=len(detail.inputs),
-            inputs=_shown(detail.inputs),
-            targets=_shown(detail.targets),
-            losses=[[round(loss, 3) for loss in piece] for piece in _shown(detail.losses)],
-            gradient_norms=detail.gradient_norms,
-            weight_norms=detail.weight_norms,
-            before=detail.before,
-            after=detail.after,
-        )
+        values = self.trainer.step_detail._asdict() | {"loss": event.loss}
+        values["batch_size"] = len(values["inputs"])
+        for name in ("inputs", "targets", "losses"):
+            values[name] = values[name][:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
+        values["losses"] = [[round(loss, 3) for loss in piece] for piece in values["losses"]]
+        step_detail = StepDetail(**values)
         self.disk_space.write(lambda: self.folder.write_step_detail(step_detail))
 
     def _snapshot(self) -> None:
@@ -329,11 +322,6 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return self._before + (time.monotonic() - self._since if self._since else 0.0)
-
-
-def _shown(batch: Tensor) -> list[list[Any]]:
-    """Return the part of a batch (B, T) that fits on a page."""
-    return batch[:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
 
 
 def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:

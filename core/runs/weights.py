@@ -92,7 +92,7 @@ def weights_step(path: Path) -> int:
 
 
 def _last_saved_step(run: RunFolder) -> int:
-    """Read only after a save: a stream asks several times a second."""
+    """Return `weights_step`, read only after a save: a stream asks several times a second."""
     try:
         stat = run.weights_path.stat()
     except OSError:
@@ -124,9 +124,7 @@ class Snapshots:
         return step in self._steps and all_finite(self._model.parameters())
 
     def take(self, step: int) -> None:
-        """Save the weights if that is due, and remove the least missed snapshots beyond the limit."""
-        if not self.due(step):
-            return
+        """Save the weights, and remove the least missed snapshots beyond the limit."""
         save_weights(self._run.snapshot_path(step), self._model, step)
         steps = [step for step, _ in self._run.snapshots()]
         while len(steps) > max(1, self._most):

@@ -105,18 +105,13 @@ def _starting_status(before: Status, afresh: bool) -> Status:
     process = this_process()
     return Status(
         state="starting",
-        step=before.step,
-        steps=before.steps,
         pid=process.pid,
         pid_started=process.started,
         attempt=before.attempt + 1,
-        seconds=before.seconds,
-        train_loss=before.train_loss,
-        val_loss=before.val_loss,
-        slowest=before.slowest,
         notice="" if afresh else after_resume(before.notice),
         crashes=0 if afresh else before.crashes,
         oom_kills=memory_kills(),
+        **before.model_dump(include={"step", "steps", "seconds", "train_loss", "val_loss", "slowest"}),
     )
 
 

@@ -212,19 +212,13 @@ class TimeLeft:
     def __init__(self) -> None:
         self._steps: deque[float] = deque(maxlen=_RECENT)
         self._taken = 0
-        self._evaluation = self._sample = 0.0
+        self.evaluation = self.sample = 0.0  # seconds of the last one
         self._agreed = False  # since the last change of a setting
 
     def step(self, seconds: float) -> None:
         self._taken += 1
         if self._taken > SKIPPED:
             self._steps.append(seconds)
-
-    def evaluation(self, seconds: float) -> None:
-        self._evaluation = seconds
-
-    def sample(self, seconds: float) -> None:
-        self._sample = seconds
 
     def changed(self) -> None:
         """Forget the steps so far: a setting change may make them longer or shorter."""
@@ -245,4 +239,4 @@ class TimeLeft:
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval
         samples = -(-end // config.sample_interval) - step // config.sample_interval
         steps = (end - step) * float(taken.mean()) * _LOOP_FACTOR
-        return steps + evaluations * self._evaluation + samples * self._sample
+        return steps + evaluations * self.evaluation + samples * self.sample

@@ -143,7 +143,8 @@ class _Counter(TorchFunctionMode):
         if name == "random_":
             self.random += inputs[0].numel()
         for tensor in fresh:
-            self._count_alive(tensor)
+            self._count_alive(_numbers(tensor))
+            weakref.finalize(tensor, self._count_alive, -_numbers(tensor))
         return result
 
     def _product(self, function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Tensor:
@@ -165,14 +166,9 @@ class _Counter(TorchFunctionMode):
             self.constant.add(rounded.untyped_storage()._cdata)
         return rounded
 
-    def _count_alive(self, tensor: Tensor) -> None:
-        size = _numbers(tensor)
+    def _count_alive(self, size: float) -> None:
         self.alive += size
         self.most_alive = max(self.most_alive, self.alive)
-        weakref.finalize(tensor, self._count_gone, size)
-
-    def _count_gone(self, size: float) -> None:
-        self.alive -= size
 
 
 def _numbers(tensor: Tensor) -> float:

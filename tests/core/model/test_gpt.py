@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
-from core.model import GPT, KVCache, build_model, parameter_count
+from core.model import GPT, build_model, parameter_count
 from core.model.gpt import ACTIVATIONS, NORMS, Dropout
+from core.model.kv_cache import KVCache
 
 VOCAB = 31
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}

@@ -219,8 +219,7 @@ def test_what_is_told_is_within_25_percent(shape, seed):
     done = np.arange(1, config.steps + 1)
     parts = steps + evaluation * (done % 50 == 0) + sample * (done % 100 == 0)
     time_left, told = TimeLeft(), []
-    time_left.evaluation(evaluation)
-    time_left.sample(sample)
+    time_left.evaluation, time_left.sample = evaluation, sample
     for step, seconds in enumerate(steps, start=1):
         time_left.step(seconds)
         left = time_left.seconds(config, step)
