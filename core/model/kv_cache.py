@@ -9,14 +9,11 @@ from core.config import ModelConfig
 class KVCache:
     """Keys and values of one context, filled from the left."""
 
-    def __init__(
-        self, config: ModelConfig, batch_size: int = 1, device: str = "cpu", dtype: torch.dtype = torch.float32
-    ):
+    def __init__(self, config: ModelConfig, batch_size: int = 1, device: torch.device | str = "cpu"):
         shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.n_embd // config.n_head)
-        self._store = torch.empty(shape, device=device, dtype=dtype)
+        self._store = torch.empty(shape, device=device)
         self._layers = self._store.unbind()  # each (2, B, H, block_size, head_size)
         self._keys_and_values = [layer.unbind() for layer in self._layers]
-        self.block_size = config.block_size
         self.length = 0  # tokens so far, at most block_size
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,24 +38,18 @@ _PIECE = 1 << 20
 _MOST_THREADS = 1024
 
 
-class Archive:
+class Archive(zipfile.ZipFile):
     """An open zip whose members are read with bounds; damage is a RunError."""
 
     def __init__(self, path: Path):
         try:
-            self._zip = zipfile.ZipFile(path)
-            self.members = self._zip.infolist()
+            super().__init__(path)
+            self.members = self.infolist()
             self._left = max(_LEAST_BOUND, _MOST_RATIO * path.stat().st_size)
         except (OSError, zipfile.BadZipFile, ValueError):
             raise RunError("The file is damaged, or is not a zip.") from None
         if len(self.members) > _MOST_FILES:
             raise RunError(f"The zip has {len(self.members):,} files, and at most {_MOST_FILES:,} are read.")
-
-    def __enter__(self) -> "Archive":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
 
     def unpack(self, member: zipfile.ZipInfo, path: Path) -> None:
         """Write a member's content into a new file. Raises RunError, and OSError where it cannot be written."""
@@ -77,7 +71,7 @@ class Archive:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise RunError(f"The file {_base(member)} in the zip is packed in a way that is not read here.")
         try:
-            with self._zip.open(member) as file:
+            with self.open(member) as file:
                 while piece := file.read(_PIECE):
                     self._left -= len(piece)
                     if self._left < 0:
@@ -111,7 +105,7 @@ def zip_run(run: RunFolder, file: BinaryIO) -> None:
 
 def holds_run(path: Path) -> bool:
     """Return whether a file is a zip with a run in it."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not (path.is_file() and zipfile.is_zipfile(path)):
         return False
     with Archive(path) as archive:
         return bool(archive.files_of_run())
@@ -131,23 +125,16 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
 
         def fill(run: RunFolder) -> None:
             for name, member in files.items():
-                target = run.path / name
+                archive.unpack(member, run.path / name)
                 if name.endswith(".jsonl"):
-                    archive.unpack(member, target.with_suffix(".raw"))
-                    _copy_rows(target.with_suffix(".raw"), target)
-                else:
-                    archive.unpack(member, target)
+                    _drop_unsound_rows(run.path / name)
             run.update_record(**record.model_dump(include=_IMPORTED_FIELDS))
             run.write_status(status)
             _check(run)
 
+        name = name or record.name
         return RunFolder.create(
-            data_dir,
-            record.config,
-            name or record.name,
-            parent=record.parent,
-            parent_step=record.parent_step,
-            fill=fill,
+            data_dir, record.config, name, parent=record.parent, parent_step=record.parent_step, fill=fill
         )
 
 
@@ -187,12 +174,13 @@ def _status(data: dict[str, Any]) -> Status:
     )
 
 
-def _copy_rows(raw: Path, target: Path) -> None:
-    """Copy the rows that a run could have written, and remove the raw file."""
-    with raw.open("rb") as source, target.open("wb") as file:
+def _drop_unsound_rows(path: Path) -> None:
+    """Keep the rows that a run could have written."""
+    raw = path.rename(path.with_suffix(".raw"))
+    with raw.open("rb") as source, path.open("wb") as file:
         for line in source:
             row = parse_row(line)
-            if row is not None and _is_sound(row, target.stem):
+            if row is not None and _is_sound(row, path.stem):
                 file.write(json.dumps(row).encode() + b"\n")
     raw.unlink()
 

@@ -106,8 +106,7 @@ class Queue:
                 database.execute("PRAGMA synchronous = FULL")
                 database.execute("BEGIN IMMEDIATE")
                 yield database
-                # Without this line, an exception inside the block, the transaction is rolled back on closing.
-                database.execute("COMMIT")
+                database.execute("COMMIT")  # after an exception inside the block, closing rolls back
         except sqlite3.Error as error:
             raise RunError(
                 f"The queue of runs in {self._path} cannot be used ({error}). If the file is damaged, delete it: "

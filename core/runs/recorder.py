@@ -158,13 +158,7 @@ class Recorder:
 
     def leave_paused(self) -> bool:
         """Write that the run stays paused without a process; returns False where the disk is too full for that."""
-        try:
-            self.status = self.folder.write_status(self.status.model_copy(update={"pid": None, "pid_started": None}))
-        except DiskFullError:
-            return False
-        if self._on_status:
-            self._on_status(self.status)
-        return True
+        return self._try_write_status(self.status.model_copy(update={"pid": None, "pid_started": None}))
 
     def commands_checked(self) -> None:
         """Note that the commands were read; the longest time in between decides how long a stop may take."""
@@ -275,7 +269,7 @@ class Recorder:
     def _try_write_status(self, status: Status) -> bool:
         """Write a status if there is disk space for it now."""
         try:
-            self.folder.write_status(status)
+            self.status = self.folder.write_status(status)
         except DiskFullError as error:
             log.warning("%s", error)
             return False

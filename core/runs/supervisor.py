@@ -88,16 +88,14 @@ class Supervisor:
 
     def submit(self, folder: RunFolder) -> None:
         """Queue a new run, and start it if a slot is free. Does nothing the second time."""
-        with self._lock():
-            if folder.status().state == "queued":
+        with self._unchanged(folder, None) as status:
+            if status.state == "queued":
                 self.queue.put(folder.id)
                 self._fill_slots()
 
     def pause(self, folder: RunFolder, *, shown: Status | None = None) -> None:
         """Pause after the current step; a queued run leaves the queue."""
-        with self._lock():
-            check_unchanged(folder, shown)
-            status = folder.status()
+        with self._unchanged(folder, shown) as status:
             if status.ended:
                 raise RunError(f"The run {folder.name!r} has ended, so it cannot be paused.")
             if status.state == "queued" or (status.state == "paused" and status.problem != "disk"):
@@ -110,9 +108,7 @@ class Supervisor:
 
     def resume(self, folder: RunFolder, *, shown: Status | None = None) -> None:
         """Go on with a paused, stopped or failed run as soon as a slot is free."""
-        with self._lock():
-            check_unchanged(folder, shown)
-            status = folder.status()
+        with self._unchanged(folder, shown) as status:
             if status.state == "finished" and not has_steps_left(folder):
                 raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
             if status.state == "paused" and status.problem == "disk" and status.pid is not None:
@@ -133,17 +129,14 @@ class Supervisor:
         self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay", *, shown: Status | None = None
     ) -> None:
         """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
-        with self._lock():
-            check_unchanged(folder, shown)
+        with self._unchanged(folder, shown):
             extend(folder, more_steps, schedule)
             self._enqueue(folder, folder.status())
             self._fill_slots()
 
     def step(self, folder: RunFolder, *, shown: Status | None = None) -> None:
         """Take one step and pause."""
-        with self._lock():
-            check_unchanged(folder, shown)
-            status = folder.status()
+        with self._unchanged(folder, shown) as status:
             if status.state == "queued" or status.ended:
                 raise RunError(
                     f"The run {folder.name!r} is {status.state}. Single steps need a run that trains or is paused."
@@ -155,9 +148,7 @@ class Supervisor:
 
     def stop(self, folder: RunFolder, *, shown: Status | None = None) -> None:
         """Save and end; a queued run just leaves the queue. One that has ended stays as it is."""
-        with self._lock():
-            check_unchanged(folder, shown)
-            status = folder.status()
+        with self._unchanged(folder, shown) as status:
             if status.ended:
                 return
             if status.pid is None:
@@ -175,10 +166,8 @@ class Supervisor:
 
     def delete(self, folder: RunFolder, *, shown: Status | None = None) -> None:
         """End its worker, if there is one, and remove the run for good."""
-        with self._lock():
-            check_unchanged(folder, shown)
+        with self._unchanged(folder, shown) as status:
             self.queue.remove(folder.id)
-            status = folder.status()
             if not status.ended and status.pid is not None:
                 kill(status.process)
             folder.delete()
@@ -325,6 +314,12 @@ class Supervisor:
     def _lock(self) -> Iterator[None]:
         with self._thread_lock, supervisor_lock(self.data_dir / "runs"):
             yield
+
+    @contextmanager
+    def _unchanged(self, folder: RunFolder, shown: Status | None) -> Iterator[Status]:
+        with self._lock():
+            check_unchanged(folder, shown)
+            yield folder.status()
 
 
 def _has_resume_waiting(folder: RunFolder, status: Status) -> bool:

@@ -213,9 +213,15 @@ class Trainer:
                 f"This state is of another model: {name} has the shape {saved.get(name, 'of nothing')}, but this model "
                 f"has {shapes.get(name, 'no such part')}. Resume a run with the settings it was started with."
             )
+        self.optimizer.state.clear()
         for name, parameter in self._parameters.items():
             parameter.copy_(state[f"model.{name}"])
-        self._load_optimizer(state)
+        for key, tensor in state.items():
+            kind, _, name = key.partition(".")
+            if kind == "optimizer":  # by parameter name: its own format numbers parameters by its groups
+                name, _, what = name.rpartition(".")
+                parameter = self._parameters[name]
+                self.optimizer.state[parameter][what] = tensor.to(parameter.device, copy=True)
         self._batch_rng.set_state(state["dice.batch"].cpu())
         dropout = state["dice.dropout"].cpu().clone()
         if dropout.shape != self._dropout_state.shape:  # another kind of device has another generator
@@ -223,33 +229,17 @@ class Trainer:
         self._dropout_state = dropout
         self.step = int(state["step"])
 
-    def _load_optimizer(self, state: dict[str, Tensor]) -> None:
-        """Set the optimizer's state by parameter name; its own format numbers parameters by its groups."""
-        self.optimizer.state.clear()
-        for name, parameter in self._parameters.items():
-            prefix = f"optimizer.{name}."
-            mine = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-            if mine:
-                self.optimizer.state[parameter] = {k: t.to(parameter.device, copy=True) for k, t in mine.items()}
-
     def _detail_of(self, x: Tensor, y: Tensor, logits: Tensor) -> StepDetail:
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
-        norms: dict[str, list[float]] = {}
+        gradients: dict[str, float] = {}
+        weights: dict[str, float] = {}
         for name, parameter in self._parameters.items():
-            gradient = parameter.grad if parameter.grad is not None else torch.zeros(())
-            both = norms.setdefault(_part(name), [0.0, 0.0])
-            for index, tensor in enumerate((gradient, parameter.detach())):
-                both[index] = math.hypot(both[index], tensor.norm().item())
-        return StepDetail(
-            self.step + 1,
-            x.cpu(),
-            y.cpu(),
-            losses.cpu(),
-            {part: gradient for part, (gradient, _) in norms.items()},
-            {part: weights for part, (_, weights) in norms.items()},
-            before=self._loss_on(x, y),
-            after=math.nan,  # known when the step is taken
-        )
+            part, gradient = _part(name), parameter.grad if parameter.grad is not None else torch.zeros(())
+            gradients[part] = math.hypot(gradients.get(part, 0.0), gradient.norm().item())
+            weights[part] = math.hypot(weights.get(part, 0.0), parameter.detach().norm().item())
+        after = math.nan  # known when the step is taken
+        batch = (x.cpu(), y.cpu(), losses.cpu())
+        return StepDetail(self.step + 1, *batch, gradients, weights, self._loss_on(x, y), after)
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, y: Tensor) -> float:
