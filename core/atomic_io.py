@@ -25,11 +25,7 @@ Content = bytes | Callable[[Path], None]  # of a file, or a function that writes
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace the content of `path`: write under a temporary name, then rename.
-
-    Args:
-        durable: wait until the disk has it, so that it survives a power cut and not only the death of a process.
-    """
+    """Replace the content of `path`; `durable`, so that it survives a power cut and not only the death of a process."""
     temporary = _temporary(path)
     try:
         temporary.write_bytes(data)
@@ -78,9 +74,6 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
     """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
 
     Half a line that a crash left at the end stays a line of its own. Several processes may append to one file.
-
-    Args:
-        durable: wait until the disk has it, so that it survives a power cut.
     """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
@@ -102,10 +95,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
 
 
 def lock(file: IO[Any], *, wait: bool = True) -> None:
-    """Lock an open file for this process until it is closed; raises RunError where its file system has no locks.
-
-    Raises BlockingIOError where another process has it, and `wait` is False.
-    """
+    """Lock an open file until it is closed. Raises BlockingIOError where it is locked, unless it may `wait`."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -177,10 +167,7 @@ def _sync(path: Path) -> None:
 def write_files(folder: Path, files: Mapping[str, Content], force: bool = False) -> None:
     """Write all files, by their paths within a folder, or none, so that a full disk changes nothing.
 
-    Args:
-        force: replace files of the same name. A file that already has the same bytes is always accepted.
-
-    Raises ExplorerError where a file exists already, a folder is in the way, or the disk is full (DiskFullError).
+    Raises ExplorerError where the disk is full, a folder is in the way, or another file exists, unless forced.
     """
     places = {(folder / name).resolve(): content for name, content in files.items()}  # where links lead to
     todo = {path: content for path, content in places.items() if not _holds(path, content)}

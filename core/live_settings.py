@@ -31,12 +31,10 @@ class SettingChange(NamedTuple):
 
 
 def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
-    """Return the config from the next step on, after one setting change.
+    """Return the config from the next step on, after one setting change; raises ConfigError where it is not allowed.
 
     The learning rate scales its whole schedule: the final rate, and the optimizer's own rate (Muon's), change in
     proportion. The last step leaves the schedule as it is. `RESTART` starts it again over the steps that are left.
-
-    Raises ConfigError where the setting cannot be changed, or the value is out of its bounds.
     """
     if setting not in CHANGEABLE:
         raise ConfigError(f"{setting!r} cannot be changed while a run trains. These can: {', '.join(LIVE_SETTINGS)}.")

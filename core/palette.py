@@ -1,8 +1,4 @@
-"""All colors, defined only here: the same thing has the same color on every page and in every report.
-
-Training is blue and validation orange (distinguishable with all common kinds of color blindness); amounts use one
-sequential scale whose lightness runs one way only; signed values use a diverging one centered on zero.
-"""
+"""All colors, defined only here: the same thing has the same color on every page and in every report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

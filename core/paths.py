@@ -7,10 +7,7 @@ from core.errors import ExplorerError
 
 
 def data_dir() -> Path:
-    """Return the folder named by GPT_EXPLORER_HOME, else `.gpt-explorer` in the user's home; make it if missing.
-
-    Raises ExplorerError where it cannot be made or written to.
-    """
+    """Return the folder named by GPT_EXPLORER_HOME, else `~/.gpt-explorer`, made if missing; raises ExplorerError."""
     folder = _folder(os.environ.get("GPT_EXPLORER_HOME"))
     check_path(folder)
     try:

@@ -103,10 +103,7 @@ def context_start(length: int, block_size: int, evict_fraction: float) -> int:
 def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     """Sample one token from logits (V,) with temperature, top-k (Fan 2018), top-p (Holtzman 2019), min-p (Nguyen 2024).
 
-    Args:
-        uniform: a random number, evenly distributed in [0, 1).
-
-    Raises NotFiniteError where the logits are not finite.
+    `uniform` is a random number in [0, 1). Raises NotFiniteError where the logits are not finite.
     """
     finite_logits(logits)
     if settings.temperature == 0:

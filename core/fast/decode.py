@@ -52,10 +52,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, id: int) -> Tensor:
-        """Read one more token, and return the logits (V,) of the next one.
-
-        Raises ValueError where the context is full.
-        """
+        """Read one more token, and return the logits (V,) of the next; raises ValueError where the context is full."""
         config, position = self.config, self.cache.length
         if position == config.block_size:
             raise ValueError(f"{position + 1} tokens do not fit into a context of {config.block_size}")

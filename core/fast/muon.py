@@ -77,8 +77,7 @@ def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring the singular values of (N, rows, columns), rows <= columns, near 1, between about 0.7 and 1.2.
 
-    Computed in bfloat16, whose three digits are enough for a direction, where the device has instructions for it (a
-    third of the time on such a processor), and returned in the type of the argument.
+    Computed in bfloat16, whose three digits are enough for a direction, where the device has instructions for it.
     """
     a, b, c = _COEFFICIENTS
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value is above 1 now

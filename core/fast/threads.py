@@ -49,10 +49,7 @@ def _openmp() -> list[LibController]:
 
 @cache
 def _mkl() -> Callable[[int], int]:
-    """Return MKL's function that sets the calling thread's number of threads and returns the one before (0: all).
-
-    After any call of `torch.set_num_threads`, MKL no longer follows OpenMP. Without MKL the function does nothing.
-    """
+    """Return MKL's function that sets the calling thread's number of threads and returns the one before (0: all)."""
     import torch
 
     library = ctypes.CDLL(torch._C.__file__)  # looks through what it is linked with, too

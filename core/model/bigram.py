@@ -9,10 +9,7 @@ from core.model.gpt import Hook, hook_point
 
 
 class Bigram(nn.Module):
-    """A learned row of logits for each token; the context before the last token makes no difference.
-
-    From Karpathy's "Let's build GPT", where it is `BigramLanguageModel`.
-    """
+    """A learned row of logits for each token: `BigramLanguageModel` of Karpathy's "Let's build GPT"."""
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()

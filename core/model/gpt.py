@@ -274,10 +274,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, ids: Tensor) -> None:
-        """Fill the bigram table with log probabilities counted in ids (N,).
-
-        One is added to every count (Laplace's rule), so that no pair is impossible.
-        """
+        """Fill the bigram table with log probabilities counted in ids (N,), one added to every count (Laplace)."""
         V = self.vocab_size
         counts = torch.zeros(V * V, dtype=torch.int64)
         for piece in ids.split(1 << 20):  # a long text would take many times its own size at once

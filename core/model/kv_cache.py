@@ -17,10 +17,7 @@ class KVCache:
         self.length = 0  # tokens so far, at most block_size
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append one layer's new keys and values (B, H, T, head_size) and return all: (B, H, length + T, head_size).
-
-        The caller changes `length`, once every layer has been extended.
-        """
+        """Append one layer's new keys and values (B, H, T, head_size); return all (B, H, length + T, head_size)."""
         end = self.length + keys.size(2)
         self._store[layer, 0, :, :, self.length : end] = keys
         self._store[layer, 1, :, :, self.length : end] = values

@@ -31,11 +31,7 @@ _hash = lru_cache(maxsize=4)(text_hash)
 
 
 def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
-    """Return how many tokens the model of a new run knows; raise ExplorerError where training could not begin.
-
-    Args:
-        text: of the user's own, before it is saved; the one that the settings name if left out.
-    """
+    """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin."""
     tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
     if tokenizer is None and not TOKENIZERS[config.data.tokenizer].from_text_alone:
         raise RunError(NO_TOKENIZER)
@@ -53,10 +49,7 @@ def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, insid
 
 
 def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
-    """Return the settings to fork a run with: those that its weights of a step were trained with, or its own now.
-
-    Only the schedule is that of a whole run again, also where the parent was continued.
-    """
+    """Return the settings of a fork: those its weights were trained with, with the schedule of a whole run again."""
     config = config_now(folder) if step is None else config_at(folder, step - 1)  # a change at it came after it
     first = folder.record().config
     schedule = {path: value_at(first, path) for path in _SCHEDULE}
@@ -78,10 +71,8 @@ def fork(
     """Make a run, queued at step 0, that begins with the weights its parent had at a step, by default the newest.
 
     Weights and tokenizer are copied, so the parent may train on or be deleted. The optimizer's averages are not: they
-    belong to the parent's settings, and the warm-up is there to gather new ones.
-
-    Raises RunError where no weights are kept of that step, ConfigError where the model is another one (but for its
-    dropout), TextError where the text is missing, too short, or has characters that the model does not know.
+    belong to the parent's settings. Raises ExplorerError where there are no such weights, the model is another one (but
+    for its dropout), or the text is not trainable.
     """
     weights, step = require_weights(folder, step)
     check_weights(weights)
@@ -128,15 +119,10 @@ def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, Ru
 
 
 def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Passage) -> bool:
-    """Return whether the run, or one whose weights it goes back to, may have trained on a passage of a text.
+    """Return whether the run, or one whose weights it goes back to, may have trained on a passage of the text `corpus`.
 
     False only where it is known: an imported model, a deleted ancestor, and a text that is gone or has changed may each
-    have held the passage.
-
-    Args:
-        corpus: the text that the passage is from.
-
-    Raises RunError where the run's own record cannot be read.
+    have held the passage. Raises RunError where the run's own record cannot be read.
     """
     record = run.record()
     records = [record, *(ancestor and ancestor[1] for ancestor in ancestors(data_dir, record))]

@@ -52,7 +52,7 @@ class Archive(zipfile.ZipFile):
             raise RunError(f"The zip has {len(self.members):,} files, and at most {_MOST_FILES:,} are read.")
 
     def unpack(self, member: zipfile.ZipInfo, path: Path) -> None:
-        """Write a member's content into a new file. Raises RunError, and OSError where it cannot be written."""
+        """Write a member's content into a new file."""
         with path.open("xb") as file:
             self._read(member, file.write)
 
@@ -112,10 +112,7 @@ def holds_run(path: Path) -> bool:
 
 
 def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder:
-    """Make a new run of the zip of one, with its weights, curves, samples and checkpoints; one that trained is stopped.
-
-    Raises ExplorerError where the zip is damaged, holds no run, or something that no run has; nothing is left then.
-    """
+    """Make a new run of the zip of one, with all its files, ended; raises ExplorerError where it is damaged."""
     with Archive(path) as archive:
         files = archive.files_of_run()
         if not files:

@@ -52,10 +52,7 @@ def take_commands(run: RunFolder, *, but: Container[str] = ()) -> list[Command]:
 
 
 def check_unchanged(run: RunFolder, shown: Status | None) -> None:
-    """Raise RunError where a run has changed since a button was drawn for it, because the button meant that state.
-
-    While a run trains, its step and a pause change by themselves; another attempt means that it ended in between.
-    """
+    """Raise RunError where a run has changed since a button was drawn for it, because the button meant that state."""
     if shown is None:
         return
     if not run.path.is_dir():

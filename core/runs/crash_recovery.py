@@ -17,8 +17,7 @@ _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "E
 def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     """Return the status of a run whose worker left this one behind and has died.
 
-    It is queued, to go on from its newest checkpoint (`saved_step`, -1 if it has none); or paused as before, without a
-    process; or failed, where the system had no memory for it, or where it has crashed again and again.
+    It is queued, to go on from its newest checkpoint (`saved_step`, -1 if it has none); or paused as before; or failed.
     """
     from core.training.hardware import killed_for_memory  # imports torch, which a list of runs does not need
 

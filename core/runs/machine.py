@@ -60,8 +60,7 @@ def threads_for(config: RunConfig, most: int) -> int:
 def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """Return how fast this machine trains with so many threads; measured, in a few seconds, where that is not cached.
 
-    Args:
-        again_if_busy: measure again what was measured while the machine was busy with something else.
+    Measured `again_if_busy` means: where the machine was busy with something else then.
     """
     cached = _cached_speeds(data_dir, hardware)
     if threads in cached and not (again_if_busy and cached[threads]["busy"]):
@@ -125,9 +124,7 @@ def resolve_numerics(
     """Return the threads and precision for an attempt, and a notice where they are not those the run began with.
 
     Args:
-        most_threads: that a run which begins may take. One that goes on takes as many as it began with, if the machine
-            has them.
-        data_dir: where the speed of this machine is cached, which decides the precision that the settings leave open.
+        most_threads: that a run which begins may take. One that goes on takes as many as it began with, if it can.
         begun: there is a checkpoint to go on from.
     """
     threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
@@ -165,10 +162,7 @@ def cached_correction(
 
 
 def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> Correction:
-    """Try the settings out (one to three seconds), and cache and return the correction of their cost.
-
-    It sets torch's threads, so it needs a process of its own.
-    """
+    """Try the settings out (one to three seconds), and cache and return the correction; sets torch's threads."""
     speed = machine_speed(data_dir, hardware, threads)
     precision = run_precision(config, hardware, threads, data_dir).precision
     torch.set_num_threads(threads)

@@ -1,8 +1,4 @@
-"""Runs imported from other programs' models, and exported to them.
-
-An imported model is a run that has finished without a single step: it opens wherever no history of training is
-needed, and can be forked to be trained further.
-"""
+"""Runs imported from other programs' models (finished without a single step), and exported to them."""
 
 import re
 import shlex
@@ -100,10 +96,7 @@ def _import_packed(data_dir: Path, source: Path, corpus: str, name: str | None) 
 
 
 def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = None, force: bool = False) -> str:
-    """Write a run's model as a folder that transformers' `AutoModelForCausalLM` loads; return how to open it.
-
-    Raises ExplorerError where no kind of model there can hold it, or the folder cannot be written.
-    """
+    """Write a run's model as a folder that transformers loads, and return how to open it; raises ExplorerError."""
     loaded = load_model(run, weights)
     layout = huggingface.write_folder(folder, loaded.model, loaded.tokenizer, force)
     return f"Open it with transformers, as a {layout.title}: AutoModelForCausalLM.from_pretrained({str(folder)!r})"

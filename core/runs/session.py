@@ -41,12 +41,7 @@ log = logging.getLogger(__name__)
 def startup_disk_space(
     folder: RunFolder, status: Status, on_status: Callable[[Status], None] | None, is_stopped: Callable[[], object]
 ) -> DiskSpace:
-    """Return the disk space of a worker before its first step: while there is none, the status says so.
-
-    Args:
-        status: of a worker that begins.
-        is_stopped: whether to stop waiting, which raises WaitAborted.
-    """
+    """Return the disk space of a worker before its first step: while there is none, the status says so."""
     written = False
 
     def wait(why: str) -> None:
@@ -86,10 +81,7 @@ class Session(NamedTuple):
 def prepare(
     folder: RunFolder, data_dir: Path, device: str | None, threads: int | None, disk_space: DiskSpace
 ) -> Session:
-    """Load a run's text and model from its folder, and write into its record how it is computed.
-
-    Raises ExplorerError where the text, the device, the memory or the last save is not what the run needs.
-    """
+    """Load a run's text and model, and write into its record how it is computed; raises ExplorerError."""
     record = folder.record()
     config = record.config
     hardware = find_hardware(device or config.train.device)
@@ -128,10 +120,7 @@ def prepare(
 
 
 def cut_after(run: RunFolder, step: int) -> None:
-    """Remove metrics, samples, snapshots and a step detail later than `step`, from which training goes on.
-
-    Events stay: they are a record of what was asked, also where its effect was lost.
-    """
+    """Remove what was written of steps later than `step`, from which training goes on, but the events."""
     for path in (run.metrics_path, run.samples_path):
         cut_rows(path, lambda row: row.get("step", 0) <= step)
     for snapshot_step, path in run.snapshots():

@@ -86,11 +86,9 @@ def change_setting(run: RunFolder, setting: str, value: Any) -> RunConfig:
 
 
 def change_settings(run: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunConfig:
-    """Request changes, all or none, between two steps, or when the run goes on; return the settings after them.
+    """Request changes, all or none, and return the settings after them; raises ConfigError or RunError where it cannot.
 
     It writes the status of a run that has no worker, so the caller holds the supervisor lock.
-
-    Raises ConfigError where a setting cannot be changed, or not to this value, RunError where the run cannot.
     """
     if run.record().origin:
         raise RunError(NO_TRAINING_OF_ITS_OWN)
@@ -112,10 +110,7 @@ def change_settings(run: RunFolder, changes: Iterable[tuple[str, Any]]) -> RunCo
 
 
 def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
-    """Return the changes of settings that let a run go on from a step for so many more.
-
-    To "restart", the schedule warms up and decays once more; to "stay", it keeps the learning rate at its last value.
-    """
+    """Return the changes that let a run go on for so many steps more, with a restarted schedule or at its last rate."""
     restart = [(RESTART, step)] if schedule == "restart" else []
     return [(STEPS, step + more_steps), *restart]
 

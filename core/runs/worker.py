@@ -66,9 +66,7 @@ def train_run(
         afresh: ignore earlier commands but for setting changes: they were meant for a process that is gone.
         stop_request: saves and stops the run once it has a reason.
 
-    Raises:
-        ExplorerError: the run failed for a reason that a sentence explains; the status says so too.
-        Exception: it failed for another reason; the status has its type and message.
+    Raises ExplorerError where the run failed for a reason that a sentence explains; the status says it of any error.
     """
     if folder.record().origin:  # its weights are all there is of it, and training would begin with others
         raise RunError(NO_TRAINING_OF_ITS_OWN)

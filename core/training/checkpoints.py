@@ -74,10 +74,7 @@ def newest_save(folder: Path) -> int:
 
 
 def load_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Load a saved state into a trainer, whose next steps are then the same as without the interruption.
-
-    Raises RunError where the file is missing or damaged, TrainingError where it is of a model of another shape.
-    """
+    """Load a saved state into a trainer; raises RunError where it is damaged, TrainingError if of another model."""
     if not _intact(path):
         raise RunError(
             f"The checkpoint {path.name} is missing, or not what was saved under that name. "
@@ -150,10 +147,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 
 
 def checksum_holds(path: Path) -> bool:
-    """Return whether a file's content is what was written; True also for files without our checksum.
-
-    Raises OSError where it cannot be read.
-    """
+    """Return whether a file is as written, or has no checksum of ours; raises OSError where it cannot be read."""
     stat = path.stat()
     return _holds(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 

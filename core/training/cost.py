@@ -133,9 +133,8 @@ def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
     """Return the bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
 
-    Weights, gradients and the optimizer's state, plus what the backward pass needs of one batch or, once that is freed,
-    the memory of an update, plus evaluation's windows and its logits with their logarithms, since freed memory is not
-    returned and blocks of another size seldom fit into it. Plus the text.
+    Weights, gradients, optimizer state, the larger of a batch's activations and an update's memory, evaluation's
+    windows and logits (freed memory is not returned, and blocks of another size seldom fit into it), and the text.
     """
     model, train, block_size = config.model, config.train, config.model.block_size
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)

@@ -20,10 +20,7 @@ def windows_at_once(config: RunConfig, vocab_size: int) -> int:
 
 @torch.no_grad()
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
-    """Return the mean loss in nats/token over windows (N, T+1): their first T tokens are read, their last T predicted.
-
-    Dropout is off, and no random number is drawn. Raises ValueError where there are no windows.
-    """
+    """Return the mean loss in nats/token over windows (N, T+1), without dropout; raises ValueError for none."""
     if not len(windows):
         raise ValueError("a mean over no windows at all does not exist")
     parts = windows.split(batch_size)
@@ -38,10 +35,7 @@ def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
 
 
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:
-    """Return the mean loss in nats/token over all of ids (N,), in adjacent windows, the last one shorter.
-
-    Raises ValueError for fewer than two tokens.
-    """
+    """Return the mean loss in nats/token over all of ids (N,), in adjacent windows; ValueError for too few."""
     if len(ids) < 2:
         raise ValueError(f"predicting takes two tokens at least, not {len(ids)}")
     device = next(model.parameters()).device
@@ -57,9 +51,6 @@ def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> 
 
 
 def run_baselines(config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int) -> Baselines:
-    """Return the baselines of splits (N,), measured on exactly the tokens that a run's validation loss is measured on.
-
-    Raises TextError where the text is too short to count triples.
-    """
+    """Return the baselines of splits (N,) on the very tokens of a run's validation loss; TextError for a short text."""
     predicted = predicted_positions(len(val_ids), config.model.block_size, config.train.eval_windows)
     return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())

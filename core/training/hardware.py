@@ -70,10 +70,7 @@ class Hardware:
 
 
 def find_hardware(device: str = "auto") -> Hardware:
-    """Return the hardware of a device; with `auto` an NVIDIA GPU, else Apple's, else the processor.
-
-    Raises ExplorerError where there is no such device.
-    """
+    """Return the hardware of a device (auto: NVIDIA GPU, Apple's, processor); raises ExplorerError for none."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     best = "cuda" if cuda else "mps" if mps else "cpu"
     chosen = best if device == "auto" else device
@@ -176,8 +173,7 @@ def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
 def memory_kills() -> dict[str, int]:
     """Return how many processes the system has killed for want of memory, by counter, the narrowest first.
 
-    It kills by SIGKILL and tells the process nothing, but it counts. A worker writes these counts down a few times a
-    second. If it is gone and its count has risen since, that was the reason.
+    It tells a process nothing, but it counts: if a worker is gone and its count has risen since, that was the reason.
     """
     files = [top / own / version.events for top, own, version in _own_groups(GROUPS, OWN_GROUP)]
     counts = {str(path): _kill_count(path) for path in (*files, Path("/proc/vmstat"))}

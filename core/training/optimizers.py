@@ -1,6 +1,6 @@
 """Optimizers: what turns gradients into updates of the weights. `OPTIMIZERS` lists them.
 
-The settings of one that the others do not have begin with its name (`muon_momentum`).
+Settings of a single one begin with its name (`muon_momentum`).
 """
 
 from collections import defaultdict

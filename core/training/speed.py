@@ -53,12 +53,9 @@ _BELIEVABLE = 30  # times as fast; more shows only that something else ran while
 
 
 def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpeed:
-    """Train a few small models briefly in every precision, and fit prices to the seconds of their steps.
+    """Train a few small models briefly (two to three seconds), and fit prices to the seconds of their steps.
 
-    Takes two to three seconds. Run it while nothing else trains: it measures the idle part of the machine.
-
-    Args:
-        threads: as many as training will use; None leaves torch's choice. Put back afterwards.
+    Run it while nothing else trains: it measures the idle part of the machine. Torch's threads are put back afterwards.
     """
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
@@ -126,10 +123,7 @@ def _writing_seconds(device: str) -> list[float]:
 
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
-    """Fit (kinds,) prices to (probes, kinds) amounts and (probes,) totals by least squares, without negative prices.
-
-    The kind with the most negative price is left out, priced at zero, until none is negative.
-    """
+    """Fit (kinds,) prices to (probes, kinds) amounts and (probes,) totals by least squares, none of them negative."""
     scale = amounts.max(axis=0)
     kinds = list(range(amounts.shape[1]))
     while True:
@@ -143,10 +137,9 @@ def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
 
 
 def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
-    """Train with these settings, reduced, briefly, and compare with the estimate for the same reduced ones.
+    """Train with these settings, reduced, for one to three seconds, and compare with the estimate for the same.
 
-    Takes one to three seconds, a few more for a model far too large for the machine. Uses as many threads as torch is
-    set to, which should be `speed.threads`. Run it while nothing else trains.
+    Uses as many threads as torch is set to, which should be `speed.threads`. Run it while nothing else trains.
     """
     config = reduced_config(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))

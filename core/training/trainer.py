@@ -73,8 +73,6 @@ class Trainer:
         device: `cpu`, `cuda` or `mps`; see `core.training.hardware`.
         precision: `float32`, or `bfloat16` for the matrix products of the forward and backward pass; weights and the
             optimizer's averages stay float32 (mixed precision, Micikevicius 2017).
-
-    Raises TextError where a split is too short for one window of the context and its next token.
     """
 
     def __init__(
@@ -120,10 +118,7 @@ class Trainer:
         set_dropout(self.model, self.config.model.dropout)
 
     def train_step(self, detailed: bool = False) -> StepEvent:
-        """Sample a batch, compute the gradient, update the weights; `detailed` also sets `step_detail`.
-
-        Raises NotFiniteError where the loss or its gradient is not finite; the weights are as they were then.
-        """
+        """Update the weights; raises NotFiniteError, and leaves them, where the loss or gradient is not finite."""
         start = perf_counter()
         config, model = self.config.train, self.model
         block_size = model.block_size
@@ -201,10 +196,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from where `state_dict` was taken, bit for bit on the same machine.
-
-        Raises TrainingError where the state is of a model of another shape; nothing is changed then.
-        """
+        """Continue from where `state_dict` was taken, bit for bit; raises TrainingError for another model's."""
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
         saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
         if saved != shapes:
