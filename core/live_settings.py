@@ -43,17 +43,12 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
         return _with_all_rates(config, changed)
     if setting == "train.steps" and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
-    if setting == RESTART:
-        return changed.replace({"train.decay_steps": 0, "train.warmup_steps": _warmup_of_restart(config, value)})
+    if setting == RESTART:  # with a warm-up of the same fraction of the steps that are left, at most half
+        train = config.train
+        length = max(1, (train.decay_steps or train.steps) - train.schedule_start)
+        warmup = round(min(0.5, train.warmup_steps / length) * max(0, train.steps - value))
+        return changed.replace({"train.decay_steps": 0, "train.warmup_steps": warmup})
     return changed
-
-
-def _warmup_of_restart(config: RunConfig, start: int) -> int:
-    """Return warm-up steps: the same fraction of the steps from `start` on as of the schedule so far, at most half."""
-    train = config.train
-    length = max(1, (train.decay_steps or train.steps) - train.schedule_start)
-    fraction = min(0.5, train.warmup_steps / length)
-    return round(fraction * max(0, train.steps - start))
 
 
 def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:

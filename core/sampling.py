@@ -62,7 +62,7 @@ def generate(
         first = context_start(len(context), model.block_size, settings.evict_fraction)
         if decoder is None or first != cached_from:
             with evaluating(model), threads_for((len(context) - first) * parameter_count(model)):
-                logits = decoder.read(context[first:]) if decoder else _read(model, context[first:], hook)
+                logits = decoder.read(context[first:]) if decoder else _last_logits(model, context[first:], hook)
         with step_threads(), torch.inference_mode():
             if decoder and first == cached_from:
                 logits = decoder.step(context[-1])
@@ -122,7 +122,7 @@ def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     return int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
 
 
-def _read(model: GPT | Bigram, ids: list[int], hook: Hook | None) -> Tensor:
+def _last_logits(model: GPT | Bigram, ids: list[int], hook: Hook | None) -> Tensor:
     with torch.inference_mode():
         return model(torch.tensor([ids], device=next(model.parameters()).device), hook=hook)[0][0, -1]
 

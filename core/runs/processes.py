@@ -96,7 +96,11 @@ def send_signal(process: ProcessId, number: signal.Signals) -> None:
 
 def kill(process: ProcessId, seconds: float = 10.0) -> None:
     """Kill a process with all its descendants, also stopped or hung ones, and wait until they are gone."""
-    killed = {process, *_descendants(process)}  # some may have left its group
+    killed = {process}
+    with suppress(psutil.NoSuchProcess):
+        if is_alive(process):
+            children = psutil.Process(process.pid).children(recursive=True)  # some may have left its group
+            killed |= {identity for child in children if (identity := identify(child.pid)) is not None}
     send_signal(process, signal.SIGKILL)
     for one in killed:
         send_signal(one, signal.SIGKILL)
@@ -107,23 +111,13 @@ def kill(process: ProcessId, seconds: float = 10.0) -> None:
 
 def end_orphans(process: ProcessId) -> None:
     """Kill the other processes of the session that a dead process led."""
-    if _was_before_this_boot(process) or (identify(process.pid) is not None and not _has_pid(process)):
+    if isinstance(process.started, str):
+        was_before_this_boot = process.started.partition(":")[0] != _boot()
+    else:
+        was_before_this_boot = process.started < psutil.boot_time()
+    if was_before_this_boot or (identify(process.pid) is not None and not _has_pid(process)):
         return  # the pid has been reused, and so may the session be
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
             if pid != process.pid and os.getsid(pid) == process.pid:
                 os.kill(pid, signal.SIGKILL)
-
-
-def _was_before_this_boot(process: ProcessId) -> bool:
-    if isinstance(process.started, str):
-        return process.started.partition(":")[0] != _boot()
-    return process.started < psutil.boot_time()
-
-
-def _descendants(process: ProcessId) -> list[ProcessId]:
-    with suppress(psutil.NoSuchProcess):
-        if is_alive(process):
-            children = psutil.Process(process.pid).children(recursive=True)
-            return [identity for child in children if (identity := identify(child.pid)) is not None]
-    return []

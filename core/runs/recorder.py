@@ -102,17 +102,14 @@ class Recorder:
         self._snapshot()
         if watched:
             self._step_detail(event)
-        if not last and (step % config.checkpoint_interval == 0 or self._is_early_save(step)):
+        # After a crash it also saves after 1, 2, 4, 8, ... steps. So a run comes to its end however early its processes
+        # are killed, while one that crashes at a certain step does so again and again there, and fails.
+        taken = step - self._first_step
+        is_early_save = self._saves_early and taken & (taken - 1) == 0
+        if not last and (step % config.checkpoint_interval == 0 or is_early_save):
             self.save()
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
-
-    def _is_early_save(self, step: int) -> bool:
-        """Return whether to save because 1, 2, 4, 8, ... steps are taken after a crash."""
-        # So a run comes to its end however early its processes are killed, while one that crashes at a certain step
-        # does so again and again there, and fails.
-        taken = step - self._first_step
-        return self._saves_early and taken & (taken - 1) == 0
 
     def write_last_rows(self) -> None:
         """Write what belongs to the last step, where it became the last one only after it was taken."""

@@ -16,6 +16,7 @@ from core.config import RunConfig
 from core.errors import DiskFullError, OutOfMemoryEstimate, RunError
 from core.live_settings import SettingChange
 from core.runs.ancestry import NO_TOKENIZER
+from core.runs.commands import waiting_commands
 from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.machine import resolve_numerics
@@ -38,8 +39,14 @@ _CHECK_SECONDS = 0.05  # between two checks whether it has
 log = logging.getLogger(__name__)
 
 
+class StopRequest:
+    """A request of a signal handler to save and stop the run of this process; unlike a command, it needs no disk."""
+
+    reason = ""
+
+
 def startup_disk_space(
-    folder: RunFolder, status: Status, on_status: Callable[[Status], None] | None, is_stopped: Callable[[], object]
+    folder: RunFolder, status: Status, on_status: Callable[[Status], None] | None, stop: StopRequest
 ) -> DiskSpace:
     """Return the disk space of a worker before its first step: while there is none, the status says so."""
     written = False
@@ -54,7 +61,7 @@ def startup_disk_space(
                 written = True
             if on_status:
                 on_status(paused)
-        if is_stopped():
+        if stop.reason or any(command.name == "stop" for command in waiting_commands(folder)):
             raise WaitAborted
 
     def resume() -> None:

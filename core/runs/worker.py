@@ -19,7 +19,7 @@ from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
 from core.runs.records import Command, State, Status
-from core.runs.session import Session, prepare, repeat_changes, startup_disk_space
+from core.runs.session import Session, StopRequest, prepare, repeat_changes, startup_disk_space
 from core.runs.setting_changes import (
     CHANGE,
     NO_TRAINING_OF_ITS_OWN,
@@ -39,12 +39,6 @@ PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this;
 _OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 
 log = logging.getLogger(__name__)
-
-
-class StopRequest:
-    """A request of a signal handler to save and stop the run of this process; unlike a command, it needs no disk."""
-
-    reason = ""
 
 
 def train_run(
@@ -75,7 +69,7 @@ def train_run(
             take_commands(folder, but=(CHANGE,))
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
-        disk_space = startup_disk_space(folder, begun, on_status, lambda: stop.reason or _is_stop_waiting(folder))
+        disk_space = startup_disk_space(folder, begun, on_status, stop)
         try:
             disk_space.write(lambda: folder.write_status(begun, durable=False))
             session = prepare(folder, data_dir, device, threads, disk_space)
@@ -113,10 +107,6 @@ def _starting_status(before: Status, afresh: bool) -> Status:
     )
 
 
-def _is_stop_waiting(folder: RunFolder) -> bool:
-    return any(command.name == "stop" for command in waiting_commands(folder))
-
-
 def _write_end(folder: RunFolder, state: State, reason: str, problem: Problem = "") -> None:
     """Write the end of a run; only log it where it cannot be written (disk full, run deleted)."""
     try:
@@ -129,7 +119,9 @@ def explain_error(error: Exception) -> ExplorerError | None:
     """Return an error that says in a sentence what a user can do about it; None where there is nothing."""
     if isinstance(error, ExplorerError):
         return error
-    if _was_out_of_memory(error):
+    # Torch has a type of its own for a GPU's memory only.
+    words = str(error).lower() if isinstance(error, RuntimeError) else ""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in _OUT_OF_MEMORY):
         return OutOfMemory(
             "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or end other "
             "programs. The last save is kept."
@@ -142,12 +134,6 @@ def explain_error(error: Exception) -> ExplorerError | None:
             "Check the disk and the permissions of the run's folder, then resume this run."
         )
     return None
-
-
-def _was_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):  # of a GPU, or of Python
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 class _Attempt:

@@ -152,16 +152,14 @@ def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange
     steps, val, _ = curve
     high = val[good + 1 :] > val[best] + 0.2 * (val[best:].max() - val[best])
     rose_by = steps[good + 1 + int(high.argmax())]
-    kinds = [(change, _kind_of(change)) for change in changes if steps[best] <= change.step < rose_by]
-    return next(((change, kind) for change, kind in reversed(kinds) if kind), (None, ""))
-
-
-def _kind_of(change: SettingChange) -> str:
-    """Return the kind of summary of a rise after this change; "" for a setting that cannot be its cause."""
-    if change.setting == RATE:
-        return "rose after rate raised" if change.value > change.before else "rose after rate lowered"
     causes = {"model.dropout": "rose after dropout", "train.batch_size": "rose after batch size"}
-    return causes.get(change.setting, "")
+    for change in reversed(changes):
+        if steps[best] <= change.step < rose_by:
+            if change.setting == RATE:
+                return change, f"rose after rate {'raised' if change.value > change.before else 'lowered'}"
+            if change.setting in causes:
+                return change, causes[change.setting]
+    return None, ""
 
 
 def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSummary:
