@@ -29,7 +29,7 @@ from core.training.cost import (
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 
-_SECONDS_EACH = 0.08
+_SECONDS_EACH = 0.1
 # Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices.
 _PROBES = tuple(
     RunConfig(model=model, train=TrainConfig(batch_size=batch_size, eval_windows=1))
@@ -86,21 +86,13 @@ def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
     """Return the shortest of a few steps, after a warm-up: the others shared the machine with something else."""
     ids = torch.arange(4096) % TYPICAL_VOCABULARY
     trainer = Trainer(config, ids, ids, TYPICAL_VOCABULARY, device, precision)
-    if trainer.train_step().seconds < _SECONDS_EACH:
-        trainer.train_step()
-    seconds, start = [], perf_counter()
-    while len(seconds) < 2 or perf_counter() - start < _SECONDS_EACH:
-        seconds.append(trainer.train_step().seconds)
-    return min(seconds)
+    return min(_seconds_of(trainer.train_step, _SECONDS_EACH, warm_up=2))
 
 
 def _random_seconds(device: str) -> float:
-    numbers, seconds = torch.empty(25_000, dtype=torch.int64, device=device), []
+    numbers = torch.empty(25_000, dtype=torch.int64, device=device)
     with torch.random.fork_rng(devices=[]):
-        for _ in range(5):
-            start = perf_counter()
-            numbers.random_(-(2**63), None)
-            seconds.append(perf_counter() - start)
+        seconds = _seconds_of(lambda: numbers.random_(-(2**63), None), 0.002)
     return float(np.median(seconds)) / len(numbers)
 
 
@@ -111,13 +103,8 @@ def _writing_seconds(device: str) -> list[float]:
     with torch.random.fork_rng(devices=[]):
         for config in _WRITERS:
             model = build_model(config, TYPICAL_VOCABULARY).to(device).eval()
-            tries = []
-            for _ in range(4):
-                start = perf_counter()
-                for _ in generate(model, [0], how):
-                    pass
-                tries.append((perf_counter() - start) / _WRITTEN)
-            seconds.append(min(tries))
+            tries = _seconds_of(lambda model=model: list(generate(model, [0], how)), 0.02)
+            seconds.append(min(tries) / _WRITTEN)
     layers = np.array([[1.0, 0 if config.kind == "bigram" else config.n_layer] for config in _WRITERS])
     return _fit_positive(layers, np.array(seconds))
 
@@ -144,10 +131,10 @@ def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, 
     config = reduced_config(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
     trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
-    step = _seconds_of(trainer.train_step, warm_up=2)
-    measuring = _seconds_of(trainer.evaluate, warm_up=1)
     how = GenerationConfig(max_new_tokens=config.train.sample_length)
-    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), warm_up=1)
+    step = _seconds_of(trainer.train_step, _TRIAL_SECONDS, warm_up=2)
+    measuring = _seconds_of(trainer.evaluate, _TRIAL_SECONDS)
+    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), _TRIAL_SECONDS)
     return Correction(
         step=_ratio(step, step_seconds(config, vocab_size, speed, precision)),
         measuring=_ratio(measuring, measuring_seconds(config, vocab_size, speed, precision)),
@@ -171,20 +158,18 @@ def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, prec
     return config
 
 
-def _seconds_of(work: Callable[[], object], *, warm_up: int) -> float:
-    """Return the median seconds of one call, after some that warm up."""
-    seconds, begun = [], perf_counter()
-    while len(seconds) < warm_up + 1 or perf_counter() - begun < _TRIAL_SECONDS:
+def _seconds_of(work: Callable[[], object], at_least: float, *, warm_up: int = 1) -> list[float]:
+    """Return the seconds of each call, after some that warm up, until they have taken so many seconds together."""
+    seconds: list[float] = []
+    while (len(seconds) < warm_up + 2 or sum(seconds) < at_least) and sum(seconds) <= 2 * _LONGEST_STEP:
         start = perf_counter()
         work()
         seconds.append(perf_counter() - start)
-        if sum(seconds) > 2 * _LONGEST_STEP:
-            break
-    measured = sorted(seconds[warm_up:] or seconds[-1:])
-    return measured[len(measured) // 2]
+    return seconds[warm_up:] or seconds[-1:]
 
 
-def _ratio(measured: float, estimated: float) -> float:
+def _ratio(seconds: list[float], estimated: float) -> float:
+    measured = sorted(seconds)[len(seconds) // 2]
     return min(_MOST_OFF, max(1 / _MOST_OFF, measured / estimated)) if estimated else 1.0
 
 
