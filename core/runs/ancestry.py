@@ -64,7 +64,6 @@ def fork(
     step: int | None,
     config: RunConfig,
     name: str | None = None,
-    owner: str | None = None,
     *,
     inside: Path | None = None,
 ) -> RunFolder:
@@ -91,7 +90,7 @@ def fork(
 
     suffix = f" from step {step}"
     name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
-    return RunFolder.create(data_dir, config, name, owner, folder.id, parent_step=step, fill=fill, inside=inside)
+    return RunFolder.create(data_dir, config, name, folder.id, parent_step=step, fill=fill, inside=inside)
 
 
 def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:

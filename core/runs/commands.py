@@ -3,13 +3,14 @@
 import json
 import secrets
 import time
-from collections.abc import Container
 from typing import Any
 
 from core.atomic_io import FULL, parse_json, write_json
 from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.records import Command, Status
+
+CHANGE = "turn"  # the command to change a setting, and the kind of its event
 
 
 def send_command(run: RunFolder, name: str, **args: Any) -> None:
@@ -43,12 +44,11 @@ def remove_command(run: RunFolder, command: Command) -> None:
     (run.commands / command.id).unlink(missing_ok=True)
 
 
-def take_commands(run: RunFolder, *, but: Container[str] = ()) -> list[Command]:
-    """Return the waiting commands `but` those of some names, in order, and remove them."""
-    taken = [command for command in waiting_commands(run) if command.name not in but]
-    for command in taken:
-        remove_command(run, command)
-    return [command for command in taken if command.name]
+def drop_commands(run: RunFolder) -> None:
+    """Remove the waiting commands but setting changes: they were for the last process."""
+    for command in waiting_commands(run):
+        if command.name != CHANGE:
+            remove_command(run, command)
 
 
 def check_unchanged(run: RunFolder, shown: Status | None) -> None:

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.live_settings import CHANGEABLE, RESTART, SettingChange, with_change
-from core.runs.commands import send_command, waiting_commands
+from core.runs.commands import CHANGE, send_command, waiting_commands
 from core.runs.folder import RunFolder
 from core.settings import value_at
 
-CHANGE = "turn"  # the command, and the kind of the event
 STEPS = "train.steps"
 Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
 NO_TRAINING_OF_ITS_OWN = (

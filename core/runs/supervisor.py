@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from core.atomic_io import sweep
 from core.errors import DiskFullError, RunError
-from core.runs.commands import check_unchanged, send_command, take_commands, waiting_commands
+from core.runs.commands import check_unchanged, drop_commands, send_command, waiting_commands
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.machine import slots as machine_slots
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
-from core.runs.setting_changes import CHANGE, Schedule, change_setting, extend, has_steps_left
+from core.runs.setting_changes import Schedule, change_setting, extend, has_steps_left
 from core.runs.worker_pool import WorkerPool
 
 TICK_SECONDS = 0.25
@@ -101,7 +101,7 @@ class Supervisor:
             if status.state == "queued" or (status.state == "paused" and status.problem != "disk"):
                 self.queue.remove(folder.id)  # or it would go on when a slot is free
             if status.state == "queued":
-                take_commands(folder, but=(CHANGE,))
+                drop_commands(folder)
                 folder.write_status(status.model_copy(update={"state": "paused"}))
             elif status.pid is not None:
                 send_command(folder, "pause")
@@ -265,7 +265,7 @@ class Supervisor:
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
         """Queue a run without a process, and drop all commands but setting changes: they were for the last process."""
-        take_commands(folder, but=(CHANGE,))
+        drop_commands(folder)
         changes = {"state": "queued", "reason": "", "notice": "", "problem": "", "crashes": 0}
         folder.write_status(status.model_copy(update=changes | {"pid": None, "pid_started": None}))
         self.queue.put(folder.id)
@@ -285,7 +285,7 @@ class Supervisor:
                 send_command(folder, "resume")
             elif status.state in ("queued", "paused"):
                 if status.state == "paused":  # its worker has left while the resume waited for a slot
-                    take_commands(folder, but=(CHANGE,))
+                    drop_commands(folder)
                 notice = status.notice.replace(WAITS_FOR_DISK_SPACE, "").strip()
                 try:
                     self._worker_pool.assign(folder, status.model_copy(update={"notice": notice}))

@@ -11,7 +11,7 @@ import torch
 from core.atomic_io import FULL, write_json
 from core.errors import ConfigError, DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
 from core.live_settings import RESTART, SettingChange, with_change
-from core.runs.commands import remove_command, take_commands, waiting_commands
+from core.runs.commands import drop_commands, remove_command, waiting_commands
 from core.runs.crash_recovery import after_resume
 from core.runs.disk_space import WaitAborted
 from core.runs.folder import RunFolder
@@ -66,7 +66,7 @@ def train_run(
         raise RunError(NO_TRAINING_OF_ITS_OWN)
     with folder.training_lock():
         if afresh:  # only now that no other process trains it: one that does still needs its commands
-            take_commands(folder, but=(CHANGE,))
+            drop_commands(folder)
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
         disk_space = startup_disk_space(folder, begun, on_status, stop)
@@ -75,7 +75,7 @@ def train_run(
             session = prepare(folder, data_dir, device, threads, disk_space)
             return _Attempt(folder, session, begun, on_status, stop).run()
         except WaitAborted:
-            take_commands(folder, but=(CHANGE,))
+            drop_commands(folder)
             reason = "Stopped before it began, while the disk was full. Make room, then resume it."
             _write_end(folder, "stopped", reason, "disk")
             return folder.status()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.runs.commands import take_commands
+from core.runs.commands import waiting_commands
 from core.runs.folder import list_runs
 from core.text.own_text import save_text
 from explorer.services import shared
@@ -193,7 +193,7 @@ def test_pause_reaches_the_worker(app, running_run):
     app.run()
     app.button(key="train_pause").click().run()
     assert not app.exception
-    assert [command.name for command in take_commands(running_run)] == ["pause"]
+    assert [command.name for command in waiting_commands(running_run)] == ["pause"]
 
 
 def test_a_name_stays_text(app, add_run):

@@ -18,7 +18,7 @@ from core.cli.arguments import find_run
 from core.cli.train import _stopping_politely
 from core.errors import RunError
 from core.runs.ancestry import fork
-from core.runs.commands import send_command, take_commands
+from core.runs.commands import send_command, waiting_commands
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.worker import StopRequest
 from core.text.own_text import save_text
@@ -217,7 +217,7 @@ def test_resuming_a_run_that_trains_leaves_what_was_asked_of_it(data_dir, capsys
     send_command(run, "pause")
     with run.training_lock():
         assert "Another process is training" in refused(capsys, "resume", run.id)
-    assert [command.name for command in take_commands(run)] == ["pause"]
+    assert [command.name for command in waiting_commands(run)] == ["pause"]
 
 
 def test_presets_and_corpora_are_listed(data_dir, capsys):

@@ -11,7 +11,7 @@ from core.cli import main, parser
 from core.cli.control import _unlike_preset
 from core.config import RunConfig
 from core.presets import PRESETS, preset
-from core.runs.commands import take_commands
+from core.runs.commands import drop_commands, waiting_commands
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
 from core.runs.setting_changes import config_now
@@ -153,14 +153,15 @@ def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch
 def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finished_run, capsys):
     said(capsys, "pause", running_run.id)
     said(capsys, "stop", running_run.id)
-    assert [command.name for command in take_commands(running_run)] == ["pause", "stop"]
+    assert [command.name for command in waiting_commands(running_run)] == ["pause", "stop"]
+    drop_commands(running_run)
     me = this_process()
     paused = {"state": "paused", "pid": me.pid, "pid_started": me.started}
     running_run.write_status(running_run.status().model_copy(update=paused))
     told = refused(capsys, "resume", running_run.id, "--steps", "600")
     assert "is paused at step 10" in told and f"python -m core resume {running_run.id}" in told
     assert "goes on at step 10" in said(capsys, "resume", running_run.id)
-    assert [command.name for command in take_commands(running_run)] == ["resume"]
+    assert [command.name for command in waiting_commands(running_run)] == ["resume"]
     for command in ("pause", "stop"):
         told = refused(capsys, command, finished_run.id)
         assert "finished already" in told or "has ended" in told

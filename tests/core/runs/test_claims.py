@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from core.errors import ConfigError, RunError
-from core.runs.commands import check_unchanged, send_command, take_commands, waiting_commands
+from core.runs.commands import check_unchanged, send_command, waiting_commands
 from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import Queue
@@ -61,7 +61,7 @@ def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(i
     send_command(run, "stop")  # meant for the process that has left
     idle.step(run)
     assert idle.queue.waiting() == [run.id]
-    assert [command.name for command in take_commands(run)] == ["step"]
+    assert [command.name for command in waiting_commands(run)] == ["step"]
 
 
 def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
@@ -173,7 +173,7 @@ def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
     send_command(run, "pause")  # meant for a process that has gone
     idle.resume(run)
     assert idle.queue.waiting() == [run.id]
-    assert [command.args["knob"] for command in take_commands(run)] == ["model.dropout", "train.steps"]
+    assert [command.args["knob"] for command in waiting_commands(run)] == ["model.dropout", "train.steps"]
     with pytest.raises(RunError, match="has not ended"):
         idle.continue_for(run, 5)
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from core.cli.arguments import find_run
 from core.errors import RunError
 from core.runs.archive import zip_run
-from core.runs.commands import send_command, take_commands
+from core.runs.commands import remove_command, send_command, waiting_commands
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.runs.processes import identify, this_process
 from core.runs.records import Status
@@ -21,7 +21,8 @@ from core.runs.weights import latest_weights
 
 
 def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
-    run = RunFolder.create(data_dir, config, "My run", owner="ada", parent="20260101-000000-abcdefghijkl")
+    run = RunFolder.create(data_dir, config, "My run", parent="20260101-000000-abcdefghijkl")
+    run.update_record(owner="ada")
     record = open_run(data_dir, run.id).record()
     assert RUN_ID.fullmatch(run.id)
     assert (record.id, record.name, record.owner, record.parent) == (
@@ -121,12 +122,14 @@ def test_commands_are_taken_once_in_order(run):
     send_command(run, "step", count=2)
     send_command(run, "stop")
     (run.commands / "00.json").write_text("not ours")
-    assert [(command.name, command.args) for command in take_commands(run)] == [
+    assert [(command.name, command.args) for command in waiting_commands(run) if command.name] == [
         ("pause", {}),
         ("step", {"count": 2}),
         ("stop", {}),
     ]
-    assert take_commands(run) == []
+    for command in waiting_commands(run):
+        remove_command(run, command)
+    assert waiting_commands(run) == []
 
 
 def test_a_probe_is_read_as_written_or_not_at_all(run):
