@@ -234,7 +234,7 @@ def ladder_chart(
         drop = loss - standing
         change = f" ({decimal(drop, plus=True)})" if place else ""
         words = _(
-            "{name}: {loss} nats, like choosing among {choices} letters",
+            "{name}: {loss} nats, as uncertain as a uniform choice among {choices} letters",
             name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
         )  # fmt: skip
         figure.add_bar(
