@@ -32,7 +32,6 @@ def horizontal_bars(
     Args:
         labels, written, hover: of the bars, as plotly reads them; without hover, pointing shows nothing.
         span: of the axis; without it, room for the values and what is written beside them.
-        row: pixels of a bar.
         mono: whether the labels are tokens.
     """
     figure = go.Figure(
@@ -66,13 +65,7 @@ def horizontal_bars(
 def prediction_bars(
     probabilities: np.ndarray, tokens: Sequence[str], kinds: Sequence[str], palette: Palette = LIGHT, *, count: int = 12
 ) -> go.Figure:
-    """Draw the most likely next tokens, best on top, each in the color of its kind; the last bar is all others.
-
-    Args:
-        probabilities: (V,), summing to 1.
-        tokens, kinds: V tokens as they are shown, and the kind of each.
-        count: how many to draw before the rest is summed up.
-    """
+    """Draw the most likely of V next tokens as they are shown, best on top, colored by kind, and the rest as one."""
     best = np.argsort(-probabilities, kind="stable")[:count]
     shares = [float(probabilities[id]) for id in best]
     labels = [plain(tokens[id]) for id in best]
@@ -146,14 +139,7 @@ def neuron_bars(
 def character_bars(
     tokens: Sequence[str], kinds: Sequence[str], counts: Sequence[int], total: int, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how often each character occurs, colored by its kind.
-
-    Args:
-        tokens: characters as they are shown, most frequent first.
-        kinds: of each, from `core.text.token_display.KINDS`.
-        counts: how often each occurs.
-        total: characters in the whole text, those not shown here included.
-    """
+    """Draw how often each character occurs, most frequent first, colored by its kind; `total` counts the whole text."""
     figure = go.Figure()
     for kind in dict.fromkeys(kinds):
         places = [index for index, own in enumerate(kinds) if own == kind]

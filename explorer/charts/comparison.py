@@ -98,7 +98,6 @@ def _add_curve(figure: go.Figure, points: Points, name: str, color: str, palette
 
 
 def _add_name(figure: go.Figure, y: float, text: str, color: str, **more: Any) -> None:
-    """Write a curve's name to the right of the chart."""
     figure.add_annotation(
         xref="paper",
         x=1,
@@ -128,7 +127,7 @@ def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, flo
 
 
 def _range(curves: Iterable[Points], right: float) -> tuple[float, float]:
-    """Fitted to what the runs came down to: their first steps fall from far above and leave at the top."""
+    """Return a range fitted to what the runs came down to: their first steps leave at the top."""
     curves = [points for points in curves if points]
     values = [loss for points in curves for _place, loss in points] or [0.0, 4.5]
     shown = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
@@ -147,7 +146,6 @@ def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: M
 
 
 def _on_two_lines(name: str) -> str:
-    """Return a name for plotly on at most two lines; it is cut where even those are too short."""
     lines = textwrap.wrap(name, _LABEL, max_lines=2, placeholder=" …")
     return "<br>".join(plain(line) for line in lines)
 
@@ -155,12 +153,7 @@ def _on_two_lines(name: str) -> str:
 def courses_figure(
     outcome: Outcome, names: tuple[str, str], guessing: str, vocab_size: int, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the loss over steps of both models: on validation text (solid) and on training text (dotted).
-
-    Args:
-        names: of the two curves, the control first.
-        guessing: label of the line that guessing at random reaches, ln V.
-    """
+    """Draw both models' losses on validation (solid) and training text (dotted); `guessing` labels the line at ln V."""
     figure, height, top = go.Figure(), 380, log(vocab_size)
     courses = (outcome.control, outcome.treatment)
     low, high = _pair_range(courses, top)
@@ -210,7 +203,7 @@ def course_columns(outcome: Outcome) -> Columns:
 
 
 def _pair_range(courses: Sequence[ModelResult], top: float) -> tuple[float, float]:
-    """All of both curves but their very beginning, which may lie far above."""
+    """Return the range of both curves without their very beginning, which may lie far above."""
     values = [loss for course in courses for curve in (course.train, course.val) for loss in curve[1:]]
     values = [loss for loss in values if isfinite(loss)]
     return min([*values, top - 1]) - 0.15, max([*values, top]) + 0.3

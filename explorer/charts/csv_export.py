@@ -16,11 +16,10 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_of(columns: Columns) -> str:
-    """The columns as CSV with one line of names; numbers keep six digits, what is not known stays empty.
+    """Return the columns as CSV with one line of names; numbers keep six digits, what is not known stays empty.
 
-    Text that a spreadsheet would compute as a formula gets an apostrophe before it, as OWASP's page on CSV injection
-    says. `csvOf` in assets/components/shared/download.js does the same for what only the browser knows; a test compares
-    the two.
+    Text that a spreadsheet would compute as a formula gets an apostrophe before it (OWASP, CSV injection). `csvOf` in
+    assets/components/shared/download.js does the same for what only the browser knows; a test compares the two.
     """
     text = StringIO(_BYTE_ORDER_MARK)
     text.seek(0, SEEK_END)
@@ -33,13 +32,9 @@ def csv_of(columns: Columns) -> str:
 def matrix_columns(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str, str]
 ) -> Columns:
-    """A matrix (R, C) as a long table, a line for each cell: which row, its place, which column, its place, the value.
+    """Return a matrix (R, C) as a table with a line for each cell: its row, its column and its value, by their names.
 
     Places count from 1, because the same letter may stand at several.
-
-    Args:
-        rows, columns: R and C labels.
-        names: of what the rows, the columns and the values are.
     """
     places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
     row_name, column_name, value_name = names

@@ -20,13 +20,7 @@ def embedding_map(
     chosen: int,
     neighbors: Sequence[int] = (),
 ) -> go.Figure:
-    """Draw each token at its place, written as itself and colored by its kind.
-
-    Args:
-        points: (V, 3).
-        tokens, kinds: V tokens as they are shown, and the kind of each.
-        chosen: the token to mark, joined by thin lines to its `neighbors`.
-    """
+    """Draw V tokens as they are shown at their points (V, 3), colored by kind; lines join `chosen` to its neighbors."""
     figure = go.Figure(_links(points, chosen, neighbors, palette))
     for kind in dict.fromkeys(sorted(kinds, key=list(palette.kinds).index)):
         places = [index for index, own in enumerate(kinds) if own == kind]
@@ -69,7 +63,6 @@ def embedding_map(
 
 
 def _links(points: np.ndarray, chosen: int, neighbors: Sequence[int], palette: Palette) -> go.Scatter3d:
-    """Thin lines from the chosen token to each neighbor, as one trace with gaps."""
     gap = np.full(3, np.nan)
     path = np.array([place for index in neighbors for place in (points[chosen], points[index], gap)]).reshape(-1, 3)
     return go.Scatter3d(

@@ -20,11 +20,9 @@ SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 def attention_heatmap(
     pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True, flow: bool = False
 ) -> go.Figure:
-    """Draw a pattern: rows are queries, columns keys; hovering says it in words.
+    """Draw a pattern (T, T) among tokens as they are: rows are queries, columns keys; hovering says it in words.
 
     Args:
-        pattern: (T, T), each row sums to 1.
-        tokens: T tokens, as they are.
         causal: the upper right half is the hidden future and stays blank.
         flow: the shares are of rollout, from column to row, and hovering says so.
     """
@@ -54,13 +52,7 @@ def _weight_in_words(tokens: list[str], row: int, column: int, share: float, flo
 
 
 def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:
-    """Draw one head on a prompt too long to draw every token of it.
-
-    Args:
-        pattern: (G, G), as `core.interpretability.attention.coarse_patterns` gives it; causal.
-        size: how many tokens a row or column stands for.
-        length: of the prompt, in tokens.
-    """
+    """Draw a head's coarsened pattern (G, G) on a prompt of so many tokens, of which a square stands for `size`."""
     names = coarse_names(size, length)
     figure = _share_heatmap(
         np.where(np.triu(np.ones(pattern.shape, dtype=bool), 1), np.nan, pattern),
@@ -82,12 +74,7 @@ def coarse_names(size: int, length: int) -> list[str]:
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
-    """Draw a bigram's table: row i is the probability of each token after token i.
-
-    Args:
-        probabilities: (V, V).
-        tokens: V tokens, as they are.
-    """
+    """Draw a bigram's table (V, V): row i is the probability of each token, as it is, after token i."""
     shown = [quoted(visible(token)) for token in tokens]
     figure = _share_heatmap(
         probabilities,
@@ -118,12 +105,7 @@ def difference_heatmap(
 
 
 def cosine_heatmap(cosines: np.ndarray, positions: Sequence[int], palette: Palette = LIGHT) -> go.Figure:
-    """Draw how similar any two positions of the context are.
-
-    Args:
-        cosines: (N, N), from -1 to 1.
-        positions: N positions, counted from 1.
-    """
+    """Draw the cosines (N, N) of any two positions of the context, counted from 1."""
 
     def words(row: int, column: int, value: float) -> str:
         places = {"one": positions[row], "other": positions[column]}
@@ -148,12 +130,10 @@ def patch_heatmap(
 ) -> go.Figure:
     """Draw a column for each position of the prompts, a row for each part, the last on top; color is how far it moves.
 
-    Positions where the prompts differ carry both tokens, one above the other.
-
     Args:
         moved: (R, T), 0 for no move and 1 for all the way back; colors end at -1 and 1. nan stays blank.
         rows: R parts in words, from the bottom of the model up.
-        clean, corrupted: T tokens each, as they are shown.
+        clean, corrupted: T tokens each, as they are shown; where they differ, both are written.
         answers: the next tokens of the clean prompt and of the other, as they are shown.
     """
     if moved.shape != (len(rows), len(clean)) or len(corrupted) != len(clean):
@@ -201,7 +181,6 @@ def signed_heatmap(values: np.ndarray, most: float, words: Words, palette: Palet
 
 
 def _share_heatmap(shares: np.ndarray, words: Words, palette: Palette) -> go.Figure:
-    """Draw shares (R, C) from 0 to 1; nan stays blank."""
     key = key_below(
         palette, tickvals=[share**LIGHTNESS_POWER for share in SHARES], ticktext=[f"{share:.0%}" for share in SHARES]
     )

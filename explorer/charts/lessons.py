@@ -24,12 +24,7 @@ def share_pairs(
     *,
     height: int = 260,
 ) -> go.Figure:
-    """Draw shares of the same tokens side by side under several rules, each rule with a colour of its own.
-
-    Args:
-        tokens: as they are shown, T of them; the same one may stand twice.
-        shares: T by the rule's name.
-    """
+    """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its colour."""
     figure = go.Figure()
     for name, values in shares.items():
         words = [f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
@@ -41,7 +36,6 @@ def share_pairs(
 
 
 def _bars(values: Sequence[float], words: Sequence[str], color: str | Sequence[str], name: str = "") -> go.Bar:
-    """Return upright bars from place 0 on, each with its words on hovering."""
     return go.Bar(
         x=list(range(len(values))),
         y=list(values),
@@ -55,13 +49,7 @@ def _bars(values: Sequence[float], words: Sequence[str], color: str | Sequence[s
 def before_and_after(
     before: np.ndarray, after: np.ndarray, tokens: Sequence[str], names: tuple[str, str], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw one row of the table before and after: the tokens that changed most, likeliest first.
-
-    Args:
-        before, after: (V,) probabilities.
-        tokens: V tokens as they are shown.
-        names: of the two.
-    """
+    """Draw one row of the table (V,) before and after: the tokens that changed most, likeliest first."""
     chosen = np.argsort(-np.abs(after - before), kind="stable")[:12]
     chosen = chosen[np.argsort(-after[chosen], kind="stable")]
     shares = {names[0]: before[chosen].tolist(), names[1]: after[chosen].tolist()}
@@ -88,13 +76,11 @@ def cross_entropy_bars(
     tokens: Sequence[str], probabilities: Sequence[float], uniform: float, labels: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
-    """Draw the loss on each token of a line, with the mean of them and what guessing at random gets.
+    """Draw the loss on each token of a line, with lines at the mean and at guessing at random, ln V.
 
     Args:
         tokens: T tokens as they are shown, in order.
         probabilities: T; what the model gave each before it came.
-        uniform: ln V, nats.
-        labels: of the line at the mean and the one at `uniform`.
     """
     losses = [-math.log(max(p, 1e-12)) for p in probabilities]
     mean = sum(losses) / len(losses)
@@ -122,11 +108,7 @@ def cross_entropy_bars(
 
 
 def cross_entropy_curve(probabilities: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
-    """Draw -ln p for every probability, with some of them named.
-
-    Args:
-        probabilities: probabilities by their labels.
-    """
+    """Draw -ln p for every probability, with some of them named."""
     p = np.linspace(0.004, 1, 250)
     hover = _("probability {share}: loss {loss}", share="%{x:.2f}", loss="%{y:.2f}")
     figure = go.Figure(line(p, -np.log(p), palette.training, 2.4, hovertemplate=f"{hover}<extra></extra>"))
@@ -165,11 +147,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
 
 
 def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LIGHT) -> go.Figure:
-    """Draw two losses as bars, training above validation, on a scale that ends at guessing at random.
-
-    Args:
-        named: the loss in nats on the training and on the validation part, by their names, in this order.
-    """
+    """Draw the losses on training and validation text as bars by name, on a scale that ends at guessing at random."""
     return horizontal_bars(
         list(named.values()),
         list(map(plain, named)),
@@ -185,12 +163,9 @@ def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LI
 def change_heatmap(
     change: np.ndarray, rows: Sequence[str], columns: Sequence[str], hover_text: str, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how some steps have changed some rows of the table: orange has become likelier, blue less likely.
+    """Draw how some steps have changed some rows of the table (R, C): orange has become likelier, blue less likely.
 
-    Args:
-        change: (R, C), after minus before.
-        rows, columns: R and C tokens, as they are.
-        hover_text: said of each cell; `{row}`, `{column}` and `{change}` are filled in.
+    `hover_text` is said of each cell; `{row}`, `{column}` and `{change}` are filled in.
     """
 
     def words(row: int, column: int, value: float) -> str:

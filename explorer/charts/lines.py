@@ -18,13 +18,7 @@ def curves(
     lines: Lines, colors: Mapping[str, str], titles: tuple[str, str], palette: Palette = LIGHT, *, height: int = 280,
     markers: bool = False,
 ) -> go.Figure:  # fmt: skip
-    """Draw several curves, each with its name in a line above them.
-
-    Args:
-        lines: what stands along both axes, by the curve's name.
-        colors: by the curve's name.
-        titles: of the two axes.
-    """
+    """Draw several curves, each with its name in a line above them."""
     mode = "lines+markers" if markers else "lines"
     figure = go.Figure()
     for name, (x, y) in lines.items():
@@ -36,11 +30,7 @@ def curves(
 
 
 def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
-    """Draw the loss at each position: dots as measured, a line through their running mean.
-
-    Args:
-        losses: (T,) nats; entry t was predicted from t + 1 tokens.
-    """
+    """Draw the loss (T,) in nats after each number of tokens: dots as measured, a line through their running mean."""
     places = np.arange(1, len(losses) + 1)
     hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
     dots = {"color": palette.validation, "size": 4, "opacity": 0.45}

@@ -107,7 +107,6 @@ Points = Sequence[tuple[int, float]]
 
 
 def _traces(training: Points, validation: Points, parent: ParentCurve | None, palette: Palette) -> list[go.Scatter]:
-    """Return the traces of `loss_figure`, in their order."""
     hover = _("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if parent else "%{y:.3f}"
     steps, losses = [step for step, _loss in training], [loss for _step, loss in training]
     measured, val_losses = [step for step, _loss in validation], [loss for _step, loss in validation]
@@ -247,13 +246,7 @@ def player_columns(players: Sequence[Player]) -> Columns:
 def rates_figure(
     past: Sequence[Mapping[str, Any]], ahead: Mapping[str, Points], chosen: str, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the learning rate over the steps, the chosen way on as a solid line, the others dotted.
-
-    Args:
-        past: rows of metrics.jsonl; those without an `lr` are passed over.
-        ahead: step and learning rate of each way on, by its label.
-        chosen: the label of one of them.
-    """
+    """Draw the learning rate so far and of each way on, by its label: the chosen one solid, the others dotted."""
     so_far = [(row["step"], row["lr"]) for row in past if row.get("lr") is not None]
     lines = [(_("so far"), so_far, palette.muted, "solid")]
     for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others

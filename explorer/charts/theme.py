@@ -89,12 +89,7 @@ def legend_above(figure: go.Figure, **more: Any) -> go.Figure:
 
 
 def token_ticks(tokens: Sequence[str], palette: Palette, size: int, *, after: str = "") -> dict[str, Any]:
-    """Return the settings of an axis along which tokens stand, as they are shown, one a place from 0.
-
-    Args:
-        size: of a letter, in pixels.
-        after: what stands between a token and the chart.
-    """
+    """Return the settings of an axis along which tokens stand as they are shown, `after` behind each, from 0 on."""
     return {
         "tickvals": list(range(len(tokens))),
         "ticktext": [f"{plain(token)}{after}" for token in tokens],

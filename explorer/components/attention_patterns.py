@@ -18,7 +18,6 @@ def attention_arcs(
 
     Args:
         pattern: (T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.token_display.visible`).
         row: the selected token, marked by a frame.
         flow: whether shares are of what has flowed from one token into another.
         name: of the files that it is saved as.
@@ -42,8 +41,6 @@ def attention_board(
 
     Args:
         patterns: (L, H, T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
-        tokens: T tokens as they are shown (`core.text.token_display.visible`).
-        selected: the head to mark.
     """
     layers, heads = patterns.shape[:2]
     size = {"layers": layers, "heads": heads, "length": len(tokens)}

@@ -43,11 +43,9 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     own = Sentences.of(code, sentences)
 
     def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
-        """Draw one view of the component.
+        """Draw one of the component's views with its data.
 
         Args:
-            view: which, where it has several.
-            data: what the view is given, besides its name, the palettes and the sentences in the language on view.
             triggers: the events whose values are wanted: Streamlit reports only those that have a callback.
             options: of the component: key, width, height.
         """

@@ -31,14 +31,10 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
 def live_status(
     run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
 ) -> tuple[str | None, int | None]:
-    """Draw the four numbers above the board.
+    """Draw the four numbers above the board; another name, state, attempt or notice reruns the page.
 
     Returns:
         The state that the run has just changed to, and the step that somebody has just asked to fork from; else None.
-
-    Args:
-        name, status: of the run, as the page shows them; another name, state, attempt or notice reruns the page.
-        machine: where it trains, in words that follow "tokens per second".
     """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
@@ -59,16 +55,12 @@ def live_rate(run_id: str, *, peak: float) -> None:
 def live_setting_changes(
     run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool
 ) -> tuple[str, Any] | None:
-    """List the settings that changed while the run trains.
+    """List the settings that changed while the run trains; return the one to restore and its value, if just clicked.
 
     Args:
         known: the number of changes that the page knows of; when there are others, the page is drawn again.
         waiting: labels of the changes that no worker has taken yet.
         going: whether a worker will take them at once.
-        ended: whether the run has ended, so that nothing can be restored.
-
-    Returns:
-        The setting to restore and its value, if that was clicked just now.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
     clicked = _settings("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
@@ -87,11 +79,7 @@ def live_samples(run_id: str) -> None:
 
 
 def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
-    """Draw every head on the probe sentence and return the head clicked just now, as (layer, head) from 0.
-
-    Args:
-        height: at least, in pixels, so that nothing moves when the first picture arrives.
-    """
+    """Draw every head on the probe sentence and return the head clicked just now, as (layer, head) from 0."""
     data = {"run": run_id, "height": height}
     clicked = _dashboard("attention", data, key="live_attention_view", triggers=["head"]).head
     return (int(clicked[0]), int(clicked[1])) if clicked else None

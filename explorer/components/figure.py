@@ -12,11 +12,6 @@ _figure = component("figure", isolate=False)
 
 
 def growing_figure(figure: go.Figure, *, key: str) -> None:
-    """Draw a figure, or draw it anew in place, for as long as the key stays the same.
-
-    Args:
-        figure: already in the app's look, with a height (`explorer.charts.theme.style`).
-        key: as of any widget.
-    """
+    """Draw a figure that has its look and height, or draw it anew in place while the key stays the same."""
     plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
     _figure(data={"figure": plain.to_json(), "height": figure.layout.height}, key=key)

@@ -23,9 +23,7 @@ def guess_board(
         guesses: how many each of those took; 0 for one that was revealed.
         left: how many are still to be guessed.
         wrong: what was tried for the next one, and is wrong.
-        note: a sentence about the last key, or "".
         words: "field", the label of the field to type in; "tried", before what was tried.
-        key: as of any widget; another game has another one.
         on_guess: called with each character typed, before the page is drawn anew.
     """
     shown = {"before": before, "known": list(map(visible, known)), "guesses": guesses, "left": left}

@@ -24,11 +24,10 @@ def lesson_path(
 
     Args:
         here: the step on view, which is remembered as opened, and as the last; None leaves the memory alone, and marks
-            the step where this browser was last.
+            the step where this browser was last, with the words of `resume`.
         right: steps that were mastered in this session; they are remembered too.
         label: of the whole, for a screen reader.
         listed: draw a list of titles, not a row of dots.
-        resume: a few words beside the step where this browser was last.
     """
     data = {"lesson": lesson, "steps": [list(step) for step in steps], "here": here, "right": sorted(right)}
     words = {"label": label, "listed": listed, "resume": resume}

@@ -9,12 +9,7 @@ _page = component("page")
 
 
 def page_change(page: str, shown: str) -> None:
-    """Put this into the sidebar: it scrolls another page to its top and, on a phone, folds the sidebar away.
-
-    Args:
-        page: which is shown.
-        shown: the page and what it shows; one page may turn into another view without being left.
-    """
+    """Scroll another page, or another view of it, to its top and, on a phone, fold the sidebar away."""
     _page("pageChange", {"page": page, "shown": shown}, key="page_change", height=1)
 
 
@@ -23,20 +18,12 @@ def replace_address(before: Mapping[str, str], query: Mapping[str, str]) -> None
 
     Streamlit itself adds an entry to the history for every change, so that a page opened by its bare address would
     have to be left twice by Back.
-
-    Args:
-        before: the parameters that the page was drawn for.
-        query: those that shall stand there.
     """
     _page("replaceAddress", {"before": urlencode(before), "query": urlencode(query)}, key="replace_address", height=1)
 
 
 def report_changes(runs: list[str] | None, drawn: str) -> None:
-    """Rerun the page when one of these runs (None: any) changes.
-
-    Args:
-        drawn: the digest of the runs as they are drawn (`explorer.streaming.run_news`).
-    """
+    """Rerun the page when one of these runs (None: any) changes from the digest as `drawn`."""
     _page("watchRuns", {"runs": runs, "drawn": drawn}, key="watch_runs", height=1, triggers=["changed"])
 
 

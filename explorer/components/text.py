@@ -46,36 +46,20 @@ class MarkedRow(NamedTuple):
 
 
 def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool = False) -> None:
-    """Draw the texts below each other.
-
-    Args:
-        note: shown below until something is pointed at.
-        breaks: whether a newline also begins a new line.
-    """
+    """Draw texts below each other, and a note until something is pointed at; `breaks`: a newline begins a line."""
     drawn = [row._asdict() | {"shades": [round(float(shade), 3) for shade in row.shades]} for row in rows]
     _text("marked", {"rows": drawn, "note": worded(note), "breaks": breaks}, key=key)
 
 
 def token_strip(text: Sequence[str], ids: Mapping[str, int], *, note: str, key: str) -> None:
-    """Show each token over its number, in the colour of its kind.
-
-    Args:
-        text: the tokens in order.
-        ids: every known token's number; a token that is not in it is drawn hollow, without one.
-        note: shown below until something is pointed at.
-    """
+    """Show each token over its number, in the colour of its kind; one without a number is drawn hollow."""
     numbers = [ids.get(token) for token in text]
     data = {"tokens": list(map(visible, text)), "ids": numbers, "kinds": list(map(kind_of, text)), "note": note}
     _tokens("strip", data, key=key)
 
 
 def token_pairs(x: list[list[int]], y: list[list[int]], tokens: Sequence[str], *, key: str) -> None:
-    """Draw a batch and, for the row that is picked, every context in it with the token that follows.
-
-    Args:
-        x, y: token ids (B, T); y is x moved on by one.
-        tokens: all tokens of the tokenizer; ids count into it.
-    """
+    """Draw a batch of ids (B, T) and, for the row that is picked, every context in it with the token that follows."""
     used = sorted({id for rows in (x, y) for row in rows for id in row})
     shown = {str(id): visible(tokens[id]) for id in used}
     _tokens("pairs", {"x": x, "y": y, "tokens": shown, "kinds": {str(id): kind_of(tokens[id]) for id in used}}, key=key)

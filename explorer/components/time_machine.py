@@ -57,8 +57,6 @@ def time_bar(
     """Draw the slider over all snapshots, with play.
 
     Args:
-        steps: of the whole run.
-        note: in words, behind the step.
         same: on side "b", whether it is the same run as on side "a": moved together, they then keep their distance.
 
     Returns:
@@ -90,7 +88,6 @@ def time_machine_directions(
     """Draw a map laid out for all steps at once, so that nothing jumps. Return a point just clicked.
 
     Args:
-        tokens, kinds: of the N points, as they are shown.
         name: of the files that it is saved as.
         trail: over how many snapshots before it each point's way is drawn.
         chosen: a point to mark, joined to those `near` it.

@@ -91,7 +91,7 @@ def size_notice(characters: int) -> str | None:
 
 
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
-    """The select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
+    """Draw the select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
 
     Returns the chosen text, and a place beside it for what to do with it.
     """
@@ -117,7 +117,6 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
 
 
 def _own_text() -> None:
-    """Paste or upload; a refusal is said right here, and what was typed stays."""
     st.text_input(_("Title"), key="own_title", placeholder=_("My text"), max_chars=80)
     pasted, uploaded = st.tabs([_("Paste"), _("Upload")])
     with pasted:

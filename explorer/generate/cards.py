@@ -22,10 +22,7 @@ LONGEST_PROMPT = 2000  # characters; it travels in an address
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
-    """Prompt, sliders and the button. Pressing it puts what is asked for where `written_card` finds it.
-
-    Returns the prompt and the settings as they stand.
-    """
+    """Draw prompt, sliders and the button, which remembers the request; return prompt and settings as they stand."""
     with card(_("Sampling settings"), key="card_ask"):
         typed = st.text_area(
             _("Prompt"),
@@ -46,7 +43,7 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
 
 def _inputs() -> dict:
-    """The sliders of GenerationConfig, from its own fields. Coming back to the page, they are as they wrote last."""
+    """Draw the sliders of GenerationConfig; coming back to the page, they are as they wrote last."""
     request = session.recall("writing")
     usual = request["settings"] if request else GenerationConfig()
     values = {}
@@ -66,16 +63,11 @@ def _inputs() -> dict:
 
 
 def _roll() -> None:
-    """Another seed, short enough to be told to a neighbour."""
     st.session_state[widget_key("seed")] = secrets.randbelow(1_000_000)
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
-    """The text asked for last from this run, streaming in.
-
-    Args:
-        typed, settings: what the next text would be written with.
-    """
+    """Draw the text asked for last from this run; the next one would be written with `typed` and `settings`."""
     with card(
         _("Generated text"),
         _(

@@ -111,7 +111,6 @@ def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
 def _effect_card(
     inspection: Inspection, effect: Effect, unablated: Effect | None, measured: Measured, title: str, key: str
 ) -> None:
-    """Draw loss, next token and text; of an ablated model also how much its loss differs from the whole one's."""
     loss, probabilities, text = effect
     with card(title, height="stretch", key=f"card_{key}"):
         more = loss - unablated[0] if unablated else 0.0
@@ -135,10 +134,7 @@ def _effect_card(
 
 
 def _effect(inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured: Measured) -> Effect | None:
-    """Return the effect of an ablation from the cache, or compute it.
-
-    A large model takes seconds, so a job computes it, with a bar in this place: None meanwhile.
-    """
+    """Return the effect from the cache or compute it; of a large model in a job, with a bar and None meanwhile."""
     key = ("surgery", inspection.prompt.text, parts, means is not None)
     compute = partial(_compute, inspection, parts, means, measured.windows)
     if inspection.large:

@@ -92,7 +92,6 @@ def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int
 
 
 def _arcs_card(inspection: Inspection) -> int:
-    """Draw arcs between all tokens, and return the query position chosen."""
     prompt = inspection.prompt
     row = within(QUERY, len(prompt.ids), len(prompt.ids) - 1)
     note = _("Which tokens attend to which? Click one to work out its attention below.")

@@ -147,7 +147,6 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
 
 
 def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:
-    """Return the query or key; where it is normalized or rotated, before and after."""
     projected, used = (cell.q_projected, cell.q) if name == "q" else (cell.k_projected, cell.k)
     most = max(np.abs(cell.q).max(), np.abs(cell.k).max())
     if not cell.steps:
@@ -157,7 +156,6 @@ def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:
 
 
 def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[Strip]:
-    """Return the weighted values of the key and of the largest weights, and the sum of all others."""
     largest = np.argsort(-cell.row_weights, kind="stable")[: MOST_VALUES - 1].tolist()
     written = sorted({key, *largest})
     others = [i for i in range(len(names)) if i not in written and np.isfinite(cell.row_scores[i])]

@@ -109,11 +109,7 @@ def along_axes(
 
 
 def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
-    """Draw tokens between groups of one's own choice.
-
-    Args:
-        vectors: (V, C), of the first V tokens.
-    """
+    """Draw tokens, with vectors (V, C), between groups of one's own choice."""
     tokens = inspection.tokenizer.tokens[: len(vectors)]
     ids = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     with card(

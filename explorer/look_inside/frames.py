@@ -170,7 +170,6 @@ def _weights_at(folder: RunFolder, step: int) -> Path:
 
 
 def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
-    """All heads, having read everything, among the last tokens."""
     patterns = attention_patterns(snapshot.model, snapshot.ids)  # (L, H, T, T)
     layers, heads = patterns.shape[:2]
     if not layers:
@@ -232,7 +231,6 @@ def heads_in_words(patterns: np.ndarray) -> str:
 
 
 def _next(snapshot: Snapshot) -> dict[str, Any]:
-    """The most likely tokens after the prompt."""
     probabilities, tokens = snapshot.lens[2], snapshot.tokenizer.tokens
     best = np.argsort(-probabilities, kind="stable")[:GUESSES]
     guesses = [[visible(tokens[id]), kind_of(tokens[id]), round(float(probabilities[id]), 5)] for id in best]
@@ -253,7 +251,6 @@ def next_in_words(guesses: Sequence[tuple[str, str, float]]) -> str:
 
 
 def _lens(snapshot: Snapshot) -> dict[str, Any]:
-    """The most likely next token after each block, at the last positions of the prompt."""
     tokens, places = snapshot.tokenizer.tokens, snapshot.lens_places
     best, probability, _last = snapshot.lens
     rows = [

@@ -85,7 +85,6 @@ def draw(inspection: Inspection) -> None:
 
 
 def _open_clicked() -> None:
-    """Runs before the page is drawn, so that every view shows the head that was clicked."""
     if points := st.session_state["roles_board"].selection.points:
         write_head(*points[0]["customdata"])
 
@@ -149,7 +148,6 @@ def emergence_in_words(
     Args:
         emerged: (L, H), the step from which on each head's score stays above the threshold, or -1.
         strongest: (L, H), whether this role is the head's strongest at that snapshot.
-        last: the step of the newest snapshot; the run may still train.
         inherited: the first step of a run that began with another model's weights; heads of that step were its.
     """
     if inherited is not None and len(before := np.argwhere(emerged == inherited)):

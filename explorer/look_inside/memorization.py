@@ -101,7 +101,6 @@ def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], sh
 
 
 def _place(inspection: Inspection, span: Span, source: np.ndarray) -> str:
-    """Return where a span stands in the training text, with what is around it there."""
     end = span.place + span.length
     before, itself, after = (
         inspection.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ")

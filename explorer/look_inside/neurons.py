@@ -97,11 +97,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
 
 
 def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str:
-    """Return the largest activation, and whether the largest are on one token.
-
-    Args:
-        shown: the token at each example.
-    """
+    """Return the largest activation, and whether the largest are on one token; `shown` is the token at each."""
     if not examples or examples[0].value <= 0:
         return _("No token in the texts read activates it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)

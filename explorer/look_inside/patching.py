@@ -121,10 +121,7 @@ def _position(shown: list[str], place: int) -> str:
 
 
 def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
-    """Return the two tokens between which the prediction moves.
-
-    Raises PromptError where the prompts cannot be compared.
-    """
+    """Return the two next tokens between which it moves. Raises PromptError where the prompts cannot be compared."""
     model, ids = inspection.model, inspection.prompt.ids
     key = ("answers", tuple(ids), tuple(other.ids))
     likely = result_for(model, key, lambda: answers(model, ids, other.ids))
@@ -166,7 +163,7 @@ def _propose(inspection: Inspection) -> None:
 
 
 def other_prompt(inspection: Inspection) -> str:
-    """Return the first prompt with one token near its end replaced, as it is typed in one line.
+    """Return the first prompt, as it is typed in one line, with a token near its end replaced.
 
     The replacement is the most likely other token there, of the same kind if there is one.
     """

@@ -44,10 +44,7 @@ def run_text(inspection: Inspection) -> RunText:
 
 
 def windows(inspection: Inspection, length: int = 64, count: int = 64) -> Tensor:
-    """Return windows of the validation text, the same ones every time: (count, length + 1), int64.
-
-    `length` is cut to the model's context, and a short text gives fewer windows.
-    """
+    """Return windows of the validation text, the same ones every time: (count or fewer, length or less + 1), int64."""
     return fixed_windows(run_text(inspection).validation, min(length, inspection.model.block_size), count)
 
 

@@ -105,11 +105,7 @@ def draw_second_run(inspection: Inspection, other: TimeMachineState) -> None:
 
 
 def draw_view(view: TimeMachineView, state: TimeMachineState, **data: Any) -> Any:
-    """Draw a view in its card, and return what its component reports.
-
-    Args:
-        data: for its script, besides what every view is given.
-    """
+    """Draw a view in its card, and return what its component reports."""
     note, more = (_(text) if text else "" for text in (view.note, view.help))
     with card(_(view.title), note, more=more, key=_key(view.card, state)):
         return _component(view, state, **data)

@@ -165,11 +165,7 @@ def _passage_card(inspection: Inspection) -> None:
 
 
 def passage_in_words(probabilities: list[float], shown: list[str], texts: list[str]) -> str:
-    """Return the loss on it, and the least likely token.
-
-    Args:
-        shown, texts: each token as it is listed, and the text it completes.
-    """
+    """Return the loss on it, and the least likely token as it is `shown` with the `texts` before it."""
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
     words = _(

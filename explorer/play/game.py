@@ -88,7 +88,6 @@ def choose_game() -> tuple[str, Game]:
 
 
 def _choose(shift: int | None = None) -> None:
-    """Write the choices into the address; `shift` selects another passage."""
     chosen = st.session_state
     number = chosen["play_number"] if shift is None else (chosen["play_number"] * 31 + shift + 7) % MOST_PASSAGES + 1
     letters = chosen["play_letters"] or LENGTHS[1]
@@ -96,12 +95,10 @@ def _choose(shift: int | None = None) -> None:
 
 
 def drop_game() -> None:
-    """Drop the game, so that the same passage can be played again."""
     session.remember(_GAME, None)
 
 
 def store_game(game: Game) -> None:
-    """Store the game."""
     session.remember(_UNKNOWN_KEY, None)
     session.remember(_GAME, (session.recall(_GAME)[0], game))
 
@@ -140,7 +137,6 @@ def _guess(letter: str) -> None:
 
 
 def _unknown_key_note(game_key: tuple) -> str:
-    """Return a notice if the last key is not a character of the text."""
     game, letter = session.recall(_UNKNOWN_KEY) or (None, "")
     return words("strange", letter=visible(letter)) if game == game_key else ""
 
@@ -224,7 +220,6 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
 
 
 def _is_on_text(folder: RunFolder, name: str) -> bool:
-    """Return whether a run was trained on the characters of this text."""
     if folder.problem or not folder.has_weights:
         return False
     data = folder.record().config.data
@@ -306,7 +301,6 @@ def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
 
 
 def _bits_table(game: Game, predictions: Sequence[Prediction]) -> str:
-    """Return a table of the bits from probabilities and from Shannon's estimate."""
     lines = [f"| {words('how_row')} | {words('how_bits')} | {words('how_bounds')} |", "|---|---:|---:|"]
     bounds = bits_from_guesses(game.counts())
     lines.append(f"| {words('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
