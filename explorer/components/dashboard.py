@@ -1,7 +1,9 @@
-"""The live views of a run's board. Each is mounted once and fed by the run's stream, without reruns of the page."""
+"""Views that grow: of a run's board, fed by the run's stream without reruns of the page, and figures of Python's."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from plotly import graph_objects as go
 
 from core.palette import DARK, LIGHT
 from core.runs.records import Status
@@ -11,6 +13,7 @@ from explorer.components.bundle import component
 
 _dashboard = component("dashboard", sentences=SENTENCES.values())
 _loss = component("loss_chart", isolate=False)
+_figure = component("figure", isolate=False)
 _settings = component("live_settings")
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
 _step_detail = component("step_detail", isolate=False)
@@ -42,9 +45,14 @@ def live_status(
     return clicked.state, int(clicked.fork) if clicked.fork is not None else None
 
 
-def live_curves(run_id: str, steps: int, curves: list[dict[str, str]]) -> None:
-    """Draw small curves, each of a `column` of the metrics with a `label` and a `format`: "rate", "short", "plain"."""
-    _dashboard("curves", {"run": run_id, "steps": steps, "curves": curves}, key="live_curves_view", height="stretch")
+def live_view(view: str, run_id: str, *, height: str = "content", **data: Any) -> Any:
+    """Draw "curves", "samples", "attention" or the "embedding" map of a run; return what it reports.
+
+    Args:
+        data: curves: of each a `column` of the metrics, a `label` and a `format` ("rate", "short" or "plain").
+    """
+    triggers = ["head"] if view == "attention" else []
+    return _dashboard(view, {"run": run_id, **data}, key=f"live_{view}_view", height=height, triggers=triggers)
 
 
 def live_rate(run_id: str, *, peak: float) -> None:
@@ -73,18 +81,10 @@ def live_step_detail(run_id: str) -> None:
     _step_detail(data={"run": run_id}, key="live_closeup_view")
 
 
-def live_samples(run_id: str) -> None:
-    """Show the generated samples, the newest first."""
-    _dashboard("samples", {"run": run_id}, key="live_samples_view", height="stretch")
+def growing_figure(figure: go.Figure, *, key: str) -> None:
+    """Draw a figure that has its look and height, or draw it anew in place while the key stays the same.
 
-
-def live_attention(run_id: str, *, height: int) -> tuple[int, int] | None:
-    """Draw every head on the probe sentence and return the head clicked just now, as (layer, head) from 0."""
-    data = {"run": run_id, "height": height}
-    clicked = _dashboard("attention", data, key="live_attention_view", triggers=["head"]).head
-    return (int(clicked[0]), int(clicked[1])) if clicked else None
-
-
-def live_embedding(run_id: str, *, height: int) -> None:
-    """Draw the map of the token embeddings, which moves as they train."""
-    _dashboard("embedding", {"run": run_id, "height": height}, key="live_embedding_view")
+    `st.plotly_chart` puts a new node in the place of the old one whenever its data change, and loses a zoom with it.
+    """
+    plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
+    _figure(data={"figure": plain.to_json(), "height": figure.layout.height}, key=key)

@@ -16,7 +16,7 @@ from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, ma
 from core.training.evaluation import run_baselines
 from explorer.charts.comparison import by_place_figure, course_columns, courses_figure
 from explorer.charts.text_format import percent
-from explorer.components.figure import growing_figure
+from explorer.components.dashboard import growing_figure
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step
 from explorer.widgets import address, session

@@ -1,6 +1,6 @@
 """Directions in the model's vectors that move with the time machine: own axes, the residual stream, positions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,13 +24,12 @@ from explorer.charts.text_format import short, stage_words
 from explorer.components.time_machine import TimeMachineMap, time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
-from explorer.look_inside.inspection import Inspection, within
+from explorer.look_inside.inspection import Inspection, evenly, within
 from explorer.streaming.run_events import on_the_map
 from explorer.widgets.layout import card, chart, choose, current_palette, literal, sentence
 
 MOST_TOKENS = 600
 MOST_POSITIONS = 128
-MAP_HEIGHT = 400  # pixels
 _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 _STAGE = "stream_stage"
 
@@ -43,17 +42,12 @@ class Vectors(NamedTuple):
     stream: np.ndarray | None  # (L + 1, T, C) over the prompt
 
 
-def vectors_over_time(inspection: Inspection, most: int | None = None) -> tuple[list[int], list[Vectors]]:
+def vectors_over_time(inspection: Inspection, most: int = 10**9) -> tuple[list[int], list[Vectors]]:
     """Return the vectors of all snapshots, or at most so many with the last; of a large model only those on view."""
-    steps = (
-        [inspection.opened.step]
-        if inspection.large
-        else steps_with_weights(inspection.folder) or [inspection.opened.step]
-    )
-    if most and len(steps) > most:
-        steps = [steps[place] for place in np.linspace(0, len(steps) - 1, most).round().astype(int)]
-    read = [(step, vectors) for step in steps if (vectors := _vectors_at(inspection, step))]
-    return [step for step, _vectors in read], [vectors for _step, vectors in read]
+    steps = [] if inspection.large else steps_with_weights(inspection.folder)
+    steps = evenly(steps or [inspection.opened.step], most)
+    read = {step: vectors for step in steps if (vectors := _vectors_at(inspection, step))}
+    return list(read), list(read.values())
 
 
 def _vectors_at(inspection: Inspection, step: int) -> Vectors | None:
@@ -134,13 +128,11 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
         if unknown:
             st.caption(sentence(_("Left out, because the model has no such tokens here: {tokens}.", tokens=unknown)))
         steps, read = vectors_over_time(inspection)
-        maps = along_axes(
-            steps,
-            [own_axes(each.tokens, ends) for each in read],
-            names,
-            lambda points: axis_in_words(points[:, 0], ends[0], shown),
+        points = [own_axes(each.tokens, ends) for each in read]
+        maps = along_axes(steps, points, names, lambda points: axis_in_words(points[:, 0], ends[0], shown))
+        time_machine_directions(
+            inspection.time_machine, maps, shown, [kind_of(token) for token in tokens], key="axes_map", name="own-axes"
         )
-        _draw(inspection, maps, shown, [kind_of(token) for token in tokens], key="axes_map", name="own-axes")
 
 
 def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
@@ -161,18 +153,15 @@ def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
 
 def axis_in_words(places: np.ndarray, ends: tuple[list[int], list[int]], shown: list[str]) -> str:
     """Return whether the first axis separates its two groups, and which other token lies furthest along it."""
-    words = (
-        _("The first axis separates its two groups.")
-        if places[ends[0]].max() < places[ends[1]].min()
-        else _("The first axis does not fully separate its two groups.")
-    )
+    words = _("The first axis does not fully separate its two groups.")
+    if places[ends[0]].max() < places[ends[1]].min():
+        words = _("The first axis separates its two groups.")
     others = [index for index in range(len(places)) if index not in {*ends[0], *ends[1]}]
     if not others:
         return words
     furthest = max(others, key=lambda index: places[index])
-    far = _(
-        "Furthest along it: '{token}' ({place}).", token=shown[furthest], place=decimal(float(places[furthest]))
-    )  # fmt: skip
+    place = decimal(float(places[furthest]))
+    far = _("Furthest along it: '{token}' ({place}).", token=shown[furthest], place=place)
     return f"{words} {far}"
 
 
@@ -199,7 +188,9 @@ def stream_card(inspection: Inspection) -> None:
         maps = aligned_maps(
             steps, [each.stream[stage] for each in read], lambda vectors: stream_in_words(vectors, prompt.ids)
         )
-        _draw(inspection, maps, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}")
+        time_machine_directions(
+            inspection.time_machine, maps, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}"
+        )
 
 
 def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
@@ -241,7 +232,9 @@ def positions_card(inspection: Inspection) -> None:
             steps, read = vectors_over_time(inspection)
             tables = [each.positions[::stride] for each in read]
             maps = aligned_maps(steps, tables, lambda table: positions_in_words(cosines(table), stride))
-            _draw(inspection, maps, names, ["digit"] * len(names), key="places_points", name="positions-map")
+            time_machine_directions(
+                inspection.time_machine, maps, names, ["digit"] * len(names), key="places_points", name="positions-map"
+            )
             return
         words = positions_in_words(cosines(vectors))
         thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
@@ -263,9 +256,3 @@ def positions_in_words(alike: np.ndarray, stride: int = 1) -> str:
         near=decimal(float(np.diagonal(alike, 1).mean())), stride=stride,
         far=decimal(float(np.diagonal(alike, far).mean())), distance=f"{far * stride:,}",
     )  # fmt: skip
-
-
-def _draw(
-    inspection: Inspection, maps: TimeMachineMap, shown: Sequence[str], kinds: Sequence[str], *, key: str, name: str
-) -> None:
-    time_machine_directions(inspection.time_machine, maps, shown, kinds, key=key, name=name, height=MAP_HEIGHT)

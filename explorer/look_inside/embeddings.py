@@ -1,6 +1,7 @@
 """Which tokens have similar embeddings?"""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -92,17 +93,15 @@ def _map_card(
 def _neighbors_card(
     inspection: Inspection, shown: list[str], kinds: list[str], chosen: int, close: list[tuple[int, float]]
 ) -> None:
-    with card(
-        _("Nearest neighbors"),
-        _("Which embeddings point in the same direction? Cosine 1: the same, 0: unrelated."),
-        key="card_near",
-    ):
+    note = _("Which embeddings point in the same direction? Cosine 1: the same, 0: unrelated.")
+    with card(_("Nearest neighbors"), note, key="card_near"):
         options = names_of(inspection.tokenizer, range(len(shown)))
         select(_("Token"), range(len(shown)), key=TOKEN, default=chosen, format_func=options.__getitem__)
-        names, cosines = [shown[index] for index, _cosine in close], [cosine for _index, cosine in close]
+        near, cosines = zip(*close, strict=True)
+        names = [shown[index] for index in near]
         st.caption(sentence(neighbors_in_words(shown[chosen], list(zip(names, cosines, strict=True)))))
         chart(
-            neighbor_bars(names, [kinds[index] for index, _cosine in close], cosines, shown[chosen], current_palette()),
+            neighbor_bars(names, [kinds[index] for index in near], cosines, shown[chosen], current_palette()),
             key="neighbours",
             numbers=lambda: {"token": names, "cosine": cosines},
             name="neighbors",
@@ -112,19 +111,15 @@ def _neighbors_card(
 def _map_over_steps(
     inspection: Inspection, method: str, shown: list[str], kinds: list[str], chosen: int, near: list[int]
 ) -> None:
-    def words(table: np.ndarray) -> str:
-        return alike_in_words(table, shown)
-
+    words = partial(alike_in_words, shown=shown)
     if method == "PCA":
         steps, read = vectors_over_time(inspection)
         maps = aligned_maps(steps, [each.tokens for each in read], words)
     else:
         how = _METHODS[method]
-        maps = result_of(
-            ("map", inspection.folder.id, *steps_with_weights(inspection.folder)[-1:], how),
-            lambda: laid_out(inspection, how),
-            _("{method} arranges the tokens, snapshot by snapshot", method=method),
-        )
+        key = ("map", inspection.folder.id, *steps_with_weights(inspection.folder)[-1:], how)
+        doing = _("{method} arranges the tokens, snapshot by snapshot", method=method)
+        maps = result_of(key, lambda: laid_out(inspection, how), doing)
         if maps is None:
             return
         # Captions are made here and not by the job, which serves visitors of all languages.

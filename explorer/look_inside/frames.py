@@ -11,6 +11,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isqrt
@@ -81,11 +82,6 @@ class Snapshot:
     ids: list[int]  # T tokens of the prompt
 
     @cached_property
-    def most_drawn(self) -> int:
-        """How many of the prompt's last tokens the attention patterns show."""
-        return longest_seen(self.model)
-
-    @cached_property
     def lens_places(self) -> list[int]:
         """Return the positions in the prompt that the logit lens shows."""
         least = max(LENS_LEAST, LENS_CELLS // self.tokenizer.vocab_size)
@@ -128,23 +124,15 @@ def _frame_json(folder: RunFolder, request: FrameRequest, _weights: Path, _chang
 
 def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
     """Return all that moves as plain values: `step`, `prompt`, `tokens`, `cut`, and the parts in `PARTS`."""
-    path = _weights_at(folder, request.step)
-    if path.stat().st_size > _LIGHT_FILE:
-        opened = shared.open_model(folder.id, request.step)
-        return _frame(folder, request, path, opened.model, opened.tokenizer)
-    with one_thread():
-        model, tokenizer, _step = load_model(folder, path)
-        return _frame(folder, request, path, model, tokenizer)
-
-
-def _frame(
-    folder: RunFolder, request: FrameRequest, path: Path, model: GPT | Bigram, tokenizer: Tokenizer
-) -> dict[str, Any]:
-    with in_language(request.language):
+    weights = _weights_at(folder, request.step)
+    small = weights.stat().st_size <= _LIGHT_FILE
+    with one_thread() if small else nullcontext(), in_language(request.language):
+        opened = load_model(folder, weights) if small else shared.open_model(folder.id, request.step)
+        model, tokenizer = opened.model, opened.tokenizer
         prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_SEEN))
         anchor = find_weights(folder, request.anchor) if request.anchor is not None else None
-        snapshot = Snapshot(folder, anchor or path, model, tokenizer, prompt.ids)
-        count, limit = len(prompt.ids), snapshot.most_drawn
+        snapshot = Snapshot(folder, anchor or weights, model, tokenizer, prompt.ids)
+        count, limit = len(prompt.ids), longest_seen(model)
         cut = _(
             "Because there are many heads, the last {limit} of the {count} tokens read are drawn.",
             limit=limit, count=count,
@@ -174,7 +162,7 @@ def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
     layers, heads = patterns.shape[:2]
     if not layers:
         return None
-    limit, causal = snapshot.most_drawn, snapshot.model.config.causal
+    limit, causal = longest_seen(snapshot.model), snapshot.model.config.causal
     return {
         "layers": layers,
         "heads": heads,
@@ -299,10 +287,8 @@ def _continuation(snapshot: Snapshot) -> list[list]:
     settings = GenerationConfig(max_new_tokens=count, temperature=0)
     generated = list(generate(snapshot.model, snapshot.ids, settings, alternatives=0))
     texts = token_texts(tokenizer, [token.id for token in generated])
-    return [
-        [text, round(token.probability, 4), tokenizer.tokens[token.id]]
-        for text, token in zip(texts, generated, strict=True)
-    ]
+    both = zip(texts, generated, strict=True)
+    return [[text, round(token.probability, 4), tokenizer.tokens[token.id]] for text, token in both]
 
 
 def _map(snapshot: Snapshot) -> dict[str, Any] | None:

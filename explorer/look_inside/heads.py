@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,12 @@ from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.look_inside.inspection import Inspection, choose_head, head_of, write_head
+from explorer.look_inside.inspection import Inspection, choose_head, evenly, head_of, write_head
 from explorer.look_inside.run_text import windows
 from explorer.services.jobs import Job, job, known
-from explorer.streaming.curves import curve_rows
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette, sentence
+from explorer.widgets.run_rows import validation_of
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
 MOST_SNAPSHOTS = 24
@@ -70,11 +71,10 @@ def draw(inspection: Inspection) -> None:
         own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
         best = max(own, key=own.get)
         values = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
-        st.caption(
-            _("Role: {role}. {share} of the attention that could go there does.", **values)
-            if names[layer][head].role
-            else _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **values)
-        )
+        words = _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **values)
+        if names[layer][head].role:
+            words = _("Role: {role}. {share} of the attention that could go there does.", **values)
+        st.caption(words)
         chart(
             role_bars(own, current_palette()),
             key="role_bars",
@@ -118,19 +118,19 @@ def _emergence_card(inspection: Inspection) -> None:
     )
     with card(_("Emergence of head roles"), note, key="card_births"):
         role = choose(_("Role"), list(ROLES), key="birth_role", format_func=lambda role: named(ROLES[role]))
-        result = result_of(
-            emergence_key(inspection), lambda: scores_over_time(inspection), _("Scoring all heads at every snapshot")
-        )
+        score = partial(scores_over_time, inspection)
+        result = result_of(emergence_key(inspection), score, _("Scoring all heads at every snapshot"))
         if result is None:
             return
         steps, scores = result
         over_time = np.stack([getattr(one, role) for one in scores])  # (S, L, H)
         emerged = emergence_steps(steps, over_time)
-        measured = [row for row in curve_rows(inspection.folder) if row.get("val_loss") is not None]
+        measured = validation_of(inspection.folder)
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
         strongest = np.array([[name.role == role for name in row] for row in name_heads(scores[-1])])  # (L, H)
         inherited = steps[0] if has_parent(inspection) else None
-        st.caption(sentence(emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)))
+        words = emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)
+        st.caption(sentence(words))
         heads = [f"head {_places([place])}" for place in np.ndindex(*emerged.shape)]
         chart(
             emergence_figure(steps, over_time, emerged, losses, role, current_palette()),
@@ -233,10 +233,7 @@ def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmerge
 def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
     """Score all heads at the snapshots, oldest first. Raises TextError where the run's text is gone."""
     held_out = windows(inspection, count=FEWER_WINDOWS)
-    snapshots = inspection.folder.snapshots()
-    if len(snapshots) > MOST_SNAPSHOTS:
-        places = np.linspace(0, len(snapshots) - 1, MOST_SNAPSHOTS).round().astype(int)
-        snapshots = [snapshots[place] for place in places]
+    snapshots = evenly(inspection.folder.snapshots(), MOST_SNAPSHOTS)
     steps, scores = [], []
     for done, (step, path) in enumerate(snapshots, start=1):
         try:
@@ -247,11 +244,7 @@ def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int
         yield Progress(done, len(snapshots), (steps, scores))
 
 
-@cached(
-    LRUCache(_MOST_CACHED),
-    key=lambda _inspection, path, _held_out: (path, path.stat().st_mtime_ns),
-    lock=threading.Lock(),
-)
+@cached(LRUCache(_MOST_CACHED), key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns), lock=threading.Lock())
 def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
     loaded = load_model(inspection.folder, path)
     return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens))

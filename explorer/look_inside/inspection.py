@@ -230,6 +230,13 @@ def open_head(layer: int, head: int) -> None:
     st.rerun()
 
 
+def evenly(items: Sequence[Any], most: int) -> Sequence[Any]:
+    """Return at most so many of the items, evenly spaced, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
 def within(key: str, count: int, default: int = 0) -> int:
     """Return a widget's value from 0 to `count` - 1: another run may have fewer layers, heads or tokens."""
     return session.fit_choice(key, range(count), default)

@@ -13,15 +13,7 @@ from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
-from explorer.components.dashboard import (
-    live_attention,
-    live_curves,
-    live_embedding,
-    live_loss,
-    live_samples,
-    live_status,
-    live_step_detail,
-)
+from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
 from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
@@ -58,7 +50,8 @@ def draw_board(run_id: str) -> None:
     with side, st.container(height="stretch", key="beside"):
         draw_live_settings(folder)
         with card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
-            live_curves(run_id, steps, [curve | {"label": _(curve["label"])} for curve in _CURVES])
+            curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
+            live_view("curves", run_id, height="stretch", steps=steps, curves=curves)
     with main, st.container(height="stretch"):
         with card(
             _("Loss"),
@@ -81,20 +74,19 @@ def draw_board(run_id: str) -> None:
             key="live_samples",
             height="stretch",
         ):
-            live_samples(run_id)
+            live_view("samples", run_id, height="stretch")
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
     look = card(look_title(record), _look_note(record), key="live_attention", height="stretch")
     with left, look:
         if gpt:
-            shown = live_attention(run_id, height=height)
-            if shown:
+            if live_view("attention", run_id, least_height=height).head:
                 open_page("look_inside", run_id)
         else:
             draw_table(folder)
     alike = card(_("Token embeddings"), _alike_note(gpt), key="live_embedding", height="stretch")
     with right, alike:
-        live_embedding(run_id, height=height)
+        live_view("embedding", run_id, least_height=height)
     draw_settings(folder, record)
 
 

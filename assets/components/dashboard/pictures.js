@@ -35,7 +35,7 @@ export function attention(root) {
     {
       prepare(next) {
         latest = next;
-        root.style.setProperty("--least", `${next.data.height}px`);
+        root.style.setProperty("--least", `${next.data.least_height}px`);
       },
       draw,
       destroy: board.destroy,
@@ -74,7 +74,7 @@ export function embedding(root) {
     {
       prepare(next) {
         latest = next;
-        stage.style.height = `${next.data.height}px`;
+        stage.style.height = `${next.data.least_height}px`;
       },
       draw,
       destroy: map.destroy,

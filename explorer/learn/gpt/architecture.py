@@ -14,7 +14,7 @@ from core.lessons.quick_train import small_gpt
 from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
 from explorer.charts.lessons import drop_bars, ladder_chart
-from explorer.components.figure import growing_figure
+from explorer.components.dashboard import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
