@@ -9,7 +9,7 @@ from core.formatting import decimal
 from core.interpretability.token_losses import KindLoss
 from core.palette import LIGHT, Palette
 from explorer.charts.text_format import percent, plain, quoted
-from explorer.charts.theme import MONO, legend_above, style, token_ticks
+from explorer.charts.theme import MONO, legend_above, row_ticks, style, token_ticks
 from explorer.i18n.language import _, ngettext
 
 MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
@@ -51,15 +51,8 @@ def horizontal_bars(
     style(figure, palette, height=34 + row * len(values))
     low, high = span or (1.2 * min([0.0, *values]), 1.2 * max([0.01, *values]))
     figure.update_xaxes(visible=False, range=[low, high])
-    figure.update_yaxes(
-        tickvals=list(range(len(labels))),
-        ticktext=[f"{label} " for label in labels],
-        tickfont={"size": 13, "color": palette.text} | ({"family": MONO, "size": 14} if mono else {}),
-        range=[len(labels) - 0.5, -0.5],
-        showgrid=False,
-        ticks="",
-    )
-    return figure.update_layout(bargap=0.3)
+    font = {"size": 13, "color": palette.text} | ({"family": MONO, "size": 14} if mono else {})
+    return figure.update_yaxes(row_ticks(labels, tickfont=font)).update_layout(bargap=0.3)
 
 
 def prediction_bars(

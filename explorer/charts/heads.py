@@ -11,7 +11,7 @@ from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
 from core.palette import LIGHT, Palette
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap
-from explorer.charts.theme import line, style
+from explorer.charts.theme import line, row_ticks, style
 from explorer.i18n.formatting import named
 from explorer.i18n.language import _
 
@@ -161,11 +161,7 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     figure.update_xaxes(
         tickvals=list(range(heads)), ticktext=[_("head {head}", head=head + 1) for head in range(heads)]
     )
-    return figure.update_yaxes(
-        tickvals=list(range(layers)),
-        ticktext=[_("layer {layer}", layer=layer + 1) + " " for layer in range(layers)],
-        autorange="reversed",
-    )
+    return figure.update_yaxes(row_ticks([_("layer {layer}", layer=layer + 1) for layer in range(layers)]))
 
 
 def _words(layer: int, head: int, name: HeadName, few: bool) -> str:

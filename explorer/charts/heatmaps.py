@@ -1,6 +1,7 @@
 """Heatmaps of tokens by tokens: attention, the bigram's table, similarities of positions, and activation patching."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from plotly import graph_objects as go
@@ -9,7 +10,7 @@ from core.formatting import decimal
 from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.text_format import cut, percent, plain, quoted
-from explorer.charts.theme import key_below, style, token_ticks
+from explorer.charts.theme import key_below, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
 # Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
@@ -30,16 +31,13 @@ def attention_heatmap(
     if pattern.shape != (length, length):
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
     hidden = np.triu(np.ones((length, length), dtype=bool), 1) & causal
-    figure = _share_heatmap(
-        np.where(hidden, np.nan, pattern),
-        lambda row, column, share: _weight_in_words(tokens, row, column, share, flow),
-        palette,
-    )
+    shown = [quoted(visible(token)) for token in tokens]
+    figure = _share_heatmap(np.where(hidden, np.nan, pattern), partial(_weight_in_words, shown, flow), palette)
     return token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
 
 
-def _weight_in_words(tokens: list[str], row: int, column: int, share: float, flow: bool) -> str:
-    values = {"query": quoted(visible(tokens[row])), "key": quoted(visible(tokens[column])), "share": percent(share)}
+def _weight_in_words(shown: list[str], flow: bool, row: int, column: int, share: float) -> str:
+    values = {"query": shown[row], "key": shown[column], "share": percent(share)}
     if flow:
         if row == column:
             return _("{share} at {query} comes from itself", **values)
@@ -140,8 +138,8 @@ def patch_heatmap(
         raise ValueError(f"moved of {moved.shape} does not fit {len(rows)} rows and {len(clean)} tokens")
 
     def words(row: int, column: int, value: float) -> str:
-        where = _("{part}, at {token} (position {number}):", part=rows[row], token=quoted(clean[column]),
-                  number=column + 1)  # fmt: skip
+        values = {"part": rows[row], "token": quoted(clean[column]), "number": column + 1}
+        where = _("{part}, at {token} (position {number}):", **values)
         return f"{where}<br>{move_words(value, *answers)}"
 
     figure = signed_heatmap(moved, 1, words, palette, gap=1)
@@ -155,10 +153,7 @@ def patch_heatmap(
         for one, other in zip(clean, corrupted, strict=True)
     ]
     figure.update_xaxes(ticks, range=[-0.5, len(clean) - 0.5])
-    return figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=[f"{row} " for row in rows], range=[-0.5, len(rows) - 0.5],
-        showgrid=False, ticks="",
-    )  # fmt: skip
+    return figure.update_yaxes(row_ticks(rows, range=[-0.5, len(rows) - 0.5]))
 
 
 def move_words(moved: float, answer: str, rival: str) -> str:

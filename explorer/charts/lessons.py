@@ -12,7 +12,7 @@ from core.text.token_display import visible
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
 from explorer.charts.text_format import percent, plain, quoted
-from explorer.charts.theme import legend_above, line, style, token_ticks
+from explorer.charts.theme import legend_above, line, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
 
@@ -176,12 +176,7 @@ def change_heatmap(
 
     figure = signed_heatmap(change, max(1e-4, float(np.abs(change).max())), words, palette, gap=1)
     token_axes(figure, list(columns), palette, height=110 + 24 * len(rows))
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))),
-        ticktext=[plain(visible(row)) + " " for row in rows],
-        range=[len(rows) - 0.5, -0.5],
-        fixedrange=True,
-    )
+    figure.update_yaxes(row_ticks([plain(visible(row)) for row in rows], fixedrange=True))
     return figure.update_xaxes(fixedrange=True)
 
 
@@ -235,13 +230,7 @@ def ladder_chart(
     style(figure, palette, height=60 + 34 * len(labels))
     figure.update_layout(showlegend=False, barmode="overlay", margin={"r": 12})
     figure.update_xaxes(title_text=_("validation loss (nats/token)"), range=[low, high], showgrid=True)
-    return figure.update_yaxes(
-        tickvals=list(range(len(labels))),
-        ticktext=[f"{plain(label)}  " for label in labels],
-        range=[len(labels) - 0.4, -0.6],
-        showgrid=False,
-        tickfont={"color": palette.text, "size": 13},
-    )
+    return figure.update_yaxes(row_ticks(list(map(plain, labels)), tickfont={"color": palette.text, "size": 13}))
 
 
 def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT) -> go.Figure:

@@ -88,6 +88,13 @@ def legend_above(figure: go.Figure, **more: Any) -> go.Figure:
     return figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"} | more)
 
 
+def row_ticks(labels: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Return the settings of an upright axis with a label, as plotly reads it, at each place from 0 down."""
+    count = len(labels)
+    ticks = {"tickvals": list(range(count)), "ticktext": [f"{label} " for label in labels], "ticks": ""}
+    return ticks | {"range": [count - 0.5, -0.5], "showgrid": False} | more
+
+
 def token_ticks(tokens: Sequence[str], palette: Palette, size: int, *, after: str = "") -> dict[str, Any]:
     """Return the settings of an axis along which tokens stand as they are shown, `after` behind each, from 0 on."""
     return {

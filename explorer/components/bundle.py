@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import streamlit as st
 
@@ -40,7 +40,8 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
         css="".join(bundle(path, _CSS_IMPORT) for file in styles if (path := COMPONENTS / file).exists()) or None,
         isolate_styles=isolate,
     )
-    own = Sentences.of(code, sentences)
+    plain, counted = sentences_of(code)
+    plain += sentences
 
     def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
         """Draw one of the component's views with its data.
@@ -49,8 +50,7 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
             triggers: the events whose values are wanted: Streamlit reports only those that have a callback.
             options: of the component: key, width, height.
         """
-        shown = {} if language() == ENGLISH else own.in_language(language())
-        common = {"view": view, "palettes": _PALETTES, "sentences": shown}
+        common = {"view": view, "palettes": _PALETTES, "sentences": _translations(plain, counted)}
         callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
         return drawn(data=common | dict(data), **callbacks, **options)
 
@@ -74,21 +74,16 @@ def bundle(path: Path, imports: re.Pattern, included: set[Path] | None = None) -
     return "".join([*before, _EXPORT.sub("", imports.sub("", text))])
 
 
-class Sentences(NamedTuple):
-    """The sentences that a component shows, as assets/components/shared/mount.js looks them up."""
+def sentences_of(code: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the sentences that JavaScript shows with `_`, and those with `ngettext`: for one, and for several."""
+    counted = [(json.loads(one), json.loads(several)) for one, several in dict.fromkeys(_COUNTED.findall(code))]
+    return [json.loads(text) for text in dict.fromkeys(_SENTENCE.findall(code))], counted
 
-    plain: list[str]  # shown with `_`
-    counted: list[tuple[str, str]]  # shown with `ngettext`: for one, and for several
 
-    @classmethod
-    def of(cls, code: str, more: Iterable[str] = ()) -> "Sentences":
-        """Return the sentences in JavaScript, and more of the plain ones."""
-        plain = [json.loads(text) for text in dict.fromkeys(_SENTENCE.findall(code))]
-        counted = [(json.loads(one), json.loads(several)) for one, several in dict.fromkeys(_COUNTED.findall(code))]
-        return cls([*plain, *more], counted)
-
-    def in_language(self, language: str) -> dict[str, Any]:
-        """Return translations by English sentence, all forms of counted ones, and which form a count takes."""
-        sentences: dict[str, Any] = {text: translated(text, language) for text in self.plain}
-        forms = {one: plural_forms(one, several, language) for one, several in self.counted}
-        return sentences | ({"forms": forms, "rule": plural_rule(language)} if forms else {})
+def _translations(plain: list[str], counted: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return what assets/components/shared/mount.js looks up: by English sentence, and the forms of counted ones."""
+    if (own := language()) == ENGLISH:
+        return {}
+    sentences: dict[str, Any] = {text: translated(text, own) for text in plain}
+    forms = {one: plural_forms(one, several, own) for one, several in counted}
+    return sentences | ({"forms": forms, "rule": plural_rule(own)} if forms else {})

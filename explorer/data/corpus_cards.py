@@ -69,12 +69,8 @@ def description(corpus: Corpus) -> str:
     """What a text is, in sentences; all but its title are ours."""
     if corpus.own:
         return _(corpus.description)
-    return _(
-        "{about} Language: {language}. License: {licence}.",
-        about=_(corpus.description),
-        language=_(corpus.language),
-        licence=_(corpus.licence),
-    )
+    values = {"about": _(corpus.description), "language": _(corpus.language), "licence": _(corpus.licence)}
+    return _("{about} Language: {language}. License: {licence}.", **values)
 
 
 def size_notice(characters: int) -> str | None:
@@ -131,13 +127,12 @@ def _own_text() -> None:
 
 
 def _keep(source: str) -> None:
-    source_value = st.session_state.get(source)
+    pasted = st.session_state.get(source) or ""
     title = st.session_state.get("own_title") or ""
     try:
-        if source == "own_file":
-            title = title or (Path(source_value.name).stem if source_value else "")
-            source_value = source_value.getvalue() if source_value else ""
-        text = read_text(source_value or "")
+        if source == "own_file" and pasted:
+            title, pasted = title or Path(pasted.name).stem, pasted.getvalue()
+        text = read_text(pasted)
         config = address.draft()
         check_trainable(text, config.model.block_size, config.data.val_fraction)
         corpus = save_text(text, title, shared.data_dir())
@@ -166,21 +161,14 @@ def figures(facts: Facts, val_fraction: float) -> None:
     length = len(facts.ids)
     training = split_point(length, val_fraction)
     each = f"{length / max(1, facts.lines):.0f}"
-    for place, (key, name, value, meaning) in zip(
-        st.columns(4),
-        (
-            ("size", _("Characters"), length, _("about {count} book pages", count=f"{max(1, length // 1800):,}")),
-            ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
-            ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
-            (
-                "split",
-                _("Training set"),
-                training,
-                _("{count} in the validation set", count=f"{length - training:,}"),
-            ),
-        ),
-        strict=True,
-    ):
+    rest = f"{length - training:,}"
+    rows = (
+        ("size", _("Characters"), length, _("about {count} book pages", count=f"{max(1, length // 1800):,}")),
+        ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
+        ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
+        ("split", _("Training set"), training, _("{count} in the validation set", count=rest)),
+    )
+    for place, (key, name, value, meaning) in zip(st.columns(4), rows, strict=True):
         with place, st.container(border=True, gap=None, key=f"figure_{key}", height="stretch"):
             st.caption(name)
             st.markdown(f"### {value:,}")
@@ -189,30 +177,18 @@ def figures(facts: Facts, val_fraction: float) -> None:
 
 def character_card(facts: Facts) -> None:
     """The most frequent characters."""
-    most = facts.counts[:MOST_BARS]
-    rest = len(facts.counts) - len(most)
-    if rest:
-        note = _(
-            "Which characters are most frequent? The first {shown} of {count}.",
-            shown=len(most),
-            count=f"{len(facts.counts):,}",
-        )
-    else:
-        note = _("Which characters are most frequent? All {count} are shown.", count=len(most))
+    characters, counts = zip(*facts.counts, strict=True)
+    shown = list(map(visible, characters))
+    note = _("Which characters are most frequent? All {count} are shown.", count=len(shown))
+    if len(shown) > MOST_BARS:
+        count = f"{len(shown):,}"
+        note = _("Which characters are most frequent? The first {shown} of {count}.", shown=MOST_BARS, count=count)
     with card(_("Character frequencies"), note, key="card_characters"):
+        kinds, palette = list(map(kind_of, characters[:MOST_BARS])), current_palette()
         chart(
-            character_bars(
-                [visible(character) for character, _unused in most],
-                [kind_of(character) for character, _unused in most],
-                [count for _unused, count in most],
-                len(facts.ids),
-                current_palette(),
-            ),
+            character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], len(facts.ids), palette),
             key="characters",
-            numbers=lambda: {
-                "character": [visible(character) for character, _unused in facts.counts],
-                "count": [count for _unused, count in facts.counts],
-            },
+            numbers=lambda: {"character": shown, "count": counts},
             name="characters",
         )
 
@@ -242,9 +218,8 @@ def token_card(facts: Facts) -> None:
         name = _("Type your own name")
         typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
-            strange = [character for character in dict.fromkeys(typed) if character not in ids]
             note = _("Point at a token: the same token always has the same id.")
-            if strange:
+            if not set(typed) <= set(ids):
                 note = _("Hollow: characters that do not occur in this text, so they have no token id.")
             token_strip(list(typed), ids, note=note, key="typed_tokens")
         st.caption(_("The beginning of the text:"))
@@ -277,9 +252,4 @@ def batch_card(facts: Facts, val_fraction: float) -> None:
         drawn = session.recall("batch", 0)
         x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
-        st.button(
-            _("Sample another batch"),
-            icon=":material/casino:",
-            key="draw_batch",
-            on_click=lambda: session.remember("batch", drawn + 1),
-        )
+        session.reseed_button(_("Sample another batch"), "batch", "draw_batch")

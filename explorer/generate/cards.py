@@ -36,9 +36,8 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))
         if button.button(_("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
-            session.remember(
-                "writing", {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
-            )
+            request = {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
+            session.remember("writing", request)
     return typed, settings
 
 
@@ -52,44 +51,35 @@ def _inputs() -> dict:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
             if path == "seed":
-                st.button(
-                    "",
-                    icon=":material/casino:",
-                    key="new_dice",
-                    on_click=_roll,
-                    help=_("Draw a new random seed, for another text."),
-                )
+                about = _("Draw a new random seed, for another text.")
+                st.button("", icon=":material/casino:", key="new_dice", on_click=_draw_seed, help=about)
     return values
 
 
-def _roll() -> None:
+def _draw_seed() -> None:
     st.session_state[widget_key("seed")] = secrets.randbelow(1_000_000)
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
     """Draw the text asked for last from this run; the next one would be written with `typed` and `settings`."""
-    with card(
-        _("Generated text"),
-        _(
-            "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
-            "alternatives."
-        ),
-        more=_(
-            "After each letter the model outputs a probability for every possible next one, and one is sampled. "
-            "**Temperature** sharpens or flattens this distribution; **top k** and **top p** keep only the most "
-            "likely tokens. The shades always show the model's own probabilities, before these settings."
-        ),
-        key="card_written",
-    ):
+    note = _(
+        "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
+        "alternatives."
+    )
+    more = _(
+        "After each letter the model outputs a probability for every possible next one, and one is sampled. "
+        "**Temperature** sharpens or flattens this distribution; **top k** and **top p** keep only the most "
+        "likely tokens. The shades always show the model's own probabilities, before these settings."
+    )
+    with card(_("Generated text"), note, more=more, key="card_written"):
         request = session.recall("writing")
         if not request or request["run"] != folder.id:
             st.caption(worded(_("Press **Generate**, and the text appears here letter by letter.")))
             return
         try:
             if (request["typed"], request["settings"]) != (typed, settings):
-                st.caption(
-                    _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
-                )
+                words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
+                st.caption(words)
             opened = shared.open_model(folder.id)
             prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
             if prompt.notes:

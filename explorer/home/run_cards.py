@@ -51,20 +51,15 @@ def draw_start(rows: list[RunRow]) -> None:
         session.remember("first_run_problem", None)
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if going_on and st.button(
-            _("Watch your GPT learn"), type="primary", icon=":material/visibility:", key="watch_quick"
-        ):
-            address.open_page("train", going_on.id)
-        again = _("Train a GPT now") if rows else _("Train a first GPT now")
-        st.button(
-            _("Train another GPT") if going_on else again,
-            type="secondary" if going_on else "primary",
-            icon=None if going_on else ":material/play_arrow:",
-            key="start_quick",
-            on_click=start_first_run,
-            args=(session.ticket("start_quick"),),
-        )
-        if not going_on:
+        start = {"key": "start_quick", "on_click": start_first_run, "args": (session.ticket("start_quick"),)}
+        if going_on:
+            label = _("Watch your GPT learn")
+            if st.button(label, type="primary", icon=":material/visibility:", key="watch_quick"):
+                address.open_page("train", going_on.id)
+            st.button(_("Train another GPT"), type="secondary", **start)
+        else:
+            label = _("Train a GPT now") if rows else _("Train a first GPT now")
+            st.button(label, type="primary", icon=":material/play_arrow:", **start)
             st.page_link(address.page_file("train"), label=_("or choose the settings yourself"))
 
 

@@ -50,20 +50,15 @@ def draw(inspection: Inspection, query: int) -> None:
             query = _choose(_("Query position"), QUERY, shown)
         with right:
             key = _choose(_("Key position"), KEY, shown)
-        cell = result_for(
-            model,
-            ("cell", layer, head, query, key, *ids),
-            lambda: attention_weight_steps(model, ids, layer, head, query, key),
-        )
+        place = (layer, head, query, key)
+        cell = result_for(model, ("cell", *place, *ids), lambda: attention_weight_steps(model, ids, *place))
         st.caption(sentence(cell_in_words(cell, shown, query, key)))
         number_strips(cell_steps(cell, shown, query, key), key="cell_steps")
 
 
 def _choose(label: str, key: str, shown: list[str]) -> int:
-    return select(
-        label, range(len(shown)), key=key, default=0,
-        format_func=lambda place: f"{place + 1}: {quoted(shown[place])}",
-    )  # fmt: skip
+    names = [f"{place}: {quoted(token)}" for place, token in enumerate(shown, start=1)]
+    return select(label, range(len(shown)), key=key, default=0, format_func=names.__getitem__)
 
 
 def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int) -> str:
@@ -80,13 +75,11 @@ def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int)
         return _("{query} cannot attend to {key}, which comes later: the mask sets the score {score} to −∞.", **values)
     count = int(np.isfinite(cell.row_scores).sum())
     if count == 1:
-        return _(
-            "{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **values
-        )  # fmt: skip
+        return _("{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **values)
+    values |= {"rank": int((cell.row_scores > cell.row_scores[key]).sum()) + 1, "count": count}
     return _(
-        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.",
-        rank=int((cell.row_scores > cell.row_scores[key]).sum()) + 1, count=count, **values,
-    )  # fmt: skip
+        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.", **values
+    )
 
 
 def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) -> list[StripStep]:
@@ -160,10 +153,8 @@ def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[
     written = sorted({key, *largest})
     others = [i for i in range(len(names)) if i not in written and np.isfinite(cell.row_scores[i])]
     most = _largest_value(cell)
-    strips = [
-        _numbers(f"{quoted(names[i])} {percent(float(cell.row_weights[i]))}", cell.weighted_values[i], most)
-        for i in written
-    ]
+    labels = {i: f"{quoted(names[i])} {percent(float(cell.row_weights[i]))}" for i in written}
+    strips = [_numbers(labels[i], cell.weighted_values[i], most) for i in written]
     if others:
         label = ngettext("{count} other", "{count} others", len(others))
         strips.append(_numbers(label, cell.weighted_values[others].sum(axis=0), most))

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.config import ModelConfig
 from core.errors import ExplorerError
+from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT, Bigram, parameter_count
 from core.runs.folder import RunFolder, list_runs
 from core.runs.weights import steps_with_weights
@@ -19,6 +20,7 @@ from explorer.components.time_machine import TimeMachineState, time_bar
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.services import shared
+from explorer.services.results_cache import result_for
 from explorer.services.shared import Opened
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import address, session
@@ -259,10 +261,15 @@ def most_likely(logits: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
     return np.argsort(-logits, kind="stable")[:count].tolist()
 
 
+def likely_next(model: GPT | Bigram, ids: list[int]) -> list[int]:
+    """Return the tokens that are most likely next, best first."""
+    return result_for(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
+
+
 def choose_token(
-    label: str, key: str, offered: Sequence[int], tokenizer: Tokenizer, *, default: int, prompt: Sequence[int]
+    label: str, key: str, offered: Sequence[int], inspection: Inspection, *, default: int, prompt: Sequence[int]
 ) -> int:
-    """Draw a select of tokens and return the id chosen.
+    """Draw a select of the default and the offered tokens, and return the id chosen.
 
     A choice is kept while it is offered and the prompt stays the same. Where nothing but the default was chosen, the
     select follows the default, which changes with the prompt and the training step.
@@ -272,7 +279,8 @@ def choose_token(
         session.remember(key, None)
         st.session_state.pop(key, None)
     session.remember(f"{key}_for", (tuple(prompt), default))
-    names = names_of(tokenizer, offered)
+    offered = offered if default in offered else [default, *offered]
+    names = names_of(inspection.tokenizer, offered)
     return select(worded(label), offered, key=key, default=default, format_func=names.__getitem__)
 
 

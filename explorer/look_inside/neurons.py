@@ -1,6 +1,7 @@
 """On which tokens does a neuron activate, and how does it change the logits?"""
 
 import random
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -50,10 +51,8 @@ def draw(inspection: Inspection) -> None:
         )  # fmt: skip
         label = _("Neuron, 1 to {count}", count=f"{width:,}")
         neuron = st.number_input(label, 1, width, started, key=NEURON, width=170) - 1
-        st.button(
-            _("Random neuron"), icon=":material/casino:", key="neuron_surprise", on_click=_choose_random,
-            args=(layers, width),
-        )  # fmt: skip
+        choose_random = partial(_choose_random, layers, width)
+        st.button(_("Random neuron"), icon=":material/casino:", key="neuron_surprise", on_click=choose_random)
     left, right = st.columns([3, 2])
     with left:
         _examples_card(inspection, layer, neuron)
@@ -75,24 +74,19 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
         except TextError as error:
             show_error(error)
             return
-        examples = result_of(
-            ("neuron", *inspection.key, layer, neuron),
-            lambda: top_activations(inspection.model, searched, layer, neuron, _EXAMPLES),
-            _("Reading {count} windows of the text", count=f"{len(searched):,}"),
-        )
+        search = partial(top_activations, inspection.model, searched, layer, neuron, _EXAMPLES)
+        doing = _("Reading {count} windows of the text", count=f"{len(searched):,}")
+        examples = result_of(("neuron", *inspection.key, layer, neuron), search, doing)
         if examples is None:
             return
         tokens = inspection.tokenizer.tokens
         at = [visible(tokens[int(searched[place.window, place.position])]) for place in examples]
         st.caption(sentence(activations_in_words(examples, at)))
         most = max([1e-6, *(place.value for place in examples)])
-        rows = [
-            _row(
-                inspection.tokenizer, searched[place.window, :-1].tolist(), place.values, most, decimal(place.value),
-                place.position,
-            )
-            for place in examples
-        ]  # fmt: skip
+        rows = []
+        for place in examples:
+            ids, lead = searched[place.window, :-1].tolist(), decimal(place.value)
+            rows.append(_row(inspection.tokenizer, ids, place.values, most, lead, place.position))
         marked_text(rows, note=_(_POINT), key="neuron_texts")
 
 
@@ -101,23 +95,19 @@ def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str
     if not examples or examples[0].value <= 0:
         return _("No token in the texts read activates it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)
-    times = shown.count(most)
+    count = shown.count(most)
     values = {"value": decimal(examples[0].value), "token": shown[0], "all": len(shown)}
-    if times * 2 <= len(shown):
+    if count * 2 <= len(shown):
         return _("Largest: {value} on '{token}'. The {all} largest are on different tokens.", **values)
-    return _(
-        "Largest: {value} on '{token}'. Of the {all} largest {count} are on '{other}'.",
-        count=times, other=most, **values,
-    )  # fmt: skip
+    values |= {"count": count, "other": most}
+    return _("Largest: {value} on '{token}'. Of the {all} largest {count} are on '{other}'.", **values)
 
 
 def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
     ids, name = inspection.prompt.ids, f"blocks.{layer}.mlp.hook_post"
     with card(_("Activations on your prompt"), key="card_neuron_prompt"):
-        activations = result_for(
-            inspection.model, (name, *ids), lambda: run_with_cache(inspection.model, ids, [name])[name]
-        )
-        values = activations[:, neuron]  # (T,)
+        model = inspection.model
+        values = result_for(model, (name, *ids), lambda: run_with_cache(model, ids, [name])[name])[:, neuron]  # (T,)
         largest = int(values.argmax())
         words = _(
             "From {least} to {most}; largest on '{token}', token {number}.",
@@ -161,10 +151,8 @@ def logits_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, fl
 
 
 def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, lead: str, strong: int) -> MarkedRow:
-    words = [
-        f"{quoted(visible(tokenizer.tokens[id]))}: {decimal(float(value))}"
-        for id, value in zip(ids, values, strict=True)
-    ]
+    names = [quoted(visible(tokenizer.tokens[id])) for id in ids]
+    words = [f"{name}: {decimal(float(value))}" for name, value in zip(names, values, strict=True)]
     return MarkedRow(token_texts(tokenizer, ids), np.maximum(0, values) / most, words, lead, strong)
 
 

@@ -1,11 +1,10 @@
 """Where in the model does the difference between two prompts come from?"""
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from core.interpretability import Progress
 from core.interpretability.activations import PromptError
 from core.interpretability.patching import PatchMap, answers, patch_map
 from core.interpretability.residual_stream import next_token_logits
@@ -16,7 +15,7 @@ from explorer.charts.text_format import least_width_for, percent
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.frames import MOST_SEEN
-from explorer.look_inside.inspection import Inspection, choose_token, most_likely
+from explorer.look_inside.inspection import Inspection, choose_token, likely_next, most_likely
 from explorer.services.jobs import known
 from explorer.services.results_cache import result_for
 from explorer.widgets import session
@@ -46,9 +45,8 @@ def draw(inspection: Inspection) -> None:
         _propose(inspection)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
-            typed = st.text_input(
-                _("Second prompt, equally long"), st.session_state.get(OTHER, ""), key=OTHER, help=newline_hint()
-            )
+            typed = st.session_state[OTHER]
+            typed = st.text_input(_("Second prompt, equally long"), typed, key=OTHER, help=newline_hint())
         with right:
             parts = [name for name in _PARTS if inspection.config.feed_forward or name != "Feed-forward"]
             session.fit_choice(PATCHED, parts, parts[0])
@@ -65,12 +63,9 @@ def draw(inspection: Inspection) -> None:
 
 
 def _map(inspection: Inspection, other: Prompt, patched: str, answer: int, rival: int) -> None:
-    model, clean, corrupted = inspection.model, inspection.prompt, other
-
-    def work() -> Iterator[Progress[PatchMap]]:
-        return patch_map(model, clean.ids, corrupted.ids, patched, answer, rival)
-
+    clean, corrupted = inspection.prompt, other
     key = ("patches", *inspection.key, patched, tuple(clean.ids), tuple(corrupted.ids), answer, rival)
+    work = partial(patch_map, inspection.model, clean.ids, corrupted.ids, patched, answer, rival)
     if inspection.large and known(key) is None and not st.button(_("Patch everywhere (takes minutes)"), key="patch_go"):
         return
     patches = result_of(key, work, _("Patching one place after another"))
@@ -125,25 +120,14 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     model, ids = inspection.model, inspection.prompt.ids
     key = ("answers", tuple(ids), tuple(other.ids))
     likely = result_for(model, key, lambda: answers(model, ids, other.ids))
-    chosen = []
-    for column, label, widget, default, prompt in zip(
-        st.columns(2),
-        (_("Next token of the first"), _("Next token of the second")),
-        (ANSWER, RIVAL),
-        (likely.answer, likely.rival),
-        (ids, other.ids),
-        strict=True,
-    ):
-        offered = result_for(
-            model, ("next", *prompt), lambda prompt=prompt: most_likely(next_token_logits(model, prompt))
-        )
-        offered = offered if default in offered else [default, *offered]
-        with column:
-            token = choose_token(
-                label, widget, offered, inspection.tokenizer, default=default, prompt=[*ids, *other.ids]
-            )
-        chosen.append(token)
-    answer, rival = chosen
+    both = [*ids, *other.ids]
+    left, right = st.columns(2)
+    with left:
+        label = _("Next token of the first")
+        answer = choose_token(label, ANSWER, likely_next(model, ids), inspection, default=likely.answer, prompt=both)
+    with right:
+        label, offered = _("Next token of the second"), likely_next(model, other.ids)
+        rival = choose_token(label, RIVAL, offered, inspection, default=likely.rival, prompt=both)
     if answer == rival:
         raise PromptError(_("Choose two different tokens: the map shows how one prediction gives way to the other."))
     # Raises where the two tell the prompts no more apart than before.

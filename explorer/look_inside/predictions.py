@@ -1,5 +1,7 @@
 """What comes next, how well was the prompt predicted, and which component contributed what?"""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -8,7 +10,6 @@ import streamlit as st
 from core.formatting import decimal
 from core.interpretability.activations import PartError
 from core.interpretability.attribution import Attribution, attribute
-from core.interpretability.residual_stream import next_token_logits
 from core.interpretability.token_losses import token_predictions
 from core.model import GPT
 from core.text.token_display import quoted, visible
@@ -18,7 +19,7 @@ from explorer.charts.text_format import percent
 from explorer.components.text import token_text
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, most_likely, names_of, select
+from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, likely_next, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.results_cache import result_for
@@ -47,21 +48,25 @@ def draw(inspection: Inspection) -> None:
 
 
 def _prompt_card(inspection: Inspection) -> None:
-    prompt, model = inspection.prompt, inspection.model
+    prompt = inspection.prompt
     note = _("How well was each token of the prompt predicted from the tokens before it? Darker: more probable.")
     with card(_("Probability of your prompt"), note, key="card_foreseen"):
         if len(prompt.ids) < 2:
             st.caption(_("Type at least two tokens."))
             return
-        foreseen = result_for(model, ("foreseen", *prompt.ids), lambda: token_predictions(model, prompt.ids))
-        tokens = foreseen_tokens(prompt.ids, foreseen, inspection.tokenizer)
-        st.caption(sentence(prompt_in_words([token["p"] for token in tokens], prompt.shown[1:])))
-        token_text(
-            prompt=token_texts(inspection.tokenizer, prompt.ids)[0],
-            go=f"{inspection.key} {prompt.text}",
-            tokens=tokens,
-            key="foreseen",
-        )
+        words = partial(prompt_in_words, shown=prompt.shown[1:])
+        draw_predicted(inspection, prompt.ids, prompt.text, words, key="foreseen")
+
+
+def draw_predicted(
+    inspection: Inspection, ids: list[int], go: object, words: Callable[[list[float]], str], *, key: str
+) -> None:
+    """Draw tokens with the probabilities that they had, below what `words` says of those; `go` names the text."""
+    model, tokenizer = inspection.model, inspection.tokenizer
+    predicted = result_for(model, ("foreseen", *ids), lambda: token_predictions(model, ids))
+    tokens = foreseen_tokens(ids, predicted, tokenizer)
+    st.caption(sentence(words([token["p"] for token in tokens])))
+    token_text(prompt=token_texts(tokenizer, ids)[0], go=f"{inspection.key} {go}", tokens=tokens, key=key)
 
 
 def prompt_in_words(probabilities: list[float], shown: list[str]) -> str:
@@ -78,18 +83,15 @@ def _attribution_card(inspection: Inspection) -> None:
     note = _("Which components raise or lower the logit of a next token?")
     with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"):
         model, ids = inspection.model, inspection.prompt.ids
-        offered = result_for(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
+        offered = likely_next(model, ids)
         left, right = st.columns(2)
         with left:
-            token = choose_token(
-                _("Next token"), TOKEN, offered, inspection.tokenizer, default=offered[0], prompt=ids
-            )  # fmt: skip
+            token = choose_token(_("Next token"), TOKEN, offered, inspection, default=offered[0], prompt=ids)
         with right:
             baseline = _choose_baseline(inspection, offered, token)
         try:
-            attribution = result_for(
-                model, ("said", token, baseline, *ids), lambda: attribute(model, ids, token, baseline)
-            )
+            key = ("said", token, baseline, *ids)
+            attribution = result_for(model, key, lambda: attribute(model, ids, token, baseline))
         except PartError as error:
             st.info(literal(str(error)))
             return

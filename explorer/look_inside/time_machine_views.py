@@ -108,7 +108,7 @@ def draw_view(view: TimeMachineView, state: TimeMachineState, **data: Any) -> An
     """Draw a view in its card, and return what its component reports."""
     note, more = (_(text) if text else "" for text in (view.note, view.help))
     with card(_(view.title), note, more=more, key=_key(view.card, state)):
-        return _component(view, state, **data)
+        return time_machine_view(view.name, state, key=_key(view.key, state), **data)
 
 
 def _draw_heads(inspection: Inspection, state: TimeMachineState) -> None:
@@ -128,11 +128,7 @@ def _draw_head(inspection: Inspection, state: TimeMachineState) -> None:
                 layer, head = choose_head(inspection)
         title.markdown(f"##### {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
         st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
-        _component(HEAD, state)
-
-
-def _component(view: TimeMachineView, state: TimeMachineState, **data: Any) -> Any:
-    return time_machine_view(view.name, state, key=_key(view.key, state), **data)
+        time_machine_view(HEAD.name, state, key=_key(HEAD.key, state))
 
 
 def _key(name: str, state: TimeMachineState) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -14,7 +15,6 @@ from core.interpretability.token_losses import (
     KindLoss,
     loss_by_kind,
     loss_by_position,
-    token_predictions,
     window_losses,
 )
 from core.text.token_display import visible
@@ -22,15 +22,13 @@ from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
 from explorer.charts.lines import position_curve, running_mean
 from explorer.charts.text_format import percent
-from explorer.components.text import token_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.predictions import draw_predicted
 from explorer.look_inside.run_text import affordable_windows, run_text, windows
-from explorer.services.generated_tokens import foreseen_tokens
-from explorer.services.results_cache import result_for
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, sentence
+from explorer.widgets.layout import card, chart, current_palette
 
 LONGEST = 256  # tokens of a window
 MOST_WINDOWS, FEWEST_WINDOWS = 512, 16
@@ -151,16 +149,10 @@ def _passage_card(inspection: Inspection) -> None:
     ids = _passage(inspection, number)
     note = _("How well does the model predict text that it was not trained on?")
     with card(_("Loss on a held-out passage"), note, more=_(_PASSAGE), key="card_loss_passage"):
-        predicted = result_for(inspection.model, ("foreseen", *ids), lambda: token_predictions(inspection.model, ids))
-        tokens = foreseen_tokens(ids, predicted, inspection.tokenizer)
-        shown, texts = [token["visible"] for token in tokens], [token["text"] for token in tokens]
-        st.caption(sentence(passage_in_words([token["p"] for token in tokens], shown, texts)))
-        token_text(
-            prompt=token_texts(inspection.tokenizer, ids)[0],
-            go=f"{inspection.key} {number}",
-            tokens=tokens,
-            key="loss_passage_text",
-        )
+        tokenizer = inspection.tokenizer
+        shown, texts = [visible(tokenizer.tokens[id]) for id in ids[1:]], token_texts(tokenizer, ids)[1:]
+        words = partial(passage_in_words, shown=shown, texts=texts)
+        draw_predicted(inspection, ids, number, words, key="loss_passage_text")
         session.reseed_button(_("Another passage"), "loss_passage", "loss_passage_next")
 
 

@@ -1,6 +1,6 @@
 """Shannon's game: the passage, the guesses, and the result beside the models'."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import log2
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ import streamlit as st
 import torch
 
 from core.errors import ExplorerError
-from core.interpretability import Progress
 from core.lessons.lesson_text import fill, links, load_prose
 from core.lessons.shannon import Game, Play, bits_from_guesses, choose_passage, play_by_counting, play_by_model
 from core.runs.ancestry import may_have_trained_on
@@ -32,6 +31,7 @@ from explorer.widgets.layout import card, chart, current_palette, literal, show_
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
 
 LENGTHS = (15, 30, 60, 100)
+_MOST_NAMED = 6  # of the runs that do not play
 MOST_PASSAGES = 9999
 _GAME = "shannon-game"
 _UNKNOWN_KEY = "shannon-strange"  # the game, and the last key if the text does not have it
@@ -53,16 +53,11 @@ def choose_game() -> tuple[str, Game]:
     What is chosen goes into the address, and a bare address is the first passage of the first text.
     """
     corpora = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
-    text, number, letters = (
-        address.parameter(address.TEXT),
-        *map(address.number_parameter, (address.PASSAGE, address.LETTERS)),
-    )
+    text = address.parameter(address.TEXT)
+    number, letters = map(address.number_parameter, (address.PASSAGE, address.LETTERS))
     if text and text not in corpora:
-        end_absent(
-            absent_text(text),
-            _("Play with another text"),
-            partial(address.write, dict.fromkeys((address.TEXT, address.PASSAGE, address.LETTERS))),
-        )
+        leave = partial(address.write, dict.fromkeys((address.TEXT, address.PASSAGE, address.LETTERS)))
+        end_absent(absent_text(text), _("Play with another text"), leave)
     say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -94,13 +89,10 @@ def _choose(shift: int | None = None) -> None:
     address.write({address.TEXT: chosen["play_text"], address.PASSAGE: number, address.LETTERS: letters})
 
 
-def drop_game() -> None:
-    session.remember(_GAME, None)
-
-
-def store_game(game: Game) -> None:
+def _make_move(move: Callable[[Game], Game]) -> None:
+    key, game = session.recall(_GAME)
     session.remember(_UNKNOWN_KEY, None)
-    session.remember(_GAME, (session.recall(_GAME)[0], game))
+    session.remember(_GAME, (key, move(game)))
 
 
 @st.fragment
@@ -125,13 +117,14 @@ def draw_board() -> None:
             on_guess=_guess,
         )
         with st.container(horizontal=True, gap="small"):
-            st.button(words("reveal"), key="play_tell", help=words("reveal_help"), on_click=_reveal)
-            st.button(words("stop"), key="play_stop", help=words("stop_help"), on_click=_stop, type="tertiary")
+            reveal, stop = partial(_make_move, Game.give_up_letter), partial(_make_move, Game.stop)
+            st.button(words("reveal"), key="play_tell", help=words("reveal_help"), on_click=reveal)
+            st.button(words("stop"), key="play_stop", help=words("stop_help"), on_click=stop, type="tertiary")
 
 
 def _guess(letter: str) -> None:
     game_key, game = session.recall(_GAME)
-    store_game(game.guess(letter))
+    _make_move(lambda game: game.guess(letter))
     if letter not in game.alphabet:
         session.remember(_UNKNOWN_KEY, (game_key, letter))
 
@@ -139,17 +132,6 @@ def _guess(letter: str) -> None:
 def _unknown_key_note(game_key: tuple) -> str:
     game, letter = session.recall(_UNKNOWN_KEY) or (None, "")
     return words("strange", letter=visible(letter)) if game == game_key else ""
-
-
-def _reveal() -> None:
-    store_game(session.recall(_GAME)[1].give_up_letter())
-
-
-def _stop() -> None:
-    store_game(session.recall(_GAME)[1].stop())
-
-
-_MOST_NAMED = 6  # of the runs that do not play
 
 
 class Prediction(NamedTuple):
@@ -164,7 +146,9 @@ def draw_result(name: str, game: Game) -> None:
     """Draw the passage, the scores of all players, and how guesses become bits."""
     with card(words("passage"), key="play_passage"):
         st.code(game.passage.whole, language=None, wrap_lines=True)
-        st.button(words("again"), icon=":material/replay:", key="play_again", on_click=drop_game)
+        st.button(
+            words("again"), icon=":material/replay:", key="play_again", on_click=partial(session.remember, _GAME, None)
+        )
     if not game.guesses:
         st.info(words("nothing"))
         return
@@ -187,12 +171,9 @@ def draw_result(name: str, game: Game) -> None:
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     """Choose a run that was not trained on the passage, and an earlier step of it that plays too."""
-    reading = [folder for folder in list_runs(shared.data_dir()) if _is_on_text(folder, name)]
-    runs = {
-        folder.id: folder
-        for folder in reading
-        if not may_have_trained_on(folder, shared.data_dir(), name, game.passage)
-    }
+    data_dir = shared.data_dir()
+    reading = [folder for folder in list_runs(data_dir) if _is_on_text(folder, name)]
+    runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
     if left_out := [folder for folder in reading if folder.id not in runs]:
         names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
         st.caption(words("left_out", names=literal(", ".join(names))))
@@ -239,16 +220,12 @@ def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | No
             continue
         ids = torch.from_numpy(facts.ids[: start + length].astype("int64"))
         key = ("shannon", folder.id, opened.step, opened.saved, name, start, length)
-        play = result_of(key, partial(_play, opened.model, ids, start, length), words("asking"))
+        play = result_of(key, partial(play_by_model, opened.model, ids, start, length), words("asking"))
         if play is None:
             return None
         label = folder.name if step_or_end is None else f"{folder.name} {words('snapshot', step=f'{opened.step:,}')}"
         predictions.append(Prediction(label, play, step_or_end))
     return predictions
-
-
-def _play(model: Any, ids: torch.Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:
-    return play_by_model(model, ids, start, length)
 
 
 def _chart(game: Game, predictions: Sequence[Prediction], folder: RunFolder | None) -> None:
@@ -277,17 +254,12 @@ def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
     lowest = min([bigram_bits, *model_bits])
     better = "you_better" if lowest > bounds.upper else "model_better" if lowest < bounds.lower else "as_good"
     common = {"pairs": f"{bigram_bits:.2f}", "better": words(better)}
-    model = (
-        words("summary_model", bits=f"{model_bits[-1]:.2f}", **common)
-        if model_bits
-        else words("summary_bigram", **common)
-    )
-    revealed_guesses = [game.guesses[place] for place in game.given_up]
-    revealed = (
-        words("summary_revealed", revealed=len(revealed_guesses), blind=f"{np.mean(revealed_guesses):.1f}")
-        if revealed_guesses
-        else ""
-    )
+    model = words("summary_bigram", **common)
+    if model_bits:
+        model = words("summary_model", bits=f"{model_bits[-1]:.2f}", **common)
+    revealed, guesses = "", [game.guesses[place] for place in game.given_up]
+    if guesses:
+        revealed = words("summary_revealed", revealed=len(guesses), blind=f"{np.mean(guesses):.1f}")
     return words(
         "summary",
         revealed=revealed,
@@ -306,7 +278,6 @@ def _bits_table(game: Game, predictions: Sequence[Prediction]) -> str:
     lines.append(f"| {words('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
     for prediction in predictions:
         bounds = bits_from_guesses(np.bincount(prediction.play.guesses))
-        lines.append(
-            f"| {literal(prediction.label)} | {_bits(prediction):.2f} | {bounds.lower:.2f} – {bounds.upper:.2f} |"
-        )
+        name, span = literal(prediction.label), f"{bounds.lower:.2f} – {bounds.upper:.2f}"
+        lines.append(f"| {name} | {_bits(prediction):.2f} | {span} |")
     return "\n".join(lines)

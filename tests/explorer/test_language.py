@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.lessons import lesson_text
 from core.runs.weights import steps_with_weights
-from explorer.components.bundle import COMPONENTS, Sentences
+from explorer.components.bundle import COMPONENTS, sentences_of
 from explorer.i18n import language as i18n
 from explorer.i18n.language import _, in_language, ngettext, plural_forms, plural_rule
 from explorer.look_inside.frames import FrameRequest, make_frame
@@ -68,12 +68,12 @@ def test_marks_are_found_with_what_translators_are_told():
     ]
     source = '_("one"); _("two \\"quoted\\""); say_("three"); _(name); `${ngettext("1", "{count}", n)}`'
     assert [sentence for sentence, _ in sentences_in(source, ".js")] == ["one", 'two "quoted"', ("1", "{count}")]
-    assert Sentences.of(source) == (["one", 'two "quoted"'], [("1", "{count}")])
+    assert sentences_of(source) == (["one", 'two "quoted"'], [("1", "{count}")])
 
 
 def test_every_sentence_of_the_browser_is_sent_to_it():
     for path in COMPONENTS.rglob("*.js"):
-        plain, counted = Sentences.of(path.read_text("utf-8"))
+        plain, counted = sentences_of(path.read_text("utf-8"))
         assert {*plain, *counted} == {sentence for sentence, _ in sentences_in(path.read_text("utf-8"), ".js")}, path
 
 
