@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,12 +14,23 @@ from core.terminal import SafeStream
 from core.text.token_display import printable
 
 
-class Show(Protocol):
+class Show:
     """Shows every status of a run, and sentences."""
 
-    def __call__(self, status: Status) -> None: ...
+    def __init__(self, console: Console, bar: Progress | None):
+        self._console, self._bar = console, bar
+        self._shown: tuple[float | None, ...] = ()
+        self._task = bar and bar.add_task("getting ready", total=None)
 
-    def note(self, sentence: str) -> None: ...
+    def __call__(self, status: Status) -> None:
+        if self._bar:
+            self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
+        elif (shown := (status.train_loss, status.val_loss)) != self._shown:
+            self._shown = shown
+            self.note(describe(status))
+
+    def note(self, sentence: str) -> None:
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -29,11 +39,11 @@ def progress(folder: RunFolder) -> Iterator[Show]:
     console = Console(file=SafeStream(sys.stdout), highlight=False)
     console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:
-        yield _Lines(console)
+        yield Show(console, None)
         return
     columns = (BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as bar:
-        yield _Bar(console, bar)
+        yield Show(console, bar)
 
 
 def describe(status: Status) -> str:
@@ -57,29 +67,3 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-class _Bar:
-    def __init__(self, console: Console, bar: Progress):
-        self._console, self._bar = console, bar
-        self._task = bar.add_task("getting ready", total=None)
-
-    def __call__(self, status: Status) -> None:
-        self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
-
-    def note(self, sentence: str) -> None:
-        self._console.print(printable(sentence), markup=False, soft_wrap=True)
-
-
-class _Lines:
-    def __init__(self, console: Console):
-        self._console = console
-        self._shown: tuple[float | None, float | None] = (None, None)
-
-    def __call__(self, status: Status) -> None:
-        if (status.train_loss, status.val_loss) != self._shown:
-            self._shown = (status.train_loss, status.val_loss)
-            self.note(describe(status))
-
-    def note(self, sentence: str) -> None:
-        self._console.print(printable(sentence), markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """A model from elsewhere in our own terms, the checks of every kind of file, and stored safetensors."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,14 @@ def integer_setting(data: Mapping[str, object], name: str, low: int, high: int) 
             f"Its setting {name} is {str(value)[:40]!r}, but must be a number from {low} to {high}."
         )
     return value
+
+
+SHAPE_BOUNDS = {"n_layer": (1, 48), "n_head": (1, 64), "n_embd": (2, 2048), "block_size": (2, 2048)}
+
+
+def read_shape(data: Mapping[str, object], names: Mapping[str, str]) -> dict[str, int]:
+    """Return the sizes of a model from external settings, given their names there; raises ExternalModelError."""
+    return {ours: integer_setting(data, names[ours], *bounds) for ours, bounds in SHAPE_BOUNDS.items()}
 
 
 def unwrapped(name: str) -> str:
@@ -120,31 +128,23 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors", re.ASCII)  # a
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-class StoredWeights:
-    """Open files of safetensors.
+class StoredWeights(NamedTuple):
+    """Open files of safetensors."""
 
-    Attributes:
-        shapes: of all tensors, by name.
-    """
-
-    def __init__(self, files: dict[str, safe_open]):
-        self._files = files  # by the names of the tensors
-        self.shapes = {name: self._shape(name) for name in files}
-
-    def read(self, name: str) -> Tensor:
-        """Return a tensor as it is stored."""
-        return self._files[name].get_tensor(name)
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        stored = self._files[name].get_slice(name)
-        if stored.get_dtype() not in _FLOATS:
-            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
-        return tuple(stored.get_shape())
+    shapes: dict[str, tuple[int, ...]]  # of all tensors, by name
+    read: Callable[[str], Tensor]  # returns a tensor, by its name
 
 
 @contextmanager
 def open_weights(folder: Path) -> Iterator[StoredWeights]:
     """Open the weights in a folder; raises ExternalModelError where a file is missing or damaged."""
+
+    def shape(name: str) -> tuple[int, ...]:
+        stored = files[name].get_slice(name)
+        if stored.get_dtype() not in _FLOATS:
+            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
+        return tuple(stored.get_shape())
+
     with ExitStack() as stack:
         files: dict[str, safe_open] = {}
         for path, names in _paths(folder):
@@ -162,7 +162,7 @@ def open_weights(folder: Path) -> Iterator[StoredWeights]:
             except (OSError, SafetensorError) as error:
                 raise _damaged(path, error) from None
         try:
-            yield StoredWeights(files)
+            yield StoredWeights({name: shape(name) for name in files}, lambda name: files[name].get_tensor(name))
         except (OSError, SafetensorError) as error:
             raise _damaged(path, error) from None
 

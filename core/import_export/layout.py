@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError
-from core.import_export.external_weights import ExternalModelError, integer_setting, unwrapped
+from core.import_export.external_weights import ExternalModelError, integer_setting, read_shape, unwrapped
 from core.model import GPT
 from core.text.tokenizers import MOST_TOKENS
 
@@ -47,45 +47,27 @@ class TheirConfig(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layout:
-    """One kind of transformers' models.
+    """One kind of transformers' models."""
 
-    Attributes:
-        kind: its `model_type`.
-        title: its name in a sentence.
-        model_class: the class of transformers that reads it.
-        fits: the values of our settings that it can hold, besides `_FIXED`.
-        base: prefix of the name of every parameter but the head's.
-        blocks: name of the list of its blocks.
-        head: prefix of the head's parameter; newer versions call every head `lm_head`.
-        outside: our names to theirs, outside the blocks.
-        inside: the same for the parts of a block; several of theirs are stacked in one of ours.
-        defaults: transformers' values of settings that a config leaves out.
-        settings_of: returns its own settings for a config of ours.
-        read: returns our settings for a config of theirs, and the parts of a block without biases there.
-        constants: endings of the names of constants that older versions stored among the weights.
-        other_names: general names of a setting in transformers.
-        always_bias: whether its linear layers and norms always have biases.
-        scale_is_a_setting: whether attention can be left unscaled.
-        to_theirs, to_ours: rearrange one parameter.
-    """
-
-    kind: str
-    title: str
-    model_class: str
-    fits: Mapping[str, tuple[Any, ...]]
-    base: str
-    blocks: str
-    head: str
-    outside: Mapping[str, str]
-    inside: Mapping[str, tuple[str, ...]]
-    defaults: Mapping[str, Any]
-    settings_of: Callable[[ModelConfig], dict[str, Any]]
-    read: Callable[[dict[str, Any]], tuple[dict[str, Any], list[str]]]
-    constants: tuple[str, ...]
-    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    always_bias: bool = True
-    scale_is_a_setting: bool = False
-    to_theirs: Rearrange = lambda name, tensor, config: tensor
+    kind: str  # its `model_type`
+    title: str  # its name in a sentence
+    model_class: str  # the class of transformers that reads it
+    fits: Mapping[str, tuple[Any, ...]]  # the values of our settings that it can hold, besides `_FIXED`
+    shape: Mapping[str, str]  # its names of the settings in `SHAPE_BOUNDS`
+    base: str  # prefix of the name of every parameter but the head's
+    blocks: str  # name of the list of its blocks
+    head: str  # prefix of the head's parameter; newer versions call every head `lm_head`
+    outside: Mapping[str, str]  # our names to theirs, outside the blocks
+    inside: Mapping[str, tuple[str, ...]]  # the same for parts of a block; several of theirs are stacked in one of ours
+    defaults: Mapping[str, Any]  # transformers' values of settings that a config leaves out
+    settings_of: Callable[[ModelConfig], dict[str, Any]]  # its other settings for a config of ours
+    # Our other settings for a config of theirs, given ours so far, and the parts of a block without biases there.
+    read: Callable[[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], list[str]]]
+    constants: tuple[str, ...]  # endings of the names of constants that older versions stored among the weights
+    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # general names in transformers
+    always_bias: bool = True  # whether its linear layers and norms always have biases
+    scale_is_a_setting: bool = False  # whether attention can be left unscaled
+    to_theirs: Rearrange = lambda name, tensor, config: tensor  # rearranges one parameter
     to_ours: Rearrange = lambda name, tensor, config: tensor
 
     def obstacles(self, config: ModelConfig) -> list[str]:
@@ -121,9 +103,10 @@ class Layout:
             for name, names in self.other_names.items()
         }
         settings = dict(self.defaults) | {name: values[0] for name, values in others.items() if values} | settings_read
-        read, lacking = self.read(settings)
+        shape = read_shape(settings, self.shape)
+        read, lacking = self.read(settings, shape)
         try:
-            config = ModelConfig.parse(read | {"tie_weights": bool(settings["tie_word_embeddings"])})
+            config = ModelConfig.parse(shape | read | {"tie_weights": bool(settings["tie_word_embeddings"])})
         except ConfigError as error:
             raise ExternalModelError(f"Its settings do not fit: {error}") from None
         return TheirConfig(config, integer_setting(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
@@ -138,6 +121,7 @@ class Layout:
             "tie_word_embeddings": config.tie_weights,
             "bos_token_id": None,
             "eos_token_id": None,
+            **{name: getattr(config, ours) for ours, name in self.shape.items()},
             **self.settings_of(config),
         }
 

@@ -10,17 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from core.config import ModelConfig
-from core.import_export.external_weights import integer_setting
 from core.import_export.layout import ACTIVATIONS, Layout, our_activation, require, require_plain_rotation
 from core.model.gpt import feed_forward_width
 
 
 def _gpt2_settings(config: ModelConfig) -> dict[str, Any]:
     return {
-        "n_positions": config.block_size,
-        "n_embd": config.n_embd,
-        "n_layer": config.n_layer,
-        "n_head": config.n_head,
         "activation_function": ACTIVATIONS[config.activation][0],
         "layer_norm_epsilon": 1e-5,
         "scale_attn_weights": config.attention_scale,
@@ -30,17 +25,12 @@ def _gpt2_settings(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _read_gpt2(settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    width = integer_setting(settings, "n_embd", 2, 2048)
+def _read_gpt2(settings: dict[str, Any], shape: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if settings.get("n_inner") is not None:
-        require(settings, "n_inner", 4 * width)
+        require(settings, "n_inner", 4 * shape["n_embd"])
     require(settings, "layer_norm_epsilon", 1e-5, missing=1e-5)
     require(settings, "scale_attn_by_inverse_layer_idx", False, missing=False)
     read = {
-        "n_layer": integer_setting(settings, "n_layer", 1, 48),
-        "n_head": integer_setting(settings, "n_head", 1, 64),
-        "n_embd": width,
-        "block_size": integer_setting(settings, "n_positions", 2, 2048),
         "bias": True,
         "activation": our_activation(settings.get("activation_function", "gelu_new")),
         "attention_scale": bool(settings.get("scale_attn_weights", True)),
@@ -65,6 +55,7 @@ GPT2 = Layout(
         "position": ("learned", "sinusoidal", "none"),  # the last two as a table
         "activation": tuple(ACTIVATIONS),
     },
+    shape={"n_layer": "n_layer", "n_head": "n_head", "n_embd": "n_embd", "block_size": "n_positions"},
     base="transformer.",
     blocks="h",
     head="lm_head.",
@@ -93,29 +84,18 @@ GPT2 = Layout(
 )
 
 
-def _rotary_settings(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "hidden_size": config.n_embd,
-        "num_hidden_layers": config.n_layer,
-        "num_attention_heads": config.n_head,
-        "intermediate_size": feed_forward_width(config),
-        "max_position_embeddings": config.block_size,
-        "attention_dropout": config.dropout,
-    }
-
-
-def _read_rotary(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "n_layer": integer_setting(settings, "num_hidden_layers", 1, 48),
-        "n_head": integer_setting(settings, "num_attention_heads", 1, 64),
-        "n_embd": integer_setting(settings, "hidden_size", 2, 2048),
-        "block_size": integer_setting(settings, "max_position_embeddings", 2, 2048),
-        "position": "rope",
-    }
+_SHAPE = {
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_embd": "hidden_size",
+    "block_size": "max_position_embeddings",
+}
 
 
 def _neox_settings(config: ModelConfig) -> dict[str, Any]:
-    return _rotary_settings(config) | {
+    return {
+        "intermediate_size": feed_forward_width(config),
+        "attention_dropout": config.dropout,
         "hidden_act": ACTIVATIONS[config.activation][0],
         "hidden_dropout": config.dropout,
         "layer_norm_eps": 1e-5,
@@ -126,14 +106,14 @@ def _neox_settings(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _read_neox(settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    read = _read_rotary(settings)
-    require(settings, "intermediate_size", 4 * read["n_embd"])
+def _read_neox(settings: dict[str, Any], shape: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    require(settings, "intermediate_size", 4 * shape["n_embd"])
     require(settings, "use_parallel_residual", False, missing=True)
     require(settings, "layer_norm_eps", 1e-5, missing=1e-5)
     require_plain_rotation(settings, "rotary_emb_base", share=("rotary_pct", 0.25))
     lacking = [] if settings.get("attention_bias", True) else ["attn.c_attn", "attn.c_proj"]
-    return read | {"bias": True, "norm": "layer", "activation": our_activation(settings["hidden_act"])}, lacking
+    activation = our_activation(settings["hidden_act"])
+    return {"position": "rope", "bias": True, "norm": "layer", "activation": activation}, lacking
 
 
 def _by_head(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
@@ -155,6 +135,7 @@ GPT_NEOX = Layout(
     title="GPT-NeoX",
     model_class="GPTNeoXForCausalLM",
     fits={"norm": ("layer",), "position": ("rope",), "activation": tuple(ACTIVATIONS)},
+    shape=_SHAPE,
     base="gpt_neox.",
     blocks="layers",
     head="embed_out.",
@@ -191,7 +172,9 @@ GPT_NEOX = Layout(
 
 
 def _llama_settings(config: ModelConfig) -> dict[str, Any]:
-    return _rotary_settings(config) | {
+    return {
+        "intermediate_size": feed_forward_width(config),
+        "attention_dropout": config.dropout,
         "num_key_value_heads": config.n_head,
         "head_dim": config.n_embd // config.n_head,
         "hidden_act": "silu",
@@ -202,13 +185,13 @@ def _llama_settings(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _read_llama(settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    read = _read_rotary(settings) | {"norm": "rms", "activation": "swiglu"}
-    heads = read["n_head"]
-    for name, value in (("num_key_value_heads", heads), ("head_dim", read["n_embd"] // heads)):
+def _read_llama(settings: dict[str, Any], shape: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    read = {"position": "rope", "norm": "rms", "activation": "swiglu"}
+    heads = shape["n_head"]
+    for name, value in (("num_key_value_heads", heads), ("head_dim", shape["n_embd"] // heads)):
         if settings.get(name) is not None:
             require(settings, name, value)
-    require(settings, "intermediate_size", feed_forward_width(ModelConfig.model_construct(**read)))
+    require(settings, "intermediate_size", feed_forward_width(ModelConfig.model_construct(**shape, **read)))
     require(settings, "hidden_act", "silu", missing="silu")
     require(settings, "rms_norm_eps", 1e-5, missing=1e-6)
     require_plain_rotation(settings, "rope_theta", share=("partial_rotary_factor", 1.0))
@@ -223,6 +206,7 @@ LLAMA = Layout(
     title="Llama",
     model_class="LlamaForCausalLM",
     fits={"norm": ("rms",), "position": ("rope",), "activation": ("swiglu",)},
+    shape=_SHAPE,
     base="model.",
     blocks="layers",
     head="lm_head.",

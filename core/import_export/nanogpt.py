@@ -19,25 +19,25 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
+    SHAPE_BOUNDS,
     ExternalModel,
     ExternalModelError,
     check_finite,
     check_shapes,
     expected_shapes,
     integer_setting,
+    read_shape,
     unwrapped,
 )
 from core.import_export.layout import weights_with_positions, with_unscaled_queries
 from core.import_export.layouts import GPT2
 from core.import_export.tokenizers import FILE, parse_tokenizer, tokenizer_files
 from core.model import GPT, Bigram
-from core.text.tokenizers import MOST_TOKENS, BPETokenizer, Tokenizer
+from core.text.tokenizers import MOST_TOKENS, Tokenizer
 
 _MOST_STEPS = 10**9
 # What nanoGPT can be set to, what the export converts (how scores are scaled), and what only matters at initialization.
-_SAME = (
-    "n_layer", "n_head", "n_embd", "block_size", "dropout", "bias", "attention_scale", "zero_init", "init_std",
-)  # fmt: skip
+_SAME = (*SHAPE_BOUNDS, "dropout", "bias", "attention_scale", "zero_init", "init_std")
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
@@ -56,10 +56,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
     try:
         config = ModelConfig.parse(
             {
-                "n_layer": integer_setting(settings, "n_layer", 1, 48),
-                "n_head": integer_setting(settings, "n_head", 1, 64),
-                "n_embd": integer_setting(settings, "n_embd", 2, 2048),
-                "block_size": integer_setting(settings, "block_size", 2, 2048),
+                **read_shape(settings, {name: name for name in SHAPE_BOUNDS}),
                 "bias": bool(settings.get("bias", True)),
                 "activation": "gelu",
             }
@@ -105,9 +102,7 @@ def checkpoint_writer(
     weights = with_unscaled_queries(weights_with_positions(model), config)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    settings = {
-        name: getattr(config, name) for name in ("n_layer", "n_head", "n_embd", "block_size", "bias", "dropout")
-    }
+    settings = {name: getattr(config, name) for name in (*SHAPE_BOUNDS, "bias", "dropout")}
     checkpoint = {
         "model": weights,
         "model_args": settings | {"vocab_size": model.vocab_size},
@@ -124,7 +119,7 @@ def meta(tokenizer: Tokenizer) -> bytes | None:
 
     `sample.py` looks up single characters only, so it reads prompts of other vocabularies character by character.
     """
-    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+    if tokenizer.is_gpt2:
         return None
     itos = dict(enumerate(tokenizer.tokens))
     stoi = {token: id for id, token in itos.items() if len(token) == 1}
@@ -133,7 +128,7 @@ def meta(tokenizer: Tokenizer) -> bytes | None:
 
 def first_prompt(tokenizer: Tokenizer) -> str:
     """Return a prompt that sample.py can read: its default, a newline, or else a letter, or any other character."""
-    if isinstance(tokenizer, BPETokenizer) and tokenizer.is_gpt2:
+    if tokenizer.is_gpt2:
         return "\n"
     known = [token for token in tokenizer.tokens if len(token) == 1]
     return min(known, key=lambda character: (character != "\n", not character.isalpha()), default="\n")

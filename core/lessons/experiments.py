@@ -9,27 +9,16 @@ from typing import Any, Literal, NamedTuple
 
 
 class Experiment(NamedTuple):
-    """One thing to break.
+    """One thing to break."""
 
-    Attributes:
-        name: of its words.
-        changes: the settings in which the broken model differs from the control.
-        shared_changes: settings in which both models differ from `paired_runs.control_config`.
-        corrupt: changes the broken model's training text; the validation text stays as it is.
-        choices: what a reader may choose, with its default; passed on to `corrupt`.
-        measure: what only this experiment measures on the trained models.
-        by_position: whether the position of a token in its window matters, so that losses are shown by position.
-        code: full names of the functions that the page shows, besides `corrupt`.
-    """
-
-    name: str
-    changes: Mapping[str, Any] = {}
-    shared_changes: Mapping[str, Any] = {}
-    corrupt: Callable[..., str] | None = None
-    choices: Mapping[str, Any] = {}
-    measure: Literal["", "phrase", "letter"] = ""
-    by_position: bool = False
-    code: tuple[str, ...] = ()
+    name: str  # of its words
+    changes: Mapping[str, Any] = {}  # the settings in which the broken model differs from the control
+    shared_changes: Mapping[str, Any] = {}  # settings in which both models differ from `paired_runs.control_config`
+    corrupt: Callable[..., str] | None = None  # changes the broken model's training text, not the validation text
+    choices: Mapping[str, Any] = {}  # what a reader may choose, with its default; passed on to `corrupt`
+    measure: Literal["", "phrase", "letter"] = ""  # what only this experiment measures on the trained models
+    by_position: bool = False  # whether losses are shown by a token's position in its window
+    code: tuple[str, ...] = ()  # full names of the functions that the page shows, besides `corrupt`
 
 
 def first_characters(text: str, size: int) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from core.interpretability.attention import attention_patterns
 from core.interpretability.memorization import longest_matches
 from core.interpretability.token_losses import window_losses
 from core.lessons.experiments import Experiment
+from core.lessons.quick_train import Losses
 from core.lessons.sampling_steps import sample_text
 from core.model import GPT
 from core.text.batches import fixed_windows, split_ids
@@ -53,36 +55,19 @@ class ModelPair(NamedTuple):
 
 
 @dataclass
-class ModelResult:
-    """Losses of one model of a pair, and what was measured on it after training.
+class ModelResult(Losses):
+    """Losses of one model of a pair, and what was measured on it after training."""
 
-    Attributes:
-        steps, train, val: every evaluation: step, training and validation loss in nats a character.
-        stopped: why training stopped early; "" where it did not.
-        by_position: (T,) validation loss at each position of a window. Nothing follows the last one.
-        last_position_loss: its last entry: the loss where no answer can be read off, as in generation.
-        gradient: norm of the first attention layer's gradient in the first step.
-        sharpness: largest attention weight of a query, averaged over queries and heads, before and after training.
-        shuffled: the last position's loss when the characters before the last one are shuffled.
-        sample: generated text.
-        words: share of the sample's words (of three letters or more) that occur in the control's training text.
-        copied: length of the longest part of the sample, in characters, that occurs in the model's own training text.
-        extra: what only this experiment measures, by name; empty where the model's numbers are not finite.
-    """
-
-    steps: list[int] = field(default_factory=list)
-    train: list[float] = field(default_factory=list)
-    val: list[float] = field(default_factory=list)
-    stopped: str = ""
-    by_position: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    last_position_loss: float = float("nan")
-    gradient: float = float("nan")
-    sharpness: tuple[float, float] = (float("nan"), float("nan"))
-    shuffled: float = float("nan")
-    sample: str = ""
-    words: float = 0.0
-    copied: int = 0
-    extra: Mapping[str, float | str] = field(default_factory=dict)
+    stopped: str = ""  # why training stopped early; "" where it did not
+    by_position: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) validation loss in a window
+    last_position_loss: float = nan  # its last entry: the loss where no answer can be read off, as in generation
+    gradient: float = nan  # norm of the first attention layer's gradient in the first step
+    sharpness: tuple[float, float] = (nan, nan)  # `sharpness` before and after training
+    shuffled: float = nan  # the last position's loss when the characters before the last one are shuffled
+    sample: str = ""  # generated text
+    words: float = 0.0  # `share_of_words` of the sample in the control's training text
+    copied: int = 0  # `longest_copy` of the sample from the model's own training text
+    extra: Mapping[str, float | str] = field(default_factory=dict)  # of this experiment; empty if not finite
 
 
 @dataclass
@@ -163,7 +148,7 @@ def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
     pairs = ((pair.control, outcome.control), (pair.treatment, outcome.treatment))
     with one_thread():
         for trainer, course in pairs:
-            _evaluate(trainer, course)
+            course.evaluate(trainer)
             course.sharpness = (sharpness(trainer.model, pair.val_ids),) * 2
     for step in range(1, steps + 1):
         with one_thread():
@@ -191,14 +176,7 @@ def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool) -> None:
     if trainer.step == 1:
         course.gradient = trainer.step_detail.gradient_norms.get("h.0.attn", float("nan"))
     if evaluate:
-        _evaluate(trainer, course)
-
-
-def _evaluate(trainer: Trainer, course: ModelResult) -> None:
-    evaluation = trainer.evaluate()
-    course.steps.append(evaluation.step)
-    course.train.append(evaluation.train_loss)
-    course.val.append(evaluation.val_loss)
+        course.evaluate(trainer)
 
 
 def _measure(trainer: Trainer, course: ModelResult, pair: ModelPair, text: str) -> bool:

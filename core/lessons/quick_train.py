@@ -1,8 +1,8 @@
-"""Small GPTs trained for a few seconds, several on the same batches, so that they can be compared."""
+"""Small GPTs trained for a few seconds on the same batches, and the lecture's ladder: one put together part by part."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -10,20 +10,34 @@ from core.config import ModelConfig, RunConfig, TrainConfig
 from core.fast.threads import one_thread
 from core.interpretability import Progress
 from core.model import GPT, Bigram
+from core.training.evaluation import run_baselines
 from core.training.trainer import Trainer
 
 STEPS = 400
+RUNG_STEPS = 500  # of each rung
 _REPORT_EVERY = 10  # steps
 
 
 @dataclass
-class QuickRun:
-    """A model and its losses at every evaluation, in nats a token, on training and validation text."""
+class Losses:
+    """The losses at every evaluation, in nats a token, on training and validation text."""
 
-    model: GPT | Bigram
     steps: list[int] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
     val: list[float] = field(default_factory=list)
+
+    def evaluate(self, trainer: Trainer) -> None:
+        evaluation = trainer.evaluate()
+        self.steps.append(evaluation.step)
+        self.train.append(evaluation.train_loss)
+        self.val.append(evaluation.val_loss)
+
+
+@dataclass(kw_only=True)
+class QuickRun(Losses):
+    """A model and its losses."""
+
+    model: GPT | Bigram
 
 
 def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
@@ -65,21 +79,87 @@ def train_briefly(
     for name, config in configs.items():
         with one_thread():
             trainer = Trainer(config, train_ids, val_ids, vocab_size)
-            run = runs[name] = QuickRun(trainer.model)
-            _evaluate(trainer, run)
+            run = runs[name] = QuickRun(model=trainer.model)
+            run.evaluate(trainer)
         while trainer.step < config.train.steps:
             with one_thread():
                 for _ in range(min(_REPORT_EVERY, config.train.steps - trainer.step)):
                     trainer.train_step()
                 if trainer.step % config.train.eval_interval == 0 or trainer.step == config.train.steps:
-                    _evaluate(trainer, run)
+                    run.evaluate(trainer)
             yield Progress(done + trainer.step, total, runs)
         trainer.model.eval()
         done += trainer.step
 
 
-def _evaluate(trainer: Trainer, run: QuickRun) -> None:
-    evaluation = trainer.evaluate()
-    run.steps.append(evaluation.step)
-    run.train.append(evaluation.train_loss)
-    run.val.append(evaluation.val_loss)
+class Rung(NamedTuple):
+    """One model: its name, and the settings in which it differs from the one below it."""
+
+    name: str
+    changes: dict[str, Any]
+    optional: bool = False  # the next rung builds on the one before it
+
+
+class RungLoss(NamedTuple):
+    """The loss of one rung, in nats a token."""
+
+    name: str
+    loss: float  # on validation text
+    train_loss: float  # of a counted rung, the same as `loss`
+    trained: bool  # or counted
+    optional: bool = False
+
+
+_ONE_HEAD = {
+    "n_layer": 1, "n_head": 1, "n_embd": 32, "block_size": 16, "feed_forward": False, "residual": False,
+    "norm": "none", "tie_weights": False, "init_std": 0.15,
+}  # fmt: skip
+
+RUNGS = (
+    Rung("one head", {}),
+    Rung("multi-head", {"n_head": 4}),
+    Rung("feed-forward", {"feed_forward": True}),
+    Rung("residual", {"residual": True}),
+    Rung("norm", {"norm": "layer"}),
+    Rung("deeper", {"n_layer": 2}),
+    Rung("dropout", {"dropout": 0.1}, optional=True),
+    Rung("full", {"n_layer": 3, "n_embd": 64, "activation": "gelu", "tie_weights": True, "init_std": 0.05}),
+)
+
+
+def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
+    """Return the settings of every trained rung, by name, in order."""
+    shape, configs = dict(_ONE_HEAD), {}
+    for rung in RUNGS:
+        own = shape | rung.changes
+        train = {"train.batch_size": 32, "train.steps": RUNG_STEPS, "train.eval_interval": RUNG_STEPS}
+        configs[rung.name] = small_gpt(seed, **own).replace(train)
+        if not rung.optional:
+            shape = own
+    return configs
+
+
+def train_ladder(
+    train_ids: Tensor, val_ids: Tensor, vocab_size: int, seed: int = 1337
+) -> Iterator[Progress[list[RungLoss]]]:
+    """Count the first three rungs, then train the others one by one. The result has the rungs done so far.
+
+    Args:
+        train_ids, val_ids: the two parts of a text, each (N,).
+    """
+    configs = rung_configs(seed)
+    counted = run_baselines(configs["full"], train_ids, val_ids, vocab_size)  # the same windows for every rung
+    losses = [
+        RungLoss(name, loss, loss, trained=False)
+        for name, loss in (("uniform", counted.uniform), ("unigram", counted.unigram), ("bigram", counted.bigram))
+    ]
+    optional = {rung.name for rung in RUNGS if rung.optional}
+    steps = sum(config.train.steps for config in configs.values())
+    done = 0
+    for name, config in configs.items():
+        for progress in train_briefly({name: config}, train_ids, val_ids, vocab_size):
+            yield Progress(done + progress.done, steps + 1, list(losses))
+        run = progress.result[name]
+        losses.append(RungLoss(name, run.val[-1], run.train[-1], trained=True, optional=name in optional))
+        done += config.train.steps
+    yield Progress(steps + 1, steps + 1, losses)

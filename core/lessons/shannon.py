@@ -57,20 +57,13 @@ def choose_passage(text: str, number: int, length: int) -> Passage:
 
 @dataclass(frozen=True)
 class Game:
-    """The state of a game. Every move returns a new one.
-
-    Attributes:
-        alphabet: all possible characters.
-        guesses: of each letter so far; one that was given up counts the mean of random guesses.
-        wrong: guesses for the current letter.
-        given_up: indices of the letters that were revealed.
-    """
+    """The state of a game. Every move returns a new one."""
 
     passage: Passage
-    alphabet: frozenset[str]
-    guesses: tuple[float, ...] = ()
-    wrong: tuple[str, ...] = ()
-    given_up: frozenset[int] = frozenset()
+    alphabet: frozenset[str]  # all possible characters
+    guesses: tuple[float, ...] = ()  # of each letter so far; one that was given up counts the mean of random guesses
+    wrong: tuple[str, ...] = ()  # guesses for the current letter
+    given_up: frozenset[int] = frozenset()  # indices of the letters that were revealed
 
     @property
     def done(self) -> bool:

@@ -9,8 +9,6 @@ from core.errors import TextError
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
 from core.text.shakespeare import shakespeare
 
-__all__ = ["Corpus", "catalogue", "find_corpus", "load_corpus", "preview", "text_hash"]
-
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TINY_SHAKESPEARE_FILE = "tinyshakespeare.txt"

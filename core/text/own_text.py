@@ -34,24 +34,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Corpus:
-    """One entry of the list of texts.
+    """One entry of the list of texts."""
 
-    Attributes:
-        name: its name in configs and on the command line.
-        title: shown to people; of a user's own text, the label they gave.
-        characters: its length; 0 where that is not known before it is loaded.
-        own: the user's own text, which can be deleted.
-        download: it is not on this machine yet; loading downloads it once.
-    """
-
-    name: str
-    title: str
+    name: str  # in configs and on the command line
+    title: str  # shown to people; of a user's own text, the label they gave
     language: str
     licence: str
     description: str
-    characters: int
-    own: bool = False
-    download: bool = False
+    characters: int  # its length; 0 where that is not known before it is loaded
+    own: bool = False  # the user's own text, which can be deleted
+    download: bool = False  # it is not on this machine yet; loading downloads it once
 
 
 def read_text(data: bytes | str) -> str:
@@ -166,7 +158,6 @@ def _check_size(size: int) -> None:
 
 
 def _decode(data: bytes) -> str:
-    """Decode a file by its content, whatever its name ends in."""
     mark, encoding = next(
         ((mark, name) for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), (b"", "utf-8")
     )
@@ -186,14 +177,12 @@ def _decode(data: bytes) -> str:
 
 
 def _count_tokens(text: str, tokenizer: Tokenizer, enough: int) -> int:
-    """Return how many tokens a text has, or its beginning if that has `enough`."""
     beginning = text[: enough * _CHARACTERS_A_TOKEN]
     count = len(tokenizer.encode_array(beginning))
     return count if count >= enough or len(beginning) == len(text) else len(tokenizer.encode_array(text))
 
 
 def _shortest(needed: int, val_fraction: float) -> int:
-    """Return the least length of a text whose splits both have `needed` tokens."""
     length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, whatever the rounding
     while min(split_point(length, val_fraction), length - split_point(length, val_fraction)) < needed:
         length += 1
@@ -216,22 +205,11 @@ def own_text_file(name: str, data_dir: Path) -> Path:
 def _read_card(file: Path) -> dict[str, Any]:
     try:
         card = parse_json(file.with_suffix(".json").read_bytes())
-        return {
-            "title": _clean(str(card["title"])),
-            "characters": int(card["characters"]),
-            "saved": str(card["saved"]),
-        }
+        return {"title": _clean(str(card["title"])), "characters": int(card["characters"]), "saved": str(card["saved"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {"title": file.stem, "characters": 0, "saved": ""}
 
 
 def _corpus(name: str, card: dict[str, Any]) -> Corpus:
-    return Corpus(
-        name=name,
-        title=card["title"],
-        language="your own",
-        licence="your own",
-        description="A text added on this machine. It stays here.",
-        characters=card["characters"],
-        own=True,
-    )
+    description = "A text added on this machine. It stays here."
+    return Corpus(name, card["title"], "your own", "your own", description, card["characters"], own=True)

@@ -39,6 +39,7 @@ class CharTokenizer:
     name: ClassVar[str] = "char"
     by_character: ClassVar[bool] = True
     from_text_alone: ClassVar[bool] = True
+    is_gpt2: ClassVar[bool] = False
 
     def __init__(self, tokens: Iterable[str]):
         self.tokens = tuple(tokens)
@@ -83,7 +84,7 @@ class CharTokenizer:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, for `load_tokenizer`."""
-        write_atomically(path, json.dumps({"type": "char", "tokens": self.tokens}).encode())
+        write_atomically(path, json.dumps({"type": self.name, "tokens": self.tokens}).encode())
 
     def to_hugging_face(self) -> tokenizers.Tokenizer:
         """Return it as a tokenizer of the `tokenizers` library, whose files others read.
@@ -215,7 +216,7 @@ class BPETokenizer:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, for `load_tokenizer`."""
-        data = {"type": "bpe", "tokenizer": json.loads(self._tokenizer.to_str())}
+        data = {"type": self.name, "tokenizer": json.loads(self._tokenizer.to_str())}
         write_atomically(path, json.dumps(data).encode())
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.lessons import ladder, quick_train
+from core.lessons import quick_train
 from explorer.services import jobs
 
 
@@ -19,4 +19,4 @@ def jobs_end(explorer_home) -> Iterator[None]:
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons train for fewer steps: what their models learn is tested with the lessons' computations."""
     monkeypatch.setattr(quick_train, "STEPS", 60)
-    monkeypatch.setattr(ladder, "STEPS", 30)
+    monkeypatch.setattr(quick_train, "RUNG_STEPS", 30)

@@ -21,7 +21,7 @@ from core.sampling_config import GenerationConfig
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
-from core.text.tokenizers import CharTokenizer, load_tokenizer, opening_ids
+from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
 from core.training.checkpoints import load_weights, save_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
@@ -92,7 +92,8 @@ def train(stage, tokenizer, before=None):
 if START:
     tokenizer = load_tokenizer(START.with_name("tokenizer.json"))
 else:
-    tokenizer = CharTokenizer.from_text(text_of(STAGES[0]))
+    kind = TOKENIZERS[STAGES[0]["config"]["data"]["tokenizer"]]
+    tokenizer = kind.from_text(text_of(STAGES[0]))
 trainer = None
 for stage in STAGES:
     trainer = train(stage, tokenizer, trainer)

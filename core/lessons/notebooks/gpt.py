@@ -76,7 +76,7 @@ for name, course in (("without", cheat), ("with", ours)):
 # %% ladder
 import inspect
 
-from core.lessons.ladder import rung_configs
+from core.lessons.quick_train import rung_configs
 from core.model.gpt import Block
 from core.training.evaluation import run_baselines
 

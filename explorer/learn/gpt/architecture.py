@@ -9,8 +9,7 @@ import streamlit as st
 from plotly import graph_objects as go
 
 from core.formatting import decimal
-from core.lessons.ladder import RUNGS, RungLoss, rung_configs, train_ladder
-from core.lessons.quick_train import small_gpt
+from core.lessons.quick_train import RUNGS, RungLoss, rung_configs, small_gpt, train_ladder
 from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
 from explorer.charts.lessons import drop_bars, ladder_chart
