@@ -25,13 +25,11 @@ _REFUSED = (401, 403, 404)  # the hub does not tell visitors whether a model exi
 def download(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
     """Download a model by its name (`gpt2`, `distilgpt2`, `owner/model`) once, and return its folder.
 
-    Without a network a model that was downloaded before is returned.
+    Without a network a model that was downloaded before is returned. Raises ExternalModelError where there is no such
+    model, it has no safetensors or larger files than `most_bytes`, or there is no network.
 
     Args:
-        most_bytes: a model with larger files is refused before the download.
         endpoint: the address of another hub; `HF_ENDPOINT` in the environment, or the hub's own, unless given.
-
-    Raises ExternalModelError where there is no such model, it has no safetensors, or there is no network.
     """
     if not HUB_NAME.fullmatch(name):
         raise ExternalModelError(f"{name[:80]!r} is not a model name. Names look like gpt2 or owner/model.")

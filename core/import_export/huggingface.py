@@ -33,8 +33,7 @@ _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
 def read_folder(folder: Path) -> ExternalModel:
     """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
 
-    Raises:
-        ExternalModelError: a file is missing or damaged, is of another kind of model, or does not match its settings.
+    Raises ExternalModelError for a missing or damaged file, another kind of model, or weights unlike its settings.
     """
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
@@ -46,14 +45,8 @@ def read_folder(folder: Path) -> ExternalModel:
 def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
     """Write a model so that transformers' `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
 
-    Args:
-        force: replace files of the same name.
-
-    Returns the layout it was written in: the first that can hold it.
-
-    Raises:
-        ExternalModelError: none of the kinds can hold it.
-        ExplorerError: the folder cannot be written, or a file exists already.
+    Returns the layout it was written in: the first that can hold it. Raises ExternalModelError where none can, and
+    ExplorerError where the folder cannot be written, or a file exists already and `force` is not set.
     """
     layout = layout_for(model.config)
     weights = layout.their_weights(model)

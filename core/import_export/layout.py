@@ -189,9 +189,8 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
     """Raise ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
 
-    Args:
-        base: the setting's older name; newer versions put all of them into `rope_parameters`.
-        share: the older name of the share of a head that is rotated, and its default.
+    `base` and `share`, with its default, are the older names of settings that newer versions put into
+    `rope_parameters`.
     """
     rope = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
     if not isinstance(rope, dict):

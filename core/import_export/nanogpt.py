@@ -44,8 +44,7 @@ _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 def read_checkpoint(path: Path) -> ExternalModel:
     """Read the model from a `ckpt.pt`, without its optimizer.
 
-    Raises:
-        ExternalModelError: it is no such file, has more than tensors and plain values, or does not match its settings.
+    Raises ExternalModelError for no such file, more than tensors and plain values, or weights unlike its settings.
     """
     checkpoint = _load(path)
     settings, stored = checkpoint.get("model_args"), checkpoint.get("model")
@@ -90,12 +89,8 @@ def checkpoint_writer(
 ) -> Callable[[Path], None]:
     """Return a function that writes a model as a `ckpt.pt` for nanoGPT's `sample.py`, without an optimizer.
 
-    It also has the tokenizer, for `read_checkpoint`; nanoGPT ignores it.
-
-    Args:
-        dataset: nanoGPT reads `data/<dataset>/meta.pkl`, which `meta` returns.
-
-    Raises ExternalModelError where nanoGPT's model has no such part (rotary positions, say).
+    It also has the tokenizer, for `read_checkpoint`; nanoGPT ignores it, and reads `data/<dataset>/meta.pkl`, which
+    `meta` returns. Raises ExternalModelError where nanoGPT's model has no such part (rotary positions, say).
     """
     config = model.config
     check_writable(config)

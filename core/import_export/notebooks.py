@@ -188,11 +188,7 @@ class _Module(NamedTuple):
 def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
     """Return the source of some names of a module of ours, with the imports and the module's other names they need.
 
-    Args:
-        shown: names that were shown before, as `module.name`, and are left out; those returned are added.
-
-    Raises:
-        KeyError: the module has no such name.
+    Names in `shown`, as `module.name`, are left out; those returned are added. Raises KeyError for an unknown name.
     """
     parts = _read_module(module)
     wanted: set[str] = set()

@@ -46,12 +46,9 @@ class LossChart(NamedTuple):
 
 
 def loss_chart(facts: Facts, width: int, height: int) -> LossChart | None:
-    """Lay out training, validation and baseline losses, the parent's, and every setting change.
+    """Lay out training, validation and baseline losses, the parent's, and every setting change, in pixels.
 
     None where nothing was measured.
-
-    Args:
-        width, height: in pixels.
     """
     validation = _validation(facts.rows)
     if not validation:

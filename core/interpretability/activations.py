@@ -31,18 +31,10 @@ class PartError(ExplorerError):
 
 
 def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Return the activations at some hook points, in the order of the forward pass.
+    """Return the activations at the named hook points, all unless given, in the order of the forward pass.
 
-    Args:
-        ids: the tokens (T,).
-        names: of hook points; all of them unless given.
-
-    Returns:
-        float32 arrays without the batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
-
-    Raises:
-        PromptError: no tokens, or more than the context.
-        ValueError: the model does not have a named point.
+    They are float32 arrays without the batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
+    Raises PromptError as `as_row`, and ValueError for a point that the model lacks.
     """
     recorded = run_batch_with_cache(model, as_row(model, ids), names)
     return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
@@ -71,18 +63,12 @@ def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str
 
 
 def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
-    """Return the logits (T, V), float32, of the model with some activations replaced.
+    """Return the logits (T, V), float32, of the model with the activations at some points (`core.model.gpt`) replaced.
 
     >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
     >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
 
-    Args:
-        ids: the tokens (T,).
-        edits: for each point (`core.model.gpt`), what replaces the activation there.
-
-    Raises:
-        PromptError: no tokens, or more than the context holds.
-        ValueError: the model does not have a named point, or a replacement has another shape.
+    Raises PromptError as `as_row`, and ValueError for a point that the model lacks, or a replacement of another shape.
     """
     edits = edits or {}
     met: dict[str, bool] = {}

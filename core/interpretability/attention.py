@@ -68,14 +68,10 @@ def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np
 
 
 def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
-    """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer: (L, T, T).
+    """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer: (L, T, T) from (L, H, T, T).
 
-    Each layer's mean over heads, averaged with the identity for the residual connection, multiplies the product of the
-    layers below. Rows sum to 1. Values and feed-forward layers are not considered.
-
-    Args:
-        patterns: (L, H, T, T).
-        residual: whether the model has residual connections (`ModelConfig.residual`).
+    Each layer's mean over heads, averaged with the identity where the model has residual connections, multiplies the
+    product of the layers below. Rows sum to 1. Values and feed-forward layers are not considered.
     """
     T = patterns.shape[-1]
     flow, stages = np.eye(T, dtype=np.float32), np.zeros((len(patterns), T, T), dtype=np.float32)
@@ -94,13 +90,9 @@ def to_bytes(patterns: np.ndarray) -> np.ndarray:
 def describe(
     patterns: np.ndarray, tokens: Sequence[str], layer: int, head: int, row: int, column: int | None = None
 ) -> str:
-    """One cell in words: "'e' looks 62% at 'h', 1 back".
+    """Return one cell in words: "'e' looks 62% at 'h', 1 back".
 
-    Args:
-        patterns: (L, H, T, T), weights from 0 to 1.
-        tokens: the T tokens.
-        layer, head, row: counted from 0.
-        column: the token looked at; the one looked at most unless given.
+    Layer, head, row and column count from 0; the patterns are (L, H, T, T), weights from 0 to 1, the tokens T.
     """
     weights = patterns[layer, head, row]
     column = int(weights.argmax()) if column is None else column

@@ -50,16 +50,13 @@ def attribute(
     against: int | Literal["mean", "zero"] = "zero",
     position: int = -1,
 ) -> Attribution:
-    """Return the contributions of all parts to the logit of `token` after the tokens `ids` (T,).
+    """Return the contributions of all parts to the logit of `token`, the likeliest unless given, after `ids` (T,).
 
     Args:
-        token: the next token; the most likely one unless given.
         against: the reference: "zero" subtracts nothing, "mean" the mean logit of all tokens, an id that token's logit.
         position: from which the next token is predicted; the last unless given.
 
-    Raises:
-        PartError: the model has no residual connections, so its parts do not add up.
-        PromptError: no tokens, or more than the context holds.
+    Raises PromptError as `as_row`, and PartError for a model without residual connections: its parts do not add up.
     """
     if not isinstance(model, GPT):
         logits = run_with_cache(model, ids, ["hook_embed"])["hook_embed"][position].astype(np.float64)

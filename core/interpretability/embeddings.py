@@ -76,25 +76,11 @@ def methods() -> tuple[Method, ...]:
     return ("pca", "tsne", "umap") if find_spec("umap") else ("pca", "tsne")
 
 
-def project_along(
-    tables: Sequence[np.ndarray], method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0
-) -> np.ndarray:
-    """Project the same rows at several steps of a training, so that points move smoothly: (S, V, dimensions).
-
-    pca: the directions of the last step serve all steps. Other methods project each step by itself, and align it with
-    the step after it.
-
-    Args:
-        tables: S tables (V, C), by step.
-    """
+def project_along(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Project the rows (V, C) at S steps of a training by the last step's principal components: (S, V, 2) float32."""
     tables = [np.asarray(table, dtype=np.float64) for table in tables]
-    if method == "pca":
-        mean, directions = tables[-1].mean(axis=0), _directions(tables[-1], dimensions, seed)
-        return np.stack([(table - mean) @ directions.T for table in tables]).astype(np.float32)
-    maps = [project(tables[-1], method, dimensions, seed)]
-    for table in reversed(tables[:-1]):
-        maps.append(align(project(table, method, dimensions, seed), maps[-1]))
-    return np.stack(maps[::-1])
+    mean, directions = tables[-1].mean(axis=0), _directions(tables[-1], 2, seed=0)
+    return np.stack([(table - mean) @ directions.T for table in tables]).astype(np.float32)
 
 
 def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0) -> np.ndarray:

@@ -50,15 +50,10 @@ class HeadName(NamedTuple):
 
 
 def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 1337) -> Iterator[Progress[HeadScores]]:
-    """Score every head on windows of text and, for induction, on repeated random tokens.
+    """Score every head on windows of text (N, T + 1) and, for induction, on repeated random tokens.
 
-    The result holds the scores so far.
-
-    Args:
-        windows: text (N, T + 1), of which the last token is not read; always the same, so that scores compare from step
-            to step. 64 windows of 64 tokens determine a score to about 0.01.
-        tokens: the vocabulary (V), to know which are spaces and newlines.
-        seed: of the random tokens.
+    The last token of a window is not read. The windows must be the same for scores to compare from step to step; 64 of
+    64 tokens determine a score to about 0.01. `tokens` is the vocabulary (V). The result holds the scores so far.
     """
     space_tokens = torch.tensor([any(character.isspace() for character in token) for token in tokens])
     sums, counts = np.zeros((5, model.config.n_layer, model.config.n_head)), np.zeros(5)
@@ -95,9 +90,7 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
 def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
     """Return the step from which each head's score stays above the threshold: (L, H) int64, -1 where it does not.
 
-    Args:
-        steps: (S,) of the snapshots, rising.
-        scores: (S, L, H), one role's score at each.
+    The snapshots' steps (S,) rise; the scores (S, L, H) are one role's.
     """
     keeps = np.logical_and.accumulate((scores >= threshold)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
     return np.where(keeps.any(axis=0), np.asarray(steps, dtype=np.int64)[keeps.argmax(axis=0)], -1)

@@ -22,15 +22,11 @@ class Matches(NamedTuple):
 
 
 def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
-    """Return the longest match at every token, exactly.
+    """Return the longest match at every token of `written` (T,), up to some thousands, in `source` (N,), exactly.
 
     All positions of the source are extended token by token at once, and dropped where no span continues as the source
     does. The first few tokens cost a pass over the source each; then few positions are left, so five million characters
     take about a second, and memory is a few times the source.
-
-    Args:
-        written: token ids (T,), up to some thousands.
-        source: token ids (N,).
     """
     written, source = np.asarray(written, dtype=np.int64), np.asarray(source, dtype=np.int64)
     T, N = len(written), len(source)

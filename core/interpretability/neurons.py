@@ -36,14 +36,10 @@ class LogitEffects(NamedTuple):
 def top_activations(
     model: GPT, windows: Tensor, layer: int, neuron: int, top: int = 10
 ) -> Iterator[Progress[list[TopActivation]]]:
-    """Find the tokens that activate a neuron most, largest first, at most one a window.
+    """Find the `top` tokens that activate a neuron most, largest first, at most one a window.
 
-    Args:
-        windows: text (N, T + 1), of which the last token is not read.
-        layer, neuron: counted from 0; a layer has `core.model.gpt.feed_forward_width` neurons.
-        top: how many to return.
-
-    Raises ValueError for a neuron that the model does not have.
+    The last token of the windows (N, T + 1) is not read. Layer and neuron count from 0; a layer has
+    `core.model.gpt.feed_forward_width` neurons. Raises ValueError for one that the model does not have.
     """
     _check(model, layer, neuron)
     name = f"blocks.{layer}.mlp.hook_post"
@@ -64,9 +60,8 @@ def top_activations(
 def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:
     """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
-    Raises:
-        PartError: a model without residual connections hands on only what its last layer says.
-        ValueError: the model does not have the neuron.
+    Raises PartError for a model without residual connections, which hands on only what its last layer says, and
+    ValueError for a neuron that the model does not have.
     """
     _check(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:

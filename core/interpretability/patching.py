@@ -74,17 +74,12 @@ def patch_map(
     answer: int | None = None,
     rival: int | None = None,
 ) -> Iterator[Progress[PatchMap]]:
-    """Patch every layer and position, row by row from the first layer up.
+    """Patch every layer and position, row by row from the first layer up, and measure as `answers` says, which raises.
 
     Args:
         clean, corrupted: two prompts (T,) of the same length.
         what: patched: the residual stream between the blocks (L + 1 rows), or the output of the attention or the
-            feed-forward half of each block (L rows).
-        answer, rival: see `answers`.
-
-    Raises:
-        PartError: the blocks have no such half.
-        PromptError: see `answers`.
+            feed-forward half of each block (L rows). Raises PartError for blocks without such a half.
     """
     if what == "mlp" and not model.config.feed_forward:
         raise PartError("The blocks of this model have no feed-forward half to swap: they only attend.")

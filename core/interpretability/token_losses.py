@@ -62,9 +62,7 @@ def loss_by_position(losses: np.ndarray | Tensor) -> np.ndarray:
 def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, tokens: Sequence[str]) -> list[KindLoss]:
     """Return the mean loss for each kind of target token, in the order of KINDS, without absent kinds.
 
-    Args:
-        losses, targets: (N, T) both.
-        tokens: the vocabulary (V).
+    Losses and targets are (N, T), tokens the vocabulary (V).
     """
     losses = np.asarray(losses, dtype=np.float64).ravel()
     kind_of_token = np.array([KINDS.index(kind_of(token)) for token in tokens])

@@ -34,9 +34,7 @@ def verdict(outcome: Outcome) -> str:
 def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], language: str = ENGLISH) -> list[str]:
     """Return the parts of an experiment's words that explain its result, with their placeholders.
 
-    Args:
-        name: of the experiment.
-        numbers: `result_numbers` of the outcome, and the choices.
+    `numbers` are the `result_numbers` of the outcome, and the choices.
     """
     own, shared = (load_prose("break", step, language).parts for step in (name, "lesson"))
     result = verdict(outcome)
@@ -60,11 +58,7 @@ def explanation_markdown(pair: ModelPair, outcome: Outcome, language: str = ENGL
 def result_numbers(
     outcome: Outcome, counted: Baselines, vocab_size: int, percent: Callable[[float], str] = percent
 ) -> dict[str, Any]:
-    """Return everything measured, as it is written in a sentence.
-
-    Args:
-        percent: writes a share in the reader's language.
-    """
+    """Return everything measured, as it is written in a sentence; `percent` writes a share in the reader's language."""
     numbers: dict[str, Any] = {
         "steps": f"{outcome.steps:,}",
         "guess": f"{log(vocab_size):.2f}",

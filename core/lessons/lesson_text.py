@@ -73,10 +73,7 @@ def terms_in(part: str) -> list[str]:
 
 
 def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> str:
-    """`[[term]]` as Markdown links, with what the term means as their title.
-
-    Args:
-        to_url: the address of a term.
+    """Return text with `[[term]]` as Markdown links to `to_url(term)`, with what the term means as their title.
 
     Raises ExplorerError for a term that the glossary does not have.
     """

@@ -102,14 +102,10 @@ def control_config(steps: int, seed: int = 1337) -> RunConfig:
 def make_pair(
     experiment: Experiment, text: str, *, steps: int = 400, seed: int = 1337, choices: Mapping[str, Any] | None = None
 ) -> ModelPair:
-    """Make both models, with the same tokenizer, seed and validation text.
+    """Make both models, with the same tokenizer, seed and, from the last tenth of `text`, validation text.
 
-    Args:
-        text: its last tenth is the validation text.
-        choices: replace the experiment's defaults.
-
-    Raises:
-        TextError: the text is too short, or the experiment does not change it.
+    `choices` replace the experiment's defaults. Raises TextError where the text is too short, or the experiment does
+    not change it.
     """
     if len(text) < LEAST_TEXT:
         raise TextError(f"This text has {len(text):,} characters; an experiment needs {LEAST_TEXT:,} at least.")

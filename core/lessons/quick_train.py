@@ -68,12 +68,7 @@ def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
 def train_briefly(
     configs: Mapping[str, RunConfig], train_ids: Tensor, val_ids: Tensor, vocab_size: int
 ) -> Iterator[Progress[dict[str, QuickRun]]]:
-    """Train one model after the other; reports every few steps.
-
-    Args:
-        configs: of the models, by name.
-        train_ids, val_ids: the two parts of a text, each (N,).
-    """
+    """Train one model of `configs` after the other on the ids (N,) of a split; report every few steps."""
     runs: dict[str, QuickRun] = {}
     done, total = 0, sum(config.train.steps for config in configs.values())
     for name, config in configs.items():
@@ -142,11 +137,7 @@ def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
 def train_ladder(
     train_ids: Tensor, val_ids: Tensor, vocab_size: int, seed: int = 1337
 ) -> Iterator[Progress[list[RungLoss]]]:
-    """Count the first three rungs, then train the others one by one. The result has the rungs done so far.
-
-    Args:
-        train_ids, val_ids: the two parts of a text, each (N,).
-    """
+    """Count the first three rungs, then train the others one by one. The result has the rungs done so far."""
     configs = rung_configs(seed)
     counted = run_baselines(configs["full"], train_ids, val_ids, vocab_size)  # the same windows for every rung
     losses = [

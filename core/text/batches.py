@@ -16,15 +16,9 @@ def split_ids(ids: Tensor, val_fraction: float) -> tuple[Tensor, Tensor]:
 def random_batch(
     ids: Tensor, batch_size: int, block_size: int, generator: torch.Generator, device: str | torch.device = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Return random windows x (B, T) and, shifted by one, the tokens y (B, T) that came next, both int64.
+    """Return random windows x (B, T) of one split (N,) and, shifted by one, the tokens y (B, T) that came next, int64.
 
-    Args:
-        ids: one split (N,).
-        generator: samples where the windows begin; on the processor.
-        device: of the batch.
-
-    Raises:
-        TextError: the split is shorter than block_size + 1.
+    The generator, on the processor, samples where they begin. Raises TextError for a split shorter than block_size + 1.
     """
     _check(ids, block_size)
     starts = torch.randint(len(ids) - block_size, (batch_size,), generator=generator)

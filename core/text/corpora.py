@@ -18,15 +18,10 @@ MAX_CHARACTERS = 6_000_000  # of Python's library, whose source has about 4.4 mi
 
 
 def python_source(folder: Path | None = None) -> str:
-    """Return the single-file modules of the standard library, by name, with a blank line between two.
+    """Return the single-file modules of the standard library (or a folder), by name, with a blank line between two.
 
-    Files with anything but ASCII are left out, which keeps the vocabulary near 96 characters.
-
-    Args:
-        folder: of the library; this Python's own by default.
-
-    Raises:
-        TextError: there is no source (some installations have only a compiled archive).
+    Files with anything but ASCII are left out, which keeps the vocabulary near 96 characters. Raises TextError where
+    there is no source: some installations have only a compiled archive.
     """
     folder = folder or Path(sysconfig.get_path("stdlib"))
     parts, size = [], 0
@@ -92,8 +87,7 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
 def load_corpus(name: str, data_dir: Path) -> str:
     """Return the whole text of that name; the last few stay in memory.
 
-    Raises:
-        TextError: no such text, or it cannot be read, downloaded or trusted.
+    Raises TextError for an unknown name, or a text that cannot be read, downloaded or trusted.
     """
     if name in _BUILT_IN:
         return _load_built_in(name)

@@ -36,18 +36,14 @@ class Baselines:
 def count_baselines(
     train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int, predicted: ArrayLike | None = None
 ) -> Baselines:
-    """Return the losses of the uniform guess and of counted single tokens, pairs and triples.
+    """Return the losses of the uniform guess and of counted single tokens, pairs and triples, on the same tokens.
 
-    All four are measured on the same tokens. Memory grows with the text, not with the vocabulary.
+    Memory grows with the text, not with the vocabulary. The history of a token is what precedes it in `val_ids` (N,);
+    at the first two positions it is shorter. Raises TextError for fewer than three tokens to measure on, or to count.
 
     Args:
-        train_ids, val_ids: the two splits, each (N,).
         predicted: positions in `val_ids` of the tokens to measure on, so that a model's loss can be compared on the
-            very same tokens (`core.text.batches.predicted_positions`); all from the third on if left out. The history
-            is what precedes a token in `val_ids`; at the first two positions it is shorter.
-
-    Raises:
-        TextError: fewer than three tokens to measure on, or none to count.
+            very same tokens (`core.text.batches.predicted_positions`); all from the third on if left out.
     """
     train, val = np.asarray(train_ids), _as_ids(val_ids)
     if len(train) < 3 or len(val) < 3:

@@ -49,11 +49,9 @@ class Corpus:
 def read_text(data: bytes | str) -> str:
     """Return a text to train on from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a string.
 
-    A byte order mark is dropped and every line ends in a plain newline afterwards.
-
-    Raises:
-        TextError: nothing but white space, in another encoding, a NUL or half a surrogate pair, longer than MAX_BYTES,
-            or more than MAX_DISTINCT distinct characters. Positions count from 0.
+    A byte order mark is dropped and every line ends in a plain newline afterwards. Raises TextError for nothing but
+    white space, another encoding, a NUL or half a surrogate pair, more than MAX_BYTES, or more than MAX_DISTINCT
+    characters.
     """
     text = _decode(data) if isinstance(data, bytes) else data
     _check_size(len(text.encode("utf-8", "surrogatepass")))
@@ -81,10 +79,8 @@ def read_text(data: bytes | str) -> str:
 def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
     """Raise TextError for a text that no model can be trained on.
 
-    Both splits need `block_size + 1` tokens: one whole context and the token after it.
-
-    Args:
-        tokenizer: of the model that is trained further, whose context is fixed; None for a new model of characters.
+    Both splits need `block_size + 1` tokens: one whole context and the token after it. The tokenizer is that of a model
+    that is trained further, whose context is fixed; None for a new model of characters.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"

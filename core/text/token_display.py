@@ -22,10 +22,9 @@ def visible(token: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that is safe on a terminal: control characters become signs (␛).
+    """Return a text that is safe on a terminal: control characters, but newlines and tabs, become signs (␛).
 
-    Newlines and tabs stay. Other characters without a picture, such as marks that reverse the direction of writing, are
-    spelled by their code point.
+    Others without a picture, such as marks that reverse the direction of writing, are spelled by their code point.
     """
     return "".join(character if character in "\n\t" else _printable_character(character) for character in text)
 

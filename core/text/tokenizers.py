@@ -29,12 +29,7 @@ _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83
 
 
 class CharTokenizer:
-    """One token for each distinct character, in the order of code points, as in Karpathy's lecture.
-
-    Attributes:
-        tokens: the characters; a character's index is its id.
-        vocab_size: how many there are.
-    """
+    """One token for each distinct character, in the order of code points, as in Karpathy's lecture."""
 
     name: ClassVar[str] = "char"
     by_character: ClassVar[bool] = True
@@ -57,11 +52,7 @@ class CharTokenizer:
         return self.encode_array(text).tolist()
 
     def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
-        """Return a text's ids (T,), without a Python loop: millions of characters take a moment.
-
-        Args:
-            dtype: of the ids; int32 takes half the memory of a long text.
-        """
+        """Return a text's ids (T,), without a Python loop: millions of characters take a moment."""
         ids = np.empty(len(text), dtype)
         for start in range(0, len(text), _CHUNK):
             chunk = text[start : start + _CHUNK]
@@ -134,13 +125,7 @@ _BYTES = _byte_of_sign()
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich 2016; Radford 2019): every text can be encoded.
-
-    Attributes:
-        tokens: the text of each token; bytes that are only a part of a character as `<0xF09F98>`.
-        token_bytes: the bytes of each token.
-        vocab_size: how many there are.
-    """
+    """Byte-level byte-pair encoding (Sennrich 2016; Radford 2019): every text can be encoded."""
 
     name: ClassVar[str] = "bpe"
     by_character: ClassVar[bool] = False

@@ -1,7 +1,7 @@
 /* Attention of a finished model: arcs both ways between tokens, and all heads as heatmaps.
    data.view says which. */
 import { tokenArcs } from "../shared/arcs.js";
-import { downloadButtons } from "../shared/download.js";
+import { columnsOf, downloadButtons } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
 import { _, bytesFromBase64, element, mountView, quoted, withElements } from "../shared/mount.js";
@@ -15,49 +15,42 @@ export default (component) => mountView(component, VIEWS);
    data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether shares
            are of what a token holds, nobody: a sentence where no other outgoing at it, hint: readout while nothing is pointed
            at } */
-function arcs(root, first) {
+function arcs(root, component) {
   const SMALLEST = 0.02; // share that is drawn
   const STRONG = 0.15; // share that is drawn while nothing is pointed at, besides the largest of each token
-  let latest = first;
+  const bytesOf = lastBytes();
   let bytes = null;
-  let encoded = null;
   let pointed = null;
   const line = tokenArcs(root, {
     height: 84,
     below: true,
     onPoint: point,
     onClick: pick,
-    onMove: (step) => point(Math.max(0, Math.min(tokens().length - 1, (pointed ?? latest.data.row) + step))),
+    onMove: (step) => point(Math.max(0, Math.min(tokens().length - 1, (pointed ?? component.data.row) + step))),
     draw,
   });
   line.letters.addEventListener("blur", () => point(null));
   line.letters.addEventListener("keydown", (event) => event.key === "Enter" && pointed !== null && pick(pointed));
   downloadButtons(root, {
-    name: () => latest.data.name,
+    name: () => component.data.name,
     drawn: line.box,
     columns: () => {
-      const pairs = places().flatMap((row) => places().map((column) => [row, column])).filter(([row, column]) => share(row, column));
-      return {
-        looking: pairs.map(([row]) => tokens()[row]),
-        "looking no.": pairs.map(([row]) => row + 1),
-        "looked at": pairs.map(([, column]) => tokens()[column]),
-        "looked at no.": pairs.map(([, column]) => column + 1),
-        share: pairs.map(([row, column]) => share(row, column)),
-      };
+      const lines = places().flatMap((row) => places().map((column) => [tokens()[row], row + 1, tokens()[column], column + 1, share(row, column)]));
+      return columnsOf(["looking", "looking no.", "looked at", "looked at no.", "share"], lines.filter((line) => line[4]));
     },
   });
 
-  const tokens = () => latest.data.tokens;
+  const tokens = () => component.data.tokens;
   const share = (row, column) => bytes[row * tokens().length + column] / 255;
   const places = () => [...tokens().keys()];
   const arc = (side, from, to, value, color, opacity) => line.arc(side, from, to, { color, width: 0.8 + 3.2 * value, opacity });
   const inWords = (list) => list.map(([place, value]) => `${quoted(tokens()[place])} ${formatPercent(value)}`).join(", ");
 
   function draw() {
-    const { palette } = latest;
+    const { palette, data } = component;
     line.clear();
     [...line.letters.children].forEach((letter, place) => {
-      letter.classList.toggle("picked", place === latest.data.row);
+      letter.classList.toggle("picked", place === data.row);
       letter.classList.toggle("pointed", place === pointed);
       letter.style.setProperty("--outgoing", pointed === null ? 0 : share(pointed, place));
       letter.style.setProperty("--incoming", pointed === null ? 0 : share(place, pointed));
@@ -70,7 +63,7 @@ function arcs(root, first) {
           if (value === peak || value >= STRONG) arc("above", row, column, value, palette.accent, 0.12 + 0.6 * value);
         }
       }
-      line.readout.textContent = latest.data.hint;
+      line.readout.textContent = data.hint;
       return;
     }
     const outgoing = places().map((place) => [place, share(pointed, place)]).sort((a, b) => b[1] - a[1]);
@@ -82,8 +75,8 @@ function arcs(root, first) {
     const targets = outgoing.filter(([, value], at) => at === 0 || value >= 0.05).slice(0, 3);
     const sources = incoming.filter(([, value]) => value >= 0.05).slice(0, 3);
     const shares = targets.map((target) => (target[0] === pointed ? _("itself {share}", { share: formatPercent(target[1]) }) : inWords([target]))).join(", ");
-    const sentence = latest.data.flow ? _("{token} contains {shares}.") : _("{token} attends to {shares}.");
-    const others = sources.length ? _("Most from others: {shares}.", { shares: inWords(sources) }) : latest.data.nobody;
+    const sentence = data.flow ? _("{token} contains {shares}.") : _("{token} attends to {shares}.");
+    const others = sources.length ? _("Most from others: {shares}.", { shares: inWords(sources) }) : data.nobody;
     line.readout.replaceChildren(...withElements(sentence, { token: element("b", "", quoted(tokens()[pointed])), shares }), ` ${others}`);
   }
 
@@ -94,41 +87,38 @@ function arcs(root, first) {
   }
 
   function pick(place) {
-    latest.setTriggerValue("picked", place);
+    component.setTriggerValue("picked", place);
   }
 
   return {
-    update(next) {
-      latest = next;
-      if (next.data.bytes !== encoded) {
-        encoded = next.data.bytes;
-        bytes = bytesFromBase64(encoded);
-      }
-      if (line.setTokens(next.data.tokens)) pointed = null;
+    update() {
+      bytes = bytesOf(component.data.bytes);
+      if (line.setTokens(tokens())) pointed = null;
       draw();
     },
     destroy: line.destroy,
   };
 }
 
-function heatmaps(root, first) {
-  let latest = first;
-  let encoded = null;
-  let bytes = null;
+function heatmaps(root, component) {
+  const bytesOf = lastBytes();
   const place = element("div");
   root.append(place);
-  downloadButtons(root, { name: () => "attention", drawn: place, columns: () => bytes && attentionColumns({ ...latest.data, bytes, causal: false }) });
-  const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+  const shown = () => ({ ...component.data, bytes: bytesOf(component.data.bytes) });
+  downloadButtons(root, { name: () => "attention", drawn: place, columns: () => attentionColumns({ ...shown(), causal: false }) });
+  const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
   return {
-    update(next) {
-      latest = next;
-      const { data } = next;
-      if (data.bytes !== encoded) {
-        encoded = data.bytes;
-        bytes = bytesFromBase64(encoded);
-      }
-      board.show({ ...data, bytes, palette: next.palette, fade: 250 });
-    },
-    destroy: () => board.destroy(),
+    update: () => board.show({ ...shown(), palette: component.palette, fade: 250 }),
+    destroy: board.destroy,
+  };
+}
+
+/* Decodes bytes; the same ones, sent again, stay the same array, which is how a view knows that nothing changed. */
+function lastBytes() {
+  let encoded = null;
+  let bytes = null;
+  return (base64) => {
+    if (base64 !== encoded) [encoded, bytes] = [base64, bytesFromBase64(base64)];
+    return bytes;
   };
 }

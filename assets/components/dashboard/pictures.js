@@ -6,20 +6,20 @@ import { _, bytesFromBase64, element } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 
 /* All heads on the probe sentence, as they form. */
-export function attention(root) {
-  let latest = null;
+export function attention(root, component) {
   let shown = null;
   const caption = element("div", "caption quiet");
   const waiting = element("div", "waiting", _("The first picture arrives with the first steps."));
   const place = element("div");
   root.append(caption, place, waiting);
   downloadButtons(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && attentionColumns({ ...shown, causal: false }) });
-  const board = attentionHeatmaps(place, { onPick: (layer, head) => latest.setTriggerValue("head", [layer, head]) });
+  const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
 
   function draw() {
-    if (shown) board.show({ ...shown, palette: latest.palette, fade: 350 });
+    if (shown) board.show({ ...shown, palette: component.palette, fade: 350 });
   }
   return liveView(
+    component,
     () => {
       shown = null;
       waiting.hidden = false;
@@ -33,10 +33,7 @@ export function attention(root) {
       };
     },
     {
-      prepare(next) {
-        latest = next;
-        root.style.setProperty("--least", `${next.data.least_height}px`);
-      },
+      prepare: () => root.style.setProperty("--least", `${component.data.least_height}px`),
       draw,
       destroy: board.destroy,
     },
@@ -44,21 +41,18 @@ export function attention(root) {
 }
 
 /* The map of the token embeddings while a run trains. */
-export function embedding(root) {
-  let latest = null;
+export function embedding(root, component) {
   let shown = null;
-  const legend = element("div", "legend");
-  const stage = element("div", "stage");
   const waiting = element("div", "waiting", _("The first map arrives with the first steps."));
-  stage.append(waiting);
-  root.append(legend, stage);
-  const map = embeddingMap(stage, legend);
+  const map = embeddingMap(root);
+  map.stage.append(waiting);
   downloadButtons(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
 
   function draw() {
-    if (shown) map.show(shown, latest.palette);
+    if (shown) map.show(shown, component.palette);
   }
   return liveView(
+    component,
     () => {
       shown = null;
       map.clear();
@@ -72,10 +66,7 @@ export function embedding(root) {
       };
     },
     {
-      prepare(next) {
-        latest = next;
-        stage.style.height = `${next.data.least_height}px`;
-      },
+      prepare: () => (map.stage.style.height = `${component.data.least_height}px`),
       draw,
       destroy: map.destroy,
     },

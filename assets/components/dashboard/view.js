@@ -1,7 +1,7 @@
 /* The live views of a run other than its loss chart; data.view says which. */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
-import { _, button, element, mountView, untrustedText, withElements } from "../shared/mount.js";
+import { _, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 import { attention, embedding } from "./pictures.js";
@@ -11,9 +11,8 @@ const VIEWS = { status, curves, samples, attention, embedding };
 export default (component) => mountView(component, VIEWS);
 
 /* The four numbers above the board. Reports to Python when the run's state changes, so that its buttons follow. */
-function status(root) {
+function status(root, component) {
   const ALIKE = 0.05; // nats, as in core/formatting.py
-  let latest = null;
   let reported = null; // the last summary that was reported to Python
   let status = null;
   let row = null;
@@ -42,12 +41,12 @@ function status(root) {
   const progress = element("div", "progress");
   const advice = element("span");
   advice.setAttribute("role", "status");
-  const fork = button("fork", "", () => latest.setTriggerValue("fork", status.progress.back));
+  const fork = button("fork", "", () => component.setTriggerValue("fork", status.progress.back));
   progress.append(advice, " ", fork);
   root.appendChild(progress);
 
   function draw() {
-    const { data } = latest;
+    const { data } = component;
     loss.value.textContent = measured ? measured.val_loss.toFixed(2) : "–";
     if (measured) {
       const { val_loss } = measured;
@@ -87,6 +86,7 @@ function status(root) {
   }
 
   return liveView(
+    component,
     () => {
       row = measured = status = reported = null;
       return {
@@ -99,9 +99,9 @@ function status(root) {
           status = value;
           draw();
           const summary = summaryOf(value);
-          if (summary !== summaryOf(latest.data) && summary !== reported) {
+          if (summary !== summaryOf(component.data) && summary !== reported) {
             reported = summary;
-            latest.setTriggerValue("state", value.state);
+            component.setTriggerValue("state", value.state);
           }
         },
         connection(state) {
@@ -111,10 +111,10 @@ function status(root) {
       };
     },
     {
-      prepare: (next) => (latest = next),
-      draw(next) {
-        if (reported === summaryOf(next.data)) reported = null;
-        if (!["finished", "stopped", "failed"].includes(next.data.state)) runStream(next.data.run).wake();
+      draw() {
+        const { data } = component;
+        if (reported === summaryOf(data)) reported = null;
+        if (!["finished", "stopped", "failed"].includes(data.state)) runStream(data.run).wake();
         draw();
       },
     },
@@ -155,91 +155,63 @@ function formatTime(status, data) {
   return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;
 }
 
-/* Small curves of one column of the metrics each: how it went, its range, its last value. Plain canvas. */
-function curves(root) {
-  let latest = null;
+/* Small curves of one column of the metrics each: how it went, its range, its last value. */
+function curves(root, component) {
   let rows = [];
   let timer = 0;
   let curves = [];
   let totalSteps = 0; // as the run's status says: they may change while it trains
+  let built = ""; // the curves that are drawn
 
   function build() {
     root.replaceChildren();
-    curves = latest.data.curves.map((spec) => {
+    curves = component.data.curves.map((spec) => {
       const box = element("div", "curve");
       const head = element("div", "curve-head");
       const value = element("span", "curve-value");
-      const canvas = element("canvas");
+      const plot = svgElement("svg", { class: "curve-plot", "aria-hidden": "true" });
       head.append(element("span", "curve-name", spec.label), value);
-      const plot = element("div", "curve-plot");
-      plot.appendChild(canvas);
       box.append(head, plot);
       root.appendChild(box);
-      const curve = { spec, value, canvas, hover: null };
-      canvas.addEventListener("pointermove", (event) => {
-        const bounds = canvas.getBoundingClientRect();
+      const curve = { spec, value, plot, hover: null };
+      plot.addEventListener("pointermove", (event) => {
+        const bounds = plot.getBoundingClientRect();
         curve.hover = (event.clientX - bounds.left) / bounds.width;
         paint(curve);
       });
-      canvas.addEventListener("pointerleave", () => {
+      plot.addEventListener("pointerleave", () => {
         curve.hover = null;
         paint(curve);
       });
       return curve;
     });
-    const names = Object.fromEntries(latest.data.curves.map(({ column, label }) => [label, column]));
+    const names = Object.fromEntries(component.data.curves.map(({ column, label }) => [label, column]));
     downloadButtons(root, {
       name: () => "curves",
       columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
     });
   }
 
-  function paint(curve) {
-    const { canvas } = curve;
-    const ratio = window.devicePixelRatio || 1;
-    const width = canvas.clientWidth;
-    const height = canvas.clientHeight;
-    if (!width) return;
-    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    canvas.redraw = (paper) => paintOn(paper, curve, width, height);
-    paintOn(context, curve, width, height);
-  }
-
-  function paintOn(context, { spec, value, hover }, width, height) {
-    const palette = latest.palette;
-    context.clearRect(0, 0, width, height);
+  function paint({ spec, value, plot, hover }) {
+    const { palette } = component;
+    const { width, height } = plot.getBoundingClientRect();
     const points = rows.filter((row) => Number.isFinite(row[spec.column]));
-    if (!points.length) {
+    if (!width || !points.length) {
       value.textContent = "–";
+      plot.replaceChildren();
       return;
     }
-    const steps = Math.max(totalSteps || latest.data.steps, points[points.length - 1].step);
+    const steps = Math.max(totalSteps || component.data.steps, points.at(-1).step);
     const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
-    const x = (row) => (row.step / steps) * (width - 8) + 1;
-    const y = (row) => height - 4 - (row[spec.column] / top) * (height - 10);
-    context.strokeStyle = palette.grid;
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(0, height - 3.5);
-    context.lineTo(width, height - 3.5);
-    context.stroke();
-    const line = hover === null ? points[points.length - 1] : nearest(points, hover * steps);
-    context.strokeStyle = palette.accent;
-    context.lineWidth = 1.6;
-    context.lineJoin = "round";
-    context.beginPath();
-    thinned(points, spec.column, 4 * width).forEach((row, index) => {
-      if (index) context.lineTo(x(row), y(row));
-      else context.moveTo(x(row), y(row));
-    });
-    context.stroke();
-    context.fillStyle = palette.accent;
-    context.beginPath();
-    context.arc(x(line), y(line), 3.2, 0, 2 * Math.PI);
-    context.fill();
+    const x = (row) => ((row.step / steps) * (width - 8) + 1).toFixed(1);
+    const y = (row) => (height - 4 - (row[spec.column] / top) * (height - 10)).toFixed(1);
+    const line = hover === null ? points.at(-1) : nearest(points, hover * steps);
+    const places = thinned(points, spec.column, 4 * width).map((row) => `${x(row)},${y(row)}`);
+    plot.replaceChildren(
+      svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid }),
+      svgElement("polyline", { points: places.join(" "), stroke: palette.accent }),
+      svgElement("circle", { cx: x(line), cy: y(line), r: 3.2, fill: palette.accent }),
+    );
     const text = spec.format === "rate" ? formatRate(line[spec.column]) : spec.format === "short" ? formatCount(line[spec.column]) : line[spec.column].toFixed(2);
     value.textContent = hover === null ? text : _("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
   }
@@ -248,6 +220,7 @@ function curves(root) {
   const resizes = new ResizeObserver(paintAll);
   resizes.observe(root);
   return liveView(
+    component,
     () => {
       rows = [];
       totalSteps = 0;
@@ -267,10 +240,10 @@ function curves(root) {
       };
     },
     {
-      prepare(next) {
-        const first = !latest || JSON.stringify(latest.data.curves) !== JSON.stringify(next.data.curves);
-        latest = next;
-        if (first) build();
+      prepare() {
+        const wanted = JSON.stringify(component.data.curves);
+        if (wanted !== built) build();
+        built = wanted;
       },
       draw: paintAll,
       destroy() {
@@ -286,7 +259,7 @@ function nearest(points, step) {
 }
 
 /* What the model writes: the newest text in full, the earlier ones beneath it. */
-function samples(root) {
+function samples(root, component) {
   const opened = new Set(); // steps of the earlier texts that are shown whole
   const newest = element("div", "newest");
   const list = element("div", "earlier");
@@ -317,14 +290,13 @@ function samples(root) {
     list.replaceChildren(...lines);
   }
   return liveView(
+    component,
     () => {
       opened.clear();
       newest.replaceChildren();
       list.replaceChildren();
       waiting.hidden = false;
-      return {
-        samples: draw,
-      };
+      return { samples: draw };
     },
     {},
   );

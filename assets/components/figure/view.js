@@ -3,12 +3,11 @@
 import { element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const chart = element("div");
     chart.style.cssText = "width: 100%; min-width: 0";
     root.append(chart);
-    let latest = null;
     let drawn = ""; // the figure on screen
     let busy = false;
     let gone = false;
@@ -19,12 +18,12 @@ export default function (component) {
       busy = true;
       try {
         const plotly = await loadPlotly();
-        while (!gone && latest.figure !== drawn) {
+        while (!gone && component.data.figure !== drawn) {
           if (chart._dragging) {
             await new Promise((next) => setTimeout(next, 100)); // not under the hand that draws a zoom box
             continue;
           }
-          drawn = latest.figure;
+          drawn = component.data.figure;
           const { data, layout } = JSON.parse(drawn);
           width = chart.clientWidth;
           await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
@@ -42,9 +41,8 @@ export default function (component) {
     resizes.observe(chart);
 
     return {
-      update(next) {
-        latest = next.data;
-        chart.style.height = `${latest.height}px`;
+      update() {
+        chart.style.height = `${component.data.height}px`;
         draw();
       },
       destroy() {

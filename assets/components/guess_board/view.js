@@ -7,8 +7,8 @@ import {element, mountOnce, untrustedText } from "../shared/mount.js";
 const ANDROID = /Android/.test(navigator.userAgent);
 const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]/u;
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const above = untrustedText("div", "board-above");
     const text = untrustedText("div", "board-text");
     const before = element("span", "board-before"); // what stands in the line that is guessed
@@ -21,7 +21,6 @@ export default function (component) {
     tried.setAttribute("aria-live", "polite");
     text.append(before, known, field, rest);
     root.append(above, text, tried);
-    let latest = component;
     const keys = []; // pressed and not sent yet
     let sent = null; // { letter, number } of the key that the page has not seen yet
     let number = Date.now(); // of the last key: greater than any of an earlier visit's
@@ -32,7 +31,7 @@ export default function (component) {
       sent ??= keys.length ? { letter: keys.shift(), number: ++number } : null;
       field.placeholder = sent ? { "\n": "⏎", " ": "·" }[sent.letter] ?? sent.letter : "";
       if (!sent) return;
-      latest.setTriggerValue("guess", sent);
+      component.setTriggerValue("guess", sent);
       again = setTimeout(sendNext, 4000); // should it have been lost; a key seen twice counts once
     }
     function press(letter) {
@@ -49,7 +48,7 @@ export default function (component) {
     // An input method shows what is not decided yet, such as the sounds of a Japanese word or an accent without its
     // letter. Only what it commits is a guess. Keyboards on Android compose all words; there a letter counts at once,
     // unless the text is in a script that has to be composed.
-    const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(latest.data.before);
+    const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(component.data.before);
     const take = () => [...field.value].forEach(press);
     const widen = () => field.style.setProperty("width", field.value.length > 1 ? `${field.value.length * 1.1}em` : "");
     field.addEventListener("input", (event) => {
@@ -63,9 +62,8 @@ export default function (component) {
     text.addEventListener("click", () => field.focus());
 
     return {
-      update(next) {
-        latest = next;
-        const { data } = next;
+      update() {
+        const { data } = component;
         if (sent && data.taken === sent.number) {
           sent = null;
           sendNext();
@@ -94,9 +92,7 @@ export default function (component) {
         if (data.note) tried.append(element("span", "board-note", data.note));
         if (data.left && document.activeElement?.tagName !== "INPUT") field.focus({ preventScroll: true });
       },
-      destroy() {
-        clearTimeout(again);
-      },
+      destroy: () => clearTimeout(again),
     };
   });
 }

@@ -24,23 +24,21 @@ function saveProgress(lesson, progress) {
   }
 }
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const list = element("ol", "path");
     root.append(list);
-    let latest = component;
 
     list.addEventListener("click", (event) => {
       const link = event.target.closest("a");
       if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
-      latest.setTriggerValue("step", link.dataset.step);
+      component.setTriggerValue("step", link.dataset.step);
     });
 
     return {
-      update(next) {
-        latest = next;
-        const { data } = next;
+      update() {
+        const { data } = component;
         const progress = loadProgress(data.lesson);
         const right = new Set([...progress.right, ...data.right]);
         const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);

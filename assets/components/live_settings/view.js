@@ -11,9 +11,8 @@ export default (component) => mountView(component, VIEWS);
    data: { run, waiting: [label of a change that no worker has taken yet], known: the number of changes that Python knows of,
            going: whether it trains, ended: whether nothing can be restored }
    Reports `changed` to Python when there are others, and `restore` when one is to be restored. */
-function changes(root) {
+function changes(root, component) {
   const MOST = 3; // listed; the chart shows all
-  let latest = null;
   let settingChanges = [];
   let reported = -1;
   const list = element("div", "list");
@@ -27,14 +26,14 @@ function changes(root) {
   };
 
   function draw() {
-    const { waiting, going, ended } = latest.data;
+    const { waiting, going, ended } = component.data;
     const lines = waiting.map((label) => line(going ? _("sent to the worker …") : _("when training resumes"), label));
     settingChanges.slice(-MOST).toReversed().forEach((change, index) => {
       const box = line(_("from step {step}", { step: (change.step + 1).toLocaleString("en") }), change.label);
       if (!ended && !index && !waiting.length && change.before !== undefined) {
         const restore = button("change-restore", _("Restore"), () => {
           restore.disabled = true;
-          latest.setTriggerValue("restore", { setting: change.knob, value: change.before });
+          component.setTriggerValue("restore", { setting: change.knob, value: change.before });
         });
         box.append(" · ", restore);
       }
@@ -44,6 +43,7 @@ function changes(root) {
   }
 
   return liveView(
+    component,
     () => {
       settingChanges = [];
       reported = -1;
@@ -51,34 +51,31 @@ function changes(root) {
         events(rows) {
           settingChanges = rows.filter((row) => row.kind === "turn");
           draw();
-          if (settingChanges.length !== latest.data.known && settingChanges.length !== reported) {
+          if (settingChanges.length !== component.data.known && settingChanges.length !== reported) {
             reported = settingChanges.length;
-            latest.setTriggerValue("changed", reported);
+            component.setTriggerValue("changed", reported);
           }
         },
       };
     },
-    {
-      prepare: (next) => (latest = next),
-      draw,
-    },
+    { draw },
   );
 }
 
 /* The learning rate as the schedule has it now, below the slider that sets its peak.
    data: { run, peak } */
-function rate(root) {
-  let latest = null;
+function rate(root, component) {
   let now = null;
   const line = element("div", "quiet");
   root.append(line);
 
   function draw() {
-    const peak = formatRate(latest.data.peak);
+    const peak = formatRate(component.data.peak);
     line.textContent = now === null ? _("peak {peak}", { peak }) : _("scheduled: now {rate} (peak {peak})", { peak, rate: formatRate(now) });
   }
 
   return liveView(
+    component,
     () => {
       now = null;
       return {
@@ -88,9 +85,6 @@ function rate(root) {
         },
       };
     },
-    {
-      prepare: (next) => (latest = next),
-      draw,
-    },
+    { draw },
   );
 }

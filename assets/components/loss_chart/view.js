@@ -3,17 +3,16 @@
    6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
 import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
-import { downloadButtons } from "../shared/download.js";
+import { downloadButtons, lossColumns } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const MOST_POINTS = 1500; // a screen cannot show more
     const TICK_PIXELS = 75; // a step of five digits and a gap
-    let latest = null;
     let rows = [];
     let changes = [];
     let totalSteps = 0; // as the run's status says: they may change while it trains
@@ -60,7 +59,7 @@ export default function (component) {
     root.append(controls, chart, waiting);
     downloadButtons(root, {
       name: () => "loss",
-      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+      columns: () => lossColumns(rows),
       svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
     });
     smoothing.addEventListener("input", () => {
@@ -69,8 +68,8 @@ export default function (component) {
     });
 
     function figure() {
-      const { figures, palettes } = latest.data;
-      return latest.palette === palettes.dark ? figures.dark : figures.light;
+      const { figures, palettes } = component.data;
+      return component.palette === palettes.dark ? figures.dark : figures.light;
     }
 
     async function draw() {
@@ -105,21 +104,18 @@ export default function (component) {
       fill();
     }
 
-    function fillSoon() {
+    function fillSoon(delay = rest) {
       timer ||= setTimeout(() => {
         timer = 0;
         if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
         else fill();
-      }, rest);
+      }, delay);
     }
 
     function fillAtOnce() {
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        timer = 0;
-        if (chart._dragging) fillSoon();
-        else fill();
-      });
+      timer = 0;
+      fillSoon(0);
     }
 
     function fill() {
@@ -127,7 +123,7 @@ export default function (component) {
       const begun = performance.now();
       const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
       const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
-      const share = choice.smoothing === null ? latest.data.smoothing : choice.smoothing;
+      const share = choice.smoothing === null ? component.data.smoothing : choice.smoothing;
       const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
       const stepOf = (row) => onAxisOf(begins() + row.step);
       const steps = trained.map(stepOf);
@@ -148,7 +144,7 @@ export default function (component) {
       // Near the right edge the number would cover the labels of the lines.
       traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
       const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
-      const { fork } = latest.data;
+      const { fork } = component.data;
       const { xaxis, yaxis } = chart._fullLayout;
       const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
       const marks = settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis));
@@ -199,7 +195,7 @@ export default function (component) {
         layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
         layout[`annotations[${index}].y`] = y;
         layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
-        layout[`annotations[${index}].bgcolor`] = narrow ? `${latest.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
+        layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
         layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
         layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
         above = Math.min(y * pixels, above - 14);
@@ -207,15 +203,15 @@ export default function (component) {
       return layout;
     }
 
-    const begins = () => latest.data.fork?.begins || 0;
+    const begins = () => component.data.fork?.begins || 0;
 
     /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
     function wholeRange({ data, layout }) {
       const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
-      const { fork } = latest.data;
+      const { fork } = component.data;
       const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
       const [low, high] = fork ? forkRange(values, data.at(-1), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
-      const [left, right] = stepRange(Math.max(totalSteps || latest.data.steps, rows.at(-1)?.step ?? 1), begins());
+      const [left, right] = stepRange(Math.max(totalSteps || component.data.steps, rows.at(-1)?.step ?? 1), begins());
       return {
         "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],
         "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
@@ -227,11 +223,12 @@ export default function (component) {
     const resizes = new ResizeObserver(() => {
       if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
       width = chart.clientWidth;
-      plot.Plots.resize(chart).then(fillSoon);
+      plot.Plots.resize(chart).then(() => fillSoon());
     });
     resizes.observe(chart);
 
     return liveView(
+      component,
       () => {
         rows = [];
         changes = [];
@@ -262,9 +259,8 @@ export default function (component) {
         };
       },
       {
-        prepare(next) {
-          latest = next;
-          const { data } = next;
+        prepare() {
+          const { data } = component;
           chart.style.height = `${data.height}px`;
           if (choice.smoothing === null) smoothing.value = data.smoothing;
           parentKey.hidden = !data.fork;

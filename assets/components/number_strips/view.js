@@ -2,21 +2,20 @@
    light up together.
    data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
            of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }] } */
-import { downloadButtons } from "../shared/download.js";
+import { columnsOf, downloadButtons } from "../shared/download.js";
 import { colorTable, element, textColorOn, mountOnce } from "../shared/mount.js";
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const box = element("div", "strips");
     root.append(box);
     const LABEL = 112; // pixels, as in the style sheet
-    let steps = [];
     downloadButtons(root, {
       name: () => "one-look",
       drawn: box,
       columns: () => {
-        const lines = steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
-        return Object.fromEntries(["step", "title", "strip", "no.", "value"].map((name, at) => [name, lines.map((line) => line[at])]));
+        const lines = component.data.steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
+        return columnsOf(["step", "title", "strip", "no.", "value"], lines);
       },
     });
 
@@ -54,8 +53,8 @@ export default function (component) {
     box.addEventListener("pointerleave", () => light(null));
 
     return {
-      update({ data, palette }) {
-        steps = data.steps;
+      update() {
+        const { data, palette } = component;
         const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
         box.replaceChildren(
           ...data.steps.map((step, index) => {

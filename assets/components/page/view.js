@@ -10,9 +10,10 @@ export default (component) => mountView(component, VIEWS);
    Streamlit does neither when only the parameters of the address change, nor for our own links. What was shown before hangs on
    globalThis, because every page mounts the sidebar's content anew.
    data: { page, shown: page and what of it } */
-function pageChange() {
+function pageChange(_root, component) {
   return {
-    update({ data }) {
+    update() {
+      const { data } = component;
       const before = globalThis.__gptExplorerPage;
       globalThis.__gptExplorerPage = data;
       if (!before) return;
@@ -27,10 +28,11 @@ function pageChange() {
 
 /* Replaces the parameters of the address, but only where it is still the one that the page was drawn for: a click may have led on.
    data: { before, query: parameters as they stand in an address } */
-function replaceAddress() {
+function replaceAddress(_root, component) {
   const sorted = (query) => [...new URLSearchParams(query)].map(String).sort().join("&");
   return {
-    update({ data }) {
+    update() {
+      const { data } = component;
       if (sorted(location.search) === sorted(data.before)) history.replaceState({}, "", `${location.pathname}?${data.query}`);
     },
   };
@@ -41,10 +43,9 @@ function replaceAddress() {
 
    A run's own stream (run_stream.js) reports the same while it is open, and a browser grants six connections a host; so as long
    as one is open, none is opened here. */
-function watchRuns() {
+function watchRuns(_root, component) {
   const LOOK = 500; // milliseconds between two looks whether the stream should be open
   const SETTLE = 300; // milliseconds that a change must stand: a click that made it is often leading to another page
-  let latest = null;
   let source = null;
   let watched = ""; // the runs of the open stream
   let newest = null;
@@ -53,7 +54,7 @@ function watchRuns() {
   let woken = null; // the digest that ended streams were opened again for
   let gone = false;
 
-  const runs = () => latest.data.runs || [];
+  const runs = () => component.data.runs || [];
   const hasOwnStream = () => runs().some((id) => globalThis.__gptExplorerRuns?.get(id)?.open());
 
   function close() {
@@ -82,26 +83,25 @@ function watchRuns() {
 
   /* A run whose stream had ended may go on: what its page shows of it then changes at once, before the page is drawn anew. */
   function wake() {
-    if (newest === latest.data.drawn || newest === woken) return;
+    if (newest === component.data.drawn || newest === woken) return;
     woken = newest;
     for (const id of runs()) globalThis.__gptExplorerRuns?.get(id)?.wake();
   }
 
   /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
   function report() {
-    if (gone || newest === null || newest === latest.data.drawn || newest === reported) return;
+    if (gone || newest === null || newest === component.data.drawn || newest === reported) return;
     if (performance.now() - since < SETTLE) return;
     if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
     reported = newest;
-    latest.setTriggerValue("changed", newest);
+    component.setTriggerValue("changed", newest);
   }
 
   const timer = setInterval(look, LOOK);
   document.addEventListener("visibilitychange", look);
   return {
-    update(next) {
-      latest = next;
-      if (reported === next.data.drawn) reported = null;
+    update() {
+      if (reported === component.data.drawn) reported = null;
       look();
     },
     destroy() {
@@ -121,16 +121,11 @@ function loadAhead() {
 }
 
 /* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
-function saveDrawing(root) {
-  let data = null;
+function saveDrawing(root, component) {
   const row = element("div", "downloads");
-  const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(data.chart)} .modebar-btn`)?.click());
+  const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)} .modebar-btn`)?.click());
   save.title = _("This chart as an SVG drawing, for a text or a slide.");
   row.append(save);
   root.append(row);
-  return {
-    update(next) {
-      data = next.data;
-    },
-  };
+  return { update() {} };
 }

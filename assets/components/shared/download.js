@@ -25,6 +25,16 @@ export function downloadButtons(root, { name, columns, drawn = root, svg = () =>
   return row;
 }
 
+/* Columns for the buttons, from lines that have a value for each name. */
+export function columnsOf(names, lines) {
+  return Object.fromEntries(names.map((name, at) => [name, lines.map((line) => line[at])]));
+}
+
+/* The columns of a run's losses, null while there are none. */
+export function lossColumns(rows) {
+  return rows.length ? columnsOf(["step", "training loss", "validation loss"], rows.map((row) => [row.step, row.loss, row.val_loss])) : null;
+}
+
 /* As `csv_of` in explorer/charts/csv_export.py, which says why; exported for the test that compares both. */
 export function csvOf(columns) {
   const cell = (value) => {
@@ -160,7 +170,7 @@ function svgOf(drawn) {
    svgContext() -> a drawing context with what our canvases use of it, and .svg(), what was drawn so far as SVG elements */
 function svgContext() {
   const parts = [];
-  const state = { fillStyle: "#000000", strokeStyle: "#000000", lineWidth: 1, lineJoin: "miter", globalAlpha: 1, font: "", textAlign: "left", textBaseline: "alphabetic", moved: "" };
+  const state = { fillStyle: "#000000", strokeStyle: "#000000", lineWidth: 1, globalAlpha: 1, font: "", textAlign: "left", textBaseline: "alphabetic", moved: "" };
   const saved = [];
   let path = "";
   let clips = 0; // groups open since the last save
@@ -207,9 +217,6 @@ function svgContext() {
     translate: (x, y) => (state.moved += ` translate(${at(x, y)})`),
     rotate: (angle) => (state.moved += ` rotate(${round((angle * 180) / Math.PI)})`),
     beginPath: () => (path = ""),
-    moveTo: (x, y) => (path += `M${at(x, y)}`),
-    lineTo: (x, y) => (path += `L${at(x, y)}`),
-    arc: (x, y, radius) => (path += `M${at(x - radius, y)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0z`),
     roundRect(x, y, width, height, radius) {
       const corner = (dx, dy) => `a${radius} ${radius} 0 0 1 ${dx} ${dy}`;
       const [across, down] = [round(width - 2 * radius), round(height - 2 * radius)];
@@ -220,8 +227,7 @@ function svgContext() {
       parts.push(`<clipPath id="${name}"><path d="${path}"/></clipPath><g clip-path="url(#${name})">`);
       clips++;
     },
-    stroke: () => parts.push(`<path d="${path}" fill="none" stroke="${state.strokeStyle}" stroke-width="${state.lineWidth}" stroke-linejoin="${state.lineJoin}"${common()}/>`),
-    fill: () => parts.push(`<path d="${path}" fill="${state.fillStyle}"${common()}/>`),
+    stroke: () => parts.push(`<path d="${path}" fill="none" stroke="${state.strokeStyle}" stroke-width="${state.lineWidth}"${common()}/>`),
     fillText(text, x, y) {
       const [, size, family] = state.font.match(/([\d.]+)px\s+(.*)$/) || [0, 12, "sans-serif"];
       const anchor = { center: "middle", right: "end" }[state.textAlign] || "start";

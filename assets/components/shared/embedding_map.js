@@ -1,12 +1,14 @@
 /* The map of the token embeddings: tokens move to where training takes them. Shared by the dashboard and the time
    machine.
 
-   embeddingMap(stage, legend, { onPick(index) }) -> { show(value, palette, trails), destroy() }
+   embeddingMap(root, { onPick(index) }) -> { stage: the element with the height, show(value, palette, trails), clear(), destroy() }
    value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
             chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
 import { _, element, svgElement } from "./mount.js";
 
-export function embeddingMap(stage, legend, { onPick = null } = {}) {
+export function embeddingMap(root, { onPick = null } = {}) {
+  const legend = element("div", "legend");
+  const stage = element("div", "stage");
   const map = svgElement("svg", { role: "img", "aria-label": _("Map of the token embeddings") });
   const lines = svgElement("g");
   const tip = element("div", "map-tip aside");
@@ -17,6 +19,7 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
   map.append(lines);
   tip.hidden = true;
   stage.append(map, tip);
+  root.append(legend, stage);
 
   const colorOf = (index) => palette.kinds[shown.kinds[index]] || palette.muted;
 
@@ -101,6 +104,7 @@ export function embeddingMap(stage, legend, { onPick = null } = {}) {
   const resizes = new ResizeObserver(place);
   resizes.observe(stage);
   return {
+    stage,
     show(value, colors, before = []) {
       const others = !shown || shown.tokens.join("\n") !== value.tokens.join("\n");
       const again = !others && shown === value && palette === colors && trails.length === before.length;

@@ -4,7 +4,8 @@
 
    The palette is `component.palette` and, in style sheets, variables such as --accent.
 
-   build(root, component) -> { update(component), destroy() if there is anything to end }; root is an empty element of its own. */
+   build(root, component) -> { update(), destroy() if there is anything to end }; root is an empty element of its own, and
+   component always what the newest call brought, with its palette. */
 let sentences = {}; // of this component in the language on view, by the English ones
 
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
@@ -62,16 +63,16 @@ export function mountOnce(mounting, build) {
     mounted = null;
   }
   if (!mounted) {
-    mounted = parent.__explorer = { root: element("div", "root"), language, call: 0, view: null };
+    mounted = parent.__explorer = { root: element("div", "root"), component: {}, language, call: 0, view: null };
     parent.appendChild(mounted.root);
   }
-  const component = { ...mounting, palette: currentPalette(mounted.root, mounting.data.palettes) };
+  const component = Object.assign(mounted.component, mounting, { palette: currentPalette(mounted.root, mounting.data.palettes) });
   for (const [name, color] of Object.entries(component.palette)) {
     if (typeof color === "string") mounted.root.style.setProperty(`--${name}`, color);
   }
   mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
-  mounted.view.update(component);
+  mounted.view.update();
   return () => {
     if (parent.__explorer !== mounted || mounted.call !== call) return;
     mounted.view.destroy?.();
@@ -81,10 +82,10 @@ export function mountOnce(mounting, build) {
 }
 
 /* Mount the one of `views` that data.view names; style sheets know it as [data-view]. */
-export function mountView(component, views) {
-  return mountOnce(component, (root, first) => {
-    root.dataset.view = first.data.view;
-    return views[first.data.view](root, first);
+export function mountView(mounting, views) {
+  return mountOnce(mounting, (root, component) => {
+    root.dataset.view = component.data.view;
+    return views[component.data.view](root, component);
   });
 }
 
@@ -116,6 +117,12 @@ export function colorTable(stops) {
     }
   }
   return table;
+}
+
+/* The shade of a text's background for a share from 0 to 1: half the scale is used, so that its letters stay readable. */
+export function shadeOf(table, share) {
+  const level = Math.round(share * 128) * 3;
+  return `rgb(${table.slice(level, level + 3).join(",")})`;
 }
 
 /* The color of text that is well read on a color given as [red, green, blue]. */

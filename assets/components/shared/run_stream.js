@@ -13,25 +13,25 @@ export function runStream(runId) {
   return runs.get(runId);
 }
 
-/* The view of a run, data.run or none. begin() forgets the run before and returns the handlers of the next; `prepare` comes
-   before, `draw` after that in every update. */
-export function liveView(begin, { prepare = () => {}, draw = () => {}, destroy = () => {} }) {
+/* The view of a run, component.data.run or none. begin() forgets the run before and returns the handlers of the next; `prepare`
+   comes before, `draw` after that in every update. */
+export function liveView(component, begin, { prepare, draw, destroy }) {
   let current = null;
   let leave = null;
   return {
-    update(next) {
-      prepare(next);
-      const { run } = next.data;
+    update() {
+      prepare?.();
+      const { run } = component.data;
       if (run !== current) {
         leave?.();
         current = run;
         leave = run === null ? null : runStream(run).subscribe(begin());
       }
-      draw(next);
+      draw?.();
     },
     destroy() {
       leave?.();
-      destroy();
+      destroy?.();
     },
   };
 }

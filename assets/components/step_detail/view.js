@@ -5,8 +5,8 @@ import { formatPerplexity, formatPercent } from "../shared/format.js";
 import { _, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 
-export default function (component) {
-  return mountOnce(component, (root) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const MOST_SURPRISED = 6; // nats, of the strongest shade
     let status = null;
     let shown = null;
@@ -101,6 +101,7 @@ export default function (component) {
     }
 
     return liveView(
+      component,
       () => {
         status = shown = null;
         return {

@@ -1,6 +1,6 @@
 /* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
 import { formatPercent } from "../shared/format.js";
-import { _, arrowStep, button, colorTable, element, mountView, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { _, arrowStep, button, colorTable, element, mountView, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 
 const VIEWS = { generated, marked };
 
@@ -10,7 +10,7 @@ export default (component) => mountView(component, VIEWS);
    data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
            text is asked for }
    A token: { text, visible, p, alternatives: [[visible, p], ...] } */
-function generated(root) {
+function generated(root, component) {
   const bar = element("div", "generated-bar");
   const status = element("div", "generated-readout");
   const stop = button("generated-button", _("Stop"), () => {
@@ -50,21 +50,13 @@ function generated(root) {
     return line;
   }
 
-  /* Half the scale is used, so that the letters stay readable on it; stronger is surer, as everywhere. */
-  const shade = (p) => {
-    const level = Math.round(p * 128) * 3;
-    return `rgb(${table[level]},${table[level + 1]},${table[level + 2]})`;
-  };
-
   function add(token) {
     const index = tokens.push(token) - 1;
-    const broken = token.text === "\n";
-    const kind = broken ? "letter newline" : token.text ? "letter" : "letter part"; // "": it ends within a character
-    const mark = element("span", kind, broken ? "⏎" : showControlCharacters(token.text));
+    const mark = letterOf("letter", token.text);
     mark.dataset.index = index;
-    mark.style.backgroundColor = shade(token.p);
+    mark.style.backgroundColor = shadeOf(table, token.p);
     text.append(mark);
-    if (broken) text.append(document.createElement("br"));
+    if (token.text === "\n") text.append(element("br"));
   }
 
   function flush() {
@@ -195,17 +187,23 @@ function generated(root) {
   });
 
   return {
-    update(next) {
-      const isNew = !data || data.go !== next.data.go;
-      data = next.data;
-      table = colorTable(next.palette.sequential);
-      const stops = [0, 0.25, 0.5, 0.75, 1].map(shade);
+    update() {
+      const isNew = data?.go !== component.data.go;
+      data = component.data;
+      table = colorTable(component.palette.sequential);
+      const stops = [0, 0.25, 0.5, 0.75, 1].map((share) => shadeOf(table, share));
       root.querySelector(".generated-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
       if (isNew) begin();
-      else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shade(tokens[mark.dataset.index].p);
+      else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shadeOf(table, tokens[mark.dataset.index].p);
     },
     destroy: close,
   };
+}
+
+/* A token's text, which is empty where it ends within a character. */
+function letterOf(className, text) {
+  const broken = text === "\n";
+  return element("span", broken ? `${className} newline` : text ? className : `${className} part`, broken ? "⏎" : showControlCharacters(text));
 }
 
 /* Browsers offer their clipboard only to https and localhost; the older way still works in a classroom's plain http. */
@@ -227,7 +225,7 @@ async function copyText(text) {
 
 /* Texts whose letters are shaded by an amount, with words for the letter that is pointed at.
    data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note } */
-function marked(root) {
+function marked(root, component) {
   const rows = element("div", "marked-rows");
   const readout = element("div", "hint marked-readout");
   readout.setAttribute("role", "status");
@@ -243,9 +241,9 @@ function marked(root) {
   rows.addEventListener("pointerleave", () => (readout.textContent = data.note));
 
   return {
-    update(next) {
-      data = next.data;
-      const table = colorTable(next.palette.sequential);
+    update() {
+      data = component.data;
+      const table = colorTable(component.palette.sequential);
       rows.replaceChildren(...data.rows.map((row, at) => line(row, at, table)));
       readout.textContent = data.note;
     },
@@ -256,17 +254,13 @@ function marked(root) {
     if (row.lead) made.append(element("span", "marked-lead", row.lead));
     const text = untrustedText("div", "marked-text");
     row.tokens.forEach((token, place) => {
-      const broken = token === "\n";
-      const kind = broken ? "marked newline" : token ? "marked" : "marked part"; // "": it ends within a character
-      const mark = element("span", kind, broken ? "⏎" : showControlCharacters(token));
+      const mark = letterOf("marked", token);
       if (place === row.strong) mark.classList.add("strong");
       mark.dataset.row = at;
       mark.dataset.place = place;
-      // Half the scale is used, so that the letters stay readable on it.
-      const level = Math.round(Math.min(1, Math.max(0, row.shades[place])) * 128) * 3;
-      if (level) mark.style.backgroundColor = `rgb(${table[level]},${table[level + 1]},${table[level + 2]})`;
+      if (row.shades[place] >= 1 / 256) mark.style.backgroundColor = shadeOf(table, Math.min(1, row.shades[place]));
       text.append(mark);
-      if (broken && data.breaks) text.append(document.createElement("br"));
+      if (token === "\n" && data.breaks) text.append(element("br"));
     });
     made.append(text);
     return made;

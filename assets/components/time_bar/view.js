@@ -1,25 +1,24 @@
 /* The time machine's bar: play, a slider over the saved steps of a run, and the loss curve along the same axis.
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
-import { downloadButtons } from "../shared/download.js";
+import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
 import { _, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 import { clockOf, nearestStep } from "../time_machine/clock.js";
 
-export default function (component) {
-  return mountOnce(component, (root, first) => {
+export default function (mounting) {
+  return mountOnce(mounting, (root, component) => {
     const SPEEDS = [1, 2, 4, 0.5];
     const PACE = 700; // milliseconds from one saved step to the next at speed 1
     const REST = 450; // milliseconds without a move until the page follows
-    const clock = clockOf(first.data.side);
-    let latest = first;
+    const clock = clockOf(component.data.side);
     let rows = [];
     let speed = 1;
     let playing = 0; // a timer
     let resting = 0; // a timer
     let leftUntil = 0; // a link to another page was clicked: a report in between would bring this page back
-    let reportedLast = first.data.step;
+    let reportedLast = component.data.step;
 
     const line = element("div", "time-line");
     const play = button("time-play", "", toggle);
@@ -54,7 +53,7 @@ export default function (component) {
     const take = downloadButtons(root, {
       name: () => "loss",
       drawn: track,
-      columns: () => rows.length && { step: rows.map((row) => row.step), "training loss": rows.map((row) => row.loss), "validation loss": rows.map((row) => row.val_loss) },
+      columns: () => lossColumns(rows),
     });
     line.append(take);
     const marks = element("div", "time-marks");
@@ -64,8 +63,8 @@ export default function (component) {
     bothBox.type = "checkbox";
     both.append(bothBox, _("move both"));
     both.title = _("Moving one slider moves the other: two steps of one run keep their distance, two runs go to the same step.");
-    if (first.data.side === "b") line.insertBefore(both, loss);
-    bothBox.addEventListener("change", () => (clock.together = bothBox.checked ? (latest.data.same ? "distance" : "step") : null));
+    if (component.data.side === "b") line.insertBefore(both, loss);
+    bothBox.addEventListener("change", () => (clock.together = bothBox.checked ? (component.data.same ? "distance" : "step") : null));
 
     /* Where a step lies on the slider, 0 to 1: saved steps are evenly spaced, and those between two of them evenly too. */
     function placeOf(at) {
@@ -89,18 +88,18 @@ export default function (component) {
     function paint() {
       const { savedSteps } = clock;
       if (savedSteps.length < 2) return;
-      const palette = latest.palette;
+      const palette = component.palette;
       const at = savedSteps.indexOf(clock.step);
       slider.max = savedSteps.length - 1;
       slider.value = at;
       const share = at / (savedSteps.length - 1);
       rail.style.setProperty("--share", share);
-      const counted = { step: clock.step.toLocaleString("en"), steps: Math.max(latest.data.steps, savedSteps.at(-1)).toLocaleString("en") };
+      const counted = { step: clock.step.toLocaleString("en"), steps: Math.max(component.data.steps, savedSteps.at(-1)).toLocaleString("en") };
       slider.setAttribute("aria-valuetext", _("step {step}", counted));
       step.textContent = _("Step {step} of {steps}", counted);
-      const emerging = latest.data.emergence.filter((each) => each.step === clock.step);
+      const emerging = component.data.emergence.filter((each) => each.step === clock.step);
       const emergingHeads = emerging.length > 3 ? _("roles of {count} heads emerged here", { count: emerging.length }) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
-      note.textContent = clock.waiting ? ` · ${_("loading …")}` : emerging.length ? ` · ${emergingHeads}` : latest.data.note;
+      note.textContent = clock.waiting ? ` · ${_("loading …")}` : emerging.length ? ` · ${emergingHeads}` : component.data.note;
       paintEmergence(palette);
       if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
       const [trained, measured] = [known("loss"), known("val_loss")];
@@ -116,7 +115,7 @@ export default function (component) {
       if (here) {
         const filled = { loss: here[1].toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
         loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
-        loss.title = latest.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
+        loss.title = component.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
         spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
       }
       play.textContent = playing ? "❚❚" : "▶";
@@ -129,17 +128,17 @@ export default function (component) {
 
     /* A mark on the curve wherever heads' roles emerged; a click goes there. */
     function paintEmergence(palette) {
-      const key = JSON.stringify([latest.data.emergence, clock.savedSteps, palette.accent]);
+      const key = JSON.stringify([component.data.emergence, clock.savedSteps, palette.accent]);
       if (key === marks.dataset.key) return;
       marks.dataset.key = key;
-      const steps = [...new Set(latest.data.emergence.map(({ step }) => step))].filter((at) => at <= clock.savedSteps.at(-1));
+      const steps = [...new Set(component.data.emergence.map(({ step }) => step))].filter((at) => at <= clock.savedSteps.at(-1));
       marks.replaceChildren(...steps.map((at) => {
         const mark = button("time-mark", "", () => {
           if (playing) stop();
           clock.moveTogether(nearestStep(clock.savedSteps, at));
           rest();
         });
-        const here = latest.data.emergence.filter(({ step }) => step === at);
+        const here = component.data.emergence.filter(({ step }) => step === at);
         mark.tabIndex = -1;
         mark.title = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
         mark.setAttribute("aria-label", mark.title);
@@ -159,7 +158,7 @@ export default function (component) {
         if (clock.step === reportedLast || performance.now() < leftUntil) return;
         reportedLast = clock.step;
         clock.report(clock.step);
-        latest.setTriggerValue("step", { step: clock.step, newest: clock.step === clock.savedSteps.at(-1) });
+        component.setTriggerValue("step", { step: clock.step, newest: clock.step === clock.savedSteps.at(-1) });
       }, REST);
     }
 
@@ -205,10 +204,11 @@ export default function (component) {
 
     const unsubscribe = clock.subscribe(paint);
     return liveView(
+      component,
       () => {
         if (playing) stop();
         rows = [];
-        reportedLast = latest.data.step;
+        reportedLast = component.data.step;
         return {
           metrics(all) {
             rows = all;
@@ -222,11 +222,10 @@ export default function (component) {
         };
       },
       {
-        prepare(next) {
-          latest = next;
+        prepare() {
           bothBox.checked = Boolean(clock.together);
-          if (clock.together) clock.together = next.data.same ? "distance" : "step";
-          clock.update(next.data);
+          if (clock.together) clock.together = component.data.same ? "distance" : "step";
+          clock.update(component.data);
         },
         draw: paint,
         destroy() {

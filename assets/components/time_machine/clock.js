@@ -185,13 +185,12 @@ function decoded(frame) {
 
 /* A view that moves: made once, drawn for every frame, quiet about what is the same.
    make(root, clock) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
-export function timeMachineView(component, make) {
-  return mountOnce(component, (root, first) => {
+export function timeMachineView(mounting, make) {
+  return mountOnce(mounting, (root, component) => {
     root.classList.add("snapshot");
-    const clock = clockOf(first.data.side);
-    let latest = first;
+    const clock = clockOf(component.data.side);
     const readout = element("div", "snapshot-readout aside");
-    const view = make(root, clock, (name, value) => latest.setTriggerValue(name, value));
+    const view = make(root, clock, (name, value) => component.setTriggerValue(name, value));
     root.append(readout);
     if (view.columns) {
       const drawn = view.drawn || root;
@@ -201,13 +200,12 @@ export function timeMachineView(component, make) {
     function draw() {
       const { frame } = clock;
       root.classList.toggle("snapshot-waits", clock.waiting);
-      readout.textContent = clock.problem || (frame ? view.words?.(frame, latest.data) || "" : _("Loading …"));
-      if (frame) view.draw(frame, latest.palette, latest.data);
+      readout.textContent = clock.problem || (frame ? view.words?.(frame, component.data) || "" : _("Loading …"));
+      if (frame) view.draw(frame, component.palette, component.data);
     }
     return {
-      update(next) {
-        latest = next;
-        clock.update(next.data);
+      update() {
+        clock.update(component.data);
         draw();
       },
       destroy() {

@@ -1,9 +1,10 @@
 /* The views that move with the time machine's bar; data.view says which. */
 import { attentionReader } from "../shared/arcs.js";
+import { columnsOf } from "../shared/download.js";
 import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
 import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
-import { _, colorTable, element, textColorOn, quoted, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { _, colorTable, element, textColorOn, quoted, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 import { timeMachineView } from "./clock.js";
 
 const VIEWS = { heads, head, nextToken, lens, byBlock, text, map, directions };
@@ -125,7 +126,7 @@ function lens(root) {
     columns({ lens }) {
       if (!lens) return null;
       const cells = lens.rows.flatMap((row, stage) => row.map(([token, share], place) => [stage ? `after block ${stage}` : "embedding", place + 1, lens.tokens[place], token, share, lens.truth[place] ?? ""]));
-      return Object.fromEntries(["stage", "place", "read", "says", "probability", "what came"].map((name, at) => [name, cells.map((cell) => cell[at])]));
+      return columnsOf(["stage", "place", "read", "says", "probability", "what came"], cells);
     },
     draw({ lens }, palette) {
       grid.hidden = !lens;
@@ -203,8 +204,7 @@ function text(root) {
       const table = colorTable(palette.sequential);
       const marks = (written || []).map(([part, share]) => {
         const mark = element("span", part ? "snapshot-letter" : "snapshot-letter part", part === "\n" ? "⏎\n" : showControlCharacters(part));
-        const level = Math.round(share * 128) * 3;
-        mark.style.backgroundColor = `rgb(${table.slice(level, level + 3).join(",")})`;
+        mark.style.backgroundColor = shadeOf(table, share);
         mark.title = formatPercent(share);
         return mark;
       });
@@ -216,16 +216,13 @@ function text(root) {
 /* The embeddings at the step on view, with short trails to where they were at the saved steps before. data: { height } */
 function map(root, clock) {
   const TRAIL = 5; // saved steps
-  const legend = element("div", "legend");
-  const stage = element("div", "stage");
-  root.append(legend, stage);
-  const map = embeddingMap(stage, legend);
+  const map = embeddingMap(root);
   return {
     words: (frame) => frame.map?.words,
     name: () => "letters",
     columns: ({ map }) => map && mapColumns(map),
     draw(frame, palette, data) {
-      stage.style.height = `${data.height}px`;
+      map.stage.style.height = `${data.height}px`;
       if (!frame.map) return;
       const at = clock.savedSteps.indexOf(frame.step);
       const before = clock.savedSteps.slice(Math.max(0, at - TRAIL), at).map((step) => clock.frames.get(step)?.map?.xy);
@@ -240,10 +237,7 @@ function map(root, clock) {
    data: as clock.js wants it, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
            axes: { across, up: [[place, name]] } or null, chosen, near, height, name, trail: of how many saved steps } */
 function directions(root, _clock, report) {
-  const legend = element("div", "legend");
-  const stage = element("div", "stage");
-  root.append(legend, stage);
-  const map = embeddingMap(stage, legend, { onPick: (index) => report("picked", index) });
+  const map = embeddingMap(root, { onPick: (index) => report("picked", index) });
   let source = null;
   let maps = []; // of each step
   const placeOf = (step, { steps }) => Math.max(0, steps.findLastIndex((known) => known <= step));
@@ -258,7 +252,7 @@ function directions(root, _clock, report) {
     name: () => source.name,
     columns: ({ step }) => mapColumns(maps[placeOf(step, source)]),
     draw({ step }, palette, data) {
-      stage.style.height = `${data.height}px`;
+      map.stage.style.height = `${data.height}px`;
       open(data);
       const at = placeOf(step, data);
       map.show(maps[at], palette, maps.slice(Math.max(0, at - data.trail), at).map(({ xy }) => xy));

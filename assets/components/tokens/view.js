@@ -7,13 +7,12 @@ export default (component) => mountView(component, VIEWS);
 
 /* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
    data: { tokens: [shown], ids: [number or null where the text has no such token], kinds } */
-function strip(root) {
+function strip(root, component) {
   const strip = element("div", "strip");
   const readout = element("div", "hint strip-readout");
   strip.setAttribute("role", "list");
   strip.tabIndex = 0;
   root.append(strip, readout);
-  let shown = null;
 
   const light = (id) => {
     let count = 0;
@@ -36,12 +35,12 @@ function strip(root) {
   });
   strip.addEventListener("pointerleave", () => {
     light(null);
-    readout.textContent = shown.note;
+    readout.textContent = component.data.note;
   });
 
   return {
-    update({ data, palette }) {
-      shown = data;
+    update() {
+      const { data, palette } = component;
       strip.setAttribute("aria-label", _("Tokens: {tokens}. Their numbers: {numbers}", { tokens: data.tokens.join(" "), numbers: data.ids.join(" ") }));
       strip.replaceChildren();
       data.tokens.forEach((token, index) => {
@@ -59,15 +58,14 @@ function strip(root) {
 
 /* A batch, and the examples hidden in one of its rows: each beginning of the row is a context, the token after it the target.
    data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind} } */
-function pairs(root, first) {
+function pairs(root, component) {
   const board = element("div", "pairs");
   const batch = element("div", "pairs-batch");
   const examples = element("div", "pairs-examples");
   board.append(batch, examples);
   root.append(board);
-  let data = first.data;
+  let { data, palette } = component;
   let chosen = 0;
-  let palette = null;
 
   const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
 
@@ -103,10 +101,9 @@ function pairs(root, first) {
   }
 
   return {
-    update(next) {
-      if (next.data.x.join() !== data.x.join()) chosen = 0;
-      data = next.data;
-      palette = next.palette;
+    update() {
+      if (component.data.x.join() !== data.x.join()) chosen = 0;
+      ({ data, palette } = component);
       drawBatch();
       drawExamples();
     },
