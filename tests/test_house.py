@@ -116,7 +116,6 @@ MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 20, 400, 60
 TESTED = sorted((ROOT / "tests").rglob("*.py"))
 CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs"}  # the tests of a folder lie in one folder
 LONG_FUNCTIONS = {  # a figure or a step that reads from top to bottom
-    "core/interpretability/attribution.py:attribute",
     "explorer/learn/gpt/sampling.py:_draw_choosing",
 }
 # The name of one idea: computed in core, drawn in charts, shown on a page.
