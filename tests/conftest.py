@@ -16,8 +16,10 @@ from starlette.testclient import TestClient
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs
+from core.runs.machine import machine_speed
 from core.runs.worker import train_run
 from core.text.own_text import save_text
+from core.training.hardware import find_hardware
 
 # No deadline: a busy machine is slow, not wrong. The same examples in every run: a failure is there for everyone.
 settings.register_profile("everywhere", deadline=None, derandomize=True)
@@ -40,12 +42,21 @@ def no_file_longer_than(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the speed of this machine, measured once: that takes seconds, and a home without it measures."""
+    data_dir = tmp_path_factory.mktemp("measured")
+    machine_speed(data_dir, find_hardware("cpu"), 1)
+    return data_dir / "machine.json"
+
+
 @pytest.fixture
-def explorer_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty home of its own. What a test sets training in it is ended with the test."""
+def explorer_home(tmp_path: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home of its own without runs. What a test sets training in it is ended with the test."""
     data_dir = tmp_path / "home"
     for name in ("runs", "texts", "downloads"):
         (data_dir / name).mkdir(parents=True)
+    shutil.copy(measured, data_dir)
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
     yield data_dir
     if "explorer.services.shared" in sys.modules:

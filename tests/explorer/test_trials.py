@@ -11,12 +11,11 @@ from explorer.services.cost_trials import end_trial, train, tried
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path))
+def own_home(explorer_home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # whose speed is measured already
     cost_trials._asked.clear()
     yield
     end_trial()
-    shared.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Train: settings that follow a preset, a link or a hand; refusals before anything starts; the board of a run."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,9 @@ from explorer.services import shared
 from explorer.widgets.address import ROOT
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The speed of this machine, measured once for all tests here."""
-    data_dir = tmp_path_factory.mktemp("measured")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPT_EXPLORER_HOME", str(data_dir))
-        shared.machine_speed(1)
-    return data_dir / "machine.json"
-
-
 @pytest.fixture
-def app(explorer_home: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def app(explorer_home: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    shutil.copy(measured, explorer_home)
     return AppTest.from_file(ROOT / "pages" / "train.py", default_timeout=30)
 
 

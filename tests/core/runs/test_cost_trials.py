@@ -2,22 +2,14 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
 from core.config import RunConfig
-from core.runs.machine import cached_correction, machine_speed, run_trial
+from core.runs.machine import cached_correction, run_trial
 from core.training.hardware import find_hardware
 
 HARDWARE = find_hardware("cpu")
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("measured")
-    machine_speed(folder, HARDWARE, 1)
-    return folder / "machine.json"
 
 
 @pytest.fixture(autouse=True)

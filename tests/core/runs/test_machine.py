@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,17 +24,10 @@ from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 HARDWARE = find_hardware("cpu")
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data_dir = tmp_path_factory.mktemp("measured")
-    machine_speed(data_dir, HARDWARE, 1)
-    return data_dir
-
-
 def test_it_is_measured_once(measured):
-    before = (measured / "machine.json").read_bytes()
-    again = machine_speed(measured, HARDWARE, 1)
-    assert (measured / "machine.json").read_bytes() == before
+    before = measured.read_bytes()
+    again = machine_speed(measured.parent, HARDWARE, 1)
+    assert measured.read_bytes() == before
     assert again.threads == 1
     assert (again.bfloat16 is not None) == knows_bfloat16("cpu")
 
@@ -45,7 +37,7 @@ def test_it_is_measured_once(measured):
 )
 def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damage, tmp_path):
     path = tmp_path / "machine.json"
-    path.write_text(damage((measured / "machine.json").read_text()))
+    path.write_text(damage(measured.read_text()))
     assert machine_speed(tmp_path, HARDWARE, 1).threads == 1
     assert json.loads(path.read_text())["machine"].startswith(HARDWARE.name)
 
@@ -58,7 +50,7 @@ def test_the_settings_decide_where_they_say_so(tmp_path):
 
 
 def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
-    kept = json.loads((measured / "machine.json").read_text())
+    kept = json.loads(measured.read_text())
     prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
     kept["speeds"][0]["speed"]["bfloat16"] = prices
     kept["speeds"][0]["speed"]["float32"] = {name: 2 * price for name, price in prices.items()}
