@@ -22,10 +22,8 @@ function status(root, component) {
   const cards = element("div", "cards");
   root.appendChild(cards);
   const card = (name) => {
-    const box = element("div", "stat");
     const parts = { name: element("div", "stat-name", name), value: element("div", "stat-value", "–"), note: element("div", "stat-note") };
-    box.append(parts.name, parts.value, parts.note);
-    cards.appendChild(box);
+    cards.append(element("div", "stat", Object.values(parts)));
     return parts;
   };
   const loss = card(_("Validation loss"));
@@ -34,16 +32,14 @@ function status(root, component) {
   const rate = card(_("Learning rate"));
   const time = card(_("Steps"));
   time.value.classList.add("stat-time");
-  const bar = element("div", "bar");
-  bar.appendChild(element("div"));
+  const bar = element("div", "bar", element("div"));
   bar.setAttribute("role", "progressbar");
   time.note.replaceWith(bar);
-  const progress = element("div", "progress");
   const advice = element("span");
   advice.setAttribute("role", "status");
   const fork = button("fork", "", () => component.setTriggerValue("fork", status.progress.back));
-  progress.append(advice, " ", fork);
-  root.appendChild(progress);
+  const progress = element("div", "progress", [advice, " ", fork]);
+  root.append(progress);
 
   function draw() {
     const { data } = component;
@@ -166,13 +162,9 @@ function curves(root, component) {
   function build() {
     root.replaceChildren();
     curves = component.data.curves.map((spec) => {
-      const box = element("div", "curve");
-      const head = element("div", "curve-head");
       const value = element("span", "curve-value");
       const plot = svgElement("svg", { class: "curve-plot", "aria-hidden": "true" });
-      head.append(element("span", "curve-name", spec.label), value);
-      box.append(head, plot);
-      root.appendChild(box);
+      root.append(element("div", "curve", [element("div", "curve-head", [element("span", "curve-name", spec.label), value]), plot]));
       const curve = { spec, value, plot, hover: null };
       plot.addEventListener("pointermove", (event) => {
         const bounds = plot.getBoundingClientRect();
@@ -267,11 +259,8 @@ function samples(root, component) {
   root.append(newest, list, waiting);
 
   const head = (row) => {
-    const line = element("span", "sample-head");
-    line.append(element("span", "sample-step quiet", _("step {step}", { step: row.step.toLocaleString("en") })));
-    const known = row.val_loss !== undefined && row.val_loss !== null;
-    line.append(element("span", "sample-loss", known ? row.val_loss.toFixed(2) : ""));
-    return line;
+    const step = element("span", "sample-step quiet", _("step {step}", { step: row.step.toLocaleString("en") }));
+    return element("span", "sample-head", [step, element("span", "sample-loss", row.val_loss?.toFixed(2) ?? "")]);
   };
 
   function draw(rows) {
@@ -279,10 +268,8 @@ function samples(root, component) {
     const last = rows[rows.length - 1];
     newest.replaceChildren(head(last), untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));
     const lines = rows.slice(0, -1).reverse().map((row) => {
-      const line = element("details", "sample");
-      const summary = element("summary", "sample-summary");
-      summary.append(head(row), untrustedText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ ")));
-      line.append(summary, untrustedText("div", "sample-text", row.text.replace(/^\n+/, "")));
+      const summary = element("summary", "sample-summary", [head(row), untrustedText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ "))]);
+      const line = element("details", "sample", [summary, untrustedText("div", "sample-text", row.text.replace(/^\n+/, ""))]);
       line.open = opened.has(row.step);
       line.addEventListener("toggle", () => (line.open ? opened.add(row.step) : opened.delete(row.step)));
       return line;

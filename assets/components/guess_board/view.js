@@ -74,8 +74,7 @@ export default function (mounting) {
         known.replaceChildren();
         data.known.forEach((letter, index) => {
           const count = data.guesses[index];
-          const cell = element("span", "board-letter");
-          cell.append(element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–"));
+          const cell = element("span", "board-letter", [element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–")]);
           cell.classList.toggle("board-first", count === 1);
           cell.classList.toggle("board-revealed", !count);
           known.append(cell);

@@ -47,10 +47,10 @@ export default function (mounting) {
         list.classList.toggle("listed", data.listed);
         const here = data.here || progress.last;
         const place = data.steps.findIndex(([name]) => name === here);
-        list.replaceChildren();
-        data.steps.forEach(([name, title, url], index) => {
-          const item = element("li");
-          const link = element("a", "path-step");
+        list.replaceChildren(...data.steps.map(([name, title, url], index) => {
+          const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
+          dot.setAttribute("aria-hidden", "true");
+          const link = element("a", "path-step", [dot, element("span", "path-title", title)]);
           link.href = url;
           link.dataset.step = name;
           link.title = title;
@@ -58,14 +58,10 @@ export default function (mounting) {
           link.classList.toggle("path-seen", seen.has(name));
           link.classList.toggle("path-right", right.has(name));
           if (index === place && data.here) link.setAttribute("aria-current", "step");
-          const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
-          dot.setAttribute("aria-hidden", "true");
-          link.append(dot, element("span", "path-title", title));
           if (index === place && data.resume) link.append(element("span", "path-resume", data.resume));
-          item.append(link);
-          list.append(item);
-        });
+          return element("li", "", link);
+        }));
       },
-      };
+    };
   });
 }

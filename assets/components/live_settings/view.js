@@ -19,11 +19,7 @@ function changes(root, component) {
   list.setAttribute("role", "status");
   root.append(list);
 
-  const line = (when, label) => {
-    const box = element("div", "change");
-    box.append(element("div", "change-label", label), element("span", "quiet", when));
-    return box;
-  };
+  const line = (when, label) => element("div", "change", [element("div", "change-label", label), element("span", "quiet", when)]);
 
   function draw() {
     const { waiting, going, ended } = component.data;

@@ -26,28 +26,19 @@ export default function (mounting) {
     let gone = false;
     const choice = { smoothing: null, logSteps: false, logLoss: false };
 
-    const controls = element("div", "loss-controls");
     const chart = element("div", "loss-chart");
     const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
-    const legend = element("span", "loss-legend");
     const parentKey = element("span", "loss-key loss-parent", _("its parent"));
-    legend.append(element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey);
-    const smoothing = element("input");
-    Object.assign(smoothing, { type: "range", min: 0, max: 0.98, step: 0.02 });
-    const smoothingLabel = element("label", "loss-control", _("Smoothing"));
-    smoothingLabel.appendChild(smoothing);
+    const legend = element("span", "loss-legend", [element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey]);
+    const smoothing = Object.assign(element("input"), { type: "range", min: 0, max: 0.98, step: 0.02 });
+    const smoothingLabel = element("label", "loss-control", [_("Smoothing"), smoothing]);
     const toggle = (text, name) => {
-      const label = element("label", "loss-control");
-      const box = element("input");
-      box.type = "checkbox";
+      const box = Object.assign(element("input"), { type: "checkbox" });
       box.addEventListener("change", () => {
         choice[name] = box.checked;
-        zoomed = false;
-        reset.hidden = true;
-        fill();
+        reset.click();
       });
-      label.append(box, document.createTextNode(text));
-      return label;
+      return element("label", "loss-control", [box, text]);
     };
     const reset = button("loss-reset", _("Show all"), () => {
       zoomed = false;
@@ -55,8 +46,8 @@ export default function (mounting) {
       fill();
     });
     reset.hidden = true;
-    controls.append(legend, smoothingLabel, toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss"), reset);
-    root.append(controls, chart, waiting);
+    const toggles = [toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss")];
+    root.append(element("div", "loss-controls", [legend, smoothingLabel, ...toggles, reset]), chart, waiting);
     downloadButtons(root, {
       name: () => "loss",
       columns: () => lossColumns(rows),

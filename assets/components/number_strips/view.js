@@ -58,16 +58,12 @@ export default function (mounting) {
         const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
         box.replaceChildren(
           ...data.steps.map((step, index) => {
-            const made = element("section", "strips-step");
-            const head = element("div", "strips-head");
-            head.append(element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape));
-            made.append(head);
+            const head = [element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape)];
+            const made = element("section", "strips-step", element("div", "strips-head", head));
             if (step.says) made.append(element("div", "strips-says", step.says));
             for (const strip of step.strips) {
-              const row = element("div", "strips-row");
-              row.append(element("div", "strips-label", strip.label));
-              row.append(...strip.values.map((value, place) => cell(value, place, strip, tables, palette)));
-              made.append(row);
+              const cells = strip.values.map((value, place) => cell(value, place, strip, tables, palette));
+              made.append(element("div", "strips-row", [element("div", "strips-label", strip.label), ...cells]));
             }
             return made;
           }),
@@ -77,6 +73,6 @@ export default function (mounting) {
           step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
         }
       },
-      };
+    };
   });
 }

@@ -122,10 +122,8 @@ function loadAhead() {
 
 /* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
 function saveDrawing(root, component) {
-  const row = element("div", "downloads");
   const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)} .modebar-btn`)?.click());
   save.title = _("This chart as an SVG drawing, for a text or a slide.");
-  row.append(save);
-  root.append(row);
+  root.append(element("div", "downloads", save));
   return { update() {} };
 }

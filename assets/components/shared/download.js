@@ -8,7 +8,6 @@
 import { _, button, element, rgbOf } from "./mount.js";
 
 export function downloadButtons(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
-  const row = element("div", "downloads aside");
   const saving = (label, title, type, make) => {
     const made = button("download-button", label, async () => {
       const content = await make();
@@ -17,10 +16,10 @@ export function downloadButtons(root, { name, columns, drawn = root, svg = () =>
     made.title = title;
     return made;
   };
-  row.append(
+  const row = element("div", "downloads aside", [
     saving("SVG", _("This chart as an SVG drawing, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
     saving("CSV", _("The numbers of this chart, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
-  );
+  ]);
   root.append(row);
   return row;
 }

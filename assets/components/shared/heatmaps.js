@@ -8,15 +8,12 @@
 import { _, colorTable, element, quoted } from "./mount.js";
 
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
-  const box = element("div", "heads");
-  const scroller = element("div", "heads-scroll");
   const canvas = element("canvas", "heads-canvas");
   const tip = element("div", "heads-tip aside");
+  const box = element("div", "heads", [element("div", "heads-scroll", canvas), tip]);
   tip.hidden = true;
   canvas.setAttribute("role", "img");
   if (onPick) canvas.tabIndex = 0;
-  scroller.appendChild(canvas);
-  box.append(scroller, tip);
   root.appendChild(box);
   canvas.redraw = paintOn;
 
@@ -229,8 +226,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     if (!hover || !state) return;
     const { layer, head, row, column } = hover;
     const title = _("Layer {layer}, head {head}", { layer: state.first[0] + layer + 1, head: state.first[1] + head + 1 });
-    tip.replaceChildren(element("div", "heads-tip-title", title));
-    tip.appendChild(element("div", "", attentionInWords(state, layer, head, row, column)));
+    tip.replaceChildren(element("div", "heads-tip-title", title), element("div", "", attentionInWords(state, layer, head, row, column)));
     const width = box.clientWidth;
     tip.style.left = `${Math.max(0, Math.min(width - tip.offsetWidth, hover.x + 14))}px`;
     tip.style.top = `${hover.y + 18}px`;

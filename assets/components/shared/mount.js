@@ -153,11 +153,11 @@ export function arrowStep(event) {
   return step;
 }
 
-/* An element with a class and a text; text is never read as HTML. */
-export function element(tag, className, text) {
+/* An element with a class and a text, or a list of nodes and texts; text is never read as HTML. */
+export function element(tag, className, content = []) {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
+  made.append(...[content].flat());
   return made;
 }
 

@@ -11,18 +11,16 @@ export default function (mounting) {
     let status = null;
     let shown = null;
     root.classList.add("detail");
-    const batch = element("div", "detail-batch");
     const summary = element("div", "detail-summary");
     const pieces = element("div", "detail-pieces");
     const hint = element("div", "detail-hint");
-    const legend = element("div", "detail-legend");
-    legend.append(element("span", "", _("low loss")), element("span", "detail-scale"), element("span", "", _("high loss")));
+    const legend = element("div", "detail-legend", [element("span", "", _("low loss")), element("span", "detail-scale"), element("span", "", _("high loss"))]);
     const change = element("div", "detail-change");
-    batch.append(element("div", "detail-title", _("What happened in this step?")), change, summary, pieces, hint, legend);
-    const push = element("div", "detail-push");
+    const title = element("div", "detail-title", _("What happened in this step?"));
     const bars = element("div", "detail-bars");
-    push.append(element("div", "detail-title", _("Gradient norm of each part")), element("div", "detail-note", _("How strongly this step pushes each part's weights.")), bars);
-    root.append(batch, push);
+    const note = element("div", "detail-note", _("How strongly this step pushes each part's weights."));
+    const push = element("div", "detail-push", [element("div", "detail-title", _("Gradient norm of each part")), note, bars]);
+    root.append(element("div", "detail-batch", [title, change, summary, pieces, hint, legend]), push);
     downloadButtons(push, {
       name: () => `gradients-step-${shown.step}`,
       columns: () => shown && { part: shown.parts.map((part) => part.name), gradient: shown.parts.map((part) => part.gradient), weights: shown.parts.map((part) => part.weight) },
@@ -89,13 +87,10 @@ export default function (mounting) {
     }
 
     function barOf(part, most) {
-      const row = element("div", "detail-bar");
-      const track = element("span", "detail-track");
       const bar = element("span", part.gradient === most ? "most" : "");
       bar.style.width = `${(100 * (part.gradient || 0)) / most}%`;
-      track.append(bar);
       const norm = part.gradient === null ? _("not finite") : part.gradient.toPrecision(2);
-      row.append(element("span", "detail-part", part.name), track, element("span", "detail-norm", norm));
+      const row = element("div", "detail-bar", [element("span", "detail-part", part.name), element("span", "detail-track", bar), element("span", "detail-norm", norm)]);
       if (part.weight !== null) row.title = _("{part}: gradient norm {gradient}, weight norm {weights}", { part: part.name, gradient: norm, weights: part.weight.toPrecision(3) });
       return row;
     }

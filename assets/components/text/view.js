@@ -11,7 +11,6 @@ export default (component) => mountView(component, VIEWS);
            text is asked for }
    A token: { text, visible, p, alternatives: [[visible, p], ...] } */
 function generated(root, component) {
-  const bar = element("div", "generated-bar");
   const status = element("div", "generated-readout");
   const stop = button("generated-button", _("Stop"), () => {
     close();
@@ -22,7 +21,6 @@ function generated(root, component) {
     copy.textContent = done ? _("Copied") : _("Select and copy by hand");
     setTimeout(() => (copy.textContent = _("Copy")), 1500);
   });
-  const body = element("div", "generated-body");
   const text = untrustedText("div", "generated-text");
   const panel = element("div", "generated-panel");
   status.setAttribute("role", "status");
@@ -30,9 +28,12 @@ function generated(root, component) {
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", _("The generated text; the arrow keys move from token to token"));
   panel.setAttribute("aria-live", "polite");
-  bar.append(status, stop, copy);
-  body.append(text, panel);
-  root.append(bar, body, legend());
+  const scale = element("span", "generated-scale");
+  root.append(
+    element("div", "generated-bar", [status, stop, copy]),
+    element("div", "generated-body", [text, panel]),
+    element("div", "generated-legend hint", [element("span", "", _("low probability")), scale, element("span", "", _("high probability"))]),
+  );
 
   let data = null;
   let table = null;
@@ -43,12 +44,6 @@ function generated(root, component) {
   let began = 0;
   const waiting = []; // tokens that have come since the last frame
   let frame = 0;
-
-  function legend() {
-    const line = element("div", "generated-legend hint");
-    line.append(element("span", "", _("low probability")), element("span", "generated-scale"), element("span", "", _("high probability")));
-    return line;
-  }
 
   function add(token) {
     const index = tokens.push(token) - 1;
@@ -153,17 +148,14 @@ function generated(root, component) {
     const rows = token.alternatives.map(([visible, p]) => ({ visible, p }));
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
-    const head = element("div", "panel-head");
-    head.append(element("span", "panel-token", token.visible), element("span", "", _("had probability {share} here", { share: formatPercent(token.p) })));
-    panel.replaceChildren(head);
+    const sentence = element("span", "", _("had probability {share} here", { share: formatPercent(token.p) }));
+    panel.replaceChildren(element("div", "panel-head", [element("span", "panel-token", token.visible), sentence]));
     for (const row of rows) {
-      const line = element("div", row === own ? "panel-row own" : "panel-row");
-      line.classList.toggle("wide", isTokens());
-      const track = element("span", "panel-track");
       const fill = element("span", "panel-fill");
       fill.style.width = `${Math.max(1, row.p * 100)}%`;
-      track.append(fill);
-      line.append(element("span", "panel-name", row.visible), track, element("span", "panel-share", formatPercent(row.p, "< 0.1%")));
+      const parts = [element("span", "panel-name", row.visible), element("span", "panel-track", fill), element("span", "panel-share", formatPercent(row.p, "< 0.1%"))];
+      const line = element("div", row === own ? "panel-row own" : "panel-row", parts);
+      line.classList.toggle("wide", isTokens());
       panel.append(line);
     }
     panel.append(element("div", "hint", own === rows[0] ? _("The most likely token here.") : _("Not the most likely token here.")));
@@ -192,7 +184,7 @@ function generated(root, component) {
       data = component.data;
       table = colorTable(component.palette.sequential);
       const stops = [0, 0.25, 0.5, 0.75, 1].map((share) => shadeOf(table, share));
-      root.querySelector(".generated-scale").style.background = `linear-gradient(90deg, ${stops.join(",")})`;
+      scale.style.background = `linear-gradient(90deg, ${stops.join(",")})`;
       if (isNew) begin();
       else for (const mark of text.querySelectorAll(".letter")) mark.style.backgroundColor = shadeOf(table, tokens[mark.dataset.index].p);
     },

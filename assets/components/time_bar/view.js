@@ -20,48 +20,37 @@ export default function (mounting) {
     let leftUntil = 0; // a link to another page was clicked: a report in between would bring this page back
     let reportedLast = component.data.step;
 
-    const line = element("div", "time-line");
     const play = button("time-play", "", toggle);
     const pace = button("time-pace", "", () => {
       speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
       paint();
     });
-    const readout = element("div", "time-readout");
     const step = element("b");
     const note = element("span", "time-note");
     const loss = element("span", "time-loss");
-    const track = element("div", "time-track");
     const curve = svgElement("svg", { "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 1000 100" });
     const paths = {};
     const spot = element("span", "time-spot");
     const rail = element("div", "time-rail");
     const dots = element("div", "time-dots");
-    const slider = element("input");
+    const slider = Object.assign(element("input"), { type: "range", min: 0, step: 1 });
     pace.title = _("Playback speed");
-    slider.type = "range";
-    slider.min = 0;
-    slider.step = 1;
     slider.setAttribute("aria-label", _("Training step"));
     for (const name of ["training", "validation"]) {
       paths[name] = svgElement("path", { class: `time-${name}` });
       curve.append(paths[name]);
     }
-    readout.append(step, note);
-    line.append(play, readout, loss, pace);
-    track.append(curve, spot, rail, dots, slider);
+    const marks = element("div", "time-marks");
+    const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), loss, pace]);
+    const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks]);
     root.append(line, track);
-    const take = downloadButtons(root, {
+    line.append(downloadButtons(root, {
       name: () => "loss",
       drawn: track,
       columns: () => lossColumns(rows),
-    });
-    line.append(take);
-    const marks = element("div", "time-marks");
-    track.append(marks);
-    const both = element("label", "time-both");
-    const bothBox = element("input");
-    bothBox.type = "checkbox";
-    both.append(bothBox, _("move both"));
+    }));
+    const bothBox = Object.assign(element("input"), { type: "checkbox" });
+    const both = element("label", "time-both", [bothBox, _("move both")]);
     both.title = _("Moving one slider moves the other: two steps of one run keep their distance, two runs go to the same step.");
     if (component.data.side === "b") line.insertBefore(both, loss);
     bothBox.addEventListener("change", () => (clock.together = bothBox.checked ? (component.data.same ? "distance" : "step") : null));

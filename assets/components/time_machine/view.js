@@ -30,8 +30,7 @@ function heads(root, clock, report) {
 
 /* One head at the step on view, large, and read letter by letter. */
 function head(root, clock) {
-  const arcs = element("div", "snapshot-arcs");
-  const place = element("div");
+  const [arcs, place] = [element("div", "snapshot-arcs"), element("div")];
   root.append(arcs, place);
   const reader = attentionReader(arcs);
   const board = attentionHeatmaps(place, { large: true });
@@ -72,9 +71,7 @@ function nextToken(root) {
   root.append(box);
   let rows = new Map(); // token -> its row
   function rowOf(token) {
-    const row = element("div", "bars-row");
-    row.append(element("span", "bars-name", token), element("span", "bars-track"), element("span", "bars-share"));
-    row.children[1].append(element("span", "bars-fill"));
+    const row = element("div", "bars-row", [element("span", "bars-name", token), ...bar()]);
     box.append(row);
     return row;
   }
@@ -103,9 +100,8 @@ function nextToken(root) {
 
 /* The logit lens at the step on view: a row for each stage, a column for each of the last letters. */
 function lens(root) {
-  const scroller = element("div", "lens-scroll");
   const grid = element("div", "lens");
-  scroller.append(grid);
+  const scroller = element("div", "lens-scroll", grid);
   root.append(scroller);
   let shape = "";
   let cells = [];
@@ -115,7 +111,7 @@ function lens(root) {
     cells = rows.map((row) => row.map(() => element("span", "lens-cell")));
     grid.replaceChildren(
       ...line("", tokens, "lens-token"),
-      ...cells.flatMap((row, stage) => [element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), ...row]),
+      ...cells.flatMap((row, stage) => [stageName(stage), ...row]),
       ...line(_("actual"), [...truth, "?"], "lens-truth"),
     );
     scroller.scrollLeft = scroller.scrollWidth;
@@ -165,12 +161,7 @@ function byBlock(root) {
       if (!lens) return;
       const predictions = stages(lens);
       if (rows.length !== predictions.length) {
-        rows = predictions.map((_row, stage) => {
-          const row = element("div", "by-block-row");
-          row.append(element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding")), element("span", "by-block-token"), element("span", "bars-track"), element("span", "bars-share"));
-          row.children[2].append(element("span", "bars-fill"));
-          return row;
-        });
+        rows = predictions.map((_row, stage) => element("div", "by-block-row", [stageName(stage), element("span", "by-block-token"), ...bar()]));
         box.replaceChildren(...rows);
       }
       const final = predictions.at(-1)[0];
@@ -184,6 +175,9 @@ function byBlock(root) {
     },
   };
 }
+
+const stageName = (stage) => element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding"));
+const bar = () => [element("span", "bars-track", element("span", "bars-fill")), element("span", "bars-share")];
 
 /* How the model would go on at the step on view, always taking the most likely token; shaded by how likely it was. */
 function text(root) {

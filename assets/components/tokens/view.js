@@ -45,7 +45,7 @@ function strip(root, component) {
       strip.replaceChildren();
       data.tokens.forEach((token, index) => {
         const id = data.ids[index];
-        const chip = tokenChip("span", token, id === null ? "none" : String(id), data.kinds[index], palette);
+        const chip = tokenChip(token, id === null ? "none" : String(id), data.kinds[index], palette);
         chip.setAttribute("role", "listitem");
         if (id === null) chip.classList.add("unknown");
         strip.append(chip);
@@ -59,15 +59,13 @@ function strip(root, component) {
 /* A batch, and the examples hidden in one of its rows: each beginning of the row is a context, the token after it the target.
    data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind} } */
 function pairs(root, component) {
-  const board = element("div", "pairs");
   const batch = element("div", "pairs-batch");
   const examples = element("div", "pairs-examples");
-  board.append(batch, examples);
-  root.append(board);
+  root.append(element("div", "pairs", [batch, examples]));
   let { data, palette } = component;
   let chosen = 0;
 
-  const chip = (id) => tokenChip("span", data.tokens[id], String(id), data.kinds[id], palette);
+  const chip = (id) => tokenChip(data.tokens[id], String(id), data.kinds[id], palette);
 
   function drawBatch() {
     batch.replaceChildren(element("div", "hint", _("The batch: {count} sequences of {length} tokens", { count: data.x.length, length: data.x[0].length })));
@@ -90,13 +88,10 @@ function pairs(root, component) {
     const ids = data.x[chosen];
     examples.replaceChildren(element("div", "hint", _("In sequence {piece}: {count} training examples", { piece: chosen + 1, count: ids.length })));
     ids.forEach((_id, index) => {
-      const line = element("div", "pairs-line");
-      const context = element("span", "pairs-context");
-      context.append(...ids.slice(0, index + 1).map(chip));
+      const context = element("span", "pairs-context", ids.slice(0, index + 1).map(chip));
       const target = chip(data.y[chosen][index]);
       target.classList.add("target");
-      line.append(context, element("span", "pairs-arrow", "→"), target);
-      examples.append(line);
+      examples.append(element("div", "pairs-line", [context, element("span", "pairs-arrow", "→"), target]));
     });
   }
 
@@ -111,10 +106,9 @@ function pairs(root, component) {
 }
 
 /* How a token looks wherever it is drawn: in the colour of its kind, as it is shown (a newline as ⏎), never as HTML. */
-function tokenChip(tag, visible, id, kind, palette) {
-  const chip = element(tag, "chip");
+function tokenChip(visible, id, kind, palette) {
+  const chip = element("span", "chip", [element("span", "chip-token", visible), element("span", "chip-id", id)]);
   chip.style.setProperty("--kind", palette.kinds[kind] || palette.muted);
   chip.dataset.id = id;
-  chip.append(element("span", "chip-token", visible), element("span", "chip-id", id));
   return chip;
 }
