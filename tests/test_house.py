@@ -115,9 +115,6 @@ def test_core_reads_no_assets_of_the_app(path):
 MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 20, 400, 60
 TESTED = sorted((ROOT / "tests").rglob("*.py"))
 CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs"}  # the tests of a folder lie in one folder
-LONG_FUNCTIONS = {  # a figure or a step that reads from top to bottom
-    "explorer/learn/gpt/sampling.py:_draw_choosing",
-}
 # The name of one idea: computed in core, drawn in charts, shown on a page.
 REPEATED_NAMES = {"bigram.py"}
 
@@ -134,7 +131,7 @@ def test_folders_files_and_functions_are_short():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno - node.lineno >= MOST_FUNCTION_LINES
     }
-    assert functions == LONG_FUNCTIONS
+    assert not functions
 
 
 def test_a_file_name_occurs_at_most_twice():

@@ -28,7 +28,7 @@ ASKED_TOP_P = 0.8  # in the question
 _SHOWN_BARS, _SHOWN_ROWS = 14, 8
 
 
-def _draw_choosing(state: StepState) -> bool:
+def _draw_sampling(state: StepState) -> bool:
     palette = current_palette()
     with card(state.label("panel"), key="lesson_result"):
         model = the_gpt(state)
@@ -68,28 +68,31 @@ def _draw_choosing(state: StepState) -> bool:
         )
     with card(state.label("panel stages"), key="lesson_by_hand"):
         after_temperature = softmax_with_temperature(logits, temperature)
-        after_top_k = keep_top_k(after_temperature, k)
-        stages = (model_probabilities, after_temperature, after_top_k, drawn)
-        columns = ("probability", "after temperature", "after top-k", "after top-p")
-        st.dataframe(
-            {
-                state.label("letter"): shown_tokens[:_SHOWN_ROWS],
-                state.label("score"): [decimal(score) for score in logits[order][:_SHOWN_ROWS].tolist()],
-                **{
-                    state.label(name): [percent(share) for share in stage[order][:_SHOWN_ROWS].tolist()]
-                    for name, stage in zip(columns, stages, strict=True)
-                },
-                state.label("cumulative"): [
-                    percent(share) for share in after_top_k[order].cumsum(dim=0)[:_SHOWN_ROWS].tolist()
-                ],
-            },
-            hide_index=True,
-            width="stretch",
-            key="lesson_stages",
-        )
+        stages = {
+            "probability": model_probabilities[order],
+            "after temperature": after_temperature[order],
+            "after top-k": keep_top_k(after_temperature, k)[order],
+            "after top-p": drawn[order],
+        }
+        _draw_stages(state, shown_tokens, logits[order], stages)
         state.write("stages")
     state.results["probabilities"], state.results["shown_tokens"] = model_probabilities, shown_tokens
     return True
+
+
+def _draw_stages(
+    state: StepState, shown_tokens: list[str], logits: torch.Tensor, stages: dict[str, torch.Tensor]
+) -> None:
+    def column(shares: torch.Tensor) -> list[str]:
+        return [percent(share) for share in shares[:_SHOWN_ROWS].tolist()]
+
+    rows = {
+        state.label("letter"): shown_tokens[:_SHOWN_ROWS],
+        state.label("score"): [decimal(score) for score in logits[:_SHOWN_ROWS].tolist()],
+        **{state.label(name): column(stage) for name, stage in stages.items()},
+        state.label("cumulative"): column(stages["after top-k"].cumsum(dim=0)),
+    }
+    st.dataframe(rows, hide_index=True, width="stretch", key="lesson_stages")
 
 
 def tokens_left(state: StepState) -> int:
@@ -112,7 +115,7 @@ def _show_cumulative(state: StepState, response: float) -> None:
 
 CHOOSING = Step(
     "choosing",
-    _draw_choosing,
+    _draw_sampling,
     code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
     question=Question(answer=tokens_left, show=_show_cumulative, more=lambda state: {"p": ASKED_TOP_P}),
 )
