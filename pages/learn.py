@@ -6,8 +6,7 @@ from core.errors import ExplorerError
 from core.lessons.lesson_text import load_prose, word
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
-from explorer.learn.state import StepState, absent_in_link, choose_text, read_text
-from explorer.learn.step_layout import draw_step, lesson_head
+from explorer.learn.step_layout import draw_step
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import end_absent, quoted_part
@@ -39,11 +38,6 @@ else:
             partial(address.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
     try:
-        head = lesson_head()
-        with head.text:
-            corpus = choose_text(language())
-        if problem := absent_in_link():
-            show_error(problem)
-        draw_step(StepState(lesson, step, *read_text(corpus), language()), steps, head)
+        draw_step(lesson, step, steps, language())
     except ExplorerError as error:
         show_error(error)

@@ -7,10 +7,9 @@ import streamlit as st
 from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
-from explorer.components.lesson_path import lesson_path
 from explorer.i18n.language import _
 from explorer.learn import bigram, experiments, gpt
-from explorer.learn.step_layout import completed_steps, path_of
+from explorer.learn.step_layout import draw_path
 from explorer.learn.steps import Step
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
@@ -36,17 +35,14 @@ def draw_overview(language: str) -> None:
     st.markdown(word("lessons_idea", language), width=820)
     for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
         with column, st.container(border=True, height="stretch"):
-            prose, names = load_prose(lesson, "lesson", language), list(steps_of(lesson))
+            prose = load_prose(lesson, "lesson", language)
             st.markdown(f"##### {prose.title}")
             st.caption(prose.parts["idea"])
-            clicked = lesson_path(
-                lesson, path_of(lesson, names, language), here=None, right=completed_steps(lesson), label=prose.title,
-                key=f"path-{lesson}", listed=True, resume=word("go_on", language),
-            )  # fmt: skip
+            clicked = draw_path(lesson, language, key=f"path-{lesson}", listed=True, resume=word("go_on", language))
             with st.container(horizontal=True, gap="small"):
                 if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
                              key=f"begin-{lesson}"):  # fmt: skip
-                    clicked = names[0]
+                    clicked = LESSONS[lesson][0]
                 if lesson in NOTEBOOKS:
                     st.download_button(
                         word("notebook", language), partial(_notebook, lesson, language), NOTEBOOKS[lesson],
@@ -74,8 +70,7 @@ def draw_glossary(language: str, first_term: str | None) -> None:
     terms = glossary(language)
     if first_term and first_term not in terms:
         show_error(_("The glossary has no term {term}. Perhaps the link is misspelled.", term=quoted_part(first_term)))
-    order = sorted(terms, key=lambda term: term != first_term)
-    for term in order:
+    for term in sorted(terms, key=lambda term: term != first_term):
         text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)
         with st.container(border=term == first_term):
             st.markdown(f"##### {term}\n\n{text}", width=820)

@@ -1,7 +1,7 @@
 """What a step works with: the training text, the step's words, and the values of its controls."""
 
-from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from core.errors import ExplorerError, TextError
+from core.interpretability import Progress
 from core.lessons.lesson_text import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
-from core.text.corpora import Corpus, catalogue, load_corpus
+from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import absent_text
 
@@ -26,7 +28,10 @@ MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
 MOST_TOKENS = 512  # of a vocabulary, whose square is the size of a table
 VAL_FRACTION = 0.1
 _CONTROL = "lesson-"  # prefix of the keys of a step's controls
-_CHOOSERS = (st.selectbox, st.segmented_control, st.radio, st.select_slider, st.pills)
+
+
+class StillComputing(Exception):
+    """A step cannot be drawn further before its job has ended; the progress bar is drawn."""
 
 
 class LessonData(NamedTuple):
@@ -71,10 +76,9 @@ class StepState:
         rejected: values of a teacher's link that a control cannot have, as "name:value".
     """
 
-    def __init__(self, lesson: str, step: str, corpus: Corpus, data: LessonData, language: str, seed: int = 1337):
+    def __init__(self, lesson: str, step: str, data: LessonData, language: str, seed: int = 1337):
         self.lesson, self.step, self.language, self.seed = lesson, step, language, seed
-        self.corpus, self.data = corpus, data
-        self.text, self.tokenizer = data.text, data.tokenizer
+        self.data, self.text, self.tokenizer = data, data.text, data.tokenizer
         self.tokens, self.vocab_size = data.tokenizer.tokens, data.tokenizer.vocab_size
         self.ids, self.train_ids, self.val_ids = data.ids, data.train_ids, data.val_ids
         self.key = ("lesson", data.name, len(data.text), hash(data.text), seed)
@@ -128,69 +132,53 @@ class StepState:
         Args:
             name: in the link, within this step.
             default: its type is the type of the value.
-            widget: of Streamlit, called as `widget(label, *args, key=..., **options)`.
+            widget: of Streamlit or of a column, called as `widget(label, *args, key=..., **options)`.
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
         self.labels[name] = label
         value = st.session_state[key] if key in st.session_state else session.recall(key)
-        if value is None or not _possible(value, widget, args, options):
-            linked_value = address.lesson_values().get(name)
-            value = _fitting(_read(linked_value, default), default, widget, args, options)
-            if linked_value is not None and value != _read(linked_value, None, type(default)):
-                self.rejected.append(f"{name}:{linked_value}")
-        if name in address.hidden_controls():
-            self.controls[name] = value
-            return value
-        st.session_state[key] = value
-        value = widget(label, *args, key=key, **options)
-        if value is None:  # a segmented control can be deselected
-            value = default
-        session.remember(key, value)
+        fitted = partial(_fitted, default=default, widget=widget.__name__, args=args, options=options)
+        if value is None or value != fitted(value):  # the options may depend on the text
+            linked = address.lesson_values().get(name)
+            wanted = _read(linked, type(default))
+            value = fitted(default if wanted is None else wanted)
+            if linked is not None and value != wanted:
+                self.rejected.append(f"{name}:{linked}")
+        if name not in address.hidden_controls():
+            st.session_state[key] = value
+            shown = widget(label, *args, key=key, **options)
+            value = default if shown is None else shown  # a segmented control can be deselected
+            session.remember(key, value)
         self.controls[name] = value
         return value
 
+    def compute(self, key: tuple, make: Callable[[], Iterator[Progress]], *options: Any) -> Any:
+        """Return a job's result, as `result_of` for this text and seed. Raises StillComputing while there is none."""
+        result = result_of((*self.key, *key), make, *options)
+        if result is None:
+            raise StillComputing
+        return result
+
     def _with(self, numbers: Mapping[str, Any]):
-        return {
-            "vocab_size": f"{self.vocab_size:,}",
-            "length": f"{len(self.text):,}",
-            **self.numbers,
-            **numbers,
-        }.items()
+        own = {"vocab_size": f"{self.vocab_size:,}", "length": f"{len(self.text):,}"}
+        return (own | self.numbers | numbers).items()
 
 
-def _read(linked_value: str | None, default: Any, kind: type | None = None) -> Any:
-    """Return a link's value in the type of its control; the default if it is not one."""
-    kind = kind or type(default)
-    if linked_value is None:
-        return default
-    if kind is bool:
-        return linked_value.lower() in ("true", "1", "on")
+def _read(linked: str | None, kind: type) -> Any:
+    """Return a link's value in the type of its control; None if it is not one."""
     try:
-        return kind(linked_value)
+        return None if linked is None else kind(linked)
     except ValueError:
-        return default
+        return None
 
 
-def _fitting(value: Any, default: Any, widget: Callable, args: tuple, options: dict) -> Any:
+def _fitted(value: Any, default: Any, widget: str, args: tuple, options: dict) -> Any:
     """Return the value, clipped to the control's bounds; the default if the control cannot have it."""
-    if widget in (st.slider, st.number_input) and isinstance(value, int | float):
-        low, high = (args[0] if args else options.get("min_value")), (args[1] if args else options.get("max_value"))
-        value = value if low is None else max(low, value)
-        value = value if high is None else min(high, value)
-        return value if value == value else default
-    if isinstance(value, str) and options.get("max_chars"):
+    if widget == "slider":
+        return min(max(args[0], value), args[1]) if value == value else default
+    if widget == "text_input":
         return value[: options["max_chars"]]
-    return value if _possible(value, widget, args, options) else default
-
-
-def _possible(value: Any, widget: Callable, args: tuple, options: dict) -> bool:
-    """Return whether the control can have this value: its options may depend on the text."""
-    if widget in _CHOOSERS:
-        return value in list(args[0] if args else options["options"])
-    if widget in (st.slider, st.number_input):
-        low, high = (args[0] if args else options.get("min_value")), (args[1] if args else options.get("max_value"))
-        return (low is None or value >= low) and (high is None or value <= high)
-    return True
+    return value if value in args[0] else default
 
 
 _KEY = "lesson-text"
@@ -198,20 +186,19 @@ _CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
 _ALWAYS_AVAILABLE = "python"  # Python's own library is on every machine
 
 
-def choose_text(language: str) -> Corpus:
-    """Draw the select box of all texts, which a teacher's link can set and hide, and return the chosen one."""
-    corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+def choose_text(language: str) -> str:
+    """Draw the select box of all texts, which a teacher's link can set and hide, and return the chosen one's name."""
+    titles = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
     chosen = st.session_state.get(_KEY, session.recall(_KEY, address.lesson_values().get("text")))
-    chosen = chosen if chosen in corpora else next(iter(corpora))
+    chosen = chosen if chosen in titles else next(iter(titles))
     if "text" not in address.hidden_controls():
-        titles = distinct_labels({name: corpus.title for name, corpus in corpora.items()})
         st.session_state[_KEY] = chosen
         chosen = st.selectbox(
-            word("text", language), list(corpora), key=_KEY, format_func=titles.get,
+            word("text", language), list(titles), key=_KEY, format_func=titles.get,
             label_visibility="collapsed", width=230, on_change=lambda: session.remember(_CHOSEN, True),
         )  # fmt: skip
     session.remember(_KEY, chosen)
-    return corpora[chosen]
+    return chosen
 
 
 def absent_in_link() -> str | None:
@@ -222,11 +209,10 @@ def absent_in_link() -> str | None:
     return absent_text(linked)
 
 
-def read_text(corpus: Corpus) -> tuple[Corpus, LessonData]:
-    """Load a corpus; if it cannot be loaded, show why and load one that is on every machine."""
+def read_text(name: str) -> LessonData:
+    """Load a text; if it cannot be loaded, show why and load one that is on every machine."""
     try:
-        return corpus, load_data(corpus.name, shared.data_dir())
+        return load_data(name, shared.data_dir())
     except ExplorerError as error:
         show_error(error)
-    known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
-    return known[_ALWAYS_AVAILABLE], load_data(_ALWAYS_AVAILABLE, shared.data_dir())
+    return load_data(_ALWAYS_AVAILABLE, shared.data_dir())

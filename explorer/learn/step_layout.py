@@ -3,51 +3,47 @@
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
 from explorer.components.lesson_path import PathStep, lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _
-from explorer.learn.state import StepState
+from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, read_text
 from explorer.learn.steps import Step, draw_question
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, show_error, worded
 from explorer.widgets.links import quoted_part
 
 
-class Head(NamedTuple):
-    """The containers at the top of a step, which are filled last."""
-
-    title: DeltaGenerator
-    text: DeltaGenerator
-    links: DeltaGenerator
-    path: DeltaGenerator
-
-
-def lesson_head() -> Head:
-    """Lay out the lesson's title on the left, text and links on the right, the step list below."""
+def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str) -> None:
+    """Draw one step of a lesson: its head, idea, result, code, question, notes and navigation."""
+    step, names = steps[step_name], list(steps)
     row = st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small", key="lesson_head"
     )
     title = row.container(width="content")
     right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
-    return Head(title, right.container(width="content"), right.container(horizontal=True, width="content"),
-                st.container())  # fmt: skip
-
-
-def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
-    """Draw one step: its idea, result, code, question, notes and navigation."""
-    step, names = steps[state.step], list(steps)
+    with right.container(width="content"):
+        text = choose_text(language)
+    links, path = right.container(horizontal=True, width="content"), st.container()
+    if problem := absent_in_link():
+        show_error(problem)
+    state = StepState(lesson, step_name, read_text(text), language)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
-    ready = step.draw(state) is not False
+    ready = True
+    try:
+        step.draw(state)
+    except StillComputing:
+        ready = False
     if step.code:
         with st.expander(state.word("code"), icon=":material/code:"):
-            st.code(source_of(*step.code), language="python")
+            st.code(_source_of(*step.code), language="python")
     if step.question and ready:
         with card(state.word("question"), key="lesson_question"):
             state.completed = draw_question(step.question, state)
@@ -60,7 +56,7 @@ def draw_step(state: StepState, steps: dict[str, Step], head: Head) -> None:
         completed_steps(state.lesson).add(state.step)
     _draw_notes(state)
     _draw_navigation(state, names)
-    _fill_head(state, names, head)  # last: only now answers and values are known
+    _fill_head(state, names, title, links, path)  # last: only now answers and values are known
     load_ahead()  # so that a growing curve shows from its first point
 
 
@@ -73,36 +69,33 @@ def completed_steps(lesson: str) -> set[str]:
     return found
 
 
-def path_of(lesson: str, names: list[str], language: str) -> list[PathStep]:
-    """Return the steps of a lesson with their titles and addresses."""
-    return [
-        PathStep(name, load_prose(lesson, name, language).title, address.lesson_query(lesson, name)) for name in names
+def draw_path(lesson: str, language: str, here: str | None = None, **options: Any) -> str | None:
+    """Draw the steps of a lesson as links, as `lesson_path`; return the one that was clicked."""
+    path = [
+        PathStep(name, load_prose(lesson, name, language).title, address.lesson_query(lesson, name))
+        for name in LESSONS[lesson]
     ]
+    title = load_prose(lesson, "lesson", language).title
+    return lesson_path(lesson, path, here=here, right=completed_steps(lesson), label=title, **options)
 
 
-def source_of(*functions: Callable) -> str:
-    """Return the source of the functions."""
+def _source_of(*functions: Callable) -> str:
     return "\n\n".join(textwrap.dedent(inspect.getsource(function)).strip() for function in functions)
 
 
-def _fill_head(state: StepState, names: list[str], head: Head) -> None:
-    place, title = names.index(state.step), load_prose(state.lesson, "lesson", state.language).title
-    head.title.caption(f"{title} · {state.word('step_of', number=place + 1, count=len(names))}")
-    with head.links:
+def _fill_head(
+    state: StepState, names: list[str], title: DeltaGenerator, links: DeltaGenerator, path: DeltaGenerator
+) -> None:
+    place, lesson = names.index(state.step), load_prose(state.lesson, "lesson", state.language).title
+    title.caption(f"{lesson} · {state.word('step_of', number=place + 1, count=len(names))}")
+    with links:
         st.button(
             state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
         )
         if not address.is_student():  # a link with hidden controls is not passed on
-            class_link(state)
-    with head.path:
-        clicked = lesson_path(
-            state.lesson,
-            path_of(state.lesson, names, state.language),
-            here=state.step,
-            right=completed_steps(state.lesson),
-            label=title,
-            key="lesson_path",
-        )
+            _draw_class_link(state)
+    with path:
+        clicked = draw_path(state.lesson, state.language, state.step, key="lesson_path")
         if clicked and clicked != state.step:
             address.view_lesson(state.lesson, clicked)
             st.rerun()
@@ -110,8 +103,7 @@ def _fill_head(state: StepState, names: list[str], head: Head) -> None:
 
 
 def _draw_notes(state: StepState) -> None:
-    """Draw what to try and further reading, in columns."""
-    parts = [part for part in ("try", "read on") if state.markdown(part)]
+    parts = [part for part in ("try", "read on") if part in state.prose.parts]
     if parts:
         for column, part in zip(st.columns(len(parts)), parts, strict=True):
             with column:
@@ -146,7 +138,7 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
                 )
 
 
-def class_link(state: StepState) -> None:
+def _draw_class_link(state: StepState) -> None:
     """Draw a popover with a link to this step, its text and values, and a choice of controls to hide."""
     with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
         st.caption(state.word("link_idea"))

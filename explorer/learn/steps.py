@@ -29,14 +29,6 @@ class Question(NamedTuple):
     more: Callable[[StepState], dict[str, Any]] | None = None  # further numbers for its words
 
 
-def check(question: Question, state: StepState, response: Any) -> bool:
-    """Return whether an answer is right."""
-    correct_answer = question.answer(state)
-    return (
-        response == correct_answer if question.options else abs(response - correct_answer) <= question.tolerance + 1e-9
-    )
-
-
 def draw_question(question: Question, state: StepState) -> bool:
     """Draw the question, its form and, after the check, the verdict. Return whether the answer was right."""
     slot = f"answer-{state.lesson}-{state.step}"
@@ -60,14 +52,13 @@ def draw_question(question: Question, state: StepState) -> bool:
     checked = session.recall(slot)
     if not checked or checked[0] != state.key or checked[1] is None:
         return False
-    return _draw_verdict(question, state, checked[1])
+    return _draw_verdict(question, state, checked[1], more)
 
 
-def _draw_verdict(question: Question, state: StepState, response: Any) -> bool:
-    correct_answer = question.answer(state)
-    right = check(question, state, response)
-    more = question.more(state) if question.more else {}
-    values = {"answer": _shown(correct_answer, question, state), "given": _shown(response, question, state)}
+def _draw_verdict(question: Question, state: StepState, response: Any, more: dict[str, Any]) -> bool:
+    correct = question.answer(state)
+    right = response == correct if question.options else abs(response - correct) <= question.tolerance + 1e-9
+    values = {"answer": _shown(correct, question, state), "given": _shown(response, question, state)}
     words = state.markdown("right" if right else "wrong", **more, **values)
     if right:
         st.success(f"**{state.word('right')}** {words}", icon=":material/check:")
@@ -112,15 +103,11 @@ def _decimal(text: str) -> float | None:
     return float(plain) if _DECIMAL.fullmatch(plain) else None
 
 
-def _none(state: StepState) -> Mapping[str, Any]:
-    return {}
-
-
 class Step(NamedTuple):
     """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`."""
 
     name: str
-    draw: Callable[[StepState], bool | None]  # controls and result; False while computing
+    draw: Callable[[StepState], None]  # controls and result; raises StillComputing
     code: tuple[Callable, ...] = ()  # functions whose source is shown
     question: Question | None = None
-    numbers: Callable[[StepState], Mapping[str, Any]] = _none  # fill the placeholders of its words
+    numbers: Callable[[StepState], Mapping[str, Any]] = lambda state: {}  # fill the placeholders of its words

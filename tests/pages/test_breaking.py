@@ -118,7 +118,7 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
 
 @pytest.mark.parametrize("step", EXPERIMENTS)
 def test_every_text_finds_its_numbers(corpus, explorer_home, step):
-    state = StepState("break", step, corpus, load_data(corpus.name, explorer_home), "en")
+    state = StepState("break", step, load_data(corpus.name, explorer_home), "en")
     outcome = finish(train_pair(make_pair(EXPERIMENTS[step], state.text, steps=2)))
     counted = run_baselines(control_config(2), state.train_ids, state.val_ids, state.vocab_size)
     numbers = result_numbers(outcome, counted, state.vocab_size) | dict(EXPERIMENTS[step].choices)

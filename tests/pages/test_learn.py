@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from core.import_export.notebooks import NOTEBOOKS
 from core.lessons import LESSONS, lesson_text
 from core.lessons.lesson_text import glossary, load_prose
-from core.text.corpora import catalogue
 from core.text.own_text import save_text
 from explorer.learn.bigram.training_text import candidate_words
 from explorer.learn.lessons import lessons, steps_of
@@ -105,8 +104,7 @@ def _wrong(app: AppTest, step: str) -> str:
 
 
 def _state(name: str) -> StepState:
-    corpus = catalogue(ROOT)[0]
-    return StepState("bigram", "text", corpus, load_data(name, ROOT), "en")
+    return StepState("bigram", "text", load_data(name, ROOT), "en")
 
 
 RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "e", "loss": "4.14"}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import lru_cache
+from itertools import product
 
 import streamlit as st
 import torch
@@ -20,7 +21,7 @@ from core.lessons.bigram import (
 )
 from core.text.token_display import visible
 from explorer.components.text import WrittenToken, token_text
-from explorer.learn.bigram.predictions import TRAINED, UNTRAINED, draw_next_characters
+from explorer.learn.bigram.predictions import TRAINED, choose_model, draw_next_characters
 from explorer.learn.bigram.training import trained_bigram
 from explorer.learn.bigram.training_text import context_losses
 from explorer.learn.state import LessonData, StepState
@@ -33,45 +34,32 @@ _GREEDY_LENGTH = 120
 _DRAW_COUNT = "lesson-writing-drawn"
 
 
-def _draw_writing(state: StepState) -> bool:
+def _draw_writing(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         trained = trained_bigram(state)
-        if trained is None:
-            return False
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            which = state.value(
-                "model", TRAINED, st.segmented_control, state.label("control model"), [UNTRAINED, TRAINED],
-                format_func=state.label,
-            )  # fmt: skip
+            which = choose_model(state)
             typed = state.value(
                 "start", "T", st.text_input, state.label("control start"), max_chars=30, width=220, help=newline_hint()
             )
             draw_count = redraw_button(state, _DRAW_COUNT)
         model = trained.model if which == TRAINED else new_bigram(state.vocab_size, state.seed)
-        start = torch.tensor(prompt_ids(state, typed))
+        id_of = character_ids(state.tokens)
+        start = torch.tensor(encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)])
         seed = state.seed + draw_count
         ids = sample_ids(model, start, _SAMPLE_LENGTH, seed)
         state.results["start"] = start
-        go = f"{which}-{seed}-{start.tolist()}-{state.data.name}"
         prompt = decode(start.tolist(), state.tokens)
         token_text(
             prompt=prompt,
-            go=go,
+            go=f"{which}-{seed}-{start.tolist()}-{state.data.name}",
             key="lesson_text_written",
             tokens=_generated_tokens(state, model.table(), ids, len(start)),
         )
         state.write("result", last=visible(prompt[-1]))
-    return True
-
-
-def prompt_ids(state: StepState, typed: str) -> list[int]:
-    """Return the prompt's ids: of the typed characters that the text has, else of a new line, else 0."""
-    id_of = character_ids(state.tokens)
-    return encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)]
 
 
 def _generated_tokens(state: StepState, table: Tensor, ids: Tensor, begin: int) -> list[WrittenToken]:
-    """Return each generated token with its probability and the alternatives."""
     top = table.topk(min(5, state.vocab_size), dim=1)
     generated = []
     for before, now in zip(ids[begin - 1 : -1].tolist(), ids[begin:].tolist(), strict=True):
@@ -89,11 +77,6 @@ def _greedy(state: StepState) -> Tensor:
     return greedy_ids(state.results["trained"].model, state.results["start"], 2 * state.vocab_size + _GREEDY_LENGTH)
 
 
-def greedy_outcome(state: StepState) -> str:
-    """Return "circle" if the greedy text repeats itself, else "varied"."""
-    return "circle" if repeated_cycle(_greedy(state)) else "varied"
-
-
 def _show_greedy(state: StepState, response: str) -> None:
     st.code(decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True)
 
@@ -103,11 +86,11 @@ WRITING = Step(
     _draw_writing,
     code=(sample_ids, greedy_ids),
     question=Question(
-        answer=greedy_outcome,
+        answer=lambda state: "circle" if repeated_cycle(_greedy(state)) else "varied",
         options=lambda state: ["sense", "circle", "varied"],
         named=True,
         show=_show_greedy,
-        more=lambda state: {"circle": "".join(visible(state.tokens[id]) for id in repeated_cycle(_greedy(state)))},
+        more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in repeated_cycle(_greedy(state)))},
     ),
 )
 
@@ -116,7 +99,7 @@ _MOST_CONTEXT = 3  # characters
 _BARS = 5
 
 
-def _draw_context(state: StepState) -> bool:
+def _draw_context(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         begin = frequent_trigram(state.text)
         typed = state.value(
@@ -135,12 +118,9 @@ def _draw_context(state: StepState) -> bool:
         state.write("result")
     with card(state.label("panel rows"), key="lesson_rows_needed"):
         losses = context_losses(state)
-        trained = trained_bigram(state) if losses is not None else None
-        if trained is None:
-            return False
+        trained_bigram(state)  # the question is about it
         st.table(_table_sizes(state, [on_val for _unused, on_val in losses]))
         state.write("rows", most=f"{rows_needed(state.vocab_size, 8):,}")
-    return True
 
 
 def _table_sizes(state: StepState, losses: list[float]) -> dict[str, list[str]]:
@@ -182,25 +162,19 @@ def ambiguous_pair(data: LessonData) -> tuple[str, str]:
         following = next_character_counts(text, pair)
         total = max(1, sum(following.values()))
         shares[pair] = torch.tensor([following[letter] / total for letter in letters])
-    best, pair = -1.0, (pairs[0], pairs[0])
-    for one in pairs:
-        for other in pairs:
-            if one < other and one[-1] == other[-1]:
-                apart = float((shares[one] - shares[other]).abs().sum())
-                if apart > best:
-                    best, pair = apart, (one, other)
-    return pair
+    alike = [(one, other) for one, other in product(pairs, pairs) if one < other and one[-1] == other[-1]]
+    return max(
+        alike, key=lambda pair: float((shares[pair[0]] - shares[pair[1]]).abs().sum()), default=(pairs[0], pairs[0])
+    )
 
 
 def _predict(state: StepState, context: str) -> torch.Tensor:
-    """Return the next-character probabilities (V,) after a context."""
     ids = torch.tensor([state.tokenizer.encode(context)])
     with torch.no_grad():
         return state.results["trained"].model(ids)[0][0, -1].softmax(dim=-1)
 
 
-def same_prediction(state: StepState) -> str:
-    """Return "same" if the model's predictions after both contexts are equal, else "different"."""
+def _same_prediction(state: StepState) -> str:
     first, second = ambiguous_pair(state.data)
     return "same" if torch.equal(_predict(state, first), _predict(state, second)) else "different"
 
@@ -230,7 +204,7 @@ CONTEXT = Step(
     _draw_context,
     code=(next_character_counts, rows_needed),
     question=Question(
-        answer=same_prediction,
+        answer=_same_prediction,
         options=lambda state: ["same", "different"],
         named=True,
         show=_show_both,

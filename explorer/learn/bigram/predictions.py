@@ -33,22 +33,19 @@ from explorer.widgets.layout import card, chart, current_palette
 _SHOWN_ROWS = 26  # most frequent characters in each table
 
 
-def frequent_ids(state: StepState, count: int = _SHOWN_ROWS) -> list[int]:
-    """Return the ids of the most frequent characters, sorted."""
-    return sorted(state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:count])
+def _frequent_ids(state: StepState) -> list[int]:
+    return sorted(state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:_SHOWN_ROWS])
 
 
-def _draw_table(state: StepState) -> bool:
+def _draw_table(state: StepState) -> None:
     counts = count_pairs(state.train_ids, state.vocab_size)
     counted = as_probabilities(counts)
     with card(state.label("panel"), key="lesson_result"):
         with st.container(height="content"):
             trained = trained_bigram(state)
-        if trained is None:
-            return False
         steps = list(trained.tables)
         now = state.value("at", steps[-1], st.select_slider, state.label("control"), steps)
-        shown = frequent_ids(state)
+        shown = _frequent_ids(state)
         for column, name, table in zip(
             st.columns(2), ("counted", "learned"), (counted, trained.tables[now]), strict=True
         ):  # fmt: skip
@@ -62,7 +59,6 @@ def _draw_table(state: StepState) -> bool:
             closing_curve(steps, distances, now, current_palette()), key="lesson_closing", name="learned-and-counted",
             numbers=lambda: {"step": steps, "distance": distances},
         )  # fmt: skip
-    return True
 
 
 def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -> None:
@@ -79,9 +75,9 @@ def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -
     )  # fmt: skip
 
 
-def most_predictable(state: StepState) -> int:
+def _most_predictable(state: StepState) -> int:
     """Return the id of the letter with the most certain prediction, among frequent ones that the tables show."""
-    shown = np.isin(np.arange(state.vocab_size), frequent_ids(state))
+    shown = np.isin(np.arange(state.vocab_size), _frequent_ids(state))
     answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the answer's column, too
     often = state.results["counts"].sum(dim=1).numpy() >= 100
     letters = np.array([token.isalpha() for token in state.tokens])
@@ -91,7 +87,7 @@ def most_predictable(state: StepState) -> int:
 
 
 def _row(state: StepState) -> np.ndarray:
-    return state.results["trained"].model.table()[most_predictable(state)].numpy()
+    return state.results["trained"].model.table()[_most_predictable(state)].numpy()
 
 
 def draw_next_characters(state: StepState, probabilities: np.ndarray, key: str, name: str, count: int) -> None:
@@ -104,12 +100,11 @@ def draw_next_characters(state: StepState, probabilities: np.ndarray, key: str, 
 
 
 def _question_numbers(state: StepState) -> dict:
-    return {"letter": visible(state.tokens[most_predictable(state)]), "share": percent(float(_row(state).max()))}
+    return {"letter": state.shown_tokens[_most_predictable(state)], "share": percent(float(_row(state).max()))}
 
 
 def _row_options(state: StepState) -> list[str]:
-    """Return the right answer among three other frequent letters, sorted."""
-    right = state.tokens[int(_row(state).argmax())]
+    right = state.tokens[int(_row(state).argmax())]  # among three other frequent letters
     letters = [letter for letter, _unused in most_frequent(state.text) if letter != right and letter.isalpha()][:3]
     return [visible(letter) for letter in sorted([right, *letters])]
 
@@ -119,7 +114,7 @@ TABLE = Step(
     _draw_table,
     code=(count_pairs, as_probabilities, train_bigram, distance),
     question=Question(
-        answer=lambda state: visible(state.tokens[int(_row(state).argmax())]),
+        answer=lambda state: state.shown_tokens[int(_row(state).argmax())],
         options=_row_options,
         show=lambda state, response: draw_next_characters(state, _row(state), "lesson_row", "row", 6),
         more=_question_numbers,
@@ -131,29 +126,24 @@ _LINE_LENGTH = 32  # characters of the line whose losses are drawn
 UNTRAINED, TRAINED = "untrained", "trained"
 
 
-def _draw_loss(state: StepState) -> bool:
+def choose_model(state: StepState) -> str:
+    """Draw the control that chooses between the untrained and the trained model."""
+    models, label = [UNTRAINED, TRAINED], state.label("control model")
+    return state.value("model", TRAINED, st.segmented_control, label, models, format_func=state.label)
+
+
+def _draw_loss(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         trained = trained_bigram(state)
-        if trained is None:
-            return False
         untrained = new_bigram(state.vocab_size, state.seed)
         state.results["untrained"] = whole_split_loss(untrained, state.val_ids)
-        which = state.value(
-            "model",
-            TRAINED,
-            st.segmented_control,
-            state.label("control model"),
-            [UNTRAINED, TRAINED],
-            format_func=state.label,
-        )
+        which = choose_model(state)
         model = untrained if which == UNTRAINED else trained.model
         shown_tokens = {visible(token): id for id, token in enumerate(state.tokens)}
         first, second = _frequent_pair(state)
         left, right = st.columns(2)
-        with left:
-            before = state.value("first", first, st.selectbox, state.label("control first"), list(shown_tokens))
-        with right:
-            came = state.value("second", second, st.selectbox, state.label("control second"), list(shown_tokens))
+        before = state.value("first", first, left.selectbox, state.label("control first"), list(shown_tokens))
+        came = state.value("second", second, right.selectbox, state.label("control second"), list(shown_tokens))
         with torch.no_grad():
             logits = model(torch.tensor([[shown_tokens[before]]]))[0][0, -1]  # (V,)
         computed = cross_entropy_steps(logits, shown_tokens[came])
@@ -170,20 +160,14 @@ def _draw_loss(state: StepState) -> bool:
         )
     with card(state.label("panel line"), key="lesson_line"):
         _draw_line(state, model)
-    return True
-
-
-def line_of(state: StepState) -> torch.Tensor:
-    """Return the ids of the first characters of the validation split."""
-    return state.val_ids[: min(_LINE_LENGTH + 1, len(state.val_ids))]
 
 
 def _draw_line(state: StepState, model: Bigram) -> None:
-    ids = line_of(state)
+    ids = state.val_ids[: _LINE_LENGTH + 1]
     with torch.no_grad():
         logits, mean = model(ids[None, :-1], ids[None, 1:])
     shares = logits[0].softmax(dim=-1)[torch.arange(len(ids) - 1), ids[1:]].tolist()
-    shown_tokens = [visible(state.tokens[id]) for id in ids[1:].tolist()]
+    shown_tokens = [state.shown_tokens[id] for id in ids[1:].tolist()]
     uniform = math.log(state.vocab_size)
     labels = state.label("mean"), state.label("uniform")
     chart(
@@ -200,13 +184,12 @@ def _draw_line(state: StepState, model: Bigram) -> None:
 
 
 def _frequent_pair(state: StepState) -> tuple[str, str]:
-    """Return the most frequent pair of letters, the selects' default."""
     ids = state.train_ids
     counts = torch.bincount(ids[:-1] * state.vocab_size + ids[1:], minlength=state.vocab_size**2)
     letters = torch.tensor([token.isalpha() for token in state.tokens])
     both = (letters[:, None] & letters[None, :]).flatten()
     place = int(torch.where(both, counts, -1).argmax())
-    return visible(state.tokens[place // state.vocab_size]), visible(state.tokens[place % state.vocab_size])
+    return state.shown_tokens[place // state.vocab_size], state.shown_tokens[place % state.vocab_size]
 
 
 def _show_loss_curve(state: StepState, response: float) -> None:

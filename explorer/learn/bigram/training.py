@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import streamlit as st
 import torch
@@ -28,7 +30,6 @@ from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets import session
-from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 TRAINING_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 0.02
@@ -51,45 +52,38 @@ class TrainedBigram:
 
 
 def trained_bigram(
-    state: StepState, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE, steps: int = TRAINING_STEPS,
+    state: StepState, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE,
     on_progress: Callable[[TrainedBigram | None], None] | None = None,
-) -> TrainedBigram | None:  # fmt: skip
-    """Return the model trained on the lesson's text; None, with a progress bar in its place, during training.
+) -> TrainedBigram:  # fmt: skip
+    """Return the model trained on the lesson's text.
 
     Args:
         on_progress: draws the partial result below the bar (`result_of`).
     """
-    key = (*state.key, "bigram", learning_rate, batch_size, steps)
-    trained = result_of(
-        key, lambda: _train(state, learning_rate, batch_size, steps), state.word("training"), on_progress
-    )
-    if trained is not None:
-        state.results["trained"] = trained
+    key = ("bigram", learning_rate, batch_size, TRAINING_STEPS)
+    make = partial(_train, state, learning_rate, batch_size)
+    trained = state.results["trained"] = state.compute(key, make, state.word("training"), on_progress)
     return trained
 
 
-def _train(state: StepState, learning_rate: float, batch_size: int, steps: int) -> Iterator[Progress[TrainedBigram]]:
+def _train(state: StepState, learning_rate: float, batch_size: int) -> Iterator[Progress[TrainedBigram]]:
     with one_thread():
         baselines = count_baselines(state.train_ids, state.val_ids, state.vocab_size, range(1, len(state.val_ids)))
         trained = TrainedBigram(new_bigram(state.vocab_size, state.seed), baselines)
         trained.tables[0] = trained.model.table()
         trained.rows.append({"step": 0, "val_loss": whole_split_loss(trained.model, state.val_ids)})
     loop = train_bigram(
-        trained.model, state.train_ids, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=state.seed
-    )
-    for begin in range(0, steps, _REPORT_EVERY):
+        trained.model, state.train_ids, steps=TRAINING_STEPS, batch_size=batch_size, learning_rate=learning_rate,
+        seed=state.seed,
+    )  # fmt: skip
+    for _ in range(TRAINING_STEPS // _REPORT_EVERY):
         with one_thread():
-            for step, loss in (next(loop) for _ in range(min(_REPORT_EVERY, steps - begin))):
+            for step, loss in islice(loop, _REPORT_EVERY):
                 trained.rows.append({"step": step, "loss": loss})
-                if _is_round(step) or step == steps:
+                if str(step).rstrip("0") in ("1", "2", "5"):  # 1, 2, 5, 10, 20, 50, ... and the last
                     trained.tables[step] = trained.model.table()
             trained.rows.append({"step": step, "val_loss": whole_split_loss(trained.model, state.val_ids)})
-        yield Progress(step, steps, trained)
-
-
-def _is_round(step: int) -> bool:
-    """Return whether a step is 1, 2, 5, 10, 20, 50, ..."""
-    return str(step).rstrip("0") in ("1", "2", "5")
+        yield Progress(step, TRAINING_STEPS, trained)
 
 
 _STEPS_TAKEN = "lesson-gradient-taken"
@@ -105,10 +99,8 @@ def _change_steps(by: int) -> None:
 def _draw_gradient(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        with left:
-            pieces = state.value("pieces", 2, st.slider, state.label("control pieces"), 1, 4)
-        with right:
-            rate = state.value("rate", 20, st.select_slider, state.label("control rate"), _GRADIENT_RATES)
+        pieces = state.value("pieces", 2, left.slider, state.label("control pieces"), 1, 4)
+        rate = state.value("rate", 20, right.select_slider, state.label("control rate"), _GRADIENT_RATES)
         x, y = batch_of(state, pieces, BLOCK)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         taken = session.recall(_STEPS_TAKEN, 0)
@@ -156,7 +148,7 @@ def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
 
 
 def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None:
-    rows = {visible(state.tokens[id]): id for id in steps.changed.nonzero().flatten().tolist()}
+    rows = {state.shown_tokens[id]: id for id in steps.changed.nonzero().flatten().tolist()}
     row = rows[state.value("row", next(iter(rows)), st.selectbox, state.label("control row"), list(rows), width=220)]
     targets = y[x == row].tolist()
     before, after = steps.before[row].numpy(), steps.after[row].numpy()
@@ -177,8 +169,7 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
     )  # fmt: skip
 
 
-def rows_moved(state: StepState) -> int:
-    """Return how many rows of the table one step on this batch changes."""
+def _rows_changed(state: StepState) -> int:
     x, y, rate = state.results["batch"]
     return int(gradient_steps(state.vocab_size, x, y, rate, 1, state.seed).changed.sum())
 
@@ -197,7 +188,7 @@ GRADIENT = Step(
     _draw_gradient,
     code=(gradient_step, gradient_steps),
     question=Question(
-        answer=rows_moved, show=_show_rows, more=lambda state: {"read": state.results["batch"][0].numel()}
+        answer=_rows_changed, show=_show_rows, more=lambda state: {"read": state.results["batch"][0].numel()}
     ),
 )
 
@@ -207,24 +198,15 @@ _BATCHES = (1, 4, 16, BATCH_SIZE, 64)
 _SAME = 0.05  # nats: too small to notice in generated text
 
 
-def _draw_training(state: StepState) -> bool:
+def _draw_training(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        with left:
-            rate = state.value(
-                "rate",
-                LEARNING_RATE,
-                st.select_slider,
-                state.label("control rate"),
-                _TRAINING_RATES,
-                format_func=number,
-            )
-        with right:
-            batch = state.value("batch", BATCH_SIZE, st.select_slider, state.label("control batch"), _BATCHES)
+        rate = state.value(
+            "rate", LEARNING_RATE, left.select_slider, state.label("control rate"), _TRAINING_RATES, format_func=number
+        )
+        batch = state.value("batch", BATCH_SIZE, right.select_slider, state.label("control batch"), _BATCHES)
         with st.container(height=445, border=False):
             trained = trained_bigram(state, rate, batch, on_progress=_draw_growing)
-            if trained is None:
-                return False
             chart(
                 _loss_figure(trained, 400), key="lesson_training", name="bigram-loss",
                 numbers=lambda: loss_columns(trained.rows),
@@ -237,7 +219,6 @@ def _draw_training(state: StepState) -> bool:
             choices=f"{math.exp(trained.val_loss):.1f}",
             counted=f"{trained.baselines.bigram:.2f}",
         )
-    return True
 
 
 def _draw_growing(trained: TrainedBigram | None) -> None:
@@ -249,8 +230,8 @@ def _loss_figure(trained: TrainedBigram | None, height: int) -> go.Figure:
     return loss_figure(rows, baselines, TRAINING_STEPS, current_palette(), height=height)
 
 
-def compare_with_counted(trained: TrainedBigram) -> str:
-    """Compare the validation loss with the counted table's: "below", "close" or "above"."""
+def _compare_with_counted(state: StepState) -> str:
+    trained = state.results["trained"]
     difference = trained.val_loss - trained.baselines.bigram
     return "close" if abs(difference) <= _SAME else "below" if difference < 0 else "above"
 
@@ -265,7 +246,7 @@ TRAINING = Step(
     _draw_training,
     code=(train_bigram, random_batch),
     question=Question(
-        answer=lambda state: compare_with_counted(state.results["trained"]),
+        answer=_compare_with_counted,
         options=lambda state: ["below", "close", "above"],
         named=True,
         show=_show_end,

@@ -29,7 +29,6 @@ from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets import session
-from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import read_line
 
@@ -51,7 +50,7 @@ def _draw_text(state: StepState) -> None:
 
 
 def _frequent_options(state: StepState) -> list[str]:
-    """Return the four most frequent characters, sorted so that their order does not reveal the answer."""
+    # Sorted, so that their order does not reveal the answer.
     return [visible(letter) for letter in sorted(letter for letter, _unused in most_frequent(state.text)[:4])]
 
 
@@ -128,14 +127,13 @@ def _splits(state: StepState) -> tuple[str, str]:
     return state.text[:cut], state.text[cut:]
 
 
-def context_losses(state: StepState) -> list[tuple[float, float]] | None:
-    """Return the n-gram losses on both splits by context length; None, with a progress bar, while computing."""
-    train, val = _splits(state)
-    compute = partial(ngram_losses, train, val, state.vocab_size, LONGEST_CONTEXT)
-    return result_of((*state.key, "memory"), compute, state.word("computing"))
+def context_losses(state: StepState) -> list[tuple[float, float]]:
+    """Return the n-gram losses on both splits by context length."""
+    make = partial(ngram_losses, *_splits(state), state.vocab_size, LONGEST_CONTEXT)
+    return state.compute(("memory",), make, state.word("computing"))
 
 
-def _draw_split(state: StepState) -> bool:
+def _draw_split(state: StepState) -> None:
     train, val = _splits(state)
     names = state.label("train"), state.label("val")
     with card(state.label("panel"), key="lesson_result"):
@@ -145,10 +143,7 @@ def _draw_split(state: StepState) -> bool:
                 st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
         letters = state.value("letters", 2, st.slider, state.label("control"), 0, LONGEST_CONTEXT)
         with st.container(height=175, border=False):
-            losses = context_losses(state)
-            if losses is None:
-                return False
-            state.results["losses"] = losses
+            losses = state.results["losses"] = context_losses(state)
             on_train, on_val = losses[letters]
             figure = two_losses({names[0]: on_train, names[1]: on_val}, losses[0][0] * 1.25, current_palette())
             chart(
@@ -156,11 +151,9 @@ def _draw_split(state: StepState) -> bool:
                 numbers=lambda: {"part": names, "loss": [on_train, on_val]},
             )  # fmt: skip
         state.write("result")
-    return True
 
 
-def best_context(state: StepState) -> int:
-    """Return the context length with the lowest validation loss."""
+def _best_context(state: StepState) -> int:
     on_val = [both[1] for both in state.results["losses"]]
     return on_val.index(min(on_val))
 
@@ -184,7 +177,7 @@ SPLIT = Step(
     "split",
     _draw_split,
     code=(split_ids, split_point, ngram_loss),
-    question=Question(answer=best_context, show=_show_loss_curves),
+    question=Question(answer=_best_context, show=_show_loss_curves),
     numbers=lambda state: {"train_length": f"{len(state.train_ids):,}", "val_length": f"{len(state.val_ids):,}"},
 )
 
@@ -203,17 +196,14 @@ def batch_of(state: StepState, pieces: int, block: int) -> tuple[torch.Tensor, t
 def _draw_batch(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        with left:
-            pieces = state.value("pieces", 4, st.slider, state.label("control pieces"), 1, 8)
-        with right:
-            block = state.value("block", 8, st.slider, state.label("control block"), 2, 12)
+        pieces = state.value("pieces", 4, left.slider, state.label("control pieces"), 1, 8)
+        block = state.value("block", 8, right.slider, state.label("control block"), 2, 12)
         x, y = state.results["batch"] = batch_of(state, pieces, block)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         redraw_button(state, batch_slot(state), "another", key=batch_slot(state))
 
 
 def _show_examples(state: StepState, response: float) -> None:
-    """Draw every target once, in its position."""
     x, y = state.results["batch"]
     rows, number = [], 0
     for piece, (ids, targets) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
@@ -221,8 +211,8 @@ def _show_examples(state: StepState, response: float) -> None:
         for context, target in examples(ids, targets):
             number += 1
             read = visible(decode(context, state.tokens))
-            words.append(state.label("example", number=number, context=read, target=visible(state.tokens[target])))
-        tokens = [visible(state.tokens[target]) for target in targets]
+            words.append(state.label("example", number=number, context=read, target=state.shown_tokens[target]))
+        tokens = [state.shown_tokens[target] for target in targets]
         rows.append(MarkedRow(tokens, [0.5] * len(targets), words, lead=f"{piece + 1}"))
     marked_text(rows, note=state.label("examples note"), key="lesson_examples")
 

@@ -17,20 +17,23 @@ from explorer.components.dashboard import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
-from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 _COUNTED = ("uniform", "unigram", "bigram")
 
 
-def _draw_ladder(state: StepState) -> bool:
+def _draw_ladder(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
-        key = (*state.key, "ladder")
         make = partial(train_ladder, state.train_ids, state.val_ids, state.vocab_size, state.seed)
-        rungs = result_of(key, make, state.label("coming"), partial(_draw_growing, state))
-        if rungs is None:
-            return False
-        _draw_chart(state, rungs)
+        rungs = state.compute(("ladder",), make, state.label("coming"), partial(_draw_growing, state))
+        state.results["rungs"] = rungs
+        chart(
+            _ladder_figure(state, rungs), key="lesson_ladder", name="ladder",
+            numbers=lambda: {
+                "rung": [rung.name for rung in rungs], "validation loss": [rung.loss for rung in rungs],
+                "training loss": [rung.train_loss for rung in rungs],
+            },
+        )  # fmt: skip
         best, counted = rungs[-1].loss, rungs[2].loss
         state.write(
                 "result", steps=next(iter(rung_configs(state.seed).values())).train.steps, best=f"{best:.2f}",
@@ -38,12 +41,9 @@ def _draw_ladder(state: StepState) -> bool:
             )  # fmt: skip
     with card(state.label("panel parts"), key="lesson_parts"):
         _draw_parts(state, rungs)
-    state.results["rungs"] = rungs
-    return True
 
 
 def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
-    """Draw the models trained so far."""
     if rungs:
         growing_figure(_ladder_figure(state, rungs), key="lesson_rising")
 
@@ -58,19 +58,7 @@ def _ladder_figure(state: StepState, rungs: list[RungLoss]) -> go.Figure:
     )  # fmt: skip
 
 
-def _draw_chart(state: StepState, rungs: list[RungLoss]) -> None:
-    names = [rung.name for rung in rungs]
-    chart(
-        _ladder_figure(state, rungs), key="lesson_ladder", name="ladder",
-        numbers=lambda: {
-            "rung": names, "validation loss": [rung.loss for rung in rungs],
-            "training loss": [rung.train_loss for rung in rungs],
-        },
-    )  # fmt: skip
-
-
 def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
-    """Describe each added part, with its number of parameters."""
     losses = {rung.name: rung.loss for rung in rungs}
     configs = rung_configs(state.seed)
     below = "bigram"
@@ -90,12 +78,6 @@ def drops(state: StepState) -> dict[str, float]:
     return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
 
 
-def largest_drop(state: StepState) -> str:
-    """Return the part that lowers the loss most."""
-    loss_drops = drops(state)
-    return max(loss_drops, key=loss_drops.__getitem__)
-
-
 def _show_drops(state: StepState, response: str) -> None:
     named = {state.label(name): drop for name, drop in drops(state).items()}
     chart(
@@ -110,7 +92,7 @@ LADDER = Step(
     _draw_ladder,
     code=(rung_configs, train_ladder, Block),
     question=Question(
-        answer=largest_drop,
+        answer=lambda state: max(drops(state), key=drops(state).__getitem__),
         options=lambda state: list(drops(state)),
         named=True,
         show=_show_drops,
@@ -125,7 +107,7 @@ GPT2: dict[str, Any] = {"position": "learned", "norm": "layer", "activation": "g
 MODERN: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu", "bias": False}
 
 
-def _draw_today(state: StepState) -> bool:
+def _draw_today(state: StepState) -> None:
     palette = current_palette()
     with card(state.label("panel"), key="lesson_result"):
         chosen: dict[str, Any] = {}
@@ -144,8 +126,6 @@ def _draw_today(state: StepState) -> bool:
         state.write("switches")
         models = {"ours": OURS, "GPT-2": GPT2, "chosen": chosen}
         runs = quick_runs(state, models)
-        if runs is None:
-            return False
         names = {name: state.label(name) for name in models}
         colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.accent), strict=True))
         lines = {names[name]: (run.steps[1:], run.val[1:]) for name, run in runs.items()}
@@ -164,7 +144,6 @@ def _draw_today(state: StepState) -> bool:
         )  # fmt: skip
         losses = {f"loss_{name}": f"{run.val[-1]:.2f}" for name, run in runs.items()}
         state.write("result", **losses)
-    return True
 
 
 def _option_label(state: StepState, value: Any) -> str:
@@ -173,11 +152,6 @@ def _option_label(state: StepState, value: Any) -> str:
 
 def _parameters(state: StepState, changes: dict[str, Any]) -> int:
     return exact_parameters(small_gpt(state.seed, **changes).model, state.vocab_size)
-
-
-def parameters_saved(state: StepState) -> int:
-    """Return how many parameters fewer our GPT has with rotary positions than with learned ones."""
-    return _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"})
 
 
 def _question_numbers(state: StepState) -> dict[str, int]:
@@ -201,5 +175,9 @@ TODAY = Step(
     "today",
     _draw_today,
     code=(rms_norm, swiglu, rotate, MLP),
-    question=Question(answer=parameters_saved, show=_show_counts, more=_question_numbers),
+    question=Question(
+        answer=lambda state: _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"}),
+        show=_show_counts,
+        more=_question_numbers,
+    ),
 )

@@ -66,7 +66,7 @@ def _draw_averaging(state: StepState) -> None:
         scores[:, most_attended] = score
         weights = softmax_weights(scores)
         with right:
-            _weights_heatmap(state, weights, letters, "lesson_softmax")
+            _weights_heatmap(weights, letters, "lesson_softmax")
         state.write(
             "weighted" if score else "even",
             letter=visible(letters[most_attended]),
@@ -78,7 +78,7 @@ def _draw_averaging(state: StepState) -> None:
     state.results["letters"] = letters
 
 
-def _weights_heatmap(state: StepState, weights: torch.Tensor, letters: list[str], key: str) -> None:
+def _weights_heatmap(weights: torch.Tensor, letters: list[str], key: str) -> None:
     shown_tokens = [visible(letter) for letter in letters]
     chart(
         attention_heatmap(weights.numpy(), letters, current_palette()), key=key, name="weights",
@@ -90,15 +90,13 @@ def _asked_position(state: StepState) -> int:
     return min(ASKED_POSITION, len(state.results["letters"]) - 1)
 
 
-def asked_weight(state: StepState) -> float:
-    """Return the weight of each token in the mean at the question's position."""
+def _weight_at_position(state: StepState) -> float:
     return float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0])
 
 
 def _show_triangle(state: StepState, response: float) -> None:
-    _weights_heatmap(
-        state, averaging_weights(len(state.results["letters"])), state.results["letters"], "lesson_triangle"
-    )
+    letters = state.results["letters"]
+    _weights_heatmap(averaging_weights(len(letters)), letters, "lesson_triangle")
 
 
 AVERAGING = Step(
@@ -106,7 +104,7 @@ AVERAGING = Step(
     _draw_averaging,
     code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
     question=Question(
-        answer=asked_weight,
+        answer=_weight_at_position,
         show=_show_triangle,
         tolerance=0.006,
         more=lambda state: {
@@ -120,56 +118,38 @@ AVERAGING = Step(
 _MOST_TOKENS = 20  # letters
 
 
-def _draw_attention(state: StepState) -> bool:
+def _draw_attention(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns([3, 2])
-        with left:
-            typed = state.value(
-                "sentence", "To be, or not to be", st.text_input, state.label("control"), max_chars=_MOST_TOKENS
-            )
+        typed = state.value(
+            "sentence", "To be, or not to be", left.text_input, state.label("control"), max_chars=_MOST_TOKENS
+        )
         model = the_gpt(state)
-        if model is None:
-            return False
         ids = typed_ids(state, typed, _MOST_TOKENS, "the king and the")
         letters = [state.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
         names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}
-        with right:
-            name = state.value(
-                "head", next(iter(names)), st.selectbox, state.label("control head"), list(names),
-                format_func=lambda name: state.label("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
-            )  # fmt: skip
-            chosen = names[name]
+        name = state.value(
+            "head", next(iter(names)), right.selectbox, state.label("control head"), list(names),
+            format_func=lambda name: state.label("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
+        )  # fmt: skip
+        chosen = names[name]
         attended = attend(residual_before_attention(model, ids, chosen[0]), *head_matrices(model, *chosen))
         shown_tokens = [visible(letter) for letter in letters]
-        chart(
-            attention_heatmap(attended.weights.numpy(), letters, current_palette()),
-            key="lesson_pattern",
-            name="weights",
-            numbers=lambda: matrix_columns(
-                attended.weights.numpy(), shown_tokens, shown_tokens, ("query", "key", "weight")
-            ),
-        )
+        _weights_heatmap(attended.weights, letters, "lesson_pattern")
         state.write("result", width=model.config.n_embd, size=attended.queries.shape[1])
     with card(state.label("panel cell"), key="lesson_cell"):
         _draw_cell(state, attended, shown_tokens)
-    return True
 
 
 def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) -> None:
     positions = [f"{position + 1}: {sign}" for position, sign in enumerate(shown_tokens)]
     left, right = st.columns(2)
-    with left:
-        row = positions.index(
-            state.value("looks", positions[-1], st.selectbox, state.label("control looks"), positions)
-        )
-    with right:
-        key_positions = positions[: row + 1]
-        column = key_positions.index(
-            state.value(
-                "looked at", key_positions[max(0, row - 1)], st.selectbox, state.label("control at"), key_positions
-            )
-        )
+    looks = state.value("looks", positions[-1], left.selectbox, state.label("control looks"), positions)
+    row = positions.index(looks)
+    earlier = positions[max(0, row - 1)]
+    looked_at = state.value("looked at", earlier, right.selectbox, state.label("control at"), positions[: row + 1])
+    column = positions.index(looked_at)
     products = (attended.queries[row] * attended.keys[column]).tolist()
     state.write("products", looks=shown_tokens[row], at=shown_tokens[column])
     chart(
@@ -204,18 +184,11 @@ def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) ->
     state.results["row"], state.results["attended"], state.results["shown_tokens"] = row, attended, shown_tokens
 
 
-def most_attended(state: StepState) -> str:
-    """Return the token that the last one attends to most."""
-    weights = state.results["attended"].weights[-1]
-    return _position_name(state, int(weights.argmax()))
-
-
 def _position_name(state: StepState, position: int) -> str:
     return f"{position + 1}: {state.results['shown_tokens'][position]}"
 
 
 def _most_attended_positions(state: StepState) -> list[str]:
-    """Return the four tokens that the last one attends to most, in the order of the sentence."""
     best = state.results["attended"].weights[-1].argsort(descending=True)[:4].tolist()
     return [_position_name(state, position) for position in sorted(best)]
 
@@ -239,7 +212,7 @@ ATTENTION = Step(
     _draw_attention,
     code=(attend,),
     question=Question(
-        answer=most_attended,
+        answer=lambda state: _position_name(state, int(state.results["attended"].weights[-1].argmax())),
         options=_most_attended_positions,
         show=_show_scores,
         more=lambda state: {"last": state.results["shown_tokens"][-1]},

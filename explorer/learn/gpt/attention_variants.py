@@ -33,7 +33,6 @@ ASKED_SIZE = 256
 
 @lru_cache(maxsize=8)
 def _largest_weights(seed: int) -> dict[bool, list[float]]:
-    """Return the largest attention weight for every head size, with and without dividing."""
     scores = {divide: [random_scores(size, divide, seed=seed) for size in SIZES] for divide in (False, True)}
     return {divide: [max_attention(one) for one in many] for divide, many in scores.items()}
 
@@ -54,11 +53,10 @@ def _draw_scaling(state: StepState) -> None:
             share_pairs(keys, shares, colors, palette), key="lesson_saturation", name="softmax",
             numbers=lambda: {"key": keys, **shares},
         )  # fmt: skip
-        spread = float(random_scores(size, divide=False, seed=state.seed).std())
         state.write(
             "result",
             size=size,
-            spread=f"{spread:.1f}",
+            spread=f"{_spread(state, size):.1f}",
             root=f"{math.sqrt(size):.1f}",
             most=percent(max(shares[labels[False]])),
             less=percent(max(shares[labels[True]])),
@@ -86,17 +84,15 @@ def _draw_scaling(state: StepState) -> None:
         )
 
 
-def score_spread(state: StepState) -> float:
-    """Return the standard deviation of random scores at the question's head size."""
-    return float(random_scores(ASKED_SIZE, divide=False, seed=state.seed).std())
+def _spread(state: StepState, size: int = ASKED_SIZE) -> float:
+    return float(random_scores(size, divide=False, seed=state.seed).std())
 
 
 def _show_spreads(state: StepState, response: float) -> None:
-    spreads = [float(random_scores(size, divide=False, seed=state.seed).std()) for size in SIZES]
     st.dataframe(
         {
             state.label("axis size"): SIZES,
-            state.label("spread"): [f"{spread:.1f}" for spread in spreads],
+            state.label("spread"): [f"{_spread(state, size):.1f}" for size in SIZES],
             state.label("root"): [f"{math.sqrt(size):.1f}" for size in SIZES],
         },
         hide_index=True, width=480, key="lesson_spreads",
@@ -108,7 +104,7 @@ SCALING = Step(
     _draw_scaling,
     code=(random_scores, max_attention, softmax_slope),
     question=Question(
-        answer=score_spread, show=_show_spreads, tolerance=2.0,
+        answer=_spread, show=_show_spreads, tolerance=2.0,
         more=lambda state: {"size": ASKED_SIZE, "root": f"{math.sqrt(ASKED_SIZE):.0f}"},
     ),
 )  # fmt: skip
@@ -118,14 +114,12 @@ MODELS = {"masked": {}, "open": {"causal": False}}
 _SAMPLE_LENGTH = 200
 
 
-def _draw_mask(state: StepState) -> bool:
+def _draw_mask(state: StepState) -> None:
     palette = current_palette()
     names = {name: state.label(name) for name in MODELS}
     colors = {names["masked"]: palette.accent, names["open"]: palette.bad}
     with card(state.label("panel"), key="lesson_result"):
         runs = quick_runs(state, MODELS)
-        if runs is None:
-            return False
         lines = {names[name]: (run.steps, run.train) for name, run in runs.items()}
         draw_losses(state, lines, colors, key="lesson_mask_curves", name="training-loss", from_zero=True)
         last_loss = {name: run.train[-1] for name, run in runs.items()}
@@ -164,7 +158,6 @@ def _draw_mask(state: StepState) -> bool:
             before=f"{sum(losses[:-1]) / (len(losses) - 1):.3f}",
         )
     state.results["open"] = losses
-    return True
 
 
 def _text(state: StepState, model) -> tuple[str, list[float]]:
@@ -176,8 +169,7 @@ def _shown(text: str) -> str:
     return text if len(text.split()) > 3 else "".join(visible(letter) for letter in text)
 
 
-def worst_position(state: StepState) -> str:
-    """Return where in its context the model without a mask has the highest loss."""
+def _worst_position(state: StepState) -> str:
     losses = state.results["open"]
     position = losses.index(max(losses))
     return "first" if position < len(losses) / 4 else "last" if position >= len(losses) - 1 else "middle"
@@ -201,7 +193,7 @@ MASK = Step(
     _draw_mask,
     code=(CausalSelfAttention._explicit, attention_to_next, position_losses),
     question=Question(
-        answer=worst_position,
+        answer=_worst_position,
         options=lambda state: ["first", "middle", "last"],
         named=True,
         more=lambda state: {"count": len(state.results["open"]), "worst": f"{max(state.results['open']):.2f}"},
@@ -214,22 +206,18 @@ KINDS = ("none", "learned", "sinusoidal", "rope")
 _MOST, _BARS = 16, 8
 
 
-def _draw_positions(state: StepState) -> bool:
+def _draw_positions(state: StepState) -> None:
     palette = current_palette()
     with card(state.label("panel"), key="lesson_result"):
         runs = quick_runs(state, {kind: {"n_layer": 1, "position": kind} for kind in KINDS})
-        if runs is None:
-            return False
         left, right = st.columns([2, 3])
-        with left:
-            typed = state.value("typed", "the quee", st.text_input, state.label("control"), max_chars=_MOST)
-        with right:
-            kind = state.value(
-                "kind", "none", st.segmented_control, state.label("control kind"), list(KINDS), format_func=state.label
-            )
+        typed = state.value("typed", "the quee", left.text_input, state.label("control"), max_chars=_MOST)
+        kind = state.value(
+            "kind", "none", right.segmented_control, state.label("control kind"), list(KINDS), format_func=state.label
+        )
         ids = typed_ids(state, typed, _MOST, "the king")
         shuffled, before, after = predictions_after_shuffling(runs[kind].model, ids)
-        texts = ["".join(visible(state.tokens[id]) for id in row) for row in (ids, shuffled)]
+        texts = ["".join(state.shown_tokens[id] for id in row) for row in (ids, shuffled)]
         _prediction_bars(state, before, after, texts, "lesson_shuffled")
         difference = float((before - after).abs().max())
         part = "same" if difference < 1e-5 else "apart"
@@ -242,7 +230,6 @@ def _draw_positions(state: StepState) -> bool:
         losses = {kind: f"{run.val[-1]:.2f}" for kind, run in runs.items()}
         state.write("curves", **losses)
     state.results["runs"], state.results["ids"] = runs, ids
-    return True
 
 
 def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor, texts: list[str], key: str) -> None:
@@ -251,45 +238,41 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
     names = [state.label("after", text=text) for text in texts]
     names[1] += " " if names[0] == names[1] else ""
     shares = {name: probabilities[best].tolist() for name, probabilities in zip(names, (before, after), strict=True)}
-    shown_tokens = [visible(state.tokens[id]) for id in best]
+    shown_tokens = [state.shown_tokens[id] for id in best]
     chart(
         share_pairs(shown_tokens, shares, dict(zip(names, (palette.accent, palette.runs[2]), strict=True)), palette),
         key=key, name="next-letter", numbers=lambda: {"next character": shown_tokens, **shares},
     )  # fmt: skip
 
 
-def prediction_changes(state: StepState) -> str:
-    """Return "yes" if swapping the last two tokens changes the prediction without positions, else "no"."""
+def _prediction_changes(state: StepState) -> str:
     before, after = _swapped_predictions(state)
     return "no" if torch.allclose(before, after, atol=1e-6) else "yes"
 
 
 def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the predictions without positions, (V,) each, before and after swapping the last two tokens."""
-    model, ids = state.results["runs"]["none"].model, _question_ids(state)
-    swapped = [*ids[:-2], ids[-1], ids[-2]]
+    model = state.results["runs"]["none"].model
     with torch.no_grad():
-        return tuple(model(torch.tensor([row]))[0][0, -1].softmax(dim=0) for row in (ids, swapped))
+        return tuple(model(torch.tensor([row]))[0][0, -1].softmax(dim=0) for row in _question_rows(state))
 
 
-def _question_ids(state: StepState) -> list[int]:
-    """Return the typed ids, cut so that the last two differ."""
+def _question_rows(state: StepState) -> tuple[list[int], list[int]]:
+    """Return the typed ids, cut so that the last two differ, and the same with these two swapped."""
     ids = state.results["ids"]
     while len(ids) > 2 and ids[-1] == ids[-2]:
         ids = ids[:-1]
-    return ids
+    return ids, [*ids[:-2], ids[-1], ids[-2]]
 
 
 def _question_numbers(state: StepState) -> dict[str, str]:
-    ids = _question_ids(state)
-    swapped = [*ids[:-2], ids[-1], ids[-2]]
-    first, second = ("".join(visible(state.tokens[id]) for id in row) for row in (ids, swapped))
-    return {"first": first, "second": second}
+    texts = ("".join(state.shown_tokens[id] for id in row) for row in _question_rows(state))
+    return dict(zip(("first", "second"), texts, strict=True))
 
 
 def _show_swapped(state: StepState, response: str) -> None:
-    asked = _question_numbers(state)
-    _prediction_bars(state, *_swapped_predictions(state), [asked["first"], asked["second"]], "lesson_swapped")
+    texts = list(_question_numbers(state).values())
+    _prediction_bars(state, *_swapped_predictions(state), texts, "lesson_swapped")
 
 
 POSITIONS = Step(
@@ -297,7 +280,7 @@ POSITIONS = Step(
     _draw_positions,
     code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
     question=Question(
-        answer=prediction_changes,
+        answer=_prediction_changes,
         options=lambda state: ["no", "yes"],
         named=True,
         show=_show_swapped,

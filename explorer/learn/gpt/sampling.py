@@ -14,7 +14,6 @@ from core.lessons.sampling_steps import (
     share_of_repeats,
     softmax_with_temperature,
 )
-from core.text.token_display import visible
 from explorer.charts.lessons import share_pairs
 from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
@@ -28,28 +27,23 @@ ASKED_TOP_P = 0.8  # in the question
 _SHOWN_BARS, _SHOWN_ROWS = 14, 8
 
 
-def _draw_sampling(state: StepState) -> bool:
+def _draw_sampling(state: StepState) -> None:
     palette = current_palette()
     with card(state.label("panel"), key="lesson_result"):
         model = the_gpt(state)
-        if model is None:
-            return False
         typed = state.value(
             "typed", "To be or not to b", st.text_input, state.label("control"), max_chars=30, width=340,
             help=newline_hint(),
         )  # fmt: skip
         left, middle, right = st.columns(3)
-        with left:
-            temperature = state.value("temperature", 0.7, st.slider, state.label("temperature"), 0.1, 2.0, step=0.1)
-        with middle:
-            k = state.value("k", 0, st.slider, state.label("top-k"), 0, 20)
-        with right:
-            p = state.value("p", 0.9, st.slider, state.label("top-p"), 0.05, 1.0, step=0.05)
+        temperature = state.value("temperature", 0.7, left.slider, state.label("temperature"), 0.1, 2.0, step=0.1)
+        k = state.value("k", 0, middle.slider, state.label("top-k"), 0, 20)
+        p = state.value("p", 0.9, right.slider, state.label("top-p"), 0.05, 1.0, step=0.05)
         logits = torch.as_tensor(next_token_logits(model, typed_ids(state, typed, 30, "the king")))  # (V,)
         model_probabilities = softmax_with_temperature(logits, 1.0)
         drawn = sampling_probabilities(logits, temperature, k, p)
         order = model_probabilities.argsort(descending=True).tolist()
-        shown_tokens = [visible(state.tokens[id]) for id in order]
+        shown_tokens = [state.shown_tokens[id] for id in order]
         names = state.label("own"), state.label("drawn")
         shares = {names[0]: model_probabilities[order].tolist(), names[1]: drawn[order].tolist()}
         chart(
@@ -77,7 +71,6 @@ def _draw_sampling(state: StepState) -> bool:
         _draw_stages(state, shown_tokens, logits[order], stages)
         state.write("stages")
     state.results["probabilities"], state.results["shown_tokens"] = model_probabilities, shown_tokens
-    return True
 
 
 def _draw_stages(
@@ -95,14 +88,13 @@ def _draw_stages(
     st.dataframe(rows, hide_index=True, width="stretch", key="lesson_stages")
 
 
-def tokens_left(state: StepState) -> int:
-    """Return how many tokens the question's top-p keeps, at temperature 1 and without top-k."""
+def _tokens_left(state: StepState) -> int:
     return int((keep_top_p(state.results["probabilities"], ASKED_TOP_P) > 0).sum())
 
 
 def _show_cumulative(state: StepState, response: float) -> None:
     ordered = state.results["probabilities"].sort(descending=True).values
-    rows = min(len(ordered), tokens_left(state) + 2)
+    rows = min(len(ordered), _tokens_left(state) + 2)
     st.dataframe(
         {
             state.label("letter"): state.results["shown_tokens"][:rows],
@@ -117,7 +109,7 @@ CHOOSING = Step(
     "choosing",
     _draw_sampling,
     code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
-    question=Question(answer=tokens_left, show=_show_cumulative, more=lambda state: {"p": ASKED_TOP_P}),
+    question=Question(answer=_tokens_left, show=_show_cumulative, more=lambda state: {"p": ASKED_TOP_P}),
 )
 
 
@@ -126,11 +118,9 @@ _DRAW_COUNT = "lesson-likeliest-drawn"
 _AVERAGED_TOKENS = 20  # letters
 
 
-def _draw_likeliest(state: StepState) -> bool:
+def _draw_likeliest(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         model = the_gpt(state)
-        if model is None:
-            return False
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             typed = state.value(
                 "start", "To be", st.text_input, state.label("control"), max_chars=30, width=220, help=newline_hint()
@@ -163,8 +153,7 @@ def _draw_likeliest(state: StepState) -> bool:
         figure.update_traces(hovertemplate="%{y:.0%}")
         chart(figure, key="lesson_held_curve", name="held", numbers=lambda: {"letter": places, **lines})
         state.write("result")
-    state.results["samples"] = samples
-    return True
+    state.results["means"] = {name: mean_of(probabilities) for name, (_unused, probabilities) in samples.items()}
 
 
 def _smooth(probabilities: list[float]) -> list[float]:
@@ -174,22 +163,8 @@ def _smooth(probabilities: list[float]) -> list[float]:
     ]
 
 
-def more_probable_text(state: StepState) -> str:
-    """Return which of the two texts has the higher mean probability per token."""
-    means = {name: mean_of(probabilities) for name, (_unused, probabilities) in state.results["samples"].items()}
-    return max(means, key=means.get)
-
-
-def _shown_means(state: StepState) -> dict[str, str]:
-    return {
-        name: percent(mean_of(probabilities)) for name, (_unused, probabilities) in state.results["samples"].items()
-    }
-
-
 def _show_means(state: StepState, response: str) -> None:
-    means = {
-        state.label(name): mean_of(probabilities) for name, (_unused, probabilities) in state.results["samples"].items()
-    }
+    means = {state.label(name): mean for name, mean in state.results["means"].items()}
     label, palette = state.label("axis probability"), current_palette()
     chart(
         share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),
@@ -205,10 +180,10 @@ LIKELIEST = Step(
     _draw_likeliest,
     code=(sample_text, mean_of, share_of_repeats),
     question=Question(
-        answer=more_probable_text,
+        answer=lambda state: max(state.results["means"], key=state.results["means"].get),
         options=lambda state: ["likeliest", "sampled"],
         named=True,
         show=_show_means,
-        more=lambda state: {"of_" + name: share for name, share in _shown_means(state).items()},
+        more=lambda state: {f"of_{name}": percent(mean) for name, mean in state.results["means"].items()},
     ),
 )

@@ -1,37 +1,28 @@
 """The small models of the lesson, trained in the background and shared between steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from core.config import RunConfig
+from core.interpretability import Progress
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
 from explorer.charts.lines import curves
 from explorer.learn.state import StepState
 from explorer.services.jobs import job
-from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import chart, current_palette
 from explorer.widgets.prompt import read_line
 
 
-def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun] | None:
-    """Return small GPTs with these changed settings, by name; None, with a progress bar, during training."""
-    runs: dict[str, QuickRun] = {}
-    for name, changes in named.items():
-        config = small_gpt(state.seed, **changes)
-        trained = result_of(
-            _key(state, config), lambda config=config: _train(state, config), state.word("training_models")
-        )
-        if trained is None:
-            return None
-        runs[name] = trained["it"]
-    return runs
+def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun]:
+    """Return small GPTs with these changed settings, by name."""
+    jobs = {name: _job(state, **changes) for name, changes in named.items()}
+    return {name: state.compute(*job, state.word("training_models"))["it"] for name, job in jobs.items()}
 
 
-def the_gpt(state: StepState) -> GPT | None:
-    """Return the GPT that most steps use; None, with a progress bar, during training."""
-    runs = quick_runs(state, {"it": {}})
-    return runs["it"].model if runs else None
+def the_gpt(state: StepState) -> GPT:
+    """Return the GPT that most steps use."""
+    return quick_runs(state, {"it": {}})["it"].model
 
 
 def draw_losses(
@@ -59,16 +50,14 @@ def draw_losses(
 
 def begin_training(state: StepState) -> None:
     """Start training the lesson's GPT while the visitor reads the first step."""
-    config = small_gpt(state.seed)
-    job(_key(state, config), lambda: _train(state, config))
+    key, make = _job(state)
+    job((*state.key, *key), make)
 
 
-def _train(state: StepState, config: RunConfig):
-    return train_briefly({"it": config}, state.train_ids, state.val_ids, state.vocab_size)
-
-
-def _key(state: StepState, config: RunConfig) -> tuple:
-    return (*state.key, "gpt", config.to_json())
+def _job(state: StepState, **changes: Any) -> tuple[tuple, Callable[[], Iterator[Progress]]]:
+    config = small_gpt(state.seed, **changes)
+    make = partial(train_briefly, {"it": config}, state.train_ids, state.val_ids, state.vocab_size)
+    return ("gpt", config.to_json()), make
 
 
 def typed_ids(state: StepState, text: str, most: int, instead: str) -> list[int]:
