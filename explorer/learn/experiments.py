@@ -49,7 +49,6 @@ def _draw(experiment: Experiment, state: StepState) -> None:
 
 
 def _controls(experiment: Experiment, state: StepState) -> tuple[int, dict[str, Any]]:
-    """Draw the controls: the number of training steps, and the choices of the experiment."""
     row = {"horizontal": True, "vertical_alignment": "bottom", "gap": "medium"}
     with card(state.label("panel"), key="lesson_controls"), st.container(**row):
         choices = {name: _choice(name, default, state) for name, default in experiment.choices.items()}
@@ -73,7 +72,6 @@ def _choice(name: str, default: Any, state: StepState) -> Any:
 
 
 def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
-    """Draw the two questions that are answered before the experiment runs."""
     with card(shared(state, "predict"), shared(state, "predict_why"), key="lesson_predict"):
         with st.form(f"predict-{experiment.name}", border=False):
             left, right = st.columns(2)
@@ -99,12 +97,10 @@ def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
 
 
 def _draw_growing(steps: int, state: StepState, outcome: Outcome | None) -> None:
-    """Draw both curves during training."""
     growing_figure(_figure(outcome or Outcome(steps), state), key="break_live")
 
 
 def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, numbers: Mapping[str, Any]) -> None:
-    """Draw both samples, the verdict on the prediction, and the explanation."""
     outcome_verdict, state.completed = verdict(outcome), True
     with card(shared(state, "samples"), key="lesson_samples"):
         for column, model_result, name in zip(
@@ -138,7 +134,6 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
 
 
 def _compare(experiment: Experiment, outcome: Outcome, outcome_verdict: str, state: StepState) -> None:
-    """Compare the prediction with the result."""
     _, curve, kind = session.recall(_prediction_key(experiment))
     ending = {"higher": "control_lower", "same": "same_loss"}.get(outcome_verdict, "broken_lower")
     sample_kind = kind_of_sample(outcome.treatment, outcome.control)
@@ -151,7 +146,6 @@ def _compare(experiment: Experiment, outcome: Outcome, outcome_verdict: str, sta
 
 
 def _table(outcome: Outcome, state: StepState) -> str:
-    """Return a Markdown table of both models' measurements."""
     rows = [
         ("row_val", "{:.2f}", lambda model_result: model_result.val[-1]),
         ("row_train", "{:.2f}", lambda model_result: model_result.train[-1]),
@@ -194,7 +188,6 @@ def shared(state: StepState, part: str, **numbers: Any) -> str:
 
 
 def _code(experiment: Experiment) -> tuple[Callable, ...]:
-    """Return the functions that the step shows."""
     corrupt = (experiment.corrupt,) if experiment.corrupt else ()
     return (*map(locate, experiment.code), *corrupt, train_pair)
 

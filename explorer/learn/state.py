@@ -165,7 +165,6 @@ class StepState:
 
 
 def _read(linked: str | None, kind: type) -> Any:
-    """Return a link's value in the type of its control; None if it is not one."""
     try:
         return None if linked is None else kind(linked)
     except ValueError:

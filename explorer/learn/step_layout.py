@@ -139,7 +139,6 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
 
 
 def _draw_class_link(state: StepState) -> None:
-    """Draw a popover with a link to this step, its text and values, and a choice of controls to hide."""
     with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
         st.caption(state.word("link_idea"))
         hide = st.multiselect(

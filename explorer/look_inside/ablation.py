@@ -23,7 +23,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import WORK, windows
 from explorer.services.jobs import known
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette
 

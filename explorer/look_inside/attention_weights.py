@@ -12,7 +12,7 @@ from explorer.charts.text_format import cut, percent
 from explorer.components.number_strips import Strip, StripStep, number_strips
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, head_of, select, within
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets.layout import card, sentence
 
 QUERY, KEY = "cell_query", "cell_key"

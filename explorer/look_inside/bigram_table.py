@@ -12,7 +12,7 @@ from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import training_ids
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
 MOST_ROWS = 96

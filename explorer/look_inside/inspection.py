@@ -20,8 +20,7 @@ from explorer.components.time_machine import TimeMachineState, time_bar
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.services import shared
-from explorer.services.results_cache import result_for
-from explorer.services.shared import Opened
+from explorer.services.shared import Opened, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels

@@ -19,7 +19,7 @@ from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, select, within
 from explorer.look_inside.run_text import affordable_windows, training_ids
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
 

@@ -17,7 +17,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.frames import MOST_SEEN
 from explorer.look_inside.inspection import Inspection, choose_token, likely_next, most_likely
 from explorer.services.jobs import known
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error

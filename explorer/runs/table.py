@@ -15,9 +15,15 @@ from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, table_download
-from explorer.widgets.lineage import parent_curve
-from explorer.widgets.run_colors import colors_of
-from explorer.widgets.run_rows import RunRow, corpus_titles, differing_settings, trouble_in_words, validation_of
+from explorer.widgets.run_rows import (
+    RunRow,
+    colors_of,
+    corpus_titles,
+    differing_settings,
+    parent_curve,
+    trouble_in_words,
+    validation_of,
+)
 
 _COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
@@ -51,7 +57,6 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
 
 
 def _name_width(rows: list[RunRow]) -> int:
-    """Return the pixels that the longest name needs, within limits."""
     return max(120, min(32 + 8 * max(len(row.name) for row in rows), 320))
 
 
@@ -125,7 +130,6 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
 
 
 def _draw_differences(shown: list[RunRow]) -> None:
-    """A table of the settings in which the runs compared differ, one line a setting, one column a run."""
     if len(shown) < 2:
         return
     settings = differing_settings([row.record.config for row in shown], listed_anyway=())
@@ -182,13 +186,11 @@ def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
 
 
 def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
-    """A column that says what went wrong in training, if something did in any of the runs."""
     column = [trouble_in_words(row) if row.record else "" for row in rows]
     return {N_("Training"): column} if any(column) else {}
 
 
 def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
-    """A column that says where forks come from, if any of the runs is one."""
     names = {row.id: row.name for row in rows}
 
     def origin(row: RunRow) -> str:
@@ -206,7 +208,6 @@ def _model(row: RunRow) -> str:
 
 
 def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
-    """Columns for the settings in which the runs differ; damaged runs leave theirs empty."""
     readable = [row for row in rows if row.record]
     columns = differing_settings([row.record.config for row in readable])
     return {
@@ -248,7 +249,6 @@ def _download(folder: RunFolder) -> None:
 
 
 def _confirm_delete(picked: list[RunRow]) -> None:
-    """What the dialog asks."""
     for row in picked:
         st.text(
             _(

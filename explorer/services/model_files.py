@@ -100,7 +100,6 @@ def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> Ru
 
 
 def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
-    """Each upload by the one name that it may have here."""
     if not uploads:
         raise ExternalModelError(_("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
@@ -139,7 +138,6 @@ def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
 
 
 def _name_here(name: str) -> str | None:
-    """The name under which an uploaded file is read; None for one that is not needed."""
     name = _COPY.sub("", name.lower())
     if name.endswith((".pt", ".pth")):
         return CHECKPOINT

@@ -1,9 +1,11 @@
 """What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
 
 import threading
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 
@@ -23,19 +25,10 @@ from core.training.hardware import Hardware, find_hardware
 from core.training.speed import Choice
 from explorer.i18n.language import _
 
-__all__ = [
-    "Opened",
-    "data_dir",
-    "hardware",
-    "machine_speed",
-    "no_weights_of",
-    "open_model",
-    "run_precision",
-    "run_speed",
-    "supervisor",
-]
-
+__all__ = ["data_dir"]
 MOST_MODELS = 4  # kept open at a time
+MOST_RESULTS = 24  # for each model
+Result = TypeVar("Result")
 
 
 class Opened(NamedTuple):
@@ -49,9 +42,10 @@ class Opened(NamedTuple):
 
 
 # One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
-_supervising, _opening, _measuring = threading.Lock(), threading.Lock(), threading.Lock()
+_supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(4))
 _supervisors: dict[Path, Supervisor] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
+_results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
 
 
 def supervisor() -> Supervisor:
@@ -134,3 +128,15 @@ def run_precision(config: RunConfig) -> Choice:
         return machine.run_precision(
             config, hardware(config.train.device), threads_for(config, threads_per_run()), data_dir()
         )
+
+
+def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:
+    """Return the result of `make`, called once for a model and key in all sessions. Do not change it."""
+    with _storing:
+        results = _results.setdefault(model, LRUCache(MOST_RESULTS))
+        if key in results:
+            return results[key]
+    made = make()
+    with _storing:
+        results[key] = made
+    return made

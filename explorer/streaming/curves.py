@@ -43,7 +43,6 @@ class Curve:
             before, index = chunks[index].end, index + 1
 
     def _next(self, before: FilePosition, end: FilePosition) -> Chunk | None:
-        """Return the next chunk; its share of the rows is its share of the whole file."""
         share = MOST_ROWS * (end.offset - before.offset) // end.offset
         return next(read_chunks(self.path, before, end, share, COLUMNS), None)
 

@@ -35,6 +35,15 @@ class Chunk(NamedTuple):
     end: FilePosition
 
 
+def file_version(path: Path) -> tuple[int, int, int]:
+    """Return what tells a file from its later versions: inode, time of change (ns) and size; zeros without a file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 def last_line_end(path: Path, size: int) -> FilePosition:
     """Return the position after the last line break within the first `size` bytes of a file."""
     try:

@@ -145,7 +145,6 @@ class RunReader:
         return read_chunks(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).chunks(end)
 
     def _row_end(self, name: str) -> FilePosition:
-        """Return the position after the last whole row of a file."""
         try:
             stat = self.paths[name].stat()
         except OSError:
@@ -272,7 +271,6 @@ def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray
 
 
 def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """Rotate the points as close as possible to the ones before (PCA may flip at any step)."""
     return points if before is None or before.shape != points.shape else align(points, before)
 
 

@@ -13,6 +13,7 @@ from core.errors import ExplorerError, RunError
 from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
 from explorer.components.page import report_changes
+from explorer.streaming.jsonl_tail import file_version
 
 _SCAN_SECONDS = 0.2  # for so long, one look at all runs serves everybody who watches
 
@@ -46,7 +47,7 @@ class RunNews:
         return f"{crc32(json.dumps(lines).encode()):x}"
 
     def _line(self, folder: RunFolder) -> str:
-        version = tuple(_version(path) for path in (folder.status_path, folder.record_path))
+        version = tuple(map(file_version, (folder.status_path, folder.record_path)))
         known = self._read.get(folder.id)
         if known is None or known[0] != version:
             try:
@@ -75,11 +76,3 @@ def watch_runs(ids: list[str] | None) -> None:
     except ExplorerError:  # the home cannot be used, as the page itself says
         return
     report_changes(ids, drawn)
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_ino, found.st_mtime_ns)

@@ -1,30 +1,35 @@
 """The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
 
 from functools import partial
+from math import ceil
 
 import numpy as np
 import streamlit as st
 
+from core.config import RunConfig
 from core.errors import ExplorerError
+from core.presets import PRESETS, preset
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
+from core.runs.setting_changes import config_now
+from core.settings import differences, value_at
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
-from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words
+from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words, value_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
-from explorer.train.details import draw_settings
-from explorer.train.failure_help import draw_trouble
-from explorer.train.forks import draw_fork, open_fork_at
+from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_live_settings
+from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import open_page
+from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
-from explorer.widgets.lineage import parent_curve, verdict
+from explorer.widgets.run_rows import corpus_titles, parent_curve, verdict
 from explorer.widgets.session import notify, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
@@ -38,11 +43,16 @@ _CURVES = [
 
 
 def draw_board(run_id: str) -> None:
-    """The live board of a run."""
-    opened = open_on_view(run_id)
-    if opened is None:
+    """Draw the live board of a run; where the run cannot be read, say so."""
+    try:
+        folder = open_run(shared.data_dir(), run_id)
+        record = folder.record()
+    except ExplorerError as error:
+        st.title(_("Train"), anchor=False)
+        show_error(error)
+        if st.button(_("Train a new run"), type="primary", key="train_new"):
+            open_page("train")
         return
-    folder, record = opened
     _draw_header(folder, record)
     status, gpt = folder.status(), record.config.model.kind == "gpt"
     steps = status.steps
@@ -77,7 +87,12 @@ def draw_board(run_id: str) -> None:
             live_view("samples", run_id, height="stretch")
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
-    look = card(look_title(record), _look_note(record), key="live_attention", height="stretch")
+    look = card(
+        _("Attention patterns") if gpt else _("Bigram table"),
+        _look_note(record),
+        key="live_attention",
+        height="stretch",
+    )
     with left, look:
         if gpt:
             if live_view("attention", run_id, least_height=height).head:
@@ -91,7 +106,6 @@ def draw_board(run_id: str) -> None:
 
 
 def _samples_note(folder: RunFolder) -> str:
-    """What every sample continues, so that only learning shows."""
     try:
         tokenizer = load_tokenizer(folder.tokenizer_path)
     except ExplorerError:  # not made yet
@@ -105,24 +119,10 @@ def _samples_note(folder: RunFolder) -> str:
     )
 
 
-def open_on_view(run_id: str) -> tuple[RunFolder, RunRecord] | None:
-    """The run and what it is; where that cannot be read, says so on the page and returns None."""
-    try:
-        folder = open_run(shared.data_dir(), run_id)
-        return folder, folder.record()
-    except ExplorerError as error:
-        st.title(_("Train"), anchor=False)
-        show_error(error)
-        if st.button(_("Train a new run"), type="primary", key="train_new"):
-            open_page("train")
-        return None
-
-
 @st.fragment
 def _draw_header(folder: RunFolder, record: RunRecord) -> None:
-    """Title, state, buttons and the four numbers; redrawn alone when the state changes."""
     status = folder.status()
-    draw_title(folder, record, status)
+    _draw_title(folder, record, status)
     state, step = live_status(
         folder.id,
         name=folder.name,
@@ -136,13 +136,12 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.rerun()  # the whole page: the sidebar tells of the run too
 
 
-def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
-    """The title with the run's name and state, and the buttons that fit the state."""
+def _draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title(_("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
-        color = "orange" if status.state == "finished" and in_trouble(folder) else STATE_COLORS[status.state]
+        color = "orange" if status.state == "finished" and _in_trouble(folder) else STATE_COLORS[status.state]
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
@@ -151,14 +150,12 @@ def draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.warning(notice)
 
 
-def in_trouble(folder: RunFolder) -> bool:
-    """Whether the run's validation curve says that something went wrong."""
+def _in_trouble(folder: RunFolder) -> bool:
     progress = progress_of(folder, curve_rows(folder))
     return progress is not None and progress.trouble
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:
-    """What can be done now. There is one primary button at most: what most people do next."""
     state = status.state
     if state == "running":
         _button(_("Pause"), "pause", folder, status, icon=":material/pause:")
@@ -198,11 +195,6 @@ def _tell(verb: str, folder: RunFolder, shown: Status) -> None:
         notify(str(error))
 
 
-def draw_table(folder: RunFolder) -> None:
-    """A bigram's whole mind, seen again every two seconds while it learns."""
-    st.fragment(_draw_table, run_every=None if folder.status().ended else 2.0)(folder)
-
-
 def _draw_table(folder: RunFolder) -> None:
     probe = folder.read_probe()
     if probe is None:
@@ -217,18 +209,13 @@ def _draw_table(folder: RunFolder) -> None:
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     shares = shares[: len(tokens), : len(tokens)]
-    figure = table_heatmap(shares, [visible(token) for token in tokens], current_palette())
     shown = [visible(token) for token in tokens]
     chart(
-        figure,
+        table_heatmap(shares, shown, current_palette()),
         key="table",
         numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "probability")),
         name="table",
     )
-
-
-def look_title(record: RunRecord) -> str:
-    return _("Attention patterns") if record.config.model.kind == "gpt" else _("Bigram table")
 
 
 def _look_note(record: RunRecord) -> str:
@@ -239,9 +226,52 @@ def _look_note(record: RunRecord) -> str:
     return _("What does it predict after each letter? Each row is the last letter, each column the next one.")
 
 
-def _alike_note(gpt: bool) -> str:
-    return (
-        _("Letters close together have similar embeddings.")
-        if gpt
-        else _("Letters close together have similar next-letter probabilities.")
-    )
+_ACROSS = 3  # settings side by side
+_AGAIN = N_("Start a new run from these settings, which you can change first.")
+
+
+def draw_settings(folder: RunFolder, record: RunRecord) -> None:
+    """Draw what the run was made of, with what differs from its preset marked, and the ways to another like it."""
+    first = record.config
+    try:
+        config = config_now(folder)
+    except ExplorerError:  # another part of the page says why
+        config = first
+    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    changed = differences(first, base) | differences(config, base)
+    name = config.preset or _("none")
+    note = _("Preset: {name} · differences are marked", name=name) if changed else _("Preset: {name}", name=name)
+    with card(_("Settings"), note, key="settings"):
+        draw_parent(record)
+        title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
+        rows = [f"| {_('Text')} | **{literal(title)}** |"]
+        for path, setting in settings_that_matter(config.model.kind):
+            if not setting.advanced or path in changed:
+                value = f"**{literal(value_in_words(path, value_at(config, path)))}**"
+                others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
+                other = next((name for name, old in others.items() if old != value_at(config, path)), None)
+                usual = f" :violet-badge[{other}: {literal(value_in_words(path, others[other]))}]" if other else ""
+                rows.append(f"| {_(setting.label)}{usual} | {value} |")
+        share = ceil(len(rows) / _ACROSS)
+        for place, column in enumerate(st.columns(_ACROSS, gap="large")):
+            column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
+        if machine := machine_in_words(record):
+            st.caption(literal(machine))
+        with st.container(horizontal=True, gap="small"):
+            if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=_(_AGAIN)):
+                open_page("train", config=first)
+            draw_exports(folder)
+
+
+def machine_in_words(record: RunRecord) -> str:
+    """Return on what, in which precision and with how many threads it trains; "" before a worker has begun."""
+    if not record.hardware:
+        return ""
+    sentences = [record.hardware]
+    if record.precision and record.threads:
+        precision, threads = record.precision, record.threads
+        if threads == 1:
+            sentences.append(_("It computes in {precision} with 1 thread.", precision=precision))
+        else:
+            sentences.append(_("It computes in {precision} with {count} threads.", precision=precision, count=threads))
+    return " ".join(sentences)

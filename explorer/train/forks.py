@@ -1,4 +1,4 @@
-"""Forks: where a run begins with another one's weights, from the one's board to the other's."""
+"""Forks, where a run begins with another one's weights, and the help for a run that failed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,21 +9,34 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
-from core.runs.ancestry import fork_config
+from core.live_settings import with_change
+from core.runs.ancestry import fork, fork_config
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
+from core.runs.setting_changes import config_now
 from core.runs.weights import weights_step
 from core.settings import fields_of
 from core.training.progress_summary import SENTENCES
-from explorer.i18n.formatting import model_in_words
+from explorer.i18n.formatting import model_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
+from explorer.services.cost_trials import train
 from explorer.streaming.curves import curve_rows
-from explorer.widgets.address import FORK, STEP, number_parameter, open_page, page_file, parameter, query_for, write
+from explorer.widgets.address import (
+    FORK,
+    STEP,
+    number_parameter,
+    open_page,
+    page_file,
+    parameter,
+    query_for,
+    view_run,
+    write,
+)
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
-from explorer.widgets.session import recall, remember
+from explorer.widgets.session import notify, recall, remember, ticket, use_ticket
 
 _FORK = N_("A new run that starts from a checkpoint of this one, with training settings of your choice.")
 
@@ -45,7 +58,7 @@ class ForkSteps(NamedTuple):
     advice: str  # what happened and which step to go back to; "" where all is well
 
     def warning(self, step: int) -> str:
-        """What somebody should know who begins with a step after the rise; "" for any other step."""
+        """Return what somebody should know who begins with a step after the rise; "" for any other step."""
         return self.advice if step > self.risen_after else ""
 
 
@@ -63,7 +76,7 @@ def fork_steps(folder: RunFolder) -> ForkSteps | None:
 
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
-    """Another run that begins where this one was: from which step, and for how long."""
+    """Draw the choice of another run that begins where this one was: from which step, and for how long."""
     with st.popover(_("Fork"), icon=":material/fork_right:", key="fork", on_change="rerun"):
         st.caption(_(_FORK))
         if not folder.status().ended:
@@ -88,7 +101,8 @@ def draw_fork(folder: RunFolder) -> None:
         )
         if sentence := recall(f"fork_told-{folder.id}"):
             st.caption(sentence)
-        _warn(offered, step)
+        if warning := offered.warning(step):
+            st.warning(warning)
         config = _settings(folder, step)
         if config and st.button(_("Choose settings"), key="fork_go", icon=":material/tune:", width="stretch"):
             _open_settings(folder, step, config)
@@ -106,11 +120,6 @@ def open_fork_at(folder: RunFolder, step: int) -> None:
 
 def _open_settings(folder: RunFolder, step: int, config: RunConfig) -> None:
     open_page("train", config=config, query={FORK: folder.id, STEP: str(step)})
-
-
-def _warn(offered: ForkSteps, step: int) -> None:
-    if warning := offered.warning(step):
-        st.warning(warning)
 
 
 def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
@@ -140,13 +149,12 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
 
 
 def usual_steps(status: Status, step: int) -> int:
-    """As many as the parent took from there on, so that both curves end together; from its end, half of them."""
+    """Return as many as the parent took from there on, so that both curves end together; from its end, half of them."""
     left = max(status.step, status.steps) - step
     return left if left > 0 else max(100, round(step / 2, -2))
 
 
 def _choose(folder: RunFolder, steps: list[int]) -> None:
-    """Take the step that was picked or typed."""
     picked, note = st.session_state["fork_step"], ""
     if isinstance(picked, str):
         picked, note = nearest_saved_step(picked, steps)
@@ -155,7 +163,7 @@ def _choose(folder: RunFolder, steps: list[int]) -> None:
 
 
 def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
-    """The kept step nearest to the one typed, whatever stands between its digits; and a sentence if it is another."""
+    """Return the kept step nearest to the one typed, whatever stands between its digits; a note if it is another."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
         return steps[-1], _("A step is a whole number, so the newest one is chosen.")
@@ -171,7 +179,7 @@ def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
 
 
 def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
-    """The loss at each step: on validation text where it was measured about then, else on the batches around it."""
+    """Return the loss at each step: on validation text if measured about then, else on the batches around it."""
     losses = {}
     for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the later one counts
         known = [row for row in rows if row.get(column) is not None]
@@ -186,7 +194,7 @@ def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dic
 
 
 def draw_parent(record: RunRecord) -> None:
-    """Where its first weights come from, with a link."""
+    """Draw where its first weights come from, with a link."""
     if not record.parent or record.parent_step is None:
         return
     step = f"{record.parent_step:,}"
@@ -203,7 +211,7 @@ def draw_parent(record: RunRecord) -> None:
 
 
 def parent_from_address() -> Parent | None:
-    """The run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
+    """Return the run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
     run_id, wanted = parameter(FORK), number_parameter(STEP)
     if run_id is None:
         return None
@@ -240,8 +248,8 @@ def draw_beginning(parent: Parent) -> None:
                 query_params=query_for(parent.folder.id),
             )
         st.button(_("Start from scratch"), key="fork_leave", on_click=_leave_fork)
-    if offered := fork_steps(parent.folder):
-        _warn(offered, parent.step)
+    if (offered := fork_steps(parent.folder)) and (warning := offered.warning(parent.step)):
+        st.warning(warning)
     shape = model_in_words(model)
     if model.kind == "gpt":
         shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
@@ -257,3 +265,79 @@ def draw_beginning(parent: Parent) -> None:
 def _leave_fork() -> None:
     write({FORK: None, STEP: None})
     forget_inputs()
+
+
+_SLOWER = 3  # a third of the learning rate
+_NOT_FINITE = N_(
+    "**Probable cause:** the learning rate is too high. Each step moved the weights too far, which raised the "
+    "loss and the next gradient until the numbers overflowed. A lower learning rate takes shorter steps."
+)
+_MEMORY = N_(
+    "**Probable cause:** the batch is too large. The activations of every sequence stay in memory until the step "
+    "is done, so half the batch needs about half of that."
+)
+
+
+def draw_trouble(folder: RunFolder, status: Status) -> None:
+    """Draw the reason why a run ended or waits, and what can be done about it."""
+    if status.notice:
+        st.info(literal(status.notice), icon=":material/info:")
+    if not status.reason or status.reason == status.notice:
+        return
+    if status.state != "failed":
+        st.info(literal(status.reason))
+        return
+    with st.container(gap="small", key="trouble"):
+        st.error(literal(status.reason), icon=":material/error:")
+        if status.problem == "not_finite":
+            _offer_slower(folder)
+        elif status.problem == "memory":
+            _offer_smaller(folder)
+
+
+def _offer_slower(folder: RunFolder) -> None:
+    st.markdown(_(_NOT_FINITE))
+    offered = fork_steps(folder)
+    try:
+        config = fork_config(folder)
+        rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
+        slower = with_change(config, "train.learning_rate", rate)
+    except ExplorerError:  # its settings cannot be read, or it cannot be slower
+        return
+    if offered is None:
+        return
+    step = offered.usual
+    st.button(
+        _("Fork from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
+        key="trouble_slower",
+        type="primary",
+        icon=":material/fork_right:",
+        on_click=_start_slower,
+        args=(folder, step, slower, ticket("trouble_slower")),
+    )
+    st.caption(_("This starts a new run from the best weights that this run has saved. This run stays unchanged."))
+
+
+def _offer_smaller(folder: RunFolder) -> None:
+    st.markdown(_(_MEMORY))
+    config = config_now(folder)
+    half = config.train.batch_size // 2
+    if half and st.button(
+        _("Open settings with batch size {count}", count=half),
+        key="trouble_smaller",
+        type="primary",
+        icon=":material/tune:",
+    ):
+        open_page("train", config=config.replace({"train.batch_size": half}))
+
+
+def _start_slower(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
+    if not use_ticket("trouble_slower", drawn):
+        return
+    try:
+        new = fork(shared.data_dir(), folder, step, config)
+        train(new)
+    except ExplorerError as error:
+        notify(str(error))
+        return
+    view_run(new.id)

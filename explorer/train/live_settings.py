@@ -110,7 +110,6 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
 
 
 def _draw_changes(folder: RunFolder, status: Status) -> None:
-    """What the turns so far came to, and a way back from the last one."""
     waiting = _waiting(folder)
     turns = [row for row in folder.rows("events") if row.get("kind") == "turn"]
     change = live_setting_changes(
@@ -121,7 +120,6 @@ def _draw_changes(folder: RunFolder, status: Status) -> None:
 
 
 def _waiting(folder: RunFolder) -> list[str]:
-    """Return the requested changes that no worker has applied yet, in words."""
     return [requested_change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
 
 
@@ -137,7 +135,6 @@ def _request_change(folder: RunFolder, name: str, value: object) -> None:
 
 
 def _show_problem(folder: RunFolder) -> None:
-    """Why what was asked for last was refused, once."""
     if problem := recall(_problem_of(folder)):
         show_error(problem)
         remember(_problem_of(folder), None)
@@ -148,7 +145,6 @@ def _problem_of(folder: RunFolder) -> str:
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    """Additional steps for a finished run, in the same run and the same chart."""
     highest = dict(fields_of(RunConfig))[_STEPS].high
     most = highest - status.step
     if most < 1:
@@ -173,7 +169,6 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
 
 
 def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> Schedule:
-    """What the learning rate does over the additional steps, with the curve of either choice."""
     if config.train.schedule == "constant":
         return "stay"
     step, train = status.step, config.train

@@ -90,7 +90,6 @@ def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable
 
 
 def _pick_preset(config: RunConfig) -> RunConfig:
-    """The preset that the settings start from."""
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
     name = st.segmented_control(
         _("Preset"),
@@ -122,7 +121,6 @@ def _take_preset() -> None:
 
 
 def _drafted() -> str | None:
-    """The preset that the draft has now; None where the address asks for what cannot be."""
     try:
         return draft().preset
     except ConfigError:
@@ -130,7 +128,6 @@ def _drafted() -> str | None:
 
 
 def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
-    """The widgets of all settings; the config they make, or the last good one and what is wrong with the new one."""
     forked = named == _PARENT
     kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
     main, more = (
@@ -152,12 +149,10 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
 
 
 def _may_differ(path: str) -> bool:
-    """Whether a fork may have another value there than its parent."""
     return not path.startswith("model.") or path == "model.dropout"
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
-    """Settings side by side, in rows, so that they line up."""
     changes = {}
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
@@ -215,7 +210,6 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
 
 
 def _draw_schedule_notice(config: RunConfig) -> None:
-    """Say where the schedule does not fit the number of steps, with a button that makes it fit."""
     notice = schedule_notice(config.train)
     if notice is None:
         return
@@ -253,7 +247,6 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
 
 
 def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
-    """Draws the page anew once the trial is over."""
     if not tried(config, vocab_size).under_way:
         st.rerun()
 
@@ -287,7 +280,6 @@ def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
 
 
 def _draw_preview(kind: str) -> None:
-    """What will be there once it trains."""
     shown = [
         _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
         for icon, title, text in _PREVIEW

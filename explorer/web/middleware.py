@@ -69,7 +69,6 @@ class RequestGuard:
             await PlainTextResponse(reason, status_code=403)(scope, receive, send_with_headers)
 
     def _why_refused(self, headers: Headers) -> str:
-        """Return why a request with these headers is refused, as a sentence; "" where it is answered."""
         hosts = headers.getlist("host") or [""]
         for host in hosts:
             name = host_of(host)
@@ -153,7 +152,6 @@ def _is_loopback(name: str) -> bool:
 
 
 def _is_own_address(name: str) -> bool:
-    """Return whether this is an address of one of this machine's networks now."""
     try:
         address = ip_address(name)
     except ValueError:

@@ -144,7 +144,6 @@ def _greeting(address: str, port: int, base_path: str) -> str:
 
 
 def _only_here(address: str) -> bool:
-    """Whether only this machine reaches the address; of a name that is not `localhost`, nobody can tell."""
     try:
         return ip_address(address).is_loopback
     except ValueError:
@@ -194,7 +193,6 @@ class TimedHTTP(AutoHTTPProtocol):
 
     @property
     def _has_head(self) -> bool:
-        """Return whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self) -> None:

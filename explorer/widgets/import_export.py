@@ -81,7 +81,6 @@ def draw_exports(folder: RunFolder) -> None:
 
 
 def _take(make, what: str) -> None:
-    """Make the run, say so in the meantime, and open it; a refusal is said right here, and what was typed stays."""
     try:
         with st.spinner(what, show_time=True):
             folder = make()

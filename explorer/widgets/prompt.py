@@ -77,7 +77,6 @@ def as_line(text: str, tokens: Collection[str]) -> str:
 
 
 def _unknown(unseen: list[str]) -> str:
-    """What it means that a model has never seen some characters."""
     named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
     if len(unseen) == 1:
         return _(

@@ -1,23 +1,35 @@
-"""What the lists of runs show of each run, read once."""
+"""What pages show of each run beside others: its state, progress, settings, colour and past."""
 
-from collections.abc import Container
+import logging
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import streamlit as st
 
+from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
+from core.errors import ExplorerError
+from core.palette import LIGHT, Palette
+from core.runs.ancestry import ancestors
 from core.runs.documents import progress_of, rows_to_judge
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from core.training.progress_summary import SENTENCES, ProgressSummary
+from explorer.charts.loss import ParentCurve
 from explorer.i18n.formatting import STATE_COLORS, state_in_words
 from explorer.i18n.language import N_, _
 from explorer.streaming.curves import curve_rows
+from explorer.streaming.jsonl_tail import file_version
+
+log = logging.getLogger(__name__)
+_TIED = 0.005  # nats a token: less is luck
 
 
 @dataclass(frozen=True)
@@ -43,26 +55,25 @@ class RunRow:
 
 
 def read_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
-    """The runs, newest first, damaged ones among them."""
-    return [_row(folder) for folder in list_runs(data_dir)[:most]]
+    """Return the runs, newest first, damaged ones among them."""
+    return [
+        RunRow(folder, None if (problem := folder.problem) else folder.record(), folder.status(), problem)
+        for folder in list_runs(data_dir)[:most]
+    ]
 
 
 def corpus_titles(data_dir: Path) -> dict[str, str]:
-    """The title of every text there is, by its name; a list asks once for all its lines."""
+    """Return the title of every text there is, by its name; a list asks once for all its lines."""
     return {corpus.name: corpus.title for corpus in catalogue(data_dir)}
 
 
 def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
-    """A run's measured rows, read again only when there are new ones. Shared: never change them."""
-    try:
-        found = folder.metrics_path.stat()
-    except OSError:
-        return []
-    return _validation(folder.path, found.st_mtime_ns, found.st_size)
+    """Return a run's measured rows, read again only when there are new ones. Shared: never change them."""
+    return _validation(folder.path, file_version(folder.metrics_path))
 
 
 @lru_cache(maxsize=32)
-def _validation(path: Path, _changed: int, _size: int) -> list[dict[str, Any]]:
+def _validation(path: Path, _changed: tuple) -> list[dict[str, Any]]:
     return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
 
 
@@ -89,18 +100,17 @@ def trouble_in_words(row: RunRow) -> str:
 
 
 def progress_in_words(row: RunRow) -> str:
-    """What went wrong in a run's training, in the dashboard's own sentence; "" for any other run."""
+    """Return what went wrong in a run's training, in the dashboard's own sentence; "" for any other run."""
     progress = _progress(row.folder)
     return _(SENTENCES[progress.kind], **progress.numbers) if progress and progress.trouble else ""
 
 
 def _progress(folder: RunFolder) -> ProgressSummary | None:
-    paths = (folder.metrics_path, folder.status_path, folder.events_path)
-    return _judged(folder.path, *(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+    return _judged(folder.path, *map(file_version, (folder.metrics_path, folder.status_path, folder.events_path)))
 
 
 @lru_cache(maxsize=512)
-def _judged(path: Path, *_changed: int) -> ProgressSummary | None:
+def _judged(path: Path, *_changed: tuple) -> ProgressSummary | None:
     folder = RunFolder(path)
     return progress_of(folder, rows_to_judge(folder))
 
@@ -127,15 +137,101 @@ def _matters(path: str, config: RunConfig) -> bool:
     return config.model.kind != "bigram" or not path.startswith("model.") or path == "model.block_size"
 
 
-def _row(folder: RunFolder) -> RunRow:
-    problem = folder.problem
-    return RunRow(folder, None if problem else folder.record(), folder.status(), problem)
-
-
 def draw_state(row: RunRow) -> None:
-    """The state as a coloured word."""
+    """Draw the state as a coloured word."""
     if row.problem:
         st.badge(_("damaged"), color="red")
     else:
         ruined = row.status.state == "finished" and progress_in_words(row)
         st.badge(state_in_words(row.status), color="orange" if ruined else STATE_COLORS[row.status.state])
+
+
+def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
+    """Return a colour for every run of the home, by its id; those that are new get one for good.
+
+    Args:
+        run_ids: of all runs there are: a deleted one's colour is free again.
+    """
+    path = data_dir / "run_colors.json"
+    try:
+        kept = {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        kept = {}
+    places = run_places(run_ids, kept)
+    if places != kept:
+        try:
+            write_json(path, places, durable=False)
+        except OSError as error:  # a full disk, say: the colours are as good, just not kept
+            log.warning("the colours of the runs cannot be kept: %s", error)
+    return {run_id: palette.runs[place] for run_id, place in places.items()}
+
+
+def run_places(run_ids: Iterable[str], stored: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return each run's place among the colours for runs (`Palette.runs`).
+
+    A run keeps the place it has. A new one takes the place that follows from its id, or where that is taken the next
+    that the fewest have; so as many runs as there are colours all differ.
+
+    Args:
+        stored: places handed out before, by run id.
+    """
+    ids, count = sorted(set(run_ids)), len(LIGHT.runs)
+    places = {run_id: stored[run_id] % count for run_id in ids if run_id in (stored or {})}
+    for run_id in ids:
+        if run_id not in places:
+            crowds = Counter(places.values())
+            first = crc32(run_id.encode())
+            order = [(first + further) % count for further in range(count)]
+            places[run_id] = min(order, key=lambda place: crowds[place])
+    return places
+
+
+def parent_curve(data_dir: Path, record: RunRecord) -> ParentCurve | None:
+    """Return the past of a run that began with another one's weights; None for one from scratch."""
+    chain = list(ancestors(data_dir, record)) if record.parent else []
+    children = [record, *(ancestor[1] for ancestor in chain if ancestor)]
+    earlier = None
+    for ancestor, child in reversed(list(zip(chain, children, strict=False))):
+        earlier = _curve_with(ancestor and ancestor[0], child.parent_step, earlier)
+    return earlier
+
+
+def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None) -> ParentCurve:
+    """Return the past of a run from a step of its parent, None if unknown, with the parent's own past."""
+    if parent is None:
+        return ParentCurve(step, 0.0, "", step, ())
+    measured = validation_of(parent)
+    until = [row["seconds"] for row in measured if row["step"] <= step and row.get("seconds") is not None]
+    begun, seconds, rows = 0, until[-1] if until else 0.0, []
+    if earlier:
+        begun, seconds = earlier.step, seconds + earlier.seconds
+        rows = [row for row in earlier.rows if row["step"] <= begun]
+    rows += [{"step": begun + row["step"], "val_loss": row["val_loss"]} for row in measured]
+    return ParentCurve(begun + step, seconds, parent.name, step, rows)
+
+
+def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
+    """Return whether a fork was worth trying: its losses, beside where its parent has got to. "" for any other run."""
+    if record.parent is None:
+        return ""
+    own = [row["val_loss"] for row in validation_of(folder)]
+    try:
+        parent = [row["val_loss"] for row in validation_of(open_run(data_dir, record.parent))]
+    except ExplorerError:
+        return ""
+    if len(own) < 2 or not parent:
+        return ""
+    less = parent[-1] - own[-1]
+    if abs(less) < _TIED:
+        outcome = _("about the same")
+    elif less > 0:
+        outcome = _("{difference} lower", difference=f"{less:.3f}")
+    else:
+        outcome = _("{difference} higher", difference=f"{-less:.3f}")
+    return _(
+        "Validation loss went from {first} to {last}; its parent ended at {parent}: {outcome}.",
+        first=f"{own[0]:.3f}",
+        last=f"{own[-1]:.3f}",
+        parent=f"{parent[-1]:.3f}",
+        outcome=outcome,
+    )

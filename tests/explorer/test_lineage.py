@@ -1,8 +1,7 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
 from core.runs.ancestry import fork, fork_config
-from explorer.widgets.lineage import parent_curve, verdict
-from explorer.widgets.run_rows import validation_of
+from explorer.widgets.run_rows import parent_curve, validation_of, verdict
 
 
 def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):

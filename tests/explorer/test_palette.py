@@ -6,7 +6,7 @@ import pytest
 from core.palette import DARK, LIGHT, Palette
 from core.text.token_display import KINDS
 from explorer.charts.theme import palette_for
-from explorer.widgets.run_colors import colors_of, run_places
+from explorer.widgets.run_rows import colors_of, run_places
 
 BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 

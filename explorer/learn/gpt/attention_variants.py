@@ -23,7 +23,7 @@ from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
-from explorer.services.results_cache import result_for
+from explorer.services.shared import result_for
 from explorer.widgets.layout import card, chart, current_palette
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

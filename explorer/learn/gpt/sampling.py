@@ -157,7 +157,6 @@ def _draw_likeliest(state: StepState) -> None:
 
 
 def _smooth(probabilities: list[float]) -> list[float]:
-    """Return the moving average of the probabilities."""
     return [
         mean_of(probabilities[end - _AVERAGED_TOKENS : end]) for end in range(_AVERAGED_TOKENS, len(probabilities) + 1)
     ]
