@@ -87,13 +87,8 @@ def draw_board(run_id: str) -> None:
             live_view("samples", run_id, height="stretch")
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
-    look = card(
-        _("Attention patterns") if gpt else _("Bigram table"),
-        _look_note(record),
-        key="live_attention",
-        height="stretch",
-    )
-    with left, look:
+    title = _("Attention patterns") if gpt else _("Bigram table")
+    with left, card(title, _look_note(record), key="live_attention", height="stretch"):
         if gpt:
             if live_view("attention", run_id, least_height=height).head:
                 open_page("look_inside", run_id)

@@ -31,7 +31,7 @@ def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
     for value, label in reversed(labels.items()):
         taken[label] += 1
         distinct[value] = f"{label} ({taken[label]})" if taken[label] > 1 else label
-    return distinct
+    return {value: distinct[value] for value in labels}
 
 
 def forget_inputs(config: type[Config] = RunConfig) -> None:

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.config import RunConfig
 from core.presets import PRESETS, preset
 from core.settings import fields_of, value_at
-from explorer.widgets.forms import moves_in_factors, number, positions, widget_key
+from explorer.widgets.forms import distinct_labels, moves_in_factors, number, positions, widget_key
 
 NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.type in (int, float)}
 
@@ -73,3 +73,8 @@ def test_what_differs_from_the_preset_is_marked():
     assert "preset" not in app.slider(key=widget_key("model.n_head")).label
     app.slider(key=widget_key("model.n_head")).set_value(8).run()
     assert "preset: 4" in app.slider(key=widget_key("model.n_head")).label
+
+
+def test_labels_are_told_apart_in_the_order_in_which_they_came():
+    labels = {"newest": "run", "other": "text", "oldest": "run"}
+    assert list(distinct_labels(labels).items()) == [("newest", "run (2)"), ("other", "text"), ("oldest", "run")]
