@@ -32,21 +32,17 @@ class TooManyTexts(ExplorerError):
     """So many texts are being written that no other one is begun."""
 
 
-def check_for_room(client: str, language: str = ENGLISH) -> None:
-    """Raise TooManyTexts, with a sentence in that language, where one more text for that address would be too many."""
+def _check_queue(client: str) -> None:
     own = list(_asked.values()).count(client)
-    with in_language(language):
-        if len(_asked) >= MOST_WAITING:
-            raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
-        if own >= MOST_OF_ONE and not _is_this_machine(client):
-            raise TooManyTexts(
-                _("{count} of your texts are still being generated. Wait until they are done.", count=own)
-            )
+    if len(_asked) >= MOST_WAITING:
+        raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
+    if own >= MOST_OF_ONE and not _is_this_machine(client):
+        raise TooManyTexts(_("{count} of your texts are still being generated. Wait until they are done.", count=own))
 
 
 @contextmanager
 def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
-    """Have a text written as long as the block lasts.
+    """Generate a text as long as the block lasts.
 
     Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`
     {"sentence"}, and `end`.
@@ -59,11 +55,11 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
         TooManyTexts: before any work is done.
     """
     language = query.get("language", ENGLISH)
-    check_for_room(client, language)
-    told_in = in_language(language)
+    with in_language(language):
+        _check_queue(client)
     loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
 
-    @told_in
+    @in_language(language)
     def work() -> None:
         try:
             if left.is_set():  # before a model is loaded for nobody

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
@@ -13,7 +13,7 @@ from core.errors import TextError
 from core.interpretability.embeddings import align, project
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder
-from core.runs.records import ENDED, Probe, StepDetail
+from core.runs.records import ENDED, Probe
 from core.runs.weights import steps_with_weights
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
@@ -24,6 +24,7 @@ from explorer.streaming.jsonl_tail import (
     Chunk,
     FilePosition,
     contains_between,
+    file_version,
     is_unchanged,
     last_line_end,
     read_chunks,
@@ -74,8 +75,8 @@ class RunReader:
         self.ended = False
         self.state = ""
         self._payloads: dict[str, str] = {}  # the last status, attention, embedding and step detail, as JSON
-        self._row_ends: dict[str, tuple[tuple[int, int], FilePosition]] = {}
-        self._label = ((0, 0), "")  # when the record was last changed, and the name in it
+        self._row_ends: dict[str, tuple[tuple, FilePosition]] = {}
+        self._label: tuple[tuple, str] = ((), "")  # when the record was last changed, and the name in it
         self._probe = 0
         self._baselines: dict[str, float] | None = None
         self._progress: dict[str, Any] | None = None
@@ -145,13 +146,9 @@ class RunReader:
         return read_chunks(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).chunks(end)
 
     def _row_end(self, name: str) -> FilePosition:
-        try:
-            stat = self.paths[name].stat()
-        except OSError:
-            return FilePosition()
-        identity = (stat.st_ino, stat.st_size)
-        if self._row_ends.get(name, (None,))[0] != identity:
-            self._row_ends[name] = identity, last_line_end(self.paths[name], stat.st_size)
+        version = file_version(self.paths[name])
+        if self._row_ends.get(name, (None,))[0] != version:
+            self._row_ends[name] = version, last_line_end(self.paths[name], version[2])
         return self._row_ends[name][1]
 
     def _judged(self, status: dict[str, Any], ends: Mapping[str, FilePosition]) -> dict[str, Any] | None:
@@ -173,38 +170,21 @@ class RunReader:
         return self._progress
 
     def _name(self) -> str:
-        """The run's name, read again only when its record has changed."""
-        try:
-            stat = self.folder.record_path.stat()
-        except OSError:
-            return self.folder.name
-        identity = (stat.st_ino, stat.st_mtime_ns)
-        if self._label[0] != identity:
-            self._label = identity, self.folder.name
+        """Return the run's name, read again only when its record has changed."""
+        version = file_version(self.folder.record_path)
+        if self._label[0] != version:
+            self._label = version, self.folder.name
         return self._label[1]
 
     def _read_probe(self) -> None:
-        try:
-            changed = self.folder.probe_path.stat().st_mtime_ns
-        except OSError:
-            return
-        if changed == self._probe:
-            return
-        probe = self.folder.read_probe()
-        if probe is None:
-            return
-        self._probe = changed
-        self._payloads.update(self._probe_events(probe))
+        changed = file_version(self.folder.probe_path)[1]
+        if changed not in (0, self._probe) and (probe := self.folder.read_probe()):
+            self._probe = changed
+            self._payloads.update(self._probe_events(probe))
 
     def _read_step_detail(self) -> None:
-        try:
-            changed = self.folder.step_detail_path.stat().st_mtime_ns
-        except OSError:
-            return
-        if changed == self._step_detail:
-            return
-        detail = read_step_detail(self.folder)
-        if detail is not None:
+        changed = file_version(self.folder.step_detail_path)[1]
+        if changed not in (0, self._step_detail) and (detail := read_step_detail(self.folder)):
             self._step_detail = changed
             self._payloads["closeup"] = json.dumps(detail)
 
@@ -220,34 +200,29 @@ class RunReader:
     def _probe_events(self, probe: Probe) -> Iterator[tuple[str, str]]:
         layers, heads, length = probe.attention.shape[:3]
         if layers:
-            yield (
-                "attention",
-                json.dumps(
-                    {
-                        "step": probe.step,
-                        "layers": layers,
-                        "heads": heads,
-                        "length": length,
-                        "tokens": [visible(token) for token in probe.tokens],
-                        "bytes": b64encode(np.ascontiguousarray(probe.attention).tobytes()).decode("ascii"),
-                    }
-                ),
-            )
+            attention = {
+                "step": probe.step,
+                "layers": layers,
+                "heads": heads,
+                "length": length,
+                "tokens": [visible(token) for token in probe.tokens],
+                "bytes": b64encode(np.ascontiguousarray(probe.attention).tobytes()).decode("ascii"),
+            }
+            yield "attention", json.dumps(attention)
         tokens = self._map_tokens()
         vectors = probe.embedding[: len(tokens)].astype(np.float32)
         if len(vectors) >= 3 and np.isfinite(vectors).all():
-            self._points = _steady(project(vectors, "pca", 2), self._points)
-            yield (
-                "embedding",
-                json.dumps(
-                    {
-                        "step": probe.step,
-                        "tokens": [visible(token) for token in tokens],
-                        "kinds": [kind_of(token) for token in tokens],
-                        "xy": np.round(on_the_map(self._points), 4).tolist(),
-                    }
-                ),
-            )
+            points, before = project(vectors, "pca", 2), self._points
+            if before is not None and before.shape == points.shape:  # PCA may flip at any step
+                points = align(points, before)
+            self._points = points
+            embedding = {
+                "step": probe.step,
+                "tokens": [visible(token) for token in tokens],
+                "kinds": [kind_of(token) for token in tokens],
+                "xy": np.round(on_the_map(points), 4).tolist(),
+            }
+            yield "embedding", json.dumps(embedding)
 
 
 def _as_json(chunk: Chunk, *, reset: bool = False) -> str:
@@ -270,44 +245,33 @@ def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray
     return points / np.maximum(np.abs(points).max(axis=1, keepdims=True), 1.0)
 
 
-def _steady(points: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    return points if before is None or before.shape != points.shape else align(points, before)
-
-
-def step_detail_data(step_detail: StepDetail, tokens: Sequence[str]) -> dict[str, Any]:
-    """Return plain values for the browser (assets/components/step_detail/view.js).
-
-    Args:
-        tokens: all tokens of the run's tokenizer; the step detail's ids count into it.
+def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the last single step of a run for the browser (assets/components/step_detail/view.js).
 
     Returns:
         `loss` in nats a token, and without dropout `before` and `after` the step; `pieces`, each with its T + 1
         `tokens` and the T `losses` (nats) of all but the first; `parts` with the length of their `gradient` and
-        `weight`, in the order of the model.
+        `weight`, in the order of the model. None if there was no such step, or it cannot be read.
     """
-    return {
-        "step": step_detail.step,
-        "loss": step_detail.loss,
-        "before": step_detail.before,
-        "after": step_detail.after,
-        "batch_size": step_detail.batch_size,
-        "pieces": [
-            {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
-            for inputs, targets, losses in zip(step_detail.inputs, step_detail.targets, step_detail.losses, strict=True)
-        ],
-        "parts": [
-            {"name": part_in_words(part), "gradient": gradient, "weight": step_detail.weight_norms.get(part)}
-            for part, gradient in step_detail.gradient_norms.items()
-        ],
-    }
-
-
-def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
-    """Return the data of the last single step of a run; None if there was none, or it cannot be read."""
-    step_detail = folder.read_step_detail()
-    if step_detail is None:
+    detail = folder.read_step_detail()
+    if detail is None:
         return None
     try:
-        return step_detail_data(step_detail, load_tokenizer(folder.tokenizer_path).tokens)
+        tokens = load_tokenizer(folder.tokenizer_path).tokens
+        return {
+            "step": detail.step,
+            "loss": detail.loss,
+            "before": detail.before,
+            "after": detail.after,
+            "batch_size": detail.batch_size,
+            "pieces": [
+                {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
+                for inputs, targets, losses in zip(detail.inputs, detail.targets, detail.losses, strict=True)
+            ],
+            "parts": [
+                {"name": part_in_words(part), "gradient": gradient, "weight": detail.weight_norms.get(part)}
+                for part, gradient in detail.gradient_norms.items()
+            ],
+        }
     except (TextError, IndexError, ValueError):  # a damaged file
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import plotly
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -28,7 +29,7 @@ from core.runs.records import plain_name
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, check_for_room, problem_event, text_of
+from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, problem_event, text_of
 from explorer.streaming.run_events import event
 from explorer.widgets.address import whole_number
 
@@ -39,21 +40,15 @@ _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # ng
 
 
 def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
-    """All routes, under the base path that Streamlit is told to serve at."""
+    """Return all routes, under the base path that Streamlit is told to serve at."""
     base = f"/{base.strip('/')}" if base.strip("/") else ""
 
     async def stream(request: Request) -> Response:
-        folder = _run_of(request)
-        if isinstance(folder, Response):
-            return folder
         cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
-        return StreamingResponse(
-            broadcaster.watch(folder, cursor), media_type="text/event-stream", headers=_STREAM_HEADERS
-        )
+        return _event_stream(broadcaster.watch(_run_of(request), cursor))
 
     async def news(request: Request) -> Response:
-        ids = request.query_params.getlist("run")[:MOST_WATCHED]
-        return StreamingResponse(broadcaster.news(ids), media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return _event_stream(broadcaster.news(request.query_params.getlist("run")[:MOST_WATCHED]))
 
     return [
         Route(f"{base}/api/news", news),
@@ -66,26 +61,21 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
 
 
 async def download(request: Request, places: asyncio.Semaphore) -> Response:
-    """The run's folder as a zip, named after the run; with `?for=` one of EXPORTS.
-
-    A HEAD request makes none.
-    """
+    """Send the run's folder as a zip, named after the run; with `?for=` one of EXPORTS. A HEAD request makes none."""
     folder = _run_of(request)
-    if isinstance(folder, Response):
-        return folder
     name = plain_name(folder.name)
     kind = request.query_params.get("for")
     if kind is None:
         archive = _Archive(partial(zip_run, folder), f"{name}-{folder.id}.zip", places)
     elif kind not in EXPORTS:
-        return PlainTextResponse(f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.", status_code=404)
+        raise HTTPException(404, f"A run can be taken as {', '.join(EXPORTS)}, and as nothing else.")
     else:
         try:
             obstacle = why_no_export(data_dir(), folder, kind)
         except RunError as error:
             obstacle = str(error)
         if obstacle:
-            return PlainTextResponse(obstacle, status_code=409)
+            raise HTTPException(409, obstacle)
         archive = _Archive(partial(write_export, data_dir(), folder, kind), EXPORTS[kind].file_name(name), places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
@@ -105,21 +95,20 @@ class _Archive(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.places.locked():
             sentence = "Several runs are being downloaded at this moment. Wait a little and download this one again."
-            await PlainTextResponse(sentence, status_code=503)(scope, receive, send)
-            return
+            raise HTTPException(503, sentence)
         async with self.places:
             try:
                 file = await asyncio.to_thread(self._made)
-            except (ExplorerError, OSError) as error:
-                sentence = str(error) if isinstance(error, ExplorerError) else _no_archive(error)
-                await PlainTextResponse(sentence, status_code=500)(scope, receive, send)
-                return
+            except ExplorerError as error:
+                raise HTTPException(500, str(error)) from None
+            except OSError as error:
+                sentence = f"The file for this download cannot be made ({error.strerror or error})."
+                raise HTTPException(500, f"{sentence} Make room for temporary files.") from None
             with file:
                 headers = dict(self.headers) | {"Content-Length": str(os.fstat(file.fileno()).st_size)}
                 await StreamingResponse(_pieces(file), headers=headers)(scope, receive, send)
 
     def _made(self) -> BinaryIO:
-        """The archive, from its beginning. Raises OSError or ExplorerError where there is no room for it, say."""
         file = tempfile.TemporaryFile(prefix="gpt-explorer-")  # noqa: SIM115 - closed by who sends it
         try:
             self.make(file)
@@ -131,37 +120,29 @@ class _Archive(Response):
         return file
 
 
-def _no_archive(error: OSError) -> str:
-    return f"The file for this download cannot be made ({error.strerror or error}). Make room for temporary files."
-
-
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, _PIECE):
         yield piece
 
 
 async def generate(request: Request) -> Response:
-    """Text as it is written. Where too many texts are being written already, that is said before anything is done."""
-    try:
-        check_for_room(_client(request), request.query_params.get("language", ENGLISH))
-    except TooManyTexts as error:
-        return _refused(request, error)
-    folder = _run_of(request)
-    return folder if isinstance(folder, Response) else _Text(request, folder)
+    """Send text as it is written. Where too many texts are being written already, none is begun."""
+    return _Text(request)
 
 
 class _Text(Response):
     """Events with a text's tokens. The text takes its place among those being written as the sending begins."""
 
-    def __init__(self, request: Request, folder: RunFolder):
-        super().__init__(media_type="text/event-stream", headers=_STREAM_HEADERS)
-        self.request, self.folder = request, folder
+    def __init__(self, request: Request):
+        super().__init__()
+        self.request = request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with text_of(self.folder.id, self.request.query_params, _client(self.request)) as pieces:
-                stream = StreamingResponse(pieces, media_type=self.media_type, headers=_STREAM_HEADERS)
-                await stream(scope, receive, send)
+            client = self.request.client.host if self.request.client else ""
+            with text_of(self.request.path_params["id"], self.request.query_params, client) as chunks:
+                _run_of(self.request)
+                await _event_stream(chunks)(scope, receive, send)
         except TooManyTexts as error:
             await _refused(self.request, error)(scope, receive, send)
 
@@ -174,40 +155,31 @@ def _refused(request: Request, why: TooManyTexts) -> Response:
     return PlainTextResponse(str(why), status_code=503, headers={"Retry-After": "10"})
 
 
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
 async def frame(request: Request) -> Response:
-    """One moment of a training, for the time machine: `explorer.look_inside.frames` of a step and a prompt."""
+    """Send what the time machine shows of a snapshot: `explorer.look_inside.frames` of a step and a prompt."""
     folder = _run_of(request)
-    if isinstance(folder, Response):
-        return folder
     step = whole_number(request.path_params["step"])
     if step is None:
-        return PlainTextResponse("A step is a whole number of at most nine digits.", status_code=404)
-    prompt, anchor = request.query_params.get("prompt", ""), request.query_params.get("anchor", "")
+        raise HTTPException(404, "A step is a whole number of at most nine digits.")
+    prompt = request.query_params.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
-        return PlainTextResponse(f"A prompt may have at most {LONGEST_PROMPT:,} characters.", status_code=400)
+        raise HTTPException(400, f"A prompt may have at most {LONGEST_PROMPT:,} characters.")
     language = request.query_params.get("language")
-    asked = FrameRequest(
-        step,
-        prompt,
-        whole_number(anchor),
-        language if language in languages() else ENGLISH,
-    )
+    language = language if language in languages() else ENGLISH
+    anchor = whole_number(request.query_params.get("anchor", ""))
     try:
-        made = await frame_bytes(folder, asked)
+        made = await frame_bytes(folder, FrameRequest(step, prompt, anchor, language))
     except TooManyFrames as error:
-        return PlainTextResponse(str(error), status_code=503, headers={"Retry-After": "10"})
-    except (ExplorerError, OSError) as error:
-        sentence = str(error) if isinstance(error, ExplorerError) else "This moment is no longer kept."
-        return PlainTextResponse(sentence, status_code=404)
+        raise HTTPException(503, str(error), {"Retry-After": "10"}) from None
+    except ExplorerError as error:
+        raise HTTPException(404, str(error)) from None
+    except OSError:
+        raise HTTPException(404, "This moment is no longer kept.") from None
     return Response(made, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def plotly_js(request: Request) -> Response:
-    """The plotly.js that the plotly wheel ships, compressed once."""
+    """Send the plotly.js that the plotly wheel ships, compressed once."""
     tag = f'"plotly-{plotly.__version__}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == tag:
@@ -220,12 +192,16 @@ async def plotly_js(request: Request) -> Response:
     return Response(compressed, media_type="text/javascript", headers=headers)
 
 
-def _run_of(request: Request) -> RunFolder | Response:
-    """The run of the address; a 404 with a sentence for anything else. An id has a pattern, so it is never a path."""
+def _run_of(request: Request) -> RunFolder:
+    """Return the run of the address, or answer 404 with a sentence. An id has a pattern, so it is never a path."""
     try:
         return open_run(data_dir(), request.path_params["id"])
     except ExplorerError as error:
-        return PlainTextResponse(str(error), status_code=404)
+        raise HTTPException(404, str(error)) from None
+
+
+def _event_stream(chunks: AsyncIterator[bytes] | AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(chunks, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 @lru_cache(maxsize=1)
