@@ -8,7 +8,7 @@ from explorer.runs import table
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_import
-from explorer.widgets.layout import empty_state, page_header, show_error
+from explorer.widgets.layout import empty_state, literal, page_header, show_error
 from explorer.widgets.run_rows import read_rows
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
@@ -30,7 +30,9 @@ if not rows:
     )
     st.stop()
 
-table.draw_damaged(rows)
+for row in rows:
+    if row.problem:
+        st.warning(literal(row.problem), icon=":material/warning:")
 picked = table.draw_table(rows)
 table.draw_actions(picked)
 table.draw_comparison(rows, picked)

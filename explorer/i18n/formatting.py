@@ -67,40 +67,35 @@ STATE_COLORS = {  # of a badge; the word beside it says the same
 
 
 def state_in_words(status: Status) -> str:
-    """One word for how a run fares."""
+    """Return one word for how a run fares."""
     return _(_STATES[status.state])
 
 
 def model_in_words(model: ModelConfig) -> str:
-    """Which model, in a few words: "Bigram", or "GPT · 4 layers"."""
+    """Return which model it is, in a few words: "Bigram", or "GPT · 4 layers"."""
     if model.kind == "bigram":
         return _("Bigram")
     return ngettext("GPT · {count} layer", "GPT · {count} layers", model.n_layer)
 
 
 def hardware_in_words(hardware: Hardware) -> str:
-    """What this machine trains on."""
+    """Return what this machine trains on."""
     cores = ngettext("{count} core", "{count} cores", hardware.cores)
     return _(hardware.template, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
 def look_in_words(causal: bool) -> str:
-    """The question that pictures of attention answer; a model that is not causal sees later letters too."""
+    """Return the question that pictures of attention answer; a model that is not causal sees later letters too."""
     if causal:
         return _("Which earlier letters does each letter attend to?")
     return _("Which letters does each letter attend to?")
 
 
 def part_in_words(part: str) -> str:
-    """A part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
-    block = re.fullmatch(r"h\.(\d+)\.(\w+)", part)
-    if block:
-        return _("layer {number}, {part}", number=int(block[1]) + 1, part=_part(block[2]))
-    return _part(part)
-
-
-def _part(name: str) -> str:
-    return _(_PARTS[name]) if name in _PARTS else name
+    """Return a part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
+    if block := re.fullmatch(r"h\.(\d+)\.(\w+)", part):
+        return _("layer {number}, {part}", number=int(block[1]) + 1, part=part_in_words(block[2]))
+    return _(_PARTS[part]) if part in _PARTS else part
 
 
 def named(words: str) -> str:
@@ -115,7 +110,7 @@ def named(words: str) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """As `core.formatting.loss_in_words`, in the language on view.
+    """Return what `core.formatting.loss_in_words` does, in the language on view.
 
     Args:
         unit: what is chosen among, in English.
@@ -125,40 +120,29 @@ def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = No
 
 
 def number(value: Any) -> str:
-    """A value as it is written beside its slider."""
+    """Return a value as it is written beside its slider."""
     if isinstance(value, bool):
         return _("on") if value else _("off")
     return english_number(value)
 
 
 def value_in_words(path: str, value: Any) -> str:
-    """A setting's value as the list of a run's settings shows it: a 0 that stands for something else is that."""
+    """Return a setting's value as the list of a run's settings shows it: a 0 that stands for something else is that."""
     return _("the last step") if path == "train.decay_steps" and value == 0 else number(value)
 
 
-def change_in_words(setting: str, before: Any, value: Any) -> str:
-    """Return a setting change as its mark on the curve shows it: "learning rate 1e-3 → 3e-4"."""
-    if setting == RESTART:
+def change_in_words(path: str, value: Any, *before: Any) -> str:
+    """Return a setting change, "learning rate 1e-3 → 3e-4", or without a value before it, "learning rate → 3e-4"."""
+    if path == RESTART:
         return _(SCHEDULE_RESTARTED)
-    return f"{_label(setting)} {number(before)} → {number(value)}"
-
-
-def requested_change_in_words(setting: str, value: Any) -> str:
-    """Return a requested setting change: "learning rate → 3e-4"."""
-    if setting == RESTART:
-        return _(SCHEDULE_RESTARTED)
-    return f"{_label(setting)} → {number(value)}"
-
-
-def _label(path: str) -> str:
     label = next((known.label for other, known in fields_of(RunConfig) if other == path), None)
-    if label is None:
-        return path
-    return label.lower() if language() == ENGLISH else _(label)  # elsewhere a noun may keep its capital
+    if label is not None:
+        label = label.lower() if language() == ENGLISH else _(label)  # elsewhere a noun may keep its capital
+    return " ".join([label or path, *map(number, before), "→", number(value)])
 
 
 def when_in_words(created: str, now: datetime | None = None) -> str:
-    """How long ago an ISO 8601 time was, roughly; "" for anything else."""
+    """Return how long ago an ISO 8601 time was, roughly; "" for anything else."""
     try:
         then = datetime.fromisoformat(created)
     except ValueError:

