@@ -110,11 +110,7 @@ def named(words: str) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """Return what `core.formatting.loss_in_words` does, in the language on view.
-
-    Args:
-        unit: what is chosen among, in English.
-    """
+    """Return what `core.formatting.loss_in_words` does, in the language on view; `unit` is in English."""
     sentence, count = loss_as_choice(loss, uniform)
     return _(sentence, count=count, unit=_(unit))
 

@@ -80,7 +80,7 @@ _jobs = _Jobs(MOST_KEPT)
 
 
 def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
-    """The job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
+    """Return the job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
     with _lock:
         found = _jobs.get(key)
         if found is None or (found.ended and (found.stopped or found.problem)):
@@ -90,6 +90,6 @@ def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
 
 
 def known(key: Hashable) -> Job | None:
-    """The job of that key, if there is one."""
+    """Return the job of that key, if there is one."""
     with _lock:
         return _jobs.get(key)

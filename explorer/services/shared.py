@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 class Opened(NamedTuple):
-    """A run's model, ready to look into and to write with. Shared by all sessions: never change it."""
+    """A run's model, ready to look into and to generate with. Shared by all sessions: never change it."""
 
     model: GPT | Bigram
     tokenizer: Tokenizer
@@ -95,7 +95,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
 
 
 def no_weights_of(folder: RunFolder, step: int) -> RunError:
-    """The sentence for a moment that a run has not kept."""
+    """Return the error for a step whose weights a run has not kept."""
     return RunError(
         _(
             "The run {name} keeps no weights of step {step}. Choose another moment.",
@@ -107,23 +107,23 @@ def no_weights_of(folder: RunFolder, step: int) -> RunError:
 
 @lru_cache(maxsize=4)
 def hardware(device: str = "auto") -> Hardware:
-    """What this machine trains on. Raises ExplorerError where a device asked for is absent."""
+    """Return what this machine trains on. Raises ExplorerError where a device asked for is absent."""
     return find_hardware(device)
 
 
 def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
-    """How fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
+    """Return how fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
     with _measuring:
         return machine.machine_speed(data_dir(), hardware(), count, again_if_busy=again_if_busy)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
-    """How fast this machine trains with as many threads as a run of these settings would take."""
+    """Return how fast this machine trains with as many threads as a run of these settings would take."""
     return machine_speed(threads_for(config, threads_per_run()))
 
 
 def run_precision(config: RunConfig) -> Choice:
-    """The numbers that a run of these settings would compute in, and why."""
+    """Return the numbers that a run of these settings would compute in, and why."""
     with _measuring:
         return machine.run_precision(
             config, hardware(config.train.device), threads_for(config, threads_per_run()), data_dir()

@@ -29,12 +29,7 @@ class RunNews:
         self._read: dict[str, tuple[tuple, str]] = {}  # by run id: the files' versions, and the line
 
     def digest(self, ids: Iterable[str] | None = None, *, fresh: bool = False) -> str:
-        """Return a checksum that changes when one of these runs is started, continued, stopped, renamed or deleted.
-
-        Args:
-            ids: of the runs; all runs if left out.
-            fresh: look now, though another look may just have been taken.
-        """
+        """Return a checksum that changes when one of these runs is started, continued, stopped, renamed or deleted."""
         with self._lock:
             folders: dict[str, RunFolder] = {}
             if fresh or time.monotonic() - self._scanned > _SCAN_SECONDS:
@@ -66,11 +61,7 @@ def news_of(data_dir: Path) -> RunNews:
 
 
 def watch_runs(ids: list[str] | None) -> None:
-    """Draw the page anew when one of these runs changes, by another tab or the shell. Call it before they are drawn.
-
-    Args:
-        ids: of the runs that the page shows; None for all.
-    """
+    """Draw the page anew when one of these runs (None: any) changes elsewhere. Call it before they are drawn."""
     try:
         drawn = news_of(data_dir()).digest(ids, fresh=True)
     except ExplorerError:  # the home cannot be used, as the page itself says

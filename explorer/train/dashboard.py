@@ -40,6 +40,12 @@ _CURVES = [
     {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
     {"column": "tokens_per_second", "label": N_("Tokens per second"), "format": "short"},
 ]
+_BUTTONS = {  # by the supervisor's method: label, icon, and the states in which it can be called
+    "pause": (N_("Pause"), "pause", ("running",)),
+    "resume": (N_("Resume"), "play_arrow", ("paused", "stopped", "failed")),
+    "step": (N_("Run one step"), "skip_next", ("running", "paused")),
+    "stop": (N_("Stop"), "stop", ("queued", "starting", "running", "paused")),
+}
 
 
 def draw_board(run_id: str) -> None:
@@ -153,36 +159,25 @@ def _in_trouble(folder: RunFolder) -> bool:
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:
+    # There is one primary button at most: what most people do next.
     state = status.state
-    if state == "running":
-        _button(_("Pause"), "pause", folder, status, icon=":material/pause:")
-    if state in ("paused", "stopped", "failed"):
-        _button(_("Resume"), "resume", folder, status, icon=":material/play_arrow:", primary=not status.problem)
-    if state in ("running", "paused"):
-        _button(_("Run one step"), "step", folder, status, icon=":material/skip_next:")
-    if state in ("queued", "starting", "running", "paused"):
-        _button(_("Stop"), "stop", folder, status, icon=":material/stop:")
+    for verb, (label, icon, states) in _BUTTONS.items():
+        if state in states:
+            primary = verb == "resume" and not status.problem
+            st.button(
+                _(label),
+                key=f"train_{verb}",
+                icon=f":material/{icon}:",
+                type="primary" if primary else "secondary",
+                on_click=_tell,
+                args=(verb, folder, status),
+            )
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
         if st.button(_("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
-        if st.button(
-            _("Look inside"),
-            key="train_look",
-            type="primary" if state == "finished" else "secondary",
-            icon=":material/search:",
-        ):
+        kind = "primary" if state == "finished" else "secondary"
+        if st.button(_("Look inside"), key="train_look", type=kind, icon=":material/search:"):
             open_page("look_inside", folder.id)
-
-
-def _button(label: str, verb: str, folder: RunFolder, status: Status, *, icon: str, primary: bool = False) -> None:
-    st.button(
-        label,
-        key=f"train_{verb}",
-        icon=icon,
-        type="primary" if primary else "secondary",
-        on_click=_tell,
-        args=(verb, folder, status),
-    )
 
 
 def _tell(verb: str, folder: RunFolder, shown: Status) -> None:

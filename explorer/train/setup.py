@@ -12,7 +12,7 @@ from core.formatting import duration_in_words, memory_in_words
 from core.presets import PRESETS, preset
 from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
-from core.settings import Setting, fields_of
+from core.settings import Setting, fields_of, value_at
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
@@ -25,7 +25,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_from_address
 from explorer.widgets.address import STEP, draft, keep_draft, lead_to_run, view_run, write_draft
-from explorer.widgets.forms import distinct_labels, forget_inputs, setting_inputs, widget_key
+from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
 from explorer.widgets.session import notify, take_notice, ticket, use_ticket
@@ -77,12 +77,7 @@ def draw_setup() -> None:
 
 
 def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:
-    """Yield the settings that make a difference for this kind of model, by path; the text is picked by itself.
-
-    Args:
-        kind: "gpt" or "bigram".
-        advanced: only those shown at once (False) or only those behind "more settings" (True).
-    """
+    """Yield the settings of a "gpt" or "bigram", but the text, by path; `advanced` filters them."""
     for path, setting in fields_of(RunConfig):
         of_another_model = kind == "bigram" and path.startswith("model.") and path not in _OF_A_BIGRAM
         if path != "data.corpus" and not of_another_model and advanced in (None, setting.advanced):
@@ -149,11 +144,12 @@ def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunC
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
-    changes = {}
+    changes, known = {}, dict(fields_of(RunConfig))
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
-                changes |= setting_inputs(config, base, [path], named=named)
+                before, value = value_at(base, path), value_at(config, path)
+                changes[path] = setting_input(path, known[path], value, before, named=named)
     return changes
 
 

@@ -6,7 +6,7 @@ takes our answers for that site's own. Only the Host header still says which nam
 
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -43,7 +43,14 @@ class RequestGuard:
             short = _plain_name(socket.gethostname()).partition(".")[0]
             self._own_names |= {_plain_name(socket.gethostname()), short, f"{short}.local"}
             self._is_own_address = _is_own_address
-        self._headers = security_headers(sites.embed_origins)
+        self._headers = {
+            "Content-Security-Policy": " ".join(("frame-ancestors 'self'", *sites.embed_origins)),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+        }
+        # This older header knows no list of origins; browsers that know frame-ancestors ignore it.
+        if not sites.embed_origins:
+            self._headers["X-Frame-Options"] = "SAMEORIGIN"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -83,7 +90,7 @@ class RequestGuard:
         return ""
 
     def _is_own(self, name: str) -> bool:
-        return name in self._own_names or _is_loopback(name) or self._is_own_address(name)
+        return name in self._own_names or is_loopback(name) or self._is_own_address(name)
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
         """Return whether a page came from this server: by the very host and port, or through a proxy by a given name.
@@ -94,17 +101,6 @@ class RequestGuard:
         if scheme not in ("http", "https"):
             return False
         return place.lower() == host.lower() or host_of(place) in self._given_names
-
-
-def security_headers(embed_origins: Sequence[str] = ()) -> dict[str, str]:
-    """Return the headers that every answer carries."""
-    headers = {
-        "Content-Security-Policy": " ".join(("frame-ancestors 'self'", *embed_origins)),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-    }
-    # The older header knows no list of origins; browsers that know frame-ancestors ignore it.
-    return headers if embed_origins else headers | {"X-Frame-Options": "SAMEORIGIN"}
 
 
 def checked_host_name(text: str) -> str:
@@ -142,7 +138,8 @@ def _plain_name(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Return whether a name is an address that only this machine reaches."""
     try:
         address = ip_address(name)
     except ValueError:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from ipaddress import ip_address
 from types import FrameType
 from typing import Any
 
@@ -24,7 +23,14 @@ from core.runs.processes import not_ignored
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.web.middleware import AllowedSites, KnownBaseUrl, RequestGuard, checked_host_name
+from explorer.web.middleware import (
+    LOOPBACK_NAME,
+    AllowedSites,
+    KnownBaseUrl,
+    RequestGuard,
+    checked_host_name,
+    is_loopback,
+)
 from explorer.web.routes import api_routes
 from explorer.widgets.address import NAVIGATION
 
@@ -60,10 +66,8 @@ def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = Fa
 
 def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Return what `st.App` takes beside the pages. `announce` is called when it is about to answer."""
-    broadcaster, handled = (
-        Broadcaster(),
-        not_ignored(signal.SIGINT, signal.SIGTERM),
-    )  # uvicorn would handle those ignored, too
+    broadcaster = Broadcaster()
+    handled = not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle those ignored, too
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
@@ -138,16 +142,9 @@ def _greeting(address: str, port: int, base_path: str) -> str:
     lines = [f"GPT Explorer is at http://{here}:{port}{path}"]
     if here != address and ":" not in address and (network := _network_address()):
         lines.append(f"Others in your network find it at http://{network}:{port}{path}")
-    if not _only_here(address):
+    if address != LOOPBACK_NAME and not is_loopback(address):
         lines.append("There is no password: whoever can reach it can start, stop and delete any run and text.")
     return "\n".join(lines) + "\nPress Ctrl-C to stop; what trains goes on training."
-
-
-def _only_here(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _network_address() -> str | None:

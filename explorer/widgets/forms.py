@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.config import RunConfig
-from core.settings import Config, Setting, fields_of, value_at
+from core.settings import Setting, fields_of
 from explorer.i18n.formatting import number, value_in_words
 from explorer.i18n.language import _
 
@@ -17,7 +17,7 @@ FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole num
 
 
 def widget_key(path: str) -> str:
-    """The key of a setting's widget."""
+    """Return the key of a setting's widget."""
     return f"set-{path}"
 
 
@@ -34,26 +34,10 @@ def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {value: distinct[value] for value in labels}
 
 
-def forget_inputs(config: type[Config] = RunConfig) -> None:
+def forget_inputs() -> None:
     """Let every widget take its value from the config again, instead of what it was moved to."""
-    for path, _unused in fields_of(config):
+    for path, _unused in fields_of(RunConfig):
         st.session_state.pop(widget_key(path), None)
-
-
-def setting_inputs(config: Config, base: Config, paths: Iterable[str], *, named: str = "preset") -> dict[str, Any]:
-    """Draw the widgets of some settings and return their values by path.
-
-    Args:
-        config: where a widget that has not been touched yet stands.
-        base: what it is compared with: a label says so where the value is another.
-        paths: dotted, in the order in which they are drawn.
-        named: what `base` is, in an English word.
-    """
-    known = dict(fields_of(type(config)))
-    return {
-        path: setting_input(path, known[path], value_at(config, path), value_at(base, path), named=named)
-        for path in paths
-    }
 
 
 def setting_input(
@@ -66,12 +50,7 @@ def setting_input(
     key: str | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> Any:
-    """Draw the one widget that fits the setting, and return its value.
-
-    Args:
-        key: of the widget, where it is not the one of a draft's setting.
-        on_change: called when a person has moved it.
-    """
+    """Draw the one widget that fits a setting, marked where `value` is not `base`; return its value."""
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
     label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {value_in_words(path, base)}]")
@@ -93,12 +72,12 @@ def setting_input(
 
 
 def moves_in_factors(setting: Setting) -> bool:
-    """Whether one end of the slider is so far from the other that it should move in factors."""
+    """Return whether the ends of a slider are so far apart that it should move in factors."""
     return setting.log or (setting.type is int and not setting.advanced and setting.high >= 100 * setting.low > 0)
 
 
 def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
-    """Round values in growing steps from the lowest to the highest, and the ones given."""
+    """Return round values in growing steps from the lowest to the highest, and the ones given."""
     low, high = setting.low, setting.high
     found = {low, high, *also}
     if setting.type is int and not setting.log:

@@ -33,16 +33,7 @@ def card(
     height: str = "content",
     corner: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """A bordered panel that answers the one question which is its title.
-
-    Args:
-        title: the question.
-        note: at most one sentence under it.
-        more: a longer explanation (Markdown), behind a question mark.
-        key: names the panel as `.st-key-<key>`.
-        height: "content", or "stretch" to be as high as what stands beside it.
-        corner: draws what stands at the other end of the title's line.
-    """
+    """Draw a bordered panel; `more` (Markdown) is behind a question mark, `corner` draws beside the title."""
     with st.container(border=True, key=key, height=height):
         if corner:
             with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -57,18 +48,7 @@ def card(
 
 
 def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
-    """A plotly chart that can be taken along: by two quiet buttons below it: as SVG, and its numbers as CSV.
-
-    Args:
-        figure: already in the app's look (`explorer.charts.theme.style`).
-        key: as of any widget.
-        numbers: gives the columns of the CSV; asked only when somebody wants them.
-        name: of the files, without an ending.
-        options: further ones of `st.plotly_chart`.
-
-    Returns:
-        what `st.plotly_chart` does.
-    """
+    """Draw a plotly chart with two quiet buttons: it as SVG, and as CSV what `numbers` gives, in files of that name."""
     drawn = st.plotly_chart(figure, theme=None, config=plotly_config(name), key=key, **options)
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         save_drawing(key)
@@ -77,7 +57,7 @@ def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: 
 
 
 def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> None:
-    """The quiet button below a table that saves it as CSV; Streamlit's own would leave formulas in it."""
+    """Draw the quiet button that saves a table as CSV; Streamlit's own would leave formulas in it."""
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         _csv_button(columns, key, name, _("This table, for a spreadsheet."))
 
@@ -96,7 +76,7 @@ def _csv_button(columns: Callable[[], Columns], key: str, name: str, help: str) 
 
 
 def plotly_config(name: str) -> dict[str, Any]:
-    """Plotly's settings that save a chart as a drawing (SVG) of that name; the button below it presses its one."""
+    """Return plotly's settings that save a chart as a drawing (SVG) of that name, as the button below it does."""
     return {
         "displayModeBar": "hover",
         "displaylogo": False,
@@ -116,40 +96,30 @@ def choose(label: str, options: Sequence[str], *, key: str, format_func: Callabl
 
 
 def show_error(error: ExplorerError | str) -> None:
-    """What happened, why, and what to do: the error, or its sentence where that was kept, as it is.
-
-    Its text may quote what a user typed, so Markdown in it is switched off.
-    """
+    """Show an error, or its sentence, exactly as it is: it may quote what a user typed."""
     st.error(literal(str(error)), icon=":material/error:")
 
 
 def literal(text: str) -> str:
-    """Text as Markdown that shows exactly this text: no formatting, no links, no images."""
+    """Return Markdown that shows exactly this text: no formatting, no links, no images."""
     return "".join("\\" + letter if letter in "\\`*_{}[]()<>#+-.!|$~:&^=" else letter for letter in text)
 
 
 def sentence(text: str) -> str:
-    """A sentence of ours, which may quote tokens: exactly as it is, but for the word for what the model reads."""
+    """Return a sentence of ours, which may quote tokens, as it is, but for the word for what the model reads."""
     return literal(worded(text))
 
 
-def empty_state(text: str, page: str, label: str, *, query: dict[str, str] | None = None) -> None:
-    """Where there is nothing to show yet: what will be here, and the one button that gets you there.
-
-    Args:
-        text: what will be here.
-        page: the file of the page to go to, such as "pages/train.py".
-        label: of the button.
-        query: query parameters that the page is opened with.
-    """
+def empty_state(text: str, page: str, label: str) -> None:
+    """Say what will be here, with the one button that opens the page which gets you there."""
     with st.container(border=True, horizontal_alignment="center", gap="medium", key="empty_state"):
         st.space("small")
         st.markdown(text, width="content", text_alignment="center")
         if st.button(label, type="primary", key="empty_state_go"):
-            st.switch_page(page, query_params=query)
+            st.switch_page(page)
         st.space("small")
 
 
 def current_palette() -> Palette:
-    """The palette that fits the theme the visitor sees now."""
+    """Return the palette that fits the theme the visitor sees now."""
     return palette_for(st.context.theme.type)

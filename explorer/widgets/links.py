@@ -38,11 +38,7 @@ def absent_text(name: str) -> str:
 
 
 def draft_of_link(another_text: str) -> RunConfig:
-    """Return the settings of the next run; end the page where the link asks for settings or a text that cannot be.
-
-    Args:
-        another_text: the label of the button that goes on without the link's text.
-    """
+    """Return the settings of the next run; end the page where the link asks for what cannot be."""
     texts = {corpus.name for corpus in catalogue(shared.data_dir())}
     asked = address.text_of_link()
     if asked and asked not in texts:

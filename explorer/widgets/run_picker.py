@@ -71,7 +71,7 @@ def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
 
 
 def step_line(folder: RunFolder, step: int) -> None:
-    """At which step the weights are, and where the run still trains, a button that takes its newest ones."""
+    """Say at which step the weights are; where the run still trains, offer its newest ones."""
     status = folder.status()
     values = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if status.ended:

@@ -147,11 +147,7 @@ def draw_state(row: RunRow) -> None:
 
 
 def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
-    """Return a colour for every run of the home, by its id; those that are new get one for good.
-
-    Args:
-        run_ids: of all runs there are: a deleted one's colour is free again.
-    """
+    """Return a colour for every run of the home, by its id, kept for good; a deleted run's colour is free again."""
     path = data_dir / "run_colors.json"
     try:
         kept = {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}

@@ -22,12 +22,7 @@ _OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
 
 
 def draw_sidebar(pages: dict[str, list], here) -> None:
-    """Links to every page, which keep the run on view, and a card that says which run that is.
-
-    Args:
-        pages: what `st.navigation` was given, by group.
-        here: the page that is shown.
-    """
+    """Draw links to all pages of `st.navigation`, which keep the run on view, and a card of that run."""
     st.logo(_logo(), size="large")
     run_id = parameter(RUN)
     with st.sidebar:

@@ -48,13 +48,16 @@ def form() -> None:
 
     from core.config import RunConfig
     from core.presets import preset
-    from core.settings import fields_of
-    from explorer.widgets.forms import setting_inputs
+    from core.settings import fields_of, value_at
+    from explorer.widgets.forms import setting_input
 
     config = preset("gpt-tiny").replace({"model.n_layer": 6})
-    paths = [path for path, setting in fields_of(RunConfig) if path != "data.corpus"]  # which the catalogue offers
-    st.session_state["result"] = setting_inputs(config, preset("gpt-tiny"), paths[:10])
-    setting_inputs(config, preset("gpt-tiny"), paths[10:])
+    base = preset("gpt-tiny")
+    st.session_state["result"] = {
+        path: setting_input(path, setting, value_at(config, path), value_at(base, path))
+        for path, setting in fields_of(RunConfig)
+        if path != "data.corpus"  # which the catalogue offers
+    }
 
 
 def test_a_form_of_every_setting_returns_what_the_config_says():

@@ -34,12 +34,7 @@ def draw_losses(
     name: str,
     from_zero: bool = False,
 ) -> None:
-    """Draw the losses of several models, with their table.
-
-    Args:
-        lines: steps, the same for all, and losses, by label.
-        name: of the file that is saved.
-    """
+    """Draw the losses of several models: by label, the steps, the same for all, and the losses."""
     figure = curves(lines, colors, (state.label("axis step"), state.label("axis loss")), current_palette())
     if not from_zero:
         figure.update_yaxes(rangemode="normal")
