@@ -6,7 +6,7 @@ from core.errors import ExplorerError
 from core.lessons.lesson_text import load_prose, word
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
-from explorer.learn.step_layout import draw_step
+from explorer.learn.steps import draw_step
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import end_absent, quoted_part

@@ -1,6 +1,6 @@
 """The experiments of "Break a GPT": predict, train the control and the broken model, and explain the result."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from math import log
 from pydoc import locate
@@ -20,7 +20,6 @@ from explorer.components.dashboard import growing_figure
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step
 from explorer.widgets import address, session
-from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
@@ -32,18 +31,16 @@ _TIMES = (1, 10, 30, 100, 300, 1000)
 
 def _draw(experiment: Experiment, state: StepState) -> None:
     steps, choices = _controls(experiment, state)
-    key = ("break", experiment.name, *state.key, steps, *sorted(choices.items()))
-    if session.recall(_prediction_key(experiment), (None,))[0] != key:
-        _predict(experiment, state, key)
+    key = ("break", experiment.name, steps, *sorted(choices.items()))
+    if session.recall(_prediction_key(experiment), (None,))[0] != (*state.key, *key):
+        _predict(experiment, state, (*state.key, *key))
         return
     pair = partial(make_pair, experiment, state.text, steps=steps, seed=state.seed, choices=choices)
     with card(shared(state, "running"), shared(state, "lines"), key="lesson_result"):
-        outcome = result_of(
-            key, lambda: train_pair(pair()), shared(state, "training"), partial(_draw_growing, steps, state)
-        )
-        if outcome is None:
-            return
-        _curves(outcome, state, "break_curves")
+        growing = partial(_draw_growing, steps, state)
+        outcome = state.compute(key, lambda: train_pair(pair()), shared(state, "training"), growing)
+        name, figure = f"control-and-broken-{state.step}", _figure(outcome, state)
+        chart(figure, key="break_curves", name=name, numbers=lambda: course_columns(outcome))
     counted = run_baselines(control_config(steps, state.seed), state.train_ids, state.val_ids, state.vocab_size)
     _draw_outcome(experiment, outcome, state, result_numbers(outcome, counted, state.vocab_size, percent) | choices)
 
@@ -74,18 +71,15 @@ def _choice(name: str, default: Any, state: StepState) -> Any:
 def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
     with card(shared(state, "predict"), shared(state, "predict_why"), key="lesson_predict"):
         with st.form(f"predict-{experiment.name}", border=False):
-            left, right = st.columns(2)
-            name = experiment.name
-            with left:
-                curve = st.radio(
-                    shared(state, "ask_curve"), CURVES, index=None, key=f"predict-curve-{name}",
+            curve, kind = (
+                column.radio(
+                    shared(state, question), options, index=None, key=f"predict-{part}-{experiment.name}",
                     format_func=partial(shared, state),
-                )  # fmt: skip
-            with right:
-                kind = st.radio(
-                    shared(state, "ask_sample"), KINDS, index=None, key=f"predict-kind-{name}",
-                    format_func=partial(shared, state),
-                )  # fmt: skip
+                )
+                for column, question, options, part in zip(
+                    st.columns(2), ("ask_curve", "ask_sample"), (CURVES, KINDS), ("curve", "kind"), strict=True
+                )
+            )  # fmt: skip
             submitted = st.form_submit_button(
                 shared(state, "run"), type="primary", icon=":material/play_arrow:", key="break_run"
             )
@@ -101,7 +95,7 @@ def _draw_growing(steps: int, state: StepState, outcome: Outcome | None) -> None
 
 
 def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, numbers: Mapping[str, Any]) -> None:
-    outcome_verdict, state.completed = verdict(outcome), True
+    state.completed = True
     with card(shared(state, "samples"), key="lesson_samples"):
         for column, model_result, name in zip(
             st.columns(2), (outcome.control, outcome.treatment), _names(state), strict=True
@@ -110,7 +104,7 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
                 st.markdown(f"**{name}**")
                 st.code(model_result.sample or shared(state, "no_sample"), language=None, wrap_lines=True, height=200)
     with card(shared(state, "prediction"), key="lesson_held"):
-        _compare(experiment, outcome, outcome_verdict, state)
+        _compare(experiment, outcome, state)
     with card(shared(state, "explained"), key="lesson_explained"):
         for part in explanation(experiment.name, outcome, numbers, state.language):
             st.markdown(state.fill_markdown(part, **numbers), width=820)
@@ -133,9 +127,9 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
         st.rerun()
 
 
-def _compare(experiment: Experiment, outcome: Outcome, outcome_verdict: str, state: StepState) -> None:
+def _compare(experiment: Experiment, outcome: Outcome, state: StepState) -> None:
     _, curve, kind = session.recall(_prediction_key(experiment))
-    ending = {"higher": "control_lower", "same": "same_loss"}.get(outcome_verdict, "broken_lower")
+    ending = {"higher": "control_lower", "same": "same_loss"}.get(verdict(outcome), "broken_lower")
     sample_kind = kind_of_sample(outcome.treatment, outcome.control)
     for question, response, correct in (("ask_curve", curve, ending), ("ask_sample", kind, sample_kind)):
         right = response == correct
@@ -161,15 +155,6 @@ def _table(outcome: Outcome, state: StepState) -> str:
     return "\n".join(lines)
 
 
-def _curves(outcome: Outcome, state: StepState, key: str) -> None:
-    chart(
-        _figure(outcome, state),
-        key=key,
-        numbers=lambda: course_columns(outcome),
-        name=f"control-and-broken-{state.step}",
-    )
-
-
 def _figure(outcome: Outcome, state: StepState) -> go.Figure:
     return courses_figure(outcome, _names(state), shared(state, "uniform"), state.vocab_size, current_palette())
 
@@ -187,16 +172,11 @@ def shared(state: StepState, part: str, **numbers: Any) -> str:
     return fill(load_prose(state.lesson, "lesson", state.language).parts[part], **numbers)
 
 
-def _code(experiment: Experiment) -> tuple[Callable, ...]:
-    corrupt = (experiment.corrupt,) if experiment.corrupt else ()
-    return (*map(locate, experiment.code), *corrupt, train_pair)
-
-
 STEPS = tuple(
     Step(
         name,
         partial(_draw, experiment),
-        code=_code(experiment),
+        code=(*map(locate, experiment.code), *filter(None, [experiment.corrupt]), train_pair),
         numbers=lambda state: {"guess": f"{log(state.vocab_size):.2f}"},
     )
     for name, experiment in EXPERIMENTS.items()

@@ -9,8 +9,7 @@ from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
 from explorer.learn import bigram, experiments, gpt
-from explorer.learn.step_layout import draw_path
-from explorer.learn.steps import Step
+from explorer.learn.steps import Step, draw_path
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import quoted_part
