@@ -126,13 +126,12 @@ def _draw_today(state: StepState) -> None:
         state.write("switches")
         models = {"ours": OURS, "GPT-2": GPT2, "chosen": chosen}
         runs = quick_runs(state, models)
-        names = {name: state.label(name) for name in models}
-        colors = dict(zip(names.values(), (palette.lines, palette.runs[3], palette.accent), strict=True))
-        lines = {names[name]: (run.steps[1:], run.val[1:]) for name, run in runs.items()}
-        draw_losses(state, lines, colors, key="lesson_today", name="from-ours-to-today")
+        named = {state.label(name): run for name, run in runs.items()}
+        colors = (palette.lines, palette.runs[3], palette.accent)
+        draw_losses(state, named, colors, key="lesson_today", name="from-ours-to-today")
         st.dataframe(
             {
-                state.label("model"): list(names.values()),
+                state.label("model"): list(named),
                 state.label("loss"): [f"{run.val[-1]:.3f}" for run in runs.values()],
                 state.label("parameters"): [f"{_parameters(state, changes):,}" for changes in models.values()],
                 **{

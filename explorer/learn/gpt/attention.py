@@ -20,9 +20,9 @@ from core.lessons.self_attention import (
 from core.text.token_display import visible
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap
-from explorer.charts.lessons import product_bars, share_pairs
+from explorer.charts.lessons import product_bars
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import begin_training, the_gpt, typed_ids
+from explorer.learn.gpt.trained import begin_training, draw_shares, the_gpt, typed_ids
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
 from explorer.widgets.layout import card, chart, current_palette
@@ -168,18 +168,10 @@ def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) ->
         at=shown_tokens[column],
     )
     shares = attended.weights[row, : row + 1].tolist()
-    chart(
-        share_pairs(
-            shown_tokens[: row + 1],
-            {state.label("weight of"): shares},
-            {state.label("weight of"): current_palette().accent},
-            current_palette(),
-            height=210,
-        ),
-        key="lesson_row",
-        name="weights-of-a-row",
-        numbers=lambda: {"letter": shown_tokens[: row + 1], "weight": shares},
-    )
+    draw_shares(
+        shown_tokens[: row + 1], {state.label("weight of"): shares}, [current_palette().accent], ("letter", "weight"),
+        key="lesson_row", name="weights-of-a-row", height=210,
+    )  # fmt: skip
     state.write("values", looks=shown_tokens[row], size=len(products))
     state.results["row"], state.results["attended"], state.results["shown_tokens"] = row, attended, shown_tokens
 

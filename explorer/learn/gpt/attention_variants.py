@@ -17,10 +17,9 @@ from core.lessons.self_attention import (
 )
 from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoidal_positions
 from core.text.token_display import visible
-from explorer.charts.lessons import share_pairs
 from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
+from explorer.learn.gpt.trained import draw_curves, draw_losses, draw_shares, quick_runs, typed_ids
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step
 from explorer.services.shared import result_for
@@ -49,10 +48,9 @@ def _draw_scaling(state: StepState) -> None:
             for divide in (False, True)
         }
         keys = [str(number + 1) for number in range(_SHOWN_KEYS)]
-        chart(
-            share_pairs(keys, shares, colors, palette), key="lesson_saturation", name="softmax",
-            numbers=lambda: {"key": keys, **shares},
-        )  # fmt: skip
+        draw_shares(
+            keys, shares, (palette.bad, palette.accent), ("key", *shares), key="lesson_saturation", name="softmax"
+        )
         state.write(
             "result",
             size=size,
@@ -117,11 +115,13 @@ _SAMPLE_LENGTH = 200
 def _draw_mask(state: StepState) -> None:
     palette = current_palette()
     names = {name: state.label(name) for name in MODELS}
-    colors = {names["masked"]: palette.accent, names["open"]: palette.bad}
+    colors = (palette.accent, palette.bad)
     with card(state.label("panel"), key="lesson_result"):
         runs = quick_runs(state, MODELS)
-        lines = {names[name]: (run.steps, run.train) for name, run in runs.items()}
-        draw_losses(state, lines, colors, key="lesson_mask_curves", name="training-loss", from_zero=True)
+        losses = {names[name]: run.train for name, run in runs.items()}
+        titles = state.label("axis step"), state.label("axis loss")
+        columns = ("step", *losses)
+        draw_curves(runs["open"].steps, losses, colors, titles, columns, key="lesson_mask_curves", name="training-loss")
         last_loss = {name: run.train[-1] for name, run in runs.items()}
         state.write("result", masked=f"{last_loss['masked']:.2f}", open=f"{last_loss['open']:.2f}")
     with card(state.label("panel texts"), key="lesson_mask_texts"):
@@ -141,13 +141,8 @@ def _draw_mask(state: StepState) -> None:
             for name, c in runs.items()
         }
         positions = list(range(1, open_model.block_size + 1))
-        chart(
-            curves(
-                {name: (positions, losses) for name, losses in by_position.items()}, colors,
-                (state.label("axis place"), state.label("axis val")), palette,
-            ),
-            key="lesson_by_place", name="loss-by-place", numbers=lambda: {"position": positions, **by_position},
-        )  # fmt: skip
+        titles, columns = (state.label("axis place"), state.label("axis val")), ("position", *by_position)
+        draw_curves(positions, by_position, colors, titles, columns, key="lesson_by_place", name="loss-by-place")
         to_next = result_for(open_model, ("ahead", state.key), lambda: attention_to_next(open_model, state.val_ids))
         losses = by_position[names["open"]]
         state.write(
@@ -176,14 +171,11 @@ def _worst_position(state: StepState) -> str:
 
 
 def _show_position_losses(state: StepState, response: str) -> None:
-    losses, palette = state.results["open"], current_palette()
-    positions = list(range(1, len(losses) + 1))
-    chart(
-        curves(
-            {state.label("open"): (positions, losses)}, {state.label("open"): palette.bad},
-            (state.label("axis place"), state.label("axis val")), palette, height=220,
-        ),
-        key="lesson_worst", name="loss-by-place", numbers=lambda: {"position": positions, "loss": losses},
+    losses = {state.label("open"): state.results["open"]}
+    positions = list(range(1, len(state.results["open"]) + 1))
+    draw_curves(
+        positions, losses, [current_palette().bad], (state.label("axis place"), state.label("axis val")),
+        ("position", "loss"), key="lesson_worst", name="loss-by-place", height=220,
     )  # fmt: skip
     state.write("see")
 
@@ -223,10 +215,8 @@ def _draw_positions(state: StepState) -> None:
         part = "same" if difference < 1e-5 else "apart"
         state.write(part, first=texts[0], second=texts[1], most=f"{100 * difference:.0f}")
     with card(state.label("panel curves"), key="lesson_position_curves"):
-        names = {kind: state.label(kind) for kind in KINDS}
-        colors = dict(zip(names.values(), (palette.lines, *palette.runs), strict=False))
-        lines = {names[kind]: (run.steps[1:], run.val[1:]) for kind, run in runs.items()}
-        draw_losses(state, lines, colors, key="lesson_positions", name="positions")
+        named = {state.label(kind): run for kind, run in runs.items()}
+        draw_losses(state, named, (palette.lines, *palette.runs), key="lesson_positions", name="positions")
         losses = {kind: f"{run.val[-1]:.2f}" for kind, run in runs.items()}
         state.write("curves", **losses)
     state.results["runs"], state.results["ids"] = runs, ids
@@ -239,10 +229,8 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
     names[1] += " " if names[0] == names[1] else ""
     shares = {name: probabilities[best].tolist() for name, probabilities in zip(names, (before, after), strict=True)}
     shown_tokens = [state.shown_tokens[id] for id in best]
-    chart(
-        share_pairs(shown_tokens, shares, dict(zip(names, (palette.accent, palette.runs[2]), strict=True)), palette),
-        key=key, name="next-letter", numbers=lambda: {"next character": shown_tokens, **shares},
-    )  # fmt: skip
+    colors = (palette.accent, palette.runs[2])
+    draw_shares(shown_tokens, shares, colors, ("next character", *shares), key=key, name="next-letter")
 
 
 def _prediction_changes(state: StepState) -> str:

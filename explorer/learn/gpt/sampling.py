@@ -14,10 +14,9 @@ from core.lessons.sampling_steps import (
     share_of_repeats,
     softmax_with_temperature,
 )
-from explorer.charts.lessons import share_pairs
 from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import the_gpt, typed_ids
+from explorer.learn.gpt.trained import draw_shares, the_gpt, typed_ids
 from explorer.learn.state import StepState
 from explorer.learn.steps import Question, Step, redraw_button
 from explorer.widgets.layout import card, chart, current_palette
@@ -46,12 +45,9 @@ def _draw_sampling(state: StepState) -> None:
         shown_tokens = [state.shown_tokens[id] for id in order]
         names = state.label("own"), state.label("drawn")
         shares = {names[0]: model_probabilities[order].tolist(), names[1]: drawn[order].tolist()}
-        chart(
-            share_pairs(
-                shown_tokens[:_SHOWN_BARS], {name: values[:_SHOWN_BARS] for name, values in shares.items()},
-                {names[0]: palette.lines, names[1]: palette.accent}, palette,
-            ),
-            key="lesson_choosing", name="choosing", numbers=lambda: {"next character": shown_tokens, **shares},
+        draw_shares(
+            shown_tokens, shares, (palette.lines, palette.accent), ("next character", *shares),
+            key="lesson_choosing", name="choosing", most=_SHOWN_BARS,
         )  # fmt: skip
         state.write(
             "result",
@@ -164,13 +160,10 @@ def _smooth(probabilities: list[float]) -> list[float]:
 
 def _show_means(state: StepState, response: str) -> None:
     means = {state.label(name): mean for name, mean in state.results["means"].items()}
-    label, palette = state.label("axis probability"), current_palette()
-    chart(
-        share_pairs(list(means), {label: list(means.values())}, {label: palette.accent}, palette, height=220),
-        key="lesson_held_means",
-        name="belief",
-        numbers=lambda: {"text": list(means), "belief": list(means.values())},
-    )
+    draw_shares(
+        list(means), {state.label("axis probability"): list(means.values())}, [current_palette().accent],
+        ("text", "belief"), key="lesson_held_means", name="belief", height=220,
+    )  # fmt: skip
     state.write("see")
 
 
