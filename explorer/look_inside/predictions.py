@@ -21,8 +21,8 @@ from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, likely_next, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
-from explorer.services.generated_tokens import foreseen_tokens
 from explorer.services.shared import result_for
+from explorer.streaming.generation import foreseen_tokens
 from explorer.widgets.layout import card, chart, current_palette, literal, sentence
 
 TOKEN, BASELINE = "said_token", "said_rival"

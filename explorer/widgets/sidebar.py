@@ -9,7 +9,7 @@ from core.runs.folder import RunFolder, open_run
 from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language
-from explorer.streaming.run_news import watch_runs
+from explorer.streaming.broadcaster import watch_runs
 from explorer.widgets.address import BESIDE, LANGUAGE, ROOT, RUN, parameter, place_on, query_for, write
 from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part

@@ -15,7 +15,7 @@ from core.runs.worker import train_run
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.own_text import save_text
-from explorer.services.generated_tokens import written_tokens
+from explorer.streaming.generation import written_tokens
 from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 

@@ -6,8 +6,7 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.streaming.broadcaster import Broadcaster
-from explorer.streaming.run_news import RunNews, news_of
+from explorer.streaming.broadcaster import Broadcaster, RunNews, news_of
 from explorer.widgets.address import NAVIGATION
 from tests.explorer.streaming.test_streams import until
 
