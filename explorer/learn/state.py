@@ -193,7 +193,7 @@ def choose_text(language: str) -> str:
     if "text" not in address.hidden_controls():
         st.session_state[_KEY] = chosen
         chosen = st.selectbox(
-            word("text", language), list(titles), key=_KEY, format_func=titles.get,
+            word("text", language), list(titles), key=_KEY, format_func=titles.__getitem__,
             label_visibility="collapsed", width=230, on_change=lambda: session.remember(_CHOSEN, True),
         )  # fmt: skip
     session.remember(_KEY, chosen)
