@@ -12,7 +12,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, literal, show_error
-from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, progress_in_words, read_rows
+from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows, trouble_in_words
 
 RECENT = 6
 _LOOK_AGAIN = 3.0  # seconds, while something trains
@@ -110,7 +110,7 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         uniform = (row.folder.read_baselines() or {}).get("uniform")
         meaning = loss_in_words(status.val_loss, uniform=uniform)
         st.caption(_("Loss **{loss}**, {meaning}", loss=loss, meaning=meaning))
-        if trouble := progress_in_words(row):
+        if trouble := trouble_in_words(row):
             st.markdown(f":small[:orange[{trouble}]]")
     elif status.reason:
         st.caption(literal(status.reason))

@@ -176,7 +176,7 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
 
 
 def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
-    column = [trouble_in_words(row) if row.record else "" for row in rows]
+    column = [trouble_in_words(row, short=True) if row.record else "" for row in rows]
     return {N_("Training"): column} if any(column) else {}
 
 

@@ -12,6 +12,7 @@ import pyarrow
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 from tsdownsample import MinMaxDownsampler
 
+from core.atomic_io import parse_row
 from explorer.i18n.formatting import change_in_words
 
 _BLOCK = 4_000_000  # bytes of a chunk: thinned in some 20 ms
@@ -144,13 +145,9 @@ def _numbers(block: bytes, count: int, columns: Sequence[str]) -> dict[str, np.n
     except pyarrow.ArrowInvalid:
         table = None
     if table is None or table.num_rows != count:  # blank lines are no rows to it
-        return _numbers_line_by_line(block, columns)
+        rows = [parse_row(line) or {} for line in block.split(b"\n")[:-1]]
+        return {name: np.array([_number(row.get(name)) for row in rows]) for name in columns}
     return {name: table[name].to_numpy() for name in columns}
-
-
-def _numbers_line_by_line(block: bytes, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    rows = [_parse(line) or {} for line in block.split(b"\n")[:-1]]
-    return {name: np.array([_number(row.get(name)) for row in rows]) for name in columns}
 
 
 def _number(value: object) -> float:
@@ -159,25 +156,14 @@ def _number(value: object) -> float:
     return np.nan
 
 
-def _parse(line: bytes) -> dict | None:
-    """Return a row; None for a torn line and for numbers that JSON in a browser does not know."""
-    try:
-        row = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(word)
-
-
 def _row(line: bytes) -> str | None:
-    """Return a row as JSON; a setting change gets a `label`, shown at its mark on the curve."""
-    row = _parse(line)
-    if row is not None and row.get("kind") == "turn":
+    """Return a row as JSON; None for a torn line and for numbers that JSON in a browser does not know."""
+    row = parse_row(line)
+    if row is not None and row.get("kind") == "turn":  # a setting change, labelled at its mark on the curve
         row["label"] = change_in_words(str(row.get("knob")), row.get("value"), row.get("before"))
-    return None if row is None else json.dumps(row)
+    with suppress(ValueError):
+        return None if row is None else json.dumps(row, allow_nan=False)
+    return None
 
 
 def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) -> np.ndarray:
@@ -192,7 +178,7 @@ def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) ->
     """
     if count <= most:
         return np.arange(count)
-    indices = {0, count - 1, *octave_indices(count, most // 60)}
+    indices = {0, count - 1, *_octave_indices(count, most // 60)}
     if MEASURED in columns:
         indices.update(extreme_indices(columns[MEASURED], (most - 2) // 2))
     others = [values for name, values in columns.items() if name != MEASURED]
@@ -202,7 +188,7 @@ def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) ->
     return np.array(sorted(indices.union(even_indices(count, most - len(indices)))))
 
 
-def octave_indices(count: int, each: int) -> list[int]:
+def _octave_indices(count: int, each: int) -> list[int]:
     """Return indices below `count`, up to `each` of every doubling: 1 to 2, 2 to 4, 4 to 8 and so on."""
     if count < 2 or not each:
         return []

@@ -93,20 +93,11 @@ _TROUBLE = {
 }
 
 
-def trouble_in_words(row: RunRow) -> str:
-    """Return what went wrong in a run's training in a few words, for a table; "" for any other run."""
-    progress = _progress(row.folder)
-    return _(_TROUBLE[progress.kind], **progress.numbers) if progress and progress.trouble else ""
-
-
-def progress_in_words(row: RunRow) -> str:
-    """Return what went wrong in a run's training, in the dashboard's own sentence; "" for any other run."""
-    progress = _progress(row.folder)
-    return _(SENTENCES[progress.kind], **progress.numbers) if progress and progress.trouble else ""
-
-
-def _progress(folder: RunFolder) -> ProgressSummary | None:
-    return _judged(folder.path, *map(file_version, (folder.metrics_path, folder.status_path, folder.events_path)))
+def trouble_in_words(row: RunRow, *, short: bool = False) -> str:
+    """Return what went wrong in a run's training, in the dashboard's sentence or a few words; "" for any other run."""
+    files = (row.folder.metrics_path, row.folder.status_path, row.folder.events_path)
+    progress, words = _judged(row.folder.path, *map(file_version, files)), _TROUBLE if short else SENTENCES
+    return _(words[progress.kind], **progress.numbers) if progress and progress.trouble else ""
 
 
 @lru_cache(maxsize=512)
@@ -142,7 +133,7 @@ def draw_state(row: RunRow) -> None:
     if row.problem:
         st.badge(_("damaged"), color="red")
     else:
-        ruined = row.status.state == "finished" and progress_in_words(row)
+        ruined = row.status.state == "finished" and trouble_in_words(row)
         st.badge(state_in_words(row.status), color="orange" if ruined else STATE_COLORS[row.status.state])
 
 

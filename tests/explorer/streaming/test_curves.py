@@ -79,8 +79,8 @@ def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
 
 
 def test_python_parses_no_more_rows_of_a_long_curve_than_are_shown(path, monkeypatch):
-    parsed, real = [], explorer.streaming.jsonl_tail._parse
-    monkeypatch.setattr("explorer.streaming.jsonl_tail._parse", lambda line: parsed.append(line) or real(line))
+    parsed, real = [], explorer.streaming.jsonl_tail.parse_row
+    monkeypatch.setattr("explorer.streaming.jsonl_tail.parse_row", lambda line: parsed.append(line) or real(line))
     write_rows(path, 60_000)
     assert len(steps_of(Curve(path).chunks(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
 
