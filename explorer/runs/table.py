@@ -11,28 +11,19 @@ from explorer.charts.comparison import AXES, comparison_columns, comparison_figu
 from explorer.i18n.formatting import number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
-from explorer.widgets import address, session
+from explorer.widgets import address, run_rows, session
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, table_download
-from explorer.widgets.run_rows import (
-    RunRow,
-    colors_of,
-    corpus_titles,
-    differing_settings,
-    parent_curve,
-    trouble_in_words,
-    validation_of,
-)
 
 _COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
 
 
-def draw_table(rows: list[RunRow]) -> list[RunRow]:
+def draw_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
     """Draw the table; return the rows picked in it, in its order."""
     table = _table(rows)
     columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
-    colors = colors_of([row.id for row in rows], shared.data_dir(), current_palette())
+    colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), current_palette())
     event = st.dataframe(
         table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]),
         key=table_key(rows),
@@ -56,16 +47,16 @@ def draw_table(rows: list[RunRow]) -> list[RunRow]:
     return [rows[index] for index in event.selection.rows if index < len(rows)]
 
 
-def _name_width(rows: list[RunRow]) -> int:
+def _name_width(rows: list[run_rows.RunRow]) -> int:
     return max(120, min(32 + 8 * max(len(row.name) for row in rows), 320))
 
 
-def table_key(rows: list[RunRow]) -> str:
+def table_key(rows: list[run_rows.RunRow]) -> str:
     """Return the table's key. A selection counts rows, so another list of runs is another table."""
     return f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
 
 
-def draw_actions(picked: list[RunRow]) -> None:
+def draw_actions(picked: list[run_rows.RunRow]) -> None:
     """Open, rename, download and delete what is picked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
@@ -86,7 +77,7 @@ def draw_actions(picked: list[RunRow]) -> None:
             st.dialog(_("Delete permanently?"))(_confirm_delete)(picked)
 
 
-def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
+def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) -> None:
     """Draw the validation losses of the runs picked, or of the newest."""
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
@@ -112,10 +103,10 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             label_visibility="collapsed",
         )
         palette = current_palette()
-        colors = colors_of([row.id for row in rows], shared.data_dir(), palette)
-        curves = {row.id: validation_of(row.folder) for row in shown}
+        colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), palette)
+        curves = {row.id: run_rows.validation_of(row.folder) for row in shown}
         names = {row.id: row.name for row in shown}
-        past = {row.id: earlier for row in shown if (earlier := parent_curve(shared.data_dir(), row.record))}
+        past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
         chart(
@@ -129,16 +120,16 @@ def draw_comparison(rows: list[RunRow], picked: list[RunRow]) -> None:
             st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
 
 
-def _draw_differences(shown: list[RunRow]) -> None:
+def _draw_differences(shown: list[run_rows.RunRow]) -> None:
     if len(shown) < 2:
         return
-    settings = differing_settings([row.record.config for row in shown], listed_anyway=())
+    settings = run_rows.differing_settings([row.record.config for row in shown], listed_anyway=())
     if not settings:
         st.caption(_("These runs have the same settings."))
         return
     heads = [row.name for row in shown]
     heads = [f"{name} ({heads[:at].count(name) + 1})" if name in heads[:at] else name for at, name in enumerate(heads)]
-    titles = corpus_titles(shared.data_dir())
+    titles = run_rows.corpus_titles(shared.data_dir())
     lines = {head: [] for head in heads}
     for values in settings.values():
         for head, value in zip(heads, values, strict=True):
@@ -151,8 +142,8 @@ def _draw_differences(shown: list[RunRow]) -> None:
     )  # fmt: skip
 
 
-def _table(rows: list[RunRow]) -> pd.DataFrame:
-    titles = corpus_titles(shared.data_dir())
+def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
+    titles = run_rows.corpus_titles(shared.data_dir())
     return pd.DataFrame(
         {
             _COLOR: ["●" for _unused in rows],
@@ -175,15 +166,15 @@ def _table(rows: list[RunRow]) -> pd.DataFrame:
     )
 
 
-def _progress(rows: list[RunRow]) -> dict[str, list[str]]:
-    column = [trouble_in_words(row, short=True) if row.record else "" for row in rows]
+def _progress(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
+    column = [run_rows.trouble_in_words(row, short=True) if row.record else "" for row in rows]
     return {N_("Training"): column} if any(column) else {}
 
 
-def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
+def _parents(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
     names = {row.id: row.name for row in rows}
 
-    def origin(row: RunRow) -> str:
+    def origin(row: run_rows.RunRow) -> str:
         if row.record is None or row.record.parent_step is None:
             return ""
         parent = names.get(row.record.parent or "") or _("a deleted run")
@@ -193,9 +184,9 @@ def _parents(rows: list[RunRow]) -> dict[str, list[str]]:
     return {N_("Branched from"): column} if any(column) else {}
 
 
-def _differences(rows: list[RunRow]) -> dict[str, list[str]]:
+def _differences(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
     readable = [row for row in rows if row.record]
-    columns = differing_settings([row.record.config for row in readable])
+    columns = run_rows.differing_settings([row.record.config for row in readable])
     return {
         label: [_value(values[readable.index(row)]) if row.record else "" for row in rows]
         for label, values in columns.items()
@@ -210,7 +201,7 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _rename(row: RunRow) -> None:
+def _rename(row: run_rows.RunRow) -> None:
     with st.form(f"rename_form_{row.id}", border=False):
         st.text_input(_("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
         # A callback, because it is given the name that this page was drawn with.
@@ -230,7 +221,7 @@ def _save_name(folder: RunFolder, name_on_page: str) -> None:
         session.notify(_("Renamed."))
 
 
-def _confirm_delete(picked: list[RunRow]) -> None:
+def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
         st.text(
             _(
@@ -254,7 +245,7 @@ def _confirm_delete(picked: list[RunRow]) -> None:
             st.rerun()
 
 
-def _delete(picked: list[RunRow]) -> None:
+def _delete(picked: list[run_rows.RunRow]) -> None:
     try:
         for row in picked:
             if row.folder.path.exists():  # a second click, or somebody else was quicker

@@ -23,17 +23,7 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.streaming.curves import curve_rows
-from explorer.widgets.address import (
-    FORK,
-    STEP,
-    number_parameter,
-    open_page,
-    page_file,
-    parameter,
-    query_for,
-    view_run,
-    write,
-)
+from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import notify, recall, remember, ticket, use_ticket
@@ -119,7 +109,7 @@ def open_fork_at(folder: RunFolder, step: int) -> None:
 
 
 def _open_settings(folder: RunFolder, step: int, config: RunConfig) -> None:
-    open_page("train", config=config, query={FORK: folder.id, STEP: str(step)})
+    address.open_page("train", config=config, query={address.FORK: folder.id, address.STEP: str(step)})
 
 
 def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
@@ -206,13 +196,16 @@ def draw_parent(record: RunRecord) -> None:
     with st.container(gap=None, key="parent"):
         st.caption(_("Started from step {step} of", step=step))
         st.page_link(
-            page_file("train"), label=literal(name), icon=":material/fork_right:", query_params=query_for(record.parent)
+            address.page_file("train"),
+            label=literal(name),
+            icon=":material/fork_right:",
+            query_params=address.query_for(record.parent),
         )
 
 
 def parent_from_address() -> Parent | None:
     """Return the run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
-    run_id, wanted = parameter(FORK), number_parameter(STEP)
+    run_id, wanted = address.parameter(address.FORK), address.number_parameter(address.STEP)
     if run_id is None:
         return None
     folder = open_run(shared.data_dir(), run_id)
@@ -242,10 +235,10 @@ def draw_beginning(parent: Parent) -> None:
                 )
             )
             st.page_link(
-                page_file("train"),
+                address.page_file("train"),
                 label=_("Open that run"),
                 icon=":material/fork_right:",
-                query_params=query_for(parent.folder.id),
+                query_params=address.query_for(parent.folder.id),
             )
         st.button(_("Start from scratch"), key="fork_leave", on_click=_leave_fork)
     if (offered := fork_steps(parent.folder)) and (warning := offered.warning(parent.step)):
@@ -263,7 +256,7 @@ def draw_beginning(parent: Parent) -> None:
 
 
 def _leave_fork() -> None:
-    write({FORK: None, STEP: None})
+    address.write({address.FORK: None, address.STEP: None})
     forget_inputs()
 
 
@@ -328,7 +321,7 @@ def _offer_smaller(folder: RunFolder) -> None:
         type="primary",
         icon=":material/tune:",
     ):
-        open_page("train", config=config.replace({"train.batch_size": half}))
+        address.open_page("train", config=config.replace({"train.batch_size": half}))
 
 
 def _start_slower(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
@@ -340,4 +333,4 @@ def _start_slower(folder: RunFolder, step: int, config: RunConfig, drawn: str) -
     except ExplorerError as error:
         notify(str(error))
         return
-    view_run(new.id)
+    address.view_run(new.id)

@@ -8,17 +8,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.lessons.bigram import (
-    character_ids,
-    decode,
-    encode,
-    greedy_ids,
-    new_bigram,
-    next_character_counts,
-    repeated_cycle,
-    rows_needed,
-    sample_ids,
-)
+from core.lessons import bigram
 from core.text.token_display import visible
 from explorer.components.text import WrittenToken, token_text
 from explorer.learn.bigram.predictions import TRAINED, choose_model, draw_next_characters
@@ -43,13 +33,13 @@ def _draw_writing(state: StepState) -> None:
                 "start", "T", st.text_input, state.label("control start"), max_chars=30, width=220, help=newline_hint()
             )
             draw_count = redraw_button(state, _DRAW_COUNT)
-        model = trained.model if which == TRAINED else new_bigram(state.vocab_size, state.seed)
-        id_of = character_ids(state.tokens)
-        start = torch.tensor(encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)])
+        model = trained.model if which == TRAINED else bigram.new_bigram(state.vocab_size, state.seed)
+        id_of = bigram.character_ids(state.tokens)
+        start = torch.tensor(bigram.encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)])
         seed = state.seed + draw_count
-        ids = sample_ids(model, start, _SAMPLE_LENGTH, seed)
+        ids = bigram.sample_ids(model, start, _SAMPLE_LENGTH, seed)
         state.results["start"] = start
-        prompt = decode(start.tolist(), state.tokens)
+        prompt = bigram.decode(start.tolist(), state.tokens)
         token_text(
             prompt=prompt,
             go=f"{which}-{seed}-{start.tolist()}-{state.data.name}",
@@ -74,23 +64,25 @@ def _generated_tokens(state: StepState, table: Tensor, ids: Tensor, begin: int) 
 
 
 def _greedy(state: StepState) -> Tensor:
-    return greedy_ids(state.results["trained"].model, state.results["start"], 2 * state.vocab_size + _GREEDY_LENGTH)
+    return bigram.greedy_ids(
+        state.results["trained"].model, state.results["start"], 2 * state.vocab_size + _GREEDY_LENGTH
+    )
 
 
 def _show_greedy(state: StepState, response: str) -> None:
-    st.code(decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True)
+    st.code(bigram.decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True)
 
 
 WRITING = Step(
     "writing",
     _draw_writing,
-    code=(sample_ids, greedy_ids),
+    code=(bigram.sample_ids, bigram.greedy_ids),
     question=Question(
-        answer=lambda state: "circle" if repeated_cycle(_greedy(state)) else "varied",
+        answer=lambda state: "circle" if bigram.repeated_cycle(_greedy(state)) else "varied",
         options=lambda state: ["sense", "circle", "varied"],
         named=True,
         show=_show_greedy,
-        more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in repeated_cycle(_greedy(state)))},
+        more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in bigram.repeated_cycle(_greedy(state)))},
     ),
 )
 
@@ -109,7 +101,7 @@ def _draw_context(state: StepState) -> None:
         ends = [typed[-length:] for length in range(1, min(_MOST_CONTEXT, len(typed)) + 1)]
         for column, end in zip(st.columns(_MOST_CONTEXT), ends, strict=False):
             with column:
-                following = next_character_counts(state.text, end)
+                following = bigram.next_character_counts(state.text, end)
                 key = "after" if sum(following.values()) else "never"
                 state.write(key, end=_shown(end), times=f"{sum(following.values()):,}")
                 if following:
@@ -120,7 +112,7 @@ def _draw_context(state: StepState) -> None:
         losses = context_losses(state)
         trained_bigram(state)  # the question is about it
         st.table(_table_sizes(state, [on_val for _unused, on_val in losses]))
-        state.write("rows", most=f"{rows_needed(state.vocab_size, 8):,}")
+        state.write("rows", most=f"{bigram.rows_needed(state.vocab_size, 8):,}")
 
 
 def _table_sizes(state: StepState, losses: list[float]) -> dict[str, list[str]]:
@@ -128,7 +120,7 @@ def _table_sizes(state: StepState, losses: list[float]) -> dict[str, list[str]]:
     memories = range(1, 6)
     return {
         state.label("column letters"): [str(letters) for letters in memories],
-        state.label("column rows"): [f"{rows_needed(state.vocab_size, letters):,}" for letters in memories],
+        state.label("column rows"): [f"{bigram.rows_needed(state.vocab_size, letters):,}" for letters in memories],
         state.label("column seen"): [f"{_count_contexts(train, letters):,}" for letters in memories],
         state.label("column loss"): [f"{losses[letters]:.2f}" for letters in memories],
     }
@@ -159,7 +151,7 @@ def ambiguous_pair(data: LessonData) -> tuple[str, str]:
     pairs = [pair for pair in pairs if pair.isalpha()][:40] or pairs[:40]
     shares = {}
     for pair in pairs:
-        following = next_character_counts(text, pair)
+        following = bigram.next_character_counts(text, pair)
         total = max(1, sum(following.values()))
         shares[pair] = torch.tensor([following[letter] / total for letter in letters])
     alike = [(one, other) for one, other in product(pairs, pairs) if one < other and one[-1] == other[-1]]
@@ -202,7 +194,7 @@ def _question_numbers(state: StepState) -> dict[str, str]:
 CONTEXT = Step(
     "context",
     _draw_context,
-    code=(next_character_counts, rows_needed),
+    code=(bigram.next_character_counts, bigram.rows_needed),
     question=Question(
         answer=_same_prediction,
         options=lambda state: ["same", "different"],

@@ -8,15 +8,7 @@ import torch
 from torch import Tensor
 
 from core.formatting import decimal
-from core.lessons.bigram import (
-    as_probabilities,
-    count_pairs,
-    cross_entropy_steps,
-    distance,
-    most_frequent,
-    new_bigram,
-    train_bigram,
-)
+from core.lessons import bigram
 from core.model import Bigram
 from core.text.token_display import kind_of, visible
 from core.training.evaluation import whole_split_loss
@@ -34,12 +26,12 @@ _SHOWN_ROWS = 26  # most frequent characters in each table
 
 
 def _frequent_ids(state: StepState) -> list[int]:
-    return sorted(state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:_SHOWN_ROWS])
+    return sorted(state.tokens.index(letter) for letter, _unused in bigram.most_frequent(state.text)[:_SHOWN_ROWS])
 
 
 def _draw_table(state: StepState) -> None:
-    counts = count_pairs(state.train_ids, state.vocab_size)
-    counted = as_probabilities(counts)
+    counts = bigram.count_pairs(state.train_ids, state.vocab_size)
+    counted = bigram.as_probabilities(counts)
     with card(state.label("panel"), key="lesson_result"):
         with st.container(height="content"):
             trained = trained_bigram(state)
@@ -52,7 +44,7 @@ def _draw_table(state: StepState) -> None:
             with column:
                 st.markdown(f"**{state.label(name, step=f'{now:,}')}**")
                 _heatmap(state, table, shown, name)
-        distances = [distance(table, counted, counts) for table in trained.tables.values()]
+        distances = [bigram.distance(table, counted, counts) for table in trained.tables.values()]
         state.results |= {"counted": counted, "counts": counts}
         state.write("result", step=f"{now:,}", elsewhere=percent(distances[steps.index(now)]))
         chart(
@@ -105,14 +97,14 @@ def _question_numbers(state: StepState) -> dict:
 
 def _row_options(state: StepState) -> list[str]:
     right = state.tokens[int(_row(state).argmax())]  # among three other frequent letters
-    letters = [letter for letter, _unused in most_frequent(state.text) if letter != right and letter.isalpha()][:3]
-    return [visible(letter) for letter in sorted([right, *letters])]
+    letters = [letter for letter, _unused in bigram.most_frequent(state.text) if letter.isalpha() and letter != right]
+    return [visible(letter) for letter in sorted([right, *letters[:3]])]
 
 
 TABLE = Step(
     "table",
     _draw_table,
-    code=(count_pairs, as_probabilities, train_bigram, distance),
+    code=(bigram.count_pairs, bigram.as_probabilities, bigram.train_bigram, bigram.distance),
     question=Question(
         answer=lambda state: state.shown_tokens[int(_row(state).argmax())],
         options=_row_options,
@@ -135,7 +127,7 @@ def choose_model(state: StepState) -> str:
 def _draw_loss(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         trained = trained_bigram(state)
-        untrained = new_bigram(state.vocab_size, state.seed)
+        untrained = bigram.new_bigram(state.vocab_size, state.seed)
         state.results["untrained"] = whole_split_loss(untrained, state.val_ids)
         which = choose_model(state)
         model = untrained if which == UNTRAINED else trained.model
@@ -146,7 +138,7 @@ def _draw_loss(state: StepState) -> None:
         came = state.value("second", second, right.selectbox, state.label("control second"), list(shown_tokens))
         with torch.no_grad():
             logits = model(torch.tensor([[shown_tokens[before]]]))[0][0, -1]  # (V,)
-        computed = cross_entropy_steps(logits, shown_tokens[came])
+        computed = bigram.cross_entropy_steps(logits, shown_tokens[came])
         state.write(
             "result",
             first=before,
@@ -205,7 +197,7 @@ def _show_loss_curve(state: StepState, response: float) -> None:
 LOSS = Step(
     "loss",
     _draw_loss,
-    code=(cross_entropy_steps,),
+    code=(bigram.cross_entropy_steps,),
     question=Question(
         answer=lambda state: state.results["untrained"],
         show=_show_loss_curve,
