@@ -87,9 +87,8 @@ def _shown(value: Any, question: Question, state: StepState) -> str:
 
 def redraw_button(state: StepState, slot: str, word: str = "again", key: str = "lesson_again") -> int:
     """Draw a button that asks for another random draw; return how often it was clicked."""
-    count = session.recall(slot, 0)
-    st.button(state.word(word), icon=":material/casino:", key=key, on_click=session.remember, args=(slot, count + 1))
-    return count
+    session.reseed_button(state.word(word), slot, key)
+    return session.recall(slot, 0)
 
 
 def number_typed(typed: str) -> float | None:
