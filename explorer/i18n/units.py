@@ -20,7 +20,7 @@ _by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
 
 @contextmanager
 def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
-    """Inside, `worded` and all that uses it speak of what this tokenizer's models read."""
+    """Let `worded` and all that uses it name what this tokenizer's models read."""
     before = _by_letter.set(tokenizer.by_character)
     try:
         yield
@@ -34,7 +34,7 @@ def unit() -> str:
 
 
 def worded(text: str) -> str:
-    """A sentence about letters, in the word that fits. Other languages than English are left as they are translated."""
+    """Return a sentence about letters in the word that fits; a translated one stays as it is."""
     return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
 
 

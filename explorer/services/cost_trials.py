@@ -28,7 +28,7 @@ _asked: set[tuple[str, int]] = set()  # settings that were tried out once; one t
 
 
 def tried(config: RunConfig, vocab_size: int) -> Tried:
-    """What a trial of these settings has shown; begins one where there was none and nothing trains."""
+    """Return what a trial of these settings has shown; begin one where there was none and nothing trains."""
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
     count = threads_for(config, threads_per_run())

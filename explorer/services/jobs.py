@@ -34,12 +34,12 @@ class Job:
 
     @property
     def result(self) -> Any:
-        """What was found so far; None before anything was. Complete once the job has ended and was not stopped."""
+        """Return what was computed so far; None before. It is complete once the job has ended and was not stopped."""
         return self.progress.result if self.progress else None
 
     @property
     def share(self) -> float:
-        """0 to 1."""
+        """Return how much is done, from 0 to 1."""
         return self.progress.done / max(1, self.progress.total) if self.progress else 0.0
 
     @property

@@ -53,7 +53,7 @@ def write_export(data_dir: Path, run: RunFolder, kind: str, file: BinaryIO) -> N
 
 
 def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
-    """A sentence on why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
+    """Return why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
     if kind in DOCUMENTS:
         return why_no_document(run, kind, data_dir)
     if not run.has_weights:
@@ -152,7 +152,7 @@ def _not_kept(error: OSError) -> ExplorerError:
 
 @contextmanager
 def _workplace(data_dir: Path) -> Iterator[Path]:
-    """An empty folder under the home, called so that a run may tell it came from there; removed afterwards."""
+    """Make an empty folder under the home, named so that a run may tell it came from there; remove it afterwards."""
     downloads = data_dir / "downloads"
     try:
         for old in downloads.glob(f"{TEMPORARY}*"):

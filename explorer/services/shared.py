@@ -66,10 +66,7 @@ def close() -> None:
 
 
 def open_model(run_id: str, step: int | None = None) -> Opened:
-    """A run's newest weights, or those kept at a step, in memory.
-
-    Raises RunError if there is no such run, it has no weights yet, or a file of it is damaged.
-    """
+    """Return a run's newest weights, or those of a step. Raises RunError where there are none, or damaged ones."""
     folder = open_run(data_dir(), run_id)
     path = latest_weights(folder) if step is None else find_weights(folder, step)
     if path is None and step is not None and folder.has_weights:

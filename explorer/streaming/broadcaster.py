@@ -200,7 +200,7 @@ class RunNews:
 
 @lru_cache(maxsize=4)
 def news_of(data_dir: Path) -> RunNews:
-    """The one of a home that all pages and streams share."""
+    """Return the news of a home that all pages and streams share."""
     return RunNews(data_dir)
 
 

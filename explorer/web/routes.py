@@ -148,7 +148,7 @@ class _Text(Response):
 
 
 def _refused(request: Request, why: TooManyTexts) -> Response:
-    """503 with the sentence; as a stream to a browser's EventSource, which hides the body of anything but a 200."""
+    """Return 503 with the sentence; for an EventSource, which hides the body of anything but a 200, a stream."""
     if "text/event-stream" in request.headers.get("accept", ""):
         events = problem_event(str(why)) + event("end", "{}")
         return Response(events, media_type="text/event-stream", headers=_STREAM_HEADERS)

@@ -148,7 +148,7 @@ def _greeting(address: str, port: int, base_path: str) -> str:
 
 
 def _network_address() -> str | None:
-    """This machine's address in its network. Connecting a datagram socket sends nothing; it only picks a way out."""
+    """Return this machine's address in its network. Connecting a datagram socket sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)

@@ -67,7 +67,7 @@ def draw_import() -> None:
 
 
 def draw_exports(folder: RunFolder) -> None:
-    """A run as other programs and people read it; where it cannot be taken there, the sentence why not."""
+    """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
             for kind, export in EXPORTS.items():

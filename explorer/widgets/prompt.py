@@ -92,7 +92,7 @@ def _unknown(unseen: list[str]) -> str:
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """A prompt to begin with: Romeo's if the model can read it, else the run's probe sentence, else some letters."""
+    """Return Romeo's prompt if the model can read it, else the run's probe sentence, else some letters."""
     romeo = "ROMEO:\nBut soft, what light"
     by_letter = tokenizer.by_character
     known = set(tokenizer.tokens)

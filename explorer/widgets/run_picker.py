@@ -59,7 +59,7 @@ def newest_run() -> str | None:
 
 
 def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
-    """`choose_run`, its model opened, and the line that says at which step it is; where that fails, the page ends."""
+    """Return what `choose_run` does with its model opened, and say its step; where that fails, end the page."""
     folder = choose_run(title, what)
     try:
         opened = shared.open_model(folder.id)
