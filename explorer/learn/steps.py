@@ -33,8 +33,8 @@ class Question(NamedTuple):
 
     answer: Callable[[StepState], Any]  # the right answer for this text and model
     show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
-    options: Callable[[StepState], Sequence[str]] | None = None  # None asks for a number
-    named: bool = False  # the options name parts of the step's words; else they are text
+    options: Callable[[StepState], Sequence[str]] | None = None  # texts to choose from
+    named: Callable[[StepState], Sequence[str]] | None = None  # or parts of the step's words; else asks for a number
     tolerance: float = 0.0  # how far a number may be off
     more: Callable[[StepState], dict[str, Any]] | None = None  # further numbers for its words
 
@@ -46,9 +46,9 @@ def draw_question(question: Question, state: StepState) -> bool:
     state.write("question", **more)
     key = f"question-{state.lesson}-{state.step}-{state.data.name}"
     with st.form(key, border=False, enter_to_submit=True):
-        if question.options:
+        if choices := question.named or question.options:
             response = st.radio(
-                state.word("your_answer"), list(question.options(state)), index=None, key=f"{key}-given",
+                state.word("your_answer"), list(choices(state)), index=None, key=f"{key}-given",
                 format_func=state.label if question.named else literal,
                 label_visibility="collapsed",
             )  # fmt: skip
@@ -57,7 +57,7 @@ def draw_question(question: Question, state: StepState) -> bool:
             response = number_typed(typed)
         if st.form_submit_button(state.word("check"), key=f"{key}-check"):
             session.remember(slot, (state.key, response))
-            if response is None and not question.options:
+            if response is None and not choices:
                 st.caption(state.word("no_number"))
     checked = session.recall(slot)
     if not checked or checked[0] != state.key or checked[1] is None:
@@ -67,7 +67,8 @@ def draw_question(question: Question, state: StepState) -> bool:
 
 def _draw_verdict(question: Question, state: StepState, response: Any, more: dict[str, Any]) -> bool:
     correct = question.answer(state)
-    right = response == correct if question.options else abs(response - correct) <= question.tolerance + 1e-9
+    is_choice = question.named or question.options
+    right = response == correct if is_choice else abs(response - correct) <= question.tolerance + 1e-9
     values = {"answer": _shown(correct, question, state), "given": _shown(response, question, state)}
     words = state.markdown("right" if right else "wrong", **more, **values)
     if right:
@@ -80,7 +81,7 @@ def _draw_verdict(question: Question, state: StepState, response: Any, more: dic
 
 
 def _shown(value: Any, question: Question, state: StepState) -> str:
-    if question.options:
+    if question.named or question.options:
         return state.label(value) if question.named else str(value)
     return decimal(value, 2 if question.tolerance else 0)
 

@@ -79,8 +79,7 @@ WRITING = Step(
     code=(bigram.sample_ids, bigram.greedy_ids),
     question=Question(
         answer=lambda state: "circle" if bigram.repeated_cycle(_greedy(state)) else "varied",
-        options=lambda state: ["sense", "circle", "varied"],
-        named=True,
+        named=lambda state: ["sense", "circle", "varied"],
         show=_show_greedy,
         more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in bigram.repeated_cycle(_greedy(state)))},
     ),
@@ -197,8 +196,7 @@ CONTEXT = Step(
     code=(bigram.next_character_counts, bigram.rows_needed),
     question=Question(
         answer=_same_prediction,
-        options=lambda state: ["same", "different"],
-        named=True,
+        named=lambda state: ["same", "different"],
         show=_show_both,
         more=_question_numbers,
     ),

@@ -243,8 +243,7 @@ TRAINING = Step(
     code=(train_bigram, random_batch),
     question=Question(
         answer=_compare_with_counted,
-        options=lambda state: ["below", "close", "above"],
-        named=True,
+        named=lambda state: ["below", "close", "above"],
         show=_show_end,
         more=lambda state: {
             "last": f"{state.results['trained'].val_loss:.2f}",

@@ -93,8 +93,7 @@ LADDER = Step(
     code=(rung_configs, train_ladder, Block),
     question=Question(
         answer=lambda state: max(drops(state), key=drops(state).__getitem__),
-        options=lambda state: list(drops(state)),
-        named=True,
+        named=lambda state: list(drops(state)),
         show=_show_drops,
         more=lambda state: {"drop": f"{max(drops(state).values()):.2f}"},
     ),

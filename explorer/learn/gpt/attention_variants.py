@@ -186,8 +186,7 @@ MASK = Step(
     code=(CausalSelfAttention._explicit, attention_to_next, position_losses),
     question=Question(
         answer=_worst_position,
-        options=lambda state: ["first", "middle", "last"],
-        named=True,
+        named=lambda state: ["first", "middle", "last"],
         more=lambda state: {"count": len(state.results["open"]), "worst": f"{max(state.results['open']):.2f}"},
         show=_show_position_losses,
     ),
@@ -269,8 +268,7 @@ POSITIONS = Step(
     code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
     question=Question(
         answer=_prediction_changes,
-        options=lambda state: ["no", "yes"],
-        named=True,
+        named=lambda state: ["no", "yes"],
         show=_show_swapped,
         more=_question_numbers,
     ),

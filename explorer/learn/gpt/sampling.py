@@ -173,8 +173,7 @@ LIKELIEST = Step(
     code=(sample_text, mean_of, share_of_repeats),
     question=Question(
         answer=lambda state: max(state.results["means"], key=state.results["means"].get),
-        options=lambda state: ["likeliest", "sampled"],
-        named=True,
+        named=lambda state: ["likeliest", "sampled"],
         show=_show_means,
         more=lambda state: {f"of_{name}": percent(mean) for name, mean in state.results["means"].items()},
     ),
