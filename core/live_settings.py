@@ -52,7 +52,6 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
 
 
 def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
-    """Return the config with the other rates in proportion; raises ConfigError where one would leave its bounds."""
     settings = dict(fields_of(RunConfig))
     now, wanted = value_at(config, RATE), value_at(changed, RATE)
     moved = {}

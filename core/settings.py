@@ -125,7 +125,6 @@ def differences(config: Config, base: Config) -> dict[str, Any]:
 
 
 def _sentences(error: ValidationError, config: type[Config]) -> str:
-    """Return pydantic's errors as sentences that name the field, the value and the bounds."""
     settings = dict(fields_of(config))
     sentences = []
     for item in error.errors():

@@ -12,7 +12,7 @@ from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError, TextError
 from core.paths import data_dir
 from core.presets import PRESETS, preset
-from core.runs.folder import RUN_ID, RunFolder, list_runs, runs_folder
+from core.runs.folder import RUN_ID, RunFolder, list_runs
 from core.settings import fields_of
 
 FIRST_PRESET = next(iter(PRESETS))
@@ -61,7 +61,7 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
     """
     path = Path(wanted)
     if RUN_ID.fullmatch(path.name) and path.name != wanted and path.is_dir():
-        listed = runs_folder(data_dir) / path.name
+        listed = data_dir / "runs" / path.name
         return RunFolder(listed if listed.is_dir() and listed.samefile(path) else path.absolute())
     runs = list_runs(data_dir)
     if not runs:

@@ -78,7 +78,6 @@ class Decoder:
 
 
 def _parts(block: Block) -> tuple[Any, ...]:
-    """Return the functions of one block that a step calls."""
     attn, mlp = block.attn, block.mlp
     attention = _norm(block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block.residual)
     if mlp is None:
@@ -94,7 +93,6 @@ def _parts(block: Block) -> tuple[Any, ...]:
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a norm as a single call."""
     if isinstance(norm, nn.LayerNorm):
         shape, weight, bias, eps = norm.normalized_shape, norm.weight, norm.bias, norm.eps
         return lambda x: torch.layer_norm(x, shape, weight, bias, eps)

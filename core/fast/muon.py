@@ -63,7 +63,6 @@ class Muon(torch.optim.Optimizer):
 
 
 def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
-    """Orthogonalize updates of one shape or its transpose, and apply them."""
     wide = torch.stack([update.T if update.size(0) > update.size(1) else update for update, _, _ in moves])
     weights, steps = [], []
     for orthogonal, (_, weight, lr) in zip(orthogonalize(wide), moves, strict=True):

@@ -172,7 +172,6 @@ def _status(data: dict[str, Any]) -> Status:
 
 
 def _drop_unsound_rows(path: Path) -> None:
-    """Keep the rows that a run could have written."""
     raw = path.rename(path.with_suffix(".raw"))
     with raw.open("rb") as source, path.open("wb") as file:
         for line in source:

@@ -202,7 +202,6 @@ def _rows(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
-    """Return every change of a setting in words, with its step."""
     labels = {path: setting.label for path, setting in fields_of(RunConfig)}
     changes = []
     for change in setting_changes(run):

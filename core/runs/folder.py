@@ -92,7 +92,7 @@ class RunFolder:
             fill: writes the other files that the run begins with, before the folder is visible to others.
             inside: another folder to make it in; the data folder gets a link to it.
         """
-        runs = runs_folder(data_dir)
+        runs = data_dir / "runs"
         target = inside or runs
         check_path(target)
         id = _new_id(target, runs)
@@ -330,13 +330,9 @@ class RunFolder:
             raise RunError(f"The file {path.name} of run {self.id} cannot be read ({error.strerror}).") from None
 
 
-def runs_folder(data_dir: Path) -> Path:
-    return data_dir / "runs"
-
-
 def open_run(data_dir: Path, id: str) -> RunFolder:
     """Return the run of that id. Raises RunError where there is none, and for anything but an id (a path, say)."""
-    folder = RunFolder(runs_folder(data_dir) / id) if RUN_ID.fullmatch(id) else None
+    folder = RunFolder(data_dir / "runs" / id) if RUN_ID.fullmatch(id) else None
     if folder is None or not folder.path.is_dir():
         raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
     return folder
@@ -345,7 +341,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
 def list_runs(data_dir: Path) -> list[RunFolder]:
     """Return every run, newest first. Damaged ones are among them; their `problem` says what is wrong."""
     try:
-        paths = [path for path in runs_folder(data_dir).iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
+        paths = [path for path in (data_dir / "runs").iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
     except FileNotFoundError:
         return []
     return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]

@@ -84,7 +84,6 @@ def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir:
 
 
 def _cached_speeds(data_dir: Path, hardware: Hardware) -> dict[int, dict[str, Any]]:
-    """Return what is cached of each number of threads."""
     try:
         entries = _read_cache(data_dir, hardware, "machine.json")["speeds"]
         return {MachineSpeed.parse(entry["speed"]).threads: {"busy": bool(entry["busy"])} | entry for entry in entries}

@@ -83,7 +83,6 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
 
 
 def _import_packed(data_dir: Path, source: Path, corpus: str, name: str | None) -> RunFolder:
-    """Make a run of the zip of a model's files, in whatever folders they lie in it."""
     with Archive(source) as archive, tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
         place = Path(temporary) / source.name
         place.mkdir()

@@ -239,7 +239,6 @@ class Recorder:
             self.disk_space.write(lambda: self._snapshots.take(step), self._snapshots.size)
 
     def _wait_for_disk_space(self, why: str) -> None:
-        """Write that the run is paused and why, and obey commands."""
         if self._before_waiting is None:
             self._before_waiting = self.status
             self._clock.halt()
@@ -264,7 +263,6 @@ class Recorder:
             self.disk_space.write(lambda row=row: self.folder.append("events", row))
 
     def _try_write_status(self, status: Status) -> bool:
-        """Write a status if there is disk space for it now."""
         try:
             self.status = self.folder.write_status(status)
         except DiskFullError as error:

@@ -195,7 +195,6 @@ class Supervisor:
                 log.exception("a check of the runs failed")
 
     def _check_claim(self, claim: Claim) -> None:
-        """Free the slot of a run that no longer needs it."""
         try:
             folder = open_run(self.data_dir, claim.id)
         except RunError:  # deleted

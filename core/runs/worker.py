@@ -137,8 +137,6 @@ def explain_error(error: Exception) -> ExplorerError | None:
 
 
 class _Attempt:
-    """One attempt at a run: step by step, with a look for commands in between."""
-
     def __init__(
         self,
         folder: RunFolder,

@@ -52,15 +52,13 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest intact checkpoint, or None where there is none; raises RunError where all are damaged."""
     checkpoints = _checkpoints(folder)
-    for path in checkpoints:
-        if _intact(path):
-            return path
-    if checkpoints:
+    newest = next(filter(_intact, checkpoints), None)
+    if checkpoints and newest is None:
         raise RunError(
             f"All {len(checkpoints)} checkpoints in {folder} are damaged, so this run cannot go on from where it was. "
             "Start it again from the beginning, or restore the folder from a copy."
         )
-    return None
+    return newest
 
 
 def newer_checkpoints(folder: Path, than: Path) -> int:
@@ -116,14 +114,14 @@ def load_weights(path: Path, model: nn.Module) -> int:
 def check_weights(path: Path) -> None:
     """Raise RunError where a file of weights cannot be read, or its checksum is wrong."""
     try:
-        holds = checksum_holds(path)
+        if checksum_holds(path):
+            return
     except OSError:
         raise _unreadable(path) from None
-    if not holds:
-        raise RunError(
-            f"The file {path.name} is damaged: its checksum is not that of what was saved. "
-            "Restore it from a copy, or choose the weights of another step."
-        )
+    raise RunError(
+        f"The file {path.name} is damaged: its checksum is not that of what was saved. "
+        "Restore it from a copy, or choose the weights of another step."
+    )
 
 
 def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
@@ -194,7 +192,6 @@ def snapshot_steps(total: int, count: int) -> list[int]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Return all checkpoints, newest first."""
     return sorted((path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)), reverse=True)
 
 
@@ -204,10 +201,9 @@ def _step(path: Path) -> int:
 
 def _intact(path: Path) -> bool:
     name = _NAME.fullmatch(path.name)
-    try:
+    with suppress(OSError):
         return name is not None and _digest(path) == name[2]
-    except OSError:
-        return False
+    return False
 
 
 def _digest(path: Path) -> str:
@@ -232,7 +228,6 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def _saving(what: str, temporary: Path) -> Iterator[None]:
-    """Make the folder of an unfinished file; where it cannot be written, remove the file and raise RunError."""
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         yield

@@ -33,8 +33,6 @@ GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class _Version(NamedTuple):
-    """How one of the two versions of control groups names things."""
-
     own: re.Pattern[str]  # finds this process's group
     under: str  # the folder that the groups lie in
     limit: str
@@ -121,9 +119,7 @@ def _versions() -> dict[str, str]:
         "safetensors": safetensors.__version__,
         "system": f"{platform.system()} {platform.release()}",
     }
-    if torch.version.cuda:
-        versions["cuda"] = torch.version.cuda
-    return versions
+    return versions | ({"cuda": torch.version.cuda} if torch.version.cuda else {})
 
 
 def _cores() -> int:
@@ -192,7 +188,6 @@ def _kill_count(path: str | Path) -> int | None:
 
 
 def _own_groups(groups: Path, own_group: Path) -> Iterator[tuple[Path, Path, _Version]]:
-    """Yield the folder of each version of control groups, this process's group in it, and the version."""
     names = _read(own_group)
     for version in _VERSIONS:
         if match := version.own.search(names):
@@ -200,7 +195,6 @@ def _own_groups(groups: Path, own_group: Path) -> Iterator[tuple[Path, Path, _Ve
 
 
 def _read(path: str | Path) -> str:
-    """Return a file's text, empty where this system has no such file."""
     try:
         return Path(path).read_text()
     except OSError:

@@ -58,8 +58,6 @@ class ProgressSummary(NamedTuple):
 
 
 class _Curve(NamedTuple):
-    """The measured rows with a finite loss."""
-
     steps: np.ndarray  # (N,) int
     val: np.ndarray  # (N,) nats a token
     train: np.ndarray  # (N,) the same on training text; NaN where it was not measured
@@ -115,7 +113,6 @@ def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSumma
 def _risen(
     curve: _Curve, changes: Sequence[SettingChange], saved: Sequence[int], ended: bool
 ) -> ProgressSummary | None:
-    """Return the summary of a loss clearly above its lowest; None where it is not."""
     steps, val, train = curve
     best, last = int(val.argmin()), len(val) - 1
     lowest_of_late = val[-2:].min() if last - best >= 2 else val[best]  # a single high measurement may be chance
@@ -148,7 +145,6 @@ def _risen(
 
 
 def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange]) -> tuple[SettingChange | None, str]:
-    """Return the setting changed last before the rise, and the kind of summary that says so."""
     steps, val, _ = curve
     high = val[good + 1 :] > val[best] + 0.2 * (val[best:].max() - val[best])
     rose_by = steps[good + 1 + int(high.argmax())]
@@ -163,7 +159,6 @@ def _blamed(curve: _Curve, best: int, good: int, changes: Sequence[SettingChange
 
 
 def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSummary:
-    """Return the summary of a loss about as low as its lowest."""
     steps, val, _ = curve
     numbers = {"first": f"{val[0]:.2f}", "last": f"{val[-1]:.2f}", "step": f"{steps[-1]:,}"}
     quarter = int(np.searchsorted(steps, steps[-1] - (steps[-1] - steps[0]) / 4, side="right")) - 1

@@ -97,7 +97,6 @@ def _random_seconds(device: str) -> float:
 
 
 def _writing_seconds(device: str) -> list[float]:
-    """Return the seconds per generated token: whatever the model, and for each layer."""
     how = GenerationConfig(max_new_tokens=_WRITTEN)
     seconds = []
     with torch.random.fork_rng(devices=[]):

@@ -5,13 +5,14 @@ model needs no formula here. Blocks are alike, so models of one and two are coun
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_iter
 
 from core.config import ModelConfig, TrainConfig
 from core.model import GPT, Bigram, build_model, parameter_count
@@ -115,8 +116,6 @@ def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
 
 
 class _Counter(TorchFunctionMode):
-    """Counts what the calls of torch inside the block would compute."""
-
     def __init__(self, model: nn.Module, half: bool = False):
         super().__init__()
         self.half = half  # products in bfloat16, as autocast computes them; it does not exist on the meta device
@@ -127,17 +126,16 @@ class _Counter(TorchFunctionMode):
     # pyrefly: ignore[bad-override-param-name]
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
-        inputs = list(_tensors((args, kwargs or {})))
-        if name in _PRODUCTS:
-            result = self._product(function, name, args, kwargs or {})
-        else:
-            result = function(*args, **kwargs or {})
+        kwargs = kwargs or {}
+        inputs = _tensors((args, kwargs))
+        product = name in _PRODUCTS
+        result = self._product(function, name, args, kwargs) if product else function(*args, **kwargs)
         if name == "__get__" or not inputs:
             return result
         before = {t.untyped_storage()._cdata for t in inputs}
         fresh = [t for t in _tensors(result) if t.untyped_storage()._cdata not in before]
         in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-        if name not in _PRODUCTS and (fresh or in_place):
+        if not product and (fresh or in_place):
             variable = [t for t in inputs if t.untyped_storage()._cdata not in self.constant or in_place]
             self.moved += sum(map(_numbers, (*variable, *fresh)))
         if name == "random_":
@@ -176,12 +174,6 @@ def _numbers(tensor: Tensor) -> float:
     return tensor.numel() * tensor.element_size() / 4
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested lists, tuples and dictionaries."""
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
-    elif isinstance(values, Iterable) and not isinstance(values, str):
-        for value in values:
-            yield from _tensors(value)
+def _tensors(values: Any) -> list[Tensor]:
+    """Return the tensors in nested lists, tuples and dictionaries."""
+    return [leaf for leaf in tree_iter(values) if isinstance(leaf, Tensor)]
