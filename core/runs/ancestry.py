@@ -17,12 +17,9 @@ from core.settings import differences, fields_of, value_at
 from core.text import split_point
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
-from core.text.tokenizers import TOKENIZERS, load_tokenizer
+from core.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 
-NO_TOKENIZER = (
-    "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer to char."
-)
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 _MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
 _CONTEXT = 40  # characters before a passage that count: a few letters alone occur in many texts
@@ -33,13 +30,22 @@ _hash = lru_cache(maxsize=4)(text_hash)
 def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
     """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin."""
     tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
-    if tokenizer is None and not TOKENIZERS[config.data.tokenizer].from_text_alone:
-        raise RunError(NO_TOKENIZER)
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
     if tokenizer and tokenizer.by_character:
         tokenizer.encode_array(text)  # refuses characters that the model does not know
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
-    return (tokenizer or TOKENIZERS[config.data.tokenizer].from_text(text)).vocab_size
+    return (tokenizer or new_tokenizer(config, text)).vocab_size
+
+
+def new_tokenizer(config: RunConfig, text: str) -> Tokenizer:
+    """Return a tokenizer made from the text; raises RunError where the settings name one that is not."""
+    kind = TOKENIZERS[config.data.tokenizer]
+    if not kind.from_text_alone:
+        raise RunError(
+            "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer "
+            "to char."
+        )
+    return kind.from_text(text)
 
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:

@@ -58,12 +58,9 @@ def check_unchanged(run: RunFolder, shown: Status | None) -> None:
     if not run.path.is_dir():
         raise RunError("This run has been deleted since the page was drawn.")
     now = run.status()
-    attempts = (shown.attempt, shown.attempt + 1) if shown.state == "queued" else (shown.attempt,)
-    if shown.ended:
-        same = (now.state, now.attempt, now.step) == (shown.state, shown.attempt, shown.step)
-    else:
-        same = now.attempt in attempts
-    if not same:
+    # While a run trains, its step and a pause change by themselves; another attempt means that it ended in between.
+    same = now.attempt == shown.attempt or (shown.state == "queued" and now.attempt == shown.attempt + 1)
+    if not same or (shown.ended and (now.state, now.step) != (shown.state, shown.step)):
         raise RunError(
             f"The run {run.name!r} has changed since the page was drawn: it is {now.state} at step {now.step:,}. "
             "Nothing was done; if you still want this, press again."

@@ -35,8 +35,7 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     crashes = status.crashes + 1
     if crashes < (MOST_CRASHES if _CRASH in log_lines else MOST_KILLS):
         notice = f"Its process was ended at step {status.step:,}; {_WILL_RESUME} {start}."
-        changes = {"state": "queued", "reason": "", "notice": notice, "problem": "", "crashes": crashes}
-        return status.model_copy(update=changes)
+        return status.without_process(state="queued", reason="", notice=notice, problem="", crashes=crashes)
     reason = f"Its process ended {crashes} times without a save in between."
     reason += f" Its last words: {log_lines}" if log_lines else " It did not say why."
     return status.end("failed", reason).model_copy(update={"crashes": crashes})

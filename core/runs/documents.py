@@ -37,13 +37,10 @@ def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
         lines = folder.metrics_path.read_bytes().split(b"\n")
     except OSError:
         return []
-    places = {len(lines) - 2, len(lines) - 1}  # the last row, and the end behind it
-    for place, line in enumerate(lines):
-        if b"null" in line:  # a loss that was no finite number, told with the step before it
-            places |= {place - 1, place}
-        elif b'"val_loss"' in line:
-            places.add(place)
-    return [row for place in sorted(places) if place >= 0 and (row := parse_row(lines[place])) is not None]
+    last = lines[-2:]  # the last row, and the end behind it; before null, a loss that was not finite, the step counts
+    pairs = zip(lines[:-2], lines[1:-1], strict=True)
+    judged = [line for line, after in pairs if b'"val_loss"' in line or b"null" in line or b"null" in after]
+    return [row for line in (*judged, *last) if (row := parse_row(line)) is not None]
 
 
 def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> ProgressSummary | None:

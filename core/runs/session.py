@@ -15,7 +15,7 @@ from core.atomic_io import cut_rows
 from core.config import RunConfig
 from core.errors import DiskFullError, OutOfMemoryEstimate, RunError
 from core.live_settings import SettingChange
-from core.runs.ancestry import NO_TOKENIZER
+from core.runs.ancestry import new_tokenizer
 from core.runs.commands import waiting_commands
 from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
@@ -26,7 +26,7 @@ from core.runs.setting_changes import config_now, setting_changes
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
-from core.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
+from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
 from core.training.evaluation import run_baselines
@@ -164,10 +164,7 @@ def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: Disk
     """Return the tokenizer this run began with; made from the text the first time."""
     if folder.tokenizer_path.exists():
         return load_tokenizer(folder.tokenizer_path)
-    kind = TOKENIZERS[config.data.tokenizer]
-    if not kind.from_text_alone:
-        raise RunError(NO_TOKENIZER)
-    tokenizer = kind.from_text(text)
+    tokenizer = new_tokenizer(config, text)
     disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     return tokenizer
 

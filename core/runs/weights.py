@@ -61,14 +61,14 @@ def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
 def steps_with_weights(run: RunFolder) -> list[int]:
     """Return the steps of the snapshots, and of the last save where that is newer."""
     steps = [step for step, _ in run.snapshots()]
-    last = _last_saved_step(run)
+    last = weights_step(run.weights_path)
     return [*steps, last] if last > max(steps, default=-1) else steps
 
 
 def find_weights(run: RunFolder, step: int) -> Path | None:
     """Return the file of the weights of a step; None where there is none, or no longer."""
     path = run.snapshot_path(step)
-    return path if path.exists() else run.weights_path if _last_saved_step(run) == step else None
+    return path if path.exists() else run.weights_path if weights_step(run.weights_path) == step else None
 
 
 def latest_weights(run: RunFolder) -> Path | None:
@@ -85,24 +85,16 @@ def latest_weights(run: RunFolder) -> Path | None:
 def weights_step(path: Path) -> int:
     """Return the step at which a weights file of ours was written; -1 for a file that is missing or damaged."""
     try:
-        with safe_open(path, "np") as file:
-            return int((file.metadata() or {})["step"])
+        stat = path.stat()
+        return _cached_step(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
     except (OSError, SafetensorError, KeyError, ValueError):
         return -1
 
 
-def _last_saved_step(run: RunFolder) -> int:
-    """Return `weights_step`, read only after a save: a stream asks several times a second."""
-    try:
-        stat = run.weights_path.stat()
-    except OSError:
-        return -1
-    return _cached_step(run.weights_path, stat.st_ino, stat.st_mtime_ns)
-
-
 @lru_cache(maxsize=1024)
-def _cached_step(path: Path, _inode: int, _changed: int) -> int:
-    return weights_step(path)
+def _cached_step(path: Path, _inode: int, _changed: int, _size: int) -> int:
+    with safe_open(path, "np") as file:  # only after a save: a stream asks several times a second
+        return int((file.metadata() or {})["step"])
 
 
 class Snapshots:

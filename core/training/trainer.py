@@ -139,7 +139,11 @@ class Trainer:
         # The only wait for a GPU in a step: no update may follow from a loss that is not finite.
         loss_value, norm_value = torch.stack((loss.detach(), norm)).tolist()
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-            raise NotFiniteError(_not_finite(self.step + 1, loss_value))
+            what = "its gradient is" if math.isfinite(loss_value) else f"the loss ({loss_value}) is"
+            raise NotFiniteError(
+                f"Training stopped at step {self.step + 1}: {what} no longer a finite number, so the step was not "
+                f"taken and the weights are those of the step before. {_ADVICE}"
+            )
         if config.grad_clip and norm_value > config.grad_clip:
             clip_grads_with_norm_(self._parameters.values(), config.grad_clip, norm)
         learning_rate = learning_rate_at(self.step, config)
@@ -154,25 +158,24 @@ class Trainer:
 
     def evaluate(self) -> EvaluationEvent:
         """Compute the mean loss over the fixed windows of both splits, without side effects on training."""
-        start = perf_counter()
-        batch_size = windows_at_once(self.config, self.vocab_size)
+        start, size = perf_counter(), windows_at_once(self.config, self.vocab_size)
         with self._mixed_precision():
             train_loss, val_loss = (
-                mean_loss(self.model, windows, batch_size) for windows in (self.train_windows, self.val_windows)
+                mean_loss(self.model, part, size) for part in (self.train_windows, self.val_windows)
             )
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
         """Raise NotFiniteError where a weight, the optimizer's state or an evaluated loss is not a finite number."""
+        what = ""
         if not all_finite(self.state_dict().values()):
             what = "the weights are no longer finite numbers"
         elif measured and not math.isfinite(measured.train_loss + measured.val_loss):
             what = "the loss is no longer a finite number"
-        else:
-            return
-        raise NotFiniteError(
-            f"Training stopped after step {self.step}: {what}, so the weights were not saved. {_ADVICE}"
-        )
+        if what:
+            raise NotFiniteError(
+                f"Training stopped after step {self.step}: {what}, so the weights were not saved. {_ADVICE}"
+            )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
         """Train to the end, from the step reached: an evaluation first, every `eval_interval` steps, and last."""
@@ -262,11 +265,3 @@ def _part(parameter: str) -> str:
     """Return the part of the model that a parameter belongs to: `transformer.h.0.attn.c_attn.weight` to `h.0.attn`."""
     names = parameter.removeprefix("transformer.").split(".")
     return ".".join(names[:3] if names[0] == "h" else names[:1])
-
-
-def _not_finite(step: int, loss: float) -> str:
-    what = "its gradient is" if math.isfinite(loss) else f"the loss ({loss}) is"
-    return (
-        f"Training stopped at step {step}: {what} no longer a finite number, so the step was not taken and the weights "
-        f"are those of the step before. {_ADVICE}"
-    )
