@@ -1,6 +1,7 @@
 """What is made of a run's folder for people: its progress in a sentence, a script, a notebook, a report."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,9 @@ def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
         lines = folder.metrics_path.read_bytes().split(b"\n")
     except OSError:
         return []
-    last = lines[-2:]  # the last row, and the end behind it; before null, a loss that was not finite, the step counts
-    pairs = zip(lines[:-2], lines[1:-1], strict=True)
-    judged = [line for line, after in pairs if b'"val_loss"' in line or b"null" in line or b"null" in after]
-    return [row for line in (*judged, *last) if (row := parse_row(line)) is not None]
+    # The evaluations, losses that were not finite (null) with the step before them, the last row, and the end behind it.
+    judged = [line for line, after in pairwise(lines[:-1]) if b'"val_loss"' in line or b"null" in line + after]
+    return [row for line in (*judged, *lines[-2:]) if (row := parse_row(line)) is not None]
 
 
 def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> ProgressSummary | None:
