@@ -31,23 +31,14 @@ def generate(
     prompt: list[int],
     settings: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
     *,
-    use_cache: bool = True,
-    hook: Hook | None = None,
-    alternatives: int = 5,
-    spread: bool = False,
+    use_cache: bool = True,  # False computes the whole context again for every token (the same text, slower)
+    hook: Hook | None = None,  # reads or changes activations, without a cache
+    alternatives: int = 5,  # how many of the most likely tokens to report
+    spread: bool = False,  # a large model over all threads: faster where nothing else runs, slower during training
 ) -> Iterator[GeneratedToken]:
-    """Continue a prompt, yielding each token as it is sampled.
+    """Continue a prompt from `context_start` on, yielding each token as it is sampled.
 
     The random numbers come from a generator of their own, seeded by `settings.seed`, so torch's state does not change.
-    The model reads the tokens from `context_start` on.
-
-    Args:
-        use_cache: False computes the whole context again for every token (the same text, slower).
-        hook: reads or changes activations (`core.model.gpt`); without a cache, as above.
-        alternatives: how many of the most likely tokens to report.
-        spread: use all of torch's threads for a large model. A quarter faster where nothing else runs, half as fast
-            during training, where threads wait for each other.
-
     Raises NotFiniteError where the logits are not finite, ValueError where the prompt is empty.
     """
     if not prompt:

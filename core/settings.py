@@ -15,19 +15,13 @@ def setting(
     help: str,
     *,
     label: str,
-    bounds: tuple[float, float] | tuple[None, None] = (None, None),
+    bounds: tuple[float, float] | tuple[None, None] = (None, None),  # inclusive
     unit: str = "",
-    step: float | None = None,
-    log: bool = False,
-    advanced: bool = True,
+    step: float | None = None,  # distance between two positions of a slider
+    log: bool = False,  # the slider has a logarithmic scale (learning rates)
+    advanced: bool = True,  # shown only behind "more settings"
 ) -> Any:
-    """Declare one setting of a config: its default, inclusive bounds, and the words that people see.
-
-    Args:
-        step: distance between two positions of a slider.
-        log: the slider has a logarithmic scale (learning rates).
-        advanced: shown only behind "more settings".
-    """
+    """Declare one setting of a config: its default, bounds, and the words that people see."""
     extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
     return Field(default, description=help, ge=bounds[0], le=bounds[1], json_schema_extra=extra)
 

@@ -1,7 +1,6 @@
 """Fast generation: one token through a GPT with cached keys and values, without modules, batches and hooks.
 
-It computes the same as `GPT.forward`, which stays the definition (a test compares the two for every switch). For one
-token of a small model the arithmetic takes microseconds, and going through the modules takes longer than that.
+It computes the same as `GPT.forward`, which stays the definition (a test compares the two for every switch).
 """
 
 from collections.abc import Callable

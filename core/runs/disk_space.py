@@ -40,15 +40,11 @@ def shortage(folder: Path, needed: int = 0) -> str:
 
 
 class DiskSpace:
-    """The writes of one worker, each repeated until there is disk space for it.
-
-    Args:
-        wait: called between two checks, with the reason; raises WaitAborted to stop waiting.
-        resume: called when a write that waited is done.
-    """
+    """The writes of one worker, each repeated until there is disk space for it."""
 
     def __init__(self, folder: Path, wait: Callable[[str], None], resume: Callable[[], None]):
-        self._folder, self._wait, self._resume = folder, wait, resume
+        self._wait = wait  # called between two checks, with the reason; raises WaitAborted to stop waiting
+        self._folder, self._resume = folder, resume  # called when a write that waited is done
         self._reserve = folder / ".spare"
         self.keep_reserve()
 

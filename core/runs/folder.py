@@ -78,20 +78,14 @@ class RunFolder:
         cls,
         data_dir: Path,
         config: RunConfig,
-        name: str | None = None,
+        name: str | None = None,  # a friendly one is made up if left out
         parent: str | None = None,
         *,
         parent_step: int | None = None,
-        fill: Callable[[Self], None] | None = None,
-        inside: Path | None = None,
+        fill: Callable[[Self], None] | None = None,  # writes other files, before the folder is visible to others
+        inside: Path | None = None,  # another folder to make it in; the data folder gets a link to it
     ) -> Self:
-        """Make a new run, queued, with an id that sorts by time and cannot be guessed.
-
-        Args:
-            name: a label; a friendly one is made up if left out.
-            fill: writes the other files that the run begins with, before the folder is visible to others.
-            inside: another folder to make it in; the data folder gets a link to it.
-        """
+        """Make a new run, queued, with an id that sorts by time and cannot be guessed."""
         runs = data_dir / "runs"
         target = inside or runs
         check_path(target)

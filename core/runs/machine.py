@@ -58,10 +58,7 @@ def threads_for(config: RunConfig, most: int) -> int:
 
 
 def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
-    """Return how fast this machine trains with so many threads; measured, in a few seconds, where that is not cached.
-
-    Measured `again_if_busy` means: where the machine was busy with something else then.
-    """
+    """Return how fast this machine trains with so many threads; measured where that is not cached, or was busy."""
     cached = _cached_speeds(data_dir, hardware)
     if threads in cached and not (again_if_busy and cached[threads]["busy"]):
         return MachineSpeed.parse(cached[threads]["speed"])
@@ -122,9 +119,7 @@ def resolve_numerics(
 ) -> Numerics:
     """Return the threads and precision for an attempt, and a notice where they are not those the run began with.
 
-    Args:
-        most_threads: that a run which begins may take. One that goes on takes as many as it began with, if it can.
-        begun: there is a checkpoint to go on from.
+    A run that goes on from a checkpoint (`begun`) takes as many threads as it began with, if it can.
     """
     threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
     precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision

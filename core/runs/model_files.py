@@ -36,15 +36,12 @@ _NO_DISK_SPACE = (
 
 
 def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
-    """Make a run of a model on disk; nothing in its files is executed.
+    """Make a run of a model on disk; nothing in its files is executed. Raises ExplorerError where one is not usable.
 
     Args:
         source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), nanoGPT's
             `ckpt.pt`, a zip of either, or the zip of a run, which becomes a run with all its history.
-        corpus: the text it is looked at and trained further with. Where the model brings no tokenizer, it must be the
-            one that the model learned its characters from.
-
-    Raises ExplorerError where a file is missing, damaged, of another kind, or does not belong to the others.
+        corpus: the text it is looked at and trained further with; the characters' source if there is no tokenizer.
     """
     if holds_run(source):
         return import_run(data_dir, source, name)
@@ -104,10 +101,7 @@ def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = Non
 def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force: bool = False) -> str:
     """Write a run's model as nanoGPT's `ckpt.pt`, with the `data/NAME/meta.pkl` of `sample.py`; return how to use it.
 
-    Args:
-        out: the folder, or the checkpoint in it where that ends in `.pt`.
-
-    Raises ExplorerError where the model has parts that nanoGPT's has not, or a file cannot be written.
+    `out` is the folder, or the checkpoint in it where that ends in `.pt`. Raises ExplorerError where it cannot be.
     """
     folder, name = (out.parent, out.name) if out.suffix == ".pt" else (out, CHECKPOINT)
     files, sentences, start = _nanogpt_files(run, weights)

@@ -38,13 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """The writer of one run's folder; never changes the course of training.
-
-    Args:
-        status: of the worker as it begins, with its attempt and pid.
-        on_status: called with every status written, for a progress bar.
-        while_waiting: called repeatedly while there is no disk space; raises WaitAborted to stop waiting.
-    """
+    """The writer of one run's folder; never changes the course of training."""
 
     def __init__(
         self,
@@ -52,9 +46,9 @@ class Recorder:
         trainer: Trainer,
         tokenizer: Tokenizer,
         probe_text: list[int],
-        status: Status,
-        on_status: Callable[[Status], None] | None = None,
-        while_waiting: Callable[[], None] = lambda: None,
+        status: Status,  # of the worker as it begins
+        on_status: Callable[[Status], None] | None,  # called with every status written
+        while_waiting: Callable[[], None],  # called while there is no disk space; raises WaitAborted to stop waiting
     ):
         self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
         self.probe_text, self._on_status = probe_text, on_status

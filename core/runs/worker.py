@@ -45,20 +45,13 @@ def train_run(
     folder: RunFolder,
     data_dir: Path,
     *,
-    device: str | None = None,
-    threads: int | None = None,
-    on_status: Callable[[Status], None] | None = None,
-    afresh: bool = False,
+    device: str | None = None,  # instead of the one in the settings
+    threads: int | None = None,  # the most to use; small models take fewer (`threads_for`)
+    on_status: Callable[[Status], None] | None = None,  # called with every status that is written
+    afresh: bool = False,  # ignore commands but setting changes: they were meant for a process that is gone
     stop_request: StopRequest | None = None,
 ) -> Status:
     """Train a run to its end, or until it is stopped, from its last checkpoint if it has one; return its status.
-
-    Args:
-        device: instead of the one in the settings.
-        threads: the most to use; every core if left out. Small models take fewer (`threads_for`).
-        on_status: called with every status that is written, about five times a second.
-        afresh: ignore earlier commands but for setting changes: they were meant for a process that is gone.
-        stop_request: saves and stops the run once it has a reason.
 
     Raises ExplorerError where the run failed for a reason that a sentence explains; the status says it of any error.
     """

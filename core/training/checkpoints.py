@@ -1,8 +1,7 @@
 """Checkpoints to resume from, and snapshots of weights, that survive a power cut.
 
 A checkpoint is one safetensors file whose name ends in the SHA-256 of its content. A file of weights has its checksum
-in its own metadata: the SHA-256 of the whole file with these 64 digits as zeros. So a wrong byte is noticed before use.
-Every file is complete or absent: it is written under another name, forced to disk, then renamed.
+in its own metadata: the SHA-256 of the whole file with these 64 digits as zeros.
 """
 
 import hashlib

@@ -64,24 +64,15 @@ class _Curve(NamedTuple):
 
 
 def summarize_progress(
-    rows: Sequence[Mapping[str, Any]],
-    changes: Sequence[SettingChange] = (),
-    saved: Sequence[int] = (),
+    rows: Sequence[Mapping[str, Any]],  # of metrics.jsonl, in order; None is a loss that was not finite
+    changes: Sequence[SettingChange] = (),  # in order
+    saved: Sequence[int] = (),  # steps whose weights can be gone back to; any measured step if there are none
     *,
     ended: bool = False,
-    not_finite: bool = False,
-    uniform: float | None = None,
+    not_finite: bool = False,  # it ended because the step after the last row was not finite
+    uniform: float | None = None,  # the loss of the uniform guess, if it is known
 ) -> ProgressSummary:
-    """Judge how training is going.
-
-    Args:
-        rows: of metrics.jsonl, in order; those with a `val_loss` count, None among them is a loss that was not finite.
-        changes: settings changed while it trained, in order.
-        saved: steps whose weights can be gone back to; any measured step if there are none.
-        ended: no more steps are to come.
-        uniform: the loss of the uniform guess, if it is known: who is not below it has not learned anything.
-        not_finite: it ended because the loss or gradient of the step after the last row was not finite.
-    """
+    """Judge how training is going."""
     finite = [row for row in rows if "val_loss" in row and not _is_broken(row)]
     curve = _Curve(
         np.array([row["step"] for row in finite], dtype=int),
