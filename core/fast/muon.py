@@ -24,13 +24,8 @@ _ITERATIONS = 5
 class Muon(torch.optim.Optimizer):
     """The same updates as `torch.optim.Muon`, with matrices of one shape, or its transpose, orthogonalized together.
 
-    On a processor the update of a small model spends its time on calls, not on arithmetic.
-
-    Args:
-        params: matrices, or groups of them. A group with `"parts": 3` has that many matrices stacked (queries, keys
-            and values in `c_attn`), and each is orthogonalized by itself.
-        momentum: decay rate of the average of gradients, with Nesterov's look-ahead.
-        weight_decay: decoupled, and scaled by the learning rate, as in AdamW.
+    On a processor the update of a small model spends its time on calls, not on arithmetic. A group of parameters with
+    `"parts": 3` has that many matrices stacked (queries, keys and values in `c_attn`), each orthogonalized by itself.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):

@@ -21,13 +21,6 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def set_dropout(model: nn.Module, probability: float) -> None:
-    """Set the probability of every dropout layer of the model."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = probability
-
-
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Switch dropout off inside the block, and back to what it was after it."""

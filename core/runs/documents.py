@@ -21,7 +21,7 @@ from core.runs.records import RunRecord
 from core.runs.setting_changes import config_at, config_now, setting_changes
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of, value_at
-from core.text.corpora import catalogue, find_corpus, load_corpus, text_hash
+from core.text.corpora import catalogue, load_corpus, text_hash
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.progress_summary import ProgressSummary, summarize_progress
@@ -138,26 +138,16 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         opening = "".join(visible(vocabulary[id]) for id in opening_ids(tokenizer))
     except ExplorerError:
         vocabulary, opening = (), ""
-    try:
-        corpus = find_corpus(config.data.corpus, data_dir)
-    except ExplorerError:
-        corpus = None
+    corpora = {corpus.name: corpus for corpus in catalogue(data_dir)}
     table = None
     if probe and config.model.kind == "bigram" and len(probe.embedding) == len(vocabulary):
         table = torch.from_numpy(probe.embedding).double().softmax(dim=1).numpy()
     return Facts(
-        name=record.name,
-        id=record.id,
-        created=record.created,
-        config=config,
-        state=status.state,
-        step=status.step,
-        seconds=status.seconds,
-        reason=status.reason,
+        **{name: getattr(record, name) for name in ("name", "id", "created", "config", "versions")},
+        **{name: getattr(record, name) or "" for name in ("origin", "corpus_hash", "precision", "hardware")},
+        **{name: getattr(status, name) for name in ("state", "step", "seconds", "reason")},
         progress=progress.sentence if progress else "",
-        origin=record.origin or "",
-        corpus=corpus,
-        corpus_hash=record.corpus_hash or "",
+        corpus=corpora.get(config.data.corpus),
         vocabulary=vocabulary,
         opening=opening,
         parameters=exact_parameters(config.model, len(vocabulary)) if vocabulary else 0,
@@ -170,11 +160,8 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
         tokens=probe.tokens if probe else [],
         table=table,
         parent=_parent(record, data_dir),
-        precision=record.precision or "",
         threads=record.threads or 1,
-        hardware=record.hardware or "",
-        versions=record.versions,
-        titles={corpus.name: corpus.title for corpus in catalogue(data_dir)},
+        titles={name: corpus.title for name, corpus in corpora.items()},
     )
 
 

@@ -7,14 +7,14 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
 from core.live_settings import with_change
-from core.model import build_model, evaluating, set_dropout
+from core.model import build_model, evaluating
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss, windows_at_once
 from core.training.finite import all_finite
@@ -67,22 +67,16 @@ class Trainer:
     >>> trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size)
     >>> for event in trainer.events():
     ...     print(event)
-
-    Args:
-        train_ids, val_ids: the two splits, one-dimensional, int64.
-        device: `cpu`, `cuda` or `mps`; see `core.training.hardware`.
-        precision: `float32`, or `bfloat16` for the matrix products of the forward and backward pass; weights and the
-            optimizer's averages stay float32 (mixed precision, Micikevicius 2017).
     """
 
     def __init__(
         self,
         config: RunConfig,
-        train_ids: Tensor,
+        train_ids: Tensor,  # (N,)
         val_ids: Tensor,
         vocab_size: int,
-        device: str = "cpu",
-        precision: str = "float32",
+        device: str = "cpu",  # or `cuda`, `mps`; see `core.training.hardware`
+        precision: str = "float32",  # or `bfloat16`, of matrix products (mixed precision, Micikevicius 2017)
     ):
         self.config, self.vocab_size = config, vocab_size  # the config with all setting changes so far
         self.device, self.precision = torch.device(device), precision
@@ -115,7 +109,9 @@ class Trainer:
     def change_setting(self, setting: str, value: Any) -> None:
         """Change a setting, by its dotted path, from the next step on; raises ConfigError as `with_change`."""
         self.config = with_change(self.config, setting, value)
-        set_dropout(self.model, self.config.model.dropout)
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = self.config.model.dropout
 
     def train_step(self, detailed: bool = False) -> StepEvent:
         """Update the weights; raises NotFiniteError, and leaves them, where the loss or gradient is not finite."""
