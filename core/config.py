@@ -154,13 +154,10 @@ class ModelConfig(Config):
         return self
 
 
-CorpusName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-
-
 class DataConfig(Config):
     """Settings of the text, its tokenizer and its split."""
 
-    corpus: CorpusName = basic_setting(
+    corpus: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] = basic_setting(
         "shakespeare",
         "Text to train on, by its name in the list of texts.",
         label="Text",

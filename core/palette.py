@@ -1,7 +1,6 @@
 """All colors, defined only here: the same thing has the same color on every page and in every report."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,6 @@ class Palette:
     diverging: tuple[str, ...]  # stops of a signed value from the lowest through zero to the highest
     kinds: dict[str, str]  # a token's color by its kind (`core.text.token_display.KINDS`)
     runs: tuple[str, ...]  # colors for curves of different runs; `run_places` hands them out
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a browser component's `data`."""
-        return asdict(self)
 
 
 LIGHT = Palette(

@@ -9,28 +9,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from core.errors import DiskFullError, NotFiniteError
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
-from core.model import GPT, Bigram, evaluating
+from core.model import evaluating
 from core.runs.disk_space import DiskSpace, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.records import State, Status, StepDetail
+from core.runs.session import Session
 from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
-from core.text.tokenizers import Tokenizer, opening_ids
+from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights
 from core.training.cost import TimeLeft
 from core.training.hardware import memory_kills
-from core.training.trainer import EvaluationEvent, StepEvent, Trainer
+from core.training.trainer import EvaluationEvent, StepEvent
 
 STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
 PROBE_SHARE = 0.05  # of the time, at most, for probes
-PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
 _MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud
 STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # of a batch, at most, in a step detail
 
@@ -43,15 +42,14 @@ class Recorder:
     def __init__(
         self,
         folder: RunFolder,
-        trainer: Trainer,
-        tokenizer: Tokenizer,
-        probe_text: list[int],
+        session: Session,
         status: Status,  # of the worker as it begins
         on_status: Callable[[Status], None] | None,  # called with every status written
         while_waiting: Callable[[], None],  # called while there is no disk space; raises WaitAborted to stop waiting
     ):
-        self.folder, self.trainer, self.tokenizer = folder, trainer, tokenizer
-        self.probe_text, self._on_status = probe_text, on_status
+        self.folder, self.trainer, self.tokenizer = folder, session.trainer, session.tokenizer
+        self.probe_text, self._on_status, self._while_waiting = session.probe_text, on_status, while_waiting
+        trainer = session.trainer
         # Evaluations later than the step that training goes on from no longer count.
         self.status = status.model_copy(update=folder.last_losses())
         self._snapshots = Snapshots(folder, trainer.model, trainer.config.train)
@@ -60,7 +58,6 @@ class Recorder:
         self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
         self._time_left = TimeLeft()
         self._first_step, self._saves_early = trainer.step, status.crashes > 0
-        self._while_waiting = while_waiting
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
         self._waiting_events: list[dict[str, Any]] = []
@@ -176,10 +173,17 @@ class Recorder:
             self._write_status(durable=False)
 
     def probe(self) -> None:
+        """Write the attention on the probe text and the embeddings, which the live board draws."""
         start = time.monotonic()
-        model, step = self.trainer.model, self.trainer.step
-        if computes_numbers(model, self.probe_text):
-            self.disk_space.write(lambda: write_probe(self.folder, model, step, self.probe_text, self.tokenizer))
+        model, ids, step = self.trainer.model, self.probe_text, self.trainer.step
+        with torch.inference_mode(), evaluating(model):
+            logits, _ = model(torch.tensor([ids], device=self.trainer.device))  # (1, T, V)
+        if logits.isfinite().all():
+            attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
+            largest = np.finfo(np.float16).max
+            embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
+            tokens = [self.tokenizer.tokens[id] for id in ids]
+            self.disk_space.write(lambda: self.folder.write_probe(step, attention, embedding, tokens))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
@@ -305,29 +309,3 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return self._before + (time.monotonic() - self._since if self._since else 0.0)
-
-
-def probe_sentence(val_ids: Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:
-    """Return the ids of a piece of validation text from the start of a line; at most PROBE_LENGTH."""
-    length = min(PROBE_LENGTH, block_size)
-    opening = val_ids[: 40 * PROBE_LENGTH].tolist()
-    starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]
-    # The first line is usually cut in the middle by the split, and blank lines are no beginning.
-    start = next((place for place in starts if not tokenizer.tokens[opening[place]].isspace()), 0)
-    return opening[start : start + length]
-
-
-@torch.inference_mode()
-def computes_numbers(model: GPT | Bigram, ids: list[int]) -> bool:
-    """Return whether all logits of the probe sentence are finite numbers."""
-    with evaluating(model):
-        logits, _ = model(torch.tensor([ids], device=next(model.parameters()).device))  # (1, T, V)
-    return bool(logits.isfinite().all())
-
-
-def write_probe(folder: RunFolder, model: GPT | Bigram, step: int, ids: list[int], tokenizer: Tokenizer) -> None:
-    """Write the attention on the probe sentence and the table of embeddings, which the live board draws."""
-    attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
-    largest = np.finfo(np.float16).max
-    embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
-    folder.write_probe(step, attention, embedding, [tokenizer.tokens[id] for id in ids])

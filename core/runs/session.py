@@ -20,7 +20,6 @@ from core.runs.commands import waiting_commands
 from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.machine import resolve_numerics
-from core.runs.recorder import probe_sentence
 from core.runs.records import RunRecord, Status
 from core.runs.setting_changes import config_now, setting_changes
 from core.text.batches import split_ids
@@ -34,6 +33,7 @@ from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
 MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
+PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
 _CHECK_SECONDS = 0.05  # between two checks whether it has
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def prepare(
         trainer,
         tokenizer,
         changes,
-        probe_sentence(val_ids, tokenizer, config.model.block_size),
+        _probe_sentence(val_ids, tokenizer, config.model.block_size),
         lambda: asdict(run_baselines(config, train_ids, val_ids, tokenizer.vocab_size)),
         notices,
     )
@@ -181,3 +181,13 @@ def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precis
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_CHECK_SECONDS)
+
+
+def _probe_sentence(val_ids: torch.Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:
+    """Return the ids of a piece of validation text from the start of a line; at most PROBE_LENGTH."""
+    length = min(PROBE_LENGTH, block_size)
+    opening = val_ids[: 40 * PROBE_LENGTH].tolist()
+    starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]
+    # The first line is usually cut in the middle by the split, and blank lines are no beginning.
+    start = next((place for place in starts if not tokenizer.tokens[opening[place]].isspace()), 0)
+    return opening[start : start + length]

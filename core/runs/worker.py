@@ -141,9 +141,7 @@ class _Attempt:
         new = [notice for notice in session.notices if notice not in status.notice]
         status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
         self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
-        self.recorder = Recorder(
-            folder, session.trainer, session.tokenizer, session.probe_text, status, on_status, self._while_full
-        )
+        self.recorder = Recorder(folder, session, status, on_status, self._while_full)
         self._baselines, self._changes_ahead = session.baselines, session.changes_ahead
         self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id

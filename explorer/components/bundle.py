@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from explorer.i18n.language import language, plural_forms, plural_rule, translat
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 COMPONENTS = ASSETS / "components"
 
-_PALETTES = {"light": LIGHT.to_dict(), "dark": DARK.to_dict()}  # a component picks by the page's background
+_PALETTES = {"light": asdict(LIGHT), "dark": asdict(DARK)}  # a component picks by the page's background
 _JS_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _CSS_IMPORT = re.compile(r'^@import "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)

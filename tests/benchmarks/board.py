@@ -2,6 +2,7 @@
 
 import statistics
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -53,7 +54,7 @@ def measure() -> dict[str, str]:
             encoding="utf-8",
         )
         page.goto(f"file://{folder}/page.html")
-        asked = [to_bytes(patterns).flatten().tolist(), LIGHT.to_dict(), LAYERS, HEADS, LENGTH]
+        asked = [to_bytes(patterns).flatten().tolist(), asdict(LIGHT), LAYERS, HEADS, LENGTH]
         found = page.evaluate(DRAW.replace("ROUNDS", str(ROUNDS)), asked)
         browser.close()
     assert found["colours"] > 20  # something was drawn
