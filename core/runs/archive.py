@@ -158,17 +158,12 @@ def _status(data: dict[str, Any]) -> Status:
     zipped = parse_status(data, "in the zip")
     if not _is_step(zipped.step) or not _is_step(zipped.steps):
         raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
-    numbers = {name: getattr(zipped, name) for name in ("seconds", "tokens_per_second", "train_loss", "val_loss")}
+    names = ("step", "steps", "seconds", "tokens_per_second", "train_loss", "val_loss")
+    numbers = {name: getattr(zipped, name) for name in names}
     sound = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
-    was_training = "This is a copy, packed while the run was still training."
-    return Status(
-        state=zipped.state if zipped.ended else "stopped",
-        reason=zipped.reason[:1000] if zipped.ended else was_training,
-        problem=zipped.problem if zipped.ended else "",
-        step=zipped.step,
-        steps=zipped.steps,
-        **sound,
-    )
+    if not zipped.ended:
+        return Status(state="stopped", reason="This is a copy, packed while the run was still training.", **sound)
+    return Status(state=zipped.state, reason=zipped.reason[:1000], problem=zipped.problem, **sound)
 
 
 def _drop_unsound_rows(path: Path) -> None:

@@ -98,7 +98,11 @@ def prepare(
     how = resolve_numerics(record, hardware, threads or hardware.cores, data_dir, begun=checkpoint is not None)
     torch.set_num_threads(how.threads)
     disk_space.write(lambda: folder.update_record(corpus_hash=digest, **how.changes))
-    tokenizer = _tokenizer(folder, config, text, disk_space)
+    if folder.tokenizer_path.exists():
+        tokenizer = load_tokenizer(folder.tokenizer_path)
+    else:
+        tokenizer = new_tokenizer(config, text)
+        disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
     ids = torch.from_numpy(tokenizer.encode_array(text, np.int32))
     del text  # up to 80 MB that training has no use for
@@ -158,15 +162,6 @@ def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
         )
     check_trainable(text, record.config.model.block_size, data.val_fraction)
     return text, digest
-
-
-def _tokenizer(folder: RunFolder, config: RunConfig, text: str, disk_space: DiskSpace) -> Tokenizer:
-    """Return the tokenizer this run began with; made from the text the first time."""
-    if folder.tokenizer_path.exists():
-        return load_tokenizer(folder.tokenizer_path)
-    tokenizer = new_tokenizer(config, text)
-    disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
-    return tokenizer
 
 
 def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precision: str) -> None:

@@ -263,10 +263,8 @@ class Supervisor:
                 folder.write_status(status.end("stopped", reason))
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
-        """Queue a run without a process, and drop all commands but setting changes: they were for the last process."""
         drop_commands(folder)
-        changes = {"state": "queued", "reason": "", "notice": "", "problem": "", "crashes": 0}
-        folder.write_status(status.model_copy(update=changes | {"pid": None, "pid_started": None}))
+        folder.write_status(status.without_process(state="queued", reason="", notice="", problem="", crashes=0))
         self.queue.put(folder.id)
 
     def _fill_slots(self) -> None:

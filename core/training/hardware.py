@@ -69,10 +69,10 @@ class Hardware:
 
 def find_hardware(device: str = "auto") -> Hardware:
     """Return the hardware of a device (auto: NVIDIA GPU, Apple's, processor); raises ExplorerError for none."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    best = "cuda" if cuda else "mps" if mps else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    best = next(filter(there.get, there))
     chosen = best if device == "auto" else device
-    if chosen not in ("cuda", "mps", "cpu") or (chosen == "cuda" and not cuda) or (chosen == "mps" and not mps):
+    if not there.get(chosen):
         kind = {"cuda": "an NVIDIA GPU", "mps": "Apple's GPU"}.get(chosen, f"a device called {chosen!r}")
         raise ExplorerError(
             f"The settings ask for {kind}, but PyTorch {torch.__version__} finds none here. "
