@@ -33,11 +33,6 @@ def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
     tokenizer = load_tokenizer(run.tokenizer_path)
     model = build_model(config, tokenizer.vocab_size)
     step = load_weights(weights, model)
-    if not all_finite(model.parameters()):
-        raise RunError(
-            f"The weights of the run {run.name!r} hold numbers that are not finite, so the model computes nothing. "
-            "Train or import it again."
-        )
     return LoadedModel(model.eval(), tokenizer, step)
 
 
