@@ -54,7 +54,7 @@ class RunBroadcast:
             if until is None:
                 return
             # In chunks: the curve of a long run is drawn while it is being read.
-            events = self.reader.between(Position.parse(cursor), until)
+            events = self.reader.events_between(Position.parse(cursor), until)
             while (text := await asyncio.to_thread(next, events, None)) is not None:
                 yield text.encode()
             while not done:
@@ -90,10 +90,10 @@ class RunBroadcast:
     async def _tail(self) -> None:
         try:
             while not self.closed:
-                here = await asyncio.to_thread(self.reader.here)
+                here = await asyncio.to_thread(self.reader.current_position)
                 ended = self.reader.ended
                 if self.position is not None and here != self.position:
-                    text = await asyncio.to_thread("".join, self.reader.between(self.position, here))
+                    text = await asyncio.to_thread("".join, self.reader.events_between(self.position, here))
                     self._hand_out(text.encode())
                 self.position = here
                 self.closed = ended

@@ -67,7 +67,7 @@ def event(name: str, data: str, cursor: str = "") -> str:
 
 
 class RunReader:
-    """Reader of one run folder for a stream. Used by one thread at a time, except for `between`."""
+    """Reader of one run folder for a stream. Used by one thread at a time, except for `events_between`."""
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
@@ -86,7 +86,7 @@ class RunReader:
         self._vocabulary: tuple[str, ...] = ()
         self._step_detail = 0
 
-    def here(self) -> Position:
+    def current_position(self) -> Position:
         """Return the current position. The status is read first, so rows written before an end are never missed."""
         status = json.loads(self.folder.status().model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
@@ -102,7 +102,7 @@ class RunReader:
         changing = json.dumps({key: value for key, value in status.items() if key != "updated"})
         return Position(**ends, probe=self._probe, status=crc32(changing.encode()), step_detail=self._step_detail)
 
-    def between(self, since: Position, upto: Position) -> Iterator[str]:
+    def events_between(self, since: Position, upto: Position) -> Iterator[str]:
         """Yield the events between two positions, each with the cursor after it."""
         payloads = dict(self._payloads)
         at = since

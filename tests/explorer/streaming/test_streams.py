@@ -129,7 +129,7 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
     ]
     cursor = next(cursor for name, _, cursor in first if name == "metrics")
     reader = RunReader(running_run)
-    again = events_of("".join(reader.between(Position.parse(cursor), reader.here())))
+    again = events_of("".join(reader.events_between(Position.parse(cursor), reader.current_position())))
     assert next(data for name, data, _ in again if name == "metrics") == last
 
 
@@ -152,11 +152,11 @@ def test_the_status_tells_how_training_goes(ruined_run, finished_run):
 
 def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
     reader = RunReader(running_run)
-    reader.here()
+    reader.current_position()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
     running_run.append("metrics", {"step": 20, "val_loss": 9.0, "train_loss": 9.0})
     running_run.write_status(running_run.status().model_copy(update={"val_loss": 9.0, "train_loss": 9.0}))
-    reader.here()
+    reader.current_position()
     assert json.loads(reader._payloads["status"])["progress"]["trouble"]
 
 
@@ -240,7 +240,7 @@ def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):
     for step in range(11, 2000):
         running_run.append("samples", {"step": step, "text": "To be", "val_loss": 2.0})
     reader = RunReader(running_run)
-    steps = steps_of(events_of("".join(reader.between(Position(), reader.here()))), "samples")
+    steps = steps_of(events_of("".join(reader.events_between(Position(), reader.current_position()))), "samples")
     assert len(steps) <= MOST_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
 
 
@@ -248,5 +248,5 @@ def test_numbers_no_browser_can_read_are_left_out(running_run):
     with running_run.metrics_path.open("ab") as file:
         file.write(b'{"step": 30, "loss": NaN}\n[1]\n\xff\n{"step": 31}\n')
     reader = RunReader(running_run)
-    steps = steps_of(events_of("".join(reader.between(Position(), reader.here()))))
+    steps = steps_of(events_of("".join(reader.events_between(Position(), reader.current_position()))))
     assert 30 not in steps and steps[-1] == 31
