@@ -277,10 +277,9 @@ class GPT(nn.Module):
         """Fill the bigram table with log probabilities counted in ids (N,), one added to every count (Laplace)."""
         V = self.vocab_size
         counts = torch.zeros(V * V, dtype=torch.int64)
-        for piece in ids.split(1 << 20):  # a long text would take many times its own size at once
-            counts += torch.bincount(piece[:-1].long() * V + piece[1:].long(), minlength=V * V)
-        for end in range(1 << 20, len(ids), 1 << 20):  # the pairs between two pieces
-            counts[ids[end - 1].long() * V + ids[end].long()] += 1
+        for start in range(0, len(ids) - 1, 1 << 20):  # a long text would take many times its own size at once
+            piece = ids[start : start + (1 << 20) + 1].long()
+            counts += torch.bincount(piece[:-1] * V + piece[1:], minlength=V * V)
         pairs = counts.view(V, V) + 1.0
         self.bigram.weight.copy_((pairs / pairs.sum(dim=1, keepdim=True)).log())
 

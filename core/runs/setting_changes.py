@@ -3,6 +3,7 @@
 On disk a change is called `turn`, and the setting its `knob`, as in the first release.
 """
 
+import math
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -45,23 +46,20 @@ def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
 
 def config_now(run: RunFolder) -> RunConfig:
     """Return the settings with all changes, taken by a worker or not; raises RunError where one cannot be used."""
-    config = _apply(run, setting_changes(run))
+    config = config_at(run)
     for setting, value in requested_changes(run):
         with suppress(ConfigError):  # the worker ignores it, too
             config = with_change(config, setting, value)
     return config
 
 
-def config_at(run: RunFolder, step: int) -> RunConfig:
+def config_at(run: RunFolder, step: float = math.inf) -> RunConfig:
     """Return the settings after so many steps. Raises RunError as `config_now`."""
-    return _apply(run, [change for change in setting_changes(run) if change.step <= step])
-
-
-def _apply(run: RunFolder, changes: list[SettingChange]) -> RunConfig:
     config = run.record().config
     try:
-        for change in changes:
-            config = with_change(config, change.setting, change.value)
+        for change in setting_changes(run):
+            if change.step <= step:
+                config = with_change(config, change.setting, change.value)
     except ConfigError as error:
         raise RunError(f"A setting changed in run {run.id} cannot be used: {error}") from None
     return config
