@@ -15,6 +15,7 @@ from core.config import ModelConfig, RunConfig, TrainConfig
 from core.model import build_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
+from core.settings import value_at
 from core.training.cost import (
     TYPICAL_VOCABULARY,
     Correction,
@@ -143,17 +144,14 @@ def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, 
 
 def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> RunConfig:
     """Return the settings with fewer layers, then a smaller batch, until a step is expected to be short enough."""
-    while step_seconds(config, vocab_size, speed, precision) > _LONGEST_STEP:
-        if config.model.kind == "gpt" and config.model.n_layer > 1:
-            config = config.replace({"model.n_layer": config.model.n_layer // 2})
-        elif config.train.batch_size > 1:
-            config = config.replace({"train.batch_size": config.train.batch_size // 2})
-        else:
-            break
-    while config.train.eval_windows > 1 and measuring_seconds(config, vocab_size, speed, precision) > _LONGEST_STEP:
-        config = config.replace({"train.eval_windows": config.train.eval_windows // 2})
-    while config.train.sample_length > 10 and writing_seconds(config, vocab_size, speed) > _LONGEST_STEP:
-        config = config.replace({"train.sample_length": config.train.sample_length // 2})
+    for path, least, seconds, more in (
+        ("model.n_layer", 1, step_seconds, (precision,)),
+        ("train.batch_size", 1, step_seconds, (precision,)),
+        ("train.eval_windows", 1, measuring_seconds, (precision,)),
+        ("train.sample_length", 10, writing_seconds, ()),
+    ):
+        while value_at(config, path) > least and seconds(config, vocab_size, speed, *more) > _LONGEST_STEP:
+            config = config.replace({path: value_at(config, path) // 2})
     return config
 
 
