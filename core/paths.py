@@ -8,7 +8,14 @@ from core.errors import ExplorerError
 
 def data_dir() -> Path:
     """Return the folder named by GPT_EXPLORER_HOME, else `~/.gpt-explorer`, made if missing; raises ExplorerError."""
-    folder = _folder(os.environ.get("GPT_EXPLORER_HOME"))
+    named = os.environ.get("GPT_EXPLORER_HOME")
+    try:
+        folder = (Path(named).expanduser() if named else Path.home() / ".gpt-explorer").absolute()
+    except RuntimeError:  # HOME is not set and this user is unknown to the system, or there is no user of that name
+        what = f"of the user that {named} names" if named else "of this user"
+        raise ExplorerError(
+            f"GPT Explorer does not know the home folder {what}. Set GPT_EXPLORER_HOME to a folder you can write to."
+        ) from None
     check_path(folder)
     try:
         for name in ("runs", "texts", "downloads"):
@@ -27,16 +34,6 @@ def check_path(folder: Path) -> None:
     except UnicodeEncodeError:
         raise ExplorerError(
             f"The path {os.fsencode(folder)!r} is not UTF-8, so nothing can be kept there. Choose or rename the folder."
-        ) from None
-
-
-def _folder(named: str | None) -> Path:
-    try:
-        return (Path(named).expanduser() if named else Path.home() / ".gpt-explorer").absolute()
-    except RuntimeError:  # HOME is not set and this user is unknown to the system, or there is no user of that name
-        what = f"of the user that {named} names" if named else "of this user"
-        raise ExplorerError(
-            f"GPT Explorer does not know the home folder {what}. Set GPT_EXPLORER_HOME to a folder you can write to."
         ) from None
 
 

@@ -44,7 +44,7 @@ def generate(
     if not prompt:
         raise ValueError("a prompt needs at least one token to start from")
     rng = random.Random(settings.seed)
-    context = list(prompt)
+    context, device = list(prompt), next(model.parameters()).device
     cacheable = hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead
     decoder = Decoder(model) if cacheable else None
     step_threads = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
@@ -52,15 +52,22 @@ def generate(
     for _ in range(settings.max_new_tokens):
         first = context_start(len(context), model.block_size, settings.evict_fraction)
         if decoder is None or first != cached_from:
-            with evaluating(model), threads_for((len(context) - first) * parameter_count(model)):
-                logits = decoder.read(context[first:]) if decoder else _last_logits(model, context[first:], hook)
+            read = context[first:]
+            with evaluating(model), threads_for(len(read) * parameter_count(model)), torch.inference_mode():
+                if decoder:
+                    logits = decoder.read(read)
+                else:
+                    logits = model(torch.tensor([read], device=device), hook=hook)[0][0, -1]
         with step_threads(), torch.inference_mode():
             if decoder and first == cached_from:
                 logits = decoder.step(context[-1])
             # pyrefly: ignore[unbound-name]
             logits = logits.float().cpu()
             chosen = choose(logits, settings, rng.random())
-            token = _with_probabilities(chosen, logits, alternatives)
+            probabilities = logits.softmax(dim=-1)
+            best = probabilities.topk(min(alternatives, len(probabilities)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            token = GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs))
         yield token
         context.append(chosen)
         cached_from = first
@@ -111,15 +118,3 @@ def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
         probabilities[probabilities < settings.min_p * probabilities.max()] = 0
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     return int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
-
-
-def _last_logits(model: GPT | Bigram, ids: list[int], hook: Hook | None) -> Tensor:
-    with torch.inference_mode():
-        return model(torch.tensor([ids], device=next(model.parameters()).device), hook=hook)[0][0, -1]
-
-
-def _with_probabilities(chosen: int, logits: Tensor, alternatives: int) -> GeneratedToken:
-    probabilities = logits.softmax(dim=-1)
-    best = probabilities.topk(min(alternatives, len(probabilities))) if alternatives else None
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True) if best else ()
-    return GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs))

@@ -18,7 +18,7 @@ from core.runs.folder import RunFolder
 from core.runs.records import Status, plain_name
 from core.runs.weights import load_model
 from core.text.corpora import load_corpus
-from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer
 from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
@@ -55,7 +55,13 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
     else:
         raise ExternalModelError(f"There is no file or folder {source.name!r}.")
     if tokenizer is None:
-        tokenizer = _characters_of(corpus, data_dir, external.vocab_size)
+        tokenizer = CharTokenizer.from_text(load_corpus(corpus, data_dir))
+        if tokenizer.vocab_size != external.vocab_size:
+            raise ExternalModelError(
+                f"The model brings no tokenizer and knows {external.vocab_size:,} tokens, but the text {corpus!r} has "
+                f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
+                "(vocab.json and merges.txt) beside it."
+            )
     if isinstance(tokenizer, BPETokenizer):
         tokenizer = tokenizer.limited_to(external.vocab_size)
     external = without_spare_rows(external, tokenizer.vocab_size)
@@ -171,14 +177,3 @@ def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
     where = f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there."
     how = "\n".join([*sentences, f"{where} In that folder, write with it:", _sample_command(own, start), ""])
     write_files(folder, packed | {f"{own}/README.txt": how.encode()})
-
-
-def _characters_of(corpus: str, data_dir: Path, vocab_size: int) -> Tokenizer:
-    tokenizer = CharTokenizer.from_text(load_corpus(corpus, data_dir))
-    if tokenizer.vocab_size != vocab_size:
-        raise ExternalModelError(
-            f"The model brings no tokenizer and knows {vocab_size:,} tokens, but the text {corpus!r} has "
-            f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
-            "(vocab.json and merges.txt) beside it."
-        )
-    return tokenizer

@@ -81,7 +81,11 @@ def summarize_progress(
     )
     broken = next((at for at, row in enumerate(rows) if _is_broken(row)), len(rows) if not_finite else None)
     if broken is not None:
-        return _not_finite(rows[broken - 1]["step"] if broken else 0, curve, saved)
+        step = rows[broken - 1]["step"] if broken else 0
+        count = int((curve.steps <= step).sum())
+        if back := _step_to_go_back_to(curve, count - 1, step, saved) if count else 0:
+            return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"}, back, step)
+        return ProgressSummary("not finite at once", {"step": f"{step:,}"}, risen_after=step)
     if len(curve.val) < 2:
         return ProgressSummary("early", {})
     return _risen(curve, changes, saved, ended) or _going_down(curve, ended, uniform)
@@ -91,14 +95,6 @@ def _is_broken(row: Mapping[str, Any]) -> bool:
     """Return whether a loss in the row is not finite; on disk that is null."""
     losses = [row[name] for name in ("loss", "train_loss", "val_loss") if name in row]
     return any(loss is None or not math.isfinite(loss) for loss in losses)
-
-
-def _not_finite(step: int, curve: _Curve, saved: Sequence[int]) -> ProgressSummary:
-    count = int((curve.steps <= step).sum())
-    back = _step_to_go_back_to(curve, count - 1, step, saved) if count else 0
-    if not back:
-        return ProgressSummary("not finite at once", {"step": f"{step:,}"}, risen_after=step)
-    return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"}, back, step)
 
 
 def _risen(
