@@ -9,7 +9,7 @@ from core.formatting import decimal
 from core.interpretability.attention import AttentionWeight, attention_patterns, attention_weight_steps
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
-from explorer.components.number_strips import Strip, StripStep, number_strips
+from explorer.components.attention_patterns import Strip, StripStep, number_strips
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, head_of, select, within
 from explorer.services.shared import result_for

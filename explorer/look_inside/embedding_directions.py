@@ -76,12 +76,10 @@ def _vectors_of(model: GPT, ids: tuple[int, ...]) -> Vectors:
     return Vectors(token_embeddings(model)[:MOST_TOKENS], positions, stream)
 
 
-def aligned_maps(
-    steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str], like: int = -1
-) -> TimeMachineMap:
+def aligned_maps(steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str]) -> TimeMachineMap:
     """Project the tables (S of (N, C)) by PCA in the directions of the last one, and draw all at its scale."""
     points = project_along(tables)
-    xy = np.stack([on_the_map(each, points[like]) for each in points])
+    xy = np.stack([on_the_map(each, points[-1]) for each in points])
     return TimeMachineMap(steps, xy, list(map(words, tables)))
 
 
@@ -185,12 +183,9 @@ def stream_card(inspection: Inspection) -> None:
         within(_STAGE, len(names))
         stage = st.select_slider(_("Stage"), range(len(names)), key=_STAGE, format_func=names.__getitem__)
         steps, read = vectors_over_time(inspection)
-        maps = aligned_maps(
-            steps, [each.stream[stage] for each in read], lambda vectors: stream_in_words(vectors, prompt.ids)
-        )
-        time_machine_directions(
-            inspection.time_machine, maps, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}"
-        )
+        tables, state = [each.stream[stage] for each in read], inspection.time_machine
+        maps = aligned_maps(steps, tables, lambda vectors: stream_in_words(vectors, prompt.ids))
+        time_machine_directions(state, maps, prompt.shown, prompt.kinds, key="stream_map", name=f"stream-{stage}")
 
 
 def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:

@@ -111,14 +111,14 @@ async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
     return await making
 
 
+def _frame_key(folder: RunFolder, request: FrameRequest) -> tuple:
+    path = _weights_at(folder, request.step)
+    return request, path, path.stat().st_mtime_ns
+
+
+@cached(LRUCache(_CACHE_BYTES, len), key=_frame_key, lock=threading.Lock())
 def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
     """Return the same, computed by the calling thread."""
-    path = _weights_at(folder, request.step)
-    return _frame_json(folder, request, path, path.stat().st_mtime_ns)
-
-
-@cached(LRUCache(_CACHE_BYTES, len), key=lambda _folder, *key: key, lock=threading.Lock())
-def _frame_json(folder: RunFolder, request: FrameRequest, _weights: Path, _changed: int) -> bytes:
     return json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()
 
 

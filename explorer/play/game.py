@@ -141,6 +141,10 @@ class Prediction(NamedTuple):
     play: Play
     step: int | None = None  # of a model at an earlier step
 
+    @property
+    def bits(self) -> float:
+        return float(self.play.bits.mean())
+
 
 def draw_result(name: str, game: Game) -> None:
     """Draw the passage, the scores of all players, and how guesses become bits."""
@@ -236,21 +240,17 @@ def _chart(game: Game, predictions: Sequence[Prediction], folder: RunFolder | No
     bounds = bits_from_guesses(game.counts())
     bigram, *models = predictions
     players = [Player(words("you"), bounds.middle, steps, palette.accent, "star", *bounds)]
-    players.append(Player(bigram.label, _bits(bigram), steps, palette.muted, "diamond"))
+    players.append(Player(bigram.label, bigram.bits, steps, palette.muted, "diamond"))
     for prediction in models:
         place, symbol = (steps, "circle") if prediction.step is None else (prediction.step, "circle-open-dot")
-        players.append(Player(prediction.label, _bits(prediction), place, palette.validation, symbol))
+        players.append(Player(prediction.label, prediction.bits, place, palette.validation, symbol))
     figure = with_players(loss_figure(rows, baselines, steps, palette, height=420), players, steps, palette)
     chart(figure, key="play_chart", numbers=lambda: player_columns(players), name="shannon")
 
 
-def _bits(prediction: Prediction) -> float:
-    return float(prediction.play.bits.mean())
-
-
 def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
     bounds = bits_from_guesses(game.counts())
-    bigram_bits, *model_bits = map(_bits, predictions)
+    bigram_bits, *model_bits = [prediction.bits for prediction in predictions]
     lowest = min([bigram_bits, *model_bits])
     better = "you_better" if lowest > bounds.upper else "model_better" if lowest < bounds.lower else "as_good"
     common = {"pairs": f"{bigram_bits:.2f}", "better": words(better)}
@@ -260,24 +260,16 @@ def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
     revealed, guesses = "", [game.guesses[place] for place in game.given_up]
     if guesses:
         revealed = words("summary_revealed", revealed=len(guesses), blind=f"{np.mean(guesses):.1f}")
-    return words(
-        "summary",
-        revealed=revealed,
-        guesses=len(game.guesses),
-        mean=f"{sum(game.guesses) / len(game.guesses):.1f}",
-        first=sum(count == 1 for count in game.guesses),
-        lower=f"{bounds.lower:.2f}",
-        upper=f"{bounds.upper:.2f}",
-        model=model,
-    )
+    counts = {"guesses": len(game.guesses), "first": game.guesses.count(1), "mean": f"{np.mean(game.guesses):.1f}"}
+    span = {"lower": f"{bounds.lower:.2f}", "upper": f"{bounds.upper:.2f}"}
+    return words("summary", revealed=revealed, model=model, **counts, **span)
 
 
 def _bits_table(game: Game, predictions: Sequence[Prediction]) -> str:
     lines = [f"| {words('how_row')} | {words('how_bits')} | {words('how_bounds')} |", "|---|---:|---:|"]
-    bounds = bits_from_guesses(game.counts())
-    lines.append(f"| {words('you')} | | {bounds.lower:.2f} – {bounds.upper:.2f} |")
-    for prediction in predictions:
-        bounds = bits_from_guesses(np.bincount(prediction.play.guesses))
-        name, span = literal(prediction.label), f"{bounds.lower:.2f} – {bounds.upper:.2f}"
-        lines.append(f"| {name} | {_bits(prediction):.2f} | {span} |")
+    rows = [(words("you"), "", game.counts())]
+    rows += [(literal(each.label), f"{each.bits:.2f}", np.bincount(each.play.guesses)) for each in predictions]
+    for name, bits, counts in rows:
+        bounds = bits_from_guesses(counts)
+        lines.append(f"| {name} | {bits} | {bounds.lower:.2f} – {bounds.upper:.2f} |")
     return "\n".join(lines)
