@@ -98,6 +98,11 @@ class StepState:
         """Return the vocabulary's tokens as they are shown."""
         return [visible(token) for token in self.tokens]
 
+    @cached_property
+    def id_of(self) -> dict[str, int]:
+        """Return the id of every token of the vocabulary."""
+        return {token: id for id, token in enumerate(self.tokens)}
+
     def markdown(self, part: str, **numbers: Any) -> str:
         """Return a part of the step's words as Markdown, filled and linked; "" if the step does not have it.
 

@@ -23,7 +23,7 @@ from explorer.data.corpus_cards import facts_of
 from explorer.i18n.language import _, language
 from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
-from explorer.streaming.curves import curve_rows
+from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.job_progress import result_of

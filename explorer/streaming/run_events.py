@@ -19,11 +19,14 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import part_in_words
-from explorer.streaming.curves import COLUMNS, MOST_ROWS, curve, curve_rows
 from explorer.streaming.jsonl_tail import (
+    COLUMNS,
+    MOST_ROWS,
     Chunk,
     FilePosition,
     contains_between,
+    curve,
+    curve_rows,
     file_version,
     is_unchanged,
     last_line_end,

@@ -22,7 +22,7 @@ from explorer.components.dashboard import live_loss, live_status, live_step_deta
 from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words, value_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
-from explorer.streaming.curves import curve_rows
+from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_live_settings
 from explorer.train.setup import settings_that_matter
@@ -219,7 +219,6 @@ def _look_note(record: RunRecord) -> str:
 
 
 _ACROSS = 3  # settings side by side
-_AGAIN = N_("Start a new run from these settings, which you can change first.")
 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
@@ -250,7 +249,8 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         if machine := machine_in_words(record):
             st.caption(literal(machine))
         with st.container(horizontal=True, gap="small"):
-            if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=_(_AGAIN)):
+            again = _("Start a new run from these settings, which you can change first.")
+            if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=again):
                 open_page("train", config=first)
             draw_exports(folder)
 

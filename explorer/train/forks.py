@@ -22,13 +22,11 @@ from explorer.i18n.formatting import model_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
-from explorer.streaming.curves import curve_rows
+from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import notify, recall, remember, ticket, use_ticket
-
-_FORK = N_("A new run that starts from a checkpoint of this one, with training settings of your choice.")
 
 
 class Parent(NamedTuple):
@@ -68,7 +66,7 @@ def fork_steps(folder: RunFolder) -> ForkSteps | None:
 def draw_fork(folder: RunFolder) -> None:
     """Draw the choice of another run that begins where this one was: from which step, and for how long."""
     with st.popover(_("Fork"), icon=":material/fork_right:", key="fork", on_change="rerun"):
-        st.caption(_(_FORK))
+        st.caption(_("A new run that starts from a checkpoint of this one, with training settings of your choice."))
         if not folder.status().ended:
             st.caption(_("This run continues to train."))
         offered = fork_steps(folder)

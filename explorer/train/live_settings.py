@@ -18,7 +18,7 @@ from explorer.components.dashboard import live_rate, live_setting_changes
 from explorer.i18n.formatting import change_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
-from explorer.streaming.curves import curve_rows
+from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, show_error

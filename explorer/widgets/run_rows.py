@@ -25,8 +25,7 @@ from core.training.progress_summary import SENTENCES, ProgressSummary
 from explorer.charts.loss import ParentCurve
 from explorer.i18n.formatting import STATE_COLORS, state_in_words
 from explorer.i18n.language import N_, _
-from explorer.streaming.curves import curve_rows
-from explorer.streaming.jsonl_tail import file_version
+from explorer.streaming.jsonl_tail import curve_rows, file_version
 
 log = logging.getLogger(__name__)
 _TIED = 0.005  # nats a token: less is luck

@@ -34,8 +34,8 @@ def _draw_writing(state: StepState) -> None:
             )
             draw_count = redraw_button(state, _DRAW_COUNT)
         model = trained.model if which == TRAINED else bigram.new_bigram(state.vocab_size, state.seed)
-        id_of = bigram.character_ids(state.tokens)
-        start = torch.tensor(bigram.encode(read_line(typed, state.tokens), id_of) or [id_of.get("\n", 0)])
+        encoded = bigram.encode(read_line(typed, state.tokens), state.id_of)
+        start = torch.tensor(encoded or [state.id_of.get("\n", 0)])
         seed = state.seed + draw_count
         ids = bigram.sample_ids(model, start, _SAMPLE_LENGTH, seed)
         state.results["start"] = start

@@ -26,7 +26,7 @@ _SHOWN_ROWS = 26  # most frequent characters in each table
 
 
 def _frequent_ids(state: StepState) -> list[int]:
-    return sorted(state.tokens.index(letter) for letter, _unused in bigram.most_frequent(state.text)[:_SHOWN_ROWS])
+    return sorted(state.id_of[letter] for letter, _unused in bigram.most_frequent(state.text)[:_SHOWN_ROWS])
 
 
 def _draw_table(state: StepState) -> None:

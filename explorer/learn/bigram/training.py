@@ -132,7 +132,7 @@ def _draw_gradient(state: StepState) -> None:
 
 def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
     rows = steps.changed.nonzero().flatten().tolist()
-    frequent = [state.tokens.index(letter) for letter, _unused in most_frequent(state.text)[:_SHOWN_COLUMNS]]
+    frequent = [state.id_of[letter] for letter, _unused in most_frequent(state.text)[:_SHOWN_COLUMNS]]
     columns = sorted({*frequent, *y.flatten().tolist()})
     change = (steps.after - steps.before)[rows][:, columns].numpy()
     names = [state.tokens[id] for id in rows], [state.tokens[id] for id in columns]
@@ -173,9 +173,8 @@ def _rows_changed(state: StepState) -> int:
 def _show_rows(state: StepState, response: float) -> None:
     x = state.results["batch"][0]
     read = [state.tokens[id] for id in sorted(set(x.flatten().tolist()))]
-    id_of = {token: id for id, token in enumerate(state.tokens)}
     st.caption(state.label("rows read"))
-    token_strip([token if token != "\n" else "⏎" for token in read], id_of | {"⏎": id_of.get("\n")},
+    token_strip([token if token != "\n" else "⏎" for token in read], state.id_of | {"⏎": state.id_of.get("\n")},
                 note="", key="lesson_rows")  # fmt: skip
 
 

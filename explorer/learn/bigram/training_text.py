@@ -44,9 +44,8 @@ def _draw_text(state: StepState) -> None:
         )
         st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
         state.write("result")
-        id_of = character_ids(vocabulary_of(state.text))
-        letters = [letter for letter in id_of if letter != "\n"]  # a new line would break the row
-        token_strip(letters, id_of, note="", key="lesson_alphabet")
+        letters = [letter for letter in state.tokens if letter != "\n"]  # a new line would break the row
+        token_strip(letters, state.id_of, note="", key="lesson_alphabet")
 
 
 def _frequent_options(state: StepState) -> list[str]:
@@ -84,29 +83,25 @@ def candidate_words(state: StepState) -> list[str]:
 
 
 def _secret_ids(state: StepState) -> dict:
-    numbers = encode(candidate_words(state)[0], character_ids(vocabulary_of(state.text)))
+    numbers = encode(candidate_words(state)[0], state.id_of)
     return {"secret": " ".join(map(str, numbers))}
 
 
 def _draw_numbers(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         typed = state.value("typed", "Romeo", st.text_input, state.label("control"), max_chars=60)
-        characters = vocabulary_of(state.text)
-        id_of = character_ids(characters)
-        typed = read_line(typed, characters)
-        numbers = encode(typed, id_of)
-        strange = [letter for letter in dict.fromkeys(typed) if letter not in id_of]
-        note = state.label("strange") if strange else state.label("note")
-        token_strip(list(typed), id_of, note=note, key="lesson_typed")
-        st.code(f"encode(text)    = {numbers}\ndecode(numbers) = {decode(numbers, characters)!r}", wrap_lines=True)
+        typed = read_line(typed, state.tokens)
+        numbers = encode(typed, state.id_of)
+        note = state.label("note") if set(typed) <= set(state.tokens) else state.label("strange")
+        token_strip(list(typed), state.id_of, note=note, key="lesson_typed")
+        st.code(f"encode(text)    = {numbers}\ndecode(numbers) = {decode(numbers, state.tokens)!r}", wrap_lines=True)
         state.write("result")
 
 
 def _show_words(state: StepState, response: str) -> None:
-    id_of = character_ids(vocabulary_of(state.text))
     for name, word in (("chosen", response), ("secret", candidate_words(state)[0])):
         st.caption(state.label(name))
-        token_strip(list(word), id_of, note="", key=f"lesson_word_{name}")
+        token_strip(list(word), state.id_of, note="", key=f"lesson_word_{name}")
 
 
 NUMBERS = Step(
@@ -114,7 +109,7 @@ NUMBERS = Step(
     _draw_numbers,
     code=(vocabulary_of, character_ids, encode, decode),
     question=Question(
-        answer=lambda state: decode(list(map(int, _secret_ids(state)["secret"].split())), vocabulary_of(state.text)),
+        answer=lambda state: candidate_words(state)[0],
         options=lambda state: sorted(candidate_words(state)),
         show=_show_words,
     ),

@@ -74,9 +74,8 @@ def _job(state: StepState, **changes: Any) -> tuple[tuple, Callable[[], Iterator
 
 def typed_ids(state: StepState, text: str, most: int, instead: str) -> list[int]:
     """Return the ids of the typed characters that the text has, at most `most`; else of `instead`, else of the text."""
-    id_of = {token: id for id, token in enumerate(state.tokens)}
     for candidate in (text, instead):
-        ids = [id_of[letter] for letter in read_line(candidate, state.tokens) if letter in id_of]
+        ids = [state.id_of[letter] for letter in read_line(candidate, state.tokens) if letter in state.id_of]
         if len(ids) > 1:
             return ids[:most]
     return state.ids[:most].tolist()

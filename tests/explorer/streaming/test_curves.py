@@ -6,8 +6,18 @@ from pathlib import Path
 import pytest
 
 import explorer.streaming.jsonl_tail
-from explorer.streaming.curves import COLUMNS, MOST_CURVES, MOST_ROWS, Curve, curve, curve_rows
-from explorer.streaming.jsonl_tail import FilePosition, last_line_end, read_chunks, thin_lines
+from explorer.streaming.jsonl_tail import (
+    COLUMNS,
+    MOST_CURVES,
+    MOST_ROWS,
+    Curve,
+    FilePosition,
+    curve,
+    curve_rows,
+    last_line_end,
+    read_chunks,
+    thin_lines,
+)
 
 
 def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn: int = -1) -> None:
