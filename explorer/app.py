@@ -12,7 +12,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's own folder the
 
 import streamlit as st  # noqa: E402
 
-from explorer.web.server import app_parts, configured_base_path, configured_sites  # noqa: E402
+from explorer.web.server import app_parts, configured_sites  # noqa: E402
 from explorer.widgets.address import NAVIGATION  # noqa: E402
 
-app = st.App(NAVIGATION, **app_parts(configured_sites(), configured_base_path()))
+app = st.App(NAVIGATION, **app_parts(configured_sites(), st.get_option("server.baseUrlPath")))

@@ -14,14 +14,14 @@ from core.settings import fields_of
 from core.training.hardware import Hardware
 from explorer.i18n.language import N_, _, language, ngettext
 
-_STATES = {
-    "queued": N_("waiting"),
-    "starting": N_("starting"),
-    "running": N_("training"),
-    "paused": N_("paused"),
-    "finished": N_("finished"),
-    "stopped": N_("stopped"),
-    "failed": N_("failed"),
+_STATES = {  # the word, and the color of its badge
+    "queued": (N_("waiting"), "gray"),
+    "starting": (N_("starting"), "blue"),
+    "running": (N_("training"), "blue"),
+    "paused": (N_("paused"), "orange"),
+    "finished": (N_("finished"), "gray"),
+    "stopped": (N_("stopped"), "gray"),
+    "failed": (N_("failed"), "red"),
 }
 _PARTS = {
     "wte": N_("letters"),
@@ -55,20 +55,16 @@ _ALONE = {
     N_("induction"),
     N_("no clear role"),
 }
-STATE_COLORS = {  # of a badge; the word beside it says the same
-    "queued": "gray",
-    "starting": "blue",
-    "running": "blue",
-    "paused": "orange",
-    "finished": "gray",
-    "stopped": "gray",
-    "failed": "red",
-}
+
+
+def state_color(state: str) -> str:
+    """Return the color of a state's badge; the word beside it says the same."""
+    return _STATES[state][1]
 
 
 def state_in_words(status: Status) -> str:
     """Return one word for how a run fares."""
-    return _(_STATES[status.state])
+    return _(_STATES[status.state][0])
 
 
 def model_in_words(model: ModelConfig) -> str:

@@ -19,7 +19,7 @@ from core.text.tokenizers import load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
-from explorer.i18n.formatting import STATE_COLORS, look_in_words, state_in_words, value_in_words
+from explorer.i18n.formatting import look_in_words, state_color, state_in_words, value_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
@@ -144,7 +144,7 @@ def _draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.title(_("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
-        color = "orange" if status.state == "finished" and _in_trouble(folder) else STATE_COLORS[status.state]
+        color = "orange" if status.state == "finished" and _in_trouble(folder) else state_color(status.state)
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)

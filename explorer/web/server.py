@@ -96,11 +96,6 @@ def configured_sites() -> AllowedSites:
     return AllowedSites(st.get_option("server.address") or "0.0.0.0", tuple(map(checked_host_name, names)))
 
 
-def configured_base_path() -> str:
-    """Return the path under which `streamlit run` was told to serve."""
-    return st.get_option("server.baseUrlPath")
-
-
 async def _collect_garbage() -> None:
     """Instead of after every rerun (134 ms each with torch loaded): what is imported is set apart, the rest seldom."""
     gc.collect()

@@ -23,7 +23,7 @@ from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from core.training.progress_summary import SENTENCES, ProgressSummary
 from explorer.charts.loss import ParentCurve
-from explorer.i18n.formatting import STATE_COLORS, state_in_words
+from explorer.i18n.formatting import state_color, state_in_words
 from explorer.i18n.language import N_, _
 from explorer.streaming.jsonl_tail import curve_rows, file_version
 
@@ -133,7 +133,7 @@ def draw_state(row: RunRow) -> None:
         st.badge(_("damaged"), color="red")
     else:
         ruined = row.status.state == "finished" and trouble_in_words(row)
-        st.badge(state_in_words(row.status), color="orange" if ruined else STATE_COLORS[row.status.state])
+        st.badge(state_in_words(row.status), color="orange" if ruined else state_color(row.status.state))
 
 
 def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
