@@ -63,31 +63,20 @@ def load_data(name: str, data_dir: Path) -> LessonData:
 
 
 class StepState:
-    """One visitor's state at one step.
-
-    Attributes:
-        lesson, step, language: name the words that are shown.
-        key: of the text and the seed; keys of jobs and caches start with it.
-        numbers: fill the placeholders of the step's words; strings are escaped.
-        results: what the step computed while it was drawn; its question is checked from it.
-        completed: whether the question is answered, or the experiment run.
-        controls: values of the controls drawn so far, by name, for a teacher's link.
-        labels: of those controls.
-        rejected: values of a teacher's link that a control cannot have, as "name:value".
-    """
+    """One visitor's state at one step, whose words `lesson`, `step` and `language` name."""
 
     def __init__(self, lesson: str, step: str, data: LessonData, language: str, seed: int = 1337):
         self.lesson, self.step, self.language, self.seed = lesson, step, language, seed
         self.data, self.text, self.tokenizer = data, data.text, data.tokenizer
         self.tokens, self.vocab_size = data.tokenizer.tokens, data.tokenizer.vocab_size
         self.ids, self.train_ids, self.val_ids = data.ids, data.train_ids, data.val_ids
-        self.key = ("lesson", data.name, len(data.text), hash(data.text), seed)
-        self.numbers: dict[str, Any] = {}
-        self.results: dict[str, Any] = {}
-        self.completed = False
-        self.controls: dict[str, Any] = {"text": data.name}
-        self.labels: dict[str, str] = {"text": self.word("text")}
-        self.rejected: list[str] = []
+        self.key = ("lesson", data.name, len(data.text), hash(data.text), seed)  # keys of jobs and caches start with it
+        self.numbers: dict[str, Any] = {}  # fill the placeholders of the step's words; strings are escaped
+        self.results: dict[str, Any] = {}  # computed while the step was drawn; its question is checked from them
+        self.completed = False  # the question is answered, or the experiment run
+        self.controls: dict[str, Any] = {"text": data.name}  # values of those drawn so far, for a teacher's link
+        self.labels: dict[str, str] = {"text": self.word("text")}  # of the controls
+        self.rejected: list[str] = []  # values of a teacher's link that a control cannot have, as "name:value"
 
     @cached_property
     def prose(self) -> Prose:
