@@ -1,6 +1,7 @@
 """Numbers as text, formatted alike on every page and in the shell."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 CHOICES = {
@@ -12,6 +13,11 @@ CHOICES = {
 ALIKE = 0.05  # nats: an untrained model lies so near to the uniform guess
 
 SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_settings.RESTART` does
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join as "a, b and c"."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def memory_in_words(bytes: int) -> str:

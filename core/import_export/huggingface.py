@@ -9,6 +9,7 @@ import torch
 
 from core.atomic_io import parse_json, write_files
 from core.config import ModelConfig
+from core.formatting import listed
 from core.import_export.external_weights import (
     WEIGHTS,
     ExternalModel,
@@ -19,7 +20,7 @@ from core.import_export.external_weights import (
     expected_shapes,
     open_weights,
 )
-from core.import_export.layout import Layout, TheirConfig
+from core.import_export.layout import Layout
 from core.import_export.layouts import LAYOUTS
 from core.import_export.tokenizers import tokenizer_files
 from core.model import GPT, Bigram
@@ -37,9 +38,9 @@ def read_folder(folder: Path) -> ExternalModel:
     """
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
-    their_config = layout.our_config(settings)
+    config, vocab_size, lacking = layout.our_config(settings)
     with open_weights(folder) as stored:
-        return _read(layout, their_config, stored)
+        return _read(layout, config, vocab_size, lacking, stored)
 
 
 def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
@@ -64,29 +65,18 @@ def layout_for(config: ModelConfig) -> Layout:
 
     Raises ExternalModelError naming the settings that are in the way.
     """
-    obstacles = {layout: layout.obstacles(config) for layout in LAYOUTS}
-    for layout, reasons_against in obstacles.items():
-        if not reasons_against:
-            return layout
-    everywhere = [
-        one for one in obstacles[LAYOUTS[0]] if all(one in reasons_against for reasons_against in obstacles.values())
-    ]
-    special = {
-        layout: [one for one in reasons_against if one not in everywhere]
-        for layout, reasons_against in obstacles.items()
-    }
-    reasons = [_listed(everywhere)] if everywhere else []
+    obstacles = {layout.title: layout.obstacles(config) for layout in LAYOUTS}
+    if free := next((layout for layout in LAYOUTS if not obstacles[layout.title]), None):
+        return free
+    everywhere = [one for one in obstacles[LAYOUTS[0].title] if all(one in others for others in obstacles.values())]
+    special = {title: [one for one in names if one not in everywhere] for title, names in obstacles.items()}
+    reasons = [listed(everywhere)] if everywhere else []
     if all(special.values()):  # else there is one kind in whose way nothing else is
-        reasons += [f"for {layout.title} {_listed(reasons_against)}" for layout, reasons_against in special.items()]
-    titles = [layout.title for layout in LAYOUTS]
+        reasons += [f"for {title} {listed(names)}" for title, names in special.items()]
     raise ExternalModelError(
-        f"None of {_listed(titles)} can hold this model, so it cannot be exported for transformers. "
+        f"None of {listed(list(obstacles))} can hold this model, so it cannot be exported for transformers. "
         f"Settings in the way: {'; '.join(reasons)}."
     )
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -113,12 +103,13 @@ def _layout_of(settings: dict[str, Any]) -> Layout:
     for layout in LAYOUTS:
         if layout.kind == kind:
             return layout
-    titles = _listed([layout.title for layout in LAYOUTS])
+    titles = listed([layout.title for layout in LAYOUTS])
     raise ExternalModelError(f"This is a model of the kind {str(kind)[:40]!r}. Only {titles} can be opened here.")
 
 
-def _read(layout: Layout, their_config: TheirConfig, stored: StoredWeights) -> ExternalModel:
-    config, vocab_size, lacking = their_config
+def _read(
+    layout: Layout, config: ModelConfig, vocab_size: int, lacking: list[str], stored: StoredWeights
+) -> ExternalModel:
     names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # the layout's -> the file's
     ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
     missing = {name for name in ours if name.endswith(tuple(f"{part}.bias" for part in lacking))} if lacking else set()

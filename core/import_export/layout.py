@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,14 +35,6 @@ _FIXED = {
     "qk_norm": False,
     "bigram_start": False,
 }
-
-
-class TheirConfig(NamedTuple):
-    """A config.json in our terms."""
-
-    config: ModelConfig
-    vocab_size: int
-    lacking: frozenset[str] = frozenset()  # parts of a block without biases in the file: they are zero
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,8 +88,11 @@ class Layout:
         """Return a parameter of ours from its stored tensors: the inverse of `split`."""
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
-    def our_config(self, settings_read: dict[str, Any]) -> TheirConfig:
-        """Read a config.json; raises ExternalModelError naming the setting that no model of ours can have."""
+    def our_config(self, settings_read: dict[str, Any]) -> tuple[ModelConfig, int, list[str]]:
+        """Return a config.json as ours, the vocabulary's size, and the parts of a block without biases: they are zero.
+
+        Raises ExternalModelError naming the setting that no model of ours can have.
+        """
         others = {
             name: [settings_read[other] for other in names if other in settings_read]
             for name, names in self.other_names.items()
@@ -109,7 +104,7 @@ class Layout:
             config = ModelConfig.parse(shape | read | {"tie_weights": bool(settings["tie_word_embeddings"])})
         except ConfigError as error:
             raise ExternalModelError(f"Its settings do not fit: {error}") from None
-        return TheirConfig(config, integer_setting(settings, "vocab_size", 2, MOST_TOKENS), frozenset(lacking))
+        return config, integer_setting(settings, "vocab_size", 2, MOST_TOKENS), lacking
 
     def their_settings(self, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         """Return the config.json of a model of ours that this kind can hold."""

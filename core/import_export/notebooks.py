@@ -169,20 +169,15 @@ def _text_numbers() -> dict[str, str]:
     """Return what the words tell of the notebooks' text."""
     text = load_corpus("shakespeare", Path())[:_READ]
     train = split_point(len(text), 0.1)
-    lengths = {
-        "length": len(text),
-        "train_length": train,
-        "val_length": len(text) - train,
-        "vocab_size": len(set(text)),
-    }
-    return {name: f"{value:,}" for name, value in lengths.items()}
+    lengths = (len(text), train, len(text) - train, len(set(text)))
+    names = ("length", "train_length", "val_length", "vocab_size")
+    return {name: f"{value:,}" for name, value in zip(names, lengths, strict=True)}
 
 
 class _Module(NamedTuple):
     imports: dict[str, tuple[str, str]]  # the name that an import binds -> its module ("" for a whole one), and what
     sources: dict[str, str]  # a function, class or constant -> its source
     uses: dict[str, frozenset[str]]  # the same -> every name in it
-    order: tuple[str, ...]
 
 
 def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
@@ -201,7 +196,7 @@ def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
     shown.update(f"{module}.{name}" for name in wanted)
     used = {name for wanted_one in wanted for name in parts.uses[wanted_one]}
     imports = _import_lines({parts.imports[name] for name in used if name in parts.imports})
-    sources = [parts.sources[name] for name in parts.order if name in wanted]
+    sources = [source for name, source in parts.sources.items() if name in wanted]
     return "\n\n\n".join([part for part in [imports, *sources] if part])
 
 
@@ -219,7 +214,7 @@ def _read_module(module: str) -> _Module:
             begin = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
             sources[name] = "\n".join(text.splitlines()[begin - 1 : node.end_lineno])
             uses[name] = frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-    return _Module(imports, sources, uses, tuple(sources))
+    return _Module(imports, sources, uses)
 
 
 def _defined_name(node: ast.stmt) -> str:

@@ -3,7 +3,6 @@
 import unicodedata
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -20,13 +19,15 @@ _SAMPLE = 600  # characters
 def report_html(facts: Facts) -> str:
     """Return the whole page; the same facts give the same bytes."""
     wide, narrow = loss_chart(facts, 760, 360), loss_chart(facts, 350, 300)
+    samples = facts.samples  # the first, an early one and the last are shown
+    chosen = [samples[at] for at in sorted({0, len(samples) // 5, len(samples) - 1})] if samples else []
     return _template().render(
         facts=facts,
         style=_style(),
         question=report_text.question(facts),
         answer=report_text.answer(facts),
         charts=[wide, narrow] if wide else [],
-        samples=_samples(facts),
+        samples=[sample | {"text": str(sample.get("text", ""))[:_SAMPLE]} for sample in chosen],
         bigram_table=bigram_map(facts) if facts.config.model.kind == "bigram" else None,
         attention=attention_maps(facts),
         base=report_text.base_of(facts)[0],
@@ -35,13 +36,6 @@ def report_html(facts: Facts) -> str:
         card=report_text.model_card(facts),
         command=report_text.command(facts),
     )
-
-
-def _samples(facts: Facts) -> list[dict[str, Any]]:
-    """Return the first sample, an early one and the last, each cut to a length that one reads."""
-    samples = facts.samples
-    chosen = [samples[at] for at in sorted({0, len(samples) // 5, len(samples) - 1})] if samples else []
-    return [sample | {"text": str(sample.get("text", ""))[:_SAMPLE]} for sample in chosen]
 
 
 @cache

@@ -26,26 +26,7 @@ _CELL = 15  # pixels of a map
 Points = list[tuple[float, float]]
 
 
-class LossChart(NamedTuple):
-    """The losses of a run over its steps, in pixels."""
-
-    width: int
-    height: int
-    left: float
-    right: float
-    top: float
-    bottom: float
-    title: str
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
-    baselines: list[float]
-    changes: list[tuple[float, str]]  # of settings
-    curves: list[tuple[str, Points]]  # CSS class and points
-    dots: Points
-    labels: list[tuple[float, str, str]]  # y, text, CSS class
-
-
-def loss_chart(facts: Facts, width: int, height: int) -> LossChart | None:
+def loss_chart(facts: Facts, width: int, height: int) -> dict[str, Any] | None:
     """Lay out training, validation and baseline losses, the parent's, and every setting change, in pixels.
 
     None where nothing was measured.
@@ -72,22 +53,19 @@ def loss_chart(facts: Facts, width: int, height: int) -> LossChart | None:
         (y(loss), f"{baseline_title(name, facts) if wide else name} {loss:.2f}", "muted")
         for name, loss in baselines.items()
     ]
-    labels += [
-        (y(points[-1][1]), f"{kind} {points[-1][1]:.2f}", kind) for kind, points in curves.items() if len(points) > 1
-    ]
-    return LossChart(
-        width, height, left, right, top, bottom,
-        title=f"Validation loss from {validation[0][1]:.2f} to {validation[-1][1]:.2f} over {last:,} steps",
-        x_ticks=[(x(tick), f"{tick:,.0f}") for tick in _ticks(0, last, 6 if wide else 3) if tick == round(tick)],
-        y_ticks=[(y(tick), f"{tick:.{decimals}f}") for tick in y_ticks],
-        baselines=[y(loss) for loss in baselines.values()],
-        changes=[(x(step), f"after step {step:,}: {text}") for step, text in facts.setting_changes if step <= last],
-        curves=[
-            (kind, [(x(step), y(loss)) for step, loss in points]) for kind, points in curves.items() if len(points) > 1
-        ],
-        dots=[(x(step), y(loss)) for step, loss in (validation if len(validation) <= 60 else validation[-1:])],
-        labels=_spread(labels, top, bottom),
-    )  # fmt: skip
+    drawn = {kind: points for kind, points in curves.items() if len(points) > 1}
+    labels += [(y(points[-1][1]), f"{kind} {points[-1][1]:.2f}", kind) for kind, points in drawn.items()]
+    return {
+        "width": width, "height": height, "left": left, "right": right, "top": top, "bottom": bottom,
+        "title": f"Validation loss from {validation[0][1]:.2f} to {validation[-1][1]:.2f} over {last:,} steps",
+        "x_ticks": [(x(tick), f"{tick:,.0f}") for tick in _ticks(0, last, 6 if wide else 3) if tick == round(tick)],
+        "y_ticks": [(y(tick), f"{tick:.{decimals}f}") for tick in y_ticks],
+        "baselines": [y(loss) for loss in baselines.values()],
+        "changes": [(x(step), f"after step {step:,}: {text}") for step, text in facts.setting_changes if step <= last],
+        "curves": [(kind, [(x(step), y(loss)) for step, loss in points]) for kind, points in drawn.items()],
+        "dots": [(x(step), y(loss)) for step, loss in (validation if len(validation) <= 60 else validation[-1:])],
+        "labels": _spread(labels, top, bottom),
+    }  # fmt: skip
 
 
 def _validation(rows: Sequence[dict[str, Any]]) -> Points:
@@ -152,18 +130,8 @@ class TokenMap(NamedTuple):
     cells: list[tuple[int, int, float, str]]  # x, y, opacity, title
 
 
-class Attention(NamedTuple):
-    """The sharpest head cell by cell, and all heads as small images."""
-
-    layer: int
-    head: int
-    map: TokenMap
-    heads: list[dict[str, str]]
-    columns: int
-
-
-def attention_maps(facts: Facts) -> Attention | None:
-    """Lay out the attention patterns; None for a model without attention, or without a stored pattern."""
+def attention_maps(facts: Facts) -> dict[str, Any] | None:
+    """Lay out the sharpest head cell by cell, and all heads as small images; None without a stored pattern."""
     if facts.attention is None or not facts.attention.size:
         return None
     layer, head = sharpest(facts.attention)
@@ -184,7 +152,8 @@ def attention_maps(facts: Facts) -> Attention | None:
         if 1 < layers * heads <= _MOST_HEADS
     ]
     shown = [visible(token) for token in facts.tokens]
-    return Attention(layer, head, token_map(weights[layer, head], shown, titles), images, min(heads, 12))
+    map = token_map(weights[layer, head], shown, titles)
+    return {"layer": layer, "head": head, "map": map, "heads": images, "columns": min(heads, 12)}
 
 
 def bigram_map(facts: Facts) -> TokenMap | None:

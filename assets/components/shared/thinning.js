@@ -29,6 +29,11 @@ export function withExtremes(rows, columns, size, spared = () => false) {
   return rows.filter((row, index) => kept.has(index) || index === rows.length - 1 || spared(row));
 }
 
+/* Return the item whose number comes nearest to `wanted`. */
+export function nearest(items, wanted, numberOf = (item) => item) {
+  return items.reduce((best, item) => (Math.abs(numberOf(item) - wanted) < Math.abs(numberOf(best) - wanted) ? item : best));
+}
+
 /* At most about `most` rows for the curve of one column. The stretches double as a curve grows, so it seldom moves. */
 export function thinned(rows, column, most) {
   if (rows.length <= most) return rows;

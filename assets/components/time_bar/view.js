@@ -4,8 +4,8 @@ import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
 import { _, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
-import { thinned } from "../shared/thinning.js";
-import { clockOf, nearestStep } from "../time_machine/clock.js";
+import { nearest, thinned } from "../shared/thinning.js";
+import { clockOf } from "../time_machine/clock.js";
 
 export default function (mounting) {
   return mountOnce(mounting, (root, component) => {
@@ -68,8 +68,8 @@ export default function (mounting) {
     /* The loss near a step: on validation text where it was measured about then, else on the training text. */
     function lossAt(at, trained, measured) {
       const near = (all, share) => all.filter((row) => Math.abs(row.step - at) <= 1 + share * at);
-      const [closest] = near(measured, 0.04).sort((one, two) => Math.abs(one.step - at) - Math.abs(two.step - at));
-      if (closest) return ["validation", closest.val_loss];
+      const close = near(measured, 0.04);
+      if (close.length) return ["validation", nearest(close, at, (row) => row.step).val_loss];
       const around = near(trained, 0.08);
       return around.length ? ["training", around.reduce((sum, row) => sum + row.loss, 0) / around.length] : null;
     }
@@ -124,7 +124,7 @@ export default function (mounting) {
       marks.replaceChildren(...steps.map((at) => {
         const mark = button("time-mark", "", () => {
           if (playing) stop();
-          clock.moveTogether(nearestStep(clock.savedSteps, at));
+          clock.moveTogether(nearest(clock.savedSteps, at));
           rest();
         });
         const here = component.data.emergence.filter(({ step }) => step === at);

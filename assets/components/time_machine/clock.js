@@ -9,6 +9,7 @@
    Components are modules of their own, so what they share hangs on globalThis. */
 import { downloadButtons } from "../shared/download.js";
 import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
+import { nearest } from "../shared/thinning.js";
 
 export function clockOf(side) {
   const clocks = (globalThis.__gptExplorerClocks ||= new Map());
@@ -82,7 +83,7 @@ function openClock(onUnused) {
       const partner = clock === one ? other : one;
       const { savedSteps } = partner;
       const moved = savedSteps.indexOf(partner.step) + clock.savedSteps.indexOf(step) - from;
-      partner.go(other.together === "step" ? nearestStep(savedSteps, step) : savedSteps[Math.max(0, Math.min(savedSteps.length - 1, moved))]);
+      partner.go(other.together === "step" ? nearest(savedSteps, step) : savedSteps[Math.max(0, Math.min(savedSteps.length - 1, moved))]);
       partner.follow?.();
     },
     go(step) {
@@ -169,10 +170,6 @@ function openClock(onUnused) {
   }
 
   return clock;
-}
-
-export function nearestStep(steps, step) {
-  return steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best));
 }
 
 function decoded(frame) {

@@ -1,7 +1,6 @@
 import time
 
-from core.text.corpora import text_hash
-from core.text.shakespeare import shakespeare
+from core.text.corpora import shakespeare, text_hash
 
 
 def test_the_text_is_that_of_every_earlier_version():
