@@ -25,10 +25,7 @@ def is_step(text: str) -> bool:
 
 
 def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
-    """Return the path and the value of `model.n_layer=6`; a value that is no JSON is a string.
-
-    Raises ConfigError, which names the option (`where`) and gives an example, for anything else.
-    """
+    """Return path and value of `model.n_layer=6`; raises ConfigError naming the option `where`. No JSON is a string."""
     path, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{where} needs a setting and its value, such as {example}, not {text!r}.")

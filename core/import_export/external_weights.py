@@ -70,10 +70,7 @@ def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int
 
 
 def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare a file's shapes with those that its settings require, before a number is read.
-
-    Raises ExternalModelError naming the first tensor that is missing, or of another shape, or unknown.
-    """
+    """Raise ExternalModelError naming the first tensor that is missing, of another shape than expected, or unknown."""
     for name, shape in expected.items():
         if name not in declared:
             raise ExternalModelError(f"The tensor {name} is missing from the file.")

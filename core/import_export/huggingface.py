@@ -61,10 +61,7 @@ def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None 
 
 
 def layout_for(config: ModelConfig) -> Layout:
-    """Return the first kind of model that can hold one of these settings.
-
-    Raises ExternalModelError naming the settings that are in the way.
-    """
+    """Return the first kind of model that can hold these settings; raises ExternalModelError naming the obstacles."""
     obstacles = {layout.title: layout.obstacles(config) for layout in LAYOUTS}
     if free := next((layout for layout in LAYOUTS if not obstacles[layout.title]), None):
         return free

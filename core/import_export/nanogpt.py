@@ -42,10 +42,7 @@ _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
 def read_checkpoint(path: Path) -> ExternalModel:
-    """Read the model from a `ckpt.pt`, without its optimizer.
-
-    Raises ExternalModelError for no such file, more than tensors and plain values, or weights unlike its settings.
-    """
+    """Read the model from a `ckpt.pt`; raises ExternalModelError for anything but plain values and fitting weights."""
     checkpoint = _load(path)
     settings, stored = checkpoint.get("model_args"), checkpoint.get("model")
     if not isinstance(settings, dict) or not isinstance(stored, dict):

@@ -88,18 +88,12 @@ def _wrapped(source: str, indent: str = "") -> list[str]:
 
 
 def lesson_notebook(lesson: str, language: str = ENGLISH) -> str:
-    """Return a lesson's notebook, without outputs, as the text of its file.
-
-    Raises ExplorerError where the lesson has no steps, or a step no words.
-    """
+    """Return the text of a lesson's notebook, without outputs; raises ExplorerError where a step has no words."""
     return to_notebook(_lesson_cells(lesson, language))
 
 
 def write_notebooks(folder: Path, force: bool = False, language: str = ENGLISH) -> list[Path]:
-    """Write the notebooks of all lessons into a folder, which is made if it is missing.
-
-    Raises ExplorerError where that cannot be done, or where `force` is needed to replace others of the same names.
-    """
+    """Write the notebooks of all lessons into a folder; raises ExplorerError as `write_files`."""
     files = {name: lesson_notebook(lesson, language).encode() for lesson, name in NOTEBOOKS.items()}
     write_files(folder, files, force)
     return [folder / name for name in files]

@@ -27,10 +27,7 @@ Points = list[tuple[float, float]]
 
 
 def loss_chart(facts: Facts, width: int, height: int) -> dict[str, Any] | None:
-    """Lay out training, validation and baseline losses, the parent's, and every setting change, in pixels.
-
-    None where nothing was measured.
-    """
+    """Lay out all losses, also the parent's, and every setting change, in pixels; None where nothing was measured."""
     validation = _validation(facts.rows)
     if not validation:
         return None

@@ -11,10 +11,7 @@ FILE = "tokenizer.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """Return the tokenizer in a model's folder: GPT-2's, or our own of single characters. None where there is none.
-
-    Raises TextError where it is damaged or of another kind.
-    """
+    """Return the tokenizer in a model's folder, or None; raises TextError where it is damaged or of an unknown kind."""
     try:
         characters = _characters((folder / FILE).read_bytes())
     except OSError:

@@ -21,10 +21,7 @@ Means = Mapping[str, Tensor]
 
 
 class Part(NamedTuple):
-    """A part that can be ablated: one head, all heads of a layer, its MLP, or the whole block.
-
-    Layer and head count from 0.
-    """
+    """A part that can be ablated: a head, all heads of a layer, its MLP, or the block; layer and head count from 0."""
 
     kind: Literal["head", "attention", "mlp", "block"]
     layer: int

@@ -41,10 +41,7 @@ def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None 
 
 
 def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Return the same for a batch (B, T): tensors with their batch dimension, on the model's device.
-
-    The forward pass ends after the last named point.
-    """
+    """Return the same for a batch (B, T), on the model's device; the forward pass ends after the last named point."""
     recorded: dict[str, Tensor] = {}
     wanted = None if names is None else set(names)
 
@@ -86,10 +83,7 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
 
 @torch.no_grad()
 def compute_logits(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
-    """Return logits (B, T, V) for a batch (B, T), without gradient or dropout; the model's mode does not change.
-
-    Raises NotFiniteError where the logits give no probabilities.
-    """
+    """Return logits (B, T, V) for a batch (B, T), without gradient or dropout; raises as `finite_logits`."""
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
         return finite_logits(model(ids.to(device_of(model), torch.int64), hook=hook)[0])
 

@@ -14,11 +14,7 @@ from core.text.token_display import quoted, visible
 
 
 def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """Return the attention weights of each query (row) for each key (column): (L, H, T, T), float32.
-
-    Every row sums to 1. A bigram model has no attention: (0, 0, T, T). Raises PromptError for no tokens, or more than
-    the context.
-    """
+    """Return the attention weights of each query (row) for each key: (L, H, T, T) float32; of a bigram (0, 0, T, T)."""
     if not isinstance(model, GPT):
         return np.zeros((0, 0, len(ids), len(ids)), dtype=np.float32)
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
@@ -105,10 +101,7 @@ def describe(
 
 
 class AttentionWeight(NamedTuple):
-    """One attention weight step by step, and the output of the head for its query.
-
-    D is the head size C / H, T the tokens. All arrays are float32.
-    """
+    """One attention weight step by step, and the head's output for its query. T tokens, head size D; float32."""
 
     steps: tuple[str, ...]  # applied to query and key before their product, in this order: "normalised", "rotated"
     q_projected: np.ndarray  # (D,), output of its linear layer

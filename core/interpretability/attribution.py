@@ -105,10 +105,7 @@ def attribute(
 
 
 def _through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, float]:
-    """Return `wanted` (C,) as a direction before the last norm, and what the norm's bias adds.
-
-    The norm's scale is the one for `stream` (C,).
-    """
+    """Return `wanted` (C,) before the last norm, with its scale for `stream` (C,), and what the norm's bias adds."""
     if isinstance(norm, nn.Identity):
         return wanted, 0.0
     direction = wanted * norm.weight.detach().cpu().double()

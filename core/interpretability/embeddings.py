@@ -24,10 +24,7 @@ def token_embeddings(model: GPT | Bigram) -> np.ndarray:
 
 
 def position_embeddings(model: GPT | Bigram) -> np.ndarray:
-    """Return a row for each position: (block_size, C) float32, learned or sinusoidal.
-
-    Raises PartError for a model without them.
-    """
+    """Return a row for each position, learned or sinusoidal: (block_size, C) float32; raises PartError without them."""
     if isinstance(model, GPT) and model.config.position == "learned":
         return model.transformer.wpe.weight.detach().float().cpu().numpy().copy()
     if isinstance(model, GPT) and model.config.position == "sinusoidal":
@@ -133,10 +130,7 @@ def nearest(vectors: np.ndarray, index: int, count: int) -> list[tuple[int, floa
 
 
 def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    """Return the principal directions, (dimensions, C), of length 1; zeros where there are no more.
-
-    Each one's sign is chosen so that its largest number is positive.
-    """
+    """Return the principal directions (dimensions, C), of length 1, their largest number positive; the rest is 0."""
     centred = vectors - vectors.mean(axis=0)
     if min(centred.shape) <= _EXACT_UP_TO:
         components = np.linalg.svd(centred, full_matrices=False)[2][:dimensions]

@@ -88,10 +88,7 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
 
 
 def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
-    """Return the step from which each head's score stays above the threshold: (L, H) int64, -1 where it does not.
-
-    The snapshots' steps (S,) rise; the scores (S, L, H) are one role's.
-    """
+    """Return the step (of S) from which a role's scores (S, L, H) stay above the threshold: (L, H) int64, or -1."""
     keeps = np.logical_and.accumulate((scores >= threshold)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
     return np.where(keeps.any(axis=0), np.asarray(steps, dtype=np.int64)[keeps.argmax(axis=0)], -1)
 

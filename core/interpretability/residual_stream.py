@@ -19,10 +19,7 @@ _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 16
 
 
 def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """Return the stream at every stage: (L + 1, T, C) float32. A bigram model has one stage, its logits: (1, T, V).
-
-    Raises PromptError for no tokens, or more than the context.
-    """
+    """Return the stream at every stage: (L + 1, T, C) float32; of a bigram model its logits, (1, T, V)."""
     names = stage_names(model)
     recorded = run_with_cache(model, ids, names)
     return np.stack([recorded[name] for name in names])
@@ -98,10 +95,7 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int]) -> np.n
 
 
 def next_token_logits(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
-    """Return the next token's logits: (V,) float32.
-
-    Of a prompt longer than the context the last tokens are read. Raises PromptError for no tokens.
-    """
+    """Return the next token's logits (V,) float32; of a prompt longer than the context the last tokens are read."""
     row = as_row(model, ids[-model.block_size :])
     last = last_stream(model, row)[:, -1]
     return unembed(model, last, row[:, -1].to(last.device))[0].float().cpu().numpy()

@@ -32,10 +32,7 @@ class TokenPredictions(NamedTuple):
 
 
 def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None) -> Tensor:
-    """Return the loss of every predicted token, (N, T) float32 nats, for windows (N, T + 1).
-
-    Without a hook, logits are computed for a few positions at a time.
-    """
+    """Return the loss in nats of every predicted token, (N, T) float32, for windows (N, T + 1)."""
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     if hook is not None:
         return torch.cat([next_token_losses(compute_logits(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
@@ -60,10 +57,7 @@ def loss_by_position(losses: np.ndarray | Tensor) -> np.ndarray:
 
 
 def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, tokens: Sequence[str]) -> list[KindLoss]:
-    """Return the mean loss for each kind of target token, in the order of KINDS, without absent kinds.
-
-    Losses and targets are (N, T), tokens the vocabulary (V).
-    """
+    """Return the mean loss of (N, T) for each kind of target (N, T), in the order of KINDS; `tokens` are all V."""
     losses = np.asarray(losses, dtype=np.float64).ravel()
     kind_of_token = np.array([KINDS.index(kind_of(token)) for token in tokens])
     kinds = kind_of_token[np.asarray(targets).ravel()]

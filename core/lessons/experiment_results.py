@@ -32,10 +32,7 @@ def verdict(outcome: Outcome) -> str:
 
 
 def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], language: str = ENGLISH) -> list[str]:
-    """Return the parts of an experiment's words that explain its result, with their placeholders.
-
-    `numbers` are the `result_numbers` of the outcome, and the choices.
-    """
+    """Return the parts of an experiment's words that explain its result, unfilled; numbers as of `result_numbers`."""
     own, shared = (load_prose("break", step, language).parts for step in (name, "lesson"))
     result = verdict(outcome)
     own = {name: part for name, part in own.items() if _is_measured(part, numbers)}

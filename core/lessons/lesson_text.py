@@ -40,10 +40,7 @@ def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
 
 
 def fill(part: str, /, **numbers: object) -> str:
-    """A part with its placeholders filled; `{{` and `}}` are single braces.
-
-    Raises ExplorerError for a placeholder that no number has been given for.
-    """
+    """Return a part with its placeholders filled, `{{` as a brace; raises ExplorerError for one that has no number."""
 
     def replacement(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -73,10 +70,7 @@ def terms_in(part: str) -> list[str]:
 
 
 def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> str:
-    """Return text with `[[term]]` as Markdown links to `to_url(term)`, with what the term means as their title.
-
-    Raises ExplorerError for a term that the glossary does not have.
-    """
+    """Return text with `[[term]]` as links, titled by its meaning; raises ExplorerError for an unknown term."""
     known = glossary(language)
 
     def link(match: re.Match[str]) -> str:

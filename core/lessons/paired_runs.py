@@ -134,10 +134,7 @@ def _ids(tokenizer: CharTokenizer, text: str) -> Tensor:
 
 
 def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
-    """Train both models step by step in turns, then measure both.
-
-    A model whose loss is no longer finite stops; the other goes on.
-    """
+    """Train both models step by step in turns, then measure both; one whose loss is no longer finite stops."""
     steps = pair.control.config.train.steps
     every = pair.control.config.train.eval_interval
     outcome, total = Outcome(steps), steps + 2
@@ -243,10 +240,7 @@ def phrase_memorization(model: GPT, tokenizer: CharTokenizer, phrase: str) -> di
 
 
 def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
-    """Return the validation loss on one letter, small or capital, and on all others, in nats.
-
-    `expected` is the letter's mean probability over all positions.
-    """
+    """Return the loss in nats on one letter, small or capital, on all others, and its mean probability `expected`."""
     windows = fixed_windows(val_ids, model.block_size, _WINDOWS)
     forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
     is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(forms))))  # (N, T)

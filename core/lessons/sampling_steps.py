@@ -42,10 +42,7 @@ def sampling_probabilities(logits: Tensor, temperature: float, k: int, p: float)
 def sample_text(
     model: GPT, tokenizer: CharTokenizer, prompt: str, length: int, temperature: float, seed: int = 1
 ) -> tuple[str, list[float]]:
-    """Return a continuation of the prompt, and the probability of each of its tokens.
-
-    Temperature 0 always takes the most likely one.
-    """
+    """Return a continuation of the prompt, the likeliest at temperature 0, and each of its tokens' probability."""
     settings = GenerationConfig(max_new_tokens=length, temperature=temperature, seed=seed)
     tokens = list(generate(model, tokenizer.encode(prompt), settings, alternatives=0))
     return tokenizer.decode([token.id for token in tokens]), [token.probability for token in tokens]

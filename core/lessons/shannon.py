@@ -42,10 +42,7 @@ class Passage(NamedTuple):
 
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
-    """Return a random passage of the validation text, the same for the same number.
-
-    It begins with a word. Raises TextError where the text is too short.
-    """
+    """Return a random passage of the validation text, by its number, from a word on; raises TextError."""
     begin = split_point(len(text), VAL_FRACTION)
     if len(text) - begin < length + SHOWN:
         raise TextError(f"A text of {len(text):,} characters is too short for this game. Choose a longer one.")
@@ -75,10 +72,7 @@ class Game:
         return self.passage.hidden[: len(self.guesses)]
 
     def counts(self) -> np.ndarray:
-        """Count the letters found at the first guess, the second, ...: (V,), V the size of the alphabet.
-
-        A letter given up counts in equal shares for every guess that was left.
-        """
+        """Count the letters found at each guess: (V,). One given up counts in equal shares for every guess left."""
         counts = np.zeros(len(self.alphabet))
         for place, count in enumerate(self.guesses):
             if place in self.given_up:
@@ -169,10 +163,7 @@ def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -
 
 
 def play_by_model(model: GPT | Bigram, ids: Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:
-    """Play with a model on a text (N,). For each letter it reads only the text before it, as much as fits.
-
-    So a model without a mask cannot look ahead.
-    """
+    """Play with a model on a text (N,); for each letter it reads only the text before, so that none can look ahead."""
     size = min(model.block_size, start, _LONGEST_CONTEXT)
     rows = torch.stack([ids[place - size : place] for place in range(start, start + length)])  # (R, T)
     beliefs = []

@@ -94,10 +94,7 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
 
 
 def load_corpus(name: str, data_dir: Path) -> str:
-    """Return the whole text of that name; the last few stay in memory.
-
-    Raises TextError for an unknown name, or a text that cannot be read, downloaded or trusted.
-    """
+    """Return the whole text of that name; raises TextError where it is unknown, or cannot be read or trusted."""
     if name in _BUILT_IN:
         return _load_built_in(name)
     if name == "tinyshakespeare":

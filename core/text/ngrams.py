@@ -64,10 +64,7 @@ def count_baselines(
 
 
 def pair_probabilities(train_ids: ArrayLike, before: ArrayLike, vocab_size: int) -> np.ndarray:
-    """Return the counted bigram's probabilities (R, V) of what follows each token of `before` (R,).
-
-    These are the numbers of the bigram baseline, in one pass over the text.
-    """
+    """Return the bigram baseline's probabilities (R, V) of what follows each of `before` (R,), in one pass."""
     train = np.asarray(train_ids)
     single = np.bincount(train, minlength=vocab_size)  # (V,)
     variety = np.count_nonzero(single)
@@ -100,10 +97,7 @@ def _interpolate(
 
 
 def _count_sequences(ids: np.ndarray, order: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return every sequence of `order` tokens as one number, sorted, and how often it occurs.
-
-    Counts a chunk at a time: a long text at once would take many times its own size of memory.
-    """
+    """Return every sequence of `order` tokens as a number, sorted, and its count; by chunks, to need little memory."""
     different = vocab_size**order
     table = np.zeros(different if different <= _TABLE else 0, dtype=np.int64)
     counted: list[tuple[np.ndarray, np.ndarray]] = []

@@ -98,10 +98,7 @@ def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: 
 
 
 def save_text(text: str, title: str, data_dir: Path) -> Corpus:
-    """Save a text that `read_text` returned in `texts`; the same text again only gets the new title.
-
-    Raises TextError where it cannot be written.
-    """
+    """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
     folder = data_dir / "texts"

@@ -22,10 +22,7 @@ def visible(token: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that is safe on a terminal: control characters, but newlines and tabs, become signs (␛).
-
-    Others without a picture, such as marks that reverse the direction of writing, are spelled by their code point.
-    """
+    """Return a text safe on a terminal: control characters as signs (␛), invisible marks as their code points."""
     return "".join(character if character in "\n\t" else _printable_character(character) for character in text)
 
 
