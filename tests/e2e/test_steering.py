@@ -11,7 +11,7 @@ from core.runs.setting_changes import setting_changes
 pytestmark = pytest.mark.e2e
 
 CHART = "document.querySelector('.st-key-live_loss .js-plotly-plot')"
-MARKS = f"{CHART}?.data?.find(trace => trace.name === 'turned')?.customdata ?? []"
+MARKS = f"{CHART}?.data?.[4]?.customdata ?? []"
 SMALL = "model.n_layer:1;model.n_embd:16;train.batch_size:4;train.eval_windows:8"
 
 

@@ -117,7 +117,7 @@ function watchRuns(_root, component) {
 function loadAhead() {
   const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 200));
   whenIdle(() => loadPlotly().catch(() => {})); // the chart itself reports a failure, if it comes to that
-  return { update() {} };
+  return {};
 }
 
 /* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
@@ -125,5 +125,5 @@ function saveDrawing(root, component) {
   const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)} .modebar-btn`)?.click());
   save.title = _("This chart as an SVG drawing, for a text or a slide.");
   root.append(element("div", "downloads", save));
-  return { update() {} };
+  return {};
 }

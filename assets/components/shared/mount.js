@@ -72,7 +72,7 @@ export function mountOnce(mounting, build) {
   }
   mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
-  mounted.view.update();
+  mounted.view.update?.();
   return () => {
     if (parent.__explorer !== mounted || mounted.call !== call) return;
     mounted.view.destroy?.();

@@ -1,8 +1,4 @@
-"""The code of the notebook "BigramLanguageModel", a part for each step, begun by its name.
-
-`core.import_export.notebooks` puts the step's words before each part, and replaces imports from `core.lessons` by
-their source. This is also a script that runs.
-"""
+"""The code of the notebook "BigramLanguageModel", by step; others run `break_it`. It is a script that runs, too."""
 
 # %% text
 from core.lessons.bigram import most_frequent, vocabulary_of

@@ -1,8 +1,4 @@
-"""The code of the notebook "Breaking a GPT", a part for each step, begun by its name.
-
-`core.import_export.notebooks` puts the step's words before each part, and replaces imports from `core.lessons` by
-their source. A step without a part runs its experiment with `break_it`. This is also a script that runs.
-"""
+"""The code of the notebook "Breaking a GPT", by step; others run `break_it`. It is a script that runs, too."""
 
 # %% mask
 import core.lessons.experiment_results
