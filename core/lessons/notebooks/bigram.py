@@ -1,4 +1,4 @@
-"""The code of the notebook "BigramLanguageModel", by step, for `core.import_export.notebooks`; a script that runs, too."""
+"""The code of the notebook "BigramLanguageModel", by step, for `core.import_export.notebooks`; it runs, too."""
 
 # %% text
 from core.lessons.bigram import most_frequent, vocabulary_of
