@@ -26,7 +26,7 @@ PROMPT = "To be, or"
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    frames._frame_json.cache.clear()
+    frames.frame_now.cache.clear()
 
 
 @pytest.mark.parametrize("moment", [0, 1, -1])
@@ -97,9 +97,9 @@ def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch)
         frame_now(finished_run, FrameRequest(step, PROMPT))
     assert len(made) == len(steps)
     assert (
-        frames._frame_json.cache.currsize
-        == sum(map(len, frames._frame_json.cache.values()))
-        <= frames._frame_json.cache.maxsize
+        frames.frame_now.cache.currsize
+        == sum(map(len, frames.frame_now.cache.values()))
+        <= frames.frame_now.cache.maxsize
     )
 
 
