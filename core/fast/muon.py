@@ -1,8 +1,7 @@
 """Muon: orthogonalized momentum (Jordan 2024, https://kellerjordan.github.io/posts/muon/).
 
-The update of plain momentum has a few large singular values and many small ones; Muon replaces it by the nearest matrix
-whose singular values are all equal, found by a few matrix products (Newton-Schulz) instead of a singular value
-decomposition.
+It replaces the update of plain momentum by the nearest matrix whose singular values are all equal, found by a few
+matrix products (Newton-Schulz) instead of a singular value decomposition.
 """
 
 import math

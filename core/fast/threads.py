@@ -19,9 +19,8 @@ def threads_for(multiplications: float) -> AbstractContextManager[None]:
 def one_thread() -> Iterator[None]:
     """Compute on the calling thread alone inside the block; other threads are not affected.
 
-    Sharing computations of a few microseconds costs more than doing them, and next to training each waits for the
-    scheduler: measured, generation became fifty times slower. `torch.set_num_threads` would also change threads that
-    start later; OpenMP's own setting belongs to the thread that sets it.
+    Sharing computations of a few microseconds costs more than doing them: measured, generation became fifty times
+    slower next to training. `torch.set_num_threads` would also change threads that start later.
     """
     import torch
 

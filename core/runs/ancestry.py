@@ -81,8 +81,14 @@ def fork(
     """
     weights, step = require_weights(folder, step)
     check_weights(weights)
-    parent = folder.record()
-    _check_same_model(folder.name, parent.config, config)
+    model = folder.record().config.model
+    same_dropout = config.model.model_copy(update={"dropout": model.dropout})
+    if other := differences(model, same_dropout):
+        values = ", ".join(f"model.{path} {value}" for path, value in other.items())
+        raise ConfigError(
+            f"The weights of {folder.name!r} are of a model with {values}. A fork keeps the model, all but its "
+            "dropout: leave these as they are, or start a new run."
+        )
     tokenizer = load_tokenizer(folder.tokenizer_path)
     check_startable(data_dir, config, folder)
 
@@ -97,16 +103,6 @@ def fork(
     suffix = f" from step {step}"
     name = name or folder.name[: NAME_LENGTH - len(suffix)] + suffix
     return RunFolder.create(data_dir, config, name, folder.id, parent_step=step, fill=fill, inside=inside)
-
-
-def _check_same_model(name: str, parent: RunConfig, config: RunConfig) -> None:
-    same_dropout = config.model.model_copy(update={"dropout": parent.model.dropout})
-    if other := differences(parent.model, same_dropout):
-        values = ", ".join(f"model.{path} {value}" for path, value in other.items())
-        raise ConfigError(
-            f"The weights of {name!r} are of a model with {values}. A fork keeps the model, all but its dropout: leave "
-            "these as they are, or start a new run."
-        )
 
 
 def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, RunRecord] | None]:

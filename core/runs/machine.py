@@ -1,7 +1,6 @@
 """This machine, for the runs on it: its capacity, its speed, what trials of settings have shown, and its numerics.
 
-Speeds and trials are kept in the data folder, for every process. Sums of floating-point numbers depend on their order,
-so on the number of threads, the library and the machine: a run that goes on with the same ones goes on bit for bit.
+A run that goes on with the same threads, libraries and machine goes on bit for bit.
 """
 
 import hashlib

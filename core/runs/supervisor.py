@@ -287,7 +287,9 @@ class Supervisor:
                 try:
                     self._worker_pool.assign(folder, status.model_copy(update={"notice": notice}))
                 except RunError as error:
-                    self._fail(folder, status, error)
+                    with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
+                        folder.write_status(status.end("failed", str(error), error.problem))
+                    self.queue.remove(id)
             elif status.state not in ("starting", "running"):  # those have resumed since they were queued
                 self.queue.remove(id)
 
@@ -299,13 +301,6 @@ class Supervisor:
                 if status.state == "queued" and WAITS_FOR_DISK_SPACE not in status.notice:
                     notice = f"{status.notice} {WAITS_FOR_DISK_SPACE}".strip()
                     folder.write_status(status.model_copy(update={"notice": notice}))
-
-    def _fail(self, folder: RunFolder, status: Status, why: RunError) -> None:
-        try:
-            folder.write_status(status.end("failed", str(why), why.problem))
-        except RunError as error:  # a full disk, say: its status stays queued, and the next start finds it
-            log.error("%s", error)
-        self.queue.remove(folder.id)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

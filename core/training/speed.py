@@ -1,7 +1,6 @@
 """The speed of this machine, measured: prices fitted to small models, and a trial of the settings themselves.
 
-`core.training.cost` computes a run's duration from the prices. How far that is off for one model, a trial shows: a few
-real steps, evaluation windows and tokens. Where a step is long, fewer layers and a smaller batch stand for the rest.
+`core.training.cost` computes a run's duration from the prices. How far that is off for one model, a trial shows.
 """
 
 from collections.abc import Callable
@@ -77,17 +76,13 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
 
 def _measure_prices(device: str, precision: str) -> Prices:
     work = np.array([amounts(probe, TYPICAL_VOCABULARY, precision) for probe in _PROBES])
-    seconds = np.array([_step_seconds(probe, device, precision) for probe in _PROBES])
+    ids = torch.arange(4096) % TYPICAL_VOCABULARY
+    trainers = (Trainer(probe, ids, ids, TYPICAL_VOCABULARY, device, precision) for probe in _PROBES)
+    # The shortest of a few steps, after a warm-up: the others shared the machine with something else.
+    seconds = np.array([min(_seconds_of(trainer.train_step, _SECONDS_EACH, warm_up=2)) for trainer in trainers])
     # Divided by the seconds, each probe's error counts by its share and not by its size.
     fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
     return Prices(**dict(zip(Prices.model_fields, fitted, strict=True)))
-
-
-def _step_seconds(config: RunConfig, device: str, precision: str) -> float:
-    """Return the shortest of a few steps, after a warm-up: the others shared the machine with something else."""
-    ids = torch.arange(4096) % TYPICAL_VOCABULARY
-    trainer = Trainer(config, ids, ids, TYPICAL_VOCABULARY, device, precision)
-    return min(_seconds_of(trainer.train_step, _SECONDS_EACH, warm_up=2))
 
 
 def _random_seconds(device: str) -> float:
