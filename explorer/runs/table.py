@@ -66,8 +66,11 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
         if one and one.record:
             if st.button(_("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
                 address.open_page("train", one.id)
-            with st.popover(_("Rename"), key=f"rename_{one.id}", icon=":material/edit:"):
-                _rename(one)
+            popover = st.popover(_("Rename"), key=f"rename_{one.id}", icon=":material/edit:")
+            with popover, st.form(f"rename_form_{one.id}", border=False):
+                st.text_input(_("New name"), one.name, max_chars=80, key=f"rename_to_{one.id}")
+                # A callback, because it is given the name that this page was drawn with.
+                st.form_submit_button(_("Save"), type="primary", on_click=_save_name, args=(one.folder, one.name))
         if one:
             st.link_button(_("Download"), f"api/runs/{one.id}/download", icon=":material/download:")
         if one and one.record:
@@ -199,13 +202,6 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return number(value)
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _rename(row: run_rows.RunRow) -> None:
-    with st.form(f"rename_form_{row.id}", border=False):
-        st.text_input(_("New name"), row.name, max_chars=80, key=f"rename_to_{row.id}")
-        # A callback, because it is given the name that this page was drawn with.
-        st.form_submit_button(_("Save"), type="primary", on_click=_save_name, args=(row.folder, row.name))
 
 
 def _save_name(folder: RunFolder, name_on_page: str) -> None:

@@ -144,18 +144,14 @@ def _draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
         st.title(_("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
-        color = "orange" if status.state == "finished" and _in_trouble(folder) else state_color(status.state)
+        progress = progress_of(folder, curve_rows(folder)) if status.state == "finished" else None
+        color = "orange" if progress and progress.trouble else state_color(status.state)
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)
-
-
-def _in_trouble(folder: RunFolder) -> bool:
-    progress = progress_of(folder, curve_rows(folder))
-    return progress is not None and progress.trouble
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:

@@ -46,15 +46,11 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         if wanted and wanted not in languages():
             st.caption(_("The pages are not available in the language {language}.", language=quoted_part(wanted)))
         if len(languages()) > 1:
-            _choose_language()
+            st.segmented_control(
+                _("Language"), languages(), default=language(), required=True, key="language_choice",
+                format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
+            )  # fmt: skip
         page_change(here.url_path, place_on(here.url_path))
-
-
-def _choose_language() -> None:
-    st.segmented_control(
-        _("Language"), languages(), default=language(), required=True, key="language_choice",
-        format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
-    )  # fmt: skip
 
 
 def _take_language() -> None:

@@ -69,10 +69,6 @@ def _greedy(state: StepState) -> Tensor:
     )
 
 
-def _show_greedy(state: StepState, response: str) -> None:
-    st.code(bigram.decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True)
-
-
 WRITING = Step(
     "writing",
     _draw_writing,
@@ -80,7 +76,9 @@ WRITING = Step(
     question=Question(
         answer=lambda state: "circle" if bigram.repeated_cycle(_greedy(state)) else "varied",
         named=lambda state: ["sense", "circle", "varied"],
-        show=_show_greedy,
+        show=lambda state, response: st.code(
+            bigram.decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True
+        ),
         more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in bigram.repeated_cycle(_greedy(state)))},
     ),
 )
@@ -165,11 +163,6 @@ def _predict(state: StepState, context: str) -> torch.Tensor:
         return state.results["trained"].model(ids)[0][0, -1].softmax(dim=-1)
 
 
-def _same_prediction(state: StepState) -> str:
-    first, second = ambiguous_pair(state.data)
-    return "same" if torch.equal(_predict(state, first), _predict(state, second)) else "different"
-
-
 def _show_both(state: StepState, response: str) -> None:
     for column, context in zip(st.columns(2), ambiguous_pair(state.data), strict=True):
         with column:
@@ -195,7 +188,9 @@ CONTEXT = Step(
     _draw_context,
     code=(bigram.next_character_counts, bigram.rows_needed),
     question=Question(
-        answer=_same_prediction,
+        answer=lambda state: (
+            "same" if torch.equal(*(_predict(state, pair) for pair in ambiguous_pair(state.data))) else "different"
+        ),
         named=lambda state: ["same", "different"],
         show=_show_both,
         more=_question_numbers,

@@ -165,11 +165,6 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
     )  # fmt: skip
 
 
-def _rows_changed(state: StepState) -> int:
-    x, y, rate = state.results["batch"]
-    return int(gradient_steps(state.vocab_size, x, y, rate, 1, state.seed).changed.sum())
-
-
 def _show_rows(state: StepState, response: float) -> None:
     x = state.results["batch"][0]
     read = [state.tokens[id] for id in sorted(set(x.flatten().tolist()))]
@@ -183,7 +178,11 @@ GRADIENT = Step(
     _draw_gradient,
     code=(gradient_step, gradient_steps),
     question=Question(
-        answer=_rows_changed, show=_show_rows, more=lambda state: {"read": state.results["batch"][0].numel()}
+        answer=lambda state: int(
+            gradient_steps(state.vocab_size, *state.results["batch"], 1, state.seed).changed.sum()
+        ),
+        show=_show_rows,
+        more=lambda state: {"read": state.results["batch"][0].numel()},
     ),
 )
 

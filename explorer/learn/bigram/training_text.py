@@ -48,11 +48,6 @@ def _draw_text(state: StepState) -> None:
         token_strip(letters, state.id_of, note="", key="lesson_alphabet")
 
 
-def _frequent_options(state: StepState) -> list[str]:
-    # Sorted, so that their order does not reveal the answer.
-    return [visible(letter) for letter in sorted(letter for letter, _unused in most_frequent(state.text)[:4])]
-
-
 def _show_frequent(state: StepState, response: str) -> None:
     counts = most_frequent(state.text)
     letters, numbers = zip(*counts[:_BARS], strict=True)
@@ -67,7 +62,9 @@ TEXT = Step(
     code=(vocabulary_of, most_frequent),
     question=Question(
         answer=lambda state: visible(most_frequent(state.text)[0][0]),
-        options=_frequent_options,
+        options=lambda state: [
+            visible(letter) for letter in sorted(letter for letter, _count in most_frequent(state.text)[:4])
+        ],
         show=_show_frequent,
         more=lambda state: {"share": percent(most_frequent(state.text)[0][1] / len(state.text))},
     ),
@@ -80,11 +77,6 @@ def candidate_words(state: StepState) -> list[str]:
     if len(found) < 3:
         found = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
     return random.Random(state.seed).sample(found, min(3, len(found)))
-
-
-def _secret_ids(state: StepState) -> dict:
-    numbers = encode(candidate_words(state)[0], state.id_of)
-    return {"secret": " ".join(map(str, numbers))}
 
 
 def _draw_numbers(state: StepState) -> None:
@@ -113,7 +105,7 @@ NUMBERS = Step(
         options=lambda state: sorted(candidate_words(state)),
         show=_show_words,
     ),
-    numbers=_secret_ids,
+    numbers=lambda state: {"secret": " ".join(map(str, encode(candidate_words(state)[0], state.id_of)))},
 )
 
 
@@ -148,11 +140,6 @@ def _draw_split(state: StepState) -> None:
         state.write("result")
 
 
-def _best_context(state: StepState) -> int:
-    on_val = [both[1] for both in state.results["losses"]]
-    return on_val.index(min(on_val))
-
-
 def _show_loss_curves(state: StepState, response: float) -> None:
     on_train, on_val = zip(*state.results["losses"], strict=True)
     names, palette = (state.label("train"), state.label("val")), current_palette()
@@ -172,7 +159,10 @@ SPLIT = Step(
     "split",
     _draw_split,
     code=(split_ids, split_point, ngram_loss),
-    question=Question(answer=_best_context, show=_show_loss_curves),
+    question=Question(
+        answer=lambda state: min(enumerate(state.results["losses"]), key=lambda losses: losses[1][1])[0],
+        show=_show_loss_curves,
+    ),
     numbers=lambda state: {"train_length": f"{len(state.train_ids):,}", "val_length": f"{len(state.val_ids):,}"},
 )
 

@@ -134,7 +134,10 @@ def _draw_today(state: StepState) -> None:
                 state.label("loss"): [f"{run.val[-1]:.3f}" for run in runs.values()],
                 state.label("parameters"): [f"{_parameters(state, changes):,}" for changes in models.values()],
                 **{
-                    state.label(switch): [_option_label(state, changes[switch]) for changes in models.values()]
+                    state.label(switch): [
+                        state.label({True: "with", False: "without"}.get(changes[switch], changes[switch]))
+                        for changes in models.values()
+                    ]
                     for switch in SWITCHES
                 },
             },
@@ -142,10 +145,6 @@ def _draw_today(state: StepState) -> None:
         )  # fmt: skip
         losses = {f"loss_{name}": f"{run.val[-1]:.2f}" for name, run in runs.items()}
         state.write("result", **losses)
-
-
-def _option_label(state: StepState, value: Any) -> str:
-    return state.label(("with" if value else "without") if isinstance(value, bool) else value)
 
 
 def _parameters(state: StepState, changes: dict[str, Any]) -> int:

@@ -90,10 +90,6 @@ def _asked_position(state: StepState) -> int:
     return min(ASKED_POSITION, len(state.results["letters"]) - 1)
 
 
-def _weight_at_position(state: StepState) -> float:
-    return float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0])
-
-
 def _show_triangle(state: StepState, response: float) -> None:
     letters = state.results["letters"]
     _weights_heatmap(averaging_weights(len(letters)), letters, "lesson_triangle")
@@ -104,7 +100,7 @@ AVERAGING = Step(
     _draw_averaging,
     code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
     question=Question(
-        answer=_weight_at_position,
+        answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0]),
         show=_show_triangle,
         tolerance=0.006,
         more=lambda state: {

@@ -232,11 +232,6 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
     draw_shares(shown_tokens, shares, colors, ("next character", *shares), key=key, name="next-letter")
 
 
-def _prediction_changes(state: StepState) -> str:
-    before, after = _swapped_predictions(state)
-    return "no" if torch.allclose(before, after, atol=1e-6) else "yes"
-
-
 def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the predictions without positions, (V,) each, before and after swapping the last two tokens."""
     model = state.results["runs"]["none"].model
@@ -267,7 +262,7 @@ POSITIONS = Step(
     _draw_positions,
     code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
     question=Question(
-        answer=_prediction_changes,
+        answer=lambda state: "no" if torch.allclose(*_swapped_predictions(state), atol=1e-6) else "yes",
         named=lambda state: ["no", "yes"],
         show=_show_swapped,
         more=_question_numbers,
