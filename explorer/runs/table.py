@@ -5,7 +5,7 @@ from zlib import crc32
 import pandas as pd
 import streamlit as st
 
-from core.errors import ExplorerError, RunError
+from core.errors import RunError
 from core.runs.folder import RunFolder
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
@@ -204,17 +204,14 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+@session.notifying()
 def _save_name(folder: RunFolder, name_on_page: str) -> None:
-    try:
-        if folder.name != name_on_page:
-            raise RunError(
-                _("This run was renamed to {name} meanwhile, so your name was not saved.", name=repr(folder.name))
-            )
-        folder.rename(st.session_state[f"rename_to_{folder.id}"])
-    except ExplorerError as error:
-        session.notify(str(error))
-    else:
-        session.notify(_("Renamed."))
+    if folder.name != name_on_page:
+        raise RunError(
+            _("This run was renamed to {name} meanwhile, so your name was not saved.", name=repr(folder.name))
+        )
+    folder.rename(st.session_state[f"rename_to_{folder.id}"])
+    session.notify(_("Renamed."))
 
 
 def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
@@ -241,14 +238,11 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
             st.rerun()
 
 
+@session.notifying()
 def _delete(picked: list[run_rows.RunRow]) -> None:
-    try:
-        for row in picked:
-            if row.folder.path.exists():  # a second click, or somebody else was quicker
-                shared.supervisor().delete(row.folder, shown=row.status)
-            if address.parameter(address.RUN) == row.id:
-                address.view_run(None)
-    except ExplorerError as error:
-        session.notify(str(error))
-    else:
-        session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))
+    for row in picked:
+        if row.folder.path.exists():  # a second click, or somebody else was quicker
+            shared.supervisor().delete(row.folder, shown=row.status)
+        if address.parameter(address.RUN) == row.id:
+            address.view_run(None)
+    session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))

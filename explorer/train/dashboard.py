@@ -30,7 +30,7 @@ from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.run_rows import corpus_titles, parent_curve, verdict
-from explorer.widgets.session import notify, take_notice
+from explorer.widgets.session import notifying, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
@@ -176,11 +176,9 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
             open_page("look_inside", folder.id)
 
 
+@notifying()
 def _tell(verb: str, folder: RunFolder, shown: Status) -> None:
-    try:
-        getattr(shared.supervisor(), verb)(folder, shown=shown)
-    except ExplorerError as error:
-        notify(str(error))
+    getattr(shared.supervisor(), verb)(folder, shown=shown)
 
 
 def _draw_table(folder: RunFolder) -> None:

@@ -26,7 +26,7 @@ from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
-from explorer.widgets.session import notify, recall, remember, ticket, use_ticket
+from explorer.widgets.session import notifying, recall, remember, ticket, use_ticket
 
 
 class Parent(NamedTuple):
@@ -322,13 +322,10 @@ def _offer_smaller(folder: RunFolder) -> None:
         address.open_page("train", config=config.replace({"train.batch_size": half}))
 
 
+@notifying()
 def _start_slower(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
     if not use_ticket("trouble_slower", drawn):
         return
-    try:
-        new = fork(shared.data_dir(), folder, step, config)
-        train(new)
-    except ExplorerError as error:
-        notify(str(error))
-        return
+    new = fork(shared.data_dir(), folder, step, config)
+    train(new)
     address.view_run(new.id)

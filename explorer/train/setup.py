@@ -28,7 +28,7 @@ from explorer.widgets.address import STEP, draft, keep_draft, lead_to_run, view_
 from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
-from explorer.widgets.session import notify, take_notice, ticket, use_ticket
+from explorer.widgets.session import notifying, take_notice, ticket, use_ticket
 
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
@@ -243,17 +243,14 @@ def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
         st.rerun()
 
 
+@notifying()
 def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
     """Start one run, however often the button was clicked before the page changed."""
     if not use_ticket("train_start", number):
         return
-    try:
-        data_dir = shared.data_dir()
-        folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
-        train(folder)
-    except ExplorerError as error:
-        notify(str(error))
-        return
+    data_dir = shared.data_dir()
+    folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
+    train(folder)
     lead_to_run(folder.id)
     view_run(folder.id)
 

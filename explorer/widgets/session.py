@@ -1,12 +1,14 @@
 """What a visitor's session keeps besides widgets, the values of widgets that depend on others, and the language."""
 
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.errors import ExplorerError
 from core.lessons.lesson_text import ENGLISH, languages
 from explorer.i18n.language import use_session_language
 from explorer.widgets.layout import literal
@@ -62,6 +64,15 @@ def use_ticket(purpose: str, number: str) -> bool:
 def notify(sentence: str) -> None:
     """Show a sentence on the next page that calls `take_notice`: callbacks cannot write to the page themselves."""
     st.session_state[_NOTICE] = sentence
+
+
+@contextmanager
+def notifying() -> Iterator[None]:
+    """Notify of an ExplorerError that is raised inside; also a decorator of callbacks."""
+    try:
+        yield
+    except ExplorerError as error:
+        notify(str(error))
 
 
 def take_notice() -> str | None:
