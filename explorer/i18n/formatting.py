@@ -95,10 +95,7 @@ def part_in_words(part: str) -> str:
 
 
 def named(words: str) -> str:
-    """Return what `core` calls a part of a model, a stage or a head's role in the current language: "head 1.2".
-
-    What is no such name is returned as it is.
-    """
+    """Return a name that `core` gives, such as "head 1.2", in the current language; any other words as they are."""
     kind, _unused, place = words.rpartition(" ")
     if kind in _NUMBERED:
         return _(_NUMBERED[kind], head=place, layer=place, block=place)

@@ -93,11 +93,7 @@ class StepState:
         return {token: id for id, token in enumerate(self.tokens)}
 
     def markdown(self, part: str, **numbers: Any) -> str:
-        """Return a part of the step's words as Markdown, filled and linked; "" if the step does not have it.
-
-        Args:
-            numbers: in addition to `self.numbers`. Strings are escaped.
-        """
+        """Return a part of the step's words as Markdown, filled and linked, strings escaped; "" if there is none."""
         return self.fill_markdown(self.prose.parts.get(part, ""), **numbers)
 
     def write(self, part: str, **numbers: Any) -> None:

@@ -26,10 +26,7 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", 
 
 
 class Question(NamedTuple):
-    """One question. Its words are the parts "question", "right" and "wrong" of the step.
-
-    They may use `{answer}`, the right answer, and `{given}`, the learner's.
-    """
+    """One question, with the step's words "question", "right" and "wrong", which may use `{answer}`, `{given}`."""
 
     answer: Callable[[StepState], Any]  # the right answer for this text and model
     show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response

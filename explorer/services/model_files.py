@@ -70,14 +70,7 @@ class Upload(NamedTuple):
 
 
 def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
-    """Make a run of uploaded files, which are put into a folder of the home for as long as that takes.
-
-    Args:
-        corpus: the text that the model learned from, or shall be looked at with.
-        name: a label; made up where it is empty.
-
-    Raises ExplorerError, in a sentence, where files are unknown, missing, too large, damaged or of another kind.
-    """
+    """Make a run of uploaded files and the text `corpus`. Raises ExplorerError where they are no model."""
     kept = _kept_names(uploads)
     with _workplace(data_dir) as place:
         for file_name, upload in kept.items():

@@ -94,13 +94,7 @@ def contains_between(path: Path, start: FilePosition, end: FilePosition, word: b
 def read_chunks(
     path: Path, start: FilePosition, end: FilePosition, most: int, columns: Sequence[str] = ()
 ) -> Iterator[Chunk]:
-    """Yield the rows between two positions in chunks, so that the first can be shown before the last is read.
-
-    Each chunk keeps its share of `most` rows, or a few more where chunks are small.
-
-    Args:
-        columns: whose extremes stay; without any, rows are taken evenly.
-    """
+    """Yield the rows between two positions in chunks, of each its share of `most`; `columns` keep their extremes."""
     size = max(_BLOCK, end.offset // _MOST_CHUNKS)
     least = _LEAST_ROWS if columns else 1
     try:

@@ -37,7 +37,7 @@ MOST_EVENTS = 3000  # of history sent to a new watcher
 MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
 _CROWD = 0.95  # share of the letters whose place decides on the scale of the map, from either end
-_STRETCH = 2.0
+_STRETCH = 2.0  # of the flatter direction, at most
 ROWS = ("metrics", "samples", "events")
 
 

@@ -110,10 +110,7 @@ def run_to_open() -> str | None:
 
 
 def stay_with_begun_run() -> None:
-    """Keep a run on view for requests that still have the address of its draft.
-
-    Once the browser has come with the run's address, whoever goes back to the draft means to.
-    """
+    """Keep a run on view for requests of its draft, until the browser has come with the run's address."""
     begun = st.session_state.get(_BEGUN)
     if run_id := run_to_open():
         view_run(run_id)
@@ -194,10 +191,7 @@ def _number(text: str) -> Any:
 
 
 def draft() -> RunConfig:
-    """Return the settings of the next run: of the address, else of this visitor's last choice, else the first preset.
-
-    Raises ConfigError where the address asks for something that cannot be.
-    """
+    """Return the next run's settings: of the address, the visitor or the first preset. Raises ConfigError."""
     return config_from(st.query_params.to_dict()) or st.session_state.get(_DRAFT) or preset(FIRST_PRESET)
 
 
@@ -209,13 +203,7 @@ def keep_draft(config: RunConfig) -> None:
 
 
 def write_draft(config: RunConfig, *, opening: bool = False) -> None:
-    """Put the settings of the next run into the address, to be shared or bookmarked.
-
-    An address that says the same already stays as it is, and a bare one says the first preset.
-
-    Args:
-        opening: whether the page has just been opened, so that nobody has chosen anything on it yet.
-    """
+    """Put a draft into the address where it says another; `opening`: nobody has chosen anything on the page."""
     if config != (config_from(st.query_params.to_dict()) or preset(FIRST_PRESET)):
         (rewrite if opening else write)(dict.fromkeys(_DRAFTED) | address_of(config))
 

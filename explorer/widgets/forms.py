@@ -22,11 +22,7 @@ def widget_key(path: str) -> str:
 
 
 def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels of which no two are the same: a select box gives back the label, so two alike are one choice.
-
-    Args:
-        labels: by value, newest first; of two that are the same the newer one gets a number.
-    """
+    """Return labels by value, newest first; of two alike the newer gets a number: a select box gives back the label."""
     taken, distinct = Counter[str](), {}
     for value, label in reversed(labels.items()):
         taken[label] += 1

@@ -19,15 +19,7 @@ def result_of(
     what: str,
     meanwhile: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Return a job's result; None while it is at work, with a progress bar and a button to stop it in its place.
-
-    The page is drawn anew once the job has ended. Give the panel enough room to stay where it is meanwhile.
-
-    Args:
-        what: is being done, for the bar ("Switching off one head after another").
-        meanwhile: draws what was computed so far below the bar; None before anything was. It is called repeatedly
-            while the job goes on, and for what a stopped one has left.
-    """
+    """Return a job's result; else None and a progress bar for `what`; `meanwhile` draws a partial one."""
     current = known(key) or job(key, make)
     if current.problem or (current.ended and current.stopped):
         if current.problem:

@@ -24,11 +24,7 @@ class Prompt(NamedTuple):
 
 
 def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, one_line: bool = True) -> Prompt:
-    r"""Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why.
-
-    Args:
-        one_line: it was typed into a single line, where `\n` stands for a newline.
-    """
+    """Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why."""
     by_letter = tokenizer.by_character
     text = read_line(typed if one_line else typed.replace(r"\n", r"\\n"), tokenizer.tokens)
     unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []

@@ -17,10 +17,7 @@ from explorer.widgets.links import end_absent
 
 
 def choose_run(title: str, what: str) -> RunFolder:
-    """Draw the page's title with the select beside it, and return the run on view, which is then in the address too.
-
-    Without a run that has weights, the page shows what would be here (`what`, a sentence or two) and ends.
-    """
+    """Draw the page's title and the select of runs; return the run on view. Without any, show `what` and end."""
     runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")

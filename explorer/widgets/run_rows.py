@@ -108,13 +108,7 @@ def _judged(path: Path, *_changed: tuple) -> ProgressSummary | None:
 def differing_settings(
     configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
 ) -> dict[str, list[Any]]:
-    """Return the settings in which some of the runs differ, by label: each run's value, in the order of the runs.
-
-    A setting that makes no difference for a run, such as the layers of a bigram, has the value None.
-
-    Args:
-        listed_anyway: settings that are left out, by path.
-    """
+    """Return the settings in which runs differ, by label, but `listed_anyway`; None where one does not matter."""
     columns = {}
     for path, setting in fields_of(RunConfig):
         values = [value_at(config, path) if _matters(path, config) else None for config in configs]

@@ -43,10 +43,7 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
 
 
 def ticket(purpose: str) -> str:
-    """Return a random number for one click on one button; pass it to the button's callback as an argument.
-
-    A second click that was on its way before the page changed carries the same number, so `use_ticket` refuses it.
-    """
+    """Return a random number for one click on one button: a second click that is on its way carries the same."""
     tickets = st.session_state.setdefault(_TICKET, {})
     return tickets.setdefault(purpose, secrets.token_hex(8))
 
