@@ -131,6 +131,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     """Return everything that a report tells; what a run does not have is left empty."""
     record, status, probe = run.record(), run.status(), run.read_probe()
     config, rows = record.config, _rows(run)
+    planned = config_now(run).train.steps  # a run that went on trained for more than its record says
     progress = progress_of(run, rows)
     try:
         tokenizer = load_tokenizer(run.tokenizer_path)
@@ -143,7 +144,8 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     if probe and config.model.kind == "bigram" and len(probe.embedding) == len(vocabulary):
         table = torch.from_numpy(probe.embedding).double().softmax(dim=1).numpy()
     return Facts(
-        **{name: getattr(record, name) for name in ("name", "id", "created", "config", "versions")},
+        **{name: getattr(record, name) for name in ("name", "id", "created", "versions")},
+        config=config.replace({"train.steps": planned}),
         **{name: getattr(record, name) or "" for name in ("origin", "corpus_hash", "precision", "hardware")},
         **{name: getattr(status, name) for name in ("state", "step", "seconds", "reason")},
         progress=progress.sentence if progress else "",

@@ -22,6 +22,8 @@ SENTENCES = {
     "fell": "Validation loss fell from {first} to {last} and was still falling at the end.",
     "done": "Validation loss fell from {first} to {last}.",
     "unchanged": "Validation loss ended at {last}, about where it began ({first}).",
+    "higher": "Validation loss {last} after {best} at step {best_step}: too few measurements to call it a rise.",
+    "ended higher": "Validation loss ended at {last}, {rise} higher than at the beginning.",
     "flat": "Flat for the last {count} steps: validation loss {last}.",
     "recovering": "Falling again: {last} after {peak} at step {peak_step}. The lowest was {best} at step {best_step}.",
     "overfitting": "Overfitting since step {since}: validation loss rose from {best} to {last}, training loss "
@@ -36,7 +38,7 @@ SENTENCES = {
     "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
     "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
 }
-_FINE = ("early", "falling", "fell", "done", "unchanged", "flat")
+_FINE = ("early", "falling", "fell", "done", "unchanged", "higher", "ended higher", "flat")
 
 
 class ProgressSummary(NamedTuple):
@@ -157,13 +159,16 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
     stretch = int(steps[-1] - steps[flat_from])
     if len(val) - flat_from >= 3 and stretch >= FLAT_SHARE * (steps[-1] - steps[0]):
         return ProgressSummary("flat", numbers | {"count": f"{stretch:,}"})
-    if ended and val[0] - val[-1] <= FLAT:  # of a fork, whose first loss is its parent's last
-        return ProgressSummary("unchanged", numbers)
+    rise = val[-1] - val[0]
+    if ended and rise >= -FLAT:  # of a fork, whose first loss is its parent's last
+        return ProgressSummary("ended higher" if rise > RISE else "unchanged", numbers | {"rise": f"{rise:.2f}"})
     if ended:
         return ProgressSummary("fell" if still else "done", numbers)
     higher = (val > val[-1] + FLAT).nonzero()[0]
     since = quarter if still else int(higher.max()) if len(higher) else 0
-    fall = val[since] - val[-1]
+    fall, best = val[since] - val[-1], int(val.argmin())
+    if fall < 0:
+        return ProgressSummary("higher", numbers | {"best": f"{val[best]:.2f}", "best_step": f"{steps[best]:,}"})
     return ProgressSummary("falling", numbers | {"fall": f"{fall:.2f}", "since": f"{steps[since]:,}"})
 
 

@@ -40,7 +40,7 @@ def draw_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
-            "Training": st.column_config.TextColumn(_("Training"), width=176),
+            "Training": st.column_config.TextColumn(_("Training"), width=210),
         },
     )
     table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
@@ -66,7 +66,9 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
         if one and one.record:
             if st.button(_("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
                 address.open_page("train", one.id)
-            popover = st.popover(_("Rename"), key=f"rename_{one.id}", icon=":material/edit:")
+            # With another name it is another popover, and a new one is closed.
+            key = f"rename_{one.id}_{crc32(one.name.encode()):x}"
+            popover = st.popover(_("Rename"), key=key, icon=":material/edit:")
             with popover, st.form(f"rename_form_{one.id}", border=False):
                 st.text_input(_("New name"), one.name, max_chars=80, key=f"rename_to_{one.id}")
                 # A callback, because it is given the name that this page was drawn with.
@@ -126,7 +128,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
 def _draw_differences(shown: list[run_rows.RunRow]) -> None:
     if len(shown) < 2:
         return
-    settings = run_rows.differing_settings([row.record.config for row in shown], listed_anyway=())
+    settings = run_rows.differing_settings([row.config for row in shown], listed_anyway=())
     if not settings:
         st.caption(_("These runs have the same settings."))
         return
@@ -153,6 +155,8 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
             N_("Name"): [row.name for row in rows],
             N_("State"): [_("damaged") if row.problem else state_in_words(row.status) for row in rows],
             **_progress(rows),
+            N_("Validation loss"): [row.status.val_loss if row.record else None for row in rows],
+            N_("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
             N_("Model"): [
                 (row.record.config.preset or row.record.config.model.kind) if row.record else "" for row in rows
             ],
@@ -160,8 +164,6 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
                 titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
                 for row in rows
             ],
-            N_("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            N_("Validation loss"): [row.status.val_loss if row.record else None for row in rows],
             N_("Started"): [when_in_words(row.record.created) if row.record else "" for row in rows],
         }
         | _parents(rows)
@@ -189,7 +191,7 @@ def _parents(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
 
 def _differences(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
     readable = [row for row in rows if row.record]
-    columns = run_rows.differing_settings([row.record.config for row in readable])
+    columns = run_rows.differing_settings([row.config for row in readable])
     return {
         label: [_value(values[readable.index(row)]) if row.record else "" for row in rows]
         for label, values in columns.items()
@@ -226,11 +228,13 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
         )
     st.caption(
         ngettext(
-            "This stops its training and deletes its weights, curves and texts. It cannot be undone.",
-            "This stops their training and deletes their weights, curves and texts. It cannot be undone.",
+            "This deletes its weights, curves and texts. It cannot be undone.",
+            "This deletes their weights, curves and texts. It cannot be undone.",
             len(picked),
         )
     )
+    if any(row.going_on for row in picked):
+        st.caption(_("What still trains is stopped first."))
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button(_("Cancel"), key="delete_no"):
             st.rerun()

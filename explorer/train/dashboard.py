@@ -33,6 +33,7 @@ from explorer.widgets.run_rows import corpus_titles, parent_curve, verdict
 from explorer.widgets.session import notifying, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
+_LOOK_AGAIN = 2.0  # seconds, at what the browser does not draw by itself
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
 _MACHINES = {"cpu": N_("CPU"), "cuda": N_("GPU"), "mps": N_("Apple GPU")}
 _CURVES = [
@@ -99,7 +100,7 @@ def draw_board(run_id: str) -> None:
             if live_view("attention", run_id, least_height=height).head:
                 open_page("look_inside", run_id)
         else:
-            st.fragment(_draw_table, run_every=None if status.ended else 2.0)(folder)
+            st.fragment(_draw_table, run_every=None if status.ended else _LOOK_AGAIN)(folder)
     alike = _("Letters close together have similar next-letter probabilities.")
     if gpt:
         alike = _("Letters close together have similar embeddings.")
@@ -218,28 +219,15 @@ _ACROSS = 3  # settings side by side
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     """Draw what the run was made of, with what differs from its preset marked, and the ways to another like it."""
     first = record.config
-    try:
-        config = config_now(folder)
-    except ExplorerError:  # another part of the page says why
-        config = first
+    config = _config_now(folder, first)
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = differences(first, base) | differences(config, base)
     name = config.preset or _("none")
     note = _("Preset: {name} · differences are marked", name=name) if changed else _("Preset: {name}", name=name)
     with card(_("Settings"), note, key="settings"):
         draw_parent(record)
-        title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
-        rows = [f"| {_('Text')} | **{literal(title)}** |"]
-        for path, setting in settings_that_matter(config.model.kind):
-            if not setting.advanced or path in changed:
-                value = f"**{literal(value_in_words(path, value_at(config, path)))}**"
-                others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
-                other = next((name for name, old in others.items() if old != value_at(config, path)), None)
-                usual = f" :violet-badge[{other}: {literal(value_in_words(path, others[other]))}]" if other else ""
-                rows.append(f"| {_(setting.label)}{usual} | {value} |")
-        share = ceil(len(rows) / _ACROSS)
-        for place, column in enumerate(st.columns(_ACROSS, gap="large")):
-            column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
+        every = None if folder.status().ended else _LOOK_AGAIN  # the live settings are a fragment of their own
+        st.fragment(_draw_settings_table, run_every=every)(folder, first, base)
         if machine := machine_in_words(record):
             st.caption(literal(machine))
         with st.container(horizontal=True, gap="small"):
@@ -247,6 +235,31 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
             if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=again):
                 open_page("train", config=first)
             draw_exports(folder)
+
+
+def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -> None:
+    """Draw the settings as they are now, each beside what it was at first or is in the preset."""
+    config = _config_now(folder, first)
+    changed = differences(first, base) | differences(config, base)
+    title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
+    rows = [f"| {_('Text')} | **{literal(title)}** |"]
+    for path, setting in settings_that_matter(config.model.kind):
+        if not setting.advanced or path in changed:
+            value = f"**{literal(value_in_words(path, value_at(config, path)))}**"
+            others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
+            other = next((name for name, old in others.items() if old != value_at(config, path)), None)
+            usual = f" :violet-badge[{other}: {literal(value_in_words(path, others[other]))}]" if other else ""
+            rows.append(f"| {_(setting.label)}{usual} | {value} |")
+    share = ceil(len(rows) / _ACROSS)
+    for place, column in enumerate(st.columns(_ACROSS, gap="large")):
+        column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
+
+
+def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
+    try:
+        return config_now(folder)
+    except ExplorerError:  # another part of the page says why
+        return first
 
 
 def machine_in_words(record: RunRecord) -> str:

@@ -13,12 +13,13 @@ import streamlit as st
 
 from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
-from core.errors import ExplorerError
+from core.errors import ExplorerError, RunError
 from core.palette import LIGHT, Palette
 from core.runs.ancestry import ancestors
 from core.runs.documents import progress_of, rows_to_judge
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
+from core.runs.setting_changes import config_now
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from core.training.progress_summary import SENTENCES, ProgressSummary
@@ -51,6 +52,11 @@ class RunRow:
     @property
     def going_on(self) -> bool:
         return self.record is not None and not self.status.ended
+
+    @property
+    def config(self) -> RunConfig:
+        """Return the settings that the run has now, with all that were changed while it trained."""
+        return _config(self.folder.path, *map(file_version, (self.folder.record_path, self.folder.events_path)))
 
 
 def read_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
@@ -97,6 +103,15 @@ def trouble_in_words(row: RunRow, *, short: bool = False) -> str:
     files = (row.folder.metrics_path, row.folder.status_path, row.folder.events_path)
     progress, words = _judged(row.folder.path, *map(file_version, files)), _TROUBLE if short else SENTENCES
     return _(words[progress.kind], **progress.numbers) if progress and progress.trouble else ""
+
+
+@lru_cache(maxsize=512)
+def _config(path: Path, *_changed: tuple) -> RunConfig:
+    folder = RunFolder(path)
+    try:
+        return config_now(folder)
+    except RunError:  # the page of the run says what is wrong with its changes
+        return folder.record().config
 
 
 @lru_cache(maxsize=512)

@@ -136,6 +136,18 @@ def test_a_fork_that_ends_where_it_began_did_not_fall():
     assert summary.sentence == "Validation loss ended at 1.89, about where it began (1.88)."
 
 
+@pytest.mark.parametrize(
+    ("ended", "sentence"),
+    [
+        (False, "Validation loss 2.04 after 1.95 at step 0: too few measurements to call it a rise."),
+        (True, "Validation loss ended at 2.04, 0.09 higher than at the beginning."),
+    ],
+)
+def test_one_higher_measurement_is_not_called_a_fall(ended, sentence):
+    rows = [{"step": 0, "val_loss": 1.95}, {"step": 50, "val_loss": 2.04}]
+    assert summarize_progress(rows, ended=ended).sentence == sentence
+
+
 def plateau(end, saved, *, changed=None):
     """What is told of a run that was lowest at step 1,000, as good until step 2,000, and bad from step 2,100 on."""
     steps = range(0, end + 1, 100)
