@@ -107,10 +107,8 @@ def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> l
         return list(shares)
     drawn = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
     rest = sum(share for index, (_part, share) in enumerate(shares) if index not in drawn)
-    return [
-        *(shares[index] for index in sorted(drawn)),
-        (ngettext("{count} other", "{count} others", len(shares) - len(drawn)), rest),
-    ]
+    others = ngettext("{count} other", "{count} others", len(shares) - len(drawn))
+    return [*(shares[index] for index in sorted(drawn)), (others, rest)]
 
 
 def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIGHT) -> go.Figure:

@@ -21,7 +21,11 @@ def embedding_map(
     neighbors: Sequence[int] = (),
 ) -> go.Figure:
     """Draw V tokens as they are shown at their points (V, 3), colored by kind; lines join `chosen` to its neighbors."""
-    figure = go.Figure(_links(points, chosen, neighbors, palette))
+    gap = np.full(3, np.nan)
+    path = np.array([place for index in neighbors for place in (points[chosen], points[index], gap)]).reshape(-1, 3)
+    link = {"color": palette.accent, "width": 1.5}
+    figure = go.Figure()
+    figure.add_scatter3d(**_coordinates(path), mode="lines", line=link, opacity=0.6, hoverinfo="skip", showlegend=False)
     for kind in dict.fromkeys(sorted(kinds, key=list(palette.kinds).index)):
         places = [index for index, own in enumerate(kinds) if own == kind]
         figure.add_scatter3d(
@@ -49,30 +53,11 @@ def embedding_map(
         )  # fmt: skip
     style(figure, palette, height=520)
     legend_above(figure, itemsizing="constant", entrywidth=0)
-    wall = {
-        "showticklabels": False,
-        "title": "",
-        "showbackground": False,
-        "gridcolor": palette.grid,
-        "zeroline": False,
-        "showspikes": False,
-    }
+    hidden = dict.fromkeys(("showticklabels", "showbackground", "zeroline", "showspikes"), False)
+    wall = {"title": "", "gridcolor": palette.grid} | hidden
     camera = {"eye": {"x": 1.15, "y": 1.15, "z": 0.75}}
     figure.update_scenes(xaxis=wall, yaxis=wall, zaxis=wall, aspectmode="cube", camera=camera)
     return figure.update_layout(hovermode="closest", dragmode="orbit")
-
-
-def _links(points: np.ndarray, chosen: int, neighbors: Sequence[int], palette: Palette) -> go.Scatter3d:
-    gap = np.full(3, np.nan)
-    path = np.array([place for index in neighbors for place in (points[chosen], points[index], gap)]).reshape(-1, 3)
-    return go.Scatter3d(
-        **_coordinates(path),
-        mode="lines",
-        line={"color": palette.accent, "width": 1.5},
-        opacity=0.6,
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:

@@ -202,19 +202,15 @@ def preview_card(facts: Facts) -> None:
 def token_card(facts: Facts) -> None:
     """The opening as tokens over their ids, and anything a visitor types."""
     ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
-    with card(
-        _("Tokenization"),
-        _(
-            "How does text become numbers? Each distinct character gets a token id, its position in the "
-            "vocabulary of this text."
-        ),
-        more=_(
-            "The units that a model reads are called **tokens**. Here each token is one character. The "
-            "**vocabulary** lists all tokens in the order of their code points, and a token's id is its position "
-            "in this list."
-        ),
-        key="card_tokens",
-    ):
+    note = _(
+        "How does text become numbers? Each distinct character gets a token id, its position in the vocabulary of "
+        "this text."
+    )
+    more = _(
+        "The units that a model reads are called **tokens**. Here each token is one character. The **vocabulary** "
+        "lists all tokens in the order of their code points, and a token's id is its position in this list."
+    )
+    with card(_("Tokenization"), note, more=more, key="card_tokens"):
         name = _("Type your own name")
         typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
@@ -231,20 +227,16 @@ def token_card(facts: Facts) -> None:
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
     """One batch as context -> target pairs."""
-    with card(
-        _("Batch"),
-        _(
-            "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
-            "with the token that follows it.",
-            count=BLOCK,
-        ),
-        more=_(
-            "This is the first batch of Karpathy's lecture: four sequences of eight tokens, cut from the text at "
-            "random. The model predicts the target of every context at once, so it learns from contexts of one "
-            "to eight tokens."
-        ),
-        key="card_batch",
-    ):
+    note = _(
+        "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
+        "with the token that follows it.",
+        count=BLOCK,
+    )
+    more = _(
+        "This is the first batch of Karpathy's lecture: four sequences of eight tokens, cut from the text at random. "
+        "The model predicts the target of every context at once, so it learns from contexts of one to eight tokens."
+    )
+    with card(_("Batch"), note, more=more, key="card_batch"):
         training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
         if len(training) <= BLOCK:
             st.caption(_("This text is too short for even one sequence."))

@@ -24,14 +24,9 @@ LONGEST_PROMPT = 2000  # characters; it travels in an address
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
     """Draw prompt, sliders and the button, which remembers the request; return prompt and settings as they stand."""
     with card(_("Sampling settings"), key="card_ask"):
-        typed = st.text_area(
-            _("Prompt"),
-            st.session_state.get("generate_prompt", ""),
-            key="generate_prompt",
-            height=96,
-            max_chars=LONGEST_PROMPT,
-            placeholder=_("Empty prompt: the model starts from scratch"),
-        )
+        look = {"height": 96, "placeholder": _("Empty prompt: the model starts from scratch")}
+        typed = st.session_state.get("generate_prompt", "")
+        typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))

@@ -106,10 +106,9 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
             done = _("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
-        loss = f"{status.val_loss:.2f}"
         uniform = (row.folder.read_baselines() or {}).get("uniform")
         meaning = loss_in_words(status.val_loss, uniform=uniform)
-        st.caption(_("Loss **{loss}**, {meaning}", loss=loss, meaning=meaning))
+        st.caption(_("Loss **{loss}**, {meaning}", loss=f"{status.val_loss:.2f}", meaning=meaning))
         if trouble := trouble_in_words(row):
             st.markdown(f":small[:orange[{trouble}]]")
     elif status.reason:

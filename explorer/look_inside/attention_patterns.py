@@ -1,5 +1,7 @@
 """Which tokens does each token attend to? Each head, all heads of a layer, and a prompt too long to draw."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -53,10 +55,8 @@ def _long_prompt_card(inspection: Inspection) -> None:
     layer, head = head_of(inspection.model)
     title = _("Attention over the whole prompt, head {place}", place=f"{layer + 1}.{head + 1}")
     with card(title, _("Where does it attend in all of the prompt?"), more=_(_LONG), key="card_whole"):
-        patterns = result_of(
-            ("whole", *inspection.key, *ids), lambda: coarse_patterns(inspection.model, ids, size),
-            _("Reading the whole prompt"),
-        )  # fmt: skip
+        read = partial(coarse_patterns, inspection.model, ids, size)
+        patterns = result_of(("whole", *inspection.key, *ids), read, _("Reading the whole prompt"))
         if patterns is None:
             return
         names, pattern = coarse_names(size, len(ids)), patterns[layer, head]
@@ -79,11 +79,9 @@ def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int
     """Return how coarse the pattern is, and how much of the attention stays close by."""
     near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
     counts = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
-    read = (
-        _("The last {length} of your {typed} tokens are read, {size} in a square.", **counts)
-        if typed > length
-        else _("All {length} tokens are read, {size} in a square.", **counts)
-    )
+    read = _("All {length} tokens are read, {size} in a square.", **counts)
+    if typed > length:
+        read = _("The last {length} of your {typed} tokens are read, {size} in a square.", **counts)
     where = _(
         "Attention on the own {size} tokens and the {size} before: {near}; on the first {size}: {first}.",
         size=size, near=percent(near), first=percent(float(pattern[1:, 0].mean())),

@@ -104,16 +104,12 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
     """Draw tokens, with vectors (V, C), between groups of one's own choice."""
     tokens = inspection.tokenizer.tokens[: len(vectors)]
     ids = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
-    with card(
-        _("Directions of your choice"),
-        _("Where do tokens lie between two groups?"),
-        more=_(
-            "A direction in the embedding space can have a meaning. Type the tokens at either end of an axis: 0 is the "
-            "mean of the first group, 1 the mean of the second. If lower-case letters and their capitals differ in one "
-            "direction only, all capitals lie near 1."
-        ),
-        key="card_axes",
-    ):
+    more = _(
+        "A direction in the embedding space can have a meaning. Type the tokens at either end of an axis: 0 is the "
+        "mean of the first group, 1 the mean of the second. If lower-case letters and their capitals differ in one "
+        "direction only, all capitals lie near 1."
+    )
+    with card(_("Directions of your choice"), _("Where do tokens lie between two groups?"), more=more, key="card_axes"):
         groups, unknown = _choose_groups(ids)
         ends = [(groups[0], groups[1]), (groups[2], groups[3])]
         try:
@@ -168,17 +164,14 @@ def stream_card(inspection: Inspection) -> None:
     prompt = inspection.prompt
     if len(prompt.ids) < 3:
         return
-    with card(
-        _("Residual stream"),
-        _("How do the vectors of your prompt's tokens change from layer to layer?"),
-        more=_(
-            "After each block every token of the prompt has another vector (the **residual stream**): first its own "
-            "embedding, later what the blocks added. The same token at two positions begins at nearly one point, and "
-            "moves apart as it takes in what comes before it. Drawn by PCA, at each stage anew; along the training, in "
-            "the directions of the last step."
-        ),
-        key="card_stream",
-    ):
+    note = _("How do the vectors of your prompt's tokens change from layer to layer?")
+    more = _(
+        "After each block every token of the prompt has another vector (the **residual stream**): first its own "
+        "embedding, later what the blocks added. The same token at two positions begins at nearly one point, and "
+        "moves apart as it takes in what comes before it. Drawn by PCA, at each stage anew; along the training, in "
+        "the directions of the last step."
+    )
+    with card(_("Residual stream"), note, more=more, key="card_stream"):
         names = stage_words(inspection.config.n_layer + 1)
         within(_STAGE, len(names))
         stage = st.select_slider(_("Stage"), range(len(names)), key=_STAGE, format_func=names.__getitem__)
@@ -203,16 +196,12 @@ def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
 
 def positions_card(inspection: Inspection) -> None:
     """Draw how similar the position embeddings are, as cosines or as a map."""
-    with card(
-        _("Position embeddings"),
-        _("Which positions of the context are similar?"),
-        more=_(
-            "A model with learned positions adds one vector for *where* a token stands. This is the cosine of any two: "
-            "a bright band along the diagonal says that neighboring positions are similar, so the model can tell "
-            "*near* from *far*."
-        ),
-        key="card_places",
-    ):
+    more = _(
+        "A model with learned positions adds one vector for *where* a token stands. This is the cosine of any two: "
+        "a bright band along the diagonal says that neighboring positions are similar, so the model can tell "
+        "*near* from *far*."
+    )
+    with card(_("Position embeddings"), _("Which positions of the context are similar?"), more=more, key="card_places"):
         try:
             vectors = position_embeddings(inspection.model)
         except PartError as error:

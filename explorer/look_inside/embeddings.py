@@ -125,18 +125,9 @@ def _map_over_steps(
         # Captions are made here and not by the job, which serves visitors of all languages.
         tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
         maps = maps._replace(words=[words(tables[s].tokens) if s in tables else "" for s in maps.steps])
-    picked = time_machine_directions(
-        inspection.time_machine,
-        maps,
-        shown,
-        kinds,
-        key=MAP,
-        name=f"map-{method.lower()}",
-        height=MAP_HEIGHT,
-        trail=5 if method == "PCA" else 1,  # a map that is laid out anew moves a lot
-        chosen=chosen,
-        near=near,
-    )
+    trail = 5 if method == "PCA" else 1  # a map that is laid out anew moves a lot
+    look = {"name": f"map-{method.lower()}", "height": MAP_HEIGHT, "trail": trail, "chosen": chosen, "near": near}
+    picked = time_machine_directions(inspection.time_machine, maps, shown, kinds, key=MAP, **look)
     if picked is not None and picked != chosen:
         st.session_state[TOKEN] = picked
         st.rerun()

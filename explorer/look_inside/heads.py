@@ -45,10 +45,8 @@ _ROLES = N_(
 def draw(inspection: Inspection) -> None:
     """Draw every head's role, one head's scores, and the scores along the training."""
     held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
-    tokens = inspection.tokenizer.tokens
-    scores = result_of(
-        ("heads", *inspection.key), lambda: score_heads(inspection.model, held_out, tokens), _("Scoring all heads")
-    )
+    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens)
+    scores = result_of(("heads", *inspection.key), score, _("Scoring all heads"))
     if scores is None:
         return
     names = name_heads(scores)

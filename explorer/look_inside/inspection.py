@@ -99,12 +99,8 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
         moved = time_bar(state, steps=folder.status().steps, note=f" · {note}", key="time_bar")
     wanted = address.number_parameter(address.STEP)
     if wanted is not None and wanted != opened.step:
-        st.caption(
-            _(
-                "Step {asked} has no snapshot: this is step {step}, the nearest before it.",
-                asked=f"{wanted:,}", step=f"{opened.step:,}",
-            )
-        )  # fmt: skip
+        steps = {"asked": f"{wanted:,}", "step": f"{opened.step:,}"}
+        st.caption(_("Step {asked} has no snapshot: this is step {step}, the nearest before it.", **steps))
     if moved:
         step, newest = moved
         address.write({address.STEP: None if newest else step})
@@ -169,13 +165,11 @@ def _anchor(folder: RunFolder, steps: list[int]) -> int:
 def warn_of_columns(model: GPT | Bigram) -> None:
     """Warn where the softmax ran over the wrong axis, so that a row of attention weights does not add up to 1."""
     if model.config.softmax_over == "queries":
-        st.warning(
-            _(
-                "This model takes its softmax over the queries, so its attention weights add up to 100% down each "
-                "column, not along each row. The percentages below are these weights."
-            ),
-            icon=":material/warning:",
+        words = _(
+            "This model takes its softmax over the queries, so its attention weights add up to 100% down each "
+            "column, not along each row. The percentages below are these weights."
         )
+        st.warning(words, icon=":material/warning:")
 
 
 def choose_head(inspection: Inspection) -> tuple[int, int]:

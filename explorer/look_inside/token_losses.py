@@ -57,9 +57,8 @@ def draw(inspection: Inspection) -> None:
     """Draw the loss along the context, by kind of token, and on a passage token by token."""
     with st.spinner(_("Reading the text ...")):
         measured_on = _windows(inspection)
-    losses = result_of(
-        ("losses", *inspection.key), lambda: measure(inspection, measured_on), _("Measuring on held-out text")
-    )
+    work = partial(measure, inspection, measured_on)
+    losses = result_of(("losses", *inspection.key), work, _("Measuring on held-out text"))
     if losses is not None:
         left, right = st.columns(2)
         with left:
@@ -120,15 +119,11 @@ def _kind_card(inspection: Inspection, losses: np.ndarray, measured_on: Tensor) 
     kinds = loss_by_kind(losses, measured_on[:, 1:], inspection.tokenizer.tokens)
     with card(_("Loss by kind of token"), _("Which tokens are hard to predict?"), more=_(_KINDS), key="card_loss_kind"):
         st.caption(kinds_in_words(kinds))
+        columns = ("kind", "loss in nats", "count", "share of the loss")
         chart(
             kind_bars(kinds, current_palette()),
             key="loss_kind",
-            numbers=lambda: {
-                "kind": [kind.kind for kind in kinds],
-                "loss in nats": [kind.loss for kind in kinds],
-                "count": [kind.count for kind in kinds],
-                "share of the loss": [kind.share for kind in kinds],
-            },
+            numbers=lambda: dict(zip(columns, zip(*kinds, strict=True), strict=True)),
             name="loss-by-kind",
         )
 
