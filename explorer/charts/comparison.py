@@ -24,7 +24,7 @@ _FIRST = 0.04  # share of the horizontal axis whose losses are still those of th
 
 AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # said where they are shown
 
-Points = Sequence[tuple[float, float]]
+_Points = Sequence[tuple[float, float]]
 
 
 def comparison_figure(
@@ -81,7 +81,7 @@ def comparison_figure(
     return figure
 
 
-def _add_curve(figure: go.Figure, points: Points, name: str, color: str, palette: Palette, *, forked: bool) -> None:
+def _add_curve(figure: go.Figure, points: _Points, name: str, color: str, palette: Palette, *, forked: bool) -> None:
     """Add a curve with a dot at its end, and a hollow one where it branched off."""
     x, y = [place for place, _loss in points], [loss for _place, loss in points]
     figure.add_trace(line(x, y, color, 2.4, name, hovertemplate="%{y:.3f}"))
@@ -126,7 +126,7 @@ def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, flo
     return moved
 
 
-def _range(curves: Iterable[Points], right: float) -> tuple[float, float]:
+def _range(curves: Iterable[_Points], right: float) -> tuple[float, float]:
     """Return a range fitted to what the runs came down to: their first steps leave at the top."""
     curves = [points for points in curves if points]
     values = [loss for points in curves for _place, loss in points] or [0.0, 4.5]
