@@ -142,8 +142,8 @@ def check_writable(config: ModelConfig) -> None:
         changed = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
         raise ExternalModelError(
-            f"nanoGPT's model cannot have {changed}, so its logits would differ. It has only {held}: train with that, "
-            "or export for transformers, if a model there can hold it."
+            f"nanoGPT's model cannot have {changed}; it has only {held}, so its logits would differ. Train with that, "
+            "or export for transformers, which has more kinds of models."
         )
 
 

@@ -89,11 +89,11 @@ def draw_fork(folder: RunFolder) -> None:
         )
         if sentence := recall(f"fork_told-{folder.id}"):
             st.caption(sentence)
+        config, label = _settings(folder, step), _("Choose the fork's settings")
+        if config and st.button(label, key="fork_go", icon=":material/tune:", width="stretch"):
+            _open_settings(folder, step, config)
         if warning := offered.warning(step):
             st.warning(warning)
-        config = _settings(folder, step)
-        if config and st.button(_("Choose settings"), key="fork_go", icon=":material/tune:", width="stretch"):
-            _open_settings(folder, step, config)
 
 
 def open_fork_at(folder: RunFolder, step: int) -> None:
@@ -122,7 +122,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
     setting = dict(fields_of(RunConfig))["train.steps"]
     st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
     steps = st.number_input(
-        _("Number of steps"),
+        _("Steps to train from there"),
         setting.low,
         setting.high,
         step=100,
