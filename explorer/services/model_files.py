@@ -23,24 +23,12 @@ MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550
 _PACKED = "upload.zip"
 _COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
 KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
-
-
-class Export(NamedTuple):
-    """A form in which a run can be taken elsewhere."""
-
-    label: str  # in English
-    ending: str  # of its file
-
-    def file_name(self, name: str) -> str:
-        return f"{name}-{self.ending}"
-
-
-EXPORTS = {
-    "report": Export(N_("Report (HTML)"), "report.html"),
-    "notebook": Export(N_("Notebook that trains it again"), "retrain.ipynb"),
-    "script": Export(N_("Script that trains it again"), "retrain.py"),
-    "huggingface": Export(N_("For transformers (zip)"), "transformers.zip"),
-    "nanogpt": Export(N_("For nanoGPT (zip)"), "nanogpt.zip"),
+EXPORTS = {  # the forms in which a run can be taken elsewhere: their labels, and the endings of their files
+    "report": (N_("Report (HTML)"), "report.html"),
+    "notebook": (N_("Notebook that trains it again"), "retrain.ipynb"),
+    "script": (N_("Script that trains it again"), "retrain.py"),
+    "huggingface": (N_("For transformers (zip)"), "transformers.zip"),
+    "nanogpt": (N_("For nanoGPT (zip)"), "nanogpt.zip"),
 }
 
 

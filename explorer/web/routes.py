@@ -76,7 +76,7 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
             obstacle = str(error)
         if obstacle:
             raise HTTPException(409, obstacle)
-        archive = _Archive(partial(write_export, data_dir(), folder, kind), EXPORTS[kind].file_name(name), places)
+        archive = _Archive(partial(write_export, data_dir(), folder, kind), f"{name}-{EXPORTS[kind][1]}", places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 

@@ -70,12 +70,12 @@ def draw_exports(folder: RunFolder) -> None:
     """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"):
         try:
-            for kind, export in EXPORTS.items():
+            for kind, (label, _ending) in EXPORTS.items():
                 if obstacle := why_no_export(shared.data_dir(), folder, kind):
-                    st.caption(f"{_(export.label)}: {literal(obstacle)}")
+                    st.caption(f"{_(label)}: {literal(obstacle)}")
                 else:
                     address = f"api/runs/{folder.id}/download?for={kind}"
-                    st.link_button(_(export.label), address, icon=":material/download:", width="stretch")
+                    st.link_button(_(label), address, icon=":material/download:", width="stretch")
         except ExplorerError as error:
             show_error(error)
 
