@@ -28,13 +28,13 @@ class Prose(NamedTuple):
 
 
 def languages() -> list[str]:
-    """Every language that has a folder, English first."""
+    """Return every language that has a folder, English first."""
     names = sorted(folder.name for folder in _FOLDER.iterdir() if folder.is_dir())
     return [ENGLISH, *(name for name in names if name != ENGLISH)]
 
 
 def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
-    """The words of one step. Raises ExplorerError where no language has them."""
+    """Return the words of one step. Raises ExplorerError where no language has them."""
     own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
     return Prose(own.title or english.title, _translated(english.parts, own.parts))
 
@@ -53,19 +53,19 @@ def fill(part: str, /, **numbers: object) -> str:
 
 
 def placeholders(part: str) -> set[str]:
-    """The names of the numbers that a part asks for."""
+    """Return the names of the numbers that a part asks for."""
     return {name for name in _PLACEHOLDER.findall(part) if name}
 
 
 def glossary(language: str = ENGLISH) -> dict[str, str]:
-    """What every term means, in alphabetical order."""
+    """Return what every term means, in alphabetical order."""
     known = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
     terms = {term: text for term, text in known.items() if term != "idea"}
     return dict(sorted(terms.items(), key=lambda entry: entry[0].lower()))
 
 
 def terms_in(part: str) -> list[str]:
-    """The terms that a part links to, as the glossary calls them."""
+    """Return the terms that a part links to, as the glossary calls them."""
     return [match[1] for match in _TERM.finditer(part)]
 
 
@@ -85,12 +85,12 @@ def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> s
 
 
 def without_links(text: str) -> str:
-    """`[[term]]` in italics, for a reader without the glossary's page."""
+    """Return a text with `[[term]]` in italics, for a reader without the glossary's page."""
     return _TERM.sub(lambda term: f"*{term[2] or term[1]}*", text)
 
 
 def word(name: str, language: str = ENGLISH) -> str:
-    """One of the app's own words on a lesson's page, such as the label of a button."""
+    """Return one of the app's own words on a lesson's page, such as the label of a button."""
     words = _translated(_read("words.md", ENGLISH).parts, _read("words.md", language).parts)
     if name not in words:
         raise ExplorerError(f"The lessons have no word called {name!r}.")
@@ -98,7 +98,7 @@ def word(name: str, language: str = ENGLISH) -> str:
 
 
 def parse_prose(text: str) -> Prose:
-    """A file's title and parts."""
+    """Return a file's title and parts."""
     title, _, rest = text.strip().partition("\n")
     sections = re.split(r"^## +(.+?) *$", rest, flags=re.MULTILINE)
     parts = {"idea": sections[0].strip()}

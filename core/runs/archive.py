@@ -196,7 +196,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check(run: RunFolder) -> None:
-    """Raises ExplorerError where the run cannot be opened; pictures that do not fit the model are left out."""
+    """Raise ExplorerError where the run cannot be opened; pictures that do not fit the model are left out."""
     config_now(run)
     baselines, probe = run.read_baselines(), run.read_probe()
     if baselines is not None and not all(map(_is_number, baselines.values())):

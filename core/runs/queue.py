@@ -136,6 +136,6 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
 
 @contextmanager
 def existing_supervisor_lock(runs: Path) -> Iterator[None]:
-    """The same for a worker or a shell, which create no lock file where no supervisor has ever been."""
+    """Hold that lock for a worker or a shell, which create no lock file where no supervisor has ever been."""
     with supervisor_lock(runs) if (runs / _LOCK_NAME).exists() else nullcontext():
         yield

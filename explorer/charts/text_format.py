@@ -8,17 +8,17 @@ from explorer.i18n.language import _
 
 
 def plain(text: str) -> str:
-    """Text for plotly, which reads a little HTML in labels: here nothing of it is a tag."""
+    """Return text for plotly, which reads a little HTML in labels, so that nothing of it is a tag."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def quoted(token: str) -> str:
-    """A shown token in quotes, for plotly: 'e'."""
+    """Return a shown token in quotes, for plotly: 'e'."""
     return plain(token_display.quoted(token))
 
 
 def percent(share: float) -> str:
-    """As `core.formatting.percent`, in the language on view."""
+    """Return `core.formatting.percent` in the language on view."""
     return _("less than 0.1%") if 0 < share < 0.001 else formatting.percent(share)
 
 
@@ -33,11 +33,11 @@ def short(letters: str) -> str:
 
 
 def cut(token: str, most: int = 8) -> str:
-    """A shown token short enough for a cell."""
+    """Return a shown token short enough for a cell."""
     return token if len(token) <= most else token[: most - 1] + "…"
 
 
 def least_width_for(tokens: Iterable[str], columns: int) -> int | None:
-    """Pixels that a chart with a column of tokens each needs; None where all are letters, which fit into any width."""
+    """Return the pixels of width that a chart with a column a token needs; None where all tokens are letters."""
     longest = max((min(8, len(token)) for token in tokens), default=1)
     return None if longest <= 2 else 110 + columns * (12 + 8 * longest)

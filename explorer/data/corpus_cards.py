@@ -57,7 +57,7 @@ def facts_of(name: str, data_dir: Path) -> Facts:
 
 @lru_cache(maxsize=16)
 def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) -> str | None:
-    """Why no model with this context can learn from a corpus; None if one can."""
+    """Return why no model with this context can learn from a corpus; None if one can."""
     try:
         check_trainable(load_corpus(name, data_dir), block_size, val_fraction)
     except TextError as error:
@@ -66,7 +66,7 @@ def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) ->
 
 
 def description(corpus: Corpus) -> str:
-    """What a text is, in sentences; all but its title are ours."""
+    """Return what a text is, in sentences; all but its title are ours."""
     if corpus.own:
         return _(corpus.description)
     values = {"about": _(corpus.description), "language": _(corpus.language), "licence": _(corpus.licence)}
@@ -157,7 +157,7 @@ def _delete(name: str) -> None:
 
 
 def figures(facts: Facts, val_fraction: float) -> None:
-    """Size, distinct characters, lines and the split, each with its meaning."""
+    """Draw the size, distinct characters, lines and the split, each with its meaning."""
     length = len(facts.ids)
     training = split_point(length, val_fraction)
     each = f"{length / max(1, facts.lines):.0f}"
@@ -176,7 +176,7 @@ def figures(facts: Facts, val_fraction: float) -> None:
 
 
 def character_card(facts: Facts) -> None:
-    """The most frequent characters."""
+    """Draw the most frequent characters."""
     characters, counts = zip(*facts.counts, strict=True)
     shown = list(map(visible, characters))
     note = _("Which characters are most frequent? All {count} are shown.", count=len(shown))
@@ -194,13 +194,13 @@ def character_card(facts: Facts) -> None:
 
 
 def preview_card(facts: Facts) -> None:
-    """How the text begins."""
+    """Draw how the text begins."""
     with card(_("Preview"), _("How does the text begin? Its first lines, unchanged."), key="card_preview"):
         st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
 
 
 def token_card(facts: Facts) -> None:
-    """The opening as tokens over their ids, and anything a visitor types."""
+    """Draw the opening as tokens over their ids, and anything a visitor types."""
     ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
     note = _(
         "How does text become numbers? Each distinct character gets a token id, its position in the vocabulary of "
@@ -226,7 +226,7 @@ def token_card(facts: Facts) -> None:
 
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
-    """One batch as context -> target pairs."""
+    """Draw one batch as context -> target pairs."""
     note = _(
         "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
         "with the token that follows it.",

@@ -45,7 +45,7 @@ def start_first_run(number: str) -> None:
 
 
 def draw_start(rows: list[RunRow]) -> None:
-    """The one button that gets a GPT going, or leads to the one that learns right now."""
+    """Draw the one button that gets a GPT going, or leads to the one that learns right now."""
     if problem := session.recall("first_run_problem"):
         show_error(problem)
         session.remember("first_run_problem", None)
@@ -64,7 +64,7 @@ def draw_start(rows: list[RunRow]) -> None:
 
 
 def draw_beginning() -> None:
-    """Before the first run: what one looks like."""
+    """Draw what a run looks like, before there is one."""
     note = _("What does a model write while it trains on Shakespeare? Each text continues the prompt “⏎”.")
     with card(_("Generated text"), note):
         for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
@@ -75,7 +75,7 @@ def draw_beginning() -> None:
 
 
 def draw_recent(rows: list[RunRow]) -> None:
-    """The newest runs as cards, looked at again while one of them goes on."""
+    """Draw the newest runs as cards, looked at again while one of them goes on."""
     st.markdown(f"##### {_('Recent runs')}")
     st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
 

@@ -281,7 +281,7 @@ def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
 
 
 def _continuation(snapshot: Snapshot) -> list[list]:
-    """The greedy continuation: each token's text, its probability, and the token as it is listed."""
+    """Return the greedy continuation: each token's text, its probability, and the token as it is listed."""
     tokenizer = snapshot.tokenizer
     count = _CONTINUED_BY_LARGE if parameter_count(snapshot.model) > _LARGE else CONTINUED
     settings = GenerationConfig(max_new_tokens=count, temperature=0)
@@ -292,7 +292,7 @@ def _continuation(snapshot: Snapshot) -> list[list]:
 
 
 def _map(snapshot: Snapshot) -> dict[str, Any] | None:
-    """The embeddings in the directions and the scale of the anchor's, so that tokens move and never jump."""
+    """Return the embeddings in the directions and the scale of the anchor's, so that tokens move and never jump."""
     tokens = snapshot.tokenizer.tokens[:MOST_TOKENS]
     table = token_embeddings(snapshot.model)[: len(tokens)]
     reference = _table(snapshot.folder.path, snapshot.anchor, snapshot.anchor.stat().st_mtime_ns)

@@ -198,7 +198,7 @@ def with_emergence(inspection: Inspection) -> Inspection:
 
 
 def has_parent(inspection: Inspection) -> bool:
-    """Whether its first weights were another model's, so that a role at its first step emerged there."""
+    """Return whether its first weights were another model's, so that a role at its first step emerged there."""
     record = inspection.folder.record()
     return record.parent_step is not None or bool(record.origin)
 

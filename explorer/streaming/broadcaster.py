@@ -40,7 +40,7 @@ class RunBroadcast:
         self._task: asyncio.Task | None = None
 
     async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
-        """Chunks of event-stream text: what came after the cursor, then what comes."""
+        """Yield chunks of event-stream text: what came after the cursor, then what comes."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_BEHIND)
         self._watchers.add(queue)
         try:

@@ -217,7 +217,7 @@ def _fit(config: RunConfig) -> None:
 
 
 def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
-    """What it will take, as reckoned; and as tried out, as soon as that is known."""
+    """Draw what the run will take: estimated, or measured in a trial as soon as there is one."""
     correction, under_way = tried(config, vocab_size)
     reckoned = shared.run_speed(config), shared.run_precision(config).precision
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
