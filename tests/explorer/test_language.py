@@ -145,6 +145,8 @@ SHOWS = {
     *("text_input", "text_area", "number_input", "progress", "card", "page_header", "empty_state"),
 }
 ALSO = {"help", "placeholder", "text", "caption", "note", "more"}
+# What plotly writes into a chart, whatever the call.
+CHART = {"title", "title_text", "text", "ticktext", "hovertemplate", "hover", "xaxis_title", "yaxis_title"}
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name not in SHELL], ids=lambda path: path.stem)
@@ -155,6 +157,8 @@ def test_words_for_people_go_through_the_door(path):
 def test_a_word_past_the_door_is_found():
     assert unsaid('st.caption(f"{count} steps")') == ["1:  steps"]
     assert unsaid('st.button(say("Go"), help="Goes." if far else "")') == ["1: Goes."]
+    assert unsaid("figure.update_xaxes(title='step', ticktext=texts)") == ["1: step"]
+    assert not unsaid("figure.update_traces(hovertemplate='%{x:.2f}<extra></extra>', name='loss-curve')")
     assert not unsaid("st.markdown(f'**{say(words)}** :material/check:'); _log.warning('too slow')")
 
 
@@ -173,7 +177,9 @@ def unsaid(source: str) -> list[str]:
         # Logs are for maintainers, and `state.markdown` takes the name of a part of a lesson's words.
         if name in SHOWS and not receiver.endswith("log") and receiver != "state":
             shown = [*call.args[:2], *(word.value for word in call.keywords if word.arg in ALSO)]
-            found += [f"{call.lineno}: {words}" for given in shown for words in literals(given) if speaks(words)]
+        else:
+            shown = [word.value for word in call.keywords if word.arg in CHART]
+        found += [f"{call.lineno}: {words}" for given in shown for words in literals(given) if speaks(words)]
     return found
 
 
@@ -186,7 +192,7 @@ def literals(given: ast.expr) -> list[str]:
 
 def speaks(words: str) -> bool:
     """Whether there are words in it, and not only an icon, a colour or an address."""
-    return bool(re.search(r"[A-Za-z]{2}", re.sub(r":\w+[-\w/]*:?|\S*/\S*|-badge", "", words)))
+    return bool(re.search(r"[A-Za-z]{2}", re.sub(r"%\{[^}]*\}|<[^>]*>|:\w+[-\w/]*:?|\S*/\S*|-badge", "", words)))
 
 
 @pytest.mark.parametrize("page", ["home", "data", "train", "runs", "generate", "look_inside"])
