@@ -106,13 +106,16 @@ def run_to_open() -> str | None:
     begun, request = st.session_state.get(_BEGUN), get_script_run_ctx(suppress_warning=True)
     went_back = request is not None and request.is_history_navigation
     on_its_way = begun is not None and not went_back and time.monotonic() - begun.at < _LATE
-    return begun.run_id if on_its_way and st.query_params.to_dict() == begun.left else None
+    # A browser may have the new address a moment before the new page, and then sends it with the left one.
+    here, known = st.query_params.to_dict(), begun and begun.left | {RUN: begun.run_id}
+    return begun.run_id if on_its_way and here in (begun.left, known) else None
 
 
 def stay_with_begun_run() -> None:
     """Keep a run on view for requests of its draft, until the browser has come with the run's address."""
     begun = st.session_state.get(_BEGUN)
-    if run_id := run_to_open():
+    run_id = run_to_open()
+    if run_id and run_id != parameter(RUN):
         view_run(run_id)
     elif begun and begun.drawn:
         del st.session_state[_BEGUN]

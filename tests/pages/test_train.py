@@ -220,6 +220,21 @@ def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(ap
     assert "train_start" not in keys_of_buttons(app)
 
 
+@pytest.mark.parametrize("address", [{}, {"run": "20260101-000000-aaaaaaaaaaaa"}, {"run": "another"}])
+def test_home_stays_left_though_the_browser_has_the_new_address_with_the_old_page(address):
+    def start_and_ask_again(address):
+        import streamlit as st
+
+        from explorer.widgets import address as addresses
+
+        addresses.lead_to_run("20260101-000000-aaaaaaaaaaaa")
+        st.query_params.from_dict(address)
+        st.text(addresses.run_to_open())
+
+    app = AppTest.from_function(start_and_ask_again, kwargs={"address": address}).run()
+    assert app.text[0].value == ("None" if "another" in address.values() else "20260101-000000-aaaaaaaaaaaa")
+
+
 @pytest.mark.parametrize("drawn", [False, True])
 def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(drawn):
     def start_and_draw_for_a_minute(drawn):
