@@ -30,9 +30,9 @@ def position_embeddings(model: GPT | Bigram) -> np.ndarray:
     if isinstance(model, GPT) and model.config.position == "sinusoidal":
         return model.waves.float().cpu().numpy().copy()
     raise PartError(
-        "This model has no table of places: "
+        "This model has no position embedding: "
         + (
-            "it turns its queries and keys by their place instead."
+            "it turns its queries and keys by their position instead."
             if isinstance(model, GPT) and model.config.position == "rope"
             else "it cannot tell where a token stands."
         )

@@ -29,7 +29,7 @@ _PARTS = {
     "ln_1": N_("first norm"),
     "attn": N_("attention"),
     "ln_2": N_("second norm"),
-    "mlp": N_("feed-forward"),
+    "mlp": N_("MLP"),
     "ln_f": N_("last norm"),
     "lm_head": N_("output"),
     "token_embedding_table": N_("table"),

@@ -211,8 +211,8 @@ def heads_in_words(patterns: np.ndarray) -> str:
     layer, head = np.unravel_index(int(most.argmax()), most.shape)
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
     return _(
-        "Clearest: head {place}, {share} of its attention on {where}. Heads with more than half on one such position: "
-        "{half} of {count}.",
+        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} heads put at least half of "
+        "their attention on the previous token, on the token itself or on the first token.",
         place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where), half=half,
         count=layers * heads,
     )  # fmt: skip
@@ -263,9 +263,9 @@ def lens_in_words(prediction: str, stable_from: int, layers: int) -> str:
     if not layers:
         return _("A bigram reads '{token}' off its table.", token=prediction)
     if not stable_from:
-        return _("The prediction '{token}' is first before any block.", token=prediction)
+        return _("The prediction '{token}' is the most likely token before any block.", token=prediction)
     return _(
-        "The prediction '{token}' is first from block {block} of {count} on.",
+        "The prediction '{token}' is the most likely token after block {block} of {count}, and stays it.",
         token=prediction, block=stable_from, count=layers,
     )  # fmt: skip
 

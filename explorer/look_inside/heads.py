@@ -148,26 +148,30 @@ def emergence_in_words(
         strongest: (L, H), whether this role is the head's strongest at that snapshot.
         inherited: the first step of a run that began with another model's weights; heads of that step were its.
     """
-    if inherited is not None and len(before := np.argwhere(emerged == inherited)):
-        words = _("Already {role} heads in its parent: {places}.", role=role, places=_places(before))
-        new = np.where(emerged == inherited, -1, emerged)
-        return words if (new < 0).all() else f"{words} {emergence_in_words(new, strongest, role, last)}"
     heads = np.argwhere(emerged >= 0)
     if not len(heads):
         return _("At step {last} no head has the role {role}.", role=role, last=f"{last:,}")
-    first = min(heads.tolist(), key=lambda place: emerged[tuple(place)])
-    words = _(
-        "The first {role} head is {place}, from step {step} on.",
-        role=role, place=_places([first]), step=f"{emerged[tuple(first)]:,}",
-    )  # fmt: skip
-    if len(heads) == 1:
-        return words
-    count = _("At step {last}, {count} heads score above 0.3.", last=f"{last:,}", count=len(heads))
-    others = np.argwhere((emerged >= 0) & ~strongest)
-    if not len(others):
-        return f"{words} {count}"
-    stronger = _("Stronger in another role, which names them above: {places}.", places=_places(others))
-    return f"{words} {count} {stronger}"
+    before = np.argwhere(emerged == inherited) if inherited is not None else heads[:0]
+    new = [place for place in heads.tolist() if emerged[tuple(place)] != inherited]
+    words = (
+        [_("Already {role} heads in its parent: {places}.", role=role, places=_places(before))] if len(before) else []
+    )
+    if new:
+        first = min(new, key=lambda place: emerged[tuple(place)])
+        numbers = {"role": role, "place": _places([first]), "step": f"{emerged[tuple(first)]:,}"}
+        since = _("The first new one is {place}, from step {step} on.", **numbers)
+        words.append(since if words else _("The first {role} head is {place}, from step {step} on.", **numbers))
+    if len(heads) > 1:
+        count = _(
+            "At step {last}, {count} heads score above 0.3 as {role} heads.",
+            last=f"{last:,}",
+            count=len(heads),
+            role=role,
+        )
+        words.append(count)
+        if len(others := np.argwhere((emerged >= 0) & ~strongest)):
+            words.append(_("These score higher in another role: {places}.", places=_places(others)))
+    return " ".join(words)
 
 
 def _places(heads: Iterable[Sequence[int]]) -> str:

@@ -29,7 +29,7 @@ MOST_WINDOWS, FEWEST_WINDOWS = 2048, 48
 _EXAMPLES = 8
 _POINT = N_("Point at a token to see the activation there.")
 _NEURON = N_(
-    "A **neuron** is one number in the wide middle of a feed-forward layer, computed for every token. These are the "
+    "A **neuron** is one number in the hidden layer of an MLP, computed for every token. These are the "
     "places in the training text with its largest activations, the token ringed; a darker shade is a larger "
     "activation. (Geva 2021: feed-forward layers as memories.)"
 )
@@ -98,9 +98,9 @@ def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str
     count = shown.count(most)
     values = {"value": decimal(examples[0].value), "token": shown[0], "all": len(shown)}
     if count * 2 <= len(shown):
-        return _("Largest: {value} on '{token}'. The {all} largest are on different tokens.", **values)
+        return _("Largest: {value} on '{token}'. The {all} largest activations are on different tokens.", **values)
     values |= {"count": count, "other": most}
-    return _("Largest: {value} on '{token}'. Of the {all} largest {count} are on '{other}'.", **values)
+    return _("Largest: {value} on '{token}'. {count} of the {all} largest activations are on '{other}'.", **values)
 
 
 def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:

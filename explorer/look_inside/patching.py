@@ -28,12 +28,12 @@ PATCHED, ANSWER, RIVAL = "patch_what", "patch_answer", "patch_rival"
 _PROPOSED = "made_prompt_2"  # the second prompt as it was proposed, to be proposed anew with another first one
 _BACK = 3  # positions from the end at which the proposal changes a token
 _TRIED = 20  # replacements for it
-_PARTS = {N_("Stream"): "stream", N_("Attention"): "attention", N_("Feed-forward"): "mlp"}
+_PARTS = {N_("Stream"): "stream", N_("Attention"): "attention", N_("MLP"): "mlp"}
 _HELP = N_(
     "**Activation patching**: the model reads the second prompt, but one activation is replaced by the one it had on "
     "the *first* prompt. If the prediction then moves back to that of the first prompt, the difference between the two "
     "passes through this cell. Orange is how far the prediction moves back (100%: as on the first prompt), blue that "
-    "it moves away. *Stream* replaces the residual stream, *Attention* and *Feed-forward* only the output of that "
+    "it moves away. *Stream* replaces the residual stream, *Attention* and *MLP* only the output of that "
     "layer (Meng 2022, *causal tracing*)."
 )
 
@@ -48,7 +48,7 @@ def draw(inspection: Inspection) -> None:
             typed = st.session_state[OTHER]
             typed = st.text_input(_("Second prompt, equally long"), typed, key=OTHER, help=newline_hint())
         with right:
-            parts = [name for name in _PARTS if inspection.config.feed_forward or name != "Feed-forward"]
+            parts = [name for name in _PARTS if inspection.config.feed_forward or name != "MLP"]
             session.fit_choice(PATCHED, parts, parts[0])
             chosen = st.segmented_control(_("Patch"), parts, required=True, key=PATCHED, format_func=_)
         other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MOST_SEEN))
@@ -96,7 +96,7 @@ def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: l
             return _(
                 "Attention: block {block} at {place} moves the prediction most, {share} of the way back.", **values
             )
-        return _("Feed-forward: block {block} at {place} moves the prediction most, {share} of the way back.", **values)
+        return _("MLP: block {block} at {place} moves the prediction most, {share} of the way back.", **values)
     differing = [place for place in range(len(clean)) if clean[place] != corrupted[place]]
     if differing == [last]:
         return _("The prompts differ only in the last token, so all of the difference is there from the start.")

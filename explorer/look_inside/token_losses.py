@@ -111,7 +111,7 @@ def position_in_words(losses: np.ndarray) -> str:
     if gain < 0.05:
         return f"{begin} {_('With {count} it is {loss}: more context does not help.', **values)}"
     enough = int(np.argmax(line <= last + 0.1 * gain)) + 1
-    end = _("With {count} it is {loss}; 90% of that gain comes from {enough}.", enough=f"{enough:,}", **values)
+    end = _("With {count} it is {loss}; the first {enough} bring 90% of that gain.", enough=f"{enough:,}", **values)
     return f"{begin} {end}"
 
 

@@ -24,7 +24,7 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_from_address
-from explorer.widgets.address import STEP, draft, keep_draft, lead_to_run, view_run, write_draft
+from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
 from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
@@ -213,7 +213,7 @@ def _draw_schedule_notice(config: RunConfig) -> None:
 
 def _fit(config: RunConfig) -> None:
     forget_inputs()
-    keep_draft(config)
+    (write_draft if parameter(FORK) else keep_draft)(config)  # a fork's settings are not those of the next new run
 
 
 def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:

@@ -54,7 +54,8 @@ def test_emergence_is_read_in_words():
     )
     inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), yes, "induction", 60, 0)
     assert inherited == (
-        "Already induction heads in its parent: 1.1, 1.2. The first induction head is 2.2, from step 40 on."
+        "Already induction heads in its parent: 1.1, 1.2. The first new one is 2.2, from step 40 on. "
+        "At step 60, 3 heads score above 0.3 as induction heads."
     )
     assert emergence_in_words(np.array([[0]]), yes[:1, :1], "induction", 9, 0) == (
         "Already induction heads in its parent: 1.1."
@@ -67,8 +68,9 @@ def test_emergence_is_read_in_words():
 def test_heads_that_score_higher_in_another_role_are_told_apart():
     strongest = np.array([[True, False], [True, True]])
     assert emergence_in_words(np.array([[45, 90], [-1, 60]]), strongest, "previous token", 2000) == (
-        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score above 0.3. "
-        "Stronger in another role, which names them above: 1.2."
+        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score above 0.3 "
+        "as previous token heads. "
+        "These score higher in another role: 1.2."
     )
 
 

@@ -84,6 +84,13 @@ def test_the_places_chosen_of_a_prompt_show_its_letters(finished_run):
     assert app.selectbox(key="cell_key").value == 2  # all of them have a third letter
 
 
+def test_a_place_that_nobody_chose_follows_the_prompt(finished_run):
+    app = open_page("look_inside", view="Attention")
+    for prompt in ("a", "that is", "or not to be"):
+        app.text_input(key="inspect_prompt").set_value(prompt).run()
+        assert app.selectbox(key="cell_query").value == len(prompt) - 1
+
+
 def type_prompts(app: AppTest, boxes: list[str]) -> None:
     for key in boxes:
         for prompt in PROMPTS:

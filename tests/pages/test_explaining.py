@@ -88,7 +88,7 @@ def test_without_residual_connections_the_question_is_answered_with_a_sentence(a
     ("view", "offered", "not_offered"),
     [
         ("Surgery", "block 1", "MLP 1"),
-        ("Patching", "Attention", "Feed-forward"),
+        ("Patching", "Attention", "MLP"),
         ("Predictions", "Memorization", "Neurons"),
     ],
 )

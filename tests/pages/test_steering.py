@@ -235,6 +235,15 @@ def test_a_fork_can_become_a_run_from_scratch_after_all(app, finished_run):
     assert "fork" not in app.query_params and "set-model.n_layer" in keys_of(app)
 
 
+def test_the_fitted_schedule_of_a_fork_is_not_that_of_the_next_new_run(app, finished_run):
+    app.query_params["fork"] = finished_run.id
+    app.query_params["set"] = "train.steps:60;train.warmup_steps:60"
+    app.run()
+    app.button(key="fit_schedule").click().run()
+    assert not app.exception and "train.warmup_steps:6" in "".join(app.query_params["set"])
+    assert "draft_config" not in app.session_state
+
+
 def test_the_table_of_runs_says_where_a_fork_comes_from(app, explorer_home, finished_run):
     fork(explorer_home, finished_run, 20, fork_config(finished_run), name="child")
     page = app.switch_page("../pages/runs.py").run()
@@ -320,7 +329,7 @@ def test_a_model_that_is_not_causal_looks_at_all_letters(app, running_run):
 
 
 def test_parts_have_names_in_words():
-    assert part_in_words("h.3.mlp") == "layer 4, feed-forward"
+    assert part_in_words("h.3.mlp") == "layer 4, MLP"
     assert part_in_words("wpe") == "positions" and part_in_words("new_part") == "new_part"
 
 

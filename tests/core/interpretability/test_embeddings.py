@@ -131,13 +131,13 @@ def test_places_have_their_table(gpt):
 @pytest.mark.parametrize(
     ("switch", "why"),
     [
-        ({"position": "rope"}, "turns its queries and keys by their place"),
+        ({"position": "rope"}, "turns its queries and keys by their position"),
         ({"position": "none"}, "cannot tell where a token stands"),
         ({"kind": "bigram"}, "cannot tell where a token stands"),
     ],
 )
 def test_a_model_without_a_table_of_places_says_so(switch, why):
-    with pytest.raises(PartError, match=f"no table of places: it {why}"):
+    with pytest.raises(PartError, match=f"no position embedding: it {why}"):
         position_embeddings(make(**switch))
 
 
