@@ -41,8 +41,8 @@ def draw(inspection: Inspection) -> None:
         time_machine_views.draw_second_run(inspection, other)
     else:
         time_machine_views.draw(inspection)
-    row = _arcs_card(inspection)
-    attention_weights.draw(inspection, row)
+    _arcs_card(inspection)
+    attention_weights.draw(inspection)
 
 
 def _long_prompt_card(inspection: Inspection) -> None:
@@ -89,7 +89,7 @@ def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int
     return f"{read} {where}"
 
 
-def _arcs_card(inspection: Inspection) -> int:
+def _arcs_card(inspection: Inspection) -> None:
     prompt = inspection.prompt
     row = within(QUERY, len(prompt.ids), len(prompt.ids) - 1)
     note = _("Which tokens attend to which? Click one to work out its attention below.")
@@ -113,7 +113,6 @@ def _arcs_card(inspection: Inspection) -> int:
                 name=file,
                 width=least_width_for(prompt.shown, len(prompt.ids)) or "stretch",
             )
-    return row
 
 
 def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:

@@ -11,7 +11,7 @@ from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
 from explorer.components.attention_patterns import Strip, StripStep, number_strips
 from explorer.i18n.language import N_, _, ngettext
-from explorer.look_inside.inspection import Inspection, head_of, select, within
+from explorer.look_inside.inspection import Inspection, head_of, select
 from explorer.services.shared import result_for
 from explorer.widgets.layout import card, sentence
 
@@ -38,27 +38,26 @@ def patterns_of(inspection: Inspection) -> np.ndarray:
     return result_for(model, ("patterns", *ids), lambda: attention_patterns(model, ids))
 
 
-def draw(inspection: Inspection, query: int) -> None:
-    """Draw the arithmetic of one attention weight of the head on view; `query` is the position chosen by its arcs."""
+def draw(inspection: Inspection) -> None:
+    """Draw the arithmetic of one attention weight of the head on view."""
     shown, model, ids = inspection.prompt.shown, inspection.model, inspection.prompt.ids
     layer, head = head_of(model)
     title = _("Computing one attention weight, head {place}", place=f"{layer + 1}.{head + 1}")
     with card(title, _("How much does a query attend to a key, and why?"), more=_(_CELL), key="card_cell"):
-        within(KEY, len(shown), int(patterns_of(inspection)[layer, head, query].argmax()))
         left, right = st.columns(2)
         with left:
-            query = _choose(_("Query position"), QUERY, shown)
+            query = _choose(_("Query position"), QUERY, shown, len(shown) - 1)
         with right:
-            key = _choose(_("Key position"), KEY, shown)
+            key = _choose(_("Key position"), KEY, shown, int(patterns_of(inspection)[layer, head, query].argmax()))
         place = (layer, head, query, key)
         cell = result_for(model, ("cell", *place, *ids), lambda: attention_weight_steps(model, ids, *place))
         st.caption(sentence(cell_in_words(cell, shown, query, key)))
         number_strips(cell_steps(cell, shown, query, key), key="cell_steps")
 
 
-def _choose(label: str, key: str, shown: list[str]) -> int:
+def _choose(label: str, key: str, shown: list[str], default: int) -> int:
     names = [f"{place}: {quoted(token)}" for place, token in enumerate(shown, start=1)]
-    return select(label, range(len(shown)), key=key, default=0, format_func=names.__getitem__)
+    return select(label, range(len(shown)), key=key, default=default, format_func=names.__getitem__)
 
 
 def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int) -> str:
