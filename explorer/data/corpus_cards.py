@@ -19,7 +19,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
 from explorer.components.text import token_pairs, token_strip
-from explorer.i18n.language import _
+from explorer.i18n.language import _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
@@ -73,13 +73,17 @@ def description(corpus: Corpus) -> str:
     return _("{about} Language: {language}. License: {licence}.", **values)
 
 
+def _pages(count: int) -> str:
+    return ngettext("about {count} book page", "about {count} book pages", count)
+
+
 def size_notice(characters: int) -> str | None:
     """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
     if characters >= SHORT:
         return None
     return _(
         "This text has {count} characters. A model soon memorizes a text of fewer than about 100,000: its "
-        "training loss keeps falling while its validation loss rises. With 3,000 characters of Shakespeare, the "
+        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 characters of Shakespeare, the "
         "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or "
         "fewer steps.",
         count=f"{characters:,}",
@@ -163,7 +167,7 @@ def figures(facts: Facts, val_fraction: float) -> None:
     each = f"{length / max(1, facts.lines):.0f}"
     rest = f"{length - training:,}"
     rows = (
-        ("size", _("Characters"), length, _("about {count} book pages", count=f"{max(1, length // 1800):,}")),
+        ("size", _("Characters"), length, _pages(max(1, length // 1800))),
         ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
         ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
         ("split", _("Training set"), training, _("{count} in the validation set", count=rest)),

@@ -121,7 +121,7 @@ def test_a_right_answer_is_said_to_be_right_and_ticked_off(open_step, step):
 def test_a_number_is_read_as_people_type_it(open_step):
     app = open_step("loss")
     assert answer(app, "4,14").success
-    assert answer(app, "ln 63").success == [] and "This is not a number" in said(app)
+    assert answer(app, "ln 63").success == [] and "This is not a number yet" in said(app)
 
 
 def test_the_answer_follows_what_is_turned(open_step):
