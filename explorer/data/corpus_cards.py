@@ -83,9 +83,9 @@ def size_notice(characters: int) -> str | None:
         return None
     return _(
         "This text has {count} characters. A model soon memorizes a text of fewer than about 100,000: its "
-        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 characters of Shakespeare, the "
-        "validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or "
-        "fewer steps.",
+        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 "
+        "characters of Shakespeare, the validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at "
+        "step 300. Use a longer text or fewer steps.",
         count=f"{characters:,}",
     )
 
