@@ -17,6 +17,7 @@ export default function (mounting) {
     let speed = 1;
     let playing = 0; // a timer
     let resting = 0; // a timer
+    let held = false; // by the pointer: a pause on the way is no step to come back to
     let leftUntil = 0; // a link to another page was clicked: a report in between would bring this page back
     let reportedLast = component.data.step;
 
@@ -142,7 +143,7 @@ export default function (mounting) {
     /* The page follows once the slider rests: its other sections then show this step too. */
     function rest() {
       clearTimeout(resting);
-      if (playing) return;
+      if (playing || held) return;
       resting = setTimeout(() => {
         if (clock.step === reportedLast || performance.now() < leftUntil) return;
         reportedLast = clock.step;
@@ -180,6 +181,13 @@ export default function (mounting) {
       if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
     };
     document.addEventListener("click", onLeave, true);
+    const release = () => {
+      if (!held) return;
+      held = false;
+      rest();
+    };
+    slider.addEventListener("pointerdown", () => (held = true));
+    for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, true);
     slider.addEventListener("input", () => {
       if (playing) stop();
       clock.moveTogether(clock.savedSteps[Number(slider.value)]);
@@ -221,6 +229,7 @@ export default function (mounting) {
           clearTimeout(playing);
           clearTimeout(resting);
           document.removeEventListener("click", onLeave, true);
+          for (const name of ["pointerup", "pointercancel"]) document.removeEventListener(name, release, true);
           unsubscribe();
         },
       },
