@@ -28,7 +28,7 @@ def excited(*values):
 
 def test_a_neuron_in_words():
     assert activations_in_words(excited(2.0, 1.0, 0.5), ["e", "e", "t"]) == (
-        "Largest: 2.00 on 'e'. Of the 3 largest 2 are on 'e'."
+        "Largest: 2.00 on 'e'. 2 of the 3 largest activations are on 'e'."
     )
     assert "different tokens" in activations_in_words(excited(2.0, 1.0), ["e", "t"])
     assert "dead" in activations_in_words(excited(0.0), ["e"]) and "dead" in activations_in_words([], [])
