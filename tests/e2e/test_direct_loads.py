@@ -49,6 +49,10 @@ def test_pages_log_no_error_and_show_the_focus(server, open_page, trained_home, 
         page.goto(f"{server.url}/{address}")
         expect(page.locator(".stMain :is(h1, h2)").first).to_be_visible()
         expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        # A part may be there a moment before its style.
+        page.wait_for_function(
+            f"() => ({RINGS})().every(([, width, contrast]) => width >= 2 && contrast >= 3)", polling=500
+        )
         for name, width, contrast in page.evaluate(RINGS):
             assert width >= 2 and contrast >= 3, (address, name, width, contrast)
             rings += 1

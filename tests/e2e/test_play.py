@@ -73,7 +73,7 @@ def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, o
 def test_both_models_of_an_experiment_train_live_and_can_be_stopped(server, open_page):
     corpus = save_text(TEXT * 2, "Hamlet", server.data_dir)
     page = open_page(color_scheme="dark")
-    page.goto(f"{server.url}/learn?lesson=break&step=mask&set=text:{corpus.name};steps:800")
+    page.goto(f"{server.url}/learn?lesson=break&step=mask&set=text:{corpus.name};steps:400")
     page.get_by_text("the broken model", exact=True).click()
     page.get_by_text("almost always the same character").click()
     page.locator(".st-key-break_run button").click()
