@@ -44,11 +44,11 @@ def runs(_: argparse.Namespace) -> int:
 def corpora(_: argparse.Namespace) -> int:
     from core.text.corpora import catalogue, preview
 
-    table = _table("name", "title", "characters", "language", "licence", "begins")
+    table = _table("name", "title", "characters", "language", "license", "begins")
     for corpus in catalogue(data_dir()):
         size = f"{corpus.characters:,}" if corpus.characters else "?"
         begins = Text(printable(preview(corpus, data_dir())) or "(downloaded when first used)" * corpus.download)
-        table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.licence, begins)
+        table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.license, begins)
     return _show(table)
 
 

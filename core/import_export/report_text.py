@@ -264,7 +264,7 @@ def _text(facts: Facts) -> str:
     digest = f" SHA-256 of the text: {facts.corpus_hash[:16]}…" if facts.corpus_hash else ""
     if facts.corpus is None:
         return f"A text that is no longer on this machine; {split}.{digest}"
-    about = f"{facts.corpus.characters:,} characters, {facts.corpus.language}, {facts.corpus.licence}"
+    about = f"{facts.corpus.characters:,} characters, {facts.corpus.language}, {facts.corpus.license}"
     return f"{_text_title(facts)}: {about}; {split}.{digest}"
 
 

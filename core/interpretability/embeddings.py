@@ -147,8 +147,8 @@ def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
 def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     from umap import UMAP  # takes seconds to import
 
-    neighbours = min(15, len(vectors) - 1)
-    umap = UMAP(neighbours, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
+    neighbors = min(15, len(vectors) - 1)
+    umap = UMAP(neighbors, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
     return umap.fit_transform(vectors.astype(np.float32)).astype(np.float32)
 
 

@@ -39,7 +39,7 @@ class Corpus:
     name: str  # in configs and on the command line
     title: str  # shown to people; of a user's own text, the label they gave
     language: str
-    licence: str
+    license: str
     description: str
     characters: int  # its length; 0 where that is not known before it is loaded
     own: bool = False  # the user's own text, which can be deleted

@@ -24,7 +24,7 @@ def share_pairs(
     *,
     height: int = 260,
 ) -> go.Figure:
-    """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its colour."""
+    """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its color."""
     figure = go.Figure()
     for name, values in shares.items():
         words = [f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
@@ -184,7 +184,7 @@ def ladder_chart(
     names: Sequence[str],
     losses: Sequence[float],
     counted: Sequence[bool],
-    beside: Sequence[bool],
+    optional: Sequence[bool],
     expected: Sequence[str] = (),
     palette: Palette = LIGHT,
 ) -> go.Figure:
@@ -193,7 +193,7 @@ def ladder_chart(
     Args:
         names, losses: of the rungs reached, from the top; losses in nats a token.
         counted: whether the rung was counted instead of trained.
-        beside: whether it was tried out beside the ladder: drawn hollow, and the next one stands on the one before.
+        optional: whether no later rung builds on it: drawn hollow, and the next one stands on the one before.
         expected: names of the rungs still to come, which have their place already.
     """
     figure = go.Figure()
@@ -209,12 +209,12 @@ def ladder_chart(
         )  # fmt: skip
         figure.add_bar(
             x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
-            marker={"color": color, "opacity": 0.35 if not beside[place] else 0.15, "cornerradius": 2},
+            marker={"color": color, "opacity": 0.35 if not optional[place] else 0.15, "cornerradius": 2},
         )  # fmt: skip
         figure.add_scatter(
             x=[loss], y=[place], mode="markers", hovertext=[words], hoverinfo="text", cliponaxis=False,
             marker={
-                "color": palette.surface if beside[place] else color, "size": 11,
+                "color": palette.surface if optional[place] else color, "size": 11,
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
@@ -224,7 +224,7 @@ def ladder_chart(
             xanchor="right" if left else "left", xshift=-10 if left else 10,
             text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
         )  # fmt: skip
-        if not beside[place]:
+        if not optional[place]:
             standing = loss
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))

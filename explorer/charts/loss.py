@@ -76,7 +76,7 @@ def loss_figure(
         hovermode="x unified",
         dragmode="zoom",
         uirevision="kept",  # zoom survives new data
-        showlegend=False,  # the page names the two colours above the chart
+        showlegend=False,  # the page names the two colors above the chart
         margin={"l": 8, "r": 142, "t": 14, "b": 8},
         xaxis={"title": {"text": title}, "range": [0, steps], "nticks": 6, "tickformat": ",d"},
         yaxis={"title": {"text": _("loss (nats/token)")}, "range": loss_range(values, baselines)},

@@ -69,8 +69,8 @@ class Strip:
     label: str
     values: list[float | None]  # None is minus infinity
     of: Literal["numbers", "tokens"]  # what lights up together at the same place
-    scale: Literal["signed", "share"]  # the colours
-    most: float = 1.0  # at which signed colours are strongest
+    scale: Literal["signed", "share"]  # the colors
+    most: float = 1.0  # at which signed colors are strongest
     names: list[str] | None = None  # what each number belongs to, above it
     marked: int | None = None  # the place that gets a frame
 

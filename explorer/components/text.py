@@ -52,7 +52,7 @@ def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool 
 
 
 def token_strip(text: Sequence[str], ids: Mapping[str, int], *, note: str, key: str) -> None:
-    """Show each token over its number, in the colour of its kind; one without a number is drawn hollow."""
+    """Show each token over its number, in the color of its kind; one without a number is drawn hollow."""
     numbers = [ids.get(token) for token in text]
     data = {"tokens": list(map(visible, text)), "ids": numbers, "kinds": list(map(kind_of, text)), "note": note}
     _tokens("strip", data, key=key)

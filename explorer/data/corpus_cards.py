@@ -69,8 +69,8 @@ def description(corpus: Corpus) -> str:
     """Return what a text is, in sentences; all but its title are ours."""
     if corpus.own:
         return _(corpus.description)
-    values = {"about": _(corpus.description), "language": _(corpus.language), "licence": _(corpus.licence)}
-    return _("{about} Language: {language}. License: {licence}.", **values)
+    values = {"about": _(corpus.description), "language": _(corpus.language), "license": _(corpus.license)}
+    return _("{about} Language: {language}. License: {license}.", **values)
 
 
 def _pages(count: int) -> str:

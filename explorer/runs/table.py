@@ -12,6 +12,7 @@ from explorer.i18n.formatting import number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, run_rows, session
+from explorer.widgets.forms import distinct_labels
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, table_download
 
@@ -110,7 +111,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
         palette = current_palette()
         colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: run_rows.validation_of(row.folder) for row in shown}
-        names = {row.id: row.name for row in shown}
+        names = distinct_labels({row.id: row.name for row in shown})
         past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
@@ -120,20 +121,18 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
             numbers=lambda: comparison_columns(curves, names),
             name="comparison",
         )
-        _draw_differences(shown)
+        _draw_differences(shown, list(names.values()))
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
 
 
-def _draw_differences(shown: list[run_rows.RunRow]) -> None:
+def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
     if len(shown) < 2:
         return
     settings = run_rows.differing_settings([row.config for row in shown], listed_anyway=())
     if not settings:
         st.caption(_("These runs have the same settings."))
         return
-    heads = [row.name for row in shown]
-    heads = [f"{name} ({heads[:at].count(name) + 1})" if name in heads[:at] else name for at, name in enumerate(heads)]
     titles = run_rows.corpus_titles(shared.data_dir())
     lines = {head: [] for head in heads}
     for values in settings.values():

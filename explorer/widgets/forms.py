@@ -22,7 +22,7 @@ def widget_key(path: str) -> str:
 
 
 def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels by value, newest first; of two alike the newer gets a number: a select box gives back the label."""
+    """Return labels by value, newest first, no two alike: the newer gets a number. A select box returns the label."""
     taken, distinct = Counter[str](), {}
     for value, label in reversed(labels.items()):
         taken[label] += 1

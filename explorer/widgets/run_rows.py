@@ -1,4 +1,4 @@
-"""What pages show of each run beside others: its state, progress, settings, colour and past."""
+"""What pages show of each run beside others: its state, progress, settings, color and past."""
 
 import logging
 from collections import Counter
@@ -137,7 +137,7 @@ def _matters(path: str, config: RunConfig) -> bool:
 
 
 def draw_state(row: RunRow) -> None:
-    """Draw the state as a coloured word."""
+    """Draw the state as a colored word."""
     if row.problem:
         st.badge(_("damaged"), color="red")
     else:
@@ -146,26 +146,26 @@ def draw_state(row: RunRow) -> None:
 
 
 def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
-    """Return a colour for every run of the home, by its id, kept for good; a deleted run's colour is free again."""
+    """Return a color for every run of the home, by its id, kept for good; a deleted run's color is free again."""
     path = data_dir / "run_colors.json"
     try:
-        kept = {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}
+        stored = {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, TypeError):
-        kept = {}
-    places = run_places(run_ids, kept)
-    if places != kept:
+        stored = {}
+    places = run_places(run_ids, stored)
+    if places != stored:
         try:
             write_json(path, places, durable=False)
-        except OSError as error:  # a full disk, say: the colours are as good, just not kept
-            log.warning("the colours of the runs cannot be kept: %s", error)
+        except OSError as error:  # a full disk, say: the colors are as good, but others next time
+            log.warning("the colors of the runs cannot be saved: %s", error)
     return {run_id: palette.runs[place] for run_id, place in places.items()}
 
 
 def run_places(run_ids: Iterable[str], stored: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Return each run's place among the colours for runs (`Palette.runs`).
+    """Return each run's place among the colors for runs (`Palette.runs`).
 
     A run keeps the place it has. A new one takes the place that follows from its id, or where that is taken the next
-    that the fewest have; so as many runs as there are colours all differ.
+    that the fewest have; so as many runs as there are colors all differ.
 
     Args:
         stored: places handed out before, by run id.

@@ -85,7 +85,7 @@ def _style() -> str:
 
 
 def _logo() -> str:
-    """Return the logo in the colours of the visitor's theme: an image cannot inherit them."""
+    """Return the logo in the colors of the visitor's theme: an image cannot inherit them."""
     palette = current_palette()
     drawing = (ROOT / "assets" / "images" / "logo.svg").read_text(encoding="utf-8")
     return drawing.replace("ACCENT", palette.accent).replace("TEXT", palette.text)

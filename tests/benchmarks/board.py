@@ -35,7 +35,7 @@ DRAW = """async ([bytes, palette, layers, heads, length]) => {
     }
     const canvas = document.querySelector("canvas");
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    return { times, colours: new Set(new Uint32Array(pixels.buffer)).size };
+    return { times, colors: new Set(new Uint32Array(pixels.buffer)).size };
 }"""
 
 
@@ -57,7 +57,7 @@ def measure() -> dict[str, str]:
         asked = [to_bytes(patterns).flatten().tolist(), asdict(LIGHT), LAYERS, HEADS, LENGTH]
         found = page.evaluate(DRAW.replace("ROUNDS", str(ROUNDS)), asked)
         browser.close()
-    assert found["colours"] > 20  # something was drawn
+    assert found["colors"] > 20  # something was drawn
     (first, _), *_ = found["times"]
     drawing = sorted(drawn for drawn, _ in found["times"][1:])
     shown = statistics.median(shown for _, shown in found["times"][1:])

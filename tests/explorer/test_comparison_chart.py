@@ -1,4 +1,4 @@
-"""Many runs in one chart: their own colours, their names as they are and none over another."""
+"""Many runs in one chart: their own colors, their names as they are and none over another."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ ROWS = [
 ]
 
 
-def test_each_run_is_a_curve_in_its_colour_with_its_name_beside_it():
+def test_each_run_is_a_curve_in_its_color_with_its_name_beside_it():
     names, colors = {"a": "one", "b": "<b>two</b>"}, {"a": "#111111", "b": "#222222"}
     figure = comparison_figure({"a": ROWS, "b": ROWS[:1]}, names, colors)
     curves, ends = figure.data[:4:2], figure.data[1:4:2]

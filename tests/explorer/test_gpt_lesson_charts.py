@@ -33,12 +33,12 @@ def test_the_largest_drop_stands_on_top_and_a_rise_points_the_other_way():
     assert list(bars.marker.opacity) == [1.0, 0.4, 1.0]
 
 
-def test_products_for_and_against_have_two_colours():
+def test_products_for_and_against_have_two_colors():
     (bars,) = product_bars([1.0, -2.0, 0.5]).data
     assert bars.marker.color[0] == bars.marker.color[2] != bars.marker.color[1]
 
 
-def test_shares_and_curves_keep_their_names_and_colours():
+def test_shares_and_curves_keep_their_names_and_colors():
     pairs = share_pairs(["<", "<"], {"one": [0.5, 0.5], "two": [1.0, 0.0]}, {"one": "#111111", "two": "#222222"})
     assert [bar.marker.color for bar in pairs.data] == ["#111111", "#222222"]
     assert list(pairs.layout.xaxis.ticktext) == ["&lt;", "&lt;"]

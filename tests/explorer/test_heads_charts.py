@@ -32,7 +32,7 @@ def test_the_board_is_read_in_words(names, sentence):
     assert sentence in roles_in_words(names)
 
 
-def test_a_role_has_its_colour_everywhere():
+def test_a_role_has_its_color_everywhere():
     bars = role_bars({"previous_token": 0.8, "induction": 0.1}, DARK)
     board = roles_board([[PREVIOUS]], DARK)
     assert bars.data[0].marker.color[0] == board.layout.shapes[0].fillcolor

@@ -191,7 +191,7 @@ def literals(given: ast.expr) -> list[str]:
 
 
 def speaks(words: str) -> bool:
-    """Whether there are words in it, and not only an icon, a colour or an address."""
+    """Whether there are words in it, and not only an icon, a color or an address."""
     return bool(re.search(r"[A-Za-z]{2}", re.sub(r"%\{[^}]*\}|<[^>]*>|:\w+[-\w/]*:?|\S*/\S*|-badge", "", words)))
 
 

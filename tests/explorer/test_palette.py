@@ -1,4 +1,4 @@
-"""Colours: readable in both themes, told apart by eyes of every kind, the same for the same thing."""
+"""Colors: readable in both themes, told apart by eyes of every kind, the same for the same thing."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ BOTH = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 
 
 def rgb(color: str) -> np.ndarray:
-    """Linear light of a hex colour."""
+    """Linear light of a hex color."""
     value = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
@@ -28,7 +28,7 @@ def contrast(one: str, two: str) -> float:
 
 
 def seen_without(cones: str, color: str) -> np.ndarray:
-    """A colour as seen without red or green cones (Vienot, Brettel and Mollon 1999)."""
+    """A color as seen without red or green cones (Vienot, Brettel and Mollon 1999)."""
     matrix = {
         "red": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
         "green": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
@@ -46,7 +46,7 @@ def test_text_can_be_read_on_the_surface(palette: Palette):
 
 @BOTH
 @pytest.mark.parametrize("cones", ["red", "green"])
-def test_training_and_validation_differ_for_the_colour_blind(palette: Palette, cones: str):
+def test_training_and_validation_differ_for_the_color_blind(palette: Palette, cones: str):
     difference = seen_without(cones, palette.training) - seen_without(cones, palette.validation)
     assert np.linalg.norm(difference) > 0.25
 
@@ -66,31 +66,31 @@ def test_zero_is_the_middle_of_signed_values(palette: Palette):
 
 
 @BOTH
-def test_every_kind_of_token_has_a_colour(palette: Palette):
+def test_every_kind_of_token_has_a_color(palette: Palette):
     assert set(palette.kinds) == set(KINDS)
 
 
 IDS = [f"20260101-00000{index}-abcdefghijkl" for index in range(len(LIGHT.runs))]
 
 
-def test_as_many_runs_as_there_are_colours_all_differ():
+def test_as_many_runs_as_there_are_colors_all_differ():
     places = run_places(IDS)
     assert sorted(places.values()) == list(range(len(LIGHT.runs)))
     assert run_places(reversed(IDS)) == places
 
 
-def test_a_new_run_takes_nobodys_colour():
+def test_a_new_run_takes_nobodys_color():
     places = run_places(IDS[:-1])
     assert run_places(IDS, places).items() > places.items()
 
 
-def test_a_run_keeps_its_colour_when_another_is_deleted(tmp_path):
+def test_a_run_keeps_its_color_when_another_is_deleted(tmp_path):
     colors = colors_of(IDS, tmp_path, LIGHT)
     assert colors_of(IDS[1:], tmp_path, LIGHT) == {id: colors[id] for id in IDS[1:]}
     assert colors_of([*IDS[1:], "20270101-000000-abcdefghijkl"], tmp_path, LIGHT)[IDS[-1]] == colors[IDS[-1]]
 
 
-def test_a_damaged_list_of_colours_is_made_anew(tmp_path):
+def test_a_damaged_list_of_colors_is_made_anew(tmp_path):
     (tmp_path / "run_colors.json").write_text("[1")
     assert len(set(colors_of(IDS, tmp_path, DARK).values())) == len(IDS)
 

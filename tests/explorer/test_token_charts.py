@@ -73,7 +73,7 @@ def test_neighbours_may_point_away():
     assert figure.layout.xaxis.range[0] < -0.5
 
 
-def test_characters_keep_their_place_and_take_the_colour_of_their_kind():
+def test_characters_keep_their_place_and_take_the_color_of_their_kind():
     figure = character_bars(["·", "e", "t", "a"], ["space", "vowel", "consonant", "vowel"], [40, 30, 20, 10], 200)
     vowels = next(trace for trace in figure.data if trace.name == "vowel")
     assert list(vowels.x) == [1, 3] and list(vowels.y) == [0.15, 0.05]

@@ -154,4 +154,4 @@ def test_the_comparison_lists_the_settings_that_differ(page, add_run):
     page.run()
     table = page.dataframe[1].value
     assert not page.exception and list(table["Setting"]) == ["Layers", "Steps"]
-    assert list(table["one"]) == ["1", "40"] and list(table["one (2)"]) == ["2", "20"]
+    assert list(table["one"]) == ["2", "20"] and list(table["one (2)"]) == ["1", "40"]

@@ -64,7 +64,7 @@ function svgOf(drawn) {
   let [right, bottom] = [start.width, start.height];
   const round = (value) => Math.round(value * 100) / 100;
 
-  /* A colour as all programs know it, and how opaque it is. */
+  /* A color as all programs know it, and how opaque it is. */
   function paintOf(color) {
     const mixed = color.match(/^color\(srgb ([\d.]+) ([\d.]+) ([\d.]+)(?: \/ ([\d.]+))?\)$/);
     const [red, green, blue] = mixed ? mixed.slice(1, 4).map((share) => Math.round(255 * share)) : rgbOf(color);
@@ -177,11 +177,11 @@ function svgContext() {
   const at = (x, y) => `${round(x)} ${round(y)}`;
   const common = () => (state.moved ? ` transform="${state.moved.trim()}"` : "") + (state.globalAlpha < 1 ? ` opacity="${state.globalAlpha}"` : "");
 
-  /* An image of cells, a pixel each, as one path a colour; what most cells have is laid below all others. */
+  /* An image of cells, a pixel each, as one path a color; what most cells have is laid below all others. */
   function drawImage(sheet, left, top, width, height, x, y, wide, high) {
     const pixels = sheet.getContext("2d").getImageData(left, top, width, height).data;
     const words = new Uint32Array(pixels.buffer);
-    const runs = new Map(); // colour -> [cells, path]
+    const runs = new Map(); // color -> [cells, path]
     for (let row = 0; row < height; row++) {
       for (let from = row * width, end = from + width; from < end; ) {
         let to = from + 1;

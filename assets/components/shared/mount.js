@@ -104,7 +104,7 @@ export function rgbOf(color) {
   return (color.match(/[\d.]+/g) || [255, 255, 255]).slice(0, 3).map(Number);
 }
 
-/* 256 colours between the stops of a scale, as a flat array of RGB. */
+/* 256 colors between the stops of a scale, as a flat array of RGB. */
 export function colorTable(stops) {
   const table = new Uint8ClampedArray(256 * 3);
   const colors = stops.map(rgbOf);

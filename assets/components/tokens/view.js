@@ -105,7 +105,7 @@ function pairs(root, component) {
   };
 }
 
-/* How a token looks wherever it is drawn: in the colour of its kind, as it is shown (a newline as ⏎), never as HTML. */
+/* How a token looks wherever it is drawn: in the color of its kind, as it is shown (a newline as ⏎), never as HTML. */
 function tokenChip(visible, id, kind, palette) {
   const chip = element("span", "chip", [element("span", "chip-token", visible), element("span", "chip-id", id)]);
   chip.style.setProperty("--kind", palette.kinds[kind] || palette.muted);

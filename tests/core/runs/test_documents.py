@@ -178,8 +178,8 @@ def test_a_report_names_a_text_by_its_title(data_dir, config):
     corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", data_dir).name
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name="owl")
     train_run(run, data_dir, threads=1)
-    told = Reader(DOCUMENTS["report"](run, data_dir)).text
-    assert "My diary" in told and corpus not in told
+    report = Reader(DOCUMENTS["report"](run, data_dir)).text
+    assert "My diary" in report and corpus not in report
 
 
 def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):

@@ -50,11 +50,11 @@ def test_the_settings_decide_where_they_say_so(tmp_path):
 
 
 def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
-    kept = json.loads(measured.read_text())
+    cache = json.loads(measured.read_text())
     prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
-    kept["speeds"][0]["speed"]["bfloat16"] = prices
-    kept["speeds"][0]["speed"]["float32"] = {name: 2 * price for name, price in prices.items()}
-    (data_dir / "machine.json").write_text(json.dumps(kept))
+    cache["speeds"][0]["speed"]["bfloat16"] = prices
+    cache["speeds"][0]["speed"]["float32"] = {name: 2 * price for name, price in prices.items()}
+    (data_dir / "machine.json").write_text(json.dumps(cache))
     run = RunFolder.create(data_dir, config.replace({"train.precision": "auto", "train.device": "cpu"}))
     train_run(run, data_dir, threads=1)
     assert run.record().precision == "bfloat16"

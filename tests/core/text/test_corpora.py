@@ -10,7 +10,7 @@ from core.text.corpora import catalogue, find_corpus, load_corpus, python_source
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
     entries = catalogue(tmp_path)
     assert [entry.name for entry in entries] == ["shakespeare", "tinyshakespeare", "python"]
-    assert all(entry.title and entry.language and entry.licence and entry.description for entry in entries)
+    assert all(entry.title and entry.language and entry.license and entry.description for entry in entries)
     assert [entry.download for entry in entries] == [False, True, False]
 
 
