@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from explorer.components.page import load_ahead
-from explorer.home.run_cards import RECENT, draw_beginning, draw_recent, draw_start
+from explorer.home.run_cards import RECENT, draw_beginning, draw_recent, draw_start, lead_to_first_run
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -12,8 +12,7 @@ from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.run_rows import read_rows
 
-if run_id := address.run_to_open():
-    address.open_page("train", run_id)
+lead_to_first_run()
 
 page_header(_("Watch a language model learn"))
 st.markdown(

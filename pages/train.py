@@ -1,9 +1,10 @@
 """Train: choose and start a run, then watch it learn."""
 
 from explorer.train.dashboard import draw_board
-from explorer.train.setup import draw_setup
+from explorer.train.setup import draw_setup, open_started_run
 from explorer.widgets.address import RUN, begun_run_is_drawn, parameter, stay_with_begun_run
 
+open_started_run()
 stay_with_begun_run()
 run_id = parameter(RUN)
 if run_id is None:

@@ -15,6 +15,7 @@ from explorer.widgets.layout import card, literal, show_error
 from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows, trouble_in_words
 
 RECENT = 6
+_START = "start_quick"  # the button that starts gpt-quick
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
     (N_("Before training"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", N_("Untrained: random characters.")),
@@ -32,26 +33,33 @@ _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on t
 
 
 def start_first_run(number: str) -> None:
-    """Start gpt-quick; a second click that carries the same number leads to the same run."""
+    """Start gpt-quick, once for a ticket; the page leads to it."""
+
+    def work() -> str:
+        folder = new_run(shared.data_dir(), preset("gpt-quick"))
+        train(folder)
+        return folder.id
+
+    session.do_once(number, work)
+
+
+def lead_to_first_run() -> None:
+    """Open the run that a click on the button started, for its request and those already on their way."""
     try:
-        if session.use_ticket("start_quick", number):
-            folder = new_run(shared.data_dir(), preset("gpt-quick"))
-            train(folder)
-            session.remember("first_run", folder.id)
+        if run_id := session.click_result(_START):
+            address.lead_to_run(run_id)
+            session.forget_click(_START)
     except ExplorerError as error:
-        session.remember("first_run_problem", str(error))
-        return
-    address.lead_to_run(session.recall("first_run"))
+        show_error(error)
+    if run_id := address.run_to_open():
+        address.open_page("train", run_id)
 
 
 def draw_start(rows: list[RunRow]) -> None:
     """Draw the one button that gets a GPT going, or leads to the one that learns right now."""
-    if problem := session.recall("first_run_problem"):
-        show_error(problem)
-        session.remember("first_run_problem", None)
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        start = {"key": "start_quick", "on_click": start_first_run, "args": (session.ticket("start_quick"),)}
+        start = {"key": _START, "on_click": start_first_run, "args": (session.ticket(_START),)}
         if going_on:
             label = _("Watch your GPT learn")
             if st.button(label, type="primary", icon=":material/visibility:", key="watch_quick"):

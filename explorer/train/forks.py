@@ -26,7 +26,7 @@ from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import literal, show_error
-from explorer.widgets.session import notifying, recall, remember, ticket, use_ticket
+from explorer.widgets.session import click_result, do_once, forget_click, notifying, recall, remember, ticket
 
 
 class Parent(NamedTuple):
@@ -258,6 +258,7 @@ def _leave_fork() -> None:
     forget_inputs()
 
 
+_SLOWER_FORK = "trouble_slower"  # the button
 _SLOWER = 3  # a third of the learning rate
 _NOT_FINITE = N_(
     "**Probable cause:** the learning rate is too high. Each step moved the weights too far, which raised the "
@@ -287,6 +288,11 @@ def draw_trouble(folder: RunFolder, status: Status) -> None:
 
 
 def _offer_slower(folder: RunFolder) -> None:
+    with notifying():
+        if run_id := click_result(_SLOWER_FORK):
+            address.view_run(run_id)
+            forget_click(_SLOWER_FORK)
+            st.rerun()
     st.markdown(_(_NOT_FINITE))
     offered = fork_steps(folder)
     try:
@@ -300,11 +306,11 @@ def _offer_slower(folder: RunFolder) -> None:
     step = offered.usual
     st.button(
         _("Fork from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
-        key="trouble_slower",
+        key=_SLOWER_FORK,
         type="primary",
         icon=":material/fork_right:",
         on_click=_start_slower,
-        args=(folder, step, slower, ticket("trouble_slower")),
+        args=(folder, step, slower, ticket(_SLOWER_FORK)),
     )
     st.caption(_("This starts a new run from the best weights that this run has saved. This run stays unchanged."))
 
@@ -322,10 +328,10 @@ def _offer_smaller(folder: RunFolder) -> None:
         address.open_page("train", config=config.replace({"train.batch_size": half}))
 
 
-@notifying()
-def _start_slower(folder: RunFolder, step: int, config: RunConfig, drawn: str) -> None:
-    if not use_ticket("trouble_slower", drawn):
-        return
-    new = fork(shared.data_dir(), folder, step, config)
-    train(new)
-    address.view_run(new.id)
+def _start_slower(folder: RunFolder, step: int, config: RunConfig, number: str) -> None:
+    def work() -> str:
+        new = fork(shared.data_dir(), folder, step, config)
+        train(new)
+        return new.id
+
+    do_once(number, work)

@@ -28,8 +28,9 @@ from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run,
 from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
-from explorer.widgets.session import notifying, take_notice, ticket, use_ticket
+from explorer.widgets.session import click_result, do_once, forget_click, notifying, take_notice, ticket
 
+START = "train_start"  # the button that starts a run
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
 _PARENT = N_("parent")  # what a fork's settings are compared with
@@ -197,7 +198,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         width="stretch",
         disabled=not startable,
         on_click=_start,
-        args=(config, parent, ticket("train_start")),
+        args=(config, parent, ticket(START)),
     )
 
 
@@ -243,16 +244,25 @@ def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
         st.rerun()
 
 
-@notifying()
 def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
-    """Start one run, however often the button was clicked before the page changed."""
-    if not use_ticket("train_start", number):
-        return
-    data_dir = shared.data_dir()
-    folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
-    train(folder)
-    lead_to_run(folder.id)
-    view_run(folder.id)
+    """Start one run, however often the button was clicked; the page opens it."""
+
+    def work() -> str:
+        data_dir = shared.data_dir()
+        folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
+        train(folder)
+        return folder.id
+
+    do_once(number, work)
+
+
+def open_started_run() -> None:
+    """Put the run that a click on the button started into the address, in place of its draft."""
+    with notifying():
+        if run_id := click_result(START):
+            lead_to_run(run_id)
+            view_run(run_id)
+            forget_click(START)
 
 
 @st.cache_data(

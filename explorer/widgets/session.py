@@ -1,11 +1,14 @@
 """What a visitor's session keeps besides widgets, the values of widgets that depend on others, and the language."""
 
 import secrets
-from collections.abc import Container, Iterator
+import threading
+from collections.abc import Callable, Container, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
+from cachetools import LRUCache
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.errors import ExplorerError
@@ -13,8 +16,10 @@ from core.lessons.lesson_text import ENGLISH, languages
 from explorer.i18n.language import use_session_language
 from explorer.widgets.layout import literal
 
-_USED, _TICKET, _NOTICE, _LANGUAGE = "used_tickets", "tickets", "notice", "language"
+_TICKET, _NOTICE, _LANGUAGE = "tickets", "notice", "language"
 _PAGE = "page-"
+_results: LRUCache[str, Future] = LRUCache(256)  # of clicked buttons, by ticket
+_clicking = threading.Lock()
 
 
 def remember(name: str, value: Any) -> None:
@@ -51,14 +56,42 @@ def ticket(purpose: str) -> str:
     return tickets.setdefault(purpose, secrets.token_hex(8))
 
 
-def use_ticket(purpose: str, number: str) -> bool:
-    """Return whether this is the first use of the number; the next `ticket` is a new one."""
-    used = st.session_state.setdefault(_USED, set())
-    if number in used:
-        return False
-    used.add(number)
+def do_once(number: str, work: Callable[[], Any]) -> None:
+    """Do the work of a button in its callback, once for a ticket; `click_result` gives the page what came of it.
+
+    While a callback works, another request of the visitor, such as a second click, is served beside it, and Streamlit
+    ends the first one where it uses the session next. So the result is kept outside of the session.
+    """
+    with _clicking:
+        known, result = number in _results, _results.setdefault(number, Future())
+    if known:
+        return
+    try:
+        result.set_result(work())
+    except BaseException as error:  # nobody may wait in vain
+        result.set_exception(error)
+        if not isinstance(error, ExplorerError):
+            raise
+
+
+def click_result(purpose: str) -> Any:
+    """Return what came of a click on a button, waiting for it; None before one. Raises its ExplorerError, once.
+
+    The page calls `forget_click` when it has shown the result: until then any request may be the one that does.
+    """
+    number = st.session_state.get(_TICKET, {}).get(purpose)
+    with _clicking:
+        result = _results.get(number)
+    if result is None:
+        return None
+    if result.exception():
+        forget_click(purpose)
+    return result.result()
+
+
+def forget_click(purpose: str) -> None:
+    """Let the next `ticket` be another."""
     st.session_state.get(_TICKET, {}).pop(purpose, None)
-    return True
 
 
 def notify(sentence: str) -> None:

@@ -81,16 +81,64 @@ def _tickets():
 
     from explorer.widgets import session
 
-    number = session.ticket("start")
-    st.text(
-        f"{number == session.ticket('start')} {session.use_ticket('start', number)} "
-        f"{session.use_ticket('start', number)}"
-    )
-    st.text(str(session.ticket("start") != number))
+    number, done = session.ticket("start"), []
+    st.text(f"{number == session.ticket('start')} {session.click_result('start')}")
+    for _time in range(2):
+        session.do_once(number, lambda: done.append("work") or "result")
+    st.text(f"{session.click_result('start')} {session.click_result('start')} {done}")
+    session.forget_click("start")
+    st.text(f"{session.ticket('start') != number} {session.click_result('start')}")
 
 
-def test_a_ticket_counts_once_and_the_next_is_another():
-    assert [text.value for text in AppTest.from_function(_tickets).run().text] == ["True True False", "True"]
+def test_a_click_counts_once_and_the_next_is_another():
+    texts = [text.value for text in AppTest.from_function(_tickets).run().text]
+    assert texts == ["True None", "result result ['work']", "True None"]
+
+
+def _refused():
+    import streamlit as st
+
+    from core.errors import RunError
+    from explorer.widgets import session
+
+    def work() -> None:
+        raise RunError("no disk space")
+
+    session.do_once(session.ticket("start"), work)
+    with session.notifying():
+        session.click_result("start")
+    st.text(f"{session.take_notice()} {session.click_result('start')}")
+
+
+def test_what_went_wrong_is_said_once():
+    assert AppTest.from_function(_refused).run().text[0].value == "no disk space None"
+
+
+def _clicked_twice():
+    import threading
+
+    import streamlit as st
+
+    from explorer.widgets import session
+
+    number, working, go_on = session.ticket("start"), threading.Event(), threading.Event()
+
+    def work() -> str:
+        working.set()
+        go_on.wait(30)
+        return "the run"
+
+    first = threading.Thread(target=session.do_once, args=(number, work))
+    first.start()
+    working.wait(30)
+    session.do_once(number, work)  # the second click is served while the first one works
+    threading.Timer(0, go_on.set).start()
+    st.text(session.click_result("start"))  # and its page waits for the first one's result
+    first.join()
+
+
+def test_a_second_click_waits_for_what_came_of_the_first():
+    assert AppTest.from_function(_clicked_twice).run().text[0].value == "the run"
 
 
 def _draft():

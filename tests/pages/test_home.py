@@ -45,13 +45,13 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
         import streamlit as st
 
         from explorer.home.run_cards import start_first_run
-        from explorer.widgets import address, session
+        from explorer.widgets import session
 
         number = session.ticket("start_quick")
         start_first_run(number)
-        first = address.run_to_open()
+        first = session.click_result("start_quick")
         start_first_run(number)
-        st.text(f"{first == address.run_to_open()} {first}")
+        st.text(f"{first == session.click_result('start_quick')} {first}")
 
     app = AppTest.from_function(twice, default_timeout=30).run()
     (folder,) = list_runs(explorer_home)
