@@ -1,5 +1,7 @@
 """The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from core.errors import ExplorerError
@@ -23,6 +25,7 @@ _WHAT = N_(
     "Import a GPT-2, GPT-NeoX or Llama of any size, or a nanoGPT checkpoint, as a run: look inside it, generate "
     "text, train it further. Nothing in its files is executed."
 )
+_IMPORT = "import"  # the buttons that import a model
 _FILES = N_(
     "From Hugging Face: config.json and model.safetensors, with tokenizer.json, or vocab.json and merges.txt. "
     "From nanoGPT: ckpt.pt. From this app: the zip that Download gives for a run. Other files are ignored."
@@ -35,6 +38,7 @@ _TEXT = N_(
 
 def draw_import() -> None:
     """Import a model from files or from Hugging Face, then open it on Look inside."""
+    _open_imported()  # the redraw that the news of the imported run asks for ends the request that imported it
     # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
     taken = session.recall("models_taken", 0)
     with st.popover(_("Import a model"), icon=":material/upload_file:", key=f"import_{taken}"):
@@ -80,12 +84,19 @@ def draw_exports(folder: RunFolder) -> None:
             show_error(error)
 
 
-def _take(make, what: str) -> None:
+def _take(make: Callable[[], RunFolder], what: str) -> None:
+    with st.spinner(what, show_time=True):
+        session.do_once(session.ticket(_IMPORT), make)
+    _open_imported()
+
+
+def _open_imported() -> None:
     try:
-        with st.spinner(what, show_time=True):
-            folder = make()
+        folder = session.click_result(_IMPORT)
     except ExplorerError as error:
         show_error(error)
         return
-    session.remember("models_taken", session.recall("models_taken", 0) + 1)
-    address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
+    if folder:
+        session.remember("models_taken", session.recall("models_taken", 0) + 1)
+        session.forget_click(_IMPORT)
+        address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
