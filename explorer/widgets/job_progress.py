@@ -43,7 +43,7 @@ def _watch(current: Job, what: str, name: str, meanwhile: Callable[[Any], None] 
     if current.ended:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = f"{current.share:.0%}" if current.begun else _("waits for what was asked for before")
+        share = f"{current.share:.0%}" if current.begun else _("waiting for an earlier computation")
         st.progress(current.share, text=f"{what} ({share})")
         st.button(_("Stop"), key=name, on_click=current.stop)
     if meanwhile:
