@@ -45,7 +45,6 @@ class ModelConfig(Config):
     dropout: float = basic_setting(
         0.0,
         "Probability that a number is set to zero in training, so that no part relies on another (Srivastava 2014).",
-        label="Dropout",
         bounds=(0.0, 0.9),
         step=0.05,
     )
@@ -75,7 +74,6 @@ class ModelConfig(Config):
         "keys",
         "Axis of the softmax in attention. keys: the weights of each query sum to 1. queries: a well-known mistake, "
         "in which the sum contains later tokens.",
-        label="Softmax over",
     )
     residual: bool = setting(
         True,
@@ -166,7 +164,6 @@ class DataConfig(Config):
         "char",
         "How text becomes tokens. char: one token for each distinct character. bpe: byte-pair encoding as in GPT-2, "
         "which comes with an imported model.",
-        label="Tokenizer",
     )
     val_fraction: float = setting(
         0.1,
@@ -187,7 +184,6 @@ class TrainConfig(Config):
     steps: int = basic_setting(
         2000,
         "Number of updates of the weights, one batch each.",
-        label="Steps",
         bounds=(1, 1_000_000),
         unit="steps",
         log=True,
@@ -195,14 +191,12 @@ class TrainConfig(Config):
     batch_size: int = basic_setting(
         12,
         "Sequences in the batch of one step. A larger batch gives a less noisy gradient and takes longer.",
-        label="Batch size",
         bounds=(1, 512),
         unit="sequences",
     )
     learning_rate: float = basic_setting(
         1e-3,
         "Size of each update of the weights, at the peak of the schedule.",
-        label="Learning rate",
         bounds=(1e-6, 1.0),
         log=True,
     )
@@ -224,7 +218,6 @@ class TrainConfig(Config):
         "cosine",
         "How the learning rate falls after warm-up: along half a cosine (Loshchilov 2016), linearly (Defazio 2023), "
         "or not at all.",
-        label="Schedule",
     )
     decay_steps: int = setting(
         0,
@@ -239,26 +232,17 @@ class TrainConfig(Config):
         "adamw",
         "adamw: scales the update of each number by its gradient's history (Loshchilov 2017). muon: orthogonalizes "
         "the updates of the blocks' matrices (Jordan 2024), with AdamW for the other parameters.",
-        label="Optimizer",
     )
     muon_learning_rate: float = setting(
         0.02,
         "Learning rate of the matrices that Muon updates, at the peak; it follows the same schedule.",
-        label="Muon learning rate",
         bounds=(1e-6, 1.0),
         log=True,
     )
-    muon_momentum: float = setting(
-        0.95,
-        "Decay rate of Muon's average of gradients.",
-        label="Muon momentum",
-        bounds=(0.0, 0.999),
-        step=0.001,
-    )
+    muon_momentum: float = setting(0.95, "Decay rate of Muon's average of gradients.", bounds=(0.0, 0.999), step=0.001)
     weight_decay: float = setting(
         0.1,
         "Pull of the weight matrices toward zero at each step; biases and norms are excluded (Loshchilov 2017).",
-        label="Weight decay",
         bounds=(0.0, 1.0),
         step=0.01,
     )
@@ -301,17 +285,10 @@ class TrainConfig(Config):
         unit="steps",
     )
     sample_interval: int = _interval(100, "Steps between two texts generated during training.", label="Sample every")
-    sample_length: int = setting(
-        160,
-        "Length of the generated texts.",
-        label="Sample length",
-        bounds=(1, 2000),
-        unit="tokens",
-    )
+    sample_length: int = setting(160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens")
     sample_temperature: float = setting(
         0.8,
         "Sampling temperature of these texts: 0 always takes the most likely token.",
-        label="Sample temperature",
         bounds=(0.0, 2.0),
         step=0.05,
     )
@@ -321,7 +298,6 @@ class TrainConfig(Config):
     snapshots: int = setting(
         24,
         "Number of weight snapshots, more frequent at the start. 0 saves only the last weights.",
-        label="Snapshots",
         bounds=(0, 200),
     )
     seed: int = setting(
@@ -333,18 +309,15 @@ class TrainConfig(Config):
     device: Literal["auto", "cuda", "mps", "cpu"] = setting(
         "auto",
         "Device to train on. auto takes an NVIDIA GPU, else Apple's, else the processor.",
-        label="Device",
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "Number format of matrix products. bfloat16 has a third of the digits of float32 and is faster on some "
         "processors and models. auto takes what was measured to be faster on this machine.",
-        label="Precision",
     )
     compile: Literal["auto", "on", "off"] = setting(
         "auto",
         "Compile the model with PyTorch: a minute of waiting, then faster steps. auto compiles on an NVIDIA GPU only.",
-        label="Compile",
     )
 
 

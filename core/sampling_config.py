@@ -17,14 +17,12 @@ class GenerationConfig(Config):
         0.8,
         "Divides the logits: 0 always takes the most likely token; below 1 sharpens the distribution, above 1 flattens "
         "it.",
-        label="Temperature",
         bounds=(0.0, 2.0),
         step=0.05,
     )
     top_k: int = basic_setting(
         0,
         "Sample from the k most likely tokens (Fan 2018). 0: from all.",
-        label="Top k",
         bounds=(0, 200),
         unit="tokens",
     )
@@ -32,14 +30,12 @@ class GenerationConfig(Config):
         1.0,
         "Sample from the smallest set of most likely tokens whose probabilities sum to p (nucleus sampling, Holtzman "
         "2019). 1: from all.",
-        label="Top p",
         bounds=(0.01, 1.0),
         step=0.01,
     )
     min_p: float = basic_setting(
         0.0,
         "Exclude tokens less likely than this fraction of the most likely token's probability (Nguyen 2024). 0: none.",
-        label="Min p",
         bounds=(0.0, 1.0),
         step=0.01,
     )

@@ -14,7 +14,7 @@ def setting(
     default: Any,
     help: str,
     *,
-    label: str,
+    label: str = "",  # the name of the field unless given
     bounds: tuple[float, float] | tuple[None, None] = (None, None),  # inclusive
     unit: str = "",
     step: float | None = None,  # distance between two positions of a slider
@@ -90,18 +90,11 @@ def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Set
         elif isinstance(field.json_schema_extra, dict):
             choices = get_args(annotation) if get_origin(annotation) is Literal else ()
             bounds = {type(m): m for m in field.metadata}
-            yield (
-                prefix + name,
-                Setting(
-                    help=field.description or "",
-                    type=str if choices else annotation,
-                    default=field.default,
-                    choices=choices,
-                    low=bounds[Ge].ge if Ge in bounds else None,
-                    high=bounds[Le].le if Le in bounds else None,
-                    **field.json_schema_extra,
-                ),
-            )
+            low, high = (bounds[Ge].ge, bounds[Le].le) if Ge in bounds else (None, None)
+            words = field.json_schema_extra | {"help": field.description or ""}
+            words["label"] = words["label"] or name.replace("_", " ").capitalize()
+            kind = str if choices else annotation
+            yield prefix + name, Setting(type=kind, default=field.default, choices=choices, low=low, high=high, **words)
 
 
 def value_at(config: Config, path: str) -> Any:
