@@ -24,6 +24,30 @@ class Palette:
     runs: tuple[str, ...]  # colors for curves of different runs; `run_places` hands them out
 
 
+# Colors of the light theme with those of the dark one.
+_KINDS = {
+    "vowel": ("#e07b2c", "#f2a25c"),
+    "consonant": ("#2f6fc4", "#6aa6f5"),
+    "capital": ("#1f3f8f", "#b9c6ff"),
+    "letter": ("#5a4fb0", "#a99cf0"),
+    "digit": ("#1d7f5f", "#58c9a3"),
+    "punctuation": ("#7a7c88", "#9b9daa"),
+    "space": ("#a3489a", "#e08fd6"),
+    "other": ("#8a6d3b", "#cdb27a"),
+}
+_RUNS = (
+    ("#4f46d8", "#8f88ff"),
+    ("#d55e00", "#ff9a57"),
+    ("#0b8a6f", "#4fcbaa"),
+    ("#b5408f", "#e78ac6"),
+    ("#2f8fd0", "#6cc0f5"),
+    ("#9a7400", "#dcb94a"),
+    ("#7a4fa3", "#bf9bea"),
+    ("#c23b3b", "#ff8a80"),
+    ("#3f7f2f", "#8fcf7a"),
+    ("#5f6b7a", "#a9b3c1"),
+)
+
 LIGHT = Palette(
     text="#1d1d24",
     muted="#6b6d78",
@@ -38,28 +62,8 @@ LIGHT = Palette(
     bad="#b3261e",
     sequential=("#fbfbfe", "#e4e3f2", "#c3c1e0", "#9996c8", "#6d69ac", "#46418f", "#262470"),
     diverging=("#2a5d9f", "#6f9bcf", "#bcd3ea", "#f7f7f8", "#f5cfae", "#e3955a", "#b4561a"),
-    kinds={
-        "vowel": "#e07b2c",
-        "consonant": "#2f6fc4",
-        "capital": "#1f3f8f",
-        "letter": "#5a4fb0",
-        "digit": "#1d7f5f",
-        "punctuation": "#7a7c88",
-        "space": "#a3489a",
-        "other": "#8a6d3b",
-    },
-    runs=(
-        "#4f46d8",
-        "#d55e00",
-        "#0b8a6f",
-        "#b5408f",
-        "#2f8fd0",
-        "#9a7400",
-        "#7a4fa3",
-        "#c23b3b",
-        "#3f7f2f",
-        "#5f6b7a",
-    ),
+    kinds={kind: colors[0] for kind, colors in _KINDS.items()},
+    runs=tuple(colors[0] for colors in _RUNS),
 )
 
 DARK = Palette(
@@ -76,26 +80,6 @@ DARK = Palette(
     bad="#ff8a80",
     sequential=("#17181e", "#282842", "#3d3b69", "#595694", "#7f7bbf", "#aeabe2", "#e6e4ff"),
     diverging=("#8fbdf2", "#5586c2", "#2f4a6b", "#1d1e25", "#6b4426", "#c27a3c", "#ffb877"),
-    kinds={
-        "vowel": "#f2a25c",
-        "consonant": "#6aa6f5",
-        "capital": "#b9c6ff",
-        "letter": "#a99cf0",
-        "digit": "#58c9a3",
-        "punctuation": "#9b9daa",
-        "space": "#e08fd6",
-        "other": "#cdb27a",
-    },
-    runs=(
-        "#8f88ff",
-        "#ff9a57",
-        "#4fcbaa",
-        "#e78ac6",
-        "#6cc0f5",
-        "#dcb94a",
-        "#bf9bea",
-        "#ff8a80",
-        "#8fcf7a",
-        "#a9b3c1",
-    ),
+    kinds={kind: colors[1] for kind, colors in _KINDS.items()},
+    runs=tuple(colors[1] for colors in _RUNS),
 )
