@@ -10,10 +10,9 @@ from torch import Tensor
 
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
-from core.model import GPT, Bigram, Hook, evaluating, parameter_count
+from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import IncrementalDecoder, Tokenizer
-from core.training.finite import finite_logits
 
 _LARGE = 4_000_000  # parameters: more than fit into a core's cache, so that each token reads them from memory
 

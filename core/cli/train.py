@@ -171,7 +171,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
 
 
 def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
-    from core.fast.allocator import keep_freed_memory
+    from core.fast.threads import keep_freed_memory
     from core.runs.documents import progress_of
     from core.runs.worker import StopRequest, train_run
 
@@ -245,7 +245,7 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
 
 
 def print_estimate(options: argparse.Namespace) -> int:
-    from core.fast.allocator import keep_freed_memory
+    from core.fast.threads import keep_freed_memory
     from core.runs.ancestry import check_startable
     from core.runs.machine import machine_speed, run_precision, run_trial, threads_for, threads_per_run
     from core.text.corpora import load_corpus

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def work(run_id: str) -> int:
     """Train one run, with all output in its log. Returns the exit code: 0 where the run ended as it should."""
-    from core.fast.allocator import keep_freed_memory
+    from core.fast.threads import keep_freed_memory
     from core.runs.machine import threads_per_run
     from core.runs.processes import not_ignored
     from core.runs.worker import StopRequest, train_run

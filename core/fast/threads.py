@@ -1,12 +1,14 @@
-"""Small computations on one processor thread, without effect on other threads of the process."""
+"""Small computations on one processor thread, and reuse of freed memory instead of returning it to the system."""
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 from threadpoolctl import LibController, ThreadpoolController
 
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's malloc.h
 _WORTH_SHARING = 1e8  # multiplications: a few milliseconds on one thread
 
 
@@ -53,3 +55,17 @@ def _mkl() -> Callable[[int], int]:
 
     library = ctypes.CDLL(torch._C.__file__)  # looks through what it is linked with, too
     return getattr(library, "MKL_Set_Num_Threads_Local", lambda threads: 0)
+
+
+def keep_freed_memory() -> None:
+    """Let a process that only trains keep its freed memory for its next step.
+
+    Every step allocates the same large tensors. The C library would return each to the system when it is freed, and get
+    it again page by page, zeroed: measured, a quarter of the time of a large model's step. Only for glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, -1)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from core.errors import ExplorerError
 from core.fast.threads import threads_for
-from core.model import GPT, Bigram, Hook, evaluating, parameter_count
-from core.training.finite import finite_logits
+from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
 
 Ids = Sequence[int] | np.ndarray | Tensor
 """One row of tokens (T,)."""

@@ -1,11 +1,12 @@
 """The models, each a torch module with one `forward(ids, targets=None, *, cache=None, hook=None)`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 from core.config import ModelConfig
+from core.errors import NotFiniteError
 from core.model.bigram import Bigram
 from core.model.gpt import GPT
 from core.model.gpt import Hook as Hook
@@ -32,3 +33,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Return whether no tensor has inf or nan, in one pass without a copy unless a sum overflows."""
+    return all(
+        not tensor.is_floating_point() or bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+        for tensor in tensors
+    )
+
+
+def finite_logits(logits: Tensor) -> Tensor:
+    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf (never sampled)."""
+    if logits.numel() and not bool(logits.max().isfinite()):  # the maximum of numbers with a nan is nan
+        raise NotFiniteError(
+            "This model computes logits that are not finite numbers, so they give no probabilities. Its training "
+            "overflowed or its weights are damaged; choose an earlier step or another model."
+        )
+    return logits

@@ -9,11 +9,10 @@ from torch import nn
 
 from core.config import TrainConfig
 from core.errors import RunError
-from core.model import GPT, Bigram, build_model
+from core.model import GPT, Bigram, all_finite, build_model
 from core.runs.folder import RunFolder
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights, save_weights, snapshot_steps
-from core.training.finite import all_finite
 
 SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from core.atomic_io import FULL, put_in_place
 from core.errors import DiskFullError, RunError
-from core.training.finite import all_finite
+from core.model import all_finite
 from core.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")

@@ -14,10 +14,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
 from core.live_settings import with_change
-from core.model import build_model, evaluating
+from core.model import all_finite, build_model, evaluating
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss, windows_at_once
-from core.training.finite import all_finite
 from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
 

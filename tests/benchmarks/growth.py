@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from core.config import RunConfig
-from core.fast.allocator import keep_freed_memory
+from core.fast.threads import keep_freed_memory
 from core.presets import preset
 from core.runs.machine import threads_for, threads_per_run
 from core.training.hardware import knows_bfloat16

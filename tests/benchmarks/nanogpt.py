@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 
 from core.config import RunConfig
-from core.fast.allocator import keep_freed_memory
+from core.fast.threads import keep_freed_memory
 from core.import_export.external_weights import build
 from core.import_export.nanogpt import read_checkpoint
 from core.presets import preset

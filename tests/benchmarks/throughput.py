@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from core.config import ModelConfig, RunConfig, TrainConfig
-from core.fast.allocator import keep_freed_memory
+from core.fast.threads import keep_freed_memory
 from core.training.speed import choose_precision, measure_speed
 from core.training.trainer import Trainer
 from tests.benchmarks.generation import import_model

@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import resource, sys
 import torch
-from core.fast.allocator import keep_freed_memory
+from core.fast.threads import keep_freed_memory
 if "keep" in sys.argv:
     keep_freed_memory()
 for _ in range(20):
@@ -20,7 +20,7 @@ EVALUATING = """
 import resource
 import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
-from core.fast.allocator import keep_freed_memory
+from core.fast.threads import keep_freed_memory
 from core.training.trainer import Trainer
 keep_freed_memory()
 config = RunConfig(
