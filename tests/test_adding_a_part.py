@@ -71,7 +71,7 @@ TOYS = {  # what is put in place of what, in each file
             "self.attn_dropout(pattern) @ v": f"self.attn_dropout(pattern) @ v[..., {FIRST}, :]",
         },
         "core/fast/decode.py": {"z = F.scaled": SINK.format(" " * 12, "keys", "values") + "z = F.scaled"},
-        "core/import_export/layout.py": {"_FIXED = {": '_FIXED = {"attention_sink": False,'},
+        "core/import_export/layouts.py": {"_FIXED = {": '_FIXED = {"attention_sink": False,'},
     },
     "experiment": {
         "core/lessons/experiments.py": {

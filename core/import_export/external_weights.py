@@ -1,5 +1,6 @@
-"""A model from elsewhere in our own terms, the checks of every kind of file, and stored safetensors."""
+"""A model from elsewhere in our own terms, the checks of every kind of file, stored safetensors and tokenizers."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,12 +13,11 @@ from torch import Tensor
 
 from core.atomic_io import parse_json
 from core.config import ModelConfig
-from core.errors import ExplorerError
-from core.model import GPT, build_model
+from core.errors import ExplorerError, TextError
+from core.model import GPT, all_finite, build_model
 from core.model.gpt import rotary_angles
-from core.text.tokenizers import Tokenizer
+from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds
-from core.training.finite import all_finite
 
 MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
 _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
@@ -119,6 +119,28 @@ def build(external: ExternalModel) -> GPT:
     return model.eval()
 
 
+def weights_with_positions(model: GPT) -> dict[str, Tensor]:
+    """Return the parameters of a model with a table of positions, also where it computes them or has none."""
+    weights: dict[str, Tensor] = dict(model.named_parameters())
+    if model.config.position == "sinusoidal":
+        weights["transformer.wpe.weight"] = model.waves
+    elif model.config.position == "none":
+        weights["transformer.wpe.weight"] = torch.zeros(model.config.block_size, model.config.n_embd)
+    return weights
+
+
+def with_unscaled_queries(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return weights that give the same scores where attention is scaled, of a model in which it is not."""
+    if config.attention_scale:
+        return weights
+    changed = dict(weights)
+    for name, tensor in weights.items():
+        if ".c_attn." in name:
+            changed[name] = tensor.detach().clone()
+            changed[name][: config.n_embd] *= math.sqrt(config.n_embd // config.n_head)
+    return changed
+
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = "model-*.safetensors"  # a pattern for the names of the several files
 _FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors", re.ASCII)  # a name only: no way out of the folder
@@ -191,3 +213,55 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
 
 def _damaged(path: Path, error: Exception) -> ExternalModelError:
     return ExternalModelError(f"The file {path.name} is damaged or no safetensors file: {error}.")
+
+
+FILE = "tokenizer.json"
+
+
+def read_tokenizer(folder: Path) -> Tokenizer | None:
+    """Return the tokenizer in a model's folder, or None; raises TextError where it is damaged or of an unknown kind."""
+    try:
+        characters = _characters((folder / FILE).read_bytes())
+    except OSError:
+        characters = None
+    return characters or BPETokenizer.from_folder(folder)
+
+
+def parse_tokenizer(text: str) -> Tokenizer:
+    """Return the tokenizer of a `tokenizer.json` of ours. Raises TextError where it is damaged."""
+    try:
+        return _characters(text) or BPETokenizer.parse({"tokenizer": parse_json(text)})
+    except ValueError:
+        raise TextError("The tokenizer of this model is damaged: it is not valid JSON.") from None
+
+
+def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """Return `tokenizer.json` and the configuration with which transformers uses it unchanged."""
+    return {
+        FILE: tokenizer.to_hugging_face().to_str(pretty=True).encode(),
+        "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}',
+    }
+
+
+def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise ExternalModelError where tokenizer and model have vocabularies of different size."""
+    if tokenizer.vocab_size != vocab_size:
+        raise ExternalModelError(
+            f"The model knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}, so they do not "
+            "belong together."
+        )
+
+
+def _characters(text: str | bytes) -> CharTokenizer | None:
+    try:
+        model = parse_json(text)["model"]
+        if model["type"] != "WordLevel":
+            return None
+        vocabulary = model["vocab"]
+        tokens = sorted(vocabulary, key=vocabulary.get)
+    except (ValueError, KeyError, TypeError):
+        return None
+    try:
+        return CharTokenizer(tokens)
+    except (ValueError, TypeError):
+        raise TextError(f"The tokenizer in {FILE} is neither GPT-2's nor one of single characters.") from None

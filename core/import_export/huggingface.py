@@ -19,10 +19,9 @@ from core.import_export.external_weights import (
     check_shapes,
     expected_shapes,
     open_weights,
+    tokenizer_files,
 )
-from core.import_export.layout import Layout
-from core.import_export.layouts import LAYOUTS
-from core.import_export.tokenizers import tokenizer_files
+from core.import_export.layouts import LAYOUTS, Layout
 from core.model import GPT, Bigram
 from core.text.tokenizers import Tokenizer
 from core.training.checkpoints import save_with_checksum

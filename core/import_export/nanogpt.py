@@ -19,6 +19,7 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
+    FILE,
     SHAPE_BOUNDS,
     ExternalModel,
     ExternalModelError,
@@ -26,12 +27,14 @@ from core.import_export.external_weights import (
     check_shapes,
     expected_shapes,
     integer_setting,
+    parse_tokenizer,
     read_shape,
+    tokenizer_files,
     unwrapped,
+    weights_with_positions,
+    with_unscaled_queries,
 )
-from core.import_export.layout import weights_with_positions, with_unscaled_queries
 from core.import_export.layouts import GPT2
-from core.import_export.tokenizers import FILE, parse_tokenizer, tokenizer_files
 from core.model import GPT, Bigram
 from core.text.tokenizers import MOST_TOKENS, Tokenizer
 

@@ -11,9 +11,9 @@ from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.formatting import SCHEDULE_RESTARTED, number
+from core.import_export.notebooks import Recipe, Stage, recipe_notebook, recipe_script
 from core.import_export.report import report_html
 from core.import_export.report_text import Ancestor, Facts
-from core.import_export.reproduce import Recipe, Stage, recipe_notebook, recipe_script
 from core.live_settings import RESTART, with_change
 from core.runs.ancestry import ancestors
 from core.runs.folder import RunFolder, open_run
@@ -83,7 +83,7 @@ def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
     made_with = {"machine": record.machine} if record.machine else {}
     made_with |= {name: record.versions[name] for name in _DECIDE if name in record.versions}
     stages = tuple(_stage(ancestor, data_dir, until) for ancestor, until in runs)
-    return Recipe(run.name, stages, made_with, given=runs[0][0].record().parent_step is not None)
+    return Recipe(run.name, stages, made_with, has_start=runs[0][0].record().parent_step is not None)
 
 
 def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:

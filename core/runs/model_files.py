@@ -11,8 +11,13 @@ from core.atomic_io import FULL, Content, write_files
 from core.config import RunConfig
 from core.errors import DiskFullError, ExplorerError
 from core.import_export import huggingface, nanogpt
-from core.import_export.external_weights import ExternalModelError, build, without_spare_rows
-from core.import_export.tokenizers import check_belongs, read_tokenizer
+from core.import_export.external_weights import (
+    ExternalModelError,
+    build,
+    check_belongs,
+    read_tokenizer,
+    without_spare_rows,
+)
 from core.runs.archive import Archive, holds_run, import_run
 from core.runs.folder import RunFolder
 from core.runs.records import Status, plain_name

@@ -16,13 +16,13 @@ from core.import_export.notebooks import (
     NOTEBOOKS,
     code,
     lesson_notebook,
+    literal,
     markdown,
     notebook_parts,
     source_with_imports,
     to_notebook,
     to_script,
 )
-from core.import_export.reproduce import literal
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
 

@@ -15,8 +15,7 @@ import pytest
 
 from core.config import RunConfig
 from core.errors import RunError
-from core.import_export.report import report_html
-from core.import_export.report_charts import sharpest, token_map
+from core.import_export.report import report_html, sharpest, token_map
 from core.import_export.report_text import question
 from core.runs.ancestry import fork
 from core.runs.documents import (
@@ -123,7 +122,7 @@ def test_what_cannot_be_trained_again_says_why(trained, data_dir):
     assert why_no_document(trained, "report", data_dir) == ""
     with pytest.raises(RunError, match="was imported"):
         recipe_of(trained, data_dir)
-    assert recipe_of(further, data_dir).given and why_no_document(further, "notebook", data_dir) == ""
+    assert recipe_of(further, data_dir).has_start and why_no_document(further, "notebook", data_dir) == ""
 
 
 NASTY = "<script>alert(1)</script>"
@@ -259,8 +258,8 @@ def test_how_long_and_how_closely_is_no_question(reported, data_dir):
 def test_pieces_of_words_stand_upright_and_are_cut():
     weights = np.tril(np.ones((3, 3))) / 3
     laid_out = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
-    assert laid_out.rotated and laid_out.tokens[0][1] == "·Andronic…"
-    assert not token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3).rotated
+    assert laid_out["rotated"] and laid_out["tokens"][0][1] == "·Andronic…"
+    assert not token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)["rotated"]
 
 
 def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):

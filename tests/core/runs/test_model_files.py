@@ -5,7 +5,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from core.cli import main
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ExplorerError
-from core.import_export.tokenizers import tokenizer_files
+from core.import_export.external_weights import tokenizer_files
 from core.runs.ancestry import fork
 from core.runs.folder import RunFolder
 from core.runs.model_files import export_hugging_face, export_nanogpt, import_model

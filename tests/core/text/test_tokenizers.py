@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GPT2TokenizerFast
 from core.atomic_io import write_files
 from core.config import DataConfig
 from core.errors import TextError, UnknownCharacterError
-from core.import_export.tokenizers import tokenizer_files
+from core.import_export.external_weights import tokenizer_files
 from core.text.token_display import kind_of
 from core.text.tokenizers import TOKENIZERS, BPETokenizer, CharTokenizer, load_tokenizer, opening_ids, token_texts
 
