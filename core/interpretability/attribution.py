@@ -83,7 +83,8 @@ def attribute(
     elif against != "zero":
         wanted = wanted - unembedding[against].double()
     pair = float(pairs[token]) - _reference(pairs.numpy(), against)
-    direction, constant = _through_norm(model.transformer.ln_f, wanted, at[last])
+    direction, bias = through_norm(model.transformer.ln_f, wanted, at[last])
+    constant = float(bias)
 
     heads = np.zeros((model.config.n_layer, model.config.n_head))
     for layer, block in enumerate(model.transformer.h):
@@ -104,16 +105,21 @@ def attribute(
     )
 
 
-def _through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, float]:
-    """Return `wanted` (C,) before the last norm, with its scale for `stream` (C,), and what the norm's bias adds."""
+def through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+    """Return directions `wanted` (..., C) before the last norm, with its scale for `stream` (..., C) taken as constant.
+
+    The second result (...) is what the norm's bias adds.
+    """
+    none = torch.zeros(wanted.shape[:-1], dtype=wanted.dtype)
     if isinstance(norm, nn.Identity):
-        return wanted, 0.0
+        return wanted, none
     direction = wanted * norm.weight.detach().cpu().double()
     if isinstance(norm, nn.RMSNorm):
-        return direction * (stream.square().mean() + norm.eps).rsqrt(), 0.0
-    constant = 0.0 if norm.bias is None else float(norm.bias.detach().cpu().double() @ wanted)
+        return direction * (stream.square().mean(dim=-1, keepdim=True) + norm.eps).rsqrt(), none
+    constant = none if norm.bias is None else wanted @ norm.bias.detach().cpu().double()
     # Subtracting the mean from the stream or from the direction gives the same product.
-    return (direction - direction.mean()) * (stream.var(correction=0) + norm.eps).rsqrt(), constant
+    centered = direction - direction.mean(dim=-1, keepdim=True)
+    return centered * (stream.var(dim=-1, correction=0, keepdim=True) + norm.eps).rsqrt(), constant
 
 
 def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> float:

@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.interpretability import Progress
-from core.interpretability.activations import PartError, rows_at_once, run_batch_with_cache
+from core.interpretability.activations import (
+    Ids,
+    PartError,
+    PromptError,
+    rows_at_once,
+    run_batch_with_cache,
+    run_with_cache,
+)
 from core.model import GPT
 
 
@@ -83,6 +92,54 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
         logits.numpy(),
         list(zip(raised.indices.tolist(), raised.values.tolist(), strict=True)),
         list(zip(lowered.indices.tolist(), (-lowered.values).tolist(), strict=True)),
+    )
+
+
+class NeuronSteps(NamedTuple):
+    """One neuron at one token, step by step. C is the width; float32 but for the numbers."""
+
+    inputs: np.ndarray  # (C,), the normalized residual stream
+    weights: np.ndarray  # (C,), the neuron's row of the first matrix
+    products: np.ndarray  # (C,), inputs * weights, elementwise
+    bias: float  # 0 where the model has none
+    before: float  # the sum of products and bias
+    gate: float | None  # of a gated activation, what `before` is multiplied by, after its own nonlinearity
+    after: float  # after the nonlinearity
+    outputs: np.ndarray  # (C,), the neuron's column of the second matrix
+    added: np.ndarray  # (C,), after * outputs: what it adds to the residual stream
+
+
+def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -> NeuronSteps:
+    """Compute one neuron for one token of a prompt step by step; layer, neuron and position count from 0.
+
+    Raises as `logit_effects`, and PromptError for a position that the prompt does not have.
+    """
+    _check(model, layer, neuron)
+    block, scope = model.transformer.h[layer], f"blocks.{layer}"
+    recorded = run_with_cache(
+        model, ids, [f"{scope}.hook_resid_mid", f"{scope}.mlp.hook_pre", f"{scope}.mlp.hook_post"]
+    )
+    stream, pre, post = recorded.values()
+    if not 0 <= position < len(pre):
+        raise PromptError(f"This prompt has {len(pre)} tokens; it has no token {position + 1}.")
+    gated = pre.shape[-1] > post.shape[-1]  # the first half of the first matrix makes the gate
+    row = neuron + post.shape[-1] * gated
+    with torch.no_grad():
+        inputs = block.ln_2(torch.from_numpy(stream[position]).to(block.mlp.c_fc.weight)).float().cpu().numpy()
+    first, bias = block.mlp.c_fc, block.mlp.c_fc.bias
+    weights = first.weight.detach()[row].float().cpu().numpy()
+    outputs = block.mlp.c_proj.weight.detach()[:, neuron].float().cpu().numpy()
+    after = float(post[position, neuron])
+    return NeuronSteps(
+        inputs=inputs,
+        weights=weights,
+        products=inputs * weights,
+        bias=0.0 if bias is None else bias[row].item(),
+        before=float(pre[position, row]),
+        gate=float(functional.silu(torch.tensor(float(pre[position, neuron])))) if gated else None,
+        after=after,
+        outputs=outputs,
+        added=after * outputs,
     )
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from core.interpretability import finish
-from core.interpretability.activations import PartError, run_with_cache, run_with_hooks
-from core.interpretability.neurons import logit_effects, top_activations
+from core.interpretability.activations import PartError, PromptError, run_with_cache, run_with_hooks
+from core.interpretability.neurons import logit_effects, neuron_steps, top_activations
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
 WINDOWS = torch.randint(VOCAB_SIZE, (30, 13), generator=torch.Generator().manual_seed(1))
@@ -82,3 +82,25 @@ def test_a_neuron_that_is_not_there_is_named(gpt, layer, neuron):
     ):
         with pytest.raises(ValueError, match=f"no neuron {neuron + 1} in layer {layer + 1}"):
             look()
+
+
+@pytest.mark.parametrize("switch", [{}, {"bias": True}, {"activation": "swiglu"}, {"activation": "relu2"}], ids=str)
+def test_a_neuron_step_by_step_is_what_the_model_computes(switch):
+    model = make(**switch)
+    at = run_with_cache(model, [3, 1, 4, 1])
+    steps = neuron_steps(model, [3, 1, 4, 1], layer=1, neuron=7, position=2)
+    assert steps.products.sum() + steps.bias == pytest.approx(steps.before, abs=1e-4)
+    assert steps.after == pytest.approx(float(at["blocks.1.mlp.hook_post"][2, 7]), abs=1e-5)
+    nonlinear = {"swiglu": lambda x: x * steps.gate, "relu2": lambda x: max(x, 0) ** 2}.get(switch.get("activation"))
+    expected = nonlinear(steps.before) if nonlinear else float(torch.nn.functional.gelu(torch.tensor(steps.before)))
+    assert steps.after == pytest.approx(expected, abs=1e-4)
+    width = at["blocks.1.mlp.hook_post"].shape[-1]
+    alone = [neuron_steps(model, [3, 1, 4, 1], 1, neuron, 2).added for neuron in range(width)]
+    bias = model.transformer.h[1].mlp.c_proj.bias
+    whole = sum(alone) + (0 if bias is None else bias.detach().numpy())
+    assert whole == pytest.approx(at["blocks.1.hook_mlp_out"][2], abs=1e-3)
+
+
+def test_a_neuron_of_a_token_that_is_not_there_is_refused(gpt):
+    with pytest.raises(PromptError, match="no token 5"):
+        neuron_steps(gpt, [3, 1, 4, 1], layer=0, neuron=0, position=4)

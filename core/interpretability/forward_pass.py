@@ -1,0 +1,105 @@
+"""One forward pass as a whole: what every part computes, and what it adds to the logits directly.
+
+B is 1 and left out, T the tokens, C the width, L the layers, H the heads, N the neurons of a feed-forward layer, V the
+vocabulary.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from core.interpretability.activations import Ids, run_with_cache
+from core.interpretability.attribution import through_norm
+from core.model import GPT, Bigram
+
+
+class SourceAttribution(NamedTuple):
+    """Contributions to the logit of each position's most likely token; over all parts they add up to `logits`.
+
+    As `core.interpretability.attribution`, for all positions at once, with heads split by the token attended to.
+    """
+
+    embedding: np.ndarray  # (T,)
+    position: np.ndarray  # (T,), 0 where the model adds no position embedding
+    heads: np.ndarray  # (L, H, T, T): through a head, to a query (row) from a key (column)
+    mlps: np.ndarray  # (L, T); 0 where the model has none
+    biases: np.ndarray  # (T,), of attention's output layers and the last norm
+    pairs: np.ndarray  # (T,), the table of counted pairs; 0 where the model has none
+
+    @property
+    def total(self) -> np.ndarray:
+        """Return the sum of all contributions (T,)."""
+        parts = self.embedding + self.position + self.biases + self.pairs
+        return parts + self.heads.sum(axis=(0, 1, 3)) + self.mlps.sum(axis=0)
+
+
+class ForwardPass(NamedTuple):
+    """Everything that one forward pass of a prompt computes, float32."""
+
+    embedding: np.ndarray  # (T, C), token and position embeddings: the residual stream before the first block
+    patterns: np.ndarray  # (L, H, T, T), attention weights of each query (row) for each key (column)
+    neurons: np.ndarray  # (L, T, N), after the nonlinearity; N is 0 where the model has no feed-forward layers
+    norms: np.ndarray  # (S, T), Euclidean norm of the residual stream: before the first block, then after each part
+    logits: np.ndarray  # (T, V)
+    contributions: SourceAttribution | None  # None where parts do not add up: without residual connections
+
+
+def forward_pass(model: GPT | Bigram, ids: Ids) -> ForwardPass:
+    """Run a prompt (T,) through the model; of a bigram the embedding is the row of its table, (T, V).
+
+    Raises PromptError as `core.interpretability.activations.run_with_cache`.
+    """
+    if not isinstance(model, GPT):
+        logits = run_with_cache(model, ids, ["hook_embed"])["hook_embed"]
+        T = len(logits)
+        none = np.zeros((0, 0, T, T), np.float32)
+        best = logits.max(axis=-1)
+        zeros = np.zeros(T)
+        contributions = SourceAttribution(best, zeros, none, np.zeros((0, T)), zeros, zeros)
+        norms, no_neurons = np.linalg.norm(logits, axis=-1)[None], np.zeros((0, T, 0), np.float32)
+        return ForwardPass(logits, none, no_neurons, norms, logits, contributions)
+    at = run_with_cache(model, ids)
+    layers = range(model.config.n_layer)
+    parts = ("mid", "post") if model.config.feed_forward else ("post",)
+    stream = [at["blocks.0.hook_resid_pre"], *(at[f"blocks.{i}.hook_resid_{part}"] for i in layers for part in parts)]
+    normalized = torch.from_numpy(at["ln_final.hook_normalized"])
+    logits = (normalized @ model.lm_head.weight.detach().float().cpu().T).numpy() + at.get("hook_bigram", 0)
+    none = np.zeros((len(normalized), 0), np.float32)
+    return ForwardPass(
+        embedding=stream[0],
+        patterns=np.stack([at[f"blocks.{layer}.attn.hook_pattern"] for layer in layers]),
+        neurons=np.stack([at.get(f"blocks.{layer}.mlp.hook_post", none) for layer in layers]),
+        norms=np.stack([np.linalg.norm(vectors, axis=-1) for vectors in stream]),
+        logits=logits,
+        contributions=_contributions(model, at, logits) if model.config.residual else None,
+    )
+
+
+def _contributions(model: GPT, at: dict[str, np.ndarray], logits: np.ndarray) -> SourceAttribution:
+    config, best = model.config, logits.argmax(axis=-1)
+    T, zeros = len(best), np.zeros(len(best))
+    wanted = model.lm_head.weight.detach().cpu()[torch.from_numpy(best)].double()  # (T, C)
+    last = torch.from_numpy(at[f"blocks.{config.n_layer - 1}.hook_resid_post"]).double()
+    direction, constant = through_norm(model.transformer.ln_f, wanted, last)  # (T, C), (T,)
+
+    def share(name: str) -> np.ndarray:
+        return (torch.from_numpy(at[name]).double() * direction).sum(dim=-1).numpy() if name in at else zeros
+
+    heads = np.zeros((config.n_layer, config.n_head, T, T))
+    for layer, block in enumerate(model.transformer.h):
+        output = block.attn.c_proj
+        weights = output.weight.detach().cpu().double().view(config.n_embd, config.n_head, -1)
+        value = torch.from_numpy(at[f"blocks.{layer}.attn.hook_v"]).double()  # (T, H, C / H)
+        pattern = torch.from_numpy(at[f"blocks.{layer}.attn.hook_pattern"]).double()
+        heads[layer] = (torch.einsum("khd,chd,qc->hqk", value, weights, direction) * pattern).numpy()
+        if output.bias is not None:
+            constant = constant + direction @ output.bias.detach().cpu().double()
+    return SourceAttribution(
+        embedding=share("hook_embed"),
+        position=share("hook_pos_embed"),
+        heads=heads,
+        mlps=np.stack([share(f"blocks.{layer}.hook_mlp_out") for layer in range(config.n_layer)]),
+        biases=constant.numpy(),
+        pairs=at["hook_bigram"][range(T), best].astype(np.float64) if "hook_bigram" in at else zeros,
+    )
