@@ -1,78 +1,19 @@
-/* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together stand below each other and
-   light up together.
-   data: { steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
-           of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }] } */
+/* A calculation as steps, with its downloads. data: { steps: as shared/number_strips.js takes them } */
 import { columnsOf, downloadButtons } from "../shared/download.js";
-import { colorTable, element, textColorOn, mountOnce } from "../shared/mount.js";
+import { mountOnce } from "../shared/mount.js";
+import { numberStrips } from "../shared/number_strips.js";
 
 export default function (mounting) {
   return mountOnce(mounting, (root, component) => {
-    const box = element("div", "strips");
-    root.append(box);
-    const LABEL = 112; // pixels, as in the style sheet
+    const strips = numberStrips(root);
     downloadButtons(root, {
       name: () => "one-look",
-      drawn: box,
+      drawn: strips.box,
       columns: () => {
         const lines = component.data.steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
         return columnsOf(["step", "title", "strip", "no.", "value"], lines);
       },
     });
-
-    const written = (value, scale) => {
-      if (value === null) return "−∞";
-      if (scale === "share") return value < 0.0005 ? "0" : value.toFixed(value < 0.0995 ? 3 : 2);
-      const text = value.toFixed(Math.abs(value) < 9.995 ? 2 : 1);
-      return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
-    };
-
-    function cell(value, index, strip, tables, palette) {
-      const made = element("div", "strips-cell");
-      const share = strip.scale === "share";
-      const level = value === null ? 0 : share ? Math.max(0, value) ** 0.6 : (Math.max(-1, Math.min(1, value / (strip.most || 1))) + 1) / 2;
-      if (value !== null) {
-        const at = Math.round(level * 255) * 3;
-        const color = (share ? tables.share : tables.signed).slice(at, at + 3);
-        made.style.background = `rgb(${color.join(",")})`;
-        made.style.color = textColorOn(color);
-      } else {
-        made.classList.add("hidden-cell");
-        made.style.color = palette.muted;
-      }
-      if (strip.names) made.append(element("span", "strips-name", strip.names[index]));
-      made.append(element("span", "", written(value, strip.scale)));
-      made.dataset.of = `${strip.of}${index}`;
-      if (index === strip.marked) made.classList.add("marked");
-      return made;
-    }
-
-    const light = (of) => {
-      for (const made of box.querySelectorAll(".strips-cell")) made.classList.toggle("lit", of !== null && made.dataset.of === of);
-    };
-    box.addEventListener("pointerover", (event) => light(event.target.closest(".strips-cell")?.dataset.of ?? null));
-    box.addEventListener("pointerleave", () => light(null));
-
-    return {
-      update() {
-        const { data, palette } = component;
-        const tables = { signed: colorTable(palette.diverging), share: colorTable(palette.sequential) };
-        box.replaceChildren(
-          ...data.steps.map((step, index) => {
-            const head = [element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape)];
-            const made = element("section", "strips-step", element("div", "strips-head", head));
-            if (step.says) made.append(element("div", "strips-says", step.says));
-            for (const strip of step.strips) {
-              const cells = strip.values.map((value, place) => cell(value, place, strip, tables, palette));
-              made.append(element("div", "strips-row", [element("div", "strips-label", strip.label), ...cells]));
-            }
-            return made;
-          }),
-        );
-        for (const cell of box.querySelectorAll(".marked")) {
-          const step = cell.closest(".strips-step"); // what is beside the label, which stays, is seen of it
-          step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
-        }
-      },
-    };
+    return { update: () => strips.show(component.data.steps, component.palette) };
   });
 }
