@@ -1,5 +1,6 @@
 """Look inside: what a model attends to, what it predicts, and which tokens have similar embeddings."""
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -17,7 +18,7 @@ from explorer.look_inside.inspection import (
     time_machine_state,
     warn_of_columns,
 )
-from explorer.look_inside.sections import SECTIONS, sections_of
+from explorer.look_inside.sections import MODEL, SECTIONS, first_view, sections_of
 from explorer.widgets import address, session
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part
@@ -25,6 +26,13 @@ from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
 from explorer.widgets.run_picker import choose_run
 
 PROMPT = "inspect_prompt"
+
+
+def write_prompt() -> None:
+    """Put a prompt that was typed into the address, so that a link shows the same."""
+    session.remember("prompt_followed", st.session_state[PROMPT])
+    address.write({address.PROMPT: st.session_state[PROMPT] or None})
+
 
 folder = choose_run(
     _("Look inside"),
@@ -40,14 +48,21 @@ if PROMPT not in st.session_state:  # first visit, or the view shown last has no
     probe = folder.read_probe()
     example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
     st.session_state[PROMPT] = session.recall(PROMPT, example)
+asked = address.parameter(address.PROMPT)
+if asked and session.recall("prompt_followed") != asked:  # the address has the last word only when it changes
+    session.remember("prompt_followed", asked)
+    st.session_state[PROMPT] = asked
 typed = st.session_state[PROMPT]
 session.remember(PROMPT, typed)
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
-inspection = with_emergence(Inspection(folder, opened, prompt, time_machine_state(folder, opened, typed)))
+sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
+asked, first = address.parameter(address.VIEW), first_view(sections)
+state = time_machine_state(folder, opened, typed)
+if (asked if asked in sections else first) == MODEL:
+    state = replace(state, place=address.parameter(address.PART) or "")
+inspection = with_emergence(Inspection(folder, opened, prompt, state))
 choose_snapshot(folder, opened, inspection.time_machine)
 
-sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
-asked, first = address.parameter(address.VIEW), next(iter(sections))
 if asked and asked not in labels:
     end_absent(
         _("Look inside has no view {view}. Perhaps the link is misspelled.", view=quoted_part(asked)),
@@ -70,7 +85,7 @@ name = st.segmented_control(
 )
 section = sections[name]
 if section.prompt != "unused":
-    st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint())
+    st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint(), on_change=write_prompt)
     if prompt.notes:
         st.info(literal(" ".join(prompt.notes)))
 if section.attention:

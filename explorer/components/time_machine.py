@@ -40,6 +40,9 @@ class TimeMachineState:
     anchor: int  # the step to whose embedding map all others are aligned
     head: tuple[int, int] = (0, 0)  # the layer and head that is shown large, from 0
     emergence_steps: Sequence[HeadEmergence] = ()  # of its heads, where they are known
+    place: str | None = (
+        None  # in the picture of the whole model (`explorer.look_inside.opened_part`), where it is drawn
+    )
 
 
 class TimeMachineMap(NamedTuple):
@@ -69,7 +72,7 @@ def time_bar(
 
 def time_machine_view(view: str, state: TimeMachineState, *, key: str, **data: Any) -> Any:
     """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports."""
-    return _view(view, _view_data(state) | data, key=key, triggers=["head"])
+    return _view(view, _view_data(state) | data, key=key, triggers=["head", "place"])
 
 
 def time_machine_directions(

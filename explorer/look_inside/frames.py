@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, in_language
+from explorer.look_inside.model_picture import PictureRequest, draw_picture
 from explorer.services import shared
 from explorer.streaming.run_events import MOST_TOKENS, on_the_map
 from explorer.widgets.prompt import read_prompt
@@ -69,6 +70,7 @@ class FrameRequest(NamedTuple):
     prompt: str  # as typed
     anchor: int | None = None  # the step to whose embedding map all maps are aligned; None: its own
     language: str = ENGLISH  # of its captions
+    picture: PictureRequest | None = None  # of the whole model, instead of PARTS
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
         frame = {"step": request.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:]}
         frame["cut"] = cut if count > limit else ""
         parts = PARTS if prompt.ids else {"map": _map}
+        if request.picture:
+            parts = {"picture": partial(draw_picture, request=request.picture)} if prompt.ids else {}
         return frame | {name: part(snapshot) for name, part in parts.items()}
 
 

@@ -1,6 +1,6 @@
 """Which views Look inside has, in the order in which they are offered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from core.model import GPT, Bigram
@@ -12,12 +12,16 @@ from explorer.look_inside import (
     embeddings,
     heads,
     memorization,
+    model_picture,
     neurons,
     patching,
     predictions,
     token_losses,
 )
 from explorer.look_inside.inspection import Inspection
+from explorer.widgets import address
+
+MODEL = "Model"  # the view of the whole model, the first
 
 
 class Section(NamedTuple):
@@ -33,6 +37,7 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
+    Section(MODEL, N_("Model"), model_picture.draw),
     Section("Attention", N_("Attention"), attention_patterns.draw, bigram=False, attention=True),
     Section("Heads", N_("Heads"), heads.draw, bigram=False, prompt="unused", attention=True),
     Section("Table", N_("Bigram table"), bigram_table.draw, gpt=False, prompt="unused"),
@@ -51,3 +56,9 @@ def sections_of(model: GPT | Bigram) -> dict[str, Section]:
     if isinstance(model, Bigram):
         return {s.name: s for s in SECTIONS if s.bigram}
     return {s.name: s for s in SECTIONS if s.gpt and (model.config.feed_forward or s.name != "Neurons")}
+
+
+def first_view(sections: Mapping[str, Section]) -> str:
+    """Return the view that an address without one opens: the model, or attention for a head or a comparison."""
+    older = address.parameter(address.HEAD) or address.parameter(address.BESIDE)
+    return "Attention" if older and "Attention" in sections else MODEL

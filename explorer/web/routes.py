@@ -6,6 +6,7 @@ They bypass Streamlit's sessions, so a run is addressed by its id, which cannot 
 import asyncio
 import gzip
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ from core.runs.archive import zip_run
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import plain_name
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
+from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, problem_event, text_of
@@ -168,7 +170,7 @@ async def frame(request: Request) -> Response:
     language = language if language in languages() else ENGLISH
     anchor = whole_number(request.query_params.get("anchor", ""))
     try:
-        made = await frame_bytes(folder, FrameRequest(step, prompt, anchor, language))
+        made = await frame_bytes(folder, FrameRequest(step, prompt, anchor, language, _picture_of(request)))
     except TooManyFrames as error:
         raise HTTPException(503, str(error), {"Retry-After": "10"}) from None
     except ExplorerError as error:
@@ -176,6 +178,17 @@ async def frame(request: Request) -> Response:
     except OSError:
         raise HTTPException(404, "This moment is no longer kept.") from None
     return Response(made, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _picture_of(request: Request) -> PictureRequest | None:
+    """Return what of the whole model is asked for: a place, and how the next token is sampled."""
+    query = request.query_params
+    if "place" not in query:
+        return None
+    temperature = query.get("temperature", "1")
+    if not re.fullmatch(r"\d(\.\d{1,2})?", temperature) or float(temperature) > HOTTEST:
+        raise HTTPException(400, f"A temperature is a number from 0 to {HOTTEST}.")
+    return PictureRequest(query["place"][:100], float(temperature), whole_number(query.get("seed", "")) or 0)
 
 
 async def plotly_js(request: Request) -> Response:

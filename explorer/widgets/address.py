@@ -34,6 +34,8 @@ VIEW_KEY = "inspect_view"  # the widget of the view of Look inside
 RUN, STEP = "run", "step"  # the run on view, and the step of its weights; without one, the newest
 BESIDE, BESIDE_STEP = "with", "with_step"  # what it is compared with
 VIEW, HEAD = "view", "head"  # of Look inside
+PART = "part"  # of the picture of the model that is opened (`explorer.look_inside.opened_part`)
+PROMPT = "prompt"  # of Look inside, as typed
 PRESET, SET, TEXT = _DRAFTED = "preset", "set", "text"  # the settings of the next run
 FORK = "fork"  # the run with whose weights of STEP it begins
 PASSAGE, LETTERS = "passage", "letters"  # of TEXT, to be guessed

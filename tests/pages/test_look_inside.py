@@ -41,10 +41,11 @@ def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
 
 
 def test_a_finished_run_opens_at_its_first_head(app, finished_run):
+    app.query_params["view"] = "Attention"
     app.run()
     assert not app.exception
     (address,) = drawn(app, "query")
-    assert address["query"] == f"run={finished_run.id}"
+    assert address["query"] == f"view=Attention&run={finished_run.id}"
     assert [(bar["step"], bar["steps"]) for bar in drawn(app, "note")] == [(20, 20)]
     assert app.selectbox(key="inspect_layer").options == ["layer 1", "layer 2"]
     assert app.selectbox(key="inspect_head").options == ["head 1", "head 2"]
@@ -55,15 +56,16 @@ def test_a_finished_run_opens_at_its_first_head(app, finished_run):
 def test_the_address_is_written_by_a_choice_alone_and_goes_before_what_was_shown(app, finished_run):
     app.query_params["run"] = finished_run.id
     app.run()
-    assert list(app.query_params) == ["run"] and "head 1.1" in said(app)
+    assert list(app.query_params) == ["run"] and "The whole model" in said(app)
     app.segmented_control(key="inspect_view").set_value("Embeddings").run()
     assert app.query_params["view"] in ("Embeddings", ["Embeddings"])
     del app.query_params["view"]  # as the browser's Back does
     app.run()
-    assert app.segmented_control(key="inspect_view").value == "Attention" and "view" not in app.query_params
+    assert app.segmented_control(key="inspect_view").value == "Model" and "view" not in app.query_params
 
 
 def test_choosing_a_head_shows_that_head(app, finished_run):
+    app.query_params["view"] = "Attention"
     app.run()
     app.selectbox(key="inspect_layer").set_value(1)
     app.selectbox(key="inspect_head").set_value(1).run()
@@ -73,6 +75,7 @@ def test_choosing_a_head_shows_that_head(app, finished_run):
 
 
 def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
+    app.query_params["view"] = "Attention"
     app.run()
     app.text_input(key="inspect_prompt").set_value("to be or not to be that is the question").run()
     assert "39 letters" in said(app) and "last 16" in said(app)
@@ -80,6 +83,7 @@ def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
 
 
 def test_unseen_characters_are_explained_and_nothing_is_lost(app, finished_run):
+    app.query_params["view"] = "Attention"
     app.run()
     app.text_input(key="inspect_prompt").set_value("to 😀 be").run()
     assert not app.exception
@@ -151,6 +155,7 @@ def test_a_bigram_shows_its_table(app, finished_run):
     for _, path in finished_run.snapshots():
         path.unlink()
     save_weights(finished_run.weights_path, build_model(config.model, vocab_size), 20)
+    app.query_params["view"] = "Table"
     app.run()
     assert not app.exception
     assert "Which token follows which?" in said(app) and "Mean difference from the counted table" in said(app)
@@ -182,7 +187,35 @@ def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
     assert not app.exception
     assert "has no view 'Atention'" in app.error[0].value and app.query_params["view"] == "Atention"
     app.button(key="take_another").click().run()
-    assert not app.exception and not app.error and app.query_params["view"] == "Attention"
+    assert not app.exception and not app.error and app.query_params["view"] == "Model"
+
+
+def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, finished_run):
+    app.query_params["part"] = "head-2.1@3"
+    app.run()
+    assert not app.exception and all(clock["place"] == "head-2.1@3" for clock in drawn(app, "moments"))
+    app.query_params["part"] = "head-7.1"
+    app.run()
+    assert "This model has no part" in app.error[0].value
+    app.button(key="take_another").click().run()
+    assert not app.exception and not app.error and "part" not in app.query_params
+    assert all(clock["place"] == "" for clock in drawn(app, "moments"))
+
+
+def test_a_prompt_is_in_the_address_and_a_link_brings_it_back(app, finished_run):
+    app.query_params["prompt"] = "to be"
+    app.run()
+    assert app.text_input(key="inspect_prompt").value == "to be"
+    app.text_input(key="inspect_prompt").set_value("not to be").run()
+    assert app.query_params["prompt"] == "not to be"
+    app.run()
+    assert app.text_input(key="inspect_prompt").value == "not to be"
+
+
+def test_other_views_ask_for_no_picture(app, finished_run):
+    app.query_params["view"] = "Embeddings"
+    app.run()
+    assert all(clock["place"] is None for clock in drawn(app, "moments"))
 
 
 def test_a_view_that_this_model_lacks_is_said(app, finished_run):

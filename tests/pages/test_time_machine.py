@@ -56,7 +56,7 @@ def test_a_run_without_history_has_no_slider_and_the_same_views(app, finished_ru
 
 def test_another_moment_and_another_run_stand_beside_it(app, add_run):
     older, newer = add_run("patient-otter"), add_run("busy-bee")
-    app.query_params["run"] = older.id
+    app.query_params.update({"run": older.id, "view": "Attention"})
     app.run()
     beside = app.selectbox(key="compare_with")
     assert beside.options == ["another step of this run", "busy-bee"] and beside.value is None

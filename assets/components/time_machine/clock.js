@@ -32,15 +32,17 @@ function openClock(onUnused) {
   const clock = {
     run: null, prompt: "", savedSteps: [], step: null, frame: null, head: [0, 0], problem: "",
     get frames() { return frames; },
-    get waiting() { return !clock.problem && clock.step !== clock.frame?.step; },
+    picture: null, // what of the whole model is drawn, for the view that does: { place, temperature, seed }
+    get waiting() { return !clock.problem && frames.get(clock.step) !== clock.frame; },
     update(data) {
-      const newSource = JSON.stringify([data.run, data.prompt, data.anchor, data.language]);
+      const pictured = data.place !== null; // whether the view of the whole model is the one on the page
+      const newSource = JSON.stringify([data.run, data.prompt, data.anchor, data.language, pictured]);
       if (newSource !== source) {
         const other = data.run !== clock.run;
         source = newSource;
-        Object.assign(clock, { run: data.run, prompt: data.prompt, anchor: data.anchor, language: data.language, problem: "" });
-        for (const controller of requests.values()) controller.abort();
-        [frames, requests, unavailable] = [new Map(), new Map(), new Set()];
+        Object.assign(clock, { run: data.run, prompt: data.prompt, anchor: data.anchor, language: data.language });
+        clock.picture = pictured ? clock.picture || { place: data.place, temperature: 1, seed: 0 } : null;
+        dropFrames();
         if (other) {
           Object.assign(clock, { savedSteps: data.moments, step: data.step, frame: null });
           pythonStep = data.step;
@@ -92,6 +94,19 @@ function openClock(onUnused) {
       clock.problem = "";
       change();
     },
+    /* Draw another place of the whole model, or another sample; frames hold what is drawn of it. */
+    setPicture(picture) {
+      if (JSON.stringify(picture) === JSON.stringify(clock.picture)) return;
+      clock.picture = picture;
+      dropFrames();
+      change();
+    },
+    /* Read another prompt than the page's, until the page sends another. */
+    setPrompt(prompt) {
+      clock.prompt = prompt;
+      dropFrames();
+      change();
+    },
     selectHead(head) {
       clock.head = head;
       notify();
@@ -112,6 +127,12 @@ function openClock(onUnused) {
       };
     },
   };
+
+  function dropFrames() {
+    for (const controller of requests.values()) controller.abort();
+    [frames, requests, unavailable] = [new Map(), new Map(), new Set()];
+    clock.problem = "";
+  }
 
   function notify() {
     cancelAnimationFrame(nextFrame);
@@ -149,6 +170,7 @@ function openClock(onUnused) {
     const address = new URL(`api/runs/${encodeURIComponent(clock.run)}/frames/${step}`, document.baseURI);
     address.searchParams.set("prompt", clock.prompt);
     address.searchParams.set("language", clock.language);
+    for (const [name, value] of Object.entries(clock.picture || {})) address.searchParams.set(name, value);
     if (clock.anchor !== null) address.searchParams.set("anchor", clock.anchor);
     requests.set(step, controller);
     try {

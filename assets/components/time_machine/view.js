@@ -6,8 +6,9 @@ import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
 import { _, colorTable, element, textColorOn, quoted, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 import { timeMachineView } from "./clock.js";
+import { model } from "./model.js";
 
-const VIEWS = { heads, head, nextToken, lens, byBlock, text, map, directions };
+const VIEWS = { model, heads, head, nextToken, lens, byBlock, text, map, directions };
 
 export default (component) => timeMachineView(component, VIEWS[component.data.view]);
 

@@ -1,0 +1,408 @@
+/* The whole model on one prompt: tokens, embedding, blocks with their heads and MLPs, the residual stream past them, and the
+   next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
+import { columnsOf } from "../shared/download.js";
+import { formatPercent } from "../shared/format.js";
+import { _, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
+import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
+import { layoutOf, streamOf } from "./model_layout.js";
+import { openedPart } from "./model_opened.js";
+import { modelFilm } from "./model_film.js";
+
+const SHOWN = 0.03; // the least share of attention that is drawn as a ribbon
+
+/* Numbers as people write them: "+0.42", "−1.3". */
+export function signed(value) {
+  const digits = Math.abs(value) < 9.995 ? 2 : 1;
+  const text = Math.abs(value).toFixed(digits);
+  return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
+}
+
+export function model(root, clock, report) {
+  const bar = element("div", "model-bar aside");
+  const stage = element("div", "model-stage");
+  const panel = element("div", "model-opened");
+  const says = element("div", "model-says");
+  says.setAttribute("aria-live", "polite");
+  root.append(bar, stage, panel, says);
+  const svg = svgElement("svg", { "aria-hidden": "true" });
+  const tips = pointerTips(stage);
+  let [frame, palette, picture] = [null, null, null];
+  let layout = null;
+  let drawnFor = ""; // what the elements on the stage were made for
+  let token = null; // counted from the prompt's first, or null for its last
+  let block = null; // the one that is never folded; null: the last
+  let contributions = false; // what ribbons show: attention, or contributions to a logit
+  let pythonPlace = null; // as Python sent it last
+  const reported = []; // places that Python has not sent back yet
+  let canvases = []; // [canvas, paint(canvas)] of everything that moves with the step
+  let stops = []; // the elements that the arrow keys walk
+
+  const film = modelFilm(bar, clock, { draw: () => redraw() });
+  const opened = openedPart(panel, { open, close: () => open(""), tips: pointerTips });
+  const modes = element("div", "model-modes", [
+    mode(_("Attention"), _("Ribbons show where the chosen token attends, a color for each head."), false),
+    mode(_("Contributions"), _("Ribbons show what each token adds to the logit of the most likely next token, through each head."), true),
+  ]);
+  bar.prepend(modes);
+  const resizes = new ResizeObserver(() => redraw());
+  resizes.observe(root);
+  root.addEventListener("keydown", onKey);
+
+  function mode(label, title, value) {
+    const made = element("button", "", label);
+    made.type = "button";
+    made.title = title;
+    made.addEventListener("click", () => {
+      contributions = value;
+      redraw();
+    });
+    made.setContributions = () => made.setAttribute("aria-pressed", String(contributions === value));
+    return made;
+  }
+
+  /* Open a part ("head-1.2@18.12"), in the browser at once and on the page shortly after; "" is the whole picture. */
+  function open(place) {
+    film.stop();
+    reported.push(place);
+    clock.setPicture({ ...clock.picture, place });
+    report("place", place);
+  }
+
+  /* Rows are counted from the first token drawn, tokens from the first of the prompt. */
+  const rowOf = () => (token === null ? picture.next.length - 1 : Math.max(0, Math.min(picture.next.length - 1, token - picture.first)));
+  const nameOf = (row) => quoted(frame.tokens[frame.tokens.length - picture.next.length + row]);
+
+  function choose(row) {
+    token = row === picture.next.length - 1 ? null : row + picture.first;
+    redraw();
+  }
+
+  function redraw() {
+    if (!picture || !root.clientWidth) return;
+    for (const button of modes.children) button.setContributions();
+    bar.hidden = !!picture.opened;
+    modes.hidden = !picture.shape.layers;
+    stage.hidden = !!picture.opened;
+    panel.hidden = !picture.opened;
+    says.hidden = !!picture.opened;
+    film.update(picture, frame);
+    if (picture.opened) return opened.show(picture, frame, palette);
+    const width = root.clientWidth;
+    const wanted = { width, tokens: picture.next.length, shape: picture.shape, open: block ?? picture.shape.layers - 1, upright: width < 560 };
+    const key = JSON.stringify([wanted, frame.tokens, palette.surface, picture.first]);
+    if (key !== drawnFor) build(wanted);
+    drawnFor = key;
+    for (const [canvas, paint] of canvases) paint(canvas);
+    select();
+  }
+
+  /* Make the elements of the stage: titles, tokens and canvases. What changes with the step is painted on them later. */
+  function build(wanted) {
+    layout = layoutOf(wanted);
+    const { upright, height, width } = layout;
+    stage.style.height = `${height}px`;
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", height);
+    stage.classList.toggle("upright", upright);
+    canvases = [];
+    const tip = stage.querySelector(".model-tip");
+    stops = [];
+    stage.replaceChildren(svg, ...tokenBoxes(), ...layout.parts.flatMap(partElements), nextBox(), tip);
+  }
+
+  function rect(from, to, first, last) {
+    const [x, y, w, h] = layout.upright ? [first, from, last - first, to - from] : [from, first, to - from, last - first];
+    return `left: ${x}px; top: ${y}px; width: ${w}px; height: ${h}px;`;
+  }
+
+  const acrossAll = () => [layout.first, layout.first + layout.step * picture.next.length];
+
+  function tokenBoxes() {
+    const { first, step, upright } = layout;
+    return picture.next.map((_next, row) => {
+      const box = element("div", "model-token", frame.tokens[frame.tokens.length - picture.next.length + row]);
+      const size = Math.max(5, Math.min(14, step - 2));
+      box.style.cssText = `${upright ? rect(0, 22, first + row * step, first + (row + 1) * step - 1) : rect(0, 42, first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
+      box.setAttribute("role", "option");
+      box.setAttribute("aria-label", _("Token {number}: {token}", { number: picture.first + row + 1, token: nameOf(row) }));
+      box.title = _("Token {number}: {token}", { number: picture.first + row + 1, token: nameOf(row) });
+      box.addEventListener("click", () => choose(row));
+      box.dataset.order = 0;
+      return box;
+    });
+  }
+
+  const orderOf = (part) => film.orderOf(part, picture.shape);
+
+  /* The title and the images of one part. */
+  function partElements(part) {
+    const names = titleOf(part);
+    const made = stop(element("div", "model-part", [element("b", "", names.title), element("span", "", names.shape)]), part, names);
+    const [from, to] = [part.from, part.to];
+    if (part.kind === "block") {
+      made.replaceChildren(String(part.layer + 1));
+      made.classList.add("model-block");
+      made.style.cssText = rect(from, to, ...acrossAll());
+      return [made];
+    }
+    made.style.cssText = layout.upright ? `left: 0; top: ${part.title ?? from - layout.title}px; height: ${layout.title}px;` : `left: ${from}px; top: 0; width: ${(layout.parts[layout.parts.indexOf(part) + 1]?.from ?? layout.width + 4) - from - 4}px; height: 36px;`;
+    if (part.kind === "attention") return [made, ...part.squares.map((square) => headSquare(part, square))];
+    if (part.kind === "output") return [made];
+    return [made, stripCanvas(part, from, to)];
+  }
+
+  function titleOf({ kind, layer }) {
+    const { shape } = picture;
+    const T = "T";
+    if (kind === "embedding") {
+      return picture.kind === "bigram"
+        ? { title: _("Row of the table"), shape: `(${T}, ${shape.width})`, about: _("Each token's row of logits, the only thing a bigram has.") }
+        : { title: _("Embedding"), shape: `(${T}, ${shape.width})`, about: _("Each token looks up a vector: the residual stream before the first block.") };
+    }
+    if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: _("{count} heads", { count: shape.heads }), about: _("Each token gathers from earlier tokens what these heads find.") };
+    if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: `(${T}, ${shape.neurons})`, about: _("Each token by itself passes these neurons.") };
+    if (kind === "block") return { title: _("Block {layer}", { layer: layer + 1 }), shape: "", about: _("Folded: open it to see its heads and its MLP.") };
+    return { title: _("Next token"), shape: _("softmax of {count} logits", { count: shape.vocabulary }), about: _("The last residual stream, compared with every token of the vocabulary.") };
+  }
+
+  /* Let an element be walked to by the arrow keys, and opened by a click or Enter. */
+  function stop(made, part, { title, about }) {
+    made.setAttribute("role", "button");
+    made.setAttribute("aria-label", `${title}. ${about}`);
+    made.tabIndex = stops.length ? -1 : 0;
+    made.dataset.order = orderOf(part);
+    made.dataset.part = part.kind === "head" ? `head-${part.layer + 1}.${part.head + 1}` : `${part.kind}${part.layer === undefined ? "" : `-${part.layer + 1}`}`;
+    made.addEventListener("click", (event) => activate(part, event));
+    tips.attach(made, () => about);
+    stops.push(made);
+    return made;
+  }
+
+  function activate(part) {
+    if (part.kind === "block") {
+      block = part.layer;
+      return redraw();
+    }
+    if (part.kind === "attention") return open(placeOf(`head-${part.layer + 1}.1`));
+    open(placeOf({ embedding: "embedding", output: "output", mlp: `mlp-${part.layer + 1}`, head: `head-${part.layer + 1}.${part.head + 1}` }[part.kind]));
+  }
+
+  const placeOf = (part, row = rowOf(), cell = null) => `${part}@${picture.first + row + 1}${cell === null ? "" : `.${cell + 1}`}`;
+
+  function stripCanvas(part, from, to) {
+    const canvas = element("canvas");
+    canvas.style.cssText = rect(from, to, ...acrossAll());
+    canvas.dataset.order = orderOf(part);
+    const stripsOf = () => (part.kind === "embedding" ? picture.embedding : picture.neurons[part.layer]);
+    const rows = picture.next.length;
+    canvases.push([canvas, () => paintMatrix(canvas, { values: signedBytes(stripsOf().bytes), rows, cells: stripsOf().cells, table: colorTable(palette.diverging), color: part.kind === "mlp" ? evenColor : signedColor, upright: layout.upright, line: layout.step >= 9 ? rgbOf(palette.surface) : null })]);
+    tips.attach(canvas, (event) => {
+      const strips = stripsOf();
+      const [row, cell] = matrixPlace(canvas, event, rows, strips.cells, layout.upright);
+      const value = signed((signedBytes(strips.bytes)[row * strips.cells + cell] / 127) * strips.most);
+      const [low, high] = [cell, cell + 1].map((at) => Math.floor((at * strips.size) / strips.cells));
+      const filled = { token: nameOf(row), number: low + 1, last: high, value };
+      return high - low === 1 ? _("{token}, number {number}: {value}", filled) : _("{token}, numbers {number} to {last}, the largest: {value}", filled);
+    });
+    canvas.addEventListener("click", (event) => {
+      const [row] = matrixPlace(canvas, event, rows, 1, layout.upright);
+      open(placeOf(part.kind === "embedding" ? "embedding" : `mlp-${part.layer + 1}`, row));
+    });
+    return canvas;
+  }
+
+  function headSquare(part, { head, x, y, size }) {
+    const canvas = element("canvas");
+    const T = picture.next.length;
+    const name = `${part.layer + 1}.${head + 1}`;
+    const box = stop(element("div", "model-square", canvas), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
+    box.style.cssText = `left: ${x}px; top: ${y}px; width: ${size}px; height: ${size}px; border-color: ${headColor(head)};`;
+    const weights = () => picture.weights.subarray((part.layer * picture.shape.heads + head) * T * T, (part.layer * picture.shape.heads + head + 1) * T * T);
+    canvases.push([canvas, () => paintMatrix(canvas, { values: weights(), rows: T, cells: T, table: colorTable(palette.sequential), color: shareColor })]);
+    tips.attach(canvas, (event) => {
+      const [row, column] = matrixPlace(canvas, event, T, T);
+      return _("Head {place}: {token} attends {share} to {other}", { place: name, token: nameOf(row), share: formatPercent(weights()[row * T + column] / 255), other: nameOf(column) });
+    });
+    return box;
+  }
+
+  const headColor = (head) => palette.runs[head % palette.runs.length];
+
+  function nextBox() {
+    const box = element("div", "model-next");
+    box.dataset.order = orderOf({ kind: "output" });
+    return box;
+  }
+
+  /* Everything that depends on the chosen token: the residual stream, ribbons, contributions, next tokens. */
+  function select() {
+    const row = rowOf();
+    const { first, step, upright, parts } = layout;
+    const center = (at) => first + (at + 0.5) * step;
+    const point = (flow, across) => (upright ? `${across} ${flow}` : `${flow} ${across}`);
+    for (const [index, box] of [...stage.querySelectorAll(".model-token")].entries()) box.setAttribute("aria-selected", String(index === row));
+    svg.replaceChildren();
+    drawStream(row, center, point);
+    for (const part of parts) if (part.kind === "attention") svg.append(ribbons(part, row, center, point));
+    stage.querySelectorAll(".model-sum").forEach((made) => made.remove());
+    if (contributions && picture.contributions) parts.forEach((part) => stage.append(...sums(part, row)));
+    showNext(row);
+    showWords(row);
+    film.paint(stage);
+  }
+
+  function drawStream(row, center, point) {
+    const { parts, upright } = layout;
+    const segments = picture.kind === "bigram" ? [[parts[0].to, parts[1].from]] : streamOf(parts, picture.shape);
+    const largest = Math.max(...picture.norms.map((norms) => norms[row]));
+    const orders = [1, ...Array.from({ length: segments.length - 1 }, (_stage, index) => index + 2)];
+    const start = upright ? 22 : 42; // where a token ends
+    [[start, segments[0][0]], ...segments].forEach(([from, to], index) => {
+      const lines = picture.next.map((_next, other) => `M ${point(from, center(other))} L ${point(to, center(other))}`);
+      svg.append(svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index ? orders[index - 1] : 0 }));
+    });
+    segments.forEach(([from, to], index) => {
+      const norm = picture.norms[index][row];
+      const line = svgElement("path", { fill: "none", stroke: palette.accent, "stroke-width": (1 + (5 * norm) / largest).toFixed(2), d: `M ${point(from, center(row))} L ${point(to, center(row))}`, class: "model-ribbon", "data-order": orders[index] });
+      line.append(svgElement("title", {}, _("Residual stream of {token}: norm {norm}", { token: nameOf(row), norm: norm.toFixed(1) })));
+      svg.append(line);
+    });
+  }
+
+  /* From each token to the chosen one, through each head of a block. */
+  function ribbons(part, row, center, point) {
+    const { shape } = picture;
+    const T = picture.next.length;
+    const group = svgElement("g", { fill: "none", "data-order": orderOf(part) });
+    const middle = (part.from + part.to) / 2;
+    const additive = contributions && picture.contributions;
+    for (let head = 0; head < shape.heads; head++) {
+      for (let key = 0; key < T; key++) {
+        const at = ((part.layer * shape.heads + head) * T + row) * T + key;
+        const share = picture.weights[at] / 255;
+        const value = additive ? (picture.sources[at] / 127) * picture.contributions.most : share;
+        const size = additive ? Math.abs(picture.sources[at]) / 127 : share;
+        if (size < SHOWN) continue;
+        const color = additive ? palette.diverging.at(value < 0 ? 0 : -1) : headColor(head);
+        const d = `M ${point(part.from, center(key))} C ${point(middle, center(key))}, ${point(middle, center(row))}, ${point(part.to, center(row))}`;
+        const ribbon = svgElement("path", { d, stroke: color, "stroke-width": (0.75 + 5 * size).toFixed(2), opacity: (0.3 + 0.6 * size).toFixed(2), class: "model-ribbon" });
+        const filled = { place: `${part.layer + 1}.${head + 1}`, token: nameOf(row), share: formatPercent(share), other: nameOf(key), value: signed(value), next: quoted(picture.next[row][0][0]) };
+        ribbon.append(svgElement("title", {}, additive ? _("{other} through head {place}: {value} to the logit of {next}", filled) : _("Head {place}: {token} attends {share} to {other}", filled)));
+        ribbon.addEventListener("click", () => open(placeOf(`head-${filled.place}`, row, picture.first + key)));
+        group.append(ribbon);
+      }
+    }
+    return group;
+  }
+
+  /* What a part adds to the logit of the most likely next token. */
+  function sums(part, row) {
+    const { contributions: of } = picture;
+    const shares = { embedding: () => of.embedding[row], attention: () => of.attention[part.layer][row], mlp: () => of.mlps[part.layer][row], output: () => of.total[row] };
+    const block = () => of.attention[part.layer][row] + of.mlps[part.layer][row];
+    const value = (shares[part.kind] || block)();
+    const made = element("div", "model-sum", part.kind === "output" ? _("rest {rest}, logit {value}", { value: signed(value), rest: signed(of.rest[row]) }) : signed(value));
+    made.style.cssText = layout.upright
+      ? `right: 0; top: ${part.title ?? part.from - layout.title}px;`
+      : `left: ${part.from}px; top: ${layout.height - 20}px; width: ${part.to - part.from}px; color: ${value < 0 ? palette.diverging[0] : palette.diverging.at(-1)};`;
+    made.title = part.kind === "output" ? _("The logit is the sum of all contributions; the rest are biases and, where the model has them, counted pairs.") : _("Contribution of this part to the logit of {next}", { next: quoted(picture.next[row][0][0]) });
+    return [made];
+  }
+
+  function showNext(row) {
+    const box = stage.querySelector(".model-next");
+    const output = layout.parts.at(-1);
+    const sampling = film.sampling();
+    const shown = sampling ? picture.sample.shares : picture.next[row];
+    const high = 25 * shown.length;
+    const top = layout.upright ? output.from : Math.max(layout.first, Math.min(layout.height - high - 26, layout.first + (row + 0.5) * layout.step - high / 2));
+    box.style.cssText = `left: ${layout.upright ? 0 : output.from}px; top: ${top}px; width: ${layout.upright ? layout.width : output.to - output.from}px;`;
+    const largest = Math.max(0.25, shown[0][2]);
+    box.replaceChildren(...shown.map(([name, kind, share]) => {
+      const fill = element("span", "bars-fill");
+      fill.style.cssText = `width: ${Math.max(0.5, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted};`;
+      const made = element("div", "bars-row", [element("span", "bars-name", name), element("span", "bars-track", fill), element("span", "bars-share", formatPercent(share, "< 0.1%"))]);
+      made.classList.toggle("model-sampled", sampling && name === picture.sample.token[0]);
+      return made;
+    }));
+  }
+
+  function showWords(row) {
+    const words = film.words(picture, frame) || summary(row);
+    says.replaceChildren(element("div", "", words), element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
+  }
+
+  function summary(row) {
+    const { shape, next } = picture;
+    const [best, , share] = next[row][0];
+    const predicted = { token: nameOf(row), next: quoted(best), probability: formatPercent(share) };
+    if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
+    const T = next.length;
+    if (contributions && !picture.contributions) return _("This model has no residual connections: each part replaces what came before, so there are no contributions that add up.");
+    if (contributions) {
+      const parts = [[_("the embedding"), picture.contributions.embedding[row]]];
+      for (let layer = 0; layer < shape.layers; layer++) {
+        parts.push([_("attention {layer}", { layer: layer + 1 }), picture.contributions.attention[layer][row]]);
+        if (shape.neurons) parts.push([_("MLP {layer}", { layer: layer + 1 }), picture.contributions.mlps[layer][row]]);
+      }
+      const [name, value] = parts.reduce((one, other) => (Math.abs(other[1]) > Math.abs(one[1]) ? other : one));
+      return _("After {token} the logit of {next} is {total}: the sum of all parts. The largest: {part}, {value}.", { ...predicted, total: signed(picture.contributions.total[row]), part: name, value: signed(value) });
+    }
+    let most = { share: -1 };
+    for (let layer = 0; layer < shape.layers; layer++) for (let head = 0; head < shape.heads; head++) for (let key = 0; key < row; key++) {
+      const weight = picture.weights[((layer * shape.heads + head) * T + row) * T + key] / 255;
+      if (weight > most.share) most = { share: weight, place: `${layer + 1}.${head + 1}`, other: nameOf(key), back: row - key };
+    }
+    if (most.share < 0) return _("{token} is the first token: it can only attend to itself. Most likely next: {next}, {probability}.", predicted);
+    return _("{token} attends most to {other}, {back} back, through head {place} ({attention} of that head's attention). Most likely next: {next}, {probability}.", { ...predicted, ...most, attention: formatPercent(most.share) });
+  }
+
+  function onKey(event) {
+    if (event.target.matches("input, select") || !picture) return;
+    if (event.key === "Escape" && picture.opened) return open("");
+    if (picture.opened) return;
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const turn = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (move) walk(move);
+    else if (turn) choose(Math.max(0, Math.min(picture.next.length - 1, rowOf() + turn)));
+    else if ((event.key === "Enter" || event.key === " ") && stops.includes(event.target)) event.target.click();
+    else return;
+    event.preventDefault();
+  }
+
+  function walk(move) {
+    const at = stops.indexOf(root.getRootNode().activeElement);
+    const next = stops[Math.max(0, Math.min(stops.length - 1, at + move))];
+    for (const made of stops) made.tabIndex = made === next ? 0 : -1;
+    next.focus();
+  }
+
+  return {
+    words: () => "",
+    name: () => "model",
+    drawn: stage,
+    columns: () => picture && !picture.opened && columnsOf(["token no.", "token", "next", "probability"], picture.next.flatMap((next, row) => next.map(([name, , share]) => [picture.first + row + 1, frame.tokens[frame.tokens.length - picture.next.length + row], name, share]))),
+    draw(next, colors, data) {
+      if (data.place !== pythonPlace) {
+        pythonPlace = data.place;
+        while (reported.length && reported[0] !== data.place) reported.shift();
+        if (reported.shift() === undefined) clock.setPicture({ ...clock.picture, place: data.place });
+      }
+      palette = colors;
+      if (!next.picture) return; // of the view that was left
+      if (frame !== next) decode(next.picture);
+      [frame, picture] = [next, next.picture];
+      redraw();
+    },
+    destroy() {
+      resizes.disconnect();
+      film.stop();
+    },
+  };
+}
+
+function decode(picture) {
+  if (picture.patterns === undefined || picture.weights) return;
+  picture.weights = bytesFromBase64(picture.patterns);
+  picture.sources = picture.contributions && signedBytes(picture.contributions.sources);
+}

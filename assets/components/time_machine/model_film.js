@@ -1,0 +1,156 @@
+/* One token, played: the forward pass in its order with a sentence a stage, then a token is sampled and appended.
+
+   modelFilm(bar, clock, { draw }) -> { update(picture, frame), orderOf(part, shape), paint(stage), words(picture, frame), sampling(), stop() } */
+import { formatPercent } from "../shared/format.js";
+import { _, button, element, quoted } from "../shared/mount.js";
+
+const SECONDS = 10; // for one token
+const MOST_TOKENS = 40; // appended in one film
+
+export function modelFilm(bar, clock, { draw }) {
+  let at = null; // the stage on view; null while nothing is played
+  let round = 0; // tokens appended so far
+  let timer = 0;
+  let typed = ""; // the prompt before the film
+  let expected = null; // the frame's prompt before a token was appended, until the next frame is there
+  let [picture, frame] = [null, null];
+
+  const play = button("model-play", _("▶ Play one token"), () => (timer ? pause() : start()));
+  const step = button("", _("Step"), () => {
+    pause();
+    advance();
+  });
+  const back = button("", _("Start over"), reset);
+  const speed = element("select", "", [[0.5, "½×"], [1, "1×"], [3, "3×"]].map(([value, name]) => {
+    const option = element("option", "", name);
+    option.value = value;
+    return option;
+  }));
+  speed.value = 1;
+  speed.setAttribute("aria-label", _("Speed"));
+  const cache = element("input");
+  cache.type = "checkbox";
+  const heat = element("input");
+  Object.assign(heat, { type: "range", min: 0, max: 2, step: 0.1, value: 1 });
+  const warmth = element("span", "", "1.0");
+  heat.addEventListener("input", () => {
+    warmth.textContent = Number(heat.value).toFixed(1);
+    clock.setPicture({ ...clock.picture, temperature: Number(heat.value) });
+  });
+  cache.addEventListener("change", draw);
+  bar.append(element("span", "model-space"), play, step, speed, back, element("label", "", [_("Temperature"), heat, warmth]), element("label", "", [cache, _("KV cache")]));
+
+  const count = () => (picture ? orderOf({ kind: "sample" }, picture.shape) + 1 : 1);
+
+  function start() {
+    if (at === null || at >= count() - 1) advance();
+    timer = setTimeout(tick, pauseLength());
+    label();
+  }
+
+  const pauseLength = () => (1000 * SECONDS) / count() / Number(speed.value);
+
+  function tick() {
+    if (expected === null) advance();
+    if (timer) timer = setTimeout(tick, pauseLength());
+  }
+
+  function advance() {
+    if (at === null) begin();
+    else if (at < count() - 1) at++;
+    else append();
+    draw();
+  }
+
+  function begin() {
+    if (!round) typed = clock.prompt;
+    at = 0;
+  }
+
+  /* Append the sampled token, and go on from the first stage as soon as its frame is there. */
+  function append() {
+    if (round >= MOST_TOKENS || !picture.sample.typed) return stop();
+    round++;
+    expected = frame;
+    clock.setPrompt(clock.prompt + picture.sample.typed);
+    clock.setPicture({ ...clock.picture, seed: clock.picture.seed + 1 });
+  }
+
+  function pause() {
+    clearTimeout(timer);
+    timer = 0;
+    label();
+  }
+
+  function stop() {
+    pause();
+    at = null;
+  }
+
+  function reset() {
+    stop();
+    if (round) clock.setPrompt(typed);
+    round = 0;
+    draw();
+  }
+
+  function label() {
+    play.textContent = timer ? _("❚❚ Pause") : at === null ? _("▶ Play one token") : _("▶ Go on");
+  }
+
+  /* The stage at which a part is computed: tokens 0, embedding 1, then two for each block, the output, the sample. */
+  function orderOf({ kind, layer }, { layers, neurons }) {
+    const each = neurons ? 2 : 1;
+    if (kind === "embedding") return 1;
+    if (kind === "attention" || kind === "head") return 2 + each * layer;
+    if (kind === "mlp" || kind === "block") return 2 + each * layer + each - 1;
+    return 2 + each * layers + (kind === "sample");
+  }
+
+  return {
+    orderOf,
+    stop,
+    sampling: () => at !== null && at === count() - 1,
+    update(nextPicture, nextFrame) {
+      if (expected && nextFrame !== expected && nextFrame.prompt !== expected.prompt) {
+        expected = null;
+        at = 0;
+      }
+      [picture, frame] = [nextPicture, nextFrame];
+      back.hidden = at === null && !round;
+      label();
+    },
+    /* Hide what is not computed yet; with a cache, cover what is not computed again. */
+    paint(stage) {
+      for (const made of stage.querySelectorAll("[data-order]")) made.classList.toggle("model-future", at !== null && Number(made.dataset.order) > at);
+      stage.querySelector(".model-cover")?.remove();
+      if (at === null || !cache.checked || !round) return;
+      const tokens = [...stage.querySelectorAll(".model-token")];
+      const [first, last] = [tokens[0], tokens.at(-1)];
+      const cover = element("div", "model-cover aside");
+      const upright = stage.classList.contains("upright");
+      cover.style.cssText = upright
+        ? `left: 0; top: 24px; width: ${last.offsetLeft}px; height: ${stage.offsetHeight - 250}px;`
+        : `left: 44px; top: ${first.offsetTop}px; width: ${stage.offsetWidth - 230}px; height: ${last.offsetTop - first.offsetTop}px;`;
+      stage.append(cover);
+    },
+    words() {
+      if (at === null) return "";
+      const { shape, next, sample } = picture;
+      const [best, , share] = next.at(-1)[0];
+      const each = shape.neurons ? 2 : 1;
+      const cached = cache.checked && round ? ` ${_("The keys and values of earlier tokens are cached: only the last token is computed.")}` : "";
+      const filled = { token: quoted(frame.tokens.at(-1)), count: next.length, width: shape.width, neurons: shape.neurons, heads: shape.heads, next: quoted(best), share: formatPercent(share), vocabulary: shape.vocabulary };
+      if (at === 0) return _("The text is cut into tokens. {count} are drawn; the last is {token}.", filled) + cached;
+      if (picture.kind === "bigram" && at === 1) return _("{token} looks up its row of the table: a logit for each of {vocabulary} tokens.", filled);
+      if (at === 1) return _("Each token looks up a vector of {width} numbers: the start of its residual stream.", filled);
+      if (at < 2 + each * shape.layers) {
+        const layer = Math.floor((at - 2) / each) + 1;
+        if (!shape.neurons || (at - 2) % 2 === 0) return _("Block {layer}, attention: {heads} heads gather from earlier tokens and add what they find to the residual stream.", { ...filled, layer });
+        return _("Block {layer}, MLP: each token by itself passes {neurons} neurons, whose output is added to its residual stream.", { ...filled, layer });
+      }
+      if (!clock.picture || at === count() - 2) return _("The last residual stream is compared with all {vocabulary} tokens; softmax gives {next} {share}.", filled);
+      return _("Sampling at temperature {temperature} picks {token} with probability {share}. It is appended, and the model runs again.", { temperature: sample.temperature.toFixed(1), token: quoted(sample.token[0]), share: formatPercent(sample.token[2]) });
+    },
+  };
+}

@@ -1,0 +1,103 @@
+/* Where everything in the picture of a model lies, in pixels. A pure function, so that it can be tested without a page.
+
+   Information flows from left to right and tokens are rows; upright (on a phone) it flows down and tokens are columns.
+
+   layoutOf({ width, tokens: count, shape: { layers, heads, neurons }, open: layer that is never folded, upright })
+   -> { upright, width, height, first, step: token i lies from first + i * step on,
+        parts: [{ kind: "embedding" | "attention" | "mlp" | "block" | "output", layer, from, to: along the flow,
+                  squares: [{ head, x, y, size }] of attention, title: upright, where it stands, if not right above }],
+        title: where titles stand, across the flow } */
+const LEAST_BLOCK = 96; // pixels along the flow; narrower blocks are folded
+const FOLDED = 34;
+
+export function layoutOf(wanted) {
+  return wanted.upright ? upright(wanted) : sideways(wanted);
+}
+
+function sideways({ width, tokens, shape, open }) {
+  const GAP = 16;
+  const TITLE = 38;
+  const label = 46;
+  const embedding = Math.round(Math.min(shape.layers ? 84 : 260, Math.max(40, width * 0.09)));
+  const output = Math.min(170, Math.max(120, width * 0.16));
+  const room = width - label - embedding - output - 3 * GAP;
+  const sizes = blockSizes(room, shape.layers, open);
+  const parts = [{ kind: "embedding", from: label + 8, to: label + 8 + embedding }];
+  let at = label + 8 + embedding + GAP;
+  let band = 0;
+  sizes.forEach(({ size, folded }, layer) => {
+    if (folded) parts.push({ kind: "block", layer, from: at + 2, to: at + size - 6 });
+    else {
+      const attention = Math.round(shape.neurons ? (size - GAP) * 0.58 - 4 : size - GAP);
+      const squares = squaresOf(shape.heads, attention, at, TITLE + 8);
+      band = Math.max(band, ...squares.map(({ y, size: side }) => y + side - TITLE));
+      parts.push({ kind: "attention", layer, from: at, to: at + attention, squares });
+      if (shape.neurons) parts.push({ kind: "mlp", layer, from: at + attention + GAP, to: at + size - GAP });
+    }
+    at += size;
+  });
+  parts.push({ kind: "output", from: width - output, to: width });
+  const step = Math.max(7, Math.min(26, Math.floor(440 / tokens)));
+  const first = TITLE + (band ? band + 12 : 4);
+  return { upright: false, width, height: Math.max(first + step * tokens, TITLE + 200) + 24, first, step, parts, title: 0 };
+}
+
+function upright({ width, tokens, shape, open }) {
+  const TITLE = 22;
+  const GAP = 14;
+  const parts = [];
+  let at = 26; // below the tokens
+  const add = (kind, size, more = {}) => {
+    parts.push({ kind, from: at + TITLE, to: at + TITLE + size, ...more });
+    at += TITLE + size + GAP;
+  };
+  add("embedding", 36);
+  for (let layer = 0; layer < shape.layers; layer++) {
+    if (shape.layers > 6 && layer !== open) {
+      parts.push({ kind: "block", layer, from: at, to: at + 20 });
+      at += 26;
+      continue;
+    }
+    const side = Math.floor(Math.min(60, (width - 6 * (shape.heads - 1)) / Math.min(8, shape.heads)));
+    const across = Math.floor((width + 6) / (side + 6));
+    const squares = Array.from({ length: shape.heads }, (_square, head) => ({
+      head, size: side, x: (head % across) * (side + 6), y: at + TITLE + Math.floor(head / across) * (side + 6),
+    }));
+    const band = Math.ceil(shape.heads / across) * (side + 6) + 4;
+    add("attention", 56 + band, { layer, squares });
+    parts.at(-1).from += band;
+    parts.at(-1).title = parts.at(-1).from - band - TITLE;
+    if (shape.neurons) add("mlp", 36, { layer });
+  }
+  add("output", 190);
+  return { upright: true, width, height: at, first: 0, step: Math.min(26, width / tokens), parts, title: TITLE };
+}
+
+/* How long each block is along the flow: all alike where they fit; else one is open and the others are folded. */
+export function blockSizes(room, layers, open) {
+  const each = room / Math.max(1, layers);
+  if (each >= LEAST_BLOCK) return Array.from({ length: layers }, () => ({ size: Math.min(each, 330), folded: false }));
+  const folded = Math.max(10, Math.min(FOLDED, (room - LEAST_BLOCK) / (layers - 1)));
+  return Array.from({ length: layers }, (_block, layer) => layer === open
+    ? { size: Math.max(LEAST_BLOCK, Math.min(300, room - folded * (layers - 1))), folded: false }
+    : { size: folded, folded: true });
+}
+
+/* The heads' patterns in rows above the tokens. */
+function squaresOf(heads, width, x, y) {
+  const across = heads <= 4 ? Math.min(2, heads) : heads <= 9 ? 3 : 4;
+  const size = Math.floor(Math.min(heads === 1 ? 84 : 62, (width - 6 * (across - 1)) / across));
+  return Array.from({ length: heads }, (_square, head) => ({
+    head, size, x: x + (head % across) * (size + 6), y: y + Math.floor(head / across) * (size + 6),
+  }));
+}
+
+/* The places that a line of the residual stream goes through: [[from, to] of each stage], a stage for each norm. */
+export function streamOf(parts, { neurons, residual }) {
+  const bounds = parts.flatMap((part) => {
+    if (part.kind !== "block") return [[part.from, part.to]];
+    const middle = (part.from + part.to) / 2;
+    return neurons ? [[part.from, middle], [middle, part.to]] : [[part.from, part.to]];
+  });
+  return bounds.slice(1).map(([from, to], index) => [bounds[index][1], residual && index < bounds.length - 2 ? to : from]);
+}

@@ -1,0 +1,110 @@
+/* One part of the model, opened in place: its tensors with names and shapes, its formula, the code that computes it, and one
+   number's arithmetic. Clicking a row chooses a token, clicking a cell the number that is worked out. */
+import { _, bytesFromBase64, button, colorTable, element, quoted, rgbOf } from "../shared/mount.js";
+import { numberStrips } from "../shared/number_strips.js";
+import { matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "./model_images.js";
+
+/* openedPart(root, { open(place), close(), tips(box) }) -> { show(picture, frame, palette) } */
+export function openedPart(root, { open, close, tips: tipsIn }) {
+  const back = button("model-back", _("← Whole model"), close);
+  back.title = _("Escape leads back, too.");
+  const title = element("h4");
+  const nearby = element("div", "model-modes");
+  const says = element("div", "");
+  const formula = element("div", "model-formula");
+  const tensors = element("div", "model-tensors");
+  const where = element("div", "hint");
+  const code = element("pre", "model-code");
+  const note = element("div", "hint");
+  const head = element("div", "model-head", [back, title, nearby]);
+  root.append(head, says, formula, tensors);
+  const tips = tipsIn(root);
+  const strips = numberStrips(root);
+  root.append(note, where, code);
+
+  function show(picture, frame, palette) {
+    const { opened, first } = picture;
+    const count = picture.next.length;
+    const shown = frame.tokens.slice(-count);
+    const name = { embedding: "embedding", output: "output", head: `head-${opened.layer + 1}.${opened.head + 1}`, mlp: `mlp-${opened.layer + 1}` }[opened.part];
+    const step = Math.max(7, Math.min(24, Math.floor(360 / count)));
+    const high = step * count;
+    const place = (row, cell = null) => `${name}@${first + row + 1}${cell === null ? "" : `.${cell + 1}`}`;
+    title.textContent = opened.title;
+    says.textContent = opened.says;
+    formula.textContent = opened.formula;
+    note.textContent = opened.note;
+    note.hidden = !opened.note;
+    where.textContent = _("Computed in {place}", { place: opened.code.where });
+    code.textContent = opened.code.text;
+    strips.show(opened.steps, palette);
+    nearby.replaceChildren(...neighbours(picture.shape, opened).map(([text, part]) => {
+      const made = button("", text, () => open(`${part}@${opened.token + 1}`));
+      made.setAttribute("aria-pressed", String(part === name));
+      return made;
+    }));
+
+    const tokens = element("div", "model-tokens", shown.map((token, row) => {
+      const made = element("div", "model-token", token);
+      made.style.cssText = `left: 0; width: 44px; top: ${row * step}px; height: ${step - 1}px; font-size: ${Math.min(14, step - 2)}px; line-height: ${step - 1}px;`;
+      made.setAttribute("aria-selected", String(row + first === opened.token));
+      made.addEventListener("click", () => open(place(row)));
+      return made;
+    }));
+    tokens.style.height = `${high}px`;
+    const boxes = opened.tensors.map((tensor) => {
+      const values = signedBytes(tensor.bytes);
+      const canvas = matrix(Math.min(260, Math.max(90, tensor.cells * 3)), high);
+      paintMatrix(canvas, { values, rows: count, cells: tensor.cells, table: colorTable(palette.diverging), color: signedColor, line: step >= 9 ? rgbOf(palette.surface) : null });
+      tips.attach(canvas, (event) => {
+        const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
+        const number = Math.floor((cell * tensor.size) / tensor.cells) + 1;
+        return _("{name} of {token}, number {number}: {value}", { name: tensor.name, token: quoted(shown[row]), number, value: ((values[row * tensor.cells + cell] / 127) * tensor.most).toFixed(2) });
+      });
+      canvas.addEventListener("click", (event) => {
+        const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
+        // A number that can be worked out is chosen with its token; of an MLP and of the output the choice stays otherwise.
+        const kept = opened.part === "mlp" || opened.part === "output" ? opened.cell : null;
+        open(place(row, tensor.places ? tensor.places[row][cell] : kept));
+      });
+      return element("div", "model-tensor", [element("div", "", [element("b", "", tensor.name), element("span", "", tensor.shape)]), canvas]);
+    });
+    tensors.replaceChildren(tokens, ...(opened.pattern ? [pattern(opened, count, high, shown, palette, place)] : []), ...boxes);
+  }
+
+  function matrix(width, height) {
+    const canvas = element("canvas");
+    canvas.style.cssText = `width: ${width}px; height: ${height}px;`;
+    return canvas;
+  }
+
+  function pattern(opened, count, high, shown, palette, place) {
+    const canvas = matrix(high, high);
+    const values = bytesFromBase64(opened.pattern);
+    paintMatrix(canvas, { values, rows: count, cells: count, table: colorTable(palette.sequential), color: shareColor });
+    tips.attach(canvas, (event) => {
+      const [row, column] = matrixPlace(canvas, event, count, count);
+      return _("{token} attends {share} to {other}", { token: quoted(shown[row]), share: `${Math.round((100 * values[row * count + column]) / 255)}%`, other: quoted(shown[column]) });
+    });
+    canvas.addEventListener("click", (event) => {
+      const [row, column] = matrixPlace(canvas, event, count, count);
+      const ahead = Number(place(0).match(/@(\d+)/)[1]) - 1; // tokens before the first one drawn
+      open(place(row, column + ahead));
+    });
+    return element("div", "model-tensor", [element("div", "", [element("b", "", _("attention")), element("span", "", "(T, T)")]), canvas]);
+  }
+
+  return { show };
+}
+
+/* The parts beside the one on view: the other heads of its layer, or the other layers. */
+function neighbours({ layers, heads }, { part, layer, head }) {
+  if (part === "head") {
+    const others = Array.from({ length: heads }, (_head, other) => [`${layer + 1}.${other + 1}`, `head-${layer + 1}.${other + 1}`]);
+    const below = layer ? [[`↓ ${layer}`, `head-${layer}.${head + 1}`]] : [];
+    const above = layer + 1 < layers ? [[`↑ ${layer + 2}`, `head-${layer + 2}.${head + 1}`]] : [];
+    return [...below, ...others, ...above];
+  }
+  if (part === "mlp") return Array.from({ length: layers }, (_layer, other) => [`MLP ${other + 1}`, `mlp-${other + 1}`]);
+  return [];
+}

@@ -1,0 +1,148 @@
+"""How does a text become the next token? The whole model on one prompt, in one picture.
+
+It draws the activations of every part, and what each adds to the logits; a part opens in place (`opened_part`).
+"""
+
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from core.errors import ExplorerError
+from core.interpretability.attention import to_bytes
+from core.interpretability.forward_pass import SourceAttribution, forward_pass
+from core.model import GPT, Bigram
+from core.model.gpt import feed_forward_width
+from core.sampling import generate
+from core.sampling_config import GenerationConfig
+from core.text.token_display import kind_of, visible
+from core.text.tokenizers import Tokenizer, token_texts
+from explorer.components.time_machine import time_machine_view
+from explorer.i18n.language import N_, _
+from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
+from explorer.widgets import address
+from explorer.widgets.layout import card
+from explorer.widgets.links import end_absent
+from explorer.widgets.prompt import as_line
+
+if TYPE_CHECKING:
+    from explorer.look_inside.frames import Snapshot
+
+LIKELY = 7  # next tokens
+HOTTEST = 5  # temperature
+_HELP = N_(
+    "A text flows from left to right: tokens, **embedding**, then each block with its **attention** heads and its "
+    "**MLP**, and the most likely next tokens. The line through them is the **residual stream** of the chosen token: "
+    "every part reads it and adds to it. All numbers are this model's, at this step."
+)
+
+
+class PictureRequest(NamedTuple):
+    """What a frame draws of the whole model."""
+
+    place: str = ""  # as in the address
+    temperature: float = 1.0  # at which the next token is sampled
+    seed: int = 0
+
+
+def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any]:
+    """Return the picture of one snapshot as plain values, or of one part of it where `request.place` opens one."""
+    place = read_place(request.place, snapshot.model, len(snapshot.ids))
+    whole = forward_pass(snapshot.model, snapshot.ids)
+    rows = slice(-MOST_ROWS, None)
+    drawn = {
+        "first": max(0, len(snapshot.ids) - MOST_ROWS),  # tokens of the prompt before the first one drawn
+        "kind": "gpt" if isinstance(snapshot.model, GPT) else "bigram",
+        "shape": _shape(snapshot.model),
+        "next": [_likely(logits, snapshot.tokenizer) for logits in whole.logits[rows]],
+        "sample": _sample(snapshot, whole.logits[-1], request),
+    }
+    if place.part:
+        return drawn | {"opened": open_part(snapshot, whole, place)}
+    patterns = whole.patterns[..., rows, rows]
+    return drawn | {
+        "embedding": strips(whole.embedding[rows]),
+        "patterns": b64encode(to_bytes(patterns).tobytes()).decode("ascii"),
+        "neurons": [strips(values[rows]) for values in whole.neurons if values.size],
+        "norms": np.round(whole.norms[:, rows], 3).tolist(),
+        "contributions": _contributions(whole.contributions, rows) if whole.contributions else None,
+    }
+
+
+def _shape(model: GPT | Bigram) -> dict[str, Any]:
+    """Return what decides how a model is drawn."""
+    config = model.config
+    if not isinstance(model, GPT):
+        return {"layers": 0, "heads": 0, "width": model.vocab_size, "neurons": 0, "vocabulary": model.vocab_size}
+    return {
+        "layers": config.n_layer,
+        "heads": config.n_head,
+        "width": config.n_embd,
+        "neurons": feed_forward_width(config) if config.feed_forward else 0,
+        "vocabulary": model.vocab_size,
+        "residual": config.residual,
+        "causal": config.causal,
+        "position": config.position,
+        "activation": config.activation,
+        "norm": config.norm,
+        "pairs": config.bigram_start,
+    }
+
+
+def _likely(logits: np.ndarray, tokenizer: Tokenizer) -> list[tuple[str, str, float]]:
+    probabilities = softmax(logits)
+    best = np.argsort(-probabilities, kind="stable")[:LIKELY]
+    return [_token(tokenizer, id, probabilities[id]) for id in best]
+
+
+def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float]:
+    """Return a token as it is shown, its kind, and its probability."""
+    return visible(tokenizer.tokens[id]), kind_of(tokenizer.tokens[id]), round(float(share), 5)
+
+
+def _sample(snapshot: "Snapshot", logits: np.ndarray, request: PictureRequest) -> dict[str, Any]:
+    """Return the next token as `core.sampling` samples it, and the likeliest at the temperature."""
+    settings = GenerationConfig(max_new_tokens=1, temperature=request.temperature, seed=request.seed)
+    sampled = next(iter(generate(snapshot.model, snapshot.ids, settings, alternatives=0))).id
+    shares = softmax(logits, request.temperature)
+    best = np.argsort(-shares, kind="stable")[:LIKELY]
+    [text] = token_texts(snapshot.tokenizer, [sampled])
+    return {
+        "token": _token(snapshot.tokenizer, sampled, shares[sampled]),
+        "typed": as_line(text, snapshot.tokenizer.tokens),  # to be appended to the prompt
+        "shares": [_token(snapshot.tokenizer, id, shares[id]) for id in best],
+        "temperature": request.temperature,
+    }
+
+
+def _contributions(of: SourceAttribution, rows: slice) -> dict[str, Any]:
+    heads = of.heads[:, :, rows, :]
+    sources = heads[..., rows]
+    most = float(np.abs(sources).max()) if sources.size else 1.0
+    scaled = np.rint(sources / (most or 1.0) * 127).astype(np.int8)
+
+    def numbers(values: np.ndarray) -> list:
+        return np.round(values[..., rows], 4).tolist()
+
+    return {
+        "embedding": numbers(of.embedding + of.position),
+        "attention": np.round(heads.sum(axis=(1, 3)), 4).tolist(),  # (L, T), of all heads
+        "mlps": numbers(of.mlps),
+        "rest": numbers(of.biases + of.pairs),
+        "total": numbers(of.total),
+        "sources": b64encode(scaled.tobytes()).decode("ascii"),
+        "most": most or 1.0,
+    }
+
+
+def draw(inspection: Inspection) -> None:
+    """Draw the picture, and put the part that is opened in it into the address."""
+    try:
+        read_place(inspection.time_machine.place or "", inspection.model, len(inspection.prompt.ids))
+    except ExplorerError as error:
+        end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
+    with card(_("The whole model"), _("How does a text become the next token?"), more=_(_HELP), key="card_model"):
+        opened = time_machine_view("model", inspection.time_machine, key="model_picture").place
+    if isinstance(opened, str) and opened != (address.parameter(address.PART) or ""):
+        address.write({address.PART: opened or None})

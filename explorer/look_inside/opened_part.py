@@ -1,0 +1,334 @@
+"""One part of the picture of the model, opened: its tensors, its formula, its code, and the arithmetic of one number.
+
+A place in the picture is written as in the address: "" for all of it, "head-1.2@18.12" for head 2 of layer 1 with
+token 18 as the query and token 12 as the key. All count from 1.
+"""
+
+import inspect
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from core.errors import ExplorerError
+from core.formatting import decimal
+from core.interpretability.activations import PromptError, run_with_cache
+from core.interpretability.attention import attention_weight_steps, to_bytes
+from core.interpretability.forward_pass import ForwardPass
+from core.interpretability.neurons import neuron_steps
+from core.lessons.sampling_steps import softmax_with_temperature
+from core.model import GPT, Bigram
+from core.model.gpt import GATED, MLP, CausalSelfAttention, feed_forward_width
+from core.text.token_display import quoted, visible
+from explorer.charts.text_format import percent
+from explorer.components.attention_patterns import Strip, StripStep
+from explorer.i18n.language import N_, _
+from explorer.look_inside.attention_weights import cell_steps
+
+if TYPE_CHECKING:
+    from explorer.look_inside.frames import Snapshot
+
+MOST_ROWS = 64  # tokens of a prompt in the picture: more lines than that no screen can tell apart
+MOST_CELLS = 64  # of a strip: a longer vector is drawn by the strongest number of each piece
+_MOST_NUMBERS = 4096  # of one strip of arithmetic
+_ADDED = ("learned", "sinusoidal")  # position embeddings that are added to the token's
+_NONLINEARITIES = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "swiglu": "SwiGLU", "relu2": "ReLU²"}
+_PLACE = re.compile(r"(?:(embedding|output)|head-(\d{1,4})\.(\d{1,4})|mlp-(\d{1,4}))?(?:@(\d{1,6})(?:\.(\d{1,6}))?)?")
+
+
+class Place(NamedTuple):
+    """A part of the picture, and what of it is looked at; all count from 0."""
+
+    part: str = ""  # "", "embedding", "head", "mlp" or "output"
+    layer: int = 0
+    head: int = 0
+    token: int | None = None  # of the prompt; None: the last
+    cell: int | None = None  # a key, a neuron or a token of the vocabulary; None: the strongest
+
+
+def read_place(text: str, model: GPT | Bigram, length: int) -> Place:
+    """Read a place in the picture of a model and a prompt of `length` tokens. Raises ExplorerError for none of them."""
+    match = _PLACE.fullmatch(text)
+    absent = ExplorerError(_("This model has no part {part}.", part=repr(text[:40])))
+    if not match:
+        raise absent
+    plain, layer, head, mlp, token, cell = match.groups()
+    place = Place(
+        part=plain or (layer and "head") or (mlp and "mlp") or "",
+        layer=int(layer or mlp or 1) - 1,
+        head=int(head or 1) - 1,
+        token=int(token) - 1 if token else None,
+        cell=int(cell) - 1 if cell else None,
+    )
+    if place.token is not None and not 0 <= place.token < length:
+        raise ExplorerError(
+            _("The prompt has no token {number}: it has {count}.", number=place.token + 1, count=length)
+        )
+    if place.part in ("head", "mlp"):
+        config = model.config
+        has = isinstance(model, GPT) and (place.part == "head" or config.feed_forward)
+        if not has or not (0 <= place.layer < config.n_layer and 0 <= place.head < config.n_head):
+            raise absent
+    cells = {"head": length, "output": model.vocab_size, "embedding": 0, "": 0}
+    cells["mlp"] = feed_forward_width(model.config) if place.part == "mlp" else 0
+    if place.cell is not None and not 0 <= place.cell < cells[place.part]:
+        raise absent
+    return place
+
+
+def strips(values: np.ndarray) -> dict[str, Any]:
+    """Return rows of numbers (T, N) as signed bytes, -127 to 127 for the largest absolute value.
+
+    Longer rows are cut into MOST_CELLS pieces, of which the number with the largest absolute value is taken.
+    """
+    size = values.shape[1]
+    if size > MOST_CELLS:
+        edges = _edges(size)
+        highest, lowest = np.maximum.reduceat(values, edges, axis=1), np.minimum.reduceat(values, edges, axis=1)
+        values = np.where(highest >= -lowest, highest, lowest)
+    most = float(np.abs(values).max()) or 1.0
+    scaled = np.rint(values / most * 127).astype(np.int8)
+    return {"bytes": b64encode(scaled.tobytes()).decode("ascii"), "size": size, "cells": scaled.shape[1], "most": most}
+
+
+def _edges(size: int) -> list[int]:
+    """Return where each piece of a row of `size` numbers begins."""
+    cells = min(size, MOST_CELLS)
+    return [cell * size // cells for cell in range(cells)]
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the probabilities (V,) float64 of logits (V,); at temperature 0 the most likely token has them all."""
+    if not temperature:
+        return np.eye(len(logits))[int(logits.argmax())]
+    return softmax_with_temperature(torch.from_numpy(np.asarray(logits, np.float64)), temperature).numpy()
+
+
+def open_part(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
+    """Return a part of the picture as plain values; `whole` is the forward pass of the snapshot's prompt."""
+    token = len(snapshot.ids) - 1 if place.token is None else place.token
+    model = snapshot.model
+    if not isinstance(model, GPT):
+        opened = _table_row(snapshot, whole, token)
+    else:
+        parts = {"embedding": _embedding, "head": _head, "mlp": _mlp, "output": _output}
+        opened = parts[place.part](snapshot, whole, place._replace(token=token))
+    return {"part": place.part, "layer": place.layer, "head": place.head, "token": token} | opened
+
+
+def _tensor(name: str, values: np.ndarray, shape: str, picked: bool = False) -> dict[str, Any]:
+    """Return one tensor of a part, a row of numbers for each token (T, N); `picked`: a click on a number chooses it."""
+    last = values[-MOST_ROWS:]
+    tensor = {"name": name, "shape": f"({shape}) = ({', '.join(map(str, values.shape))})"} | strips(last)
+    if picked:
+        starts = [*_edges(values.shape[1]), values.shape[1]]
+        ranges = list(pairwise(starts))
+        tensor["places"] = [[a + int(np.abs(row[a:b]).argmax()) for a, b in ranges] for row in last]
+    return tensor
+
+
+def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
+    model, ids, (layer, head) = snapshot.model, snapshot.ids, (place.layer, place.head)
+    scope = f"blocks.{layer}.attn"
+    rotated = model.config.qk_norm or model.config.position == "rope"
+    names = [*(("hook_rot_q", "hook_rot_k") if rotated else ("hook_q", "hook_k")), "hook_v", "hook_z"]
+    at = run_with_cache(model, ids, [f"{scope}.{name}" for name in names])
+    q, k, v, z = (at[f"{scope}.{name}"][:, head] for name in names)
+    pattern = whole.patterns[layer, head]
+    key = int(pattern[place.token].argmax()) if place.cell is None else place.cell
+    shown = [visible(snapshot.tokenizer.tokens[id]) for id in ids]
+    try:
+        steps = cell_steps(attention_weight_steps(model, ids, layer, head, place.token, key), shown, place.token, key)
+        note = ""
+    except PromptError as error:
+        steps, note = [], str(error)
+    share = percent(float(pattern[place.token, key]))
+    says = _("{query} attends {share} to {key}.", query=quoted(shown[place.token]), share=share, key=quoted(shown[key]))
+    rows = slice(-MOST_ROWS, None)
+    return {
+        "title": _("Head {place}", place=f"{layer + 1}.{head + 1}"),
+        "says": says,
+        "formula": "q = x·W_q   k = x·W_k   v = x·W_v   z = softmax(q·kᵀ / √D + mask)·v",
+        "code": code_of(CausalSelfAttention._explicit, "scores = (q"),
+        "pattern": b64encode(to_bytes(pattern[rows, rows]).tobytes()).decode("ascii"),
+        "tensors": [_tensor(name, values, "T, D") for name, values in zip("qkvz", (q, k, v, z), strict=True)],
+        "cell": key,
+        "steps": _drawn(steps),
+        "note": note,
+    }
+
+
+def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
+    model, ids, layer, config = snapshot.model, snapshot.ids, place.layer, snapshot.model.config
+    scope = f"blocks.{layer}"
+    names = (f"{scope}.hook_resid_mid", f"{scope}.mlp.hook_pre", f"{scope}.hook_mlp_out")
+    stream, pre, out = run_with_cache(model, ids, names).values()
+    post = whole.neurons[layer]
+    neuron = int(np.abs(post[place.token]).argmax()) if place.cell is None else place.cell
+    worked = neuron_steps(model, ids, layer, neuron, place.token)
+    C, value, token = config.n_embd, decimal(worked.after), quoted(visible(snapshot.tokenizer.tokens[ids[place.token]]))
+    most = float(np.abs(worked.products).max()) or 1.0
+    nonlinearity = _NONLINEARITIES[config.activation]
+    before, bias = decimal(worked.before, 3), decimal(worked.bias)  # a digit more, so that it can be worked out again
+    tensors = [("x", stream, "T, C"), (N_("before"), pre, "T, N"), (N_("neurons"), post, "T, N"), ("out", out, "T, C")]
+    steps = [
+        StripStep(_("Input: the normalized residual stream of {token}", token=token), f"({C},)", "",
+                  [_numbers("x", worked.inputs)]),
+        StripStep(_("Weights of neuron {number}", number=neuron + 1), f"({C},)", "", [_numbers("w", worked.weights)]),
+        StripStep(
+            _("Dot product"), _("{shape} → one number", shape=f"({C},)"),
+            _("The sum of all {count} products, plus the bias {bias}, is {before}.",
+              count=C, bias=bias, before=before),
+            [_numbers("x × w", worked.products, most)],
+        ),
+        StripStep(
+            _("Nonlinearity: {name}", name=nonlinearity), _("one number"),
+            _("{before} times the gate {gate} is {value}.", before=before, gate=decimal(worked.gate), value=value)
+            if worked.gate is not None
+            else _("{name} of {before} is {value}: the activation of this neuron.", name=nonlinearity, before=before,
+                   value=value),
+        ),
+        StripStep(
+            _("Output: added to the residual stream of {token}", token=token), f"({C},)",
+            _("The activation {value} times the neuron's column of the second matrix.", value=value),
+            [_numbers(_("added"), worked.added)],
+        ),
+    ]  # fmt: skip
+    gated, number = config.activation in GATED, neuron + 1
+    return {
+        "title": _("MLP {layer}", layer=layer + 1),
+        "says": _("Neuron {number} has the activation {value} at {token}.", number=number, value=value, token=token),
+        "formula": "out = W₂·(silu(W_g·x) ⊙ W₁·x)" if gated else f"out = W₂·{nonlinearity}(W₁·x)",
+        "code": code_of(MLP.forward, 'hidden = hook_point(hook, "hook_pre"'),
+        "tensors": [_tensor(_(name), values, shape, picked=values is post) for name, values, shape in tensors],
+        "cell": neuron,
+        "steps": _drawn(steps),
+        "note": "",
+    }  # fmt: skip
+
+
+def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
+    model, config = snapshot.model, snapshot.model.config
+    at = run_with_cache(model, snapshot.ids, ["hook_embed"] + ["hook_pos_embed"] * (config.position in _ADDED))
+    tokens, positions = at["hook_embed"], at.get("hook_pos_embed")
+    shown, C = quoted(visible(snapshot.tokenizer.tokens[snapshot.ids[place.token]])), config.n_embd
+    tensors = [(_("token"), tokens)] + ([(_("position"), positions)] if positions is not None else [])
+    if positions is not None:
+        tensors.append((_("sum"), whole.embedding))
+    most = float(np.abs(whole.embedding[place.token]).max()) or 1.0
+    steps = [
+        StripStep(_("Row of the token embedding for {token}", token=shown), f"({C},)",
+                  _("Token id {number}: row {number} of the table.", number=snapshot.ids[place.token]),
+                  [_numbers("wte", tokens[place.token], most)]),
+    ]  # fmt: skip
+    if positions is not None:
+        steps += [
+            StripStep(_("Row of the position embedding"), f"({C},)",
+                      _("Position {number}, counted from 0.", number=place.token),
+                      [_numbers("wpe", positions[place.token], most)]),
+            StripStep(_("Sum: the residual stream before the first block"), f"({C},)", "",
+                      [_numbers("x", whole.embedding[place.token], most)]),
+        ]  # fmt: skip
+    return {
+        "title": _("Embedding"),
+        "says": _("Each token's id looks up a vector of {count} numbers.", count=C),
+        "formula": "x = wte[id] + wpe[position]" if positions is not None else "x = wte[id]",
+        "code": code_of(GPT.forward, 'x = hook_point(hook, "hook_embed"', "x = self.transformer.drop(x)"),
+        "tensors": [_tensor(name, values, "T, C") for name, values in tensors],
+        "cell": None,
+        "steps": _drawn(steps),
+        "note": "",
+    }
+
+
+def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
+    model, logits, C = snapshot.model, whole.logits[place.token], snapshot.model.config.n_embd
+    at = run_with_cache(model, snapshot.ids, ["ln_final.hook_normalized"])
+    read = at["ln_final.hook_normalized"]
+    token = int(logits.argmax()) if place.cell is None else place.cell
+    row = model.lm_head.weight.detach()[token].float().cpu().numpy()
+    products, shares = read[place.token] * row, softmax(logits)
+    shown, share = quoted(visible(snapshot.tokenizer.tokens[token])), percent(float(shares[token]))
+    values = {"token": shown, "share": share, "logit": decimal(float(logits[token])), "count": C}
+    steps = [
+        StripStep(_("The last residual stream, normalized"), f"({C},)", "", [_numbers("x", read[place.token])]),
+        StripStep(_("Row of the unembedding for {token}", **values), f"({C},)", "", [_numbers("w", row)]),
+        StripStep(
+            _("Dot product: the logit"), _("{shape} → one number", shape=f"({C},)"),
+            _("Multiplied number by number; the sum of all {count} products is {product}.",
+              count=C, product=decimal(float(products.sum()))),
+            [_numbers("x × w", products)],
+        ),
+    ]  # fmt: skip
+    if model.config.bigram_start:
+        added = decimal(float(logits[token] - products.sum()))
+        words = _("The table of counted pairs adds {value}: the logit is {logit}.", value=added, **values)
+        steps.append(StripStep(_("Counted pairs"), _("one number"), words))
+    exponent = f"e^{values['logit']} = {math.exp(min(float(logits[token]), 50)):,.2f}"
+    steps.append(
+        StripStep(
+            _("Softmax over the vocabulary"), f"({model.vocab_size},)",
+            _("{power}, divided by the sum over all tokens: {share}.", power=exponent, share=share),
+        )
+    )  # fmt: skip
+    return {
+        "title": _("Output"),
+        "says": _("{token} has the logit {logit}, the probability {share}.", **values),
+        "formula": "logits = W_U·norm(x)   p = softmax(logits)",
+        "code": code_of(GPT.unembed, "x = hook_point"),
+        "tensors": [_tensor("norm(x)", read, "T, C"), _tensor("logits", whole.logits, "T, V", picked=True)],
+        "cell": token,
+        "steps": _drawn(steps),
+        "note": "",
+    }
+
+
+def _table_row(snapshot: "Snapshot", whole: ForwardPass, token: int) -> dict[str, Any]:
+    logits = whole.logits[token]
+    shown = quoted(visible(snapshot.tokenizer.tokens[snapshot.ids[token]]))
+    best = int(logits.argmax())
+    values = {"token": quoted(visible(snapshot.tokenizer.tokens[best])), "share": percent(float(softmax(logits)[best]))}
+    title = _("Row of the table for {token}", token=shown)
+    return {
+        "title": title,
+        "says": _("Most likely next: {token} {share}.", **values),
+        "formula": "logits = table[id]   p = softmax(logits)",
+        "code": code_of(Bigram.forward, "logits = "),
+        "tensors": [_tensor("logits", whole.logits, "T, V")],
+        "cell": best,
+        "steps": _drawn([StripStep(title, f"({len(logits)},)", "", [_numbers("logits", logits)])]),
+        "note": "",
+    }
+
+
+def _numbers(label: str, values: np.ndarray, most: float | None = None) -> Strip:
+    most = float(np.abs(values).max()) if most is None else most
+    return Strip(label, [round(float(value), 5) for value in values[:_MOST_NUMBERS]], "numbers", "signed", most or 1.0)
+
+
+def _drawn(steps: Sequence[StripStep]) -> list[dict[str, Any]]:
+    return [asdict(step) for step in steps]
+
+
+def code_of(function: Callable, first: str, last: str | None = None) -> dict[str, str]:
+    """Return the lines of a function of `core` from the one that begins with `first`, and where they stand.
+
+    Raises ValueError where no line begins so.
+    """
+    source, start = inspect.getsourcelines(function)
+    begin = next((at for at, line in enumerate(source) if line.strip().startswith(first)), None)
+    end = len(source)
+    if last is not None:
+        end = next((at + 1 for at, line in enumerate(source) if line.strip().startswith(last)), 0)
+    if begin is None or begin >= end:
+        raise ValueError(f"{function.__qualname__} has no line that begins with {first!r} or {last!r}")
+    path = Path(inspect.getsourcefile(function) or "")
+    where = "/".join(path.parts[-3:])
+    return {"where": f"{where}:{start + begin}", "text": inspect.cleandoc("x\n" + "".join(source[begin:end]))[2:]}

@@ -1,0 +1,93 @@
+"""The picture of the whole model, as a person uses it: played, opened down to one number, moved, and by keyboard."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.runs.weights import steps_with_weights
+from tests.e2e.test_time_machine import PICTURE, SETTLED, run  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.e2e
+
+
+def drawn(page: Page) -> Page:
+    expect(page.locator(".model-square").first).to_be_visible()
+    page.wait_for_function(SETTLED)
+    return page
+
+
+def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: F811
+    page = open_page(reduced_motion="reduce")
+    page.goto(f"{server.url}/look_inside?run={run.id}")
+    says = drawn(page).locator(".model-says")
+    expect(says).to_contain_text("Most likely next")
+    tokens = page.locator(".model-token")
+    expect(page.locator(".model-square")).to_have_count(4)
+
+    # Contributions instead of attention; another token.
+    page.get_by_role("button", name="Contributions", exact=True).click()
+    expect(page.locator(".model-sum").last).to_contain_text("logit")
+    tokens.nth(2).click()
+    expect(tokens.nth(2)).to_have_attribute("aria-selected", "true")
+    page.get_by_role("button", name="Attention", exact=True).click()
+
+    # One token is played: stage by stage to the sample, which is appended.
+    count = tokens.count()
+    step = page.get_by_role("button", name="Step", exact=True)
+    step.click()
+    expect(says).to_contain_text("cut into tokens")
+    while "Sampling at temperature" not in says.inner_text():
+        step.click()
+    expect(page.locator(".model-sampled")).to_have_count(1)
+    step.click()
+    expect(tokens).to_have_count(min(count + 1, 16))  # of a context of 16 tokens
+    page.get_by_role("button", name="Start over").click()
+    expect(tokens).to_have_count(count)
+
+    # The slider moves it.
+    square = page.locator(".model-square canvas").first
+    before = square.evaluate(PICTURE)
+    page.locator(".st-key-time_step input[type=range]").press("Home")
+    expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(
+        re.compile(f"^Step {steps_with_weights(run)[0]} of")
+    )
+    page.wait_for_function(SETTLED)
+    assert square.evaluate(PICTURE) != before
+
+    # A head opens down to one number; the address says where, and leads there again.
+    page.locator(".model-square").nth(3).click()
+    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+    page.wait_for_url(re.compile("part=head-2.2"))
+    page.locator(".model-tensor canvas").first.click(position={"x": 3, "y": 60})
+    expect(page.locator(".strips-step")).to_have_count(8)
+    page.wait_for_url(re.compile(r"part=head-2.2%40\d+\.1(&|$)"))
+    products = page.locator(".strips-step").nth(2).inner_text()
+    page.reload()
+    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+    expect(page.locator(".strips-step").nth(2)).to_have_text(re.compile(re.escape(products.split("\n")[0])))
+
+    # Escape leads back to the picture, and the browser's Back into the part.
+    page.locator(".model-opened button").first.focus()
+    page.keyboard.press("Escape")
+    drawn(page)
+    page.wait_for_url(lambda url: "part=" not in url)
+    page.go_back()
+    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+
+
+def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
+    page = open_page(reduced_motion="reduce")
+    page.goto(f"{server.url}/look_inside?run={run.id}")
+    drawn(page).locator(".model-part").first.focus()
+    names = []
+    for _part in range(10):
+        names.append(page.evaluate("document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')"))
+        page.keyboard.press("ArrowRight")
+    assert [name.split(".")[0] for name in names if not name.startswith("Head")] == [
+        "Embedding", "Attention 1", "MLP 1", "Attention 2", "MLP 2", "Next token",
+    ]  # fmt: skip
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".model-token").nth(-2)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page.locator(".model-opened h4")).to_have_text("Output")

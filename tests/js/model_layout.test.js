@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { blockSizes, layoutOf, streamOf } from "../../assets/components/time_machine/model_layout.js";
+
+const GPT = { layers: 4, heads: 4, neurons: 512 };
+const sideways = (shape, more = {}) => layoutOf({ width: 960, tokens: 27, shape, open: shape.layers - 1, upright: false, ...more });
+const upright = (shape) => layoutOf({ width: 340, tokens: 27, shape, open: shape.layers - 1, upright: true });
+
+test("parts stand in the order of the forward pass and do not overlap", () => {
+  for (const layout of [sideways(GPT), sideways({ ...GPT, neurons: 0 }), sideways({ ...GPT, layers: 12 }), upright(GPT), upright({ ...GPT, layers: 12 })]) {
+    layout.parts.slice(1).forEach((part, index) => assert.ok(part.from >= layout.parts[index].to, JSON.stringify([layout.parts[index], part])));
+    assert.equal(layout.parts[0].kind, "embedding");
+    assert.equal(layout.parts.at(-1).kind, "output");
+  }
+});
+
+test("everything fits into the width, and tokens into the height", () => {
+  for (const layers of [0, 1, 2, 4, 6, 12, 24]) {
+    const layout = sideways({ ...GPT, layers });
+    assert.ok(layout.parts.at(-1).to <= 960);
+    for (const { squares = [] } of layout.parts) for (const { x, size } of squares) assert.ok(size > 8 && x + size <= 960);
+    assert.ok(layout.first + layout.step * 27 <= layout.height);
+  }
+});
+
+test("blocks that would be too narrow are folded, but for the one that is open", () => {
+  const sizes = blockSizes(600, 12, 3);
+  assert.deepEqual(sizes.map(({ folded }) => folded), Array.from({ length: 12 }, (_block, layer) => layer !== 3));
+  assert.ok(sizes.reduce((sum, { size }) => sum + size, 0) <= 600.001);
+  assert.ok(blockSizes(600, 4, 0).every(({ folded }) => !folded));
+});
+
+test("a model without MLPs has none in its picture", () => {
+  assert.ok(sideways({ ...GPT, neurons: 0 }).parts.every(({ kind }) => kind !== "mlp"));
+});
+
+test("the residual stream has a stage for each norm, open or folded", () => {
+  for (const layers of [1, 4, 12]) {
+    assert.equal(streamOf(sideways({ ...GPT, layers }).parts, { neurons: 512, residual: true }).length, 1 + 2 * layers);
+    assert.equal(streamOf(sideways({ ...GPT, layers, neurons: 0 }).parts, { neurons: 0, residual: true }).length, 1 + layers);
+  }
+});
+
+test("without residual connections the stream ends at each part", () => {
+  const { parts } = sideways(GPT);
+  const [past, through] = [true, false].map((residual) => streamOf(parts, { neurons: 512, residual }));
+  assert.ok(past[0][1] > through[0][1]);
+  assert.equal(through[0][1], parts[1].from);
+});
