@@ -11,8 +11,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-import plotly.graph_objects  # noqa: F401 - the pages need these; what is imported now is frozen below
-import sklearn.decomposition  # noqa: F401
+import plotly.graph_objects  # noqa: F401 - the pages need it; what is imported now is frozen below
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
