@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not e2e" $(ARGS)
 	$(BIN)/python -m tests.e2e.browser
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m e2e
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e tests/e2e
 
 check: lint
 	$(BIN)/node --test tests/js/*.test.js

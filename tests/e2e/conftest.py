@@ -1,4 +1,4 @@
-"""A real server with an empty home of its own, and a real browser that notes every error on its console."""
+"""A real server with a home of its own, and a real browser that notes every error on its console."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from core.runs.folder import RunFolder, list_runs
+from core.runs.supervisor import Supervisor
 from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
@@ -15,32 +17,55 @@ expect.set_options(timeout=30_000)  # two tests share two cores, and some of the
 STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks twice, for a base path it may have
 
 
-@contextmanager
-def _serving(folder: Path, measured: Path) -> Iterator[Server]:
-    """The first home is quite empty; later ones know how fast the machine is, which need not be measured each time."""
-    data_dir = folder / "home"
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a process, because its start costs as much as a test; its home is empty at first."""
+    data_dir = tmp_path_factory.mktemp("server") / "home"
     data_dir.mkdir()
-    if measured.exists():
-        shutil.copy(measured, data_dir)
     running = Server(data_dir)
     yield running
     running.close()
-    if (data_dir / "machine.json").exists():
-        shutil.copy(data_dir / "machine.json", measured)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests of a module, which share its home."""
-    with _serving(tmp_path_factory.mktemp("server"), tmp_path_factory.getbasetemp() / "machine.json") as running:
-        yield running
 
 
 @pytest.fixture
-def new_server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with an empty home."""
-    with _serving(tmp_path, tmp_path_factory.getbasetemp() / "machine.json") as running:
-        yield running
+def server(running_server: Server) -> Server:
+    """The server. Its home has what earlier tests left in it."""
+    if not running_server.answers():  # a test has failed while it was killed
+        running_server.start()
+    return running_server
+
+
+def end_training(server: Server) -> None:
+    """Delete the runs that go on, at once: the next test's run would wait for them."""
+    for run in list_runs(server.data_dir):
+        if not run.status().ended:
+            Supervisor(server.data_dir).delete(run)
+
+
+@pytest.fixture
+def free_server(server: Server) -> Iterator[Server]:
+    """The server for a test that trains."""
+    yield server
+    end_training(server)
+
+
+@pytest.fixture
+def empty_server(free_server: Server) -> Server:
+    """The server as a newcomer finds it: without runs."""
+    for run in list_runs(free_server.data_dir):
+        Supervisor(free_server.data_dir).delete(run)
+    return free_server
+
+
+@pytest.fixture
+def trained_run(server: Server, trained_home: Path) -> RunFolder:
+    """A finished run in the server's home, its newest one."""
+    shutil.copytree(trained_home / "texts", server.data_dir / "texts", dirs_exist_ok=True)
+    (source,) = list_runs(trained_home)
+    folder = RunFolder(server.data_dir / "runs" / source.id)
+    if not folder.path.exists():
+        shutil.copytree(source.path, folder.path)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -52,25 +77,53 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages (`open_page(color_scheme="dark")`); afterwards no console may hold an error."""
-    contexts, errors = [], []
+@pytest.fixture(scope="session")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """The cache that the tests of a process share: with it, a page loads for a third of the work."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@contextmanager
+def opening_pages(visitor: BrowserContext, server: Server) -> Iterator[Callable[..., Page]]:
+    """Opens pages (`open_page(color_scheme="dark")`); afterwards no console may hold an error.
+
+    The browser has nothing stored from earlier tests; with `another=True`, nothing from this one either.
+    """
+    pages, contexts, errors = [], [], []
 
     def note(message) -> None:
         if message.type == "error" and not any(probe in message.location.get("url", "") for probe in STREAMLIT_PROBES):
             errors.append(f"{message.text} ({message.location.get('url')})")
 
-    def open_page(width: int = 1280, height: int = 900, **options) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
+    def open_page(
+        width: int = 1280, height: int = 900, another: bool = False, user_agent: str | None = None, **media: str
+    ) -> Page:
+        context = visitor
+        if another or user_agent:
+            context = visitor.browser.new_context(user_agent=user_agent)
+            contexts.append(context)
         page = context.new_page()
+        if not pages:
+            storage = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
+            context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
+            context.clear_cookies()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(**media)
         page.set_default_timeout(60_000)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for opened in [*pages, *contexts]:
+        opened.close()
     assert not errors
+
+
+@pytest.fixture
+def open_page(visitor: BrowserContext, running_server: Server) -> Iterator[Callable[..., Page]]:
+    with opening_pages(visitor, running_server) as open_page:
+        yield open_page

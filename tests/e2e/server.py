@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Server:
-    """`python -m explorer` in a process of its own, started and killed as a user would."""
+    """`python -m explorer` in a process of its own, started and killed as a user would; its lessons train briefly."""
 
     def __init__(self, data_dir: Path):
         self.data_dir = data_dir
@@ -28,15 +28,15 @@ class Server:
         environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir), "GPT_EXPLORER_PREWARM": "1"}
         self.log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "explorer", "--port", str(self.port)],
+            [sys.executable, "-m", "tests.e2e.short_lessons", "--port", str(self.port)],
             cwd=ROOT, env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip
-        while not self._answers():
+        while not self.answers():
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=0.1)
                 raise AssertionError(Path(self.log.name).read_text())
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5):
                 return True

@@ -1,7 +1,5 @@
 """Arcs between letters: pointing at one shows where it looks and who looks at it; a click works out its arithmetic."""
 
-import shutil
-
 import pytest
 from playwright.sync_api import expect
 
@@ -10,10 +8,9 @@ pytestmark = pytest.mark.e2e
 ARCS = ".st-key-inspect_arcs"
 
 
-def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, trained_home):
-    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
+def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, trained_run):
     page = open_page()
-    page.goto(f"{server.url}/look_inside?view=Attention")
+    page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Attention")
     typed = page.locator(".st-key-inspect_prompt input")
     typed.fill("to be or not")
     typed.press("Enter")

@@ -1,7 +1,5 @@
 """Every page opened by its own address: nothing on the console, and a focus that is seen."""
 
-import shutil
-
 import pytest
 from playwright.sync_api import expect
 
@@ -38,22 +36,29 @@ RINGS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_log_no_error_and_show_the_focus(server, open_page, trained_home, theme):
-    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
-    page = open_page(color_scheme=theme)
-    errors = []
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    rings = 0
-    for address in ("", "data", "train", "generate", "look_inside?view=Attention", "learn?lesson=gpt", "play", "runs"):
+BACKGROUND = """dark => {
+  const [red] = getComputedStyle(document.querySelector(".stApp")).backgroundColor.match(/[\\d.]+/g).map(Number);
+  return red < 128 === dark;
+}"""
+PAGES = ("", "data", "train", "generate", "look_inside?view=Attention", "learn?lesson=gpt", "play", "runs")
+
+
+def test_pages_log_no_error_and_show_the_focus_in_light_and_dark(server, open_page, trained_run):
+    page, themes = open_page(), ["light", "dark"]
+    for address in PAGES:
+        page.emulate_media(color_scheme=themes[0])
         page.goto(f"{server.url}/{address}")
         expect(page.locator(".stMain :is(h1, h2)").first).to_be_visible()
-        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
-        # A part may be there a moment before its style.
-        page.wait_for_function(
-            f"() => ({RINGS})().every(([, width, contrast]) => width >= 2 && contrast >= 3)", polling=500
-        )
-        for name, width, contrast in page.evaluate(RINGS):
-            assert width >= 2 and contrast >= 3, (address, name, width, contrast)
-            rings += 1
-    assert not errors and rings
+        for theme in themes:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_function(BACKGROUND, arg=theme == "dark")
+            expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+            # A part may be there a moment before its style.
+            page.wait_for_function(
+                f"() => ({RINGS})().every(([, width, contrast]) => width >= 2 && contrast >= 3)", polling=500
+            )
+            rings = page.evaluate(RINGS)
+            assert rings
+            for name, width, contrast in rings:
+                assert width >= 2 and contrast >= 3, (address, theme, name, width, contrast)
+        themes.reverse()  # the next page is opened in the other one

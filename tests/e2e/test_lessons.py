@@ -89,13 +89,16 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
     kept.locator(".path-here").click()
     see(page, STEPS[-1])
 
-    page = open_page()  # another browser: steps before the one it is led to have not been opened
+    page = open_page(another=True)  # another browser: steps before the one it is led to have not been opened
     page.goto(f"{server.url}/learn?lesson=bigram&step=loss")
     see(page, "loss")
     expect(page.locator(".st-key-lesson_path .path-here")).to_have_text(re.compile("6"))
     expect(page.locator(".st-key-lesson_path .path-seen")).to_have_count(1)
 
-    walk(open_page(width=390, height=844, color_scheme="dark"), server)
+
+def test_the_bigram_lesson_is_walked_on_a_phone_in_the_dark(server, open_page):
+    page = open_page(width=390, height=844, color_scheme="dark")
+    walk(page, server)
 
 
 def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page):
@@ -116,15 +119,10 @@ def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page
             expect(page.locator(".st-key-lesson_drops .js-plotly-plot")).to_be_visible()
             for part in ("one head", "full GPT"):
                 expect(page.locator(".st-key-lesson_parts")).to_contain_text(part)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
         if step != LESSONS["gpt"][-1]:
             page.locator(".st-key-lesson_next button").click()
+        page.set_viewport_size({"width": 1280, "height": 900})
     page.locator(".st-key-lesson_end button").click()
     expect(page.locator(".st-key-path-gpt .path-here")).to_contain_text("continue here")
-
-    narrow = open_page(width=390, height=844)  # all models are known by now
-    narrow.goto(f"{server.url}/learn?lesson=gpt&step={LESSONS['gpt'][0]}")
-    for step in LESSONS["gpt"]:
-        see(narrow, step, "gpt")
-        narrow.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
-        if step != LESSONS["gpt"][-1]:
-            narrow.locator(".st-key-lesson_next button").click()

@@ -1,7 +1,10 @@
 """A long run in a real browser: its curve is thinned, and nothing that stands out is lost."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from core.runs.folder import RunFolder
 from tests.long_runs import add_rows, long_run
 
 pytestmark = pytest.mark.e2e
@@ -14,8 +17,14 @@ CURVE = """() => {
 MOST_POINTS = 1501  # of a curve in the browser, and its last
 
 
-def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page):
-    run = long_run(server.data_dir, 60_000, spikes={30_003: 42.0})
+@pytest.fixture
+def run(server) -> Iterator[RunFolder]:
+    folder = long_run(server.data_dir, 60_000, spikes={30_003: 42.0})
+    yield folder
+    folder.write_status(folder.status().end("stopped", "This process no longer counts as its worker."))
+
+
+def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
     page.wait_for_function(f"() => ({CURVE})().last === 59999")

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,8 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def page(server, open_page, trained_home) -> Page:
-    shutil.copytree(trained_home, server.data_dir, dirs_exist_ok=True)
+def page(open_page, trained_run) -> Page:
     return open_page()
 
 
@@ -32,8 +30,8 @@ def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str
     return ElementTree.fromstring(saved(page, svg)), list(csv.DictReader(saved(page, table).splitlines()))
 
 
-def test_what_is_drawn_can_be_taken_along(page, server):
-    page.goto(f"{server.url}/look_inside?view=Attention")
+def test_what_is_drawn_can_be_taken_along(page, server, trained_run):
+    page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Attention")
     expect(page.locator(".st-key-inspect_arcs .arcs-letter").first).to_be_visible()
     tokens = page.locator(".st-key-inspect_arcs .arcs-letter").count()
     heads, looks = take_along(page, "inspect_board")
@@ -46,7 +44,7 @@ def test_what_is_drawn_can_be_taken_along(page, server):
     strips, numbers = take_along(page, "cell_steps")
     assert len(strips.findall(".//{*}text")) > len(numbers) > tokens
 
-    page.goto(f"{server.url}/look_inside?view=Embeddings")
+    page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Embeddings")
     expect(page.locator(".st-key-neighbours .js-plotly-plot")).to_be_visible()
     bars, neighbours = take_along(page, "neighbours_take")
     assert bars.tag.endswith("svg")
@@ -55,8 +53,8 @@ def test_what_is_drawn_can_be_taken_along(page, server):
     )
 
 
-def test_a_head_that_is_clicked_off_is_missed(page, server):
-    page.goto(f"{server.url}/look_inside?view=Surgery")
+def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
+    page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Surgery")
     whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
     expect(cut).to_contain_text("Select parts above")
     expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found

@@ -28,13 +28,13 @@ def run_on(page: Page, server):
     return open_run(server.data_dir, re.search(r"run=([0-9a-z-]+)", page.url)[1])
 
 
-def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
+def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_page):
     page = open_page()
-    page.goto(f"{server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
+    page.goto(f"{free_server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?.*run="))
     page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 1")
-    run = run_on(page, server)
+    run = run_on(page, free_server)
 
     move(page, "knob_dropout", "ArrowRight")
     wait_for_mark(page, "dropout 0 → 0.05")
@@ -82,7 +82,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(server, open_page):
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?run="))
     page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 0")
-    child = run_on(page, server)
+    child = run_on(page, free_server)
     assert (child.record().parent, child.record().parent_step) == (run.id, stopped_at + 40)
     expect(page.locator(".st-key-parent")).to_contain_text(run.name)
     page.get_by_text("log steps").click()

@@ -17,13 +17,13 @@ PICTURE = "canvas => canvas.toDataURL()"
 PLACES = "letters => letters.map(letter => letter.style.transform).join()"
 
 
-@pytest.fixture
-def run(server, trained_home) -> RunFolder:
+@pytest.fixture(scope="module")
+def run(running_server, trained_home) -> RunFolder:
     """A run that has learned something, in the server's home."""
-    shutil.copytree(trained_home / "texts", server.data_dir / "texts", dirs_exist_ok=True)
+    shutil.copytree(trained_home / "texts", running_server.data_dir / "texts", dirs_exist_ok=True)
     config = list_runs(trained_home)[0].record().config
-    folder = RunFolder.create(server.data_dir, config.replace({"train.steps": 80, "train.learning_rate": 0.02}))
-    train_run(folder, server.data_dir)
+    folder = RunFolder.create(running_server.data_dir, config.replace({"train.steps": 80, "train.learning_rate": 0.02}))
+    train_run(folder, running_server.data_dir)
     return folder
 
 

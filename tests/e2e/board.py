@@ -1,0 +1,62 @@
+"""What several tests do with a run on view: watch it, look inside, generate."""
+
+import re
+
+import psutil
+from playwright.sync_api import Page, expect
+
+from core.runs.folder import RunFolder
+
+POINTS = """() => document.querySelector('.st-key-live_loss .js-plotly-plot')?.data
+    ?.find(trace => trace.name === 'validation')?.x?.length ?? 0"""
+
+
+def on_the_board(page: Page) -> str:
+    """The board of a run that was just started. Returns its id."""
+    page.wait_for_url(re.compile(r"/train\?.*run="))
+    wait_for_points(page, more_than=2)
+    return re.search(r"run=([0-9a-z-]+)", page.url)[1]
+
+
+def wait_for_points(page: Page, more_than: int) -> None:
+    page.wait_for_function(f"() => ({POINTS})() > {more_than}", timeout=120_000)
+
+
+def leave_cores_to_pages(run: RunFolder) -> None:
+    """Let a run train with what the browsers and servers leave of the machine: it goes on, and nobody waits for it."""
+    psutil.Process(run.status().pid).nice(10)
+
+
+def walk_to(page: Page, name: str) -> None:
+    """Through the sidebar, as a person would; the run on view comes along."""
+    page.get_by_test_id("stSidebar").get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+
+def watch(page: Page) -> None:
+    """The board's pictures and texts, and its curve after a reload: the run goes on."""
+    expect(page.locator(".st-key-live_attention canvas").first).to_be_visible()
+    expect(page.locator(".st-key-live_embedding text").first).to_be_visible()
+    expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
+    before = page.evaluate(POINTS)
+    page.reload()
+    wait_for_points(page, more_than=before)
+
+
+def look_inside(page: Page) -> None:
+    prompt = page.locator(".st-key-inspect_prompt input")
+    prompt.fill("To be, or not")
+    prompt.press("Enter")
+    expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
+    # The run goes on, so the page is drawn anew now and then, and what it was stands beside what it is for a moment.
+    page.locator(".st-key-inspect_head input").first.click()
+    page.get_by_role("option", name="head 3").click()
+    expect(page.get_by_role("heading", name=re.compile(r"^Attention pattern, head 1\.3"))).to_be_visible()
+    expect(page.locator(".st-key-inspect_heatmap canvas").first).to_be_visible()
+
+
+def generate(page: Page) -> None:
+    page.locator(".st-key-generate_go button").click()
+    expect(page.locator(".generated-readout")).to_contain_text("perplexity", timeout=60_000)
+    page.locator(".generated-text .letter").nth(5).hover()
+    expect(page.locator(".generated-panel")).to_contain_text("%")

@@ -1,0 +1,109 @@
+"""A run that goes on whatever the machine, started once for these tests: watched, zoomed into, left and found again."""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from core.runs.folder import RunFolder, list_runs, open_run
+from tests.e2e.board import (
+    POINTS,
+    generate,
+    leave_cores_to_pages,
+    look_inside,
+    on_the_board,
+    wait_for_points,
+    walk_to,
+    watch,
+)
+from tests.e2e.conftest import end_training, opening_pages
+from tests.e2e.server import Server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("long training")]
+
+STEPS = 200_000
+
+
+@pytest.fixture(scope="module")
+def run(running_server: Server, visitor: BrowserContext) -> Iterator[RunFolder]:
+    """gpt-quick for very many steps, started from a link by two clicks."""
+    with opening_pages(visitor, running_server) as open_page:
+        page = open_page()
+        page.goto(
+            f"{running_server.url}/train?preset=gpt-quick"
+            f"&set=train.steps:{STEPS};train.eval_interval:10;train.eval_windows:16"
+        )
+        page.locator(".st-key-train_start button").dblclick()
+        run = open_run(running_server.data_dir, on_the_board(page))
+    leave_cores_to_pages(run)
+    yield run
+    end_training(running_server)
+
+
+def test_two_clicks_start_one_run(server, run):
+    long_ones = [other.id for other in list_runs(server.data_dir) if other.record().config.train.steps == STEPS]
+    assert long_ones == [run.id]
+
+
+def test_in_the_dark_it_is_watched_looked_into_and_generates(server, run, open_page):
+    page = open_page(color_scheme="dark")
+    page.goto(f"{server.url}/train?run={run.id}")
+    wait_for_points(page, more_than=2)
+    watch(page)
+    walk_to(page, "Look inside")
+    assert run.id in page.url
+    look_inside(page)
+    walk_to(page, "Generate")
+    generate(page)
+
+
+def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(server, run, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/train?run={run.id}")
+    wait_for_points(page, more_than=2)
+    chart = "document.querySelector('.st-key-live_loss .js-plotly-plot')"
+    box = page.locator(".st-key-live_loss .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    zoomed = page.evaluate(f"{chart}.layout.yaxis.range.slice()")
+    wait_for_points(page, more_than=page.evaluate(POINTS) + 3)
+    assert page.evaluate(f"{chart}.layout.yaxis.range.slice()") == zoomed
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.reload()
+    wait_for_points(page, more_than=2)
+    overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
+    assert overflow <= 0
+
+
+def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, run, open_page):
+    page = open_page()
+    worker = psutil.Process(run.status().pid)
+    page.goto(f"{server.url}/train?run={run.id}")
+    wait_for_points(page, more_than=2)
+    address = page.url
+    page.close()
+    server.kill()
+    step = run.rows("metrics")[-1]["step"]
+    while run.rows("metrics")[-1]["step"] < step + 50:  # ends because a living worker writes on
+        with pytest.raises(psutil.TimeoutExpired):  # it lives on
+            worker.wait(timeout=0.2)
+    server.start()
+    page = open_page()
+    page.goto(address)
+    wait_for_points(page, more_than=2)
+    assert run.status().pid == worker.pid
+    page.locator(".st-key-train_pause button").click()
+    page.locator(".st-key-train_resume button").wait_for()
+    paused_at = run.status().step
+    page.locator(".st-key-train_step button").click()
+    expect(page.get_by_text(f"Step {paused_at + 1:,}").first).to_be_visible()
+    page.locator(".st-key-train_resume button").click()
+    page.locator(".st-key-train_pause button").wait_for()
+    page.locator(".st-key-train_stop button").click()
+    page.locator(".st-key-train_pause button").wait_for(state="detached")
+    page.locator(".st-key-train_resume button").wait_for()
+    assert run.status().state == "stopped"
