@@ -1,10 +1,13 @@
 """The documents: every path that they name exists, and the benchmarks write their tables into one of them."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import report
+from tests.benchmarks.__main__ import main
 from tests.benchmarks.report import replace_section
 
 ROOT = Path(__file__).parent.parent
@@ -27,3 +30,23 @@ def test_a_benchmark_replaces_its_table_and_leaves_the_note():
         "# Benchmarks\n\n## Growth\n\n| new |\n\n> A note\n> on it.\n\n## Memory\n\n| 1 |\n"
     )
     assert replace_section(document, "Quality", "| q |\n").endswith("| 1 |\n\n## Quality\n\n| q |\n")
+
+
+def test_a_document_that_is_absent_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_out", tmp_path / "bench.json")
+    monkeypatch.setattr(report, "_document", tmp_path / "new.md")
+    assert report.why_not_writable(tmp_path / "new.md") == ""
+    report.report("Growth", [{"layers": 1}])
+    assert (tmp_path / "new.md").read_text("utf-8").startswith("# Benchmarks\n\n## Growth\n\n| layers |\n")
+
+
+@pytest.mark.parametrize("option", ["--out", "--document"])
+@pytest.mark.parametrize(("path", "why"), [("absent/file", "does not exist"), ("", "is a folder")])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    option, path, why, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "growth", option, str(tmp_path / path)])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr()
+    assert why in said.err and not said.out

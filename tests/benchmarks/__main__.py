@@ -21,7 +21,7 @@ from tests.benchmarks import (
     quality,
     throughput,
 )
-from tests.benchmarks.report import report, send_to
+from tests.benchmarks.report import report, send_to, why_not_writable
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
 BENCHMARKS = {
@@ -63,6 +63,8 @@ def main() -> None:
     for name in given.only or ():
         if missing[name]:
             parser.error(f"{name} needs {' and '.join(missing[name])}")
+    if problem := why_not_writable(given.out) or why_not_writable(given.document):
+        parser.error(problem)
     send_to(given.out, given.document)
     for name in given.only or [name for name in BENCHMARKS if not missing[name]]:
         BENCHMARKS[name](given)

@@ -1,6 +1,7 @@
 """What was measured: one JSON that every benchmark adds to, and each one's table in `docs/benchmarks.md`."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,18 @@ def send_to(out: Path, document: Path) -> None:
     _out, _document = out, document
 
 
+def why_not_writable(path: Path) -> str:
+    """Return, in a sentence, why figures cannot be written to this path, or nothing; a file that is absent is made."""
+    path = path.absolute()
+    if path.is_dir():
+        return f"{path} is a folder, not a file"
+    if not path.parent.is_dir():
+        return f"{path.parent}, the folder of {path.name}, does not exist"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"{path} cannot be written to"
+    return ""
+
+
 def report(name: str, rows: list[dict[str, Any]]) -> None:
     """Store one benchmark's rows under its name, in place of those of an earlier time, and print them as a table.
 
@@ -28,7 +41,8 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
     figures |= {"machine": machine.sentence, "versions": machine.versions, name: rows}
     _out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     text = f"{table(rows)}\n\nMeasured on: {machine.sentence}\n"
-    _document.write_text(replace_section(_document.read_text("utf-8"), name, text), "utf-8")
+    document = _document.read_text("utf-8") if _document.exists() else "# Benchmarks\n"
+    _document.write_text(replace_section(document, name, text), "utf-8")
     print(f"\n### {name}\n\n{text}", flush=True)
 
 
