@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po, write_po
 from core.config import RunConfig
 from core.formatting import CHOICES, SCHEDULE_RESTARTED
 from core.presets import PRESETS
-from core.runs.setting_changes import NO_TRAINING_OF_ITS_OWN
+from core.runs.commands import NO_TRAINING_OF_ITS_OWN
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 from core.text import own_text

@@ -14,8 +14,8 @@ from core.formatting import memory_in_words
 from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
 from core.presets import PRESETS, preset
+from core.runs.commands import config_now
 from core.runs.folder import RunFolder
-from core.runs.setting_changes import config_now
 from core.settings import differences, fields_of, value_at
 from core.terminal import print_line
 
@@ -63,14 +63,14 @@ def _add_set(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def change_settings(options: argparse.Namespace) -> int:
+    from core.runs.commands import change_settings
     from core.runs.queue import existing_supervisor_lock
-    from core.runs.setting_changes import change_settings
 
     folder = find_run(options.wanted, data_dir())
     changes = [_change(text) for text in options.settings]
     with existing_supervisor_lock(folder.path.parent):
         before = config_now(folder)
-        now = change_settings(folder, changes)
+        now = change_settings(folder, *changes)
     for name, path in _SHORT.items():
         was, is_now = value_at(before, path), value_at(now, path)
         if was != is_now:

@@ -15,10 +15,9 @@ from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, memory_in_words, number
 from core.paths import data_dir
-from core.runs.commands import send_command
+from core.runs.commands import STEPS, Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
-from core.runs.setting_changes import STEPS, Schedule, change_setting, extend
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 
@@ -146,7 +145,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
         if steps.startswith("+") or (schedule == "restart" and more > 0):
             config = extend(folder, more, schedule or "stay")
         else:
-            config = change_setting(folder, STEPS, int(steps))
+            config = change_settings(folder, (STEPS, int(steps)))
     if said := _rates_in_words(config.train, config.train.steps - more):
         print(said, file=SafeStream(sys.stdout))
 

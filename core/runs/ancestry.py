@@ -9,9 +9,9 @@ from core.atomic_io import TEMPORARY, put_in_place
 from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
 from core.lessons.shannon import Passage
+from core.runs.commands import config_at, config_now
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import NAME_LENGTH, RunRecord
-from core.runs.setting_changes import config_at, config_now
 from core.runs.weights import require_weights, weights_step
 from core.settings import differences, fields_of, value_at
 from core.text import split_point

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 from core.atomic_io import parse_row
 from core.errors import RunError
+from core.runs.commands import config_now
 from core.runs.folder import RUN_ID, RunFolder
 from core.runs.records import RunRecord, Status, parse_object, parse_record, parse_status
-from core.runs.setting_changes import config_now
 from core.runs.weights import load_model
 
 # The files that an archive of a run is read from.

@@ -1,16 +1,30 @@
-"""The commands that a run's worker obeys: a file for each, taken in the order they were sent."""
+"""The commands that a run's worker obeys, setting changes among them.
+
+A command is a file, taken in the order they were sent. A setting change is then kept as an event, and repeated at the
+same step on every resume. On disk it is called `turn`, and the setting its `knob`, as in the first release.
+"""
 
 import json
+import math
 import secrets
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal
 
 from core.atomic_io import FULL, parse_json, write_json
-from core.errors import RunError
+from core.config import RunConfig
+from core.errors import ConfigError, RunError
+from core.live_settings import CHANGEABLE, RESTART, SettingChange, with_change
 from core.runs.folder import RunFolder
 from core.runs.records import Command, Status
+from core.settings import value_at
 
 CHANGE = "turn"  # the command to change a setting, and the kind of its event
+STEPS = "train.steps"
+Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
+NO_TRAINING_OF_ITS_OWN = (
+    "An imported model has no training of its own to continue. Fork it instead: that starts a new run from its weights."
+)
 
 
 def send_command(run: RunFolder, name: str, **args: Any) -> None:
@@ -65,3 +79,109 @@ def check_unchanged(run: RunFolder, shown: Status | None) -> None:
             f"The run {run.name!r} has changed since the page was drawn: it is {now.state} at step {now.step:,}. "
             "Nothing was done; if you still want this, press again."
         )
+
+
+def setting_changes(run: RunFolder) -> list[SettingChange]:
+    """Return the changes that took effect, in order of their steps.
+
+    After a crash, training goes on from an earlier step, and the changes of later steps are repeated there. One that is
+    requested anew before that replaces them.
+    """
+    changes: list[SettingChange] = []
+    for row in run.rows("events"):
+        change = SettingChange(row.get("step"), row.get("knob"), row.get("before"), row.get("value"))
+        if row.get("kind") == CHANGE and isinstance(change.step, int) and change.setting in CHANGEABLE:
+            changes = [before for before in changes if before.setting != change.setting or before.step <= change.step]
+            changes.append(change)
+    return sorted(changes, key=lambda change: change.step)
+
+
+def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
+    """Return the settings and values that no worker has taken yet, in the order they were requested."""
+    waiting = [command.args for command in waiting_commands(run) if command.name == CHANGE]
+    return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGEABLE]
+
+
+def config_now(run: RunFolder) -> RunConfig:
+    """Return the settings with all changes, taken by a worker or not; raises RunError where one cannot be used."""
+    config = config_at(run)
+    for setting, value in requested_changes(run):
+        with suppress(ConfigError):  # the worker ignores it, too
+            config = with_change(config, setting, value)
+    return config
+
+
+def config_at(run: RunFolder, step: float = math.inf) -> RunConfig:
+    """Return the settings after so many steps. Raises RunError as `config_now`."""
+    config = run.record().config
+    try:
+        for change in setting_changes(run):
+            if change.step <= step:
+                config = with_change(config, change.setting, change.value)
+    except ConfigError as error:
+        raise RunError(f"A setting changed in run {run.id} cannot be used: {error}") from None
+    return config
+
+
+def write_setting_change(run: RunFolder, change: SettingChange, command_id: str) -> None:
+    """Write a change that a worker has taken from a command."""
+    row = {"step": change.step, "kind": CHANGE, "time": time.time(), "knob": change.setting, "value": change.value}
+    # Durable, so that no weights that the change has affected outlast it.
+    run.append("events", row | {"before": change.before, "asked": command_id}, durable=True)
+
+
+def is_written(run: RunFolder, command_id: str) -> bool:
+    """Return whether the change of a command is an event already: its worker died before it removed the command."""
+    return any(row.get("asked") == command_id for row in run.rows("events") if row.get("kind") == CHANGE)
+
+
+def change_settings(run: RunFolder, *changes: tuple[str, Any]) -> RunConfig:
+    """Request changes, all or none, and return the settings after them; raises ConfigError or RunError where it cannot.
+
+    It writes the status of a run that has no worker, so the caller holds the supervisor lock.
+    """
+    if run.record().origin:
+        raise RunError(NO_TRAINING_OF_ITS_OWN)
+    status, config = run.status(), config_now(run)
+    requested = []
+    for setting, value in changes:
+        config = with_change(config, setting, value)
+        requested.append((setting, value_at(config, setting)))
+        if setting == STEPS and config.train.steps < status.step:
+            raise ConfigError(
+                f"The run {run.name!r} is at step {status.step:,} already, so it cannot end at step "
+                f"{config.train.steps:,}. Choose a later step, or stop it."
+            )
+    for setting, value in requested:
+        send_command(run, CHANGE, knob=setting, value=value)
+    if status.pid is None and config.train.steps != status.steps:  # no worker writes the status
+        run.write_status(status.model_copy(update={"steps": config.train.steps}))
+    return config
+
+
+def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
+    """Return the changes that let a run go on for so many steps more, with a restarted schedule or at its last rate."""
+    restart = [(RESTART, step)] if schedule == "restart" else []
+    return [(STEPS, step + more_steps), *restart]
+
+
+def extended_config(config: RunConfig, step: int, more_steps: int, schedule: Schedule) -> RunConfig:
+    """Return the settings that a run would have after `extended`. Raises ConfigError as `with_change`."""
+    for setting, value in extended(step, more_steps, schedule):
+        config = with_change(config, setting, value)
+    return config
+
+
+def extend(run: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunConfig:
+    """Request so many steps more for a run that has ended, and return its settings. Raises as `change_settings`."""
+    status = run.status()
+    if not status.ended:
+        raise RunError(f"The run {run.name!r} has not ended. Change the step at which it ends instead.")
+    if more_steps < 1:
+        raise ConfigError(f"A run can go on for 1 step or more, not for {more_steps}.")
+    return change_settings(run, *extended(status.step, more_steps, schedule))
+
+
+def has_steps_left(run: RunFolder) -> bool:
+    """Return whether a worker would find steps to take: a finished run has some once its end was moved."""
+    return not run.record().origin and run.status().step < config_now(run).train.steps

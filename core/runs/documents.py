@@ -16,9 +16,9 @@ from core.import_export.report import report_html
 from core.import_export.report_text import Ancestor, Facts
 from core.live_settings import RESTART, with_change
 from core.runs.ancestry import ancestors
+from core.runs.commands import config_at, config_now, setting_changes
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
-from core.runs.setting_changes import config_at, config_now, setting_changes
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus, text_hash

@@ -30,15 +30,16 @@ from core.atomic_io import (
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
 from core.paths import check_path
-from core.runs.crash_recovery import after_crash, last_log_lines
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     Probe,
     RunRecord,
     Status,
     StepDetail,
+    after_crash,
     clean_name,
     friendly_name,
+    last_log_lines,
     library_versions,
     parse_object,
     parse_record,

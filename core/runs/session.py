@@ -16,12 +16,11 @@ from core.config import RunConfig
 from core.errors import DiskFullError, OutOfMemoryEstimate, RunError
 from core.live_settings import SettingChange
 from core.runs.ancestry import new_tokenizer
-from core.runs.commands import waiting_commands
+from core.runs.commands import config_now, setting_changes, waiting_commands
 from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
 from core.runs.folder import RunFolder
 from core.runs.machine import resolve_numerics
 from core.runs.records import RunRecord, Status
-from core.runs.setting_changes import config_now, setting_changes
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable

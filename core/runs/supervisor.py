@@ -11,14 +11,22 @@ from typing import Any, NamedTuple
 
 from core.atomic_io import sweep
 from core.errors import DiskFullError, RunError
-from core.runs.commands import check_unchanged, drop_commands, send_command, waiting_commands
+from core.runs.commands import (
+    Schedule,
+    change_settings,
+    check_unchanged,
+    drop_commands,
+    extend,
+    has_steps_left,
+    send_command,
+    waiting_commands,
+)
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.machine import slots as machine_slots
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
-from core.runs.setting_changes import Schedule, change_setting, extend, has_steps_left
 from core.runs.worker_pool import WorkerPool
 
 TICK_SECONDS = 0.25
@@ -123,7 +131,7 @@ class Supervisor:
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
         """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
         with self._lock():
-            change_setting(folder, setting, value)
+            change_settings(folder, (setting, value))
 
     def continue_for(
         self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay", *, shown: Status | None = None

@@ -11,23 +11,24 @@ import torch
 from core.atomic_io import FULL, write_json
 from core.errors import ConfigError, DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
 from core.live_settings import RESTART, SettingChange, with_change
-from core.runs.commands import drop_commands, remove_command, waiting_commands
-from core.runs.crash_recovery import after_resume
+from core.runs.commands import (
+    CHANGE,
+    NO_TRAINING_OF_ITS_OWN,
+    STEPS,
+    drop_commands,
+    is_written,
+    remove_command,
+    setting_changes,
+    waiting_commands,
+    write_setting_change,
+)
 from core.runs.disk_space import WaitAborted
 from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
-from core.runs.records import Command, State, Status
+from core.runs.records import Command, State, Status, after_resume
 from core.runs.session import Session, StopRequest, prepare, repeat_changes, startup_disk_space
-from core.runs.setting_changes import (
-    CHANGE,
-    NO_TRAINING_OF_ITS_OWN,
-    STEPS,
-    is_written,
-    setting_changes,
-    write_setting_change,
-)
 from core.settings import value_at
 from core.training.hardware import memory_kills
 

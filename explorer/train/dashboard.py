@@ -9,10 +9,10 @@ import streamlit as st
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.presets import PRESETS, preset
+from core.runs.commands import config_now
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
-from core.runs.setting_changes import config_now
 from core.settings import differences, value_at
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids

@@ -11,10 +11,10 @@ from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.live_settings import with_change
 from core.runs.ancestry import fork, fork_config
+from core.runs.commands import config_now
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
-from core.runs.setting_changes import config_now
 from core.runs.weights import weights_step
 from core.settings import fields_of
 from core.training.progress_summary import SENTENCES

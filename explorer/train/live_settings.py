@@ -8,9 +8,9 @@ import streamlit as st
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.live_settings import LIVE_SETTINGS
+from core.runs.commands import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.runs.folder import RunFolder
 from core.runs.records import Status
-from core.runs.setting_changes import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.loss import rates_figure

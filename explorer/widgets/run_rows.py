@@ -16,10 +16,10 @@ from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.palette import LIGHT, Palette
 from core.runs.ancestry import ancestors
+from core.runs.commands import config_now
 from core.runs.documents import progress_of, rows_to_judge
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
-from core.runs.setting_changes import config_now
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
 from core.training.progress_summary import SENTENCES, ProgressSummary

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.runs.commands import setting_changes
 from core.runs.folder import open_run
-from core.runs.setting_changes import setting_changes
 
 pytestmark = pytest.mark.e2e
 

@@ -9,10 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.live_settings import RESTART, SettingChange
 from core.runs.ancestry import fork, fork_config
-from core.runs.commands import waiting_commands
+from core.runs.commands import requested_changes, setting_changes, waiting_commands, write_setting_change
 from core.runs.folder import RunFolder, list_runs
 from core.runs.records import Status, StepDetail
-from core.runs.setting_changes import requested_changes, setting_changes, write_setting_change
 from core.text.tokenizers import load_tokenizer
 from explorer.i18n.formatting import look_in_words, part_in_words
 from explorer.streaming.run_events import read_step_detail

@@ -9,12 +9,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.cli import main
 from core.live_settings import RESTART
-from core.runs.commands import waiting_commands
+from core.runs.commands import config_now, setting_changes, waiting_commands
 from core.runs.folder import RunFolder, list_runs
 from core.runs.model_files import import_model
 from core.runs.processes import this_process
 from core.runs.queue import supervisor_lock
-from core.runs.setting_changes import config_now, setting_changes
 from core.text.own_text import save_text
 from tests.core.cli.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 from tests.core.import_export.conftest import TEXT, bpe_folder

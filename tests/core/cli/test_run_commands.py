@@ -11,10 +11,9 @@ from core.cli import main, parser
 from core.cli.control import _unlike_preset
 from core.config import RunConfig
 from core.presets import PRESETS, preset
-from core.runs.commands import drop_commands, waiting_commands
+from core.runs.commands import config_now, drop_commands, waiting_commands
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
-from core.runs.setting_changes import config_now
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of
 from tests.core.cli.test_command_line import SMALL, data_dir, refused, text_file

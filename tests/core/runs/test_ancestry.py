@@ -15,9 +15,9 @@ from core.config import ModelConfig, RunConfig
 from core.errors import ConfigError, NotFiniteError, RunError, TextError
 from core.lessons.shannon import Passage
 from core.runs.ancestry import check_startable, fork, fork_config, may_have_trained_on, new_run
+from core.runs.commands import change_settings, config_now, extend
 from core.runs.folder import RunFolder, list_runs
 from core.runs.model_files import import_model
-from core.runs.setting_changes import change_setting, config_now, extend
 from core.runs.weights import load_model
 from core.runs.worker import train_run
 from core.settings import fields_of
@@ -67,7 +67,7 @@ def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
 
 
 def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(data_dir, parent):
-    change_setting(parent, "train.batch_size", 5)
+    change_settings(parent, ("train.batch_size", 5))
     extend(parent, 8)
     assert config_now(parent).train.decay_steps == 12
     config = fork_config(parent)

@@ -10,8 +10,8 @@ import torch
 from core.cli import main
 from core.errors import ExplorerError
 from core.runs.archive import holds_run, import_run, zip_run
+from core.runs.commands import extend
 from core.runs.folder import list_runs
-from core.runs.setting_changes import extend
 from core.runs.weights import load_model, steps_with_weights
 from core.runs.worker import train_run
 

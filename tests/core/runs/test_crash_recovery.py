@@ -13,10 +13,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from core.runs.commands import waiting_commands
-from core.runs.crash_recovery import MOST_KILLS, after_crash, last_log_lines
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
-from core.runs.records import Status
+from core.runs.records import MOST_KILLS, Status, after_crash, last_log_lines
 from core.runs.supervisor import Supervisor
 from core.runs.worker import train_run
 from tests.core.runs.conftest import wait_for
@@ -183,7 +182,7 @@ def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
 
 
 def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, supervisor, monkeypatch):
-    monkeypatch.setattr("core.runs.crash_recovery.MOST_KILLS", 2)
+    monkeypatch.setattr("core.runs.records.MOST_KILLS", 2)
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
     supervisor.submit(run)
     for attempt in (1, 2):

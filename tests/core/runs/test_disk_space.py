@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.commands import send_command, waiting_commands
+from core.runs.commands import send_command, setting_changes, waiting_commands, write_setting_change
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
-from core.runs.setting_changes import setting_changes, write_setting_change
 from core.runs.supervisor import WAITS_FOR_DISK_SPACE, Supervisor
 from core.runs.worker import train_run
 from core.training.checkpoints import latest_checkpoint

@@ -18,6 +18,7 @@ from core.errors import RunError
 from core.import_export.report import report_html, sharpest, token_map
 from core.import_export.report_text import question
 from core.runs.ancestry import fork
+from core.runs.commands import change_settings
 from core.runs.documents import (
     DOCUMENTS,
     facts_of,
@@ -28,7 +29,6 @@ from core.runs.documents import (
     write_document,
 )
 from core.runs.folder import RunFolder
-from core.runs.setting_changes import change_setting
 from core.runs.weights import load_model
 from core.runs.worker import train_run
 from core.text.own_text import read_text, save_text
@@ -42,8 +42,8 @@ NAME = 'owl </script><script>alert(1)</script> """ # \\'
 def trained(data_dir, config) -> RunFolder:
     """A run that was steered on its way."""
     run = RunFolder.create(data_dir, config, name=NAME)
-    change_setting(run, "train.learning_rate", 3e-3)
-    change_setting(run, "model.dropout", 0.2)
+    change_settings(run, ("train.learning_rate", 3e-3))
+    change_settings(run, ("model.dropout", 0.2))
     train_run(run, data_dir, threads=1)
     return run
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.commands import send_command, waiting_commands
-from core.runs.crash_recovery import last_log_lines
+from core.runs.commands import change_settings, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder
-from core.runs.setting_changes import change_setting, setting_changes
+from core.runs.records import last_log_lines
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +67,7 @@ class Workers:
     def change(self, **changes) -> int:
         """Change settings, and return the step at which that took effect."""
         for setting, value in changes.items():
-            change_setting(self.run, setting.replace("__", "."), value)
+            change_settings(self.run, (setting.replace("__", "."), value))
         self.wait(lambda: not waiting_commands(self.run), "the changes to be taken")
         return setting_changes(self.run)[-1].step
 
@@ -143,7 +142,7 @@ def test_killed_before_anything_was_saved(workers):
     workers.reach(1)
     first = workers.change(train__batch_size=4, model__dropout=0.0)
     workers.kill()
-    change_setting(workers.run, "train.learning_rate", 2e-3)  # taken by the next worker, at its step
+    change_settings(workers.run, ("train.learning_rate", 2e-3))  # taken by the next worker, at its step
     workers.start()
     workers.reach(first + 1)
     workers.change(train__steps=workers.run.status().step + 200)

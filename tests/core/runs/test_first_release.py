@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.runs.ancestry import fork, fork_config
+from core.runs.commands import setting_changes
 from core.runs.folder import RunFolder, list_runs
 from core.runs.records import Status
-from core.runs.setting_changes import setting_changes
 from core.runs.weights import load_model
 from core.runs.worker import train_run
 

@@ -9,19 +9,20 @@ from core.formatting import SCHEDULE_RESTARTED
 from core.live_settings import RESTART, SettingChange
 from core.runs import worker
 from core.runs.ancestry import fork_config
-from core.runs.commands import send_command, waiting_commands
+from core.runs.commands import (
+    change_settings,
+    config_now,
+    extend,
+    has_steps_left,
+    send_command,
+    setting_changes,
+    waiting_commands,
+    write_setting_change,
+)
 from core.runs.documents import facts_of
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.runs.session import cut_after
-from core.runs.setting_changes import (
-    change_setting,
-    config_now,
-    extend,
-    has_steps_left,
-    setting_changes,
-    write_setting_change,
-)
 from core.runs.worker import train_run
 
 RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"
@@ -60,7 +61,7 @@ def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run)
     train_run(
         run,
         data_dir,
-        on_status=at(7, lambda: change_setting(run, RATE, 5e-3), lambda: change_setting(run, "train.steps", 16)),
+        on_status=at(7, lambda: change_settings(run, (RATE, 5e-3)), lambda: change_settings(run, ("train.steps", 16))),
     )
     assert change_rows(run) == [(7, RATE, 5e-3, 1e-3), (7, "train.steps", 16, 12)]
     assert setting_changes(run) == [SettingChange(7, RATE, 1e-3, 5e-3), SettingChange(7, "train.steps", 12, 16)]
@@ -76,12 +77,12 @@ def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run)
 def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     asked = RunFolder.create(data_dir, config)
     listeners = [
-        at(3, lambda: change_setting(asked, RATE, 4e-3), lambda: change_setting(asked, DROPOUT, 0.3)),
-        at(6, lambda: change_setting(asked, BATCH, 3), lambda: change_setting(asked, "train.eval_interval", 3)),
+        at(3, lambda: change_settings(asked, (RATE, 4e-3)), lambda: change_settings(asked, (DROPOUT, 0.3))),
+        at(6, lambda: change_settings(asked, (BATCH, 3)), lambda: change_settings(asked, ("train.eval_interval", 3))),
         at(
             7,
-            lambda: change_setting(asked, "train.sample_temperature", 0.4),
-            lambda: change_setting(asked, "train.steps", 15),
+            lambda: change_settings(asked, ("train.sample_temperature", 0.4)),
+            lambda: change_settings(asked, ("train.steps", 15)),
         ),
     ]
     train_run(asked, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
@@ -103,7 +104,7 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
 
 def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(data_dir, config):
     run, emerged = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config.replace({BATCH: 3}))
-    change_setting(run, BATCH, 3)
+    change_settings(run, (BATCH, 3))
     assert config_now(run).train.batch_size == 3
     assert setting_changes(run) == []
     train_run(run, data_dir, afresh=True)  # which passes over pauses and stops, not over turns
@@ -116,7 +117,7 @@ def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatc
     monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 0.0)
     train_run(run, data_dir, on_status=at(4, lambda: send_command(run, "pause")))
     assert run.status().state == "paused"
-    change_setting(run, "train.steps", 20)
+    change_settings(run, ("train.steps", 20))
     assert run.status().steps == 20
     assert config_now(run).train.steps == 20
     assert train_run(run, data_dir).step == 20
@@ -141,7 +142,7 @@ def test_a_later_wish_overrules_one_that_lies_ahead(run):
 
 
 def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_dir, run):
-    change_setting(run, RATE, 5e-3)
+    change_settings(run, (RATE, 5e-3))
     (command,) = waiting_commands(run)
     write_setting_change(run, SettingChange(0, RATE, 1e-3, 5e-3), command.id)
     train_run(run, data_dir)
@@ -161,7 +162,7 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
 def test_what_cannot_be_turned_is_refused_at_once(run, knob, value, sentence):
     run.write_status(Status(state="running", step=8, steps=12))
     with pytest.raises(ConfigError, match=sentence):
-        change_setting(run, knob, value)
+        change_settings(run, (knob, value))
     assert waiting_commands(run) == []
 
 
@@ -305,9 +306,9 @@ def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
 def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(data_dir, config, changes):
     broken = RunFolder.create(data_dir, config.replace(changes))
     listeners = [
-        at(3, lambda: change_setting(broken, RATE, 4e-3), lambda: change_setting(broken, BATCH, 3)),
+        at(3, lambda: change_settings(broken, (RATE, 4e-3)), lambda: change_settings(broken, (BATCH, 3))),
         at(7, lambda: send_command(broken, "stop")),
-        at(9, lambda: change_setting(broken, DROPOUT, 0.2), lambda: change_setting(broken, "train.steps", 14)),
+        at(9, lambda: change_settings(broken, (DROPOUT, 0.2)), lambda: change_settings(broken, ("train.steps", 14))),
     ]
     for state in ("stopped", "finished"):
         train_run(broken, data_dir, on_status=lambda status: [listen(status) for listen in listeners])

@@ -11,13 +11,11 @@ import psutil
 import pytest
 
 from core.errors import RunError
-from core.runs.commands import send_command, waiting_commands
-from core.runs.crash_recovery import MOST_KILLS
+from core.runs.commands import config_now, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import supervisor_lock
-from core.runs.records import Status
-from core.runs.setting_changes import config_now, setting_changes
+from core.runs.records import MOST_KILLS, Status
 from core.runs.supervisor import Supervisor
 from core.runs.weights import latest_weights
 from tests.core.runs.conftest import wait_for, wait_for_state
@@ -199,7 +197,7 @@ import sys
 from pathlib import Path
 import torch
 from core.runs import worker
-from core.runs.crash_recovery import MOST_KILLS
+from core.runs.records import MOST_KILLS
 from core.runs.folder import list_runs
 torch.set_num_threads(1)
 worker.PAUSED_EXIT_SECONDS = 0.0
