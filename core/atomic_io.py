@@ -156,7 +156,6 @@ def parse_row(line: bytes) -> dict[str, Any] | None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk has a file's content, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -225,7 +224,6 @@ def _temporary(path: Path) -> Path:
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder and its parents, and append the new ones to `made`."""
     missing = [folder, *folder.parents]
     missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
     if (above := (missing[-1].parent if missing else folder)) and not above.is_dir():

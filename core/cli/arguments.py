@@ -171,7 +171,6 @@ def _read_config(file: Path) -> Mapping[str, Any]:
 
 
 def _flat(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested settings by their dotted paths."""
     for name, value in data.items():
         path = f"{above}{name}"
         if isinstance(value, dict) and path in RunConfig.model_fields:

@@ -163,7 +163,6 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _unlike_preset(config: RunConfig) -> dict[str, Any]:
-    """Return the settings unlike the preset's, each with the preset's value."""
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
     changed = {path: value for path, value in differences(config, base).items() if path != "data.corpus"}
     return {path: f"{value} (preset: {value_at(base, path)})" for path, value in changed.items()}

@@ -233,7 +233,6 @@ def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> I
 
 
 def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
-    """Raise OutOfMemoryEstimate where the run, in its precision, needs more memory than there is."""
     from core.runs.machine import run_precision, threads_for, threads_per_run
     from core.training.cost import check_fits, memory_needed
     from core.training.hardware import find_hardware

@@ -73,7 +73,6 @@ def _warm_up() -> None:
 
 
 def _redirect_output(folder: RunFolder) -> None:
-    """Send all output from here on, of C libraries too, to the run's log, and read no more input."""
     log_file = os.open(folder.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(log_file, sys.stdout.fileno())

@@ -108,7 +108,6 @@ def _projection(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor],
 
 
 def _product(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """Return a linear layer (1, in) -> (1, out) as a single call."""
     weight, bias = linear.weight, linear.bias
     if _is_packed(weight):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())

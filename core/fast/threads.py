@@ -42,7 +42,6 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _openmp() -> list[LibController]:
-    """Return the OpenMP libraries in this process; none where torch was built without it."""
     import torch  # noqa: F401 - brings its own
 
     return ThreadpoolController().select(user_api="openmp").lib_controllers

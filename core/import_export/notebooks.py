@@ -85,7 +85,6 @@ def to_script(cells: Iterable[Cell]) -> str:
 
 
 def _wrapped(source: str, indent: str = "") -> list[str]:
-    """Return Markdown's paragraphs, a heading without its sign."""
     paragraphs = [part.lstrip("# ") for part in source.split("\n\n")]
     return [textwrap.fill(part, 110, initial_indent=indent, subsequent_indent=indent) for part in paragraphs]
 
@@ -163,7 +162,6 @@ def _words(part: str, numbers: dict[str, str]) -> str:
 
 @cache
 def _text_numbers() -> dict[str, str]:
-    """Return what the words tell of the notebooks' text."""
     text = load_corpus("shakespeare", Path())[:_READ]
     train = split_point(len(text), 0.1)
     lengths = (len(text), train, len(text) - train, len(set(text)))
@@ -199,7 +197,6 @@ def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
 
 @cache
 def _read_module(module: str) -> _Module:
-    """Parse a module's file, without importing it."""
     text = (_ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
     imports, sources, uses = {}, {}, {}
     for node in ast.parse(text).body:
@@ -215,7 +212,6 @@ def _read_module(module: str) -> _Module:
 
 
 def _defined_name(node: ast.stmt) -> str:
-    """Return the name that a statement defines, or ""."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return node.name
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -223,7 +219,6 @@ def _defined_name(node: ast.stmt) -> str:
 
 
 def _import_lines(imports: set[tuple[str, str]]) -> str:
-    """Return import statements: whole modules, then single names, ours last."""
     lines = [f"import {name}" for module, name in sorted(imports) if not module]
     modules = sorted(
         {module for module, _ in imports if module}, key=lambda module: (module.startswith("core."), module)
@@ -284,7 +279,6 @@ def recipe_notebook(recipe: Recipe) -> str:
 
 
 def _recipe_cells(recipe: Recipe, form: dict[str, str]) -> list[Cell]:
-    """Return the template's cells with the run's own values."""
     stages = [stage._asdict() | {"config": stage.config.model_dump(mode="json")} for stage in recipe.stages]
     values = {"NAME": literal(recipe.name), "MADE_WITH": literal(recipe.made_with), "STAGES": literal(stages)}
     values |= {name: value for name, value in form.items() if name.isupper()}
@@ -302,7 +296,6 @@ def _recipe_cells(recipe: Recipe, form: dict[str, str]) -> list[Cell]:
 
 
 def _assigned(source: str, values: dict[str, str]) -> str:
-    """Replace what the template assigns to some names."""
     for name, value in values.items():
         source = re.sub(
             rf"^{name} = .*$", lambda match, name=name, value=value: f"{name} = {value}", source, flags=re.M

@@ -75,7 +75,6 @@ def _template() -> Template:
 
 
 def _printable(value: object) -> object:
-    """Replace the characters that no page may hold by U+FFFD."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "�" for c in value)
@@ -83,7 +82,6 @@ def _printable(value: object) -> object:
 
 @cache
 def _style() -> Markup:
-    """Return the style sheet, with the colors of both themes as variables."""
     light, dark = (_variables(palette) for palette in (LIGHT, DARK))
     sheet = (_TEMPLATES / "report.css").read_text("utf-8")
     return Markup(
@@ -149,7 +147,6 @@ def _of_parent(facts: Facts, last: int) -> Points:
 
 
 def _thinned(points: Points) -> Points:
-    """Return at most `_MOST_POINTS` points: means of neighbors between the first and the last."""
     if len(points) <= _MOST_POINTS:
         return points
     size = math.ceil((len(points) - 2) / (_MOST_POINTS - 2))
@@ -163,7 +160,6 @@ def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round numbers between two values."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough)
@@ -172,7 +168,6 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _spread(labels: list[tuple[float, str, str]], top: float, bottom: float) -> list[tuple[float, str, str]]:
-    """Move labels apart, each as near to its height as the others permit."""
     ordered = sorted(labels)
     places = [min(max(y, top), bottom) for y, _, _ in ordered]
     for _ in range(2 * len(places)):  # pushed down from above, then up from below
@@ -257,7 +252,6 @@ def token_map(weights: np.ndarray, tokens: list[str], titles: list[list[str]], l
 
 
 def _png(weights: np.ndarray, palette: Palette) -> str:
-    """Return uint8 weights (T, T) as the data URL of a PNG in the palette's sequential colors."""
     stops = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in palette.sequential])
     amounts, places = np.linspace(0, 1, 256), np.linspace(0, 1, len(stops))
     colors = np.stack([np.interp(amounts, places, stops[:, at]) for at in range(3)], axis=1).round().astype(np.uint8)

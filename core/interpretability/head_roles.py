@@ -104,7 +104,6 @@ def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tens
 
 
 def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
-    """Yield the patterns layer by layer: (B, H, T, T)."""
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
     recorded = run_batch_with_cache(model, ids, names)
     for name in names:

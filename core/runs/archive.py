@@ -65,7 +65,6 @@ class Archive(zipfile.ZipFile):
         return parse_object(b"".join(chunks), _base(member), "in the zip")
 
     def _read(self, member: zipfile.ZipInfo, take: Callable[[bytes], object]) -> None:
-        """Pass a member's content on, piece by piece, with a limit on its real size."""
         if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
             raise RunError(f"The file {_base(member)} in the zip is a link or a folder, so it is not read.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

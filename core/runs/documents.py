@@ -122,7 +122,6 @@ def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
 
 
 def _thinned(losses: dict[int, float]) -> dict[int, float]:
-    """Return at most _MOST_LOSSES of them, evenly, the last one included."""
     stride = -(-len(losses) // _MOST_LOSSES) or 1
     return {step: losses[step] for step in sorted(sorted(losses)[::-stride])}
 

@@ -132,7 +132,6 @@ def resolve_numerics(
 
 
 def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterator[str]:
-    """Yield what is not as the run began, and changes the last digits."""
     if record.machine and record.machine != hardware.name:
         yield f"{record.machine} began it, {hardware.name} goes on"
     for name in _DECIDE:

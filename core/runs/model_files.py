@@ -175,7 +175,6 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
 
 
 def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
-    """Write the files to unpack in nanoGPT's folder, where several models may be."""
     files, sentences, start = _nanogpt_files(run)
     own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
     packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}

@@ -60,14 +60,12 @@ def _has_pid(process: ProcessId) -> bool:
 
 @cache
 def _boot() -> str:
-    """Return the id of this start of the machine; empty where the system has none."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 def _ticks(pid: int) -> int | None:
-    """Return the start of a process, in clock ticks since the machine started; None where the system has none."""
     if not _boot():
         return None
     try:

@@ -150,7 +150,6 @@ def repeat_changes(changes: list[SettingChange], trainer: Trainer) -> list[Setti
 
 
 def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
-    """Return the run's text and its hash; raises RunError where it is another one than the run began with."""
     data = record.config.data
     text = load_corpus(data.corpus, data_dir)
     digest = text_hash(text)
@@ -164,7 +163,6 @@ def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
 
 
 def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precision: str) -> None:
-    """Raise OutOfMemoryEstimate where the run does not fit; wait for memory that another process is giving back."""
     needed, deadline = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
     while True:
         try:
@@ -178,7 +176,6 @@ def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precis
 
 
 def _probe_sentence(val_ids: torch.Tensor, tokenizer: Tokenizer, block_size: int) -> list[int]:
-    """Return the ids of a piece of validation text from the start of a line; at most PROBE_LENGTH."""
     length = min(PROBE_LENGTH, block_size)
     opening = val_ids[: 40 * PROBE_LENGTH].tolist()
     starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]

@@ -242,7 +242,6 @@ class Supervisor:
                     self.queue.put(folder.id)
 
     def _enforce_stops(self) -> None:
-        """End workers that were sent a stop and are overdue: first by SIGTERM, then by SIGKILL."""
         for id, pending in list(self._pending_stops.items()):
             try:
                 folder = open_run(self.data_dir, id)
@@ -323,6 +322,5 @@ class Supervisor:
 
 
 def _has_resume_waiting(folder: RunFolder, status: Status) -> bool:
-    """Return whether a paused run has lost its process while a command to go on was waiting."""
     lost = status.state == "paused" and status.pid is None
     return lost and any(command.name in ("resume", "step") for command in waiting_commands(folder))

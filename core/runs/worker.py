@@ -102,7 +102,6 @@ def _starting_status(before: Status, afresh: bool) -> Status:
 
 
 def _write_end(folder: RunFolder, state: State, reason: str, problem: Problem = "") -> None:
-    """Write the end of a run; only log it where it cannot be written (disk full, run deleted)."""
     try:
         folder.write_status(folder.status().end(state, reason, problem))
     except RunError as error:
@@ -255,7 +254,6 @@ class _Attempt:
             remove_command(self.folder, self._pauses.popitem()[1])
 
     def _while_full(self) -> None:
-        """Obey commands while a write waits for disk space; a stop ends the wait."""
         self._obey(at_once=True, changes=False)
         if self._stop_requested:
             raise WaitAborted

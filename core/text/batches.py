@@ -48,7 +48,6 @@ def _even_starts(length: int, block_size: int, count: int) -> Tensor:
 
 
 def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:
-    """Return the tokens (len(starts), block_size + 1) of windows, gathered at once."""
     index = starts[:, None] + torch.arange(block_size + 1)
     return ids[index.to(ids.device)]
 

@@ -183,7 +183,6 @@ def _shortest(needed: int, val_fraction: float) -> int:
 
 
 def _clean(title: str) -> str:
-    """Return a title as one line without control characters, at most TITLE_LENGTH long."""
     words = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in title).split()
     return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
 

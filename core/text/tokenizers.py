@@ -217,7 +217,6 @@ class BPETokenizer:
 
     @cached_property
     def _marks(self) -> list[int]:
-        """Return the special tokens that its template puts in front of every text."""
         return self._tokenizer.encode("").ids
 
     @cached_property
@@ -234,7 +233,6 @@ class BPETokenizer:
 
     @cached_property
     def _without_prefix(self) -> tokenizers.Tokenizer:
-        """Return the tokenizer for chunks from the middle of a text, without a space in front."""
         if not self._rule.get("add_prefix_space"):
             return self._tokenizer
         inner = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
@@ -316,7 +314,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _added_tokens(folder: Path) -> list[dict[str, Any]]:
-    """Return the tokens added to a learned vocabulary (`added_tokens.json`), in the form of tokenizer.json."""
     file = folder / "added_tokens.json"
     ids = parse_json(file.read_bytes()) if file.exists() else {}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
@@ -324,7 +321,6 @@ def _added_tokens(folder: Path) -> list[dict[str, Any]]:
 
 
 def _bytes_of(token: str) -> bytes:
-    """Return the bytes of one token as the vocabulary spells it; added tokens may be plain text."""
     return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
 
 

@@ -193,7 +193,6 @@ def _forward_seconds(
 
 
 def _saving_seconds(config: RunConfig, parameters: int) -> float:
-    """Return the seconds for checkpoints (weights, state, and weights alone), snapshots and the rows of the curve."""
     train = config.train
     saves, snapshots = -(-train.steps // train.checkpoint_interval), min(train.snapshots, train.steps)
     rows = train.steps // train.log_interval + train.steps // train.sample_interval

@@ -123,7 +123,6 @@ def _versions() -> dict[str, str]:
 
 
 def _cores() -> int:
-    """Return the cores that this process may use: fewer than the machine has, in a container or under taskset."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
     quota = _read("/sys/fs/cgroup/cpu.max").split()  # "200000 100000": two cores' worth; "max 100000": all
     if len(quota) == 2 and quota[0].isdigit():
@@ -132,7 +131,6 @@ def _cores() -> int:
 
 
 def _processor() -> str:
-    """Return the processor's name without the marks and clock speeds that vendors add."""
     if sys.platform == "darwin":
         name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
     else:

@@ -94,7 +94,6 @@ def summarize_progress(
 
 
 def _is_broken(row: Mapping[str, Any]) -> bool:
-    """Return whether a loss in the row is not finite; on disk that is null."""
     losses = [row[name] for name in ("loss", "train_loss", "val_loss") if name in row]
     return any(loss is None or not math.isfinite(loss) for loss in losses)
 

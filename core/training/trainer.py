@@ -233,7 +233,6 @@ class Trainer:
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, y: Tensor) -> float:
-        """Return the mean loss of a batch in nats/token, without dropout or any random number."""
         with evaluating(self.model), self._mixed_precision():
             return self.model(x, y)[1].item()
 
@@ -242,7 +241,6 @@ class Trainer:
 
     @contextmanager
     def _own_dropout(self) -> Iterator[None]:
-        """Set the trainer's state of torch's generator inside the block, and restore the other after it."""
         if not self.config.model.dropout:
             yield
             return

@@ -74,7 +74,6 @@ def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int]:
 
 @lru_cache(maxsize=512)
 def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
-    """Count one forward pass; the backward pass computes two products for each of its."""
     model = _empty_model(config, vocab_size)
     ids = torch.empty(_BATCH, config.block_size, dtype=torch.int64, device="meta")
     counter = _Counter(model, half=precision == "bfloat16")
@@ -170,10 +169,8 @@ class _Counter(TorchFunctionMode):
 
 
 def _numbers(tensor: Tensor) -> float:
-    """Return the size of a tensor in float32 numbers."""
     return tensor.numel() * tensor.element_size() / 4
 
 
 def _tensors(values: Any) -> list[Tensor]:
-    """Return the tensors in nested lists, tuples and dictionaries."""
     return [leaf for leaf in tree_iter(values) if isinstance(leaf, Tensor)]
