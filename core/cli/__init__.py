@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.cli import control, generate, import_export, lists, train
+from core.cli import control, lists, models, train
 from core.errors import ExplorerError
 from core.terminal import prepare_output, print_line
 
-_COMMANDS = (train, control, generate, lists, import_export)
+_COMMANDS = (train, control, models, lists)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_output()
     options = parser().parse_args(arguments)
     try:
-        code = options.run(options)
+        code = options.run(options) or 0
         sys.stdout.flush()  # here, so that its errors are handled below
         return code
     except ExplorerError as error:

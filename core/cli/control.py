@@ -24,9 +24,20 @@ _SHORT = {path.rpartition(".")[2]: path for path in LIVE_SETTINGS}
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    _add_set(commands)
-    parser = _command(commands, "pause", "pause a run after the step under way", pause)
-    parser = _command(commands, "stop", "save a run and end its training", stop)
+    labels = dict(fields_of(RunConfig))
+    parser = _command(
+        commands,
+        "set",
+        "change settings of a run while it trains",
+        change_settings,
+        aliases=["turn"],
+        description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
+        "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
+        epilog="Settings: " + "; ".join(f"{name} ({labels[path].label})" for name, path in _SHORT.items()) + ".",
+    )
+    parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
+    _command(commands, "pause", "pause a run after the step under way", pause)
+    _command(commands, "stop", "save a run and end its training", stop)
     parser = _command(commands, "show", "show a run: status, losses, settings unlike its preset's, files", show)
     parser.add_argument("--json", action="store_true", help="write it as JSON, with all settings")
     parser = _command(commands, "rename", "give a run another name", rename)
@@ -35,38 +46,17 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    about: str,
-    run: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+def _command(commands: Any, name: str, about: str, run: Callable[..., None], **more: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, **{"description": f"{about[0].upper()}{about[1:]}."} | more)
     add_run(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda options: run(find_run(options.wanted, data_dir()), options))
     return parser
 
 
-def _add_set(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    labels = dict(fields_of(RunConfig))
-    parser = commands.add_parser(
-        "set",
-        aliases=["turn"],
-        help="change settings of a run while it trains",
-        description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
-        "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
-        epilog="Settings: " + "; ".join(f"{name} ({labels[path].label})" for name, path in _SHORT.items()) + ".",
-    )
-    add_run(parser)
-    parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
-    parser.set_defaults(run=change_settings)
-
-
-def change_settings(options: argparse.Namespace) -> int:
+def change_settings(folder: RunFolder, options: argparse.Namespace) -> None:
     from core.runs.commands import change_settings
     from core.runs.queue import existing_supervisor_lock
 
-    folder = find_run(options.wanted, data_dir())
     changes = [_change(text) for text in options.settings]
     with existing_supervisor_lock(folder.path.parent):
         before = config_now(folder)
@@ -79,7 +69,6 @@ def change_settings(options: argparse.Namespace) -> int:
             print(f"{name}: {is_now}")
     if changes and folder.status().pid is None:
         print("The run does not train now, so this waits until it goes on.")
-    return 0
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -87,45 +76,37 @@ def _change(text: str) -> tuple[str, Any]:
     return _SHORT.get(name, name), value
 
 
-def pause(options: argparse.Namespace) -> int:
+def pause(folder: RunFolder, _: argparse.Namespace) -> None:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, data_dir())
     Supervisor(data_dir()).pause(folder)
     print_line(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
-    return 0
 
 
-def stop(options: argparse.Namespace) -> int:
+def stop(folder: RunFolder, _: argparse.Namespace) -> None:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, data_dir())
     if folder.status().ended:
         raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
     Supervisor(data_dir()).stop(folder)
     print_line(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
-    return 0
 
 
-def rename(options: argparse.Namespace) -> int:
-    folder = find_run(options.wanted, data_dir())
+def rename(folder: RunFolder, options: argparse.Namespace) -> None:
     before = folder.name
     folder.rename(options.name)
     print_line(f"{before} is called {folder.name} now.")
-    return 0
 
 
-def delete(options: argparse.Namespace) -> int:
+def delete(folder: RunFolder, options: argparse.Namespace) -> None:
     from core.runs.supervisor import Supervisor
 
-    folder = find_run(options.wanted, data_dir())
-    if not options.yes and not _confirmed(folder):
-        print_line("Nothing was deleted.")
-        return 0
     name = folder.name
-    Supervisor(data_dir()).delete(folder)
-    print_line(f"{name} is deleted.")
-    return 0
+    if options.yes or _confirmed(folder):
+        Supervisor(data_dir()).delete(folder)
+        print_line(f"{name} is deleted.")
+    else:
+        print_line("Nothing was deleted.")
 
 
 def _confirmed(folder: RunFolder) -> bool:
@@ -136,10 +117,9 @@ def _confirmed(folder: RunFolder) -> bool:
     return input("Delete it for good? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def show(options: argparse.Namespace) -> int:
+def show(folder: RunFolder, options: argparse.Namespace) -> None:
     from core.runs.weights import steps_with_weights
 
-    folder = find_run(options.wanted, data_dir())
     record, status, config = folder.record(), folder.status(), config_now(folder)
     known = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
     known |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}
@@ -147,7 +127,7 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         everything = {**known, "status": status.model_dump(), "config": config.model_dump(), "files": files}
         print(json.dumps(everything, indent=2, ensure_ascii=False))
-        return 0
+        return
     for name, value in known.items():
         if value is not None:
             print_line(f"{name}: {value}")
@@ -155,14 +135,9 @@ def show(options: argparse.Namespace) -> int:
     print_line(f"progress: {describe(status)}")
     print_line(f"text: {config.data.corpus}")
     print_line(f"preset: {config.preset or 'none'}")
-    for path, value in _unlike_preset(config).items():
-        print_line(f"  {path}: {value}")
+    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    for path, value in differences(config, base).items():
+        if path != "data.corpus":
+            print_line(f"  {path}: {value} (preset: {value_at(base, path)})")
     steps = ", ".join(f"{step:,}" for step in files["steps_with_weights"])
     print_line(f"files: {memory_in_words(files['bytes'])}; weights of {f'steps {steps}' if steps else 'no step yet'}")
-    return 0
-
-
-def _unlike_preset(config: RunConfig) -> dict[str, Any]:
-    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
-    changed = {path: value for path, value in differences(config, base).items() if path != "data.corpus"}
-    return {path: f"{value} (preset: {value_at(base, path)})" for path, value in changed.items()}

@@ -28,7 +28,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.set_defaults(run=settings)
 
 
-def runs(_: argparse.Namespace) -> int:
+def runs(_: argparse.Namespace) -> None:
     from core.runs.folder import list_runs
 
     table = _table("name", "state", "step", "validation loss", "id")
@@ -38,10 +38,10 @@ def runs(_: argparse.Namespace) -> int:
         table.add_row(
             Text(printable(folder.name)), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id
         )
-    return _show(table, "There are no runs yet. Start one: python -m core train")
+    _show(table, "There are no runs yet. Start one: python -m core train")
 
 
-def corpora(_: argparse.Namespace) -> int:
+def corpora(_: argparse.Namespace) -> None:
     from core.text.corpora import catalogue, preview
 
     table = _table("name", "title", "characters", "language", "license", "begins")
@@ -49,10 +49,10 @@ def corpora(_: argparse.Namespace) -> int:
         size = f"{corpus.characters:,}" if corpus.characters else "?"
         begins = Text(printable(preview(corpus, data_dir())) or "(downloaded when first used)" * corpus.download)
         table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.license, begins)
-    return _show(table)
+    _show(table)
 
 
-def presets(_: argparse.Namespace) -> int:
+def presets(_: argparse.Namespace) -> None:
     table = _table("name", "layers", "heads", "width", "context", "batch", "steps", "what it is")
     for name, make in PRESETS.items():
         config = make()
@@ -60,18 +60,18 @@ def presets(_: argparse.Namespace) -> int:
         shape = (model.n_layer, model.n_head, model.n_embd) if model.kind == "gpt" else ("", "", "")
         numbers = map(str, (*shape, model.block_size, train.batch_size, train.steps))
         table.add_row(name, *numbers, (make.__doc__ or "").split("\n")[0])
-    return _show(table)
+    _show(table)
 
 
-def settings(options: argparse.Namespace) -> int:
+def settings(options: argparse.Namespace) -> None:
     known = dict(fields_of(RunConfig))
     if options.json:
         print(json.dumps({path: _as_json(setting) for path, setting in known.items()}, indent=2))
-        return 0
+        return
     table = _table("setting", "default", "bounds", "what it is")
     for path, setting in known.items():
         table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
-    return _show(table)
+    _show(table)
 
 
 def _as_json(setting: Setting) -> dict[str, Any]:
@@ -103,8 +103,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _show(table: Table, otherwise: str = "") -> int:
+def _show(table: Table, otherwise: str = "") -> None:
     # Into a pipe goes every word: a table cut to a terminal's width would be of no use there.
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table if table.row_count else otherwise)
-    return 0

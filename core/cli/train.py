@@ -76,7 +76,7 @@ def _add_estimate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.set_defaults(run=print_estimate)
 
 
-def begin(options: argparse.Namespace) -> int:
+def begin(options: argparse.Namespace) -> int | None:
     """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
     from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
@@ -86,7 +86,7 @@ def begin(options: argparse.Namespace) -> int:
     config, parent, step, text = config_wanted(options)
     if options.dump_config:
         print(config.to_json())
-        return 0
+        return None
     vocab_size = check_startable(data_dir(), config, parent, text)
     _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, data_dir())))
     if text:
@@ -242,7 +242,7 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
 
 
-def print_estimate(options: argparse.Namespace) -> int:
+def print_estimate(options: argparse.Namespace) -> None:
     from core.fast.threads import keep_freed_memory
     from core.runs.ancestry import check_startable
     from core.runs.machine import machine_speed, run_precision, run_trial, threads_for, threads_per_run
@@ -268,7 +268,6 @@ def print_estimate(options: argparse.Namespace) -> int:
     print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, besides what Python and torch take")
     print(f"about {duration_in_words(figures.seconds)} for {config.train.steps:,} steps")
     print(f"computed in {choice.sentence}")
-    return 0
 
 
 def work_for_app(options: argparse.Namespace) -> int:

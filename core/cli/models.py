@@ -1,19 +1,44 @@
-"""`import`, `export` and `notebooks`: models from elsewhere, and for elsewhere; runs and lessons to take along."""
+"""`generate`, `import`, `export` and `notebooks`: models at work, from and for elsewhere; lessons to take along."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from core.cli.arguments import add_run, find_run_at
-from core.errors import RunError
+from core.errors import ConfigError, RunError
 from core.paths import data_dir
+from core.sampling_config import GenerationConfig
+from core.settings import fields_of
 from core.terminal import print_line
 
+_SHORT = {"max_new_tokens": "tokens"}
 _MODELS = ("huggingface", "nanogpt")
 _FORCE = "replace files that exist already (they are left alone otherwise)"
 _DOCUMENTS = ("script", "notebook", "report")
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "generate text with a trained model"
+    parser = commands.add_parser("generate", help=about, description=f"{about.capitalize()}.")
+    add_run(parser, at_step=True)
+    parser.add_argument(
+        "--prompt",
+        default="",
+        help="text to continue; \\n is a newline (default: empty, the model starts from scratch)",
+    )
+    parser.add_argument(
+        "--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline (default: none)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="number of texts; each has the next seed (default: 1)"
+    )
+    earlier = {"dest": "evict_fraction", "type": float, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument("--forget", **earlier)  # the earlier name of --evict-fraction
+    for name, setting in fields_of(GenerationConfig):
+        flag = f"--{_SHORT.get(name, name).replace('_', '-')}"
+        about = f"{setting.help} (default: {setting.default})".replace("%", "%%")
+        parser.add_argument(flag, dest=name, type=setting.type, default=setting.default, help=about)
+    parser.set_defaults(run=generate_text)
     about = (
         "import a model: a folder of transformers (GPT-2, GPT-NeoX or Llama), a Hugging Face name, nanoGPT's ckpt.pt, "
         "or the zip of a run that the app's download gives"
@@ -46,7 +71,35 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.set_defaults(run=write_lessons)
 
 
-def bring_in(options: argparse.Namespace) -> int:
+def generate_text(options: argparse.Namespace) -> None:
+    settings = GenerationConfig.parse({name: getattr(options, name) for name, _ in fields_of(GenerationConfig)})
+    if options.samples < 1:
+        raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
+
+    from core.runs.weights import load_model, require_weights
+    from core.sampling import generate, text_of
+    from core.text.token_display import printable, read_newlines
+    from core.text.tokenizers import opening_ids
+
+    folder, step = find_run_at(options.wanted, data_dir())
+    model, tokenizer, _ = load_model(folder, None if step is None else require_weights(folder, step)[0])
+    prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
+    ids, opening = tokenizer.encode(prompt), prompt
+    if not ids:
+        ids = opening_ids(tokenizer)
+        opening = tokenizer.decode(ids).lstrip("\n")
+    for number in range(options.samples):
+        if number:
+            sys.stdout.write("---------------\n")
+        how = settings.replace({"seed": (settings.seed + number) % 2**31})
+        sys.stdout.write(printable(opening))
+        for text in text_of(generate(model, ids, how, alternatives=0, spread=True), tokenizer, stop):
+            sys.stdout.write(printable(text))
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+
+
+def bring_in(options: argparse.Namespace) -> None:
     from core.import_export.hub import HUB_NAME, download
     from core.runs.model_files import import_model
 
@@ -55,10 +108,9 @@ def bring_in(options: argparse.Namespace) -> int:
         source, name = download(options.source, data_dir()), name or options.source
     run = import_model(data_dir(), source.absolute(), options.corpus, name)
     print_line(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
-    return 0
 
 
-def send_out(options: argparse.Namespace) -> int:
+def send_out(options: argparse.Namespace) -> None:
     from core.runs.documents import write_document
     from core.runs.model_files import export_hugging_face, export_nanogpt
     from core.runs.weights import require_weights
@@ -75,12 +127,10 @@ def send_out(options: argparse.Namespace) -> int:
         how = export(run, options.out.absolute(), weights, options.force)
     for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):
         print_line(line)
-    return 0
 
 
-def write_lessons(options: argparse.Namespace) -> int:
+def write_lessons(options: argparse.Namespace) -> None:
     from core.import_export.notebooks import write_notebooks
 
     for path in write_notebooks(options.out.absolute(), options.force):
         print_line(f"{path.name} is written to {options.out}.")
-    return 0
