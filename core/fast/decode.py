@@ -81,14 +81,8 @@ def _parts(block: Block) -> tuple[Any, ...]:
     attention = _norm(block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block.residual)
     if mlp is None:
         return (*attention, None, None, None, None, attn)
-    return (
-        *attention,
-        _norm(block.ln_2),
-        _product(mlp.c_fc),
-        mlp.activation,
-        _projection(mlp.c_proj, block.residual),
-        attn,
-    )
+    feed_forward = _norm(block.ln_2), _product(mlp.c_fc), mlp.activation, _projection(mlp.c_proj, block.residual)
+    return (*attention, *feed_forward, attn)
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -6,10 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from core.formatting import memory_in_words
 from core.import_export.external_weights import INDEX, SHARD, WEIGHTS, ExternalModelError

@@ -123,7 +123,10 @@ def _lesson_cells(lesson: str, language: str) -> Iterator[Cell]:
     yield code(FIND_CORE)
     parts, terms, shown = notebook_parts(lesson), set(), set()
     for number, step in enumerate(LESSONS[lesson], 1):
-        words, part = load_prose(lesson, step, language), parts.get(step) or _experiment_part(step)
+        words, part = load_prose(lesson, step, language), parts.get(step)
+        if part is None:  # an experiment like the others
+            choices = "".join(f", {choice}={value!r}" for choice, value in EXPERIMENTS[step].choices.items())
+            part = Part(f'break_it("{step}"{choices})')
         idea, further = words.parts["idea"], words.parts.get("read on", "")
         terms.update(terms_in(idea + further))
         yield markdown(f"## {number}. {words.title}\n\n{_words(idea, _text_numbers() | dict(part.numbers))}")
@@ -135,11 +138,6 @@ def _lesson_cells(lesson: str, language: str) -> Iterator[Cell]:
     meanings = glossary(language)
     listed = [f"**{term}**: {_words(meanings[term], {})}" for term in sorted(terms, key=str.lower)]
     yield markdown("## Words\n\n" + "\n\n".join(listed))
-
-
-def _experiment_part(name: str) -> Part:
-    choices = "".join(f", {choice}={value!r}" for choice, value in EXPERIMENTS[name].choices.items())
-    return Part(f'break_it("{name}"{choices})')
 
 
 def _with_sources(source: str, shown: set[str]) -> tuple[str, list[str]]:
@@ -220,9 +218,7 @@ def _defined_name(node: ast.stmt) -> str:
 
 def _import_lines(imports: set[tuple[str, str]]) -> str:
     lines = [f"import {name}" for module, name in sorted(imports) if not module]
-    modules = sorted(
-        {module for module, _ in imports if module}, key=lambda module: (module.startswith("core."), module)
-    )
+    modules = sorted({module for module, _ in imports if module}, key=lambda name: (name.startswith("core."), name))
     lines += [f"from {module} import {', '.join(sorted(n for m, n in imports if m == module))}" for module in modules]
     return "\n".join(lines)
 
@@ -297,9 +293,7 @@ def _recipe_cells(recipe: Recipe, form: dict[str, str]) -> list[Cell]:
 
 def _assigned(source: str, values: dict[str, str]) -> str:
     for name, value in values.items():
-        source = re.sub(
-            rf"^{name} = .*$", lambda match, name=name, value=value: f"{name} = {value}", source, flags=re.M
-        )
+        source = re.sub(rf"^({name} = ).*$", lambda match, value=value: match[1] + value, source, flags=re.M)
     return source
 
 

@@ -82,16 +82,15 @@ def _printable(value: object) -> object:
 
 @cache
 def _style() -> Markup:
-    light, dark = (_variables(palette) for palette in (LIGHT, DARK))
-    sheet = (_TEMPLATES / "report.css").read_text("utf-8")
-    return Markup(
-        f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{sheet}"
-    )
-
-
-def _variables(palette: Palette) -> str:
     names = ("text", "muted", "grid", "surface", "training", "validation", "accent", "lines")
-    return " ".join(f"--{name}: {getattr(palette, name)};" for name in names) + f" --ink: {palette.sequential[-2]};"
+    colors = [
+        {name: getattr(palette, name) for name in names} | {"ink": palette.sequential[-2]} for palette in (LIGHT, DARK)
+    ]
+    light, dark = (
+        ":root { " + " ".join(f"--{name}: {color};" for name, color in each.items()) + " }" for each in colors
+    )
+    sheet = (_TEMPLATES / "report.css").read_text("utf-8")
+    return Markup(f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n{sheet}")
 
 
 def loss_chart(facts: Facts, width: int, height: int) -> dict[str, Any] | None:

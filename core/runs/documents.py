@@ -104,18 +104,13 @@ def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
 
 def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
     record = run.record()
+    measured = {row["step"]: row["val_loss"] for row in run.rows("metrics") if row.get("val_loss")}
     return Stage(
         record.config,
         record.corpus_hash or text_hash(load_corpus(record.config.data.corpus, data_dir)),
         tuple((change.step, change.setting, change.value) for change in setting_changes(run) if change.step < until),
         until,
-        _thinned(
-            {
-                row["step"]: row["val_loss"]
-                for row in run.rows("metrics")
-                if row.get("val_loss") and row["step"] <= until
-            }
-        ),
+        _thinned({step: loss for step, loss in measured.items() if step <= until}),
         record.precision or "float32",
         record.threads or 1,
     )

@@ -17,16 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from core.atomic_io import (
-    FULL,
-    TEMPORARY,
-    append_row,
-    last_rows,
-    lock,
-    parse_json,
-    read_rows,
-    write_atomically,
-)
+from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
 from core.paths import check_path

@@ -4,7 +4,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,8 +134,6 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def existing_supervisor_lock(runs: Path) -> Iterator[None]:
-    """Hold that lock for a worker or a shell, which create no lock file where no supervisor has ever been."""
-    with supervisor_lock(runs) if (runs / _LOCK_NAME).exists() else nullcontext():
-        yield
+def existing_supervisor_lock(runs: Path) -> AbstractContextManager[None]:
+    """Return that lock for a worker or a shell, which create no lock file where no supervisor has ever been."""
+    return supervisor_lock(runs) if (runs / _LOCK_NAME).exists() else nullcontext()

@@ -111,9 +111,8 @@ def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
         if corpus.name in _BUILT_IN:
             beginning = _load_built_in(corpus.name)[:_BEGINNING]
         else:
-            file = (
-                own_text_file(corpus.name, data_dir) if corpus.own else data_dir / "downloads" / TINY_SHAKESPEARE_FILE
-            )
+            downloaded = data_dir / "downloads" / TINY_SHAKESPEARE_FILE
+            file = own_text_file(corpus.name, data_dir) if corpus.own else downloaded
             with file.open(encoding="utf-8", errors="replace") as text:
                 beginning = text.read(_BEGINNING)
     except (OSError, TextError):
@@ -128,9 +127,8 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=2)
-def _load_built_in(name: str) -> str:
-    return _BUILT_IN[name]()
+_load_built_in = lru_cache(maxsize=2)(lambda name: _BUILT_IN[name]())
+_load_own = lru_cache(maxsize=2)(load_own_text)  # an own text may have 20 MB
 
 
 @lru_cache(maxsize=1)
@@ -140,11 +138,6 @@ def _load_tiny_shakespeare(data_dir: Path) -> str:
 
     file = fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, data_dir / "downloads", TINY_SHAKESPEARE_FILE)
     return file.read_text(encoding="utf-8")
-
-
-@lru_cache(maxsize=2)  # an own text may have 20 MB
-def _load_own(name: str, data_dir: Path) -> str:
-    return load_own_text(name, data_dir)
 
 
 def _python_size() -> int:

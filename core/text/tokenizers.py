@@ -118,14 +118,10 @@ def _known(ids: Iterable[int], vocab_size: int, what: str) -> list[int]:
     return ids
 
 
-def _byte_of_sign() -> dict[str, int]:
-    """Return the byte for each character that GPT-2's vocabulary spells tokens with (Radford 2019, `encoder.py`)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
-
-
-_BYTES = _byte_of_sign()
+# The byte for each character that GPT-2's vocabulary spells tokens with (Radford 2019, `encoder.py`).
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + index): byte for index, byte in enumerate(_OTHERS)}
 
 
 class BPETokenizer:
@@ -222,14 +218,10 @@ class BPETokenizer:
     @cached_property
     def _can_be_split(self) -> bool:
         """Return whether no token crosses a seam: GPT-2's own rule splits there, and no other rule applies."""
+        if self._tokenizer.normalizer or self._rule.get("type") != "ByteLevel" or not self._rule.get("use_regex", True):
+            return False
         added = self._tokenizer.get_added_tokens_decoder().values()
-        rule = self._rule
-        return (
-            self._tokenizer.normalizer is None
-            and rule.get("type") == "ByteLevel"
-            and rule.get("use_regex", True)
-            and not any(token.lstrip or token.rstrip or "\n" in token.content for token in added)
-        )
+        return not any(token.lstrip or token.rstrip or "\n" in token.content for token in added)
 
     @cached_property
     def _without_prefix(self) -> tokenizers.Tokenizer:
@@ -324,11 +316,9 @@ def _bytes_of(token: str) -> bytes:
     return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
 
 
-def _spell_bytes(error: UnicodeError) -> tuple[str, int]:
-    return f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end
-
-
-codecs.register_error("spell_bytes", _spell_bytes)
+codecs.register_error(
+    "spell_bytes", lambda error: (f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end)
+)
 
 
 def _from_json(text: str) -> tokenizers.Tokenizer:
