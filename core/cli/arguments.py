@@ -52,10 +52,7 @@ def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:
 
 
 def find_run(wanted: str, data_dir: Path) -> RunFolder:
-    """Return the run of an id, the beginning of one, a name, the path of a run folder, or `latest`.
-
-    Raises RunError where there is none, or more than one.
-    """
+    """Return the run of an id, its beginning, a name, a run folder's path, or `latest`; RunError for none or many."""
     path = Path(wanted)
     if RUN_ID.fullmatch(path.name) and path.name != wanted and path.is_dir():
         listed = data_dir / "runs" / path.name
@@ -140,15 +137,12 @@ def config_wanted(options: argparse.Namespace) -> Wanted:
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:
-    """Return the content of a file of settings.
-
-    YAML's words for truth values stay strings, because `compile: on` is one of three choices.
-    """
     import yaml
 
     class Loader(yaml.SafeLoader):
         pass
 
+    # YAML's words for truth values stay strings, because `compile: on` is one of three choices.
     # pyrefly: ignore[instance-var-assign]
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]

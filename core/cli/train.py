@@ -193,10 +193,7 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
 
 @contextmanager
 def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
-    """Take a place in the queue, so that an app on the same runs starts no other, and resumes this one if it is killed.
-
-    A run from the shell does not wait for its turn in the queue.
-    """
+    """Claim a slot, free or not, so that an app starts no other run, and resumes this one if it is killed."""
     from core.runs.queue import Queue
 
     if folder is None:
@@ -213,10 +210,7 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 @contextmanager
 def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> Iterator[None]:
-    """Save and stop after the first Ctrl-C or a closed terminal, between two steps; end at once after the second.
-
-    Signals that the process was started to ignore (`nohup`, background jobs) stay ignored.
-    """
+    """Save and stop after the first Ctrl-C or closed terminal, end at once after the second; heed no ignored signal."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, before[number])

@@ -31,10 +31,7 @@ _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
 
 
 def read_folder(folder: Path) -> ExternalModel:
-    """Read a GPT-2, GPT-NeoX or Llama of any size; nothing in the folder is executed.
-
-    Raises ExternalModelError for a missing or damaged file, another kind of model, or weights unlike its settings.
-    """
+    """Read a GPT-2, GPT-NeoX or Llama, and execute nothing; raises ExternalModelError where it cannot be opened."""
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
     config, vocab_size, lacking = layout.our_config(settings)

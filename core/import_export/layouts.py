@@ -101,10 +101,7 @@ class Layout:
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
     def our_config(self, settings_read: dict[str, Any]) -> tuple[ModelConfig, int, list[str]]:
-        """Return a config.json as ours, the vocabulary's size, and the parts of a block without biases: they are zero.
-
-        Raises ExternalModelError naming the setting that no model of ours can have.
-        """
+        """Return a config.json as ours, its vocabulary's size, and parts without biases; raises ExternalModelError."""
         others = {
             name: [settings_read[other] for other in names if other in settings_read]
             for name, names in self.other_names.items()
@@ -168,8 +165,7 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
     """Raise ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
 
-    `base` and `share`, with its default, are the older names of settings that newer versions put into
-    `rope_parameters`.
+    `base` and `share`, with its default, are older names of settings in `rope_parameters`.
     """
     rope = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
     if not isinstance(rope, dict):

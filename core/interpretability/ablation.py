@@ -42,12 +42,10 @@ class HeadCost(NamedTuple):
 
 
 def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
-    """Return a hook that ablates some parts, with zeros or with `means`.
+    """Return a hook that ablates some parts, with zeros or with `means`; ValueError for one that it lacks.
 
     It treats every position by itself, so it works in `generate` too. In a model without residual connections an
     ablated half empties the residual stream.
-
-    Raises ValueError for a part that the model does not have.
     """
     heads: dict[str, list[int]] = {}
     silenced: set[str] = set()

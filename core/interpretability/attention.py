@@ -25,9 +25,7 @@ def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
 def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.ndarray]]:
     """Compute the patterns of a long prompt in squares of `size` by `size` tokens, by layer: (L, H, G, G) float32.
 
-    Only one layer's full patterns are in memory at a time. Layers not done yet are nan.
-
-    Raises PromptError for no tokens, or more than the context.
+    Only one layer's full patterns are in memory at a time; layers not done yet are nan. Raises PromptError as `as_row`.
     """
     row, layers = as_row(model, ids), model.config.n_layer
     groups = -(-row.size(1) // size)
@@ -124,10 +122,8 @@ class AttentionWeight(NamedTuple):
 def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:
     """Compute the attention weight of `key` for `query` in `head` of `layer` step by step; all count from 0.
 
-    "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key.
-
-    Raises PromptError for no tokens, more than the context, a query or key that the prompt does not have, or a model
-    whose softmax is over queries: its weights do not come from a row.
+    "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key. Raises PromptError as `as_row`,
+    for a query or key beyond the prompt, and for a softmax over queries: its weights do not come from a row.
     """
     if model.config.softmax_over == "queries":
         raise PromptError(

@@ -51,9 +51,7 @@ def own_axes(vectors: np.ndarray, axes: Sequence[tuple[Sequence[int], Sequence[i
     """Project tokens on axes between groups of tokens: (V, len(axes)) float32.
 
     Each axis leads from the mean of one group of rows, at 0, to the mean of another, at 1: from small letters to
-    capitals, say. Each axis is measured by itself, also where they are not orthogonal.
-
-    Raises ValueError for an empty group, or two groups with the same mean.
+    capitals, say. Raises ValueError for an empty group, or two groups with the same mean.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     points = np.zeros((len(vectors), len(axes)))

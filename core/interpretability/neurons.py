@@ -69,8 +69,7 @@ def top_activations(
 def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:
     """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
-    Raises PartError for a model without residual connections, which hands on only what its last layer says, and
-    ValueError for a neuron that the model does not have.
+    Raises PartError for a model without residual connections, ValueError for a neuron that it does not have.
     """
     _check(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:

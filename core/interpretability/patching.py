@@ -48,10 +48,8 @@ def answers(
 ) -> Answers:
     """Choose the two tokens whose logits tell the prompts (T,) apart after their last token.
 
-    Unless given, `answer` is the most likely token of the clean prompt, and `rival` that of the corrupted one; where
-    both are the same, the corrupted prompt's second.
-
-    Raises PromptError if the prompts have different lengths or do not fit, or if both lead to the same answer.
+    Unless given, `answer` is the most likely token of the clean prompt, and `rival` that of the corrupted one, or its
+    second. Raises PromptError for prompts of different lengths, that do not fit, or that lead to the same answer.
     """
     pair = _pair(model, clean, corrupted)
     logits = compute_logits(model, pair)[:, -1].float().cpu()  # (2, V)

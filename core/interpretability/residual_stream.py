@@ -57,11 +57,7 @@ def run_blocks(
 
 @torch.no_grad()
 def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
-    """Return the logits (..., V) of a stream (..., C), through the last norm.
-
-    The model's table of pairs is added if it has one; `ids` (...) are the input tokens.
-    Raises NotFiniteError where the logits give no probabilities.
-    """
+    """Return the logits (..., V) of a stream (..., C) and its input tokens `ids` (...); raises as `finite_logits`."""
     if not isinstance(model, GPT):
         return finite_logits(stream)
     with evaluating(model), threads_for(stream.numel() * model.vocab_size):

@@ -62,10 +62,7 @@ def as_probabilities(counts: Tensor) -> Tensor:
 
 
 def distance(learned: Tensor, counted: Tensor, counts: Tensor) -> float:
-    """Return the total variation distance of two tables of probabilities (V, V), from 0 to 1.
-
-    The mean over the rows, weighted by how often their token occurs in the text.
-    """
+    """Return the total variation distance (0 to 1) of tables (V, V): the mean over rows, weighted by their counts."""
     row_distances = (learned - counted).abs().sum(dim=1) / 2  # (V,)
     weights = counts.sum(dim=1) / counts.sum()
     return float(weights @ row_distances)

@@ -17,10 +17,9 @@ SAME = 0.05  # nats: losses closer than that count as equal
 
 
 def verdict(outcome: Outcome) -> str:
-    """Return how the broken model's validation loss compares with the control's.
+    """Return how the broken model's validation loss compares with the control's: "higher", "same" or "lower".
 
-    "higher", "same" or "lower"; "cheat" where it is lower, but not at the last position, where no answer can be read
-    off.
+    Or "cheat", where it is lower, but not at the last position, where no answer can be read off.
     """
     control, treatment = outcome.control, outcome.treatment
     apart = treatment.val[-1] - control.val[-1]

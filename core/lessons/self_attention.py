@@ -118,10 +118,7 @@ def attention_to_next(model: GPT, ids: Tensor) -> float:
 
 
 def predictions_after_shuffling(model: GPT, ids: list[int], seed: int = 0) -> tuple[list[int], Tensor, Tensor]:
-    """Shuffle all tokens but the last, from which the model predicts.
-
-    Returns the shuffled tokens, and the next token's probabilities before (V,) and after (V,).
-    """
+    """Shuffle all tokens but the last; return them, and the next token's probabilities before (V,) and after (V,)."""
     order = torch.randperm(len(ids) - 1, generator=torch.Generator().manual_seed(seed)).tolist()
     shuffled = [ids[index] for index in order] + ids[-1:]
     before, after = (torch.as_tensor(next_token_probabilities(model, row)) for row in (ids, shuffled))

@@ -1,4 +1,4 @@
-"""What is written about a run: its record, its status, its commands; and the names that runs get."""
+"""What is written about a run: record, status and commands; the names of runs; and what follows a worker's death."""
 
 import platform
 import re

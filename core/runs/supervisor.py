@@ -58,13 +58,10 @@ class Supervisor:
     """What the pages do with runs, and a thread that starts queued runs and recovers crashed ones.
 
     `shown` is the status that a button was drawn for: where the run has changed since, the method raises RunError and
-    does nothing (`check_unchanged`).
+    does nothing (`check_unchanged`). At most `slots` runs train at once, as many as the machine bears if left out.
 
     Its state lies on disk, so a new supervisor goes on where a killed one was, workers outlive it, and two of them on
     one data folder alternate. Only pending stops are in memory.
-
-    Args:
-        slots: runs to train at once; as many as the machine bears if left out. Paused runs take none.
     """
 
     def __init__(self, data_dir: Path, slots: int | None = None):

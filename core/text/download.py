@@ -14,8 +14,7 @@ from core.errors import TextError
 def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float = 20) -> Path:
     """Return the path `folder / file_name` of the file at `url`, downloaded only if that is missing or damaged.
 
-    Raises TextError for no connection or `timeout` seconds of silence, a refusal, other bytes than hash to `sha256`, or
-    no disk space.
+    Raises TextError for no connection or answer, other bytes than hash to `sha256`, or no disk space.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
     host = urlsplit(url).hostname

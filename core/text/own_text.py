@@ -77,10 +77,9 @@ def read_text(data: bytes | str) -> str:
 
 
 def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
-    """Raise TextError for a text that no model can be trained on.
+    """Raise TextError for a text that no model can be trained on: both splits need a context and the token after it.
 
-    Both splits need `block_size + 1` tokens: one whole context and the token after it. The tokenizer is that of a model
-    that is trained further, whose context is fixed; None for a new model of characters.
+    The tokenizer is that of a model that is trained further; None for a new model of characters.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
