@@ -52,14 +52,9 @@ def read_checkpoint(path: Path) -> ExternalModel:
         raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
     vocab_size = integer_setting(settings, "vocab_size", 2, MOST_TOKENS)
     step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MOST_STEPS)
+    shape = read_shape(settings, {name: name for name in SHAPE_BOUNDS})
     try:
-        config = ModelConfig.parse(
-            {
-                **read_shape(settings, {name: name for name in SHAPE_BOUNDS}),
-                "bias": bool(settings.get("bias", True)),
-                "activation": "gelu",
-            }
-        )
+        config = ModelConfig.parse(shape | {"bias": bool(settings.get("bias", True)), "activation": "gelu"})
     except ConfigError as error:
         raise ExternalModelError(f"Its settings do not fit: {error}") from None
     weights: dict[str, Tensor] = {}

@@ -73,18 +73,12 @@ def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 
 
 def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[HeadName]]:
     """Return the role of each head, by layer and head; none where its score is below the threshold."""
-    stacked = np.stack(scores)  # (5, L, H)
-    roles = list(ROLES)
-    named = []
-    for layer in range(stacked.shape[1]):
-        row = []
-        for head in range(stacked.shape[2]):
-            best = int(stacked[:, layer, head].argmax())
-            score = float(stacked[best, layer, head])
-            role = roles[best] if score >= threshold else None
-            row.append(HeadName(role, ROLES[role] if role else "no clear role", score))
-        named.append(row)
-    return named
+
+    def name(scores: np.ndarray) -> HeadName:
+        role = list(ROLES)[scores.argmax()] if scores.max() >= threshold else None
+        return HeadName(role, ROLES[role] if role else "no clear role", float(scores.max()))
+
+    return [[name(head) for head in layer] for layer in np.stack(scores, axis=-1)]  # (L, H, 5)
 
 
 def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:

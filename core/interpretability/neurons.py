@@ -55,9 +55,8 @@ def top_activations(
     read, best = windows[:, :-1], []
     size = rows_at_once(model, read.size(1))
     for start in range(0, len(read), size):
-        values = (
-            run_batch_with_cache(model, read[start : start + size], [name])[name][..., neuron].float().cpu()
-        )  # (B, T)
+        part = read[start : start + size]
+        values = run_batch_with_cache(model, part, [name])[name][..., neuron].float().cpu()  # (B, T)
         strongest, places = values.max(dim=1)
         for row in strongest.topk(min(top, len(strongest))).indices.tolist():
             place = TopActivation(float(strongest[row]), start + row, int(places[row]), values[row].numpy().copy())
@@ -86,11 +85,9 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
     logits = model.lm_head.weight.detach() @ direction.to(model.lm_head.weight)
     logits = (logits - logits.mean()).float().cpu()
     count = min(count, len(logits))
-    raised, lowered = logits.topk(count), (-logits).topk(count)
+    ends = (logits.topk(count, largest=largest) for largest in (True, False))
     return LogitEffects(
-        logits.numpy(),
-        list(zip(raised.indices.tolist(), raised.values.tolist(), strict=True)),
-        list(zip(lowered.indices.tolist(), (-lowered.values).tolist(), strict=True)),
+        logits.numpy(), *(list(zip(end.indices.tolist(), end.values.tolist(), strict=True)) for end in ends)
     )
 
 

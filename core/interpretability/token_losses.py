@@ -99,8 +99,6 @@ def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
     parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
     rows = torch.cat([last_stream(model, part) for part in parts])  # (S, size, C)
     joined = rows.new_empty((length, rows.size(-1)))
-    for start, row in zip(
-        reversed(starts), rows.flip(0), strict=True
-    ):  # where they overlap, the earlier has more context
+    for start, row in zip(reversed(starts), rows.flip(0), strict=True):  # the earlier of two has more context
         joined[start : start + size] = row
     return joined

@@ -11,7 +11,6 @@ from pathlib import Path
 from core.atomic_io import FULL
 from core.errors import DiskFullError
 from core.formatting import memory_in_words
-from core.runs.records import Status
 
 RESERVE_BYTES = 64 * 2**20  # left free on a disk, or a twentieth of a small one: for commands, logs and others
 RESERVE_FILE_BYTES = 64 * 2**10  # of the run's own; removed on a full disk, so that its status can be written
@@ -22,13 +21,6 @@ log = logging.getLogger(__name__)
 
 class WaitAborted(Exception):
     """Raised to stop waiting for disk space, because the run was stopped."""
-
-
-def paused_for_disk_space(status: Status, why: str) -> Status:
-    """Return the status of a run that waits for disk space."""
-    notice = f"Paused: {why}; it goes on by itself when there is room."
-    changes = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
-    return status.model_copy(update=changes)
 
 
 def shortage(folder: Path, needed: int = 0) -> str:

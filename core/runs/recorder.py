@@ -14,7 +14,7 @@ from core.errors import DiskFullError, NotFiniteError
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
 from core.model import evaluating
-from core.runs.disk_space import DiskSpace, paused_for_disk_space
+from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
 from core.runs.records import State, Status, StepDetail
 from core.runs.session import Session
@@ -42,22 +42,13 @@ class Recorder:
     def __init__(
         self,
         folder: RunFolder,
-        session: Session,
         status: Status,  # of the worker as it begins
         on_status: Callable[[Status], None] | None,  # called with every status written
         while_waiting: Callable[[], None],  # called while there is no disk space; raises WaitAborted to stop waiting
     ):
-        self.folder, self.trainer, self.tokenizer = folder, session.trainer, session.tokenizer
-        self.probe_text, self._on_status, self._while_waiting = session.probe_text, on_status, while_waiting
-        trainer = session.trainer
-        # Evaluations later than the step that training goes on from no longer count.
-        self.status = status.model_copy(update=folder.last_losses())
-        self._snapshots = Snapshots(folder, trainer.model, trainer.config.train)
-        last_row = folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
-        self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
-        self._closed = last_row.get("step") == trainer.step and last_row.get("val_loss") is not None
-        self._time_left = TimeLeft()
-        self._first_step, self._saves_early = trainer.step, status.crashes > 0
+        self.folder, self.status, self._on_status, self.while_waiting = folder, status, on_status, while_waiting
+        self._clock, self._time_left = Stopwatch(0.0), TimeLeft()
+        self._saves_early = status.crashes > 0
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
         self._waiting_events: list[dict[str, Any]] = []
@@ -65,6 +56,19 @@ class Recorder:
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
         self._checked_commands = time.monotonic()
+
+    def begin(self, session: Session) -> None:
+        """Record a session that is ready for its first step."""
+        self.trainer, self.tokenizer, self.probe_text = session.trainer, session.tokenizer, session.probe_text
+        new = [notice for notice in session.notices if notice not in self.status.notice]
+        changes = {"notice": " ".join([self.status.notice, *new]).strip()}
+        # Evaluations later than the step that training goes on from no longer count.
+        self.status = self.status.model_copy(update=changes | self.folder.last_losses())
+        self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
+        last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
+        self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
+        self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
+        self._first_step = self.trainer.step
 
     def write_first_rows(self) -> None:
         """Write the first rows: of the untrained model, the first point of the curve before anything else."""
@@ -240,11 +244,13 @@ class Recorder:
         if self._before_waiting is None:
             self._before_waiting = self.status
             self._clock.halt()
-            self.status = paused_for_disk_space(self.status, why).model_copy(update=self._process)
+            notice = f"Paused: {why}; it goes on by itself when there is room."
+            changes = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
+            self.status = self.status.model_copy(update=changes | self._process)
             log.warning("%s", self.status.notice)
             self._is_pause_written = False
         self._is_pause_written = self._is_pause_written or self._try_write_status(self.status)
-        self._while_waiting()
+        self.while_waiting()
 
     def _after_wait(self) -> None:
         before, self._before_waiting = self._before_waiting, None

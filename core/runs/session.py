@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +12,14 @@ import torch
 
 from core.atomic_io import cut_rows
 from core.config import RunConfig
-from core.errors import DiskFullError, OutOfMemoryEstimate, RunError
+from core.errors import OutOfMemoryEstimate, RunError
 from core.live_settings import SettingChange
 from core.runs.ancestry import new_tokenizer
-from core.runs.commands import config_now, setting_changes, waiting_commands
-from core.runs.disk_space import DiskSpace, WaitAborted, paused_for_disk_space
+from core.runs.commands import config_now, setting_changes
+from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
 from core.runs.machine import resolve_numerics
-from core.runs.records import RunRecord, Status
+from core.runs.records import RunRecord
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
@@ -42,35 +41,6 @@ class StopRequest:
     """A request of a signal handler to save and stop the run of this process; unlike a command, it needs no disk."""
 
     reason = ""
-
-
-def startup_disk_space(
-    folder: RunFolder, status: Status, on_status: Callable[[Status], None] | None, stop: StopRequest
-) -> DiskSpace:
-    """Return the disk space of a worker before its first step: while there is none, the status says so."""
-    written = False
-
-    def wait(why: str) -> None:
-        nonlocal written
-        paused = paused_for_disk_space(status, why)
-        if not written:
-            log.warning("%s", paused.notice)
-            with suppress(DiskFullError):
-                folder.write_status(paused)
-                written = True
-            if on_status:
-                on_status(paused)
-        if stop.reason or any(command.name == "stop" for command in waiting_commands(folder)):
-            raise WaitAborted
-
-    def resume() -> None:
-        nonlocal written
-        log.warning("there is disk space again")
-        written = False
-        with suppress(DiskFullError):  # the next write waits, and says so
-            folder.write_status(status, durable=False)
-
-    return DiskSpace(folder.path, wait, resume)
 
 
 class Session(NamedTuple):

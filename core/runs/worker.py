@@ -28,7 +28,7 @@ from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
 from core.runs.records import Command, State, Status, after_resume
-from core.runs.session import Session, StopRequest, prepare, repeat_changes, startup_disk_space
+from core.runs.session import Session, StopRequest, prepare, repeat_changes
 from core.settings import value_at
 from core.training.hardware import memory_kills
 
@@ -63,11 +63,16 @@ def train_run(
             drop_commands(folder)
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
-        disk_space = startup_disk_space(folder, begun, on_status, stop)
+
+        def while_full() -> None:
+            if stop.reason or any(command.name == "stop" for command in waiting_commands(folder)):
+                raise WaitAborted
+
+        recorder = Recorder(folder, begun, on_status, while_full)
         try:
-            disk_space.write(lambda: folder.write_status(begun, durable=False))
-            session = prepare(folder, data_dir, device, threads, disk_space)
-            return _Attempt(folder, session, begun, on_status, stop).run()
+            recorder.disk_space.write(lambda: folder.write_status(begun, durable=False))
+            recorder.begin(session := prepare(folder, data_dir, device, threads, recorder.disk_space))
+            return _Attempt(recorder, session, stop).run()
         except WaitAborted:
             drop_commands(folder)
             reason = "Stopped before it began, while the disk was full. Make room, then resume it."
@@ -84,7 +89,7 @@ def train_run(
                 raise explained from error
             raise
         finally:
-            disk_space.drop_reserve()
+            recorder.disk_space.drop_reserve()
 
 
 def _starting_status(before: Status, afresh: bool) -> Status:
@@ -130,18 +135,9 @@ def explain_error(error: Exception) -> ExplorerError | None:
 
 
 class _Attempt:
-    def __init__(
-        self,
-        folder: RunFolder,
-        session: Session,
-        status: Status,
-        on_status: Callable[[Status], None] | None,
-        stop_request: StopRequest,
-    ):
-        new = [notice for notice in session.notices if notice not in status.notice]
-        status = status.model_copy(update={"notice": " ".join([status.notice, *new]).strip()})
-        self.folder, self.trainer, self._stop_request = folder, session.trainer, stop_request
-        self.recorder = Recorder(folder, session, status, on_status, self._while_full)
+    def __init__(self, recorder: Recorder, session: Session, stop_request: StopRequest):
+        self.recorder, self.folder, self.trainer = recorder, recorder.folder, session.trainer
+        self._stop_request, recorder.while_waiting = stop_request, self._while_full
         self._baselines, self._changes_ahead = session.baselines, session.changes_ahead
         self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
