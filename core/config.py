@@ -174,8 +174,12 @@ class DataConfig(Config):
     )
 
 
-def _interval(default: int, help: str, *, label: str) -> Any:
-    return setting(default, help, label=label, bounds=(1, 100_000), unit="steps")
+def _steps(default: int, help: str, *, label: str, bounds: tuple[int, int] = (1, 100_000)) -> Any:
+    return setting(default, help, label=label, bounds=bounds, unit="steps")
+
+
+def _decay_rate(default: float, of: str, *, label: str = "", most: float = 0.999) -> Any:
+    return setting(default, f"Decay rate of {of}.", label=label, bounds=(0.0, most), step=0.001)
 
 
 class TrainConfig(Config):
@@ -207,24 +211,22 @@ class TrainConfig(Config):
         bounds=(0.0, 1.0),
         log=True,
     )
-    warmup_steps: int = setting(
+    warmup_steps: int = _steps(
         100,
         "Steps over which the learning rate rises from zero, while the optimizer's averages fill.",
         label="Warm-up",
         bounds=(0, 100_000),
-        unit="steps",
     )
     schedule: Literal["cosine", "linear", "constant"] = setting(
         "cosine",
         "How the learning rate falls after warm-up: along half a cosine (Loshchilov 2016), linearly (Defazio 2023), "
         "or not at all.",
     )
-    decay_steps: int = setting(
+    decay_steps: int = _steps(
         0,
         "Step at which the learning rate reaches its final value, where it stays. 0: the last step.",
         label="Decay until",
         bounds=(0, 1_000_000),
-        unit="steps",
     )
     # No slider: only a restart of the schedule (`core.live_settings`) writes it.
     schedule_start: int = Field(0, ge=0, le=1_000_000, description="The step that warm-up and decay are counted from.")
@@ -239,27 +241,15 @@ class TrainConfig(Config):
         bounds=(1e-6, 1.0),
         log=True,
     )
-    muon_momentum: float = setting(0.95, "Decay rate of Muon's average of gradients.", bounds=(0.0, 0.999), step=0.001)
+    muon_momentum: float = _decay_rate(0.95, "Muon's average of gradients")
     weight_decay: float = setting(
         0.1,
         "Pull of the weight matrices toward zero at each step; biases and norms are excluded (Loshchilov 2017).",
         bounds=(0.0, 1.0),
         step=0.01,
     )
-    beta1: float = setting(
-        0.9,
-        "Decay rate of AdamW's average of gradients.",
-        label="Beta 1",
-        bounds=(0.0, 0.999),
-        step=0.001,
-    )
-    beta2: float = setting(
-        0.99,
-        "Decay rate of AdamW's average of squared gradients.",
-        label="Beta 2",
-        bounds=(0.0, 0.9999),
-        step=0.001,
-    )
+    beta1: float = _decay_rate(0.9, "AdamW's average of gradients", label="Beta 1")
+    beta2: float = _decay_rate(0.99, "AdamW's average of squared gradients", label="Beta 2", most=0.9999)
     grad_clip: float = setting(
         1.0,
         "Maximum norm of the gradient; a longer one is scaled down to it. 0: no clipping.",
@@ -267,7 +257,7 @@ class TrainConfig(Config):
         bounds=(0.0, 100.0),
         step=0.1,
     )
-    eval_interval: int = _interval(
+    eval_interval: int = _steps(
         100, "Steps between two evaluations on the training and validation sets.", label="Evaluate every"
     )
     eval_windows: int = setting(
@@ -277,14 +267,10 @@ class TrainConfig(Config):
         bounds=(1, 100_000),
         unit="windows",
     )
-    log_interval: int = setting(
-        5,
-        "Steps between two points of the training curve.",
-        label="Log every",
-        bounds=(1, 10_000),
-        unit="steps",
+    log_interval: int = _steps(
+        5, "Steps between two points of the training curve.", label="Log every", bounds=(1, 10_000)
     )
-    sample_interval: int = _interval(100, "Steps between two texts generated during training.", label="Sample every")
+    sample_interval: int = _steps(100, "Steps between two texts generated during training.", label="Sample every")
     sample_length: int = setting(160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens")
     sample_temperature: float = setting(
         0.8,
@@ -292,7 +278,7 @@ class TrainConfig(Config):
         bounds=(0.0, 2.0),
         step=0.05,
     )
-    checkpoint_interval: int = _interval(
+    checkpoint_interval: int = _steps(
         500, "Steps between two checkpoints, from which an interrupted run resumes.", label="Checkpoint every"
     )
     snapshots: int = setting(

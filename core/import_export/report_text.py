@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.config import RunConfig, optimizer_of
-from core.errors import ConfigError
 from core.formatting import duration_in_words, listed, loss_in_words, number
-from core.presets import preset
+from core.presets import PRESETS, preset
 from core.settings import differences, fields_of, value_at
 from core.text.corpora import Corpus
 
@@ -91,10 +90,9 @@ def base_of(facts: Facts) -> tuple[str, RunConfig]:
     """Return what the run is compared with, in words and as settings: its parent, its preset, or the defaults."""
     if facts.parent:
         return f"its parent, {facts.parent.name}", facts.parent.config
-    try:
+    if facts.config.preset in PRESETS:
         return f"the preset {facts.config.preset}", preset(facts.config.preset)
-    except ConfigError:
-        return "the default settings", RunConfig()
+    return "the default settings", RunConfig()
 
 
 def changes(facts: Facts) -> list[tuple[str, str, str]]:
@@ -110,11 +108,15 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
 def all_settings(facts: Facts) -> list[dict[str, Any]]:
     """Return every setting that has an effect, with its label, help and value."""
     changed = {label for label, _, _ in changes(facts)}
-    values = {path: shown(facts.config, path, facts) for path in _SETTINGS if _matters(path, facts.config)}
     return [
-        {"label": own.label, "help": own.help, "value": values[path], "changed": own.label in changed}
+        {
+            "label": own.label,
+            "help": own.help,
+            "value": shown(facts.config, path, facts),
+            "changed": own.label in changed,
+        }
         for path, own in _SETTINGS.items()
-        if path in values
+        if _matters(path, facts.config)
     ]
 
 
@@ -229,11 +231,9 @@ def command(facts: Facts) -> str:
     if facts.origin or (facts.parent and facts.parent.step is not None):
         return ""
     parts = ["python", "-m", "core", "train"]
-    try:
-        base = preset(facts.config.preset)
+    if facts.config.preset in PRESETS:
         parts += ["--preset", facts.config.preset]
-    except ConfigError:
-        base = preset("gpt-quick")  # the command line's default
+    base = preset(facts.config.preset if facts.config.preset in PRESETS else "gpt-quick")  # the command line's default
     for path, value in differences(facts.config, base).items():
         if path == "data.corpus":
             own = facts.corpus is None or facts.corpus.own
