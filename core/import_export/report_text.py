@@ -107,16 +107,11 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
 
 def all_settings(facts: Facts) -> list[dict[str, Any]]:
     """Return every setting that has an effect, with its label, help and value."""
-    changed = {label for label, _, _ in changes(facts)}
+    changed, config = {label for label, _, _ in changes(facts)}, facts.config
     return [
-        {
-            "label": own.label,
-            "help": own.help,
-            "value": shown(facts.config, path, facts),
-            "changed": own.label in changed,
-        }
+        {"label": own.label, "help": own.help, "value": shown(config, path, facts), "changed": own.label in changed}
         for path, own in _SETTINGS.items()
-        if _matters(path, facts.config)
+        if _matters(path, config)
     ]
 
 
