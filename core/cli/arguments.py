@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.atomic_io import parse_json
 from core.config import RunConfig, TrainConfig
@@ -72,15 +72,6 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
     return matches[0]
 
 
-class Wanted(NamedTuple):
-    """A new run as the options describe it."""
-
-    config: RunConfig
-    parent: RunFolder | None  # that it forks
-    step: int | None  # of the parent's weights; None: the newest
-    text: str | None  # of the user's own, not saved yet
-
-
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     devices = dict(fields_of(TrainConfig))["device"]
     origin = parser.add_mutually_exclusive_group()
@@ -116,8 +107,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the preset's)")
 
 
-def config_wanted(options: argparse.Namespace) -> Wanted:
-    """Return the run that the options describe. Raises ExplorerError where they are wrong."""
+def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | None, int | None, str | None]:
+    """Return a new run's config, the parent that it forks, the step of its weights, and an own text, not saved yet.
+
+    Raises ExplorerError where the options are wrong.
+    """
     from core.text.own_text import read_text
 
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
@@ -133,7 +127,7 @@ def config_wanted(options: argparse.Namespace) -> Wanted:
     short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
     changes |= {path: value for path, value in short.items() if value is not None}
     text = read_text(_read(options.text)) if options.text else None
-    return Wanted(config.replace(changes), parent, step, text)
+    return config.replace(changes), parent, step, text
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
-from core.cli.arguments import Wanted, add_config_options, add_run, config_wanted, find_run, is_step
+from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step
 from core.cli.progress import progress
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
@@ -247,11 +247,11 @@ def print_estimate(options: argparse.Namespace) -> None:
     tokens = options.tokens
     if tokens is not None and not 2 <= tokens <= _MOST_TOKENS:
         raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MOST_TOKENS:,}.")
-    wanted = Wanted(RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else config_wanted(options)
-    config = wanted.config
+    given = (RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else None
+    config, parent, _, text = given or config_wanted(options)
     if tokens is None:
-        tokens = check_startable(data_dir(), config, wanted.parent, wanted.text)
-    length = 0 if options.settings else len(wanted.text or load_corpus(config.data.corpus, data_dir()))
+        tokens = check_startable(data_dir(), config, parent, text)
+    length = 0 if options.settings else len(text or load_corpus(config.data.corpus, data_dir()))
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
     count = threads_for(config, threads_per_run())

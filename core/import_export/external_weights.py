@@ -147,16 +147,9 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors", re.ASCII)  # a
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-class StoredWeights(NamedTuple):
-    """Open files of safetensors."""
-
-    shapes: dict[str, tuple[int, ...]]  # of all tensors, by name
-    read: Callable[[str], Tensor]  # returns a tensor, by its name
-
-
 @contextmanager
-def open_weights(folder: Path) -> Iterator[StoredWeights]:
-    """Open the weights in a folder; raises ExternalModelError where a file is missing or damaged."""
+def open_weights(folder: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Callable[[str], Tensor]]]:
+    """Open a folder's weights: shapes by name, and a reader of one by its name; ExternalModelError where damaged."""
 
     def shape(name: str) -> tuple[int, ...]:
         stored = files[name].get_slice(name)
@@ -181,7 +174,7 @@ def open_weights(folder: Path) -> Iterator[StoredWeights]:
             except (OSError, SafetensorError) as error:
                 raise _damaged(path, error) from None
         try:
-            yield StoredWeights({name: shape(name) for name in files}, lambda name: files[name].get_tensor(name))
+            yield {name: shape(name) for name in files}, lambda name: files[name].get_tensor(name)
         except (OSError, SafetensorError) as error:
             raise _damaged(path, error) from None
 

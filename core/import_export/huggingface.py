@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from core.import_export.external_weights import (
     WEIGHTS,
     ExternalModel,
     ExternalModelError,
-    StoredWeights,
     check_finite,
     check_shapes,
     expected_shapes,
@@ -35,8 +35,8 @@ def read_folder(folder: Path) -> ExternalModel:
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
     config, vocab_size, lacking = layout.our_config(settings)
-    with open_weights(folder) as stored:
-        return _read(layout, config, vocab_size, lacking, stored)
+    with open_weights(folder) as (shapes, read):
+        return _read(layout, config, vocab_size, lacking, shapes, read)
 
 
 def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
@@ -101,9 +101,14 @@ def _layout_of(settings: dict[str, Any]) -> Layout:
 
 
 def _read(
-    layout: Layout, config: ModelConfig, vocab_size: int, lacking: list[str], stored: StoredWeights
+    layout: Layout,
+    config: ModelConfig,
+    vocab_size: int,
+    lacking: list[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], torch.Tensor],
 ) -> ExternalModel:
-    names = {own: name for name in stored.shapes if (own := layout.own_name(name))}  # the layout's -> the file's
+    names = {own: name for name in shapes if (own := layout.own_name(name))}  # the layout's -> the file's
     ours = expected_shapes(config.model_copy(update={"tie_weights": False}), vocab_size)
     missing = {name for name in ours if name.endswith(tuple(f"{part}.bias" for part in lacking))} if lacking else set()
     with torch.device("meta"):
@@ -120,11 +125,11 @@ def _read(
         if name not in missing
         for their_name, tensor in tensors.items()
     }
-    check_shapes({own: stored.shapes[name] for own, name in names.items()}, expected)
+    check_shapes({own: shapes[name] for own, name in names.items()}, expected)
     weights = {
         name: torch.zeros(ours[name])
         if name in missing
-        else layout.join(name, [stored.read(names[their_name]) for their_name in tensors], config)
+        else layout.join(name, [read(names[their_name]) for their_name in tensors], config)
         for name, tensors in parts.items()
     }
     if tied and _HEAD in weights:

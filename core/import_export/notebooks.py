@@ -8,7 +8,7 @@ the hash of its text, but no weights.
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from pprint import pformat
@@ -101,18 +101,11 @@ def write_notebooks(folder: Path, force: bool = False, language: str = ENGLISH) 
     return [folder / name for name in files]
 
 
-class Part(NamedTuple):
-    """The code of one step."""
-
-    source: str
-    numbers: Mapping[str, str] = {}  # that fill the placeholders of the step's words
-
-
-def notebook_parts(lesson: str) -> dict[str, Part]:
-    """Return the code of a lesson's notebook by step, from `core/lessons/notebooks`."""
+def notebook_parts(lesson: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return a notebook's code by step, from `core/lessons/notebooks`, and numbers that fill the step's words."""
     _, *split = _PART.split((_ROOT / "core" / "lessons" / "notebooks" / f"{lesson}.py").read_text("utf-8"))
     return {
-        name: Part(source.strip(), dict(word.split("=", 1) for word in numbers.split()))
+        name: (source.strip(), dict(word.split("=", 1) for word in numbers.split()))
         for name, numbers, source in zip(split[::3], split[1::3], split[2::3], strict=True)
     }
 
@@ -123,14 +116,15 @@ def _lesson_cells(lesson: str, language: str) -> Iterator[Cell]:
     yield code(FIND_CORE)
     parts, terms, shown = notebook_parts(lesson), set(), set()
     for number, step in enumerate(LESSONS[lesson], 1):
-        words, part = load_prose(lesson, step, language), parts.get(step)
-        if part is None:  # an experiment like the others
+        words = load_prose(lesson, step, language)
+        if step not in parts:  # an experiment like the others
             choices = "".join(f", {choice}={value!r}" for choice, value in EXPERIMENTS[step].choices.items())
-            part = Part(f'break_it("{step}"{choices})')
+            parts[step] = f'break_it("{step}"{choices})', {}
+        source, numbers = parts[step]
         idea, further = words.parts["idea"], words.parts.get("read on", "")
         terms.update(terms_in(idea + further))
-        yield markdown(f"## {number}. {words.title}\n\n{_words(idea, _text_numbers() | dict(part.numbers))}")
-        rest, sources = _with_sources(part.source, shown)
+        yield markdown(f"## {number}. {words.title}\n\n{_words(idea, _text_numbers() | numbers)}")
+        rest, sources = _with_sources(source, shown)
         yield from map(code, sources)
         yield code(rest)
         if further:
@@ -167,34 +161,29 @@ def _text_numbers() -> dict[str, str]:
     return {name: f"{value:,}" for name, value in zip(names, lengths, strict=True)}
 
 
-class _Module(NamedTuple):
-    imports: dict[str, tuple[str, str]]  # the name that an import binds -> its module ("" for a whole one), and what
-    sources: dict[str, str]  # a function, class or constant -> its source
-    uses: dict[str, frozenset[str]]  # the same -> every name in it
-
-
 def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
     """Return the source of some names of a module of ours, with the imports and the module's other names they need.
 
     Names in `shown`, as `module.name`, are left out; those returned are added. Raises KeyError for an unknown name.
     """
-    parts = _read_module(module)
+    imports, sources, uses = _read_module(module)
     wanted: set[str] = set()
     queue = list(names)
     while queue:
         name = queue.pop()
         if name not in wanted and f"{module}.{name}" not in shown:
             wanted.add(name)
-            queue += [used for used in parts.uses[name] if used in parts.sources]
+            queue += [used for used in uses[name] if used in sources]
     shown.update(f"{module}.{name}" for name in wanted)
-    used = {name for wanted_one in wanted for name in parts.uses[wanted_one]}
-    imports = _import_lines({parts.imports[name] for name in used if name in parts.imports})
-    sources = [source for name, source in parts.sources.items() if name in wanted]
-    return "\n\n\n".join([part for part in [imports, *sources] if part])
+    used = {name for wanted_one in wanted for name in uses[wanted_one]}
+    needed = _import_lines({imports[name] for name in used if name in imports})
+    shown_sources = [source for name, source in sources.items() if name in wanted]
+    return "\n\n\n".join([part for part in [needed, *shown_sources] if part])
 
 
 @cache
-def _read_module(module: str) -> _Module:
+def _read_module(module: str) -> tuple[dict[str, tuple[str, str]], dict[str, str], dict[str, frozenset[str]]]:
+    """Return what a module imports (name -> module, what), and the source and the names in each definition."""
     text = (_ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
     imports, sources, uses = {}, {}, {}
     for node in ast.parse(text).body:
@@ -206,7 +195,7 @@ def _read_module(module: str) -> _Module:
             begin = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
             sources[name] = "\n".join(text.splitlines()[begin - 1 : node.end_lineno])
             uses[name] = frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-    return _Module(imports, sources, uses)
+    return imports, sources, uses
 
 
 def _defined_name(node: ast.stmt) -> str:
@@ -264,17 +253,9 @@ _START = (
 )
 
 
-def recipe_script(recipe: Recipe) -> str:
-    """Return a Python file that trains the run again and compares its losses."""
-    return to_script(_recipe_cells(recipe, _SCRIPT))
-
-
-def recipe_notebook(recipe: Recipe) -> str:
-    """Return the same as a Jupyter notebook."""
-    return to_notebook(_recipe_cells(recipe, _NOTEBOOK))
-
-
-def _recipe_cells(recipe: Recipe, form: dict[str, str]) -> list[Cell]:
+def recipe_text(recipe: Recipe, *, as_notebook: bool) -> str:
+    """Return a Jupyter notebook, or a Python file, that trains the run again and compares its losses."""
+    form = _NOTEBOOK if as_notebook else _SCRIPT
     stages = [stage._asdict() | {"config": stage.config.model_dump(mode="json")} for stage in recipe.stages]
     values = {"NAME": literal(recipe.name), "MADE_WITH": literal(recipe.made_with), "STAGES": literal(stages)}
     values |= {name: value for name, value in form.items() if name.isupper()}
@@ -286,15 +267,11 @@ def _recipe_cells(recipe: Recipe, form: dict[str, str]) -> list[Cell]:
         if is_markdown:
             cells.append(markdown(re.sub(r"^# ?", "", source.strip(), flags=re.MULTILINE)))
         else:
-            cells.append(code(_assigned(source, values)))
+            for name, value in values.items():
+                source = re.sub(rf"^({name} = ).*$", lambda match, value=value: match[1] + value, source, flags=re.M)
+            cells.append(code(source))
     cells[0] = markdown(f"{cells[0].source}\n\n{form['how']}" + f"\n\n{_START}" * recipe.has_start)
-    return cells
-
-
-def _assigned(source: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        source = re.sub(rf"^({name} = ).*$", lambda match, value=value: match[1] + value, source, flags=re.M)
-    return source
+    return to_notebook(cells) if as_notebook else to_script(cells)
 
 
 def literal(value: Any) -> str:

@@ -11,7 +11,7 @@ from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.formatting import SCHEDULE_RESTARTED, number
-from core.import_export.notebooks import Recipe, Stage, recipe_notebook, recipe_script
+from core.import_export.notebooks import Recipe, Stage, recipe_text
 from core.import_export.report import report_html
 from core.import_export.report_text import Ancestor, Facts
 from core.live_settings import RESTART, with_change
@@ -195,8 +195,8 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
 
 
 DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
-    "script": lambda run, data_dir: recipe_script(recipe_of(run, data_dir)),
-    "notebook": lambda run, data_dir: recipe_notebook(recipe_of(run, data_dir)),
+    "script": lambda run, data_dir: recipe_text(recipe_of(run, data_dir), as_notebook=False),
+    "notebook": lambda run, data_dir: recipe_text(recipe_of(run, data_dir), as_notebook=True),
     "report": lambda run, data_dir: report_html(facts_of(run, data_dir)),
 }
 """What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""
