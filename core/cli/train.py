@@ -36,7 +36,20 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
     train.set_defaults(run=begin)
 
-    _add_estimate(commands)
+    parser = commands.add_parser(
+        "estimate",
+        help="estimate the cost of a run",
+        description="Estimate the memory and time of a run after a short trial of its training. The trial is "
+        "saved, and the page Train uses it too.",
+    )
+    add_config_options(parser)
+    parser.add_argument("--settings", action="store_true", help="read all settings as JSON from standard input instead")
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: one token for each character of the "
+        "text, or the parent's)",
+    )  # fmt: skip
+    parser.set_defaults(run=print_estimate)
+
     resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
     add_run(resume)
     resume.add_argument(
@@ -58,22 +71,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     worker.add_argument("run_id", nargs="?")
     worker.add_argument("--standby", action="store_true")
     worker.set_defaults(run=work_for_app)
-
-
-def _add_estimate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "estimate",
-        help="estimate the cost of a run",
-        description="Estimate the memory and time of a run after a short trial of its training. The trial is "
-        "saved, and the page Train uses it too.",
-    )
-    add_config_options(parser)
-    parser.add_argument("--settings", action="store_true", help="read all settings as JSON from standard input instead")
-    parser.add_argument(
-        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: one token for each character of the "
-        "text, or the parent's)",
-    )  # fmt: skip
-    parser.set_defaults(run=print_estimate)
 
 
 def begin(options: argparse.Namespace) -> int | None:

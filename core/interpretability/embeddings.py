@@ -94,7 +94,11 @@ def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 
     if method == "pca" or len(np.unique(vectors, axis=0)) < 4:
         return points.astype(np.float32)
     if method == "umap":
-        return _umap(vectors, dimensions, seed)
+        from umap import UMAP  # takes seconds to import
+
+        neighbors = min(15, len(vectors) - 1)
+        umap = UMAP(neighbors, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
+        return umap.fit_transform(vectors.astype(np.float32)).astype(np.float32)
     from sklearn.manifold import TSNE  # takes a second to import; a worker only ever draws with pca
 
     # The published initialization: the first principal components, very small, so that the result does not vary.
@@ -140,14 +144,6 @@ def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     largest = np.abs(components).argmax(axis=1)
     directions[: len(components)] = components * np.sign(components[np.arange(len(components)), largest])[:, None]
     return directions
-
-
-def _umap(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    from umap import UMAP  # takes seconds to import
-
-    neighbors = min(15, len(vectors) - 1)
-    umap = UMAP(neighbors, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
-    return umap.fit_transform(vectors.astype(np.float32)).astype(np.float32)
 
 
 class Tables(NamedTuple):

@@ -60,9 +60,12 @@ def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 
     repeated = repeated_tokens(model.vocab_size, min(_HALF, model.block_size // 2), _SEQUENCES, seed)
     parts = [(False, part) for part in windows[:, :-1].split(rows_at_once(model, windows.size(1) - 1))]
     parts += [(True, part) for part in repeated.split(rows_at_once(model, repeated.size(1)))]
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
     for done, (is_repeated, part) in enumerate(parts, start=1):
         targets = [None] * 4 + [_induction(part)] if is_repeated else [*_habits(part, space_tokens), None]
-        for layer, pattern in enumerate(_patterns(model, part)):
+        recorded = run_batch_with_cache(model, part, names)
+        for layer, name in enumerate(names):
+            pattern = recorded.pop(name)  # (B, H, T, T)
             for role, target in enumerate(targets):
                 if target is not None:
                     sums[role, layer] += torch.einsum("bhqk,bqk->h", pattern, target.to(pattern)).cpu().numpy()
@@ -95,13 +98,6 @@ def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tens
     else:
         half = torch.randint(vocab_size, (count, length), generator=rng)
     return torch.cat([half, half], dim=1)
-
-
-def _patterns(model: GPT, ids: Tensor) -> Iterator[Tensor]:
-    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
-    recorded = run_batch_with_cache(model, ids, names)
-    for name in names:
-        yield recorded.pop(name)
 
 
 def _habits(ids: Tensor, space_tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

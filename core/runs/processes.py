@@ -34,10 +34,13 @@ def this_process() -> ProcessId:
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of a running process; None where there is none of that pid."""
     try:
-        ticks = _ticks(pid)
-        return ProcessId(pid, psutil.Process(pid).create_time() if ticks is None else f"{_boot()}:{ticks}")
-    except psutil.NoSuchProcess:
+        if not _boot():
+            return ProcessId(pid, psutil.Process(pid).create_time())
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
+    # The second field is the program's name in parentheses, and may hold anything; the start is the 22nd (proc(5)).
+    return ProcessId(pid, f"{_boot()}:{int(stat.rpartition(')')[2].split()[19])}")
 
 
 def is_alive(process: ProcessId) -> bool:
@@ -63,17 +66,6 @@ def _boot() -> str:
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
-
-
-def _ticks(pid: int) -> int | None:
-    if not _boot():
-        return None
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        raise psutil.NoSuchProcess(pid) from None
-    # The second field is the program's name in parentheses, and may hold anything; the start is the 22nd (proc(5)).
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
