@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.cli.arguments import add_run, assignment, find_run
-from core.cli.progress import describe
+from core.cli.train import describe
 from core.config import RunConfig
 from core.errors import RunError
 from core.formatting import memory_in_words

@@ -1,4 +1,7 @@
-"""`train`, `resume` and `estimate`: train a run in this process with its progress on the terminal, or its cost."""
+"""`train`, `resume` and `estimate`: train a run in this process with its progress on the terminal, or its cost.
+
+Progress is a bar on a terminal; into a pipe or a file, a line for every evaluation.
+"""
 
 import argparse
 import signal
@@ -9,8 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
 from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step
-from core.cli.progress import progress
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, memory_in_words, number
@@ -18,8 +24,10 @@ from core.paths import data_dir
 from core.runs.commands import STEPS, Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
+from core.runs.records import Status
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
+from core.text.token_display import printable
 
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
@@ -269,3 +277,58 @@ def work_for_app(options: argparse.Namespace) -> int:
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --standby.")
     return work(options.run_id)
+
+
+class Show:
+    """Shows every status of a run, and sentences."""
+
+    def __init__(self, console: Console, bar: Progress | None):
+        self._console, self._bar = console, bar
+        self._shown: tuple[float | None, ...] = ()
+        self._task = bar and bar.add_task("getting ready", total=None)
+
+    def __call__(self, status: Status) -> None:
+        if self._bar:
+            self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
+        elif (shown := (status.train_loss, status.val_loss)) != self._shown:
+            self._shown = shown
+            self.note(describe(status))
+
+    def note(self, sentence: str) -> None:
+        self._console.print(printable(sentence), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(folder: RunFolder) -> Iterator[Show]:
+    """Show a run on standard output while it trains: a bar on a terminal, else a line for every evaluation."""
+    console = Console(file=SafeStream(sys.stdout), highlight=False)
+    console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
+    if not console.is_terminal:
+        yield Show(console, None)
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as bar:
+        yield Show(console, bar)
+
+
+def describe(status: Status) -> str:
+    """Return `step 250 of 1,500 · training 2.01 · validation 2.10 · 41k tokens/s · 0:24 left`."""
+    parts = [f"step {status.step:,} of {status.steps:,}"]
+    if status.train_loss is not None:
+        parts.append(f"training {status.train_loss:.3f}")
+    if status.val_loss is not None:
+        parts.append(f"validation {status.val_loss:.3f}")
+    if status.tokens_per_second:
+        parts.append(f"{status.tokens_per_second:,.0f} tokens/s")
+    if status.state == "paused":
+        parts.append("paused")
+    elif status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return `0:41`, `12:05`, `3:00:12`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
