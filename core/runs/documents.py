@@ -29,7 +29,6 @@ from core.training.work import exact_parameters
 
 _DECIDE = ("python", "torch", "numpy", "cuda")  # the last digits
 _MOST_LOSSES = 24  # in a recipe, which is to stay short
-_MOST_ROWS = 20_000  # of metrics, evenly: a curve has no room for more
 
 
 def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
@@ -124,7 +123,7 @@ def _thinned(losses: dict[int, float]) -> dict[int, float]:
 def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     """Return everything that a report tells; what a run does not have is left empty."""
     record, status, probe = run.record(), run.status(), run.read_probe()
-    config, rows = record.config, _rows(run)
+    config, rows = record.config, run.rows("metrics")
     planned = config_now(run).train.steps  # a run that went on trained for more than its record says
     progress = progress_of(run, rows)
     try:
@@ -171,14 +170,7 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
     except ExplorerError:
         return None
     same_text = (theirs.corpus_hash or theirs.config.data.corpus) == (record.corpus_hash or record.config.data.corpus)
-    return Ancestor(theirs.name, config, step, parent.last_losses()["val_loss"], same_text, _rows(parent))
-
-
-def _rows(run: RunFolder) -> list[dict[str, Any]]:
-    """Return rows of metrics; of very many those with an evaluation, and a few of the others."""
-    rows = run.rows("metrics")
-    stride = -(-len(rows) // _MOST_ROWS) or 1
-    return [row for at, row in enumerate(rows) if at % stride == 0 or "val_loss" in row]
+    return Ancestor(theirs.name, config, step, parent.last_losses()["val_loss"], same_text, parent.rows("metrics"))
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
