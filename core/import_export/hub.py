@@ -23,10 +23,8 @@ def download(name: str, data_dir: Path, most_bytes: int | None = None, endpoint:
     """Download a model by its name (`gpt2`, `distilgpt2`, `owner/model`) once, and return its folder.
 
     Without a network a model that was downloaded before is returned. Raises ExternalModelError where there is no such
-    model, it has no safetensors or larger files than `most_bytes`, or there is no network.
-
-    Args:
-        endpoint: the address of another hub; `HF_ENDPOINT` in the environment, or the hub's own, unless given.
+    model, it has no safetensors or larger files than `most_bytes`, or there is no network. `endpoint` is the address of
+    another hub, by default that of `HF_ENDPOINT` or the hub's own.
     """
     if not HUB_NAME.fullmatch(name):
         raise ExternalModelError(f"{name[:80]!r} is not a model name. Names look like gpt2 or owner/model.")

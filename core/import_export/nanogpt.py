@@ -84,8 +84,7 @@ def checkpoint_writer(
 ) -> Callable[[Path], None]:
     """Return a function that writes a model as a `ckpt.pt` for nanoGPT's `sample.py`, without an optimizer.
 
-    It also has the tokenizer, for `read_checkpoint`; nanoGPT ignores it, and reads `data/<dataset>/meta.pkl`, which
-    `meta` returns. Raises ExternalModelError where nanoGPT's model has no such part (rotary positions, say).
+    It also has the tokenizer, for `read_checkpoint`. Raises ExternalModelError as `check_writable`.
     """
     config = model.config
     check_writable(config)

@@ -112,8 +112,7 @@ def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 
 def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Rotate, reflect and shift `points` (V, d) to lie as close as possible to `reference` (V, d).
 
-    A projection's axes may swap or flip from step to step. Distances do not change (orthogonal Procrustes problem,
-    Schönemann 1966).
+    A projection's axes may swap or flip from step to step (orthogonal Procrustes problem, Schönemann 1966).
     """
     if points.shape != reference.shape:
         raise ValueError(f"points have shape {points.shape}, but the reference {reference.shape}")

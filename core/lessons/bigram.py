@@ -173,8 +173,7 @@ def repeated_cycle(ids: Tensor) -> list[int]:
 def ngram_loss(train: str, text: str, context: int, vocab_size: int) -> float:
     """Return the loss on `text`, in nats a character, of counting what follows every `context` characters in `train`.
 
-    One count, shared by the whole vocabulary, is added to each context, so that no probability is 0; a context
-    that does not occur gives uniform probabilities.
+    One count, shared by the whole vocabulary, is added to each context; one that does not occur gives 1 / vocab_size.
     """
     contexts = Counter(train[i : i + context] for i in range(len(train) - context))
     continued = Counter(train[i : i + context + 1] for i in range(len(train) - context))

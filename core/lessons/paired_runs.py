@@ -104,8 +104,7 @@ def make_pair(
 ) -> ModelPair:
     """Make both models, with the same tokenizer, seed and, from the last tenth of `text`, validation text.
 
-    `choices` replace the experiment's defaults. Raises TextError where the text is too short, or the experiment does
-    not change it.
+    `choices` replace the experiment's. Raises TextError where the text is too short, or nothing changes it.
     """
     if len(text) < LEAST_TEXT:
         raise TextError(f"This text has {len(text):,} characters; an experiment needs {LEAST_TEXT:,} at least.")

@@ -122,8 +122,8 @@ def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, Ru
 def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Passage) -> bool:
     """Return whether the run, or one whose weights it goes back to, may have trained on a passage of the text `corpus`.
 
-    False only where it is known: an imported model, a deleted ancestor, and a text that is gone or has changed may each
-    have held the passage. Raises RunError where the run's own record cannot be read.
+    An imported model, a deleted ancestor, and a text that is gone or has changed each may have. Raises RunError where
+    the run's own record cannot be read.
     """
     record = run.record()
     records = [record, *(ancestor and ancestor[1] for ancestor in ancestors(data_dir, record))]

@@ -84,8 +84,7 @@ def check_unchanged(run: RunFolder, shown: Status | None) -> None:
 def setting_changes(run: RunFolder) -> list[SettingChange]:
     """Return the changes that took effect, in order of their steps.
 
-    After a crash, training goes on from an earlier step, and the changes of later steps are repeated there. One that is
-    requested anew before that replaces them.
+    After a crash, those of later steps are repeated at them, unless the same setting is changed anew before.
     """
     changes: list[SettingChange] = []
     for row in run.rows("events"):

@@ -75,8 +75,8 @@ def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
 def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
     """Return the recipe of a run, as far as it was trained; of one that has not ended, up to its planned end.
 
-    A fork's begins with its parent's, and so on back to the first. Where an ancestor was imported or deleted, it begins
-    with the weights that its fork kept. Raises RunError for an imported model: nobody here has trained it.
+    A fork's begins with its first ancestor's, or with the weights it kept where one was imported or deleted. Raises
+    RunError for an imported model: nobody here has trained it.
     """
     record, runs = run.record(), lineage(run, data_dir)
     made_with = {"machine": record.machine} if record.machine else {}

@@ -49,8 +49,7 @@ def threads_per_run() -> int:
 def threads_for(config: RunConfig, most: int) -> int:
     """Return how many threads speed a run up, at most `most`.
 
-    Where a step is short, threads spend it waiting for each other: gpt-quick trains as fast with one as with two that
-    share their cores with a browser, and leaves the other core to it.
+    Where a step is short, threads wait for each other: gpt-quick trains as fast with one as with two beside a browser.
     """
     flops = config.train.batch_size * config.model.block_size * work_per_token(config.model, TYPICAL_VOCABULARY).flops
     return max(1, min(most, round(flops / _FLOPS_WORTH_A_THREAD)))

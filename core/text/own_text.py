@@ -49,9 +49,8 @@ class Corpus:
 def read_text(data: bytes | str) -> str:
     """Return a text to train on from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a string.
 
-    A byte order mark is dropped and every line ends in a plain newline afterwards. Raises TextError for nothing but
-    white space, another encoding, a NUL or half a surrogate pair, more than MAX_BYTES, or more than MAX_DISTINCT
-    characters.
+    A byte order mark is dropped, and every line ends in a plain newline. Raises TextError for nothing to read,
+    another encoding, a NUL, half a surrogate pair, or more than MAX_BYTES or MAX_DISTINCT characters.
     """
     text = _decode(data) if isinstance(data, bytes) else data
     _check_size(len(text.encode("utf-8", "surrogatepass")))

@@ -29,8 +29,7 @@ def printable(text: str) -> str:
 def kind_of(token: str) -> str:
     """Return one of KINDS, by the token's first character that is not white space.
 
-    Accents are ignored: "é" and "ø" are vowels, "ß" is a consonant. Letters of other scripts than the Latin one
-    are "letter", their capitals too.
+    Accents are ignored. Letters of other scripts than the Latin one are "letter", their capitals too.
     """
     letters = token.strip()
     if not letters:

@@ -133,8 +133,7 @@ def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
     """Return the bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
 
-    Weights, gradients, optimizer state, the larger of a batch's activations and an update's memory, evaluation's
-    windows and logits (freed memory is not returned, and blocks of another size seldom fit into it), and the text.
+    Freed memory is not returned to the system, and blocks of another size seldom fit into it.
     """
     model, train, block_size = config.model, config.train, config.model.block_size
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
