@@ -166,7 +166,7 @@ def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool) -> None:
         course.stopped = str(error)
         return
     if trainer.step == 1:
-        course.gradient = trainer.step_detail.gradient_norms.get("h.0.attn", float("nan"))
+        course.gradient = trainer.step_detail["gradient_norms"].get("h.0.attn", float("nan"))
     if evaluate:
         course.evaluate(trainer)
 

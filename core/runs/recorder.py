@@ -227,7 +227,7 @@ class Recorder:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
 
     def _step_detail(self, event: StepEvent) -> None:
-        values = self.trainer.step_detail._asdict() | {"loss": event.loss}
+        values = self.trainer.step_detail | {"loss": event.loss}
         values["batch_size"] = len(values["inputs"])
         for name in ("inputs", "targets", "losses"):
             values[name] = values[name][:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()

@@ -34,19 +34,6 @@ class StepEvent(NamedTuple):
     seconds: float
 
 
-class StepDetail(NamedTuple):
-    """One step in detail: its batch, the loss of each token, and the norms of each part of the model."""
-
-    step: int
-    inputs: Tensor  # (B, T) token ids
-    targets: Tensor  # (B, T) token ids
-    losses: Tensor  # (B, T) nats
-    gradient_norms: dict[str, float]  # of each part (`wte`, `h.0.attn`, ...), before clipping
-    weight_norms: dict[str, float]  # of the same parts, before the step
-    before: float  # nats/token on this batch with the weights before the step, without dropout
-    after: float  # the same with the weights after the step
-
-
 class EvaluationEvent(NamedTuple):
     """One evaluation, always on the same windows of each split."""
 
@@ -80,7 +67,7 @@ class Trainer:
         self.config, self.vocab_size = config, vocab_size  # the config with all setting changes so far
         self.device, self.precision = torch.device(device), precision
         self.step = 0  # updates done so far
-        self.step_detail: StepDetail | None = None  # of the last detailed step
+        self.step_detail: dict[str, Any] = {}  # of the last detailed step, as `_detail_of`, with the loss after it
         block_size, train = config.model.block_size, config.train
         for name, ids in (("training", train_ids), ("validation", val_ids)):
             if len(ids) <= block_size:
@@ -146,7 +133,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         if detailed:
-            self.step_detail = self.step_detail._replace(after=self._loss_on(x, y))
+            self.step_detail["after"] = self._loss_on(x, y)
         return StepEvent(
             self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
         )
@@ -219,7 +206,8 @@ class Trainer:
         self._dropout_state = dropout
         self.step = int(state["step"])
 
-    def _detail_of(self, x: Tensor, y: Tensor, logits: Tensor) -> StepDetail:
+    def _detail_of(self, x: Tensor, y: Tensor, logits: Tensor) -> dict[str, Any]:
+        """Return a batch with its losses (B, T) in nats, norms by part before clipping, the loss without dropout."""
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
         gradients: dict[str, float] = {}
         weights: dict[str, float] = {}
@@ -227,9 +215,9 @@ class Trainer:
             part, gradient = _part(name), parameter.grad if parameter.grad is not None else torch.zeros(())
             gradients[part] = math.hypot(gradients.get(part, 0.0), gradient.norm().item())
             weights[part] = math.hypot(weights.get(part, 0.0), parameter.detach().norm().item())
-        after = math.nan  # known when the step is taken
-        batch = (x.cpu(), y.cpu(), losses.cpu())
-        return StepDetail(self.step + 1, *batch, gradients, weights, self._loss_on(x, y), after)
+        batch = {"inputs": x.cpu(), "targets": y.cpu(), "losses": losses.cpu()}
+        norms = {"gradient_norms": gradients, "weight_norms": weights}
+        return {"step": self.step + 1, **batch, **norms, "before": self._loss_on(x, y)}
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, y: Tensor) -> float:

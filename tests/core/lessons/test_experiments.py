@@ -43,7 +43,7 @@ def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_s
     if EXPERIMENTS[name].corrupt is None:
         for trainer in (control, treatment):
             trainer.train_step(detailed=True)
-        assert torch.equal(control.step_detail.inputs, treatment.step_detail.inputs)
+        assert torch.equal(control.step_detail["inputs"], treatment.step_detail["inputs"])
         assert pair.control_text == pair.treatment_text
     else:
         assert control.config == treatment.config

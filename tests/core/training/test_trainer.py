@@ -1,5 +1,6 @@
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -224,7 +225,7 @@ def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_traine
     for expected in steps:
         event = trainer.train_step(detailed=True)
         assert event[:4] == expected
-        seen = trainer.step_detail
+        seen = SimpleNamespace(**trainer.step_detail)
         assert seen.step == event.step
         assert seen.inputs.shape == seen.targets.shape == seen.losses.shape == (4, 8)
         assert torch.equal(seen.inputs[:, 1:], seen.targets[:, :-1])
@@ -242,7 +243,7 @@ def test_a_closeup_measures_its_batch_before_and_after_the_step(small, make_trai
     for _ in range(3):
         before = copy.deepcopy(trainer.model).eval()
         event = trainer.train_step(detailed=True)
-        seen = trainer.step_detail
+        seen = SimpleNamespace(**trainer.step_detail)
         after = copy.deepcopy(trainer.model).eval()
         for model, told in ((before, seen.before), (after, seen.after)):
             assert told == pytest.approx(model(seen.inputs, seen.targets)[1].item(), rel=1e-5)
