@@ -252,8 +252,8 @@ def print_estimate(options: argparse.Namespace) -> None:
     tokens = options.tokens
     if tokens is not None and not 2 <= tokens <= _MOST_TOKENS:
         raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MOST_TOKENS:,}.")
-    given = (RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else None
-    config, parent, _, text = given or config_wanted(options)
+    read = (RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else None
+    config, parent, _, text = read or config_wanted(options)
     if tokens is None:
         tokens = check_startable(data_dir(), config, parent, text)
     length = 0 if options.settings else len(text or load_corpus(config.data.corpus, data_dir()))
