@@ -3,14 +3,18 @@
 It draws the activations of every part, and what each adds to the logits; a part opens in place (`opened_part`).
 """
 
+import math
 from base64 import b64encode
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from core.config import TrainConfig
 from core.errors import ExplorerError
 from core.interpretability.attention import to_bytes
 from core.interpretability.forward_pass import SourceAttribution, forward_pass
+from core.interpretability.training_step import MatrixUpdate, TrainingStep, training_step
 from core.model import GPT, Bigram
 from core.model.gpt import feed_forward_width
 from core.sampling import generate
@@ -58,7 +62,10 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
         "next": [_likely(logits, snapshot.tokenizer) for logits in whole.logits[rows]],
         "sample": _sample(snapshot, whole.logits[-1], request),
     }
-    if place.part:
+    if place.part == "step":
+        config = snapshot.folder.record().config.train
+        drawn["training"] = _training(training_step(snapshot.model, snapshot.ids, config), config)
+    elif place.part:
         return drawn | {"opened": open_part(snapshot, whole, place)}
     patterns = whole.patterns[..., rows, rows]
     return drawn | {
@@ -134,6 +141,32 @@ def _contributions(of: SourceAttribution, rows: slice) -> dict[str, Any]:
         "sources": b64encode(scaled.tobytes()).decode("ascii"),
         "most": most or 1.0,
     }
+
+
+def _training(step: TrainingStep, config: TrainConfig) -> dict[str, Any]:
+    """Return a training step as plain values: losses, gradients in the stream, and updates by part."""
+    parts: dict[str, list[MatrixUpdate]] = defaultdict(list)
+    for name, update in step.updates.items():
+        names = name.removeprefix("transformer.").split(".")
+        inner = names[0] == "h"  # what a norm before a part holds is counted with the part
+        kind = {"attn": "attention", "ln_1": "attention", "mlp": "mlp", "ln_2": "mlp"}[names[2]] if inner else ""
+        outer = "output" if names[0] in ("lm_head", "ln_f", "bigram") else "embedding"
+        parts[f"{kind}-{int(names[1]) + 1}" if inner else outer].append(update)
+    rows = slice(-MOST_ROWS, None)
+    return {
+        "before": round(step.before, 4),
+        "after": round(step.after, 4),
+        "losses": [*np.round(step.losses, 3).tolist(), None][rows],
+        "stream": step.stream[:, rows].astype(float).tolist(),
+        "ratios": {name: _ratio(updates) for name, updates in parts.items()},
+        "optimizer": {"adamw": "AdamW", "muon": "Muon"}.get(config.optimizer, config.optimizer),
+    }
+
+
+def _ratio(updates: list[MatrixUpdate]) -> float:
+    """Return the update-to-weight ratio of several matrices together."""
+    moved, weights = (math.hypot(*values) for values in zip(*((u.update, u.weights) for u in updates), strict=True))
+    return moved / weights if weights else 0.0
 
 
 def draw(inspection: Inspection) -> None:

@@ -40,13 +40,15 @@ MOST_CELLS = 64  # of a strip: a longer vector is drawn by the strongest number 
 _MOST_NUMBERS = 4096  # of one strip of arithmetic
 _ADDED = ("learned", "sinusoidal")  # position embeddings that are added to the token's
 _NONLINEARITIES = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "swiglu": "SwiGLU", "relu2": "ReLU²"}
-_PLACE = re.compile(r"(?:(embedding|output)|head-(\d{1,4})\.(\d{1,4})|mlp-(\d{1,4}))?(?:@(\d{1,6})(?:\.(\d{1,6}))?)?")
+_PLACE = re.compile(
+    r"(?:(embedding|output|step)|head-(\d{1,4})\.(\d{1,4})|mlp-(\d{1,4}))?(?:@(\d{1,6})(?:\.(\d{1,6}))?)?"
+)
 
 
 class Place(NamedTuple):
     """A part of the picture, and what of it is looked at; all count from 0."""
 
-    part: str = ""  # "", "embedding", "head", "mlp" or "output"
+    part: str = ""  # "", "embedding", "head", "mlp", "output", or "step" for a training step in the whole picture
     layer: int = 0
     head: int = 0
     token: int | None = None  # of the prompt; None: the last
@@ -76,7 +78,7 @@ def read_place(text: str, model: GPT | Bigram, length: int) -> Place:
         has = isinstance(model, GPT) and (place.part == "head" or config.feed_forward)
         if not has or not (0 <= place.layer < config.n_layer and 0 <= place.head < config.n_head):
             raise absent
-    cells = {"head": length, "output": model.vocab_size, "embedding": 0, "": 0}
+    cells = {"head": length, "output": model.vocab_size, "embedding": 0, "step": 0, "": 0}
     cells["mlp"] = feed_forward_width(model.config) if place.part == "mlp" else 0
     if place.cell is not None and not 0 <= place.cell < cells[place.part]:
         raise absent

@@ -11,6 +11,8 @@ from core.interpretability.activations import run_with_cache, run_with_hooks
 from core.interpretability.attention import attention_weight_steps
 from core.interpretability.forward_pass import forward_pass
 from core.interpretability.neurons import neuron_steps
+from core.interpretability.training_step import training_step
+from core.runs.weights import find_weights, load_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
@@ -193,3 +195,18 @@ def test_a_place_that_the_model_does_not_have_is_refused_in_a_sentence(text):
 def test_a_bigram_has_no_heads(bigram):
     with pytest.raises(ExplorerError, match="no part"):
         read_place("head-1.1", bigram, 6)
+
+
+def test_a_training_step_in_the_picture_is_the_one_that_core_takes(finished_run):
+    opened = load_model(finished_run, find_weights(finished_run, 20))
+    ids = opened.tokenizer.encode("To be, or")
+    snapshot = Snapshot(finished_run, None, opened.model, opened.tokenizer, ids)
+    training = draw_picture(snapshot, PictureRequest("step"))["training"]
+    taken = training_step(opened.model, ids, finished_run.record().config.train)
+    assert training["losses"] == [*(pytest.approx(loss, abs=1e-3) for loss in taken.losses), None]
+    assert (training["before"], training["after"]) == pytest.approx((taken.before, taken.after), abs=1e-3)
+    assert np.array(training["stream"]) == pytest.approx(taken.stream)
+    assert set(training["ratios"]) == {"embedding", "attention-1", "mlp-1", "attention-2", "mlp-2", "output"}
+    moved = [taken.updates[f"transformer.{name}.weight"] for name in ("wte", "wpe")]
+    expected = np.hypot(*(one.update for one in moved)) / np.hypot(*(one.weights for one in moved))
+    assert training["ratios"]["embedding"] == pytest.approx(expected)

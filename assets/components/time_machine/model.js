@@ -37,7 +37,7 @@ export function model(root, clock, report) {
   let canvases = []; // [canvas, paint(canvas)] of everything that moves with the step
   let stops = []; // the elements that the arrow keys walk
 
-  const film = modelFilm(bar, clock, { draw: () => redraw() });
+  const film = modelFilm(bar, clock, { draw: () => redraw(), open: (place) => open(place) });
   const opened = openedPart(panel, { open, close: () => open(""), tips: pointerTips });
   const modes = element("div", "model-modes", [
     mode(_("Attention"), _("Ribbons show where the chosen token attends, a color for each head."), false),
@@ -69,11 +69,14 @@ export function model(root, clock, report) {
   }
 
   /* Rows are counted from the first token drawn, tokens from the first of the prompt. */
-  const rowOf = () => (token === null ? picture.next.length - 1 : Math.max(0, Math.min(picture.next.length - 1, token - picture.first)));
-  const nameOf = (row) => quoted(frame.tokens[frame.tokens.length - picture.next.length + row]);
+  const rowOf = () => (token === null ? usualRow() : Math.max(0, Math.min(picture.next.length - 1, token - picture.first)));
+  /* The last token; in a training step the one whose next token has the highest loss. */
+  const usualRow = () => (picture.training ? picture.training.losses.indexOf(Math.max(...picture.training.losses)) : picture.next.length - 1);
+  const tokenAt = (row) => frame.tokens[frame.tokens.length - picture.next.length + row];
+  const nameOf = (row) => quoted(tokenAt(row));
 
   function choose(row) {
-    token = row === picture.next.length - 1 ? null : row + picture.first;
+    token = row === usualRow() ? null : row + picture.first;
     redraw();
   }
 
@@ -120,7 +123,7 @@ export function model(root, clock, report) {
   function tokenBoxes() {
     const { first, step, upright } = layout;
     return picture.next.map((_next, row) => {
-      const box = element("div", "model-token", frame.tokens[frame.tokens.length - picture.next.length + row]);
+      const box = element("div", "model-token", tokenAt(row));
       const size = Math.max(5, Math.min(14, step - 2));
       box.style.cssText = `${upright ? rect(0, 22, first + row * step, first + (row + 1) * step - 1) : rect(0, 42, first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
       box.setAttribute("role", "option");
@@ -245,7 +248,8 @@ export function model(root, clock, report) {
     drawStream(row, center, point);
     for (const part of parts) if (part.kind === "attention") svg.append(ribbons(part, row, center, point));
     stage.querySelectorAll(".model-sum").forEach((made) => made.remove());
-    if (contributions && picture.contributions) parts.forEach((part) => stage.append(...sums(part, row)));
+    if (picture.training) parts.forEach((part) => stage.append(...label(part, ratioOf(part), _("Update-to-weight ratio: how far this step moves the weights of this part"))));
+    else if (contributions && picture.contributions) parts.forEach((part) => stage.append(...sums(part, row)));
     showNext(row);
     showWords(row);
     film.paint(stage);
@@ -254,17 +258,24 @@ export function model(root, clock, report) {
   function drawStream(row, center, point) {
     const { parts, upright } = layout;
     const segments = picture.kind === "bigram" ? [[parts[0].to, parts[1].from]] : streamOf(parts, picture.shape);
-    const largest = Math.max(...picture.norms.map((norms) => norms[row]));
-    const orders = [1, ...Array.from({ length: segments.length - 1 }, (_stage, index) => index + 2)];
+    const { training } = picture;
+    const widths = training ? training.stream : picture.norms;
+    const orders = segments.map((_segment, index) => index + 1);
     const start = upright ? 22 : 42; // where a token ends
     [[start, segments[0][0]], ...segments].forEach(([from, to], index) => {
       const lines = picture.next.map((_next, other) => `M ${point(from, center(other))} L ${point(to, center(other))}`);
       svg.append(svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index ? orders[index - 1] : 0 }));
     });
-    segments.forEach(([from, to], index) => {
-      const norm = picture.norms[index][row];
-      const line = svgElement("path", { fill: "none", stroke: palette.accent, "stroke-width": (1 + (5 * norm) / largest).toFixed(2), d: `M ${point(from, center(row))} L ${point(to, center(row))}`, class: "model-ribbon", "data-order": orders[index] });
-      line.append(svgElement("title", {}, _("Residual stream of {token}: norm {norm}", { token: nameOf(row), norm: norm.toFixed(1) })));
+    // The residual stream of the chosen token; of a training step the gradients of all tokens.
+    const rows = training ? picture.next.map((_next, index) => index) : [row];
+    const largest = Math.max(...widths.flatMap((norms) => rows.map((other) => norms[other]))) || 1;
+    for (const other of rows) segments.forEach(([from, to], index) => {
+      const norm = widths[index][other];
+      if (!norm) return;
+      const width = training ? 0.4 + Math.min(layout.step, 7) * (norm / largest) : 1 + (5 * norm) / largest;
+      const line = svgElement("path", { fill: "none", stroke: training ? palette.validation : palette.accent, "stroke-width": width.toFixed(2), d: `M ${point(from, center(other))} L ${point(to, center(other))}`, class: "model-ribbon", "data-order": orders[index] });
+      const words = training ? _("Gradient of the loss at {token}: norm {norm}", { token: nameOf(other), norm: norm.toPrecision(2) }) : _("Residual stream of {token}: norm {norm}", { token: nameOf(other), norm: norm.toFixed(1) });
+      line.append(svgElement("title", {}, words));
       svg.append(line);
     });
   }
@@ -301,11 +312,28 @@ export function model(root, clock, report) {
     const shares = { embedding: () => of.embedding[row], attention: () => of.attention[part.layer][row], mlp: () => of.mlps[part.layer][row], output: () => of.total[row] };
     const block = () => of.attention[part.layer][row] + of.mlps[part.layer][row];
     const value = (shares[part.kind] || block)();
-    const made = element("div", "model-sum", part.kind === "output" ? _("rest {rest}, logit {value}", { value: signed(value), rest: signed(of.rest[row]) }) : signed(value));
-    made.style.cssText = layout.upright
+    const text = part.kind === "output" ? _("rest {rest}, logit {value}", { value: signed(value), rest: signed(of.rest[row]) }) : signed(value);
+    const title = part.kind === "output"
+      ? _("The logit is the sum of all contributions; the rest are biases and, where the model has them, counted pairs.")
+      : _("Contribution of this part to the logit of {next}", { next: quoted(picture.next[row][0][0]) });
+    return label(part, text, title, palette.diverging.at(value < 0 ? 0 : -1));
+  }
+
+  /* How far a training step moves the weights of a part, in percent. */
+  function ratioOf({ kind, layer }) {
+    const { ratios } = picture.training;
+    const named = kind === "block" ? Math.max(ratios[`attention-${layer + 1}`], ratios[`mlp-${layer + 1}`] || 0) : ratios[layer === undefined ? kind : `${kind}-${layer + 1}`];
+    return named === undefined ? "" : `Δ ${(100 * named).toPrecision(2)}%`;
+  }
+
+  /* A number below a part (upright: beside its title). */
+  function label(part, text, title, color = palette.validation) {
+    const made = element("div", "model-sum", text);
+    made.style.cssText = `color: ${color}; ${layout.upright
       ? `right: 0; top: ${part.title ?? part.from - layout.title}px;`
-      : `left: ${part.from}px; top: ${layout.height - 20}px; width: ${part.to - part.from}px; color: ${value < 0 ? palette.diverging[0] : palette.diverging.at(-1)};`;
-    made.title = part.kind === "output" ? _("The logit is the sum of all contributions; the rest are biases and, where the model has them, counted pairs.") : _("Contribution of this part to the logit of {next}", { next: quoted(picture.next[row][0][0]) });
+      : `left: ${part.from}px; top: ${layout.height - 20}px; width: ${part.to - part.from}px;`}`;
+    made.title = title;
+    made.dataset.order = orderOf(part);
     return [made];
   }
 
@@ -322,7 +350,8 @@ export function model(root, clock, report) {
       const fill = element("span", "bars-fill");
       fill.style.cssText = `width: ${Math.max(0.5, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted};`;
       const made = element("div", "bars-row", [element("span", "bars-name", name), element("span", "bars-track", fill), element("span", "bars-share", formatPercent(share, "< 0.1%"))]);
-      made.classList.toggle("model-sampled", sampling && name === picture.sample.token[0]);
+      const marked = sampling ? picture.sample.token[0] : picture.training && row + 1 < picture.next.length ? tokenAt(row + 1) : null;
+      made.classList.toggle("model-sampled", name === marked);
       return made;
     }));
   }
@@ -336,6 +365,12 @@ export function model(root, clock, report) {
     const { shape, next } = picture;
     const [best, , share] = next[row][0];
     const predicted = { token: nameOf(row), next: quoted(best), probability: formatPercent(share) };
+    if (picture.training) {
+      const { before, after, losses, optimizer } = picture.training;
+      const step = _("One {optimizer} step on this text alone: its loss falls from {before} to {after}.", { optimizer, before: before.toFixed(2), after: after.toFixed(2) });
+      const one = losses[row] === null ? _("{token} is last: nothing is predicted from it.", predicted) : _("At {token} the loss is {loss}: {next} came.", { ...predicted, next: nameOf(row + 1), loss: losses[row].toFixed(2) });
+      return `${after < before ? step : _("One {optimizer} step on this text alone: its loss goes from {before} to {after}.", { optimizer, before: before.toFixed(2), after: after.toFixed(2) })} ${one} ${_("The run itself is not changed.")}`;
+    }
     if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
     const T = next.length;
     if (contributions && !picture.contributions) return _("This model has no residual connections: each part replaces what came before, so there are no contributions that add up.");
@@ -359,7 +394,7 @@ export function model(root, clock, report) {
 
   function onKey(event) {
     if (event.target.matches("input, select") || !picture) return;
-    if (event.key === "Escape" && picture.opened) return open("");
+    if (event.key === "Escape" && clock.picture.place) return open("");
     if (picture.opened) return;
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const turn = { ArrowUp: -1, ArrowDown: 1 }[event.key];
@@ -381,7 +416,7 @@ export function model(root, clock, report) {
     words: () => "",
     name: () => "model",
     drawn: stage,
-    columns: () => picture && !picture.opened && columnsOf(["token no.", "token", "next", "probability"], picture.next.flatMap((next, row) => next.map(([name, , share]) => [picture.first + row + 1, frame.tokens[frame.tokens.length - picture.next.length + row], name, share]))),
+    columns: () => picture && !picture.opened && columnsOf(["token no.", "token", "next", "probability"], picture.next.flatMap((next, row) => next.map(([name, , share]) => [picture.first + row + 1, tokenAt(row), name, share]))),
     draw(next, colors, data) {
       if (data.place !== pythonPlace) {
         pythonPlace = data.place;

@@ -1,25 +1,35 @@
-/* One token, played: the forward pass in its order with a sentence a stage, then a token is sampled and appended.
+/* One token, played: the forward pass in its order with a sentence a stage, then a token is sampled and appended. And one
+   training step on the text, played backwards: from the loss to the embedding, then the update.
 
-   modelFilm(bar, clock, { draw }) -> { update(picture, frame), orderOf(part, shape), paint(stage), words(picture, frame), sampling(), stop() } */
+   modelFilm(bar, clock, { draw, open(place) }) -> { update(picture, frame), orderOf(part, shape), paint(stage), words(picture, frame), sampling(), stop() } */
 import { formatPercent } from "../shared/format.js";
 import { _, button, element, quoted } from "../shared/mount.js";
 
 const SECONDS = 10; // for one token
 const MOST_TOKENS = 40; // appended in one film
 
-export function modelFilm(bar, clock, { draw }) {
+export function modelFilm(bar, clock, { draw, open }) {
   let at = null; // the stage on view; null while nothing is played
   let round = 0; // tokens appended so far
   let timer = 0;
   let typed = ""; // the prompt before the film
   let expected = null; // the frame's prompt before a token was appended, until the next frame is there
   let [picture, frame] = [null, null];
+  let wanted = false; // a training step was asked for, and its frame is not there yet
 
-  const play = button("model-play", _("▶ Play one token"), () => (timer ? pause() : start()));
+  const play = button("model-play", _("▶ One token"), () => (timer ? pause() : start()));
+  play.title = _("The forward pass in its order, then a token is sampled and appended.");
   const step = button("", _("Step"), () => {
     pause();
     advance();
   });
+  const train = button("", _("▶ One training step"), () => {
+    if (picture.training) return open("");
+    reset();
+    wanted = true;
+    open("step");
+  });
+  train.title = _("One step on this very text: the loss flows back, and the weights move.");
   const back = button("", _("Start over"), reset);
   const speed = element("select", "", [[0.5, "½×"], [1, "1×"], [3, "3×"]].map(([value, name]) => {
     const option = element("option", "", name);
@@ -38,12 +48,19 @@ export function modelFilm(bar, clock, { draw }) {
     clock.setPicture({ ...clock.picture, temperature: Number(heat.value) });
   });
   cache.addEventListener("change", draw);
-  bar.append(element("span", "model-space"), play, step, speed, back, element("label", "", [_("Temperature"), heat, warmth]), element("label", "", [cache, _("KV cache")]));
+  const sampling = [element("label", "", [_("Temperature"), heat, warmth]), element("label", "", [cache, _("KV cache")])];
+  bar.append(element("span", "model-space"), play, step, speed, train, back, ...sampling);
 
   const count = () => (picture ? orderOf({ kind: "sample" }, picture.shape) + 1 : 1);
 
+  const backward = () => Boolean(picture?.training);
+  const ended = () => at === null || (backward() ? at === 0 : at >= count() - 1);
+
   function start() {
-    if (at === null || at >= count() - 1) advance();
+    if (ended()) {
+      if (backward()) at = null;
+      advance();
+    }
     timer = setTimeout(tick, pauseLength());
     label();
   }
@@ -52,11 +69,13 @@ export function modelFilm(bar, clock, { draw }) {
 
   function tick() {
     if (expected === null) advance();
+    if (timer && backward() && at === 0) return pause();
     if (timer) timer = setTimeout(tick, pauseLength());
   }
 
   function advance() {
-    if (at === null) begin();
+    if (backward()) at = at === null || at === 0 ? count() - 2 : at - 1;
+    else if (at === null) begin();
     else if (at < count() - 1) at++;
     else append();
     draw();
@@ -95,7 +114,9 @@ export function modelFilm(bar, clock, { draw }) {
   }
 
   function label() {
-    play.textContent = timer ? _("❚❚ Pause") : at === null ? _("▶ Play one token") : _("▶ Go on");
+    const begin = backward() ? _("▶ Play again") : _("▶ One token");
+    play.textContent = timer ? _("❚❚ Pause") : ended() && (backward() || at === null) ? begin : _("▶ Go on");
+    train.textContent = backward() ? _("Undo the step") : _("▶ One training step");
   }
 
   /* The stage at which a part is computed: tokens 0, embedding 1, then two for each block, the output, the sample. */
@@ -107,22 +128,44 @@ export function modelFilm(bar, clock, { draw }) {
     return 2 + each * layers + (kind === "sample");
   }
 
+  /* What happens at a stage of the backward pass. */
+  function backwards() {
+    const { shape, training } = picture;
+    const each = shape.neurons ? 2 : 1;
+    const filled = { loss: training.before.toFixed(2), count: training.losses.filter((loss) => loss !== null).length };
+    if (at === count() - 2) return _("Loss {loss}: the mean over {count} next tokens. Its gradient enters the last residual stream.", filled);
+    if (at === 1) return _("The gradient reaches the embedding: every number now has its direction downhill.");
+    const layer = Math.floor((at - 2) / each) + 1;
+    if (shape.neurons && (at - 2) % 2) return _("Block {layer}, MLP: the gradient passes its matrices, and past them along the residual stream.", { layer });
+    return _("Block {layer}, attention: the gradient also flows to the tokens that were attended to.", { layer });
+  }
+
   return {
     orderOf,
     stop,
-    sampling: () => at !== null && at === count() - 1,
+    sampling: () => at !== null && !backward() && at === count() - 1,
     update(nextPicture, nextFrame) {
       if (expected && nextFrame !== expected && nextFrame.prompt !== expected.prompt) {
         expected = null;
         at = 0;
       }
+      if (Boolean(nextPicture.training) !== backward()) stop();
       [picture, frame] = [nextPicture, nextFrame];
-      back.hidden = at === null && !round;
+      if (wanted && backward()) {
+        wanted = false;
+        start();
+      }
+      back.hidden = backward() || (at === null && !round);
+      for (const made of sampling) made.hidden = backward();
       label();
     },
     /* Hide what is not computed yet; with a cache, cover what is not computed again. */
     paint(stage) {
-      for (const made of stage.querySelectorAll("[data-order]")) made.classList.toggle("model-future", at !== null && Number(made.dataset.order) > at);
+      for (const made of stage.querySelectorAll("[data-order]")) {
+        const order = Number(made.dataset.order);
+        const later = backward() ? at > 0 && (order < at || made.matches(".model-sum")) : order > at;
+        made.classList.toggle("model-future", at !== null && later);
+      }
       stage.querySelector(".model-cover")?.remove();
       if (at === null || !cache.checked || !round) return;
       const tokens = [...stage.querySelectorAll(".model-token")];
@@ -135,7 +178,8 @@ export function modelFilm(bar, clock, { draw }) {
       stage.append(cover);
     },
     words() {
-      if (at === null) return "";
+      if (at === null || (backward() && at === 0)) return "";
+      if (backward()) return backwards();
       const { shape, next, sample } = picture;
       const [best, , share] = next.at(-1)[0];
       const each = shape.neurons ? 2 : 1;
