@@ -6,9 +6,11 @@ It draws the activations of every part, and what each adds to the logits; a part
 import math
 from base64 import b64encode
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import streamlit as st
 
 from core.config import TrainConfig
 from core.errors import ExplorerError
@@ -25,7 +27,7 @@ from explorer.components.time_machine import time_machine_view
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
-from explorer.widgets import address
+from explorer.widgets import address, session
 from explorer.widgets.layout import card
 from explorer.widgets.links import end_absent
 from explorer.widgets.prompt import as_line
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 LIKELY = 7  # next tokens
 HOTTEST = 5  # temperature
+_OPENED = "part_opened"  # in the session: what the browser reported last
 _HELP = N_(
     "A text flows from left to right: tokens, **embedding**, then each block with its **attention** heads and its "
     "**MLP**, and the most likely next tokens. The line through them is the **residual stream** of the chosen token: "
@@ -177,5 +180,8 @@ def draw(inspection: Inspection) -> None:
         end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
     with card(_("The whole model"), _("How does a text become the next token?"), more=_(_HELP), key="card_model"):
         opened = time_machine_view("model", inspection.time_machine, key="model_picture").place
-    if isinstance(opened, str) and opened != (address.parameter(address.PART) or ""):
-        address.write({address.PART: opened or None})
+    # A state, not a trigger: what is opened twice in quick succession is not lost with the rerun that is overtaken.
+    if isinstance(opened, Mapping) and opened != session.recall(_OPENED):
+        session.remember(_OPENED, dict(opened))
+        address.write({address.PART: str(opened.get("place") or "") or None})
+        st.rerun()

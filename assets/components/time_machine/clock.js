@@ -203,13 +203,13 @@ function decoded(frame) {
 }
 
 /* A view that moves: made once, drawn for every frame, quiet about what is the same.
-   make(root, clock) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
+   make(root, clock, report(name, value) once, keep(name, value), which outlasts a rerun that another one overtakes) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
 export function timeMachineView(mounting, make) {
   return mountOnce(mounting, (root, component) => {
     root.classList.add("snapshot");
     const clock = clockOf(component.data.side);
     const readout = element("div", "snapshot-readout aside");
-    const view = make(root, clock, (name, value) => component.setTriggerValue(name, value));
+    const view = make(root, clock, (name, value) => component.setTriggerValue(name, value), (name, value) => component.setStateValue(name, value));
     root.append(readout);
     if (view.columns) {
       const drawn = view.drawn || root;

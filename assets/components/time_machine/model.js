@@ -17,7 +17,7 @@ export function signed(value) {
   return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
 }
 
-export function model(root, clock, report) {
+export function model(root, clock, _report, keep) {
   const bar = element("div", "model-bar aside");
   const stage = element("div", "model-stage");
   const panel = element("div", "model-opened");
@@ -65,7 +65,7 @@ export function model(root, clock, report) {
     film.stop();
     reported.push(place);
     clock.setPicture({ ...clock.picture, place });
-    report("place", place);
+    keep("place", { place, at: Date.now() });
   }
 
   /* Rows are counted from the first token drawn, tokens from the first of the prompt. */
