@@ -9,7 +9,7 @@ run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not e2e" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not e2e" $(ARGS)
 	$(BIN)/python -m tests.e2e.browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e tests/e2e
 
