@@ -1,5 +1,6 @@
 """Trials of settings for the page Train: one at a time, in a process of its own, and never beside training."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -39,7 +40,7 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     with _lock:
         if _trial and _trial.poll() is None:
             return Tried(None, under_way=True)
-        if asked in _asked or shared.supervisor().busy or not _fits(config, vocab_size):
+        if asked in _asked or not _wanted() or shared.supervisor().busy or not _fits(config, vocab_size):
             return Tried(None, under_way=False)
         _asked.add(asked)
         _trial = _begin(*asked)
@@ -59,6 +60,10 @@ def end_trial() -> None:
             _trial.kill()
             _trial.wait()
             _asked.clear()  # it was not its fault
+
+
+def _wanted() -> bool:
+    return os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
 
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:

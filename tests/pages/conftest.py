@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.lessons import quick_train
+from explorer.learn import experiments
 from explorer.services import jobs
 
 
@@ -18,7 +19,15 @@ def jobs_end(explorer_home) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have one thread, whose speed is measured already, and no page tries out settings beside the tests."""
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+    monkeypatch.setenv("GPT_EXPLORER_TRIALS", "0")
+
+
+@pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons train for fewer steps: what their models learn is tested with the lessons' computations."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
+    monkeypatch.setattr(experiments, "STEPS_OF_TRAINING", (5, *experiments.STEPS_OF_TRAINING))

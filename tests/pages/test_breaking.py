@@ -29,7 +29,7 @@ def corpus(explorer_home):
 def bench(corpus, step: str, asked: str = "") -> AppTest:
     at = AppTest.from_file(page_file("learn"), default_timeout=60)
     at.query_params["lesson"], at.query_params["step"] = "break", step
-    at.query_params["set"] = f"text:{corpus.name};steps:50" + asked
+    at.query_params["set"] = f"text:{corpus.name};steps:5" + asked
     return at.run()
 
 

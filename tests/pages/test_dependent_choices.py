@@ -111,7 +111,7 @@ def test_another_text_where_a_lesson_offers_its_letters(explorer_home):
     texts = [save_text(text, "Text", explorer_home).name for text in (POEM, POEM.upper(), POEM[::-1])]
     for step in ("loss", "gradient"):
         app = open_page("learn", lesson="bigram", step=step, set=f"text:{texts[0]}")
-        for text in texts[1:] + texts:
+        for text in (*texts[1:], texts[0]):
             wait(app).selectbox(key="lesson-text").set_value(text)
             for box in app.selectbox:
                 if box.key.startswith(f"lesson-bigram-{step}"):

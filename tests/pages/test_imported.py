@@ -33,7 +33,7 @@ def imported(explorer_home, gpt2_folder, corpus):  # noqa: F811
 
 
 def page(name: str) -> AppTest:
-    return AppTest.from_file(NAVIGATION, default_timeout=60).run().switch_page(f"../pages/{name}.py")
+    return AppTest.from_file(NAVIGATION, default_timeout=60).switch_page(f"../pages/{name}.py")
 
 
 def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpus):  # noqa: F811

@@ -93,7 +93,7 @@ def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_r
 
 
 def test_a_step_of_a_fork_that_is_no_number_is_said(finished_run):
-    app = AppTest.from_file(NAVIGATION, default_timeout=60).run()
+    app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params.update({"fork": finished_run.id, "step": "x"})
     app.switch_page("../pages/train.py").run()
     assert not app.exception and "step='x', which is not possible" in app.error[0].value.replace("\\", "")

@@ -13,8 +13,7 @@ from explorer.widgets.run_rows import differing_settings, read_rows
 
 @pytest.fixture
 def page(explorer_home) -> AppTest:
-    app = AppTest.from_file(NAVIGATION, default_timeout=30).run()
-    return app.switch_page("../pages/runs.py")
+    return AppTest.from_file(NAVIGATION, default_timeout=30).switch_page("../pages/runs.py")
 
 
 def pick(page: AppTest, *rows: int) -> AppTest:

@@ -21,7 +21,7 @@ from explorer.widgets.address import NAVIGATION, address_of
 
 def train_page() -> AppTest:
     """The page among the others, because it links to them."""
-    return AppTest.from_file(NAVIGATION, default_timeout=60).run().switch_page("../pages/train.py")
+    return AppTest.from_file(NAVIGATION, default_timeout=60).switch_page("../pages/train.py")
 
 
 @pytest.fixture

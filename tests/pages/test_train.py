@@ -13,8 +13,7 @@ from explorer.widgets.address import ROOT
 
 
 @pytest.fixture
-def app(explorer_home: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
+def app(explorer_home: Path) -> AppTest:
     return AppTest.from_file(ROOT / "pages" / "train.py", default_timeout=30)
 
 
