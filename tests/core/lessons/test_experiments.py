@@ -12,6 +12,7 @@ from core.interpretability import finish
 from core.lessons.experiment_results import explanation_markdown, result_numbers
 from core.lessons.experiments import EXPERIMENTS, Experiment, first_characters, insert_phrase, remove_letter
 from core.lessons.paired_runs import (
+    LEAST_TEXT,
     ModelResult,
     kind_of_sample,
     longest_copy,
@@ -26,7 +27,7 @@ from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
 from tests.conftest import TEXT as TWO_LINES
 
-TEXT = 2 * TWO_LINES
+TEXT = (2 * TWO_LINES)[:LEAST_TEXT]
 NAMES = list(EXPERIMENTS)
 
 
@@ -52,7 +53,7 @@ def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_to_its_end_and_measures_both(name):
-    seen = list(train_pair(make_pair(EXPERIMENTS[name], TEXT, steps=6)))
+    seen = list(train_pair(make_pair(EXPERIMENTS[name], TEXT, steps=2)))
     outcome = seen[-1].result
     assert outcome.complete and seen[-1].done == seen[-1].total
     for course in (outcome.control, outcome.treatment):
@@ -66,7 +67,7 @@ def test_every_experiment_runs_to_its_end_and_measures_both(name):
 
 def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
     text = load_corpus("shakespeare", Path())[:40_000]
-    outcome = finish(train_pair(make_pair(EXPERIMENTS["mask"], text, steps=250)))
+    outcome = finish(train_pair(make_pair(EXPERIMENTS["mask"], text, steps=100)))
     assert outcome.treatment.val[-1] < 0.75 * outcome.control.val[-1]
     assert outcome.treatment.last_position_loss > outcome.control.last_position_loss + 0.2
     assert outcome.treatment.last_position_loss > outcome.treatment.by_position[:-1].max() + 0.5
