@@ -4,14 +4,17 @@
 few lines stand for it that find the tokens as it does.
 """
 
+import io
 import os
 import pickle
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -72,17 +75,28 @@ def checkout(tmp_path) -> Path:
     return folder
 
 
-def sample(checkout: Path, command: str) -> str:
-    """Run a printed command in nanoGPT's folder, always with the most likely token; returns the text it wrote."""
-    told = subprocess.run(
-        [sys.executable, *shlex.split(command)[1:], *GREEDY.split()],
-        cwd=checkout,
-        env={**os.environ, "GPT_EXPLORER": str(Path(__file__).parents[3])},
-        capture_output=True,
-        text=True,
-    )
-    assert told.returncode == 0, told.stderr
-    return told.stdout.rpartition("meta.pkl...\n")[2].rpartition("\n---------------")[0]
+def sample(checkout: Path, command: str, process: bool = "NANOGPT" in os.environ) -> str:
+    """Run a printed command in nanoGPT's folder, always with the most likely token; returns the text it wrote.
+
+    The lines that stand for sample.py run in this process, which has torch already, unless `process` is true.
+    """
+    arguments = [*shlex.split(command)[1:], *GREEDY.split()]
+    environment = {"GPT_EXPLORER": str(Path(__file__).parents[3])}
+    if process:
+        told = subprocess.run(
+            [sys.executable, *arguments], cwd=checkout, env=os.environ | environment, capture_output=True, text=True
+        )
+        assert told.returncode == 0, told.stderr
+        printed = told.stdout
+    else:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
+            patch.chdir(checkout)
+            patch.setenv(*environment.popitem())
+            patch.setattr(sys, "argv", arguments)
+            patch.setattr(sys, "path", [*sys.path])
+            runpy.run_path(arguments[0], run_name="__main__")
+        printed = output.getvalue()
+    return printed.rpartition("meta.pkl...\n")[2].rpartition("\n---------------")[0]
 
 
 def make_run(data_dir: Path, tokenizer, name: str, **settings) -> RunFolder:
@@ -118,7 +132,7 @@ def test_sample_py_writes_what_we_write_wherever_it_is_told_to_look(explorer_hom
     meta = re.search(r"looks for (data/my-diary-2-\w{6}/meta.pkl) in nanoGPT's own folder", where)[1]
     assert (tmp_path / "out" / meta).exists() and where.endswith(f"copy {tmp_path / 'out' / 'data'} there.")
     shutil.copytree(tmp_path / "out" / "data", checkout / "data", dirs_exist_ok=True)
-    assert sample(checkout, command) == greedy(run, "\n")
+    assert sample(checkout, command, process=True) == greedy(run, "\n")
 
 
 def test_the_zip_of_the_page_is_unpacked_in_nanogpts_folder_and_writes(explorer_home, checkout, tmp_path):

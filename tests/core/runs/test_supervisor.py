@@ -30,10 +30,15 @@ ENDLESS = {
 
 
 @pytest.fixture
+def prewarming(monkeypatch) -> None:
+    """A worker is kept ready, which imports torch for nothing where a test needs no second one."""
+    monkeypatch.setenv("GPT_EXPLORER_PREWARM", "1")
+
+
+@pytest.fixture
 def supervisor(data_dir, monkeypatch) -> Iterator[Supervisor]:
     """One slot, and nothing left running afterwards."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    monkeypatch.setenv("GPT_EXPLORER_PREWARM", "1")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     yield supervisor
@@ -58,7 +63,7 @@ def steps_of(run: RunFolder) -> list[int]:
     return [row["step"] for row in run.rows("metrics")]
 
 
-def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
+def test_a_run_is_paused_stepped_resumed_and_stopped(prewarming, supervisor, endless):
     supervisor.submit(endless)
     supervisor.submit(endless)  # a second click
     wait_for_step(endless, 3)
@@ -87,7 +92,7 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(supervisor, endless):
     wait_for(lambda: not psutil.pid_exists(paused.pid), "the worker to leave and be reaped")
 
 
-def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(supervisor, endless):
+def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(prewarming, supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 30)
     status = endless.status()
@@ -256,7 +261,7 @@ def test_a_stop_waits_for_a_worker_that_takes_long_steps(idle, run, monkeypatch)
 def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
-    heavy = {"model.n_embd": 256, "model.block_size": 64, "train.batch_size": 256, "train.checkpoint_interval": 1000}
+    heavy = {"model.n_embd": 256, "model.block_size": 64, "train.batch_size": 64, "train.checkpoint_interval": 1000}
     run = RunFolder.create(data_dir, config.replace(ENDLESS | heavy))
     supervisor.submit(run)
     wait_for_step(run, 2)
@@ -272,7 +277,7 @@ def test_a_knob_is_turned_while_a_run_trains_and_a_finished_run_goes_on(supervis
     supervisor.submit(endless)
     wait_for_step(endless, 3)
     supervisor.change_setting(endless, "train.learning_rate", 2e-3)
-    supervisor.change_setting(endless, "train.steps", endless.status().step + 400)
+    supervisor.change_setting(endless, "train.steps", endless.status().step + 100)
     assert config_now(endless).train.learning_rate == 2e-3  # told at once, also before the worker has looked
     wait_for(lambda: len(setting_changes(endless)) == 2, "the turns to be taken")
     ended = wait_for_state(endless, "finished")
