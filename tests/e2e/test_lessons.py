@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
+from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -120,7 +121,7 @@ def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page
             for part in ("one head", "full GPT"):
                 expect(page.locator(".st-key-lesson_parts")).to_contain_text(part)
         page.set_viewport_size({"width": 390, "height": 844})
-        page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
+        wait_until(page, "document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
         if step != LESSONS["gpt"][-1]:
             page.locator(".st-key-lesson_next button").click()
         page.set_viewport_size({"width": 1280, "height": 900})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.runs.folder import RunFolder
+from tests.e2e.board import wait_until
 from tests.long_runs import add_rows, long_run
 
 pytestmark = pytest.mark.e2e
@@ -27,16 +28,16 @@ def run(server) -> Iterator[RunFolder]:
 def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
-    page.wait_for_function(f"() => ({CURVE})().last === 59999")
+    wait_until(page, f"() => ({CURVE})().last === 59999")
     assert page.evaluate(CURVE)["high"] == [30_003]
 
     spikes = {60_500 + 3001 * count: 40.0 + count for count in range(4)}
     for first in range(60_000, 72_000, 1000):
         add_rows(run, first, 1000, spikes)
-        page.wait_for_function(f"() => ({CURVE})().last === {first + 999}")
+        wait_until(page, f"() => ({CURVE})().last === {first + 999}")
     curve = page.evaluate(CURVE)
     assert curve["high"] == [30_003, *spikes]
     assert curve["points"] <= MOST_POINTS
     page.reload()
-    page.wait_for_function(f"() => ({CURVE})().last === 71999")
+    wait_until(page, f"() => ({CURVE})().last === 71999")
     assert page.evaluate(CURVE)["high"] == [30_003, *spikes]

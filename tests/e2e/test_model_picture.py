@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.runs.weights import steps_with_weights
+from tests.e2e.board import wait_until
 from tests.e2e.test_time_machine import PICTURE, SETTLED, run  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.e2e
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 def drawn(page: Page) -> Page:
     expect(page.locator(".model-square").first).to_be_visible()
-    page.wait_for_function(SETTLED)
+    wait_until(page, SETTLED)
     return page
 
 
@@ -62,7 +63,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(
         re.compile(f"^Step {steps_with_weights(run)[0]} of")
     )
-    page.wait_for_function(SETTLED)
+    wait_until(page, SETTLED)
     assert square.evaluate(PICTURE) != before
 
     # A head opens down to one number; the address says where, and leads there again.

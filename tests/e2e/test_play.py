@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 from core.lessons.shannon import choose_passage
 from core.text.own_text import save_text
 from tests.conftest import TEXT
+from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -36,7 +37,7 @@ def test_a_passage_is_guessed_on_the_keyboard(server, open_page):
 def fits_both_widths(page: Page) -> None:
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+        wait_until(page, "width => document.documentElement.scrollWidth <= width", arg=width)
 
 
 JAPANESE = "春は水がすきです。夏は山がすきです。秋は空を見る。冬は火が暖かい。" * 150
@@ -84,7 +85,7 @@ def test_both_models_of_an_experiment_train_live_and_can_be_stopped(server, open
     live = page.locator(".st-key-break_live .js-plotly-plot")
     expect(live).to_be_visible()
     node = live.element_handle()
-    page.wait_for_function("node => node.data[0].x.length > 2", arg=node)  # two ticks later at least
+    wait_until(page, "node => node.data[0].x.length > 2", arg=node)  # two ticks later at least
     assert node.evaluate("node => node.isConnected")  # still the same one, so a zoom into it stays
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator(".st-key-lesson_result")).to_contain_text("Stopped before it was done")

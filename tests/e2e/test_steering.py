@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from core.runs.commands import setting_changes
 from core.runs.folder import open_run
+from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -21,7 +22,7 @@ def move(page: Page, key: str, arrow: str) -> None:
 
 
 def wait_for_mark(page: Page, label: str) -> None:
-    page.wait_for_function(f"label => ({MARKS}).some(told => told.includes(label))", arg=label)
+    wait_until(page, f"label => ({MARKS}).some(told => told.includes(label))", arg=label)
 
 
 def run_on(page: Page, server):
@@ -33,7 +34,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.goto(f"{free_server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?.*run="))
-    page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 1")
+    wait_until(page, f"() => {CHART}?.data?.[2]?.x?.length > 1")
     run = run_on(page, free_server)
 
     move(page, "knob_dropout", "ArrowRight")
@@ -81,12 +82,12 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     expect(page.get_by_text(f"at step {stopped_at + 40:,}")).to_be_visible()
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?run="))
-    page.wait_for_function(f"() => {CHART}?.data?.[2]?.x?.length > 0")
+    wait_until(page, f"() => {CHART}?.data?.[2]?.x?.length > 0")
     child = run_on(page, free_server)
     assert (child.record().parent, child.record().parent_step) == (run.id, stopped_at + 40)
     expect(page.locator(".st-key-parent")).to_contain_text(run.name)
     page.get_by_text("log steps").click()
-    page.wait_for_function(f"() => {CHART}.layout.xaxis.type === 'log'")
+    wait_until(page, f"() => {CHART}.layout.xaxis.type === 'log'")
     parent = page.evaluate(f"(() => {{ const {{x, y}} = {CHART}.data.at(-1); return [[...x], [...y]]; }})()")
     assert page.evaluate(f"{CHART}.layout.xaxis.range[0]") == 0  # step 1, however late the fork
     first, *_, last = run.rows("metrics")

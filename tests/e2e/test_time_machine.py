@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from core.runs.folder import RunFolder, list_runs
 from core.runs.weights import steps_with_weights
 from core.runs.worker import train_run
+from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +30,7 @@ def run(running_server, trained_home) -> RunFolder:
 
 def at_step(page: Page, step: int) -> None:
     expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(re.compile(rf"^Step {step} of"))
-    page.wait_for_function(SETTLED)
+    wait_until(page, SETTLED)
 
 
 def seen(page: Page) -> dict[str, str]:
@@ -88,9 +89,7 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={run.id}")
     at_step(page, steps_with_weights(run)[-1])
-    page.wait_for_function(
-        f"() => globalThis.__gptExplorerClocks.get('a').frames.size === {len(steps_with_weights(run))}"
-    )
+    wait_until(page, f"() => globalThis.__gptExplorerClocks.get('a').frames.size === {len(steps_with_weights(run))}")
     sums = """() => [...globalThis.__gptExplorerClocks.get('a').frames]
         .map(([step, { attention }]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
         .sort(([one], [two]) => one - two)"""
