@@ -50,6 +50,8 @@ def watch(page: Page) -> None:
 
 
 def look_inside(page: Page) -> None:
+    expect(page.locator(".model-square").first).to_be_visible()
+    page.locator(".st-key-inspect_view").get_by_role("radio", name="Attention").click()
     prompt = page.locator(".st-key-inspect_prompt input")
     prompt.fill("To be, or not")
     prompt.press("Enter")

@@ -53,7 +53,7 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.locator(".st-key-import_name_0 input").press("Tab")
     page.get_by_role("button", name="Import files").click()
     page.wait_for_url(re.compile(r"/look_inside\?.*run="))
-    expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
+    expect(page.locator(".model-square").first).to_be_visible()
     back = list_runs(server.data_dir)[0]
     assert back.name == "<b>back</b> again" and back.id != run.id
     assert not list((server.data_dir / "downloads").iterdir())

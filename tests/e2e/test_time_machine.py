@@ -49,7 +49,7 @@ def seen(page: Page) -> dict[str, str]:
 def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     first, second, *_, last = steps_with_weights(run)
     page = open_page(reduced_motion="reduce")
-    page.goto(f"{server.url}/look_inside?run={run.id}")
+    page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     expect(page.locator(".by-block-row").first).to_be_visible()
     at_step(page, last)
     before = seen(page)
@@ -87,7 +87,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
 def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     """Pictures fade into each other, and nothing of that may be written into what is kept of the moments."""
     page = open_page()
-    page.goto(f"{server.url}/look_inside?run={run.id}")
+    page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     at_step(page, steps_with_weights(run)[-1])
     wait_until(page, f"() => globalThis.__gptExplorerClocks.get('a').frames.size === {len(steps_with_weights(run))}")
     sums = """() => [...globalThis.__gptExplorerClocks.get('a').frames]
