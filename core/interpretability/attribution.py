@@ -123,9 +123,7 @@ def through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tenso
 
 
 def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> float:
-    if against == "zero":
-        return 0.0
-    return float(logits.mean() if against == "mean" else logits[against])
+    return 0.0 if against == "zero" else float(logits.mean() if against == "mean" else logits[against])
 
 
 def _sources(model: GPT) -> list[str]:

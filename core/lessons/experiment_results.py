@@ -37,7 +37,10 @@ def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], languag
     own = {name: part for name, part in own.items() if _is_measured(part, numbers)}
     main = next((own[part] for part in (result, "always") if part in own), shared[f"{result}_otherwise"])
     parts = [shared["broke_off"], main] if outcome.treatment.stopped else [main]
-    further = _further(outcome, numbers)
+    further = "" if outcome.treatment.stopped else "went on"
+    if "goes_on" in outcome.treatment.extra:
+        recited = numbers["phrase"].endswith(outcome.treatment.extra["goes_on"])
+        further = "recited" if recited else "not recited"
     return [*parts, own[further]] if further in own else parts
 
 
@@ -93,10 +96,3 @@ def _is_measured(part: str, numbers: Mapping[str, Any]) -> bool:
 
 def _shown(value: str | float) -> str:
     return value.replace("\n", "⏎").strip() if isinstance(value, str) else f"{value:.2f}"
-
-
-def _further(outcome: Outcome, numbers: Mapping[str, Any]) -> str:
-    """Return the name of the part that depends on something other than the losses; "" where there is none."""
-    if "goes_on" in outcome.treatment.extra:
-        return "recited" if numbers["phrase"].endswith(outcome.treatment.extra["goes_on"]) else "not recited"
-    return "" if outcome.treatment.stopped else "went on"
