@@ -1,4 +1,9 @@
-"""Inspection of a trained model: arrays in, arrays out. What takes longer than a second reports its progress."""
+"""Inspection of a trained model: arrays in, arrays out. What takes longer than a second reports its progress.
+
+The dimensions in annotations: B rows, T tokens, C channels, L layers, H heads, D channels of a head, V tokens of the
+vocabulary, N windows of W tokens each, S steps of a training; `stages` are L + 1, one before each block and one after
+the last. A bigram model has V channels, and one stage.
+"""
 
 from collections import deque
 from collections.abc import Iterator

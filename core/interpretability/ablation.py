@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.interpretability import Progress
@@ -16,8 +17,8 @@ from core.interpretability.residual_stream import run_blocks, stream_at, unembed
 from core.interpretability.token_losses import next_token_losses, window_losses
 from core.model import GPT, Hook
 
-Means = Mapping[str, Tensor]
-"""Mean output at each hook point: (H, C / H) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
+Means = Mapping[str, Float[Tensor, "..."]]
+"""Mean output at each hook point: (H, D) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
 
 
 class Part(NamedTuple):
@@ -62,7 +63,7 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
 
     def hook(name: str, tensor: Tensor) -> Tensor | None:
         if name in heads:
-            tensor = tensor.clone()  # (B, T, H, C / H)
+            tensor = tensor.clone()  # (B, T, H, D)
             tensor[:, :, heads[name]] = means[name][heads[name]].to(tensor) if means else 0
             return tensor
         if name in silenced:
@@ -72,8 +73,8 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
     return hook
 
 
-def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
-    """Return the mean outputs of heads and halves of blocks over all input tokens of windows (N, T + 1)."""
+def mean_activations(model: GPT, windows: Int[Tensor, "N W"]) -> dict[str, Float[Tensor, "..."]]:
+    """Return the mean outputs of heads and halves of blocks over all tokens of the windows but their last one."""
     names = [
         f"blocks.{layer}.{name}"
         for layer in range(model.config.n_layer)
@@ -87,13 +88,15 @@ def mean_activations(model: GPT, windows: Tensor) -> dict[str, Tensor]:
     return {name: (total / read.numel()).float() for name, total in sums.items()}
 
 
-def ablated_loss(model: GPT, windows: Tensor, parts: Collection[Part], means: Means | None = None) -> float:
-    """Return the mean loss in nats a token on windows (N, T + 1), with some parts ablated."""
+def ablated_loss(model: GPT, windows: Int[Tensor, "N W"], parts: Collection[Part], means: Means | None = None) -> float:
+    """Return the mean loss in nats a token on windows, with some parts ablated."""
     return float(window_losses(model, windows, ablation_hook(model, parts, means) if parts else None).double().mean())
 
 
-def rank_heads(model: GPT, windows: Tensor, means: Means | None = None) -> Iterator[Progress[list[HeadCost]]]:
-    """Measure the cost of ablating each head on windows (N, T + 1), from the first layer up.
+def rank_heads(
+    model: GPT, windows: Int[Tensor, "N W"], means: Means | None = None
+) -> Iterator[Progress[list[HeadCost]]]:
+    """Measure the cost of ablating each head on windows, from the first layer up.
 
     The result lists the heads done so far, the newest last; sort by `increase` for the ranking. Blocks below the
     ablated one are computed once a layer, not once a head.

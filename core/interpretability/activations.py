@@ -4,14 +4,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
 from core.errors import ExplorerError
 from core.fast.threads import threads_for
 from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
 
-Ids = Sequence[int] | np.ndarray | Tensor
-"""One row of tokens (T,)."""
+Ids = Sequence[int] | Int[np.ndarray, "_"] | Int[Tensor, "_"]
+"""One row of tokens."""
 
 Edit = Callable[[Tensor], Tensor | None] | Tensor | np.ndarray
 """What replaces the tensor at a hook point: an array, with or without the batch dimension, or a function that takes the
@@ -29,18 +30,22 @@ class PartError(ExplorerError):
     """A model of this kind lacks the part in question."""
 
 
-def run_with_cache(model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def run_with_cache(
+    model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None
+) -> dict[str, Float32[np.ndarray, "..."]]:
     """Return the activations at the named hook points, all unless given, in the order of the forward pass.
 
-    They are float32 arrays without the batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
+    They have no batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
     Raises PromptError as `as_row`, and ValueError for a point that the model lacks.
     """
     recorded = run_batch_with_cache(model, as_row(model, ids), names)
     return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
 
 
-def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Return the same for a batch (B, T), on the model's device; the forward pass ends after the last named point."""
+def run_batch_with_cache(
+    model: GPT | Bigram, ids: Int[Tensor, "B T"], names: Collection[str] | None = None
+) -> dict[str, Float[Tensor, "B ..."]]:
+    """Return the same for a batch, on the model's device; the forward pass ends after the last named point."""
     recorded: dict[str, Tensor] = {}
     wanted = None if names is None else set(names)
 
@@ -58,10 +63,12 @@ def run_batch_with_cache(model: GPT | Bigram, ids: Tensor, names: Collection[str
     return recorded
 
 
-def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None) -> np.ndarray:
-    """Return the logits (T, V), float32, of the model with the activations at some points (`core.model.gpt`) replaced.
+def run_with_hooks(
+    model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None
+) -> Float32[np.ndarray, "T V"]:
+    """Return the logits of the model with the activations at some points (`core.model.gpt`) replaced.
 
-    >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, C / H)
+    >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, D)
     >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
 
     Raises PromptError as `as_row`, and ValueError for a point that the model lacks, or a replacement of another shape.
@@ -81,8 +88,8 @@ def run_with_hooks(model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | No
 
 
 @torch.no_grad()
-def compute_logits(model: GPT | Bigram, ids: Tensor, hook: Hook | None = None) -> Tensor:
-    """Return logits (B, T, V) for a batch (B, T), without gradient or dropout; raises as `finite_logits`."""
+def compute_logits(model: GPT | Bigram, ids: Int[Tensor, "B T"], hook: Hook | None = None) -> Float[Tensor, "B T V"]:
+    """Return the logits without gradient or dropout; raises as `finite_logits`."""
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
         return finite_logits(model(ids.to(device_of(model), torch.int64), hook=hook)[0])
 
@@ -104,8 +111,8 @@ class _Enough(Exception):
     """Ends a forward pass after the last wanted hook point."""
 
 
-def as_row(model: GPT | Bigram, ids: Ids) -> Tensor:
-    """Return one row of tokens as (1, T). Raises PromptError where there are none, or more than the context."""
+def as_row(model: GPT | Bigram, ids: Ids) -> Int64[Tensor, "1 T"]:
+    """Return one row of tokens as a batch. Raises PromptError where there are none, or more than the context."""
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if ids.ndim != 1:
         raise ValueError(f"ids must be one row of tokens (T,), not {tuple(ids.shape)}")

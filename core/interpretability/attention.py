@@ -1,9 +1,10 @@
-"""Attention patterns, and one attention weight step by step. L layers, H heads, T tokens."""
+"""Attention patterns, and one attention weight step by step."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from core.interpretability import Progress
@@ -13,8 +14,8 @@ from core.model import GPT, Bigram
 from core.text.token_display import quoted, visible
 
 
-def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """Return the attention weights of each query (row) for each key: (L, H, T, T) float32; of a bigram (0, 0, T, T)."""
+def attention_patterns(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "L H T T"]:
+    """Return the attention weights of each query (row) for each key; a bigram model has neither layers nor heads."""
     if not isinstance(model, GPT):
         return np.zeros((0, 0, len(ids), len(ids)), dtype=np.float32)
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
@@ -22,8 +23,8 @@ def attention_patterns(model: GPT | Bigram, ids: Ids) -> np.ndarray:
     return np.stack([recorded[name] for name in names])
 
 
-def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.ndarray]]:
-    """Compute the patterns of a long prompt in squares of `size` by `size` tokens, by layer: (L, H, G, G) float32.
+def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[Float32[np.ndarray, "L H G G"]]]:
+    """Compute the patterns of a long prompt in squares of `size` by `size` tokens, by layer.
 
     Only one layer's full patterns are in memory at a time; layers not done yet are nan. Raises PromptError as `as_row`.
     """
@@ -41,8 +42,8 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[np.nda
         yield Progress(layer + 1, layers, weights.copy())
 
 
-def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
-    """Return patterns (..., T, T) in squares of `size` by `size`: the mean over queries of the sum over keys.
+def coarsened(patterns: Float[np.ndarray, "*A T T"], size: int) -> Float[np.ndarray, "*A G G"]:
+    """Return patterns in squares of `size` by `size`: the mean over queries of the sum over keys.
 
     Rows still sum to 1. Where T is no multiple of `size`, the last row and column have fewer tokens.
     """
@@ -52,8 +53,8 @@ def coarsened(patterns: np.ndarray, size: int) -> np.ndarray:
     return summed / counts[:, None].astype(patterns.dtype)
 
 
-def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np.ndarray:
-    """Return the mean or maximum over the heads of each layer: (L, T, T) from (L, H, T, T)."""
+def over_heads(patterns: Float[np.ndarray, "L H T T"], how: str = "mean") -> Float[np.ndarray, "L T T"]:
+    """Return the mean or maximum over the heads of each layer; raises ValueError where `how` is neither."""
     if how not in ("mean", "max"):
         raise ValueError(f"how must be 'mean' or 'max', not {how!r}")
     if not patterns.size:  # a bigram model
@@ -61,8 +62,8 @@ def over_heads(patterns: np.ndarray, how: Literal["mean", "max"] = "mean") -> np
     return patterns.mean(axis=1) if how == "mean" else patterns.max(axis=1)
 
 
-def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
-    """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer: (L, T, T) from (L, H, T, T).
+def rollout(patterns: Float[np.ndarray, "L H T T"], residual: bool = True) -> Float32[np.ndarray, "L T T"]:
+    """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer.
 
     Each layer's mean over heads, averaged with the identity where the model has residual connections, multiplies the
     product of the layers below. Rows sum to 1. Values and feed-forward layers are not considered.
@@ -76,17 +77,22 @@ def rollout(patterns: np.ndarray, residual: bool = True) -> np.ndarray:
     return stages
 
 
-def to_bytes(patterns: np.ndarray) -> np.ndarray:
-    """Return weights as uint8, 255 for 1; the error is at most 1 / 510."""
+def to_bytes(patterns: Float[np.ndarray, "*A"]) -> UInt8[np.ndarray, "*A"]:
+    """Return weights as bytes, 255 for 1; the error is at most 1 / 510."""
     return np.rint(np.clip(patterns, 0, 1) * 255).astype(np.uint8)
 
 
 def describe(
-    patterns: np.ndarray, tokens: Sequence[str], layer: int, head: int, row: int, column: int | None = None
+    patterns: Float[np.ndarray, "L H T T"],
+    tokens: Sequence[str],
+    layer: int,
+    head: int,
+    row: int,
+    column: int | None = None,
 ) -> str:
     """Return one cell in words: "'e' looks 62% at 'h', 1 back".
 
-    Layer, head, row and column count from 0; the patterns are (L, H, T, T), weights from 0 to 1, the tokens T.
+    Layer, head, row and column count from 0; the weights are from 0 to 1.
     """
     weights = patterns[layer, head, row]
     column = int(weights.argmax()) if column is None else column
@@ -99,24 +105,24 @@ def describe(
 
 
 class AttentionWeight(NamedTuple):
-    """One attention weight step by step, and the head's output for its query. T tokens, head size D; float32."""
+    """One attention weight step by step, and the head's output for its query."""
 
     steps: tuple[str, ...]  # applied to query and key before their product, in this order: "normalised", "rotated"
-    q_projected: np.ndarray  # (D,), output of its linear layer
-    k_projected: np.ndarray
-    q: np.ndarray  # (D,), after `steps`
-    k: np.ndarray
-    products: np.ndarray  # (D,), q * k, elementwise
+    q_projected: Float32[np.ndarray, "D"]  # output of its linear layer
+    k_projected: Float32[np.ndarray, "D"]
+    q: Float32[np.ndarray, "D"]  # after `steps`
+    k: Float32[np.ndarray, "D"]
+    products: Float32[np.ndarray, "D"]  # q * k, elementwise
     product: float  # their sum
     scale: float  # what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale
     score: float  # product * scale, before the mask
     hidden: bool  # whether this key is masked for this query
-    row_scores: np.ndarray  # (T,), the scores of all keys for this query; -inf where they are masked
-    row_weights: np.ndarray  # (T,), their softmax, summing to 1
+    row_scores: Float32[np.ndarray, "T"]  # the scores of all keys for this query; -inf where they are masked
+    row_weights: Float32[np.ndarray, "T"]  # their softmax, summing to 1
     weight: float  # this cell's
-    values: np.ndarray  # (T, D), of all keys
-    weighted_values: np.ndarray  # (T, D), row_weights times values
-    z: np.ndarray  # (D,), their sum: the head's output for this query
+    values: Float32[np.ndarray, "T D"]  # of all keys
+    weighted_values: Float32[np.ndarray, "T D"]  # row_weights times values
+    z: Float32[np.ndarray, "D"]  # their sum: the head's output for this query
 
 
 def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:

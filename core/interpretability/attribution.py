@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from core.interpretability.activations import Ids, PartError, run_with_cache
@@ -23,8 +24,8 @@ class Attribution(NamedTuple):
     logit: float  # of the token, less the reference
     embedding: float  # of the token at this position
     position: float  # its position embedding; 0 where the model adds none (`rope`, `none`, a bigram)
-    heads: np.ndarray  # (L, H) float64. A bigram model has none: (0, 0)
-    mlps: np.ndarray  # (L,) float64, each with its bias
+    heads: Float64[np.ndarray, "L H"]  # a bigram model has none
+    mlps: Float64[np.ndarray, "L"]  # each with its bias
     biases: float  # of attention's output layers and the last norm
     pairs: float  # the table of counted pairs, where the model has one; else 0
 
@@ -50,7 +51,7 @@ def attribute(
     against: int | Literal["mean", "zero"] = "zero",
     position: int = -1,
 ) -> Attribution:
-    """Return the contributions of all parts to the logit of `token`, the likeliest unless given, after `ids` (T,).
+    """Return the contributions of all parts to the logit of `token`, the likeliest unless given, after `ids`.
 
     Args:
         against: the reference: "zero" subtracts nothing, "mean" the mean logit of all tokens, an id that token's logit.
@@ -105,10 +106,12 @@ def attribute(
     )
 
 
-def through_norm(norm: nn.Module, wanted: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
-    """Return directions `wanted` (..., C) before the last norm, with its scale for `stream` (..., C) taken as constant.
+def through_norm(
+    norm: nn.Module, wanted: Float64[Tensor, "*A C"], stream: Float64[Tensor, "*A C"]
+) -> tuple[Float64[Tensor, "*A C"], Float64[Tensor, "*A"]]:
+    """Return directions `wanted` before the last norm, with its scale for `stream` taken as constant.
 
-    The second result (...) is what the norm's bias adds.
+    The second result is what the norm's bias adds.
     """
     none = torch.zeros(wanted.shape[:-1], dtype=wanted.dtype)
     if isinstance(norm, nn.Identity):

@@ -1,10 +1,11 @@
-"""Token and position embeddings, their similarities and projections, and the bigram's table. V tokens, C channels."""
+"""Token and position embeddings, their similarities and projections, and the bigram's table."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float32, Int64, Real
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
@@ -17,14 +18,14 @@ Method = Literal["pca", "tsne", "umap"]
 _EXACT_UP_TO = 512
 
 
-def token_embeddings(model: GPT | Bigram) -> np.ndarray:
-    """Return a row for each token: (V, C) float32. For a bigram model its table: the logits of the next token."""
+def token_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "V C"]:
+    """Return a row for each token. For a bigram model its table: the logits of the next token."""
     table = model.transformer.wte if isinstance(model, GPT) else model.token_embedding_table
     return table.weight.detach().float().cpu().numpy().copy()
 
 
-def position_embeddings(model: GPT | Bigram) -> np.ndarray:
-    """Return a row for each position, learned or sinusoidal: (block_size, C) float32; raises PartError without them."""
+def position_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "block_size C"]:
+    """Return a row for each position, learned or sinusoidal; raises PartError without them."""
     if isinstance(model, GPT) and model.config.position == "learned":
         return model.transformer.wpe.weight.detach().float().cpu().numpy().copy()
     if isinstance(model, GPT) and model.config.position == "sinusoidal":
@@ -39,16 +40,18 @@ def position_embeddings(model: GPT | Bigram) -> np.ndarray:
     )
 
 
-def cosines(vectors: np.ndarray) -> np.ndarray:
-    """Return the cosine similarity of any two rows of (N, C): (N, N) float32; 0 for a row of zeros."""
+def cosines(vectors: Real[np.ndarray, "N C"]) -> Float32[np.ndarray, "N N"]:
+    """Return the cosine similarity of any two rows; 0 for a row of zeros."""
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return np.clip(units @ units.T, -1, 1).astype(np.float32)
 
 
-def own_axes(vectors: np.ndarray, axes: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
-    """Project tokens on axes between groups of tokens: (V, len(axes)) float32.
+def own_axes(
+    vectors: Real[np.ndarray, "V C"], axes: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> Float32[np.ndarray, "V {len(axes)}"]:
+    """Project tokens on axes between groups of tokens.
 
     Each axis leads from the mean of one group of rows, at 0, to the mean of another, at 1: from small letters to
     capitals, say. Raises ValueError for an empty group, or two groups with the same mean.
@@ -71,21 +74,25 @@ def methods() -> tuple[Method, ...]:
     return ("pca", "tsne", "umap") if find_spec("umap") else ("pca", "tsne")
 
 
-def project_along(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Project the rows (V, C) at S steps of a training by the last step's principal components: (S, V, 2) float32."""
+def project_along(tables: Sequence[Real[np.ndarray, "V C"]]) -> Float32[np.ndarray, "{len(tables)} V 2"]:
+    """Project the rows at several steps of a training by the last step's principal components."""
     tables = [np.asarray(table, dtype=np.float64) for table in tables]
     mean, directions = tables[-1].mean(axis=0), _directions(tables[-1], 2, seed=0)
     return np.stack([(table - mean) @ directions.T for table in tables]).astype(np.float32)
 
 
-def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0) -> np.ndarray:
-    """Project the rows of `vectors` (V, C) to (V, dimensions) float32, the same for the same seed.
+def project(
+    vectors: Real[np.ndarray, "V C"], method: str = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0
+) -> Float32[np.ndarray, "V {dimensions}"]:
+    """Project the rows of `vectors`, the same for the same seed.
 
     pca: the directions in which they differ most (Pearson 1901); distances keep their meaning. Directions that do not
     exist (few tokens, or all alike) are 0.
     tsne: keeps neighbors together; large distances mean nothing (van der Maaten and Hinton 2008). Fewer than four
     different rows are projected with pca.
     umap: likewise, and keeps some large distances (McInnes 2018); only where umap-learn is installed (`methods`).
+
+    Raises ValueError for another method.
     """
     if method not in methods():
         raise ValueError(f"method must be one of {', '.join(methods())}, not {method!r}")
@@ -109,10 +116,11 @@ def project(vectors: np.ndarray, method: Method = "pca", dimensions: Literal[2, 
         return tsne.fit_transform(np.asarray(vectors, dtype=np.float32))
 
 
-def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Rotate, reflect and shift `points` (V, d) to lie as close as possible to `reference` (V, d).
+def align(points: Float[np.ndarray, "V dim"], reference: Float[np.ndarray, "_ _"]) -> Float[np.ndarray, "V dim"]:
+    """Rotate, reflect and shift `points` to lie as close as possible to `reference`.
 
-    A projection's axes may swap or flip from step to step (orthogonal Procrustes problem, Schönemann 1966).
+    A projection's axes may swap or flip from step to step (orthogonal Procrustes problem, Schönemann 1966). Raises
+    ValueError where the shapes differ.
     """
     if points.shape != reference.shape:
         raise ValueError(f"points have shape {points.shape}, but the reference {reference.shape}")
@@ -121,7 +129,7 @@ def align(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return ((points - middle) @ (u @ vt) + target).astype(points.dtype)
 
 
-def nearest(vectors: np.ndarray, index: int, count: int) -> list[tuple[int, float]]:
+def nearest(vectors: Float[np.ndarray, "V C"], index: int, count: int) -> list[tuple[int, float]]:
     """Return the `count` rows most similar to row `index`, without itself, with their cosine from -1 to 1."""
     lengths = np.linalg.norm(vectors, axis=1)
     products = lengths * lengths[index]
@@ -146,12 +154,12 @@ def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
 
 
 class Tables(NamedTuple):
-    """A bigram's learned and counted probabilities, (V, V) float32: row i is for the token after token i."""
+    """A bigram's learned and counted probabilities: row i is for the token after token i."""
 
-    learned: np.ndarray  # probabilities; every row sums to 1
-    counted: np.ndarray  # the same; 1 / V in a row without counts
-    difference: np.ndarray  # learned - counted
-    row_counts: np.ndarray  # (V,) int64, the counts of each row: rare rows are learned badly
+    learned: Float32[np.ndarray, "V V"]  # probabilities; every row sums to 1
+    counted: Float32[np.ndarray, "V V"]  # the same; 1 / V in a row without counts
+    difference: Float32[np.ndarray, "V V"]  # learned - counted
+    row_counts: Int64[np.ndarray, "V"]  # the counts of each row: rare rows are learned badly
 
 
 def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:

@@ -1,13 +1,13 @@
 """One forward pass as a whole: what every part computes, and what it adds to the logits directly.
 
-B is 1 and left out, T the tokens, C the width, L the layers, H the heads, N the neurons of a feed-forward layer, V the
-vocabulary.
+B is 1 and left out; F are the neurons of a feed-forward layer.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32
 
 from core.interpretability.activations import Ids, run_with_cache
 from core.interpretability.attribution import through_norm
@@ -20,33 +20,34 @@ class SourceAttribution(NamedTuple):
     As `core.interpretability.attribution`, for all positions at once, with heads split by the token attended to.
     """
 
-    embedding: np.ndarray  # (T,)
-    position: np.ndarray  # (T,), 0 where the model adds no position embedding
-    heads: np.ndarray  # (L, H, T, T): through a head, to a query (row) from a key (column)
-    mlps: np.ndarray  # (L, T); 0 where the model has none
-    biases: np.ndarray  # (T,), of attention's output layers and the last norm
-    pairs: np.ndarray  # (T,), the table of counted pairs; 0 where the model has none
+    embedding: Float[np.ndarray, "T"]
+    position: Float[np.ndarray, "T"]  # 0 where the model adds no position embedding
+    heads: Float[np.ndarray, "L H T T"]  # through a head, to a query (row) from a key (column)
+    mlps: Float[np.ndarray, "L T"]  # 0 where the model has none
+    biases: Float[np.ndarray, "T"]  # of attention's output layers and the last norm
+    pairs: Float[np.ndarray, "T"]  # the table of counted pairs; 0 where the model has none
 
     @property
-    def total(self) -> np.ndarray:
-        """Return the sum of all contributions (T,)."""
+    def total(self) -> Float[np.ndarray, "T"]:
+        """Return the sum of all contributions."""
         parts = self.embedding + self.position + self.biases + self.pairs
         return parts + self.heads.sum(axis=(0, 1, 3)) + self.mlps.sum(axis=0)
 
 
 class ForwardPass(NamedTuple):
-    """Everything that one forward pass of a prompt computes, float32."""
+    """Everything that one forward pass of a prompt computes."""
 
-    embedding: np.ndarray  # (T, C), token and position embeddings: the residual stream before the first block
-    patterns: np.ndarray  # (L, H, T, T), attention weights of each query (row) for each key (column)
-    neurons: np.ndarray  # (L, T, N), after the nonlinearity; N is 0 where the model has no feed-forward layers
-    norms: np.ndarray  # (S, T), Euclidean norm of the residual stream: before the first block, then after each part
-    logits: np.ndarray  # (T, V)
+    embedding: Float32[np.ndarray, "T C"]  # token and position embeddings: the residual stream before the first block
+    patterns: Float32[np.ndarray, "L H T T"]  # attention weights of each query (row) for each key (column)
+    neurons: Float32[np.ndarray, "L T F"]  # after the nonlinearity; F is 0 where the model has no feed-forward layers
+    # Euclidean norm of the residual stream: before the first block, then after each part
+    norms: Float32[np.ndarray, "parts T"]
+    logits: Float32[np.ndarray, "T V"]
     contributions: SourceAttribution | None  # None where parts do not add up: without residual connections
 
 
 def forward_pass(model: GPT | Bigram, ids: Ids) -> ForwardPass:
-    """Run a prompt (T,) through the model; of a bigram the embedding is the row of its table, (T, V).
+    """Run a prompt through the model; of a bigram the embedding is the row of its table.
 
     Raises PromptError as `core.interpretability.activations.run_with_cache`.
     """

@@ -1,7 +1,7 @@
 """Head roles: how much of its attention each head pays to the tokens that a known role attends to.
 
 Each score is a share of attention, from 0 to 1, averaged over all queries for which the role differs from others.
-Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson 2022). L layers, H heads.
+Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson 2022).
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
 from core.interpretability import Progress
@@ -32,13 +33,19 @@ _HALF = 64  # their length, where the context has room for twice as much
 
 
 class HeadScores(NamedTuple):
-    """Scores of each head, (L, H) float32 from 0 to 1: its attention to what a role attends to."""
+    """Scores of each head, from 0 to 1: its attention to what a role attends to."""
 
-    previous_token: np.ndarray  # the token just before, from the second query on
-    same_token: np.ndarray  # all earlier occurrences of the same token, where there are any
-    start_of_text: np.ndarray  # the first token, from the third query on (for the second it is the previous token)
-    start_of_word: np.ndarray  # the last space or newline, unless it is the previous token, or the query is one itself
-    induction: np.ndarray  # on repeated random tokens, in the second half, the token after the first occurrence
+    previous_token: Float32[np.ndarray, "L H"]  # the token just before, from the second query on
+    same_token: Float32[np.ndarray, "L H"]  # all earlier occurrences of the same token, where there are any
+    start_of_text: Float32[
+        np.ndarray, "L H"
+    ]  # the first token, from the third query on (for the second it is the previous token)
+    start_of_word: Float32[
+        np.ndarray, "L H"
+    ]  # the last space or newline, unless it is the previous token, or the query is one itself
+    induction: Float32[
+        np.ndarray, "L H"
+    ]  # on repeated random tokens, in the second half, the token after the first occurrence
 
 
 class HeadName(NamedTuple):
@@ -49,11 +56,13 @@ class HeadName(NamedTuple):
     score: float  # the largest one, also without a role
 
 
-def score_heads(model: GPT, windows: Tensor, tokens: Sequence[str], seed: int = 1337) -> Iterator[Progress[HeadScores]]:
-    """Score every head on windows of text (N, T + 1) and, for induction, on repeated random tokens.
+def score_heads(
+    model: GPT, windows: Int[Tensor, "N W"], tokens: Sequence[str], seed: int = 1337
+) -> Iterator[Progress[HeadScores]]:
+    """Score every head on windows of text and, for induction, on repeated random tokens.
 
     The last token of a window is not read. The windows must be the same for scores to compare from step to step; 64 of
-    64 tokens determine a score to about 0.01. `tokens` is the vocabulary (V). The result holds the scores so far.
+    64 tokens determine a score to about 0.01. `tokens` is the vocabulary. The result holds the scores so far.
     """
     space_tokens = torch.tensor([any(character.isspace() for character in token) for token in tokens])
     sums, counts = np.zeros((5, model.config.n_layer, model.config.n_head)), np.zeros(5)
@@ -84,14 +93,16 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
     return [[name(head) for head in layer] for layer in np.stack(scores, axis=-1)]  # (L, H, 5)
 
 
-def emergence_steps(steps: Sequence[int], scores: np.ndarray, threshold: float = NAMED_FROM) -> np.ndarray:
-    """Return the step (of S) from which a role's scores (S, L, H) stay above the threshold: (L, H) int64, or -1."""
+def emergence_steps(
+    steps: Sequence[int], scores: Float[np.ndarray, "S L H"], threshold: float = NAMED_FROM
+) -> Int64[np.ndarray, "L H"]:
+    """Return the step from which a role's scores stay above the threshold, or -1."""
     keeps = np.logical_and.accumulate((scores >= threshold)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
     return np.where(keeps.any(axis=0), np.asarray(steps, dtype=np.int64)[keeps.argmax(axis=0)], -1)
 
 
-def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Tensor:
-    """Return random tokens, repeated once: (count, 2 * length). A half has no token twice if the vocabulary permits."""
+def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Int64[Tensor, "{count} 2*{length}"]:
+    """Return random tokens, repeated once. A half has no token twice if the vocabulary permits."""
     rng = torch.Generator().manual_seed(seed)
     if vocab_size >= length:
         half = torch.stack([torch.randperm(vocab_size, generator=rng)[:length] for _ in range(count)])

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
 
@@ -17,8 +18,8 @@ class Span(NamedTuple):
 class Matches(NamedTuple):
     """For each of T generated tokens, the longest span beginning there that occurs in the source."""
 
-    lengths: np.ndarray  # (T,) int64, 0 where the token does not occur
-    places: np.ndarray  # (T,) int64, where the span begins in the source; -1 where there is none
+    lengths: Int64[np.ndarray, "T"]  # 0 where the token does not occur
+    places: Int64[np.ndarray, "T"]  # where the span begins in the source; -1 where there is none
 
 
 def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
@@ -75,8 +76,8 @@ def copied_spans(matches: Matches, shortest: int) -> list[Span]:
     return spans
 
 
-def copied_lengths(matches: Matches, shortest: int) -> np.ndarray:
-    """Return the length of the longest span that covers each token, or 0: (T,) int64."""
+def copied_lengths(matches: Matches, shortest: int) -> Int64[np.ndarray, "T"]:
+    """Return the length of the longest span that covers each token, or 0."""
     covered = np.zeros(len(matches.lengths), dtype=np.int64)
     for start, length, _ in copied_spans(matches, shortest):
         covered[start : start + length] = np.maximum(covered[start : start + length], length)

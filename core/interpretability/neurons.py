@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,23 +32,23 @@ class TopActivation(NamedTuple):
     value: float  # after the activation function
     window: int  # its index
     position: int  # of the token in it
-    values: np.ndarray  # (T,) float32, the neuron at every token of that window
+    values: Float32[np.ndarray, "T"]  # the neuron at every token of that window
 
 
 class LogitEffects(NamedTuple):
     """The effect of one neuron on the logits of the next token."""
 
-    logits: np.ndarray  # (V,) float32, for an activation of 1, before the scale of the last norm, less their mean
+    logits: Float32[np.ndarray, "V"]  # for an activation of 1, before the scale of the last norm, less their mean
     raised: list[tuple[int, float]]  # tokens with their effect, the most raised first
     lowered: list[tuple[int, float]]  # the same, the most lowered first
 
 
 def top_activations(
-    model: GPT, windows: Tensor, layer: int, neuron: int, top: int = 10
+    model: GPT, windows: Int[Tensor, "N W"], layer: int, neuron: int, top: int = 10
 ) -> Iterator[Progress[list[TopActivation]]]:
     """Find the `top` tokens that activate a neuron most, largest first, at most one a window.
 
-    The last token of the windows (N, T + 1) is not read. Layer and neuron count from 0; a layer has
+    The last token of a window is not read. Layer and neuron count from 0; a layer has
     `core.model.gpt.feed_forward_width` neurons. Raises ValueError for one that the model does not have.
     """
     _check(model, layer, neuron)
@@ -92,17 +93,17 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
 
 
 class NeuronSteps(NamedTuple):
-    """One neuron at one token, step by step. C is the width; float32 but for the numbers."""
+    """One neuron at one token, step by step."""
 
-    inputs: np.ndarray  # (C,), the normalized residual stream
-    weights: np.ndarray  # (C,), the neuron's row of the first matrix
-    products: np.ndarray  # (C,), inputs * weights, elementwise
+    inputs: Float32[np.ndarray, "C"]  # the normalized residual stream
+    weights: Float32[np.ndarray, "C"]  # the neuron's row of the first matrix
+    products: Float32[np.ndarray, "C"]  # inputs * weights, elementwise
     bias: float  # 0 where the model has none
     before: float  # the sum of products and bias
     gate: float | None  # of a gated activation, what `before` is multiplied by, after its own nonlinearity
     after: float  # after the nonlinearity
-    outputs: np.ndarray  # (C,), the neuron's column of the second matrix
-    added: np.ndarray  # (C,), after * outputs: what it adds to the residual stream
+    outputs: Float32[np.ndarray, "C"]  # the neuron's column of the second matrix
+    added: Float32[np.ndarray, "C"]  # after * outputs: what it adds to the residual stream
 
 
 def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -> NeuronSteps:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from core.interpretability import Progress
@@ -37,8 +38,8 @@ class Answers(NamedTuple):
 class PatchMap(NamedTuple):
     """The effect of each patched activation."""
 
-    # (rows, T) float32: 0 for the corrupted prompt's logit difference, 1 for the clean one's; nan in rows not done yet
-    moved: np.ndarray
+    # 0 for the corrupted prompt's logit difference, 1 for the clean one's; nan in rows not done yet
+    moved: Float32[np.ndarray, "rows T"]
     rows: list[str]  # titles, from the first layer up
     answers: Answers  # what is measured
 
@@ -46,7 +47,7 @@ class PatchMap(NamedTuple):
 def answers(
     model: GPT | Bigram, clean: Ids, corrupted: Ids, answer: int | None = None, rival: int | None = None
 ) -> Answers:
-    """Choose the two tokens whose logits tell the prompts (T,) apart after their last token.
+    """Choose the two tokens whose logits tell the prompts apart after their last token.
 
     Unless given, `answer` is the most likely token of the clean prompt, and `rival` that of the corrupted one, or its
     second. Raises PromptError for prompts of different lengths, that do not fit, or that lead to the same answer.
@@ -75,7 +76,7 @@ def patch_map(
     """Patch every layer and position, row by row from the first layer up, and measure as `answers` says, which raises.
 
     Args:
-        clean, corrupted: two prompts (T,) of the same length.
+        clean, corrupted: two prompts of the same length.
         what: patched: the residual stream between the blocks (L + 1 rows), or the output of the attention or the
             feed-forward half of each block (L rows). Raises PartError for blocks without such a half.
     """

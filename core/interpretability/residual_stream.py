@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 
 from core.fast.threads import threads_for
@@ -17,8 +18,8 @@ from core.model.gpt import scoped
 _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 positions
 
 
-def residual_stream(model: GPT | Bigram, ids: Ids) -> np.ndarray:
-    """Return the stream at every stage: (L + 1, T, C) float32; of a bigram model its logits, (1, T, V)."""
+def residual_stream(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "stages T C"]:
+    """Return the stream at every stage; of a bigram model its logits."""
     names = stage_names(model)
     recorded = run_with_cache(model, ids, names)
     return np.stack([recorded[name] for name in names])
@@ -32,17 +33,21 @@ def stage_names(model: GPT | Bigram) -> list[str]:
     return [f"blocks.{layer}.hook_resid_pre" for layer in range(last + 1)] + [f"blocks.{last}.hook_resid_post"]
 
 
-def stream_at(model: GPT | Bigram, ids: Tensor, stage: int) -> Tensor:
-    """Return the stream of a batch (B, T) at one stage: (B, T, C), or (B, T, V) for a bigram model."""
+def stream_at(model: GPT | Bigram, ids: Int[Tensor, "B T"], stage: int) -> Float[Tensor, "B T C"]:
+    """Return the stream of a batch at one stage; of a bigram model its logits."""
     name = stage_names(model)[stage]
     return run_batch_with_cache(model, ids, [name])[name]
 
 
 @torch.no_grad()
 def run_blocks(
-    model: GPT | Bigram, stream: Tensor, stage: int, hook: Hook | None = None, until: int | None = None
-) -> Tensor:
-    """Compute the stream at stage `until`, the last one unless given, from that at `stage`: (B, T, C) both.
+    model: GPT | Bigram,
+    stream: Float[Tensor, "B T C"],
+    stage: int,
+    hook: Hook | None = None,
+    until: int | None = None,
+) -> Float[Tensor, "B T C"]:
+    """Compute the stream at stage `until`, the last one unless given, from that at `stage`.
 
     The hook applies to the next block only; the others run on the fast path.
     """
@@ -56,21 +61,23 @@ def run_blocks(
 
 
 @torch.no_grad()
-def unembed(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Tensor:
-    """Return the logits (..., V) of a stream (..., C) and its input tokens `ids` (...); raises as `finite_logits`."""
+def unembed(model: GPT | Bigram, stream: Float[Tensor, "*A C"], ids: Int[Tensor, "*A"]) -> Float[Tensor, "*A V"]:
+    """Return the logits of a stream and its input tokens `ids`; raises as `finite_logits`."""
     if not isinstance(model, GPT):
         return finite_logits(stream)
     with evaluating(model), threads_for(stream.numel() * model.vocab_size):
         return finite_logits(model.unembed(stream, ids))
 
 
-def last_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
-    """Return the stream after the last block for a batch (B, T), on the fast path: (B, T, C), or (B, T, V)."""
+def last_stream(model: GPT | Bigram, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
+    """Return the stream after the last block for a batch, on the fast path; of a bigram model its logits."""
     return run_blocks(model, stream_at(model, ids, 0), 0)
 
 
-def logits_in_chunks(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterator[Tensor]:
-    """Yield the logits (P, V) of a stream (N, C) and ids (N,), a few positions at a time and in order.
+def logits_in_chunks(
+    model: GPT | Bigram, stream: Float[Tensor, "N C"], ids: Int[Tensor, "N"]
+) -> Iterator[Float[Tensor, "P V"]]:
+    """Yield the logits of a stream and its tokens, a few positions at a time and in order.
 
     The logits of 1,024 positions are 200 MB with GPT-2's vocabulary, and every operation on them takes as much again.
     """
@@ -79,8 +86,10 @@ def logits_in_chunks(model: GPT | Bigram, stream: Tensor, ids: Tensor) -> Iterat
         yield unembed(model, piece, read)
 
 
-def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int]) -> np.ndarray:
-    """Return the logit lens (nostalgebraist 2020) of some positions: the logits at every stage, (L + 1, P, V) float32.
+def lens_logits(
+    model: GPT | Bigram, ids: Ids, positions: Sequence[int]
+) -> Float32[np.ndarray, "stages {len(positions)} V"]:
+    """Return the logit lens (nostalgebraist 2020) of some positions: the logits at every stage.
 
     The stream of each stage goes through the last norm and the unembedding, as if later blocks added nothing.
     """
@@ -89,15 +98,15 @@ def lens_logits(model: GPT | Bigram, ids: Ids, positions: Sequence[int]) -> np.n
     return np.stack([unembed(model, stream.to(device), row).float().cpu().numpy() for stream in streams])
 
 
-def next_token_logits(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
-    """Return the next token's logits (V,) float32; of a prompt longer than the context the last tokens are read."""
+def next_token_logits(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "V"]:
+    """Return the next token's logits; of a prompt longer than the context the last tokens are read."""
     row = as_row(model, ids[-model.block_size :])
     last = last_stream(model, row)[:, -1]
     return unembed(model, last, row[:, -1].to(last.device))[0].float().cpu().numpy()
 
 
-def next_token_probabilities(model: GPT | Bigram, ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
-    """Return the next token's probabilities at temperature 1: (V,) float64. Raises as `next_token_logits`."""
+def next_token_probabilities(model: GPT | Bigram, ids: Ids) -> Float64[np.ndarray, "V"]:
+    """Return the next token's probabilities at temperature 1. Raises as `next_token_logits`."""
     logits = next_token_logits(model, ids).astype(np.float64)
     weights = np.exp(logits - logits.max())  # the largest becomes 1: nothing overflows
     return weights / weights.sum()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Float64, Int, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,15 +25,17 @@ class KindLoss(NamedTuple):
 
 
 class TokenPredictions(NamedTuple):
-    """The predictions for every token of a passage but the first: T tokens, K alternatives."""
+    """The predictions for every token of a passage but the first: T of them, with K alternatives."""
 
-    probabilities: np.ndarray  # (T,) float32, of the token itself
-    alternatives: np.ndarray  # (T, K) int64, the most likely tokens, best first
-    shares: np.ndarray  # (T, K) float32, their probabilities
+    probabilities: Float32[np.ndarray, "T"]  # of the token itself
+    alternatives: Int64[np.ndarray, "T K"]  # the most likely tokens, best first
+    shares: Float32[np.ndarray, "T K"]  # their probabilities
 
 
-def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None) -> Tensor:
-    """Return the loss in nats of every predicted token, (N, T) float32, for windows (N, T + 1)."""
+def window_losses(
+    model: GPT | Bigram, windows: Int[Tensor, "N W"], hook: Hook | None = None
+) -> Float32[Tensor, "N W-1"]:
+    """Return the loss in nats of every predicted token."""
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     if hook is not None:
         return torch.cat([next_token_losses(compute_logits(model, part[:, :-1], hook), part[:, 1:]) for part in parts])
@@ -45,19 +48,23 @@ def window_losses(model: GPT | Bigram, windows: Tensor, hook: Hook | None = None
     return torch.cat(losses).view(len(windows), -1)
 
 
-def next_token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the losses (B, T) in nats, on the processor, of targets (B, T) under logits (B, T, V)."""
+def next_token_losses(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> Float32[Tensor, "B T"]:
+    """Return the losses in nats, on the processor, of targets under logits."""
     targets = targets.to(logits.device, torch.int64)
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape).cpu()
 
 
-def loss_by_position(losses: np.ndarray | Tensor) -> np.ndarray:
-    """Return the mean loss at each position: (T,) from (N, T). Entry t was predicted from t + 1 tokens."""
+def loss_by_position(losses: Float[np.ndarray, "N T"] | Float[Tensor, "N T"]) -> Float64[np.ndarray, "T"]:
+    """Return the mean loss at each position. Entry t was predicted from t + 1 tokens."""
     return np.asarray(losses, dtype=np.float64).mean(axis=0)
 
 
-def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, tokens: Sequence[str]) -> list[KindLoss]:
-    """Return the mean loss of (N, T) for each kind of target (N, T), in the order of KINDS; `tokens` are all V."""
+def loss_by_kind(
+    losses: Float[np.ndarray, "N T"] | Float[Tensor, "N T"],
+    targets: Int[np.ndarray, "N T"] | Int[Tensor, "N T"],
+    tokens: Sequence[str],
+) -> list[KindLoss]:
+    """Return the mean loss for each kind of target, in the order of KINDS; `tokens` is the vocabulary."""
     losses = np.asarray(losses, dtype=np.float64).ravel()
     kind_of_token = np.array([KINDS.index(kind_of(token)) for token in tokens])
     kinds = kind_of_token[np.asarray(targets).ravel()]
@@ -71,7 +78,7 @@ def loss_by_kind(losses: np.ndarray | Tensor, targets: np.ndarray | Tensor, toke
 
 
 def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> TokenPredictions:
-    """Return the probability of every token of a passage (T,) but the first, and the most likely alternatives.
+    """Return the probability of every token of a passage but the first, and the most likely alternatives.
 
     A passage longer than the context is read in windows that overlap by half, so that every token is predicted from at
     least half a context, or from all tokens before it. Raises PromptError for fewer than two tokens.

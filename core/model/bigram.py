@@ -1,6 +1,7 @@
 """The lecture's first language model: one table of which token follows which."""
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,19 +21,19 @@ class Bigram(nn.Module):
 
     def forward(
         self,
-        ids: Tensor,
-        targets: Tensor | None = None,
+        ids: Int[Tensor, "B T"],
+        targets: Int[Tensor, "B T"] | None = None,
         *,
         cache: None = None,  # noqa: ARG002 (the signature of GPT)
         hook: Hook | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return logits (B, T, V) for ids (B, T), and the mean loss in nats/token where targets (B, T) are passed."""
-        logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))  # (B, T, V)
+    ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, ""] | None]:
+        """Return the logits of the next tokens, and their mean loss in nats/token where targets are passed."""
+        logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     @torch.no_grad()
-    def table(self) -> Tensor:
-        """Return probabilities (V, V): row i is of the token after token i."""
+    def table(self) -> Float[Tensor, "V V"]:
+        """Return probabilities: row i is of the token after token i."""
         return self.token_embedding_table.weight.softmax(dim=-1)

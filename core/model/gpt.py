@@ -2,7 +2,7 @@
 
 It follows Karpathy's "Let's build GPT: from scratch, in code, spelled out" up to GPT-2 (Radford 2019), whose parameter
 names it carries, so that weights travel to and from other implementations. B is the batch, T the tokens, C the width,
-H the heads, V the vocabulary.
+H the heads, D their size, V the vocabulary.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -74,8 +75,8 @@ NORMS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 }
 
 
-def swiglu(hidden: Tensor) -> Tensor:
-    """Return one half of (..., 2N) multiplied by the gate that the other half makes: (..., N) (Shazeer 2020)."""
+def swiglu(hidden: Float[Tensor, "*A N"]) -> Float[Tensor, "*A N//2"]:
+    """Return one half of the channels multiplied by the gate that the other half makes (Shazeer 2020)."""
     gate, value = hidden.chunk(2, dim=-1)
     return F.silu(gate) * value
 
@@ -95,8 +96,8 @@ def feed_forward_width(config: ModelConfig) -> int:
     return 8 * math.ceil(config.n_embd / 3) if config.activation in GATED else 4 * config.n_embd
 
 
-def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Tensor:
-    """Return fixed waves of growing length, (block_size, n_embd) (Vaswani 2017, section 3.5).
+def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Float[Tensor, "{block_size} {n_embd}"]:
+    """Return fixed waves of growing length (Vaswani 2017, section 3.5).
 
     Their height is the size at which token embeddings start, so that neither outweighs the other.
     """
@@ -108,15 +109,19 @@ def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> 
     return height * waves
 
 
-def rotary_angles(block_size: int, head_size: int) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines that rotate queries and keys, each (block_size, head_size / 2) (Su 2021)."""
+def rotary_angles(
+    block_size: int, head_size: int
+) -> tuple[Float[Tensor, "{block_size} {head_size}//2"], Float[Tensor, "{block_size} {head_size}//2"]]:
+    """Return cosines and sines that rotate queries and keys (Su 2021)."""
     frequency = 10_000.0 ** (-torch.arange(0, head_size, 2) / head_size)
     angles = torch.outer(torch.arange(block_size), frequency)
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each pair of numbers in x (..., T, head_size) by its position's angle; cos, sin: (T, head_size / 2)."""
+def rotate(
+    x: Float[Tensor, "*A T D"], cos: Float[Tensor, "T D//2"], sin: Float[Tensor, "T D//2"]
+) -> Float[Tensor, "*A T D"]:
+    """Rotate each pair of numbers in x by its position's angle."""
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1)
 
@@ -138,12 +143,14 @@ class CausalSelfAttention(nn.Module):
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: KVCache | None = None, hook: Hook | None = None
+    ) -> Float[Tensor, "B T C"]:
         B, T, C = x.shape
         q, k, v = (
             hook_point(hook, name, part.view(B, T, self.config.n_head, self.head_size)).transpose(1, 2)
             for name, part in zip(("hook_q", "hook_k", "hook_v"), self.c_attn(x).split(C, dim=2), strict=True)
-        )  # (B, H, T, C/H) each
+        )  # (B, H, T, D) each
         if self.config.qk_norm:
             q, k = (F.rms_norm(part, (self.head_size,)) for part in (q, k))
         past = cache.length if cache else 0
@@ -158,11 +165,11 @@ class CausalSelfAttention(nn.Module):
 
         fused = hook is None and self.config.softmax_over == "keys" and not self._kernel_is_slow(q)
         z = self._fused(q, k, v) if fused else self._explicit(q, k, v, hook)
-        z = hook_point(hook, "hook_z", z.transpose(1, 2))  # (B, T, H, C/H)
+        z = hook_point(hook, "hook_z", z.transpose(1, 2))  # (B, T, H, D)
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return z (B, H, T, C/H) from PyTorch's kernel, which never holds the (T, T) weights."""
+        """Return z (B, H, T, D) from PyTorch's kernel, which never holds the (T, T) weights."""
         new, total = q.size(2), k.size(2)
         mask = self._mask(new, total, q.device) if self.config.causal and 1 < new < total else None
         return F.scaled_dot_product_attention(
@@ -181,7 +188,7 @@ class CausalSelfAttention(nn.Module):
         return q.device.type in COUNTED_AS_CPU and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook | None) -> Tensor:
-        """Return z (B, H, T, C/H) by the lecture's steps, with hook points on the weights (B, H, T, T)."""
+        """Return z (B, H, T, D) by the lecture's steps, with hook points on the weights (B, H, T, T)."""
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.config.causal and q.size(2) > 1:
             allowed = self._mask(q.size(2), k.size(2), q.device)
@@ -208,7 +215,7 @@ class MLP(nn.Module):
         self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, hook: Hook | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T C"], hook: Hook | None = None) -> Float[Tensor, "B T C"]:
         hidden = hook_point(hook, "hook_pre", self.c_fc(x))
         hidden = hook_point(hook, "hook_post", self.activation(hidden))  # (B, T, 4C)
         return self.dropout(self.c_proj(hidden))
@@ -227,7 +234,9 @@ class Block(nn.Module):
             self.ln_2 = NORMS[config.norm](config)
             self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, hook: Hook | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: KVCache | None = None, hook: Hook | None = None
+    ) -> Float[Tensor, "B T C"]:
         x = hook_point(hook, "hook_resid_pre", x)
         attended = hook_point(hook, "hook_attn_out", self.attn(self.ln_1(x), cache, scoped(hook, "attn")))
         x = hook_point(hook, "hook_resid_mid", x + attended if self.residual else attended)
@@ -273,8 +282,8 @@ class GPT(nn.Module):
             nn.init.normal_(module.c_proj.weight, std=spread)
 
     @torch.no_grad()
-    def start_from_counts(self, ids: Tensor) -> None:
-        """Fill the bigram table with log probabilities counted in ids (N,), one added to every count (Laplace)."""
+    def start_from_counts(self, ids: Int[Tensor, "N"]) -> None:
+        """Fill the bigram table with log probabilities counted in ids, one added to every count (Laplace)."""
         V = self.vocab_size
         counts = torch.zeros(V * V, dtype=torch.int64)
         for start in range(0, len(ids) - 1, 1 << 20):  # a long text would take many times its own size at once
@@ -284,13 +293,18 @@ class GPT(nn.Module):
         self.bigram.weight.copy_((pairs / pairs.sum(dim=1, keepdim=True)).log())
 
     def forward(
-        self, ids: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, hook: Hook | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return logits (B, T, V) of the next tokens, and their mean loss in nats/token where targets are passed.
+        self,
+        ids: Int[Tensor, "B T"],
+        targets: Int[Tensor, "B T"] | None = None,
+        *,
+        cache: KVCache | None = None,
+        hook: Hook | None = None,
+    ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, ""] | None]:
+        """Return the logits of the next tokens, and their mean loss in nats/token where targets are passed.
 
         Args:
-            ids: tokens (B, T) of type int64; with a cache, only those that follow its tokens.
-            targets: the tokens (B, T) that came next.
+            ids: tokens of type int64; with a cache, only those that follow its tokens.
+            targets: the tokens that came next.
             cache: keys and values of the tokens before; extended by this call.
             hook: called at every hook point; attention then computes its weights instead of using the fused kernel.
 
@@ -315,8 +329,10 @@ class GPT(nn.Module):
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
-    def unembed(self, x: Tensor, ids: Tensor, hook: Hook | None = None) -> Tensor:
-        """Return logits (..., V) from the residual stream x (..., C) after the last block, for tokens ids (...)."""
+    def unembed(
+        self, x: Float[Tensor, "*A C"], ids: Int[Tensor, "*A"], hook: Hook | None = None
+    ) -> Float[Tensor, "*A V"]:
+        """Return the logits from the residual stream x after the last block, for tokens ids."""
         x = hook_point(hook, "ln_final.hook_normalized", self.transformer.ln_f(x))
         logits = self.lm_head(x)
         if self.config.bigram_start:

@@ -1,0 +1,48 @@
+"""Shapes in annotations are checked in tests, and nowhere else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from core.config import ModelConfig
+from core.interpretability.token_losses import next_token_losses
+from core.model import build_model
+
+ROOT = Path(__file__).parents[2]
+WRONG = """
+import sys
+import torch
+from core.config import ModelConfig
+from core.interpretability.attention import over_heads
+from core.interpretability.token_losses import next_token_losses
+from core.model import GPT
+
+assert "beartype" not in sys.modules
+print(next_token_losses(torch.zeros(2, 3, 5), torch.zeros(6, dtype=torch.int64)).shape[0])
+assert not any(hasattr(function, "__wrapped__") for function in (GPT.forward, over_heads))
+"""
+
+
+def test_a_wrong_shape_is_refused():
+    with pytest.raises(TypeCheckError, match=r"B T V"):
+        next_token_losses(torch.zeros(2, 3, 5), torch.zeros(6, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", ["gpt", "bigram"])
+def test_models_refuse_targets_of_another_shape_than_their_tokens(kind):
+    model = build_model(ModelConfig(kind=kind, n_layer=1, n_head=1, n_embd=8, block_size=8), 5)
+    ids = torch.zeros(2, 4, dtype=torch.int64)
+    assert model(ids, ids)[0].shape == (2, 4, 5)
+    with pytest.raises(TypeCheckError, match="targets"):
+        model(ids, ids[:, :3])
+    with pytest.raises(TypeCheckError, match="ids"):
+        model(ids.float())
+
+
+def test_nothing_is_checked_outside_tests():
+    done = subprocess.run([sys.executable, "-c", WRONG], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "6\n"
