@@ -25,33 +25,40 @@ def test_what_was_found_is_said_in_a_sentence():
     assert found.versions["torch"] == torch.__version__
 
 
-def test_without_a_gpu_it_says_so_and_what_follows():
+WITHOUT_CUDA = """
+from core.errors import ExplorerError
+from core.training.hardware import find_hardware
+print(find_hardware().sentence)
+print(find_hardware("cpu") == find_hardware())
+try:
+    find_hardware("cuda")
+except ExplorerError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def told_without_cuda() -> list[str]:
+    """What a Python of its own prints that can see no NVIDIA GPU, whatever this machine has."""
+    script, hidden = [sys.executable, "-c", WITHOUT_CUDA], os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(script, cwd=ROOT, env=hidden, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_without_a_gpu_it_says_so_and_what_follows(told_without_cuda):
     found = find_hardware("cpu")
     assert found.device == "cpu"
     assert f"{found.cores} core" in found.sentence
     mps = torch.backends.mps.is_available()
-    told = told_without_cuda("print(find_hardware().sentence)", "print(find_hardware('cpu') == find_hardware())")
     expected = "This trains on Apple's GPU: " if mps else "No GPU found, so this trains on the processor: "
-    assert told.startswith(expected)
-    assert told.endswith(f"{not mps}\n")
+    assert told_without_cuda[0].startswith(expected)
+    assert told_without_cuda[1] == f"{not mps}"
 
 
-def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do():
-    told = told_without_cuda(
-        "from core.errors import ExplorerError",
-        "try: find_hardware('cuda')",
-        "except ExplorerError as error: print(error)",
-    )
-    assert re.search("an NVIDIA GPU, but .* Set the device to auto", told)
+def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do(told_without_cuda):
+    assert re.search("an NVIDIA GPU, but .* Set the device to auto", " ".join(told_without_cuda[2:]))
     with pytest.raises(ExplorerError, match="a device called 'tpu'"):
         find_hardware("tpu")
-
-
-def told_without_cuda(*lines: str) -> str:
-    """What a Python of its own prints that can see no NVIDIA GPU, whatever this machine has."""
-    script = "\n".join(["from core.training.hardware import find_hardware", *lines])
-    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run([sys.executable, "-c", script], env=hidden, capture_output=True, text=True, check=True).stdout
 
 
 def group(folder: Path, limit: object, used: int, inactive: int, *, version: int = 2) -> None:
