@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite, log
 from typing import Any
 
-import numpy as np
 from plotly import graph_objects as go
 
 from core.lessons.paired_runs import ModelResult, Outcome
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
-from explorer.charts.lines import curves
 from explorer.charts.text_format import plain
 from explorer.charts.theme import line, style
 from explorer.i18n.language import N_, _
@@ -180,16 +178,6 @@ def courses_figure(
     for name, place in spread({name: y for name, (y, _color) in labels.items()}, gap, low).items():
         _add_name(figure, place, plain(name), labels[name][1])
     return figure
-
-
-def by_place_figure(
-    control: np.ndarray, treatment: np.ndarray, names: tuple[str, str], palette: Palette = LIGHT
-) -> go.Figure:
-    """Draw the loss at each position of a window, (T,) each; the last one has no later token to read off."""
-    both = zip(names, (control, treatment), strict=True)
-    lines = {name: (range(1, len(losses) + 1), losses) for name, losses in both}
-    titles = _("position in the window"), _("loss, nats")
-    return curves(lines, dict(zip(names, palette.runs, strict=False)), titles, palette, markers=True)
 
 
 def course_columns(outcome: Outcome) -> Columns:

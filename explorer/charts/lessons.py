@@ -19,16 +19,16 @@ from explorer.i18n.language import _
 def share_pairs(
     tokens: Sequence[str],
     shares: Mapping[str, Sequence[float]],
-    colors: Mapping[str, str],
+    colors: Sequence[str],
     palette: Palette = LIGHT,
     *,
     height: int = 260,
 ) -> go.Figure:
     """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its color."""
     figure = go.Figure()
-    for name, values in shares.items():
+    for (name, values), color in zip(shares.items(), colors, strict=True):
         words = [f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
-        figure.add_trace(_bars(values, words, colors[name], name))
+        figure.add_trace(_bars(values, words, color, name))
     style(figure, palette, height=height)
     legend_above(figure).update_layout(bargap=0.25)
     figure.update_xaxes(token_ticks(tokens, palette, 14))
@@ -53,7 +53,7 @@ def before_and_after(
     chosen = np.argsort(-np.abs(after - before), kind="stable")[:12]
     chosen = chosen[np.argsort(-after[chosen], kind="stable")]
     shares = {names[0]: before[chosen].tolist(), names[1]: after[chosen].tolist()}
-    colors = {names[0]: palette.lines, names[1]: palette.training}
+    colors = palette.lines, palette.training
     return share_pairs([tokens[id] for id in chosen], shares, colors, palette, height=240)
 
 

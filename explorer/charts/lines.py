@@ -11,19 +11,17 @@ from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import _
 
 _SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
-Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def curves(
-    lines: Lines, colors: Mapping[str, str], titles: tuple[str, str], palette: Palette = LIGHT, *, height: int = 280,
-    markers: bool = False,
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
+    palette: Palette = LIGHT, *, mode: str = "lines", hover: str = ".2f",
 ) -> go.Figure:  # fmt: skip
-    """Draw several curves, each with its name in a line above them."""
-    mode = "lines+markers" if markers else "lines"
+    """Draw several curves over the same x, each with its name in a line above them."""
     figure = go.Figure()
-    for name, (x, y) in lines.items():
-        figure.add_trace(line(list(x), list(y), colors[name], 2.4, name, mode=mode, hovertemplate="%{y:.2f}"))
-    style(figure, palette, height=height)
+    for (name, y), color in zip(lines.items(), colors, strict=False):
+        figure.add_trace(line(list(x), list(y), color, 2.4, name, mode=mode, hovertemplate=f"%{{y:{hover}}}"))
+    style(figure, palette, height=280)
     legend_above(figure).update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=titles[0])
     return figure.update_yaxes(title_text=titles[1], rangemode="tozero")

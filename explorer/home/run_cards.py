@@ -34,13 +34,7 @@ _BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on t
 
 def start_first_run(number: str) -> None:
     """Start gpt-quick, once for a ticket; the page leads to it."""
-
-    def work() -> str:
-        folder = new_run(shared.data_dir(), preset("gpt-quick"))
-        train(folder)
-        return folder.id
-
-    session.do_once(number, work)
+    session.do_once(number, lambda: train(new_run(shared.data_dir(), preset("gpt-quick"))))
 
 
 def lead_to_first_run() -> None:

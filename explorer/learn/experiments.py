@@ -14,11 +14,12 @@ from core.lessons.experiments import EXPERIMENTS, Experiment
 from core.lessons.lesson_text import fill, load_prose
 from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, make_pair, train_pair
 from core.training.evaluation import run_baselines
-from explorer.charts.comparison import by_place_figure, course_columns, courses_figure
+from explorer.charts.comparison import course_columns, courses_figure
 from explorer.charts.text_format import percent
 from explorer.components.dashboard import growing_figure
+from explorer.i18n.language import _
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step
+from explorer.learn.steps import Step, draw_curves
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette
 
@@ -109,18 +110,12 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
         for part in explanation(experiment.name, outcome, numbers, state.language):
             st.markdown(state.fill_markdown(part, **numbers), width=820)
         if experiment.by_position:
-            chart(
-                by_place_figure(
-                    outcome.control.by_position, outcome.treatment.by_position, _names(state), current_palette()
-                ),
-                key="break_places",
-                numbers=lambda: {
-                    "position": list(range(1, len(outcome.control.by_position) + 1)),
-                    "control": outcome.control.by_position,
-                    "treatment": outcome.treatment.by_position,
-                },
-                name="loss-by-place",
-            )
+            losses = outcome.control.by_position, outcome.treatment.by_position
+            draw_curves(
+                range(1, len(losses[0]) + 1), dict(zip(_names(state), losses, strict=True)), current_palette().runs,
+                (_("position in the window"), _("loss, nats")), ("position", "control", "treatment"),
+                key="break_places", name="loss-by-place", mode="lines+markers",
+            )  # fmt: skip
         st.markdown(_table(outcome, state))
     if st.button(shared(state, "predict_again"), icon=":material/replay:", key="break_predict"):
         session.remember(_prediction_key(experiment), (None,))
@@ -128,7 +123,7 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
 
 
 def _compare(experiment: Experiment, outcome: Outcome, state: StepState) -> None:
-    _, curve, kind = session.recall(_prediction_key(experiment))
+    _key, curve, kind = session.recall(_prediction_key(experiment))
     ending = {"higher": "control_lower", "same": "same_loss"}.get(verdict(outcome), "broken_lower")
     sample_kind = kind_of_sample(outcome.treatment, outcome.control)
     for question, response, correct in (("ask_curve", curve, ending), ("ask_sample", kind, sample_kind)):

@@ -12,42 +12,50 @@ from streamlit.delta_generator import DeltaGenerator
 from core.formatting import decimal
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
+from explorer.charts.lessons import share_pairs
+from explorer.charts.lines import curves
 from explorer.components.lesson_path import PathStep, lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, read_text
 from explorer.widgets import address, session
-from explorer.widgets.layout import card, literal, show_error
+from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 
 
-class Question(NamedTuple):
-    """One question, with the step's words "question", "right" and "wrong", which may use `{answer}`, `{given}`."""
+class Step(NamedTuple):
+    """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`.
 
-    answer: Callable[[StepState], Any]  # the right answer for this text and model
-    show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
+    With an `answer` it asks a question: its words "question", "right" and "wrong" may use `{answer}`, `{given}`.
+    """
+
+    name: str
+    draw: Callable[[StepState], None]  # controls and result; raises StillComputing
+    code: tuple[Callable, ...] = ()  # functions whose source is shown
+    numbers: Callable[[StepState], Mapping[str, Any]] = lambda state: {}  # fill the placeholders of its words
+    answer: Callable[[StepState], Any] | None = None  # the right one for this text and model
     options: Callable[[StepState], Sequence[str]] | None = None  # texts to choose from
     named: Callable[[StepState], Sequence[str]] | None = None  # or parts of the step's words; else asks for a number
     tolerance: float = 0.0  # how far a number may be off
-    more: Callable[[StepState], dict[str, Any]] | None = None  # further numbers for its words
+    show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
+    more: Callable[[StepState], dict[str, Any]] = lambda state: {}  # further numbers for the question's words
 
 
-def draw_question(question: Question, state: StepState) -> bool:
+def draw_question(step: Step, state: StepState) -> bool:
     """Draw the question, its form and, after the check, the verdict. Return whether the answer was right."""
     slot = f"answer-{state.lesson}-{state.step}"
-    more = question.more(state) if question.more else {}
-    state.write("question", **more)
+    state.numbers |= step.more(state)
+    state.write("question")
     key = f"question-{state.lesson}-{state.step}-{state.data.name}"
     with st.form(key, border=False, enter_to_submit=True):
-        if choices := question.named or question.options:
+        if choices := step.named or step.options:
             response = st.radio(
                 state.word("your_answer"), list(choices(state)), index=None, key=f"{key}-given",
-                format_func=state.label if question.named else literal,
-                label_visibility="collapsed",
+                format_func=state.label if step.named else literal, label_visibility="collapsed",
             )  # fmt: skip
         else:
             typed = st.text_input(state.word("your_answer"), key=f"{key}-given", width=220, max_chars=40)
@@ -56,37 +64,50 @@ def draw_question(question: Question, state: StepState) -> bool:
             session.remember(slot, (state.key, response))
             if response is None and not choices:
                 st.caption(state.word("no_number"))
-    checked = session.recall(slot)
-    if not checked or checked[0] != state.key or checked[1] is None:
-        return False
-    return _draw_verdict(question, state, checked[1], more)
+    checked, response = session.recall(slot, (None, None))
+    return checked == state.key and response is not None and _draw_verdict(step, state, response)
 
 
-def _draw_verdict(question: Question, state: StepState, response: Any, more: dict[str, Any]) -> bool:
-    correct = question.answer(state)
-    is_choice = question.named or question.options
-    right = response == correct if is_choice else abs(response - correct) <= question.tolerance + 1e-9
-    values = {"answer": _shown(correct, question, state), "given": _shown(response, question, state)}
-    words = state.markdown("right" if right else "wrong", **more, **values)
-    if right:
-        st.success(f"**{state.word('right')}** {words}", icon=":material/check:")
-    else:
-        st.warning(f"**{state.word('wrong')}** {words}", icon=":material/search:")
-        if question.show:
-            question.show(state, response)
+def _draw_verdict(step: Step, state: StepState, response: Any) -> bool:
+    correct, choices = step.answer(state), step.named or step.options
+    right = response == correct if choices else abs(response - correct) <= step.tolerance + 1e-9
+    shown = state.label if step.named else str if choices else lambda value: decimal(value, 2 if step.tolerance else 0)
+    part, draw, icon = ("right", st.success, "check") if right else ("wrong", st.warning, "search")
+    words = state.markdown(part, answer=shown(correct), given=shown(response))
+    draw(f"**{state.word(part)}** {words}", icon=f":material/{icon}:")
+    if step.show and not right:
+        step.show(state, response)
     return right
-
-
-def _shown(value: Any, question: Question, state: StepState) -> str:
-    if question.named or question.options:
-        return state.label(value) if question.named else str(value)
-    return decimal(value, 2 if question.tolerance else 0)
 
 
 def redraw_button(state: StepState, slot: str, word: str = "again", key: str = "lesson_again") -> int:
     """Draw a button that asks for another random draw; return how often it was clicked."""
-    session.reseed_button(state.word(word), slot, key)
-    return session.recall(slot, 0)
+    return session.reseed_button(state.word(word), slot, key)
+
+
+def draw_curves(
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
+    columns: Sequence[str], *, key: str, name: str, mode: str = "lines", hover: str = ".2f", **layout: Any,
+) -> None:  # fmt: skip
+    """Draw `charts.lines.curves` in plotly's layout; `columns` are the names of x and of the lines in the file."""
+    figure = curves(x, lines, colors, titles, current_palette(), mode=mode, hover=hover).update_layout(**layout)
+    chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [x, *lines.values()], strict=True)))
+
+
+def draw_shares(
+    tokens: Sequence[str], shares: Mapping[str, Sequence[float]], colors: Sequence[str],
+    columns: Sequence[str], *, key: str, name: str, most: int | None = None, height: int = 260,
+) -> None:  # fmt: skip
+    """Draw shares of the first `most` tokens, by their labels; `columns` are the names of both in the file."""
+    shown = {label: values[:most] for label, values in shares.items()}
+    figure = share_pairs(tokens[:most], shown, colors, current_palette(), height=height)
+    chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [tokens, *shares.values()], strict=True)))
+
+
+def draw_table(state: StepState, key: str, columns: Mapping[str, Sequence[Any]], width: int | str = "stretch") -> None:
+    """Draw a table; each column is named after a part of the step's words."""
+    shown = {state.label(part): values for part, values in columns.items()}
+    st.dataframe(shown, hide_index=True, width=width, key=key)
 
 
 def number_typed(typed: str) -> float | None:
@@ -108,16 +129,6 @@ def number_typed(typed: str) -> float | None:
 def _decimal(text: str) -> float | None:
     plain = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text.replace(",", ".")
     return float(plain) if _DECIMAL.fullmatch(plain) else None
-
-
-class Step(NamedTuple):
-    """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`."""
-
-    name: str
-    draw: Callable[[StepState], None]  # controls and result; raises StillComputing
-    code: tuple[Callable, ...] = ()  # functions whose source is shown
-    question: Question | None = None
-    numbers: Callable[[StepState], Mapping[str, Any]] = lambda state: {}  # fill the placeholders of its words
 
 
 def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str) -> None:
@@ -145,9 +156,9 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
         with st.expander(state.word("code"), icon=":material/code:"):
             source = (textwrap.dedent(inspect.getsource(function)).strip() for function in step.code)
             st.code("\n\n".join(source), language="python")
-    if step.question and ready:
+    if step.answer and ready:
         with card(state.word("question"), key="lesson_question"):
-            state.completed = draw_question(step.question, state)
+            state.completed = draw_question(step, state)
     unknown = set(address.lesson_values()) | address.hidden_controls()
     unknown = [*state.rejected, *sorted(unknown - set(state.controls))] if ready else []
     if unknown:

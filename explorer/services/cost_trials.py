@@ -47,10 +47,11 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
         return Tried(None, under_way=True)
 
 
-def train(folder: RunFolder) -> None:
-    """Hand a run to the supervisor; the cores are its own. Raises RunError where it cannot be queued."""
+def train(folder: RunFolder) -> str:
+    """Hand a run to the supervisor; the cores are its own. Return its id; raise RunError where it cannot be queued."""
     end_trial()
     shared.supervisor().submit(folder)
+    return folder.id
 
 
 def end_trial() -> None:

@@ -329,9 +329,4 @@ def _offer_smaller(folder: RunFolder) -> None:
 
 
 def _start_slower(folder: RunFolder, step: int, config: RunConfig, number: str) -> None:
-    def work() -> str:
-        new = fork(shared.data_dir(), folder, step, config)
-        train(new)
-        return new.id
-
-    do_once(number, work)
+    do_once(number, lambda: train(fork(shared.data_dir(), folder, step, config)))

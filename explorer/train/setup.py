@@ -245,15 +245,12 @@ def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
 
 
 def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
-    """Start one run, however often the button was clicked; the page opens it."""
 
-    def work() -> str:
+    def start() -> str:
         data_dir = shared.data_dir()
-        folder = fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config)
-        train(folder)
-        return folder.id
+        return train(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
 
-    do_once(number, work)
+    do_once(number, start)
 
 
 def open_started_run() -> None:

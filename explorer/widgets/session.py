@@ -128,7 +128,8 @@ def _language() -> str:
 use_session_language(_language)
 
 
-def reseed_button(label: str, slot: str, key: str) -> None:
-    """Draw a button that counts up the number remembered under `slot`, which seeds what is drawn at random."""
+def reseed_button(label: str, slot: str, key: str) -> int:
+    """Draw a button that counts up the number remembered under `slot`, a seed of what is random; return the number."""
     number = recall(slot, 0)
     st.button(label, icon=":material/casino:", key=key, on_click=lambda: remember(slot, number + 1))
+    return number

@@ -39,8 +39,8 @@ def test_products_for_and_against_have_two_colors():
 
 
 def test_shares_and_curves_keep_their_names_and_colors():
-    pairs = share_pairs(["<", "<"], {"one": [0.5, 0.5], "two": [1.0, 0.0]}, {"one": "#111111", "two": "#222222"})
+    pairs = share_pairs(["<", "<"], {"one": [0.5, 0.5], "two": [1.0, 0.0]}, ["#111111", "#222222"])
     assert [bar.marker.color for bar in pairs.data] == ["#111111", "#222222"]
     assert list(pairs.layout.xaxis.ticktext) == ["&lt;", "&lt;"]
-    lines = curves({"a": ([1, 2], [3, 4])}, {"a": "#333333"}, ("step", "loss"))
+    lines = curves([1, 2], {"a": [3, 4]}, ["#333333"], ("step", "loss"))
     assert lines.data[0].line.color == "#333333" and lines.layout.yaxis.title.text == "loss"

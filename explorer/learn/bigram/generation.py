@@ -15,7 +15,7 @@ from explorer.learn.bigram.predictions import TRAINED, choose_model, draw_next_c
 from explorer.learn.bigram.training import trained_bigram
 from explorer.learn.bigram.training_text import context_losses
 from explorer.learn.state import LessonData, StepState
-from explorer.learn.steps import Question, Step, redraw_button
+from explorer.learn.steps import Step, redraw_button
 from explorer.widgets.layout import card
 from explorer.widgets.prompt import newline_hint, read_line
 
@@ -73,14 +73,12 @@ WRITING = Step(
     "writing",
     _draw_writing,
     code=(bigram.sample_ids, bigram.greedy_ids),
-    question=Question(
-        answer=lambda state: "circle" if bigram.repeated_cycle(_greedy(state)) else "varied",
-        named=lambda state: ["sense", "circle", "varied"],
-        show=lambda state, response: st.code(
-            bigram.decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True
-        ),
-        more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in bigram.repeated_cycle(_greedy(state)))},
+    answer=lambda state: "circle" if bigram.repeated_cycle(_greedy(state)) else "varied",
+    named=lambda state: ["sense", "circle", "varied"],
+    show=lambda state, response: st.code(
+        bigram.decode(_greedy(state).tolist()[:_GREEDY_LENGTH], state.tokens), language=None, wrap_lines=True
     ),
+    more=lambda state: {"circle": "".join(state.shown_tokens[id] for id in bigram.repeated_cycle(_greedy(state)))},
 )
 
 
@@ -175,25 +173,17 @@ def _bars(state: StepState, probabilities: torch.Tensor, key: str) -> None:
 
 
 def _shown(text: str) -> str:
-    return "".join(visible(letter) for letter in text)
-
-
-def _question_numbers(state: StepState) -> dict[str, str]:
-    first, second = ambiguous_pair(state.data)
-    return {"first": _shown(first), "second": _shown(second)}
+    return "".join(map(visible, text))
 
 
 CONTEXT = Step(
     "context",
     _draw_context,
     code=(bigram.next_character_counts, bigram.rows_needed),
-    question=Question(
-        answer=lambda state: (
-            "same" if torch.equal(*(_predict(state, pair) for pair in ambiguous_pair(state.data))) else "different"
-        ),
-        named=lambda state: ["same", "different"],
-        show=_show_both,
-        more=_question_numbers,
+    answer=lambda state: (
+        "same" if torch.equal(*(_predict(state, pair) for pair in ambiguous_pair(state.data))) else "different"
     ),
-    numbers=_question_numbers,
+    named=lambda state: ["same", "different"],
+    show=_show_both,
+    numbers=lambda state: dict(zip(("first", "second"), map(_shown, ambiguous_pair(state.data)), strict=True)),
 )

@@ -19,7 +19,7 @@ from explorer.charts.lessons import closing_curve, cross_entropy_bars, cross_ent
 from explorer.charts.text_format import percent
 from explorer.learn.bigram.training import trained_bigram
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Step
 from explorer.widgets.layout import card, chart, current_palette
 
 _SHOWN_ROWS = 26  # most frequent characters in each table
@@ -105,12 +105,10 @@ TABLE = Step(
     "table",
     _draw_table,
     code=(bigram.count_pairs, bigram.as_probabilities, bigram.train_bigram, bigram.distance),
-    question=Question(
-        answer=lambda state: state.shown_tokens[int(_row(state).argmax())],
-        options=_row_options,
-        show=lambda state, response: draw_next_characters(state, _row(state), "lesson_row", "row", 6),
-        more=_question_numbers,
-    ),
+    answer=lambda state: state.shown_tokens[int(_row(state).argmax())],
+    options=_row_options,
+    show=lambda state, response: draw_next_characters(state, _row(state), "lesson_row", "row", 6),
+    more=_question_numbers,
 )
 
 
@@ -198,10 +196,8 @@ LOSS = Step(
     "loss",
     _draw_loss,
     code=(bigram.cross_entropy_steps,),
-    question=Question(
-        answer=lambda state: state.results["untrained"],
-        show=_show_loss_curve,
-        tolerance=0.03,
-        more=lambda state: {"uniform": f"{math.log(state.vocab_size):.2f}"},
-    ),
+    answer=lambda state: state.results["untrained"],
+    show=_show_loss_curve,
+    tolerance=0.03,
+    more=lambda state: {"uniform": f"{math.log(state.vocab_size):.2f}"},
 )

@@ -28,7 +28,7 @@ from explorer.components.text import token_pairs, token_strip
 from explorer.i18n.formatting import number
 from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step, redraw_button
+from explorer.learn.steps import Step, redraw_button
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 
@@ -177,13 +177,9 @@ GRADIENT = Step(
     "gradient",
     _draw_gradient,
     code=(gradient_step, gradient_steps),
-    question=Question(
-        answer=lambda state: int(
-            gradient_steps(state.vocab_size, *state.results["batch"], 1, state.seed).changed.sum()
-        ),
-        show=_show_rows,
-        more=lambda state: {"read": state.results["batch"][0].numel()},
-    ),
+    answer=lambda state: int(gradient_steps(state.vocab_size, *state.results["batch"], 1, state.seed).changed.sum()),
+    show=_show_rows,
+    more=lambda state: {"read": state.results["batch"][0].numel()},
 )
 
 
@@ -239,13 +235,11 @@ TRAINING = Step(
     "training",
     _draw_training,
     code=(train_bigram, random_batch),
-    question=Question(
-        answer=_compare_with_counted,
-        named=lambda state: ["below", "close", "above"],
-        show=_show_end,
-        more=lambda state: {
-            "last": f"{state.results['trained'].val_loss:.2f}",
-            "counted": f"{state.results['trained'].baselines.bigram:.2f}",
-        },
-    ),
+    answer=_compare_with_counted,
+    named=lambda state: ["below", "close", "above"],
+    show=_show_end,
+    more=lambda state: {
+        "last": f"{state.results['trained'].val_loss:.2f}",
+        "counted": f"{state.results['trained'].baselines.bigram:.2f}",
+    },
 )

@@ -22,12 +22,11 @@ from core.text.batches import random_batch, split_ids
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import character_bars
 from explorer.charts.lessons import two_losses
-from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text, token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step, redraw_button
+from explorer.learn.steps import Step, draw_curves, redraw_button
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import read_line
@@ -60,14 +59,12 @@ TEXT = Step(
     "text",
     _draw_text,
     code=(vocabulary_of, most_frequent),
-    question=Question(
-        answer=lambda state: visible(most_frequent(state.text)[0][0]),
-        options=lambda state: [
-            visible(letter) for letter in sorted(letter for letter, _count in most_frequent(state.text)[:4])
-        ],
-        show=_show_frequent,
-        more=lambda state: {"share": percent(most_frequent(state.text)[0][1] / len(state.text))},
-    ),
+    answer=lambda state: visible(most_frequent(state.text)[0][0]),
+    options=lambda state: [
+        visible(letter) for letter in sorted(letter for letter, _count in most_frequent(state.text)[:4])
+    ],
+    show=_show_frequent,
+    more=lambda state: {"share": percent(most_frequent(state.text)[0][1] / len(state.text))},
 )
 
 
@@ -100,11 +97,9 @@ NUMBERS = Step(
     "numbers",
     _draw_numbers,
     code=(vocabulary_of, character_ids, encode, decode),
-    question=Question(
-        answer=lambda state: candidate_words(state)[0],
-        options=lambda state: sorted(candidate_words(state)),
-        show=_show_words,
-    ),
+    answer=lambda state: candidate_words(state)[0],
+    options=lambda state: sorted(candidate_words(state)),
+    show=_show_words,
     numbers=lambda state: {"secret": " ".join(map(str, encode(candidate_words(state)[0], state.id_of)))},
 )
 
@@ -141,17 +136,11 @@ def _draw_split(state: StepState) -> None:
 
 
 def _show_loss_curves(state: StepState, response: float) -> None:
-    on_train, on_val = zip(*state.results["losses"], strict=True)
-    names, palette = (state.label("train"), state.label("val")), current_palette()
-    letters = range(len(on_train))
-    figure = curves(
-        {names[0]: (letters, on_train), names[1]: (letters, on_val)},
-        {names[0]: palette.training, names[1]: palette.validation},
-        (state.label("axis"), _("loss, nats")), palette, markers=True,
-    )  # fmt: skip
-    chart(
-        figure.update_xaxes(dtick=1), key="lesson_memory", name="memory-all",
-        numbers=lambda: {"letters": letters, names[0]: on_train, names[1]: on_val},
+    losses, palette = list(zip(*state.results["losses"], strict=True)), current_palette()
+    lines = dict(zip((state.label("train"), state.label("val")), losses, strict=True))
+    draw_curves(
+        range(len(losses[0])), lines, (palette.training, palette.validation), (state.label("axis"), _("loss, nats")),
+        ("letters", *lines), key="lesson_memory", name="memory-all", mode="lines+markers", xaxis={"dtick": 1},
     )  # fmt: skip
 
 
@@ -159,10 +148,8 @@ SPLIT = Step(
     "split",
     _draw_split,
     code=(split_ids, split_point, ngram_loss),
-    question=Question(
-        answer=lambda state: min(enumerate(state.results["losses"]), key=lambda losses: losses[1][1])[0],
-        show=_show_loss_curves,
-    ),
+    answer=lambda state: min(enumerate(state.results["losses"]), key=lambda losses: losses[1][1])[0],
+    show=_show_loss_curves,
     numbers=lambda state: {"train_length": f"{len(state.train_ids):,}", "val_length": f"{len(state.val_ids):,}"},
 )
 
@@ -206,9 +193,7 @@ BATCH = Step(
     "batch",
     _draw_batch,
     code=(random_batch, examples),
-    question=Question(
-        answer=lambda state: state.results["batch"][1].numel(),
-        show=_show_examples,
-        more=lambda state: dict(zip(("pieces", "block"), state.results["batch"][1].shape, strict=True)),
-    ),
+    answer=lambda state: state.results["batch"][1].numel(),
+    show=_show_examples,
+    more=lambda state: dict(zip(("pieces", "block"), state.results["batch"][1].shape, strict=True)),
 )

@@ -16,7 +16,7 @@ from explorer.charts.lessons import drop_bars, ladder_chart
 from explorer.components.dashboard import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Step, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 
 _COUNTED = ("uniform", "unigram", "bigram")
@@ -91,12 +91,10 @@ LADDER = Step(
     "ladder",
     _draw_ladder,
     code=(rung_configs, train_ladder, Block),
-    question=Question(
-        answer=lambda state: max(drops(state), key=drops(state).__getitem__),
-        named=lambda state: list(drops(state)),
-        show=_show_drops,
-        more=lambda state: {"drop": f"{max(drops(state).values()):.2f}"},
-    ),
+    answer=lambda state: max(drops(state), key=drops(state).__getitem__),
+    named=lambda state: list(drops(state)),
+    show=_show_drops,
+    more=lambda state: {"drop": f"{max(drops(state).values()):.2f}"},
 )
 
 
@@ -128,23 +126,16 @@ def _draw_today(state: StepState) -> None:
         named = {state.label(name): run for name, run in runs.items()}
         colors = (palette.lines, palette.runs[3], palette.accent)
         draw_losses(state, named, colors, key="lesson_today", name="from-ours-to-today")
-        st.dataframe(
-            {
-                state.label("model"): list(named),
-                state.label("loss"): [f"{run.val[-1]:.3f}" for run in runs.values()],
-                state.label("parameters"): [f"{_parameters(state, changes):,}" for changes in models.values()],
-                **{
-                    state.label(switch): [
-                        state.label({True: "with", False: "without"}.get(changes[switch], changes[switch]))
-                        for changes in models.values()
-                    ]
-                    for switch in SWITCHES
-                },
-            },
-            hide_index=True, width="stretch", key="lesson_models",
-        )  # fmt: skip
-        losses = {f"loss_{name}": f"{run.val[-1]:.2f}" for name, run in runs.items()}
-        state.write("result", **losses)
+        columns = {
+            "model": list(named),
+            "loss": [f"{run.val[-1]:.3f}" for run in runs.values()],
+            "parameters": [f"{_parameters(state, changes):,}" for changes in models.values()],
+        }
+        for switch in SWITCHES:
+            values = [changes[switch] for changes in models.values()]
+            columns[switch] = [state.label({True: "with", False: "without"}.get(value, value)) for value in values]
+        draw_table(state, "lesson_models", columns)
+        state.write("result", **{f"loss_{name}": f"{run.val[-1]:.2f}" for name, run in runs.items()})
 
 
 def _parameters(state: StepState, changes: dict[str, Any]) -> int:
@@ -157,24 +148,16 @@ def _question_numbers(state: StepState) -> dict[str, int]:
 
 
 def _show_counts(state: StepState, response: float) -> None:
-    st.dataframe(
-        {
-            state.label("position"): [state.label("learned"), state.label("rope")],
-            state.label("parameters"): [
-                f"{_parameters(state, OURS | {'position': position}):,}" for position in ("learned", "rope")
-            ],
-        },
-        hide_index=True, width=420, key="lesson_counts",
-    )  # fmt: skip
+    positions = ("learned", "rope")
+    counts = [f"{_parameters(state, OURS | {'position': position}):,}" for position in positions]
+    draw_table(state, "lesson_counts", {"position": list(map(state.label, positions)), "parameters": counts}, 420)
 
 
 TODAY = Step(
     "today",
     _draw_today,
     code=(rms_norm, swiglu, rotate, MLP),
-    question=Question(
-        answer=lambda state: _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"}),
-        show=_show_counts,
-        more=_question_numbers,
-    ),
+    answer=lambda state: _parameters(state, OURS) - _parameters(state, OURS | {"position": "rope"}),
+    show=_show_counts,
+    more=_question_numbers,
 )

@@ -22,9 +22,9 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap
 from explorer.charts.lessons import product_bars
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import begin_training, draw_shares, the_gpt, typed_ids
+from explorer.learn.gpt.trained import begin_training, the_gpt, typed_ids
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Step, draw_shares, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 
 _MOST_AVERAGED = 10  # letters
@@ -41,16 +41,9 @@ def _draw_averaging(state: StepState) -> None:
         letters = [state.tokens[id] for id in ids]
         x = torch.tensor([[float(id)] for id in ids])  # (T, 1): each token is represented by its id alone
         ways = average_by_loop(x), average_by_matrix(x), average_by_softmax(x)  # (T, 1) each
-        names = [state.label(name) for name in ("loop", "matrix", "softmax")]
-        means = {name: [f"{value:.2f}" for value in way[:, 0].tolist()] for name, way in zip(names, ways, strict=True)}
-        st.dataframe(
-            {
-                state.label("letter"): [visible(letter) for letter in letters],
-                state.label("number"): ids,
-                **means,
-            },
-            hide_index=True, width="stretch", key="lesson_means",
-        )  # fmt: skip
+        means = [[f"{value:.2f}" for value in way[:, 0].tolist()] for way in ways]
+        columns = {"letter": list(map(visible, letters)), "number": ids}
+        draw_table(state, "lesson_means", columns | dict(zip(("loop", "matrix", "softmax"), means, strict=True)))
         difference = max(float((way - ways[0]).abs().max()) for way in ways)
         state.write("result", apart=f"{difference:.6f}" if difference else "0")
     with card(state.label("panel weights"), key="lesson_weights"):
@@ -99,15 +92,13 @@ AVERAGING = Step(
     "averaging",
     _draw_averaging,
     code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
-    question=Question(
-        answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0]),
-        show=_show_triangle,
-        tolerance=0.006,
-        more=lambda state: {
-            "place": _asked_position(state) + 1,
-            "letter": visible(state.results["letters"][_asked_position(state)]),
-        },
-    ),
+    answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0]),
+    show=_show_triangle,
+    tolerance=0.006,
+    more=lambda state: {
+        "place": _asked_position(state) + 1,
+        "letter": visible(state.results["letters"][_asked_position(state)]),
+    },
 )
 
 
@@ -184,25 +175,20 @@ def _most_attended_positions(state: StepState) -> list[str]:
 def _show_scores(state: StepState, response: str) -> None:
     attended, shown_tokens = state.results["attended"], state.results["shown_tokens"]
     state.write("scores of", last=shown_tokens[-1])
-    scores = attended.scores[-1].tolist()
-    st.dataframe(
-        {
-            state.label("letter"): [_position_name(state, position) for position in range(len(shown_tokens))],
-            state.label("score"): [round(score, 2) for score in scores],
-            state.label("weight of"): [percent(share) for share in attended.weights[-1].tolist()],
-        },
-        hide_index=True, width=420, key="lesson_scores",
-    )  # fmt: skip
+    columns = {
+        "letter": [_position_name(state, position) for position in range(len(shown_tokens))],
+        "score": [round(score, 2) for score in attended.scores[-1].tolist()],
+        "weight of": [percent(share) for share in attended.weights[-1].tolist()],
+    }
+    draw_table(state, "lesson_scores", columns, 420)
 
 
 ATTENTION = Step(
     "attention",
     _draw_attention,
     code=(attend,),
-    question=Question(
-        answer=lambda state: _position_name(state, int(state.results["attended"].weights[-1].argmax())),
-        options=_most_attended_positions,
-        show=_show_scores,
-        more=lambda state: {"last": state.results["shown_tokens"][-1]},
-    ),
+    answer=lambda state: _position_name(state, int(state.results["attended"].weights[-1].argmax())),
+    options=_most_attended_positions,
+    show=_show_scores,
+    more=lambda state: {"last": state.results["shown_tokens"][-1]},
 )

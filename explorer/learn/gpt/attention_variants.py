@@ -17,13 +17,12 @@ from core.lessons.self_attention import (
 )
 from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoidal_positions
 from core.text.token_display import visible
-from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import draw_curves, draw_losses, draw_shares, quick_runs, typed_ids
+from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step
+from explorer.learn.steps import Step, draw_curves, draw_shares, draw_table
 from explorer.services.shared import result_for
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.layout import card, current_palette
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SHOWN_KEYS = 8
@@ -39,7 +38,7 @@ def _largest_weights(seed: int) -> dict[bool, list[float]]:
 def _draw_scaling(state: StepState) -> None:
     palette = current_palette()
     labels = {False: state.label("plain"), True: state.label("divided")}
-    colors = {labels[False]: palette.bad, labels[True]: palette.accent}
+    colors = (palette.bad, palette.accent)
     with card(state.label("panel"), key="lesson_result"):
         size = state.value("size", 64, st.select_slider, state.label("control"), SIZES)
         raw = random_scores(size, divide=False, seed=state.seed)[0, :_SHOWN_KEYS]
@@ -48,9 +47,7 @@ def _draw_scaling(state: StepState) -> None:
             for divide in (False, True)
         }
         keys = [str(number + 1) for number in range(_SHOWN_KEYS)]
-        draw_shares(
-            keys, shares, (palette.bad, palette.accent), ("key", *shares), key="lesson_saturation", name="softmax"
-        )
+        draw_shares(keys, shares, colors, ("key", *shares), key="lesson_saturation", name="softmax")
         state.write(
             "result",
             size=size,
@@ -62,15 +59,12 @@ def _draw_scaling(state: StepState) -> None:
     with card(state.label("panel sizes"), key="lesson_favourite"):
         largest = _largest_weights(state.seed)
         curves_by_size = {labels[divide]: largest[divide] for divide in (False, True)}
-        steps = [math.log2(size) for size in SIZES]
-        figure = curves(
-            {name: (steps, values) for name, values in curves_by_size.items()}, colors,
-            (state.label("axis size"), state.label("axis weight")), palette,
+        draw_curves(
+            SIZES, curves_by_size, colors, (state.label("axis size"), state.label("axis weight")),
+            ("head size", *curves_by_size), key="lesson_favourites", name="favourite", hover=".0%",
+            xaxis={"type": "log", "tickvals": SIZES[::2], "range": [-0.09, 3.1]},
+            yaxis={"tickformat": ".0%", "range": [0, 1.02]},
         )  # fmt: skip
-        figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
-        figure.update_traces(hovertemplate="%{y:.0%}")
-        figure.update_xaxes(tickvals=steps[::2], ticktext=[str(size) for size in SIZES[::2]], range=[-0.3, 10.3])
-        chart(figure, key="lesson_favourites", name="favourite", numbers=lambda: {"head size": SIZES, **curves_by_size})
         at_size = [largest[divide][SIZES.index(size)] for divide in (False, True)]
         state.write(
             "sizes",
@@ -87,24 +81,20 @@ def _spread(state: StepState, size: int = ASKED_SIZE) -> float:
 
 
 def _show_spreads(state: StepState, response: float) -> None:
-    st.dataframe(
-        {
-            state.label("axis size"): SIZES,
-            state.label("spread"): [f"{_spread(state, size):.1f}" for size in SIZES],
-            state.label("root"): [f"{math.sqrt(size):.1f}" for size in SIZES],
-        },
-        hide_index=True, width=480, key="lesson_spreads",
-    )  # fmt: skip
+    columns = {
+        "axis size": SIZES,
+        "spread": [f"{_spread(state, size):.1f}" for size in SIZES],
+        "root": [f"{math.sqrt(size):.1f}" for size in SIZES],
+    }
+    draw_table(state, "lesson_spreads", columns, 480)
 
 
 SCALING = Step(
     "scaling",
     _draw_scaling,
     code=(random_scores, max_attention, softmax_slope),
-    question=Question(
-        answer=_spread, show=_show_spreads, tolerance=2.0,
-        more=lambda state: {"size": ASKED_SIZE, "root": f"{math.sqrt(ASKED_SIZE):.0f}"},
-    ),
+    answer=_spread, show=_show_spreads, tolerance=2.0,
+    more=lambda state: {"size": ASKED_SIZE, "root": f"{math.sqrt(ASKED_SIZE):.0f}"},
 )  # fmt: skip
 
 
@@ -184,12 +174,10 @@ MASK = Step(
     "mask",
     _draw_mask,
     code=(CausalSelfAttention._explicit, attention_to_next, position_losses),
-    question=Question(
-        answer=_worst_position,
-        named=lambda state: ["first", "middle", "last"],
-        more=lambda state: {"count": len(state.results["open"]), "worst": f"{max(state.results['open']):.2f}"},
-        show=_show_position_losses,
-    ),
+    answer=_worst_position,
+    named=lambda state: ["first", "middle", "last"],
+    more=lambda state: {"count": len(state.results["open"]), "worst": f"{max(state.results['open']):.2f}"},
+    show=_show_position_losses,
 )
 
 
@@ -261,10 +249,8 @@ POSITIONS = Step(
     "positions",
     _draw_positions,
     code=(predictions_after_shuffling, sinusoidal_positions, rotary_angles, rotate),
-    question=Question(
-        answer=lambda state: "no" if torch.allclose(*_swapped_predictions(state), atol=1e-6) else "yes",
-        named=lambda state: ["no", "yes"],
-        show=_show_swapped,
-        more=_question_numbers,
-    ),
+    answer=lambda state: "no" if torch.allclose(*_swapped_predictions(state), atol=1e-6) else "yes",
+    named=lambda state: ["no", "yes"],
+    show=_show_swapped,
+    more=_question_numbers,
 )

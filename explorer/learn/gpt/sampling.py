@@ -14,12 +14,11 @@ from core.lessons.sampling_steps import (
     share_of_repeats,
     softmax_with_temperature,
 )
-from explorer.charts.lines import curves
 from explorer.charts.text_format import percent
-from explorer.learn.gpt.trained import draw_shares, the_gpt, typed_ids
+from explorer.learn.gpt.trained import the_gpt, typed_ids
 from explorer.learn.state import StepState
-from explorer.learn.steps import Question, Step, redraw_button
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.learn.steps import Step, draw_curves, draw_shares, draw_table, redraw_button
+from explorer.widgets.layout import card, current_palette
 from explorer.widgets.prompt import newline_hint
 
 ASKED_TOP_P = 0.8  # in the question
@@ -75,13 +74,9 @@ def _draw_stages(
     def column(shares: torch.Tensor) -> list[str]:
         return [percent(share) for share in shares[:_SHOWN_ROWS].tolist()]
 
-    rows = {
-        state.label("letter"): shown_tokens[:_SHOWN_ROWS],
-        state.label("score"): [decimal(score) for score in logits[:_SHOWN_ROWS].tolist()],
-        **{state.label(name): column(stage) for name, stage in stages.items()},
-        state.label("cumulative"): column(stages["after top-k"].cumsum(dim=0)),
-    }
-    st.dataframe(rows, hide_index=True, width="stretch", key="lesson_stages")
+    rows = {"letter": shown_tokens[:_SHOWN_ROWS], "score": list(map(decimal, logits[:_SHOWN_ROWS].tolist()))}
+    rows |= {name: column(stage) for name, stage in stages.items()}
+    draw_table(state, "lesson_stages", rows | {"cumulative": column(stages["after top-k"].cumsum(dim=0))})
 
 
 def _tokens_left(state: StepState) -> int:
@@ -91,21 +86,21 @@ def _tokens_left(state: StepState) -> int:
 def _show_cumulative(state: StepState, response: float) -> None:
     ordered = state.results["probabilities"].sort(descending=True).values
     rows = min(len(ordered), _tokens_left(state) + 2)
-    st.dataframe(
-        {
-            state.label("letter"): state.results["shown_tokens"][:rows],
-            state.label("own"): [percent(share) for share in ordered[:rows].tolist()],
-            state.label("cumulative"): [f"{share:.1%}" for share in ordered.cumsum(dim=0)[:rows].tolist()],
-        },
-        hide_index=True, width=420, key="lesson_sums",
-    )  # fmt: skip
+    columns = {
+        "letter": state.results["shown_tokens"][:rows],
+        "own": [percent(share) for share in ordered[:rows].tolist()],
+        "cumulative": [f"{share:.1%}" for share in ordered.cumsum(dim=0)[:rows].tolist()],
+    }
+    draw_table(state, "lesson_sums", columns, 420)
 
 
 CHOOSING = Step(
     "choosing",
     _draw_sampling,
     code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
-    question=Question(answer=_tokens_left, show=_show_cumulative, more=lambda state: {"p": ASKED_TOP_P}),
+    answer=_tokens_left,
+    show=_show_cumulative,
+    more=lambda state: {"p": ASKED_TOP_P},
 )
 
 
@@ -137,17 +132,13 @@ def _draw_likeliest(state: StepState) -> None:
                 state.write("statistics", mean=percent(mean_of(probabilities)), repeats=percent(share_of_repeats(text)))
     with card(state.label("panel probability"), key="lesson_held"):
         palette = current_palette()
-        names = {name: state.label(name) for name in samples}
-        lines = {names[name]: _smooth(probabilities) for name, (_unused, probabilities) in samples.items()}
-        places = list(range(_AVERAGED_TOKENS, _SAMPLE_LENGTH + 1))
-        figure = curves(
-            {name: (places, line) for name, line in lines.items()},
-            dict(zip(names.values(), (palette.bad, palette.accent), strict=True)),
-            (state.label("axis letter"), state.label("axis probability")), palette, height=230,
+        lines = {state.label(name): _smooth(probabilities) for name, (_unused, probabilities) in samples.items()}
+        titles = state.label("axis letter"), state.label("axis probability")
+        draw_curves(
+            range(_AVERAGED_TOKENS, _SAMPLE_LENGTH + 1), lines, (palette.bad, palette.accent), titles,
+            ("letter", *lines), key="lesson_held_curve", name="held", hover=".0%", height=230,
+            yaxis={"tickformat": ".0%", "range": [0, 1.02]},
         )  # fmt: skip
-        figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
-        figure.update_traces(hovertemplate="%{y:.0%}")
-        chart(figure, key="lesson_held_curve", name="held", numbers=lambda: {"letter": places, **lines})
         state.write("result")
     state.results["means"] = {name: mean_of(probabilities) for name, (_unused, probabilities) in samples.items()}
 
@@ -171,10 +162,8 @@ LIKELIEST = Step(
     "likeliest",
     _draw_likeliest,
     code=(sample_text, mean_of, share_of_repeats),
-    question=Question(
-        answer=lambda state: max(state.results["means"], key=state.results["means"].get),
-        named=lambda state: ["likeliest", "sampled"],
-        show=_show_means,
-        more=lambda state: {f"of_{name}": percent(mean) for name, mean in state.results["means"].items()},
-    ),
+    answer=lambda state: max(state.results["means"], key=state.results["means"].get),
+    named=lambda state: ["likeliest", "sampled"],
+    show=_show_means,
+    more=lambda state: {f"of_{name}": percent(mean) for name, mean in state.results["means"].items()},
 )

@@ -7,11 +7,9 @@ from typing import Any
 from core.interpretability import Progress
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
-from explorer.charts.lessons import share_pairs
-from explorer.charts.lines import curves
 from explorer.learn.state import StepState
+from explorer.learn.steps import draw_curves
 from explorer.services.jobs import job
-from explorer.widgets.layout import chart, current_palette
 from explorer.widgets.prompt import read_line
 
 
@@ -29,35 +27,8 @@ def the_gpt(state: StepState) -> GPT:
 def draw_losses(state: StepState, runs: Mapping[str, QuickRun], colors: Sequence[str], *, key: str, name: str) -> None:
     """Draw the validation losses of several models, by their labels."""
     steps, losses = next(iter(runs.values())).steps[1:], {label: run.val[1:] for label, run in runs.items()}
-    titles = state.label("axis step"), state.label("axis loss")
-    draw_curves(steps, losses, colors, titles, ("step", *losses), key=key, name=name, from_zero=False)
-
-
-def draw_curves(
-    x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
-    columns: Sequence[str], *, key: str, name: str, from_zero: bool = True, height: int = 280,
-) -> None:  # fmt: skip
-    """Draw curves over the same x, by their labels; `columns` are the names of x and of them in the file."""
-    named = {label: (x, y) for label, y in lines.items()}
-    figure = curves(named, dict(zip(lines, colors, strict=False)), titles, current_palette(), height=height)
-    if not from_zero:
-        figure.update_yaxes(rangemode="normal")
-    chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [x, *lines.values()], strict=True)))
-
-
-def draw_shares(
-    tokens: Sequence[str], shares: Mapping[str, Sequence[float]], colors: Sequence[str],
-    columns: Sequence[str], *, key: str, name: str, most: int | None = None, height: int = 260,
-) -> None:  # fmt: skip
-    """Draw shares of the first `most` tokens, by their labels; `columns` are the names of both in the file."""
-    shown = {label: values[:most] for label, values in shares.items()}
-    colored = dict(zip(shares, colors, strict=True))
-    chart(
-        share_pairs(tokens[:most], shown, colored, current_palette(), height=height),
-        key=key,
-        name=name,
-        numbers=lambda: dict(zip(columns, [tokens, *shares.values()], strict=True)),
-    )
+    titles, columns = (state.label("axis step"), state.label("axis loss")), ("step", *losses)
+    draw_curves(steps, losses, colors, titles, columns, key=key, name=name, yaxis={"rangemode": "normal"})
 
 
 def begin_training(state: StepState) -> None:
