@@ -2,28 +2,24 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from explorer.data import corpus_cards as cards
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
-from explorer.widgets.layout import literal, page_header, show_error
+from explorer.widgets.layout import errors_shown, literal, page_header, show_error
 
 page_header(_("Data"), _("A language model learns only from text. Choose one, and see it as the model does."))
 
 if notice := session.take_notice():
     st.toast(notice)
 
-try:
+with errors_shown(end=True):
     corpus, beside = cards.choose_corpus()
     st.caption(literal(cards.description(corpus)))
     doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
         facts = cards.facts_of(corpus.name, shared.data_dir())
     config = address.draft()
-except ExplorerError as error:
-    show_error(error)
-    st.stop()
 
 obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, shared.data_dir())
 if obstacle:

@@ -2,14 +2,13 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from explorer.components.page import load_ahead
 from explorer.home.run_cards import RECENT, draw_beginning, draw_recent, draw_start, lead_to_first_run
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address
-from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.layout import errors_shown, page_header
 from explorer.widgets.run_rows import read_rows
 
 lead_to_first_run()
@@ -22,16 +21,13 @@ st.markdown(
     ),
     width=720,
 )
-try:
+with errors_shown(end=True):
     rows = read_rows(shared.data_dir(), RECENT)
     draw_start(rows)
     st.caption(hardware_in_words(shared.hardware()))
     learn = _("Or learn how it works, step by step")
     if st.button(learn, icon=":material/school:", type="tertiary", key="home_learn"):
         address.open_page("learn")
-except ExplorerError as error:
-    show_error(error)
-    st.stop()
 
 if rows:
     draw_recent(rows)

@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from core.errors import ExplorerError
 from core.lessons.lesson_text import load_prose, word
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
 from explorer.learn.steps import draw_step
 from explorer.widgets import address
-from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.layout import errors_shown, page_header
 from explorer.widgets.links import end_absent, quoted_part
 
 lesson, linked_step = address.parameter(address.LESSON), address.parameter(address.STEP)
@@ -37,7 +36,5 @@ else:
             _("Start this lesson"),
             partial(address.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
-    try:
+    with errors_shown():
         draw_step(lesson, step, steps, language())
-    except ExplorerError as error:
-        show_error(error)

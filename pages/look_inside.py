@@ -5,7 +5,6 @@ from functools import partial
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from explorer.i18n.language import _
 from explorer.i18n.units import speaking_of
 from explorer.look_inside.frames import MOST_SEEN
@@ -20,7 +19,7 @@ from explorer.look_inside.inspection import (
 )
 from explorer.look_inside.sections import MODEL, SECTIONS, first_view, sections_of
 from explorer.widgets import address, session
-from explorer.widgets.layout import literal, show_error
+from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import end_absent, quoted_part
 from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
 from explorer.widgets.run_picker import choose_run
@@ -93,9 +92,6 @@ if section.attention:
 if section.prompt == "needed" and not prompt.ids:
     st.info(_("Type a prompt made of tokens that the model knows."))
 else:
-    try:
-        with speaking_of(opened.tokenizer):
-            section.draw(inspection)
-    except ExplorerError as error:  # the run's text is gone, say
-        show_error(error)
+    with errors_shown(), speaking_of(opened.tokenizer):  # the run's text is gone, say
+        section.draw(inspection)
 watch_emergence(inspection)

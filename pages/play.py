@@ -2,17 +2,14 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from explorer.play import game
-from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.layout import errors_shown, page_header
 
 page_header(game.title())
 st.markdown(game.words("idea"), width=820)
-try:
+with errors_shown():
     name, shannon_game = game.choose_game()
     if shannon_game.done:
         game.draw_result(name, shannon_game)
     else:
         game.draw_board()
-except ExplorerError as error:
-    show_error(error)

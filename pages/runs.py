@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_import
-from explorer.widgets.layout import empty_state, literal, page_header, show_error
+from explorer.widgets.layout import empty_state, errors_shown, literal, page_header
 from explorer.widgets.run_rows import read_rows
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
@@ -17,11 +16,8 @@ with st.container(horizontal=True, horizontal_alignment="distribute", vertical_a
     draw_import()
 if notice := session.take_notice():
     st.toast(notice)
-try:
+with errors_shown(end=True):
     rows = read_rows(shared.data_dir())
-except ExplorerError as error:
-    show_error(error)
-    st.stop()
 if not rows:
     empty_state(
         _("Every run gets a row here: its model, its text, its step and its validation loss."),

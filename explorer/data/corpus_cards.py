@@ -150,14 +150,12 @@ def _keep(source: str) -> None:
     st.session_state["own_text"] = ""
 
 
+@session.notifying()
 def _delete(name: str) -> None:
-    try:
-        delete_text(name, shared.data_dir())
-        if address.text_of_link() == name:
-            address.leave_text_of_link()
-        session.notify(_("The text was deleted."))
-    except ExplorerError as error:
-        session.notify(str(error))
+    delete_text(name, shared.data_dir())
+    if address.text_of_link() == name:
+        address.leave_text_of_link()
+    session.notify(_("The text was deleted."))
 
 
 def figures(facts: Facts, val_fraction: float) -> None:

@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
@@ -15,7 +14,7 @@ from explorer.i18n.units import worded
 from explorer.services import shared
 from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
-from explorer.widgets.layout import card, literal, show_error
+from explorer.widgets.layout import card, errors_shown, literal
 from explorer.widgets.prompt import read_prompt
 
 LONGEST_PROMPT = 2000  # characters; it travels in an address
@@ -66,26 +65,23 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         "**Temperature** sharpens or flattens this distribution; **top k** and **top p** keep only the most "
         "likely tokens. The shades always show the model's own probabilities, before these settings."
     )
-    with card(_("Generated text"), note, more=more, key="card_written"):
+    with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")
         if not request or request["run"] != folder.id:
             st.caption(worded(_("Press **Generate**, and the text appears here letter by letter.")))
             return
-        try:
-            if (request["typed"], request["settings"]) != (typed, settings):
-                words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
-                st.caption(words)
-            opened = shared.open_model(folder.id)
-            prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
-            if prompt.notes:
-                st.info(literal(" ".join(prompt.notes)))
-            query = urlencode({"prompt": prompt.text, "language": language(), **request["settings"].model_dump()})
-            token_text(
-                prompt=prompt.text,
-                go=request["go"],
-                url=f"api/runs/{folder.id}/generate?{query}",
-                total=request["settings"].max_new_tokens,
-                key="written",
-            )
-        except ExplorerError as error:
-            show_error(error)
+        if (request["typed"], request["settings"]) != (typed, settings):
+            words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
+            st.caption(words)
+        opened = shared.open_model(folder.id)
+        prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
+        if prompt.notes:
+            st.info(literal(" ".join(prompt.notes)))
+        query = urlencode({"prompt": prompt.text, "language": language(), **request["settings"].model_dump()})
+        token_text(
+            prompt=prompt.text,
+            go=request["go"],
+            url=f"api/runs/{folder.id}/generate?{query}",
+            total=request["settings"].max_new_tokens,
+            key="written",
+        )

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run
@@ -11,7 +10,7 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
-from explorer.widgets.layout import card, literal, show_error
+from explorer.widgets.layout import card, errors_shown, literal
 from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows, trouble_in_words
 
 RECENT = 6
@@ -39,12 +38,10 @@ def start_first_run(number: str) -> None:
 
 def lead_to_first_run() -> None:
     """Open the run that a click on the button started, for its request and those already on their way."""
-    try:
+    with errors_shown():
         if run_id := session.click_result(_START):
             address.lead_to_run(run_id)
             session.forget_click(_START)
-    except ExplorerError as error:
-        show_error(error)
     if run_id := address.run_to_open():
         address.open_page("train", run_id)
 

@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.errors import ExplorerError, TextError
+from core.errors import TextError
 from core.interpretability import Progress
 from core.lessons.lesson_text import Prose, fill, links, load_prose, word
 from core.text.batches import split_ids
@@ -21,7 +21,7 @@ from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import literal, show_error
+from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import absent_text
 
 MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
@@ -200,8 +200,6 @@ def absent_in_link() -> str | None:
 
 def read_text(name: str) -> LessonData:
     """Load a text; if it cannot be loaded, show why and load one that is on every machine."""
-    try:
+    with errors_shown():
         return load_data(name, shared.data_dir())
-    except ExplorerError as error:
-        show_error(error)
     return load_data(_ALWAYS_AVAILABLE, shared.data_dir())

@@ -11,7 +11,7 @@ from explorer.charts.heatmaps import difference_heatmap, table_heatmap
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.run_text import training_ids
+from explorer.look_inside.run_text import run_text
 from explorer.services.shared import result_for
 from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
@@ -34,7 +34,7 @@ def draw(inspection: Inspection) -> None:
         caption = []
         try:
             with st.spinner(_("Counting ...")):
-                tables = result_for(model, "pairs", lambda: compare_tables(model, training_ids(inspection)))
+                tables = result_for(model, "pairs", lambda: compare_tables(model, run_text(inspection).training))
             values |= {COUNTED: tables.counted[:size, :size], DIFFERENCE: tables.difference[:size, :size]}
             caption.append(tables_in_words(tables, [visible(token) for token in all_tokens]))
         except TextError as error:

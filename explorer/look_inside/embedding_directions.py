@@ -26,7 +26,7 @@ from explorer.i18n.language import N_, _
 from explorer.i18n.units import unit
 from explorer.look_inside.inspection import Inspection, evenly, within
 from explorer.streaming.run_events import on_the_map
-from explorer.widgets.layout import card, chart, choose, current_palette, literal, sentence
+from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown, sentence
 
 MOST_TOKENS = 600
 MOST_POSITIONS = 128
@@ -201,12 +201,9 @@ def positions_card(inspection: Inspection) -> None:
         "a bright band along the diagonal says that neighboring positions are similar, so the model can tell "
         "*near* from *far*."
     )
-    with card(_("Position embeddings"), _("Which positions of the context are similar?"), more=more, key="card_places"):
-        try:
-            vectors = position_embeddings(inspection.model)
-        except PartError as error:
-            st.info(literal(str(error)))
-            return
+    note = _("Which positions of the context are similar?")
+    with card(_("Position embeddings"), note, more=more, key="card_places"), errors_shown():
+        vectors = position_embeddings(inspection.model)
         titles = {"Likeness": _("Cosines"), "Map": _("Map")}
         how = choose(_("Drawn as"), list(titles), key="places_how", format_func=titles.__getitem__)
         stride = -(-len(vectors) // MOST_POSITIONS)

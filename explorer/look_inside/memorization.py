@@ -16,7 +16,7 @@ from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.run_text import training_ids
+from explorer.look_inside.run_text import run_text
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, sentence
@@ -43,7 +43,7 @@ def draw(inspection: Inspection) -> None:
     note = _("Does the model compose, or does it repeat its training text?")
     with card(_("Memorization"), note, more=_(_HELP), key="card_copied"):
         with st.spinner(_("Reading the text ...")):
-            source = training_ids(inspection).numpy()
+            source = run_text(inspection).training.numpy()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             shortest = st.slider(
                 _("Shortest span marked (tokens)"), 2, LONGEST, CHANCE if by_character else CHANCE_PIECES,

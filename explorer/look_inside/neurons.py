@@ -5,11 +5,9 @@ from functools import partial
 
 import numpy as np
 import streamlit as st
-from torch import Tensor
 
-from core.errors import TextError
 from core.formatting import decimal
-from core.interpretability.activations import PartError, run_with_cache
+from core.interpretability.activations import run_with_cache
 from core.interpretability.neurons import TopActivation, logit_effects, top_activations
 from core.text.batches import fixed_windows
 from core.text.token_display import quoted, visible
@@ -18,10 +16,10 @@ from explorer.charts.bars import neuron_bars
 from explorer.components.text import MarkedRow, marked_text
 from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import Inspection, select, within
-from explorer.look_inside.run_text import affordable_windows, training_ids
+from explorer.look_inside.run_text import affordable_windows, run_text
 from explorer.services.shared import result_for
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, sentence
 
 LAYER, NEURON = "neuron_layer", "neuron"
 WINDOW = 64  # tokens
@@ -51,7 +49,8 @@ def draw(inspection: Inspection) -> None:
         )  # fmt: skip
         label = _("Neuron, 1 to {count}", count=f"{width:,}")
         neuron = st.number_input(label, 1, width, started, key=NEURON, width=170) - 1
-        choose_random = partial(_choose_random, layers, width)
+        drawn = {LAYER: random.randrange(layers), NEURON: random.randint(1, width)}
+        choose_random = partial(st.session_state.update, drawn)
         st.button(_("Random neuron"), icon=":material/casino:", key="neuron_surprise", on_click=choose_random)
     left, right = st.columns([3, 2])
     with left:
@@ -61,19 +60,13 @@ def draw(inspection: Inspection) -> None:
         _logits_card(inspection, layer, neuron)
 
 
-def _choose_random(layers: int, width: int) -> None:
-    st.session_state[LAYER], st.session_state[NEURON] = random.randrange(layers), random.randint(1, width)
-
-
 def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
     note = _("Which tokens of the training text activate it most?")
-    with card(_("Top activations"), note, more=_(_NEURON), key="card_neuron_texts"):
-        try:
-            with st.spinner(_("Reading the text ...")):
-                searched = _windows(inspection)
-        except TextError as error:
-            show_error(error)
-            return
+    with card(_("Top activations"), note, more=_(_NEURON), key="card_neuron_texts"), errors_shown():
+        with st.spinner(_("Reading the text ...")):
+            length = min(WINDOW, inspection.model.block_size)
+            count = affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS)
+            searched = fixed_windows(run_text(inspection).training, length, count)
         search = partial(top_activations, inspection.model, searched, layer, neuron, _EXAMPLES)
         doing = _("Reading {count} windows of the text", count=f"{len(searched):,}")
         examples = result_of(("neuron", *inspection.key, layer, neuron), search, doing)
@@ -121,13 +114,9 @@ def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
 
 def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
     note = _("Which next tokens does it make more or less likely?")
-    with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_writing"):
+    with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_writing"), errors_shown():
         model, tokens = inspection.model, inspection.tokenizer.tokens
-        try:
-            effect = result_for(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
-        except PartError as error:
-            st.info(literal(str(error)))
-            return
+        effect = result_for(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
         raised, lowered = (
             [(visible(tokens[id]), value) for id, value in side if sign * value > 0]
             for side, sign in ((effect.raised, 1), (effect.lowered, -1))
@@ -154,9 +143,3 @@ def _row(tokenizer: Tokenizer, ids: list[int], values: np.ndarray, most: float, 
     names = [quoted(visible(tokenizer.tokens[id])) for id in ids]
     words = [f"{name}: {decimal(float(value))}" for name, value in zip(names, values, strict=True)]
     return MarkedRow(token_texts(tokenizer, ids), np.maximum(0, values) / most, words, lead, strong)
-
-
-def _windows(inspection: Inspection) -> Tensor:
-    length = min(WINDOW, inspection.model.block_size)
-    count = affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS)
-    return fixed_windows(training_ids(inspection), length, count)

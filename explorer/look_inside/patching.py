@@ -20,7 +20,7 @@ from explorer.services.jobs import known
 from explorer.services.shared import result_for
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette, literal, sentence, show_error
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, sentence
 from explorer.widgets.prompt import Prompt, as_line, newline_hint, read_prompt
 
 OTHER = "inspect_prompt_2"
@@ -41,7 +41,7 @@ _HELP = N_(
 def draw(inspection: Inspection) -> None:
     """Draw two prompts, what is patched between them, and the map of how far each patch moves the prediction."""
     note = _("Where in the model does the difference between two prompts come from?")
-    with card(_("Activation patching"), note, more=_(_HELP), key="card_patching"):
+    with card(_("Activation patching"), note, more=_(_HELP), key="card_patching"), errors_shown():
         _propose(inspection)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
@@ -54,12 +54,7 @@ def draw(inspection: Inspection) -> None:
         other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MOST_SEEN))
         if other.notes:
             st.info(literal(" ".join(other.notes)))
-        try:
-            answer, rival = _choose_answers(inspection, other)
-        except PromptError as error:
-            show_error(error)
-            return
-        _map(inspection, other, _PARTS[chosen], answer, rival)
+        _map(inspection, other, _PARTS[chosen], *_choose_answers(inspection, other))
 
 
 def _map(inspection: Inspection, other: Prompt, patched: str, answer: int, rival: int) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import streamlit as st
 
 from core.formatting import decimal
-from core.interpretability.activations import PartError
 from core.interpretability.attribution import Attribution, attribute
 from core.interpretability.token_losses import token_predictions
 from core.model import GPT
@@ -23,7 +22,7 @@ from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_tok
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.shared import result_for
 from explorer.streaming.generation import foreseen_tokens
-from explorer.widgets.layout import card, chart, current_palette, literal, sentence
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, sentence
 
 TOKEN, BASELINE = "said_token", "said_rival"
 _ZERO, _MEAN = -1, -2  # among the baselines, besides tokens
@@ -81,7 +80,7 @@ def prompt_in_words(probabilities: list[float], shown: list[str]) -> str:
 
 def _attribution_card(inspection: Inspection) -> None:
     note = _("Which components raise or lower the logit of a next token?")
-    with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"):
+    with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"), errors_shown():
         model, ids = inspection.model, inspection.prompt.ids
         offered = likely_next(model, ids)
         left, right = st.columns(2)
@@ -89,12 +88,8 @@ def _attribution_card(inspection: Inspection) -> None:
             token = choose_token(_("Next token"), TOKEN, offered, inspection, default=offered[0], prompt=ids)
         with right:
             baseline = _choose_baseline(inspection, offered, token)
-        try:
-            key = ("said", token, baseline, *ids)
-            attribution = result_for(model, key, lambda: attribute(model, ids, token, baseline))
-        except PartError as error:
-            st.info(literal(str(error)))
-            return
+        key = ("said", token, baseline, *ids)
+        attribution = result_for(model, key, lambda: attribute(model, ids, token, baseline))
         st.caption(sentence(attribution_in_words(attribution, inspection.tokenizer.tokens, baseline)))
         shares = attribution.shares()
         # Without the parts that this model does not have, which add exactly nothing.

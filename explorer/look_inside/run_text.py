@@ -26,7 +26,7 @@ WORK = 2e10  # parameters times tokens: a second or some
 class RunText(NamedTuple):
     """A run's text, split as for its training. int32, shared: never change them."""
 
-    training: Tensor  # (N,)
+    training: Tensor  # (N,); of an imported model what it would be trained on
     validation: Tensor  # (M,)
 
 
@@ -51,11 +51,6 @@ def windows(inspection: Inspection, length: int = 64, count: int = 64) -> Tensor
 def affordable_windows(inspection: Inspection, length: int, least: int, most: int) -> int:
     """Return how many windows of so many tokens the model reads in some seconds, within bounds."""
     return min(most, max(least, int(WORK / (parameter_count(inspection.model) * length))))
-
-
-def training_ids(inspection: Inspection) -> Tensor:
-    """Return the training text, of an imported model what it would be trained on: (N,) int32."""
-    return run_text(inspection).training
 
 
 def _read(inspection: Inspection) -> RunText:

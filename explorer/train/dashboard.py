@@ -28,7 +28,7 @@ from explorer.train.live_settings import draw_live_settings
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
-from explorer.widgets.layout import card, chart, current_palette, literal, show_error
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.run_rows import corpus_titles, parent_curve, verdict
 from explorer.widgets.session import notifying, take_notice
 
@@ -182,16 +182,13 @@ def _tell(verb: str, folder: RunFolder, shown: Status) -> None:
     getattr(shared.supervisor(), verb)(folder, shown=shown)
 
 
+@errors_shown()
 def _draw_table(folder: RunFolder) -> None:
     probe = folder.read_probe()
     if probe is None:
         st.caption(_("The first picture arrives with the first steps."))
         return
-    try:
-        tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
-    except ExplorerError as error:
-        show_error(error)
-        return
+    tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
     logits = probe.embedding.astype(np.float32)  # (V, V): a bigram's embedding of a token is its row of logits
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)

@@ -25,7 +25,7 @@ from explorer.services.cost_trials import train
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
-from explorer.widgets.layout import literal, show_error
+from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.session import click_result, do_once, forget_click, notifying, recall, remember, ticket
 
 
@@ -98,12 +98,9 @@ def draw_fork(folder: RunFolder) -> None:
 
 def open_fork_at(folder: RunFolder, step: int) -> None:
     """Go to the settings of a run that begins with the weights of a step."""
-    try:
+    with errors_shown():
         config = fork_config(folder, step).replace({"train.steps": usual_steps(folder.status(), step)})
-    except ExplorerError as error:
-        show_error(error)
-        return
-    _open_settings(folder, step, config)
+        _open_settings(folder, step, config)
 
 
 def _open_settings(folder: RunFolder, step: int, config: RunConfig) -> None:
@@ -129,11 +126,8 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
         key="fork_steps",
         on_change=lambda: remember(f"fork_steps-{folder.id}-{step}", st.session_state["fork_steps"]),
     )
-    try:
+    with errors_shown():
         return fork_config(folder, step).replace({"train.steps": steps})
-    except ExplorerError as error:
-        show_error(error)
-        return None
 
 
 def usual_steps(status: Status, step: int) -> int:

@@ -21,7 +21,7 @@ from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.forms import setting_input
-from explorer.widgets.layout import card, current_palette, show_error
+from explorer.widgets.layout import card, current_palette, errors_shown, show_error
 from explorer.widgets.session import recall, remember
 
 _STEPS, _RATE = "train.steps", "train.learning_rate"
@@ -41,17 +41,13 @@ def draw_live_settings(folder: RunFolder) -> None:
     title = _("Change settings while it trains")
     if ended:
         title = _("Continue training") if finished else _("Change settings first")
-    with card(title, key="knobs"):
+    with card(title, key="knobs"), errors_shown():
         if folder.record().origin:
             st.caption(_(NO_TRAINING_OF_ITS_OWN))
             return
         if not ended:
             st.caption(_(_NOTE), help=_(_HELP))
-        try:
-            config = config_now(folder)
-        except ExplorerError as error:
-            show_error(error)
-            return
+        config = config_now(folder)
         if finished:
             _draw_continue(folder, status, config)
         elif ended:

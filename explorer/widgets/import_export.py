@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core.errors import ExplorerError
 from core.runs.folder import RunFolder
 from core.text.corpora import catalogue
 from explorer.i18n.language import N_, _
@@ -19,7 +18,7 @@ from explorer.services.model_files import (
 )
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.layout import literal, show_error
+from explorer.widgets.layout import errors_shown, literal
 
 _WHAT = N_(
     "Import a GPT-2, GPT-NeoX or Llama of any size, or a nanoGPT checkpoint, as a run: look inside it, generate "
@@ -72,16 +71,13 @@ def draw_import() -> None:
 
 def draw_exports(folder: RunFolder) -> None:
     """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
-    with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"):
-        try:
-            for kind, (label, _ending) in EXPORTS.items():
-                if obstacle := why_no_export(shared.data_dir(), folder, kind):
-                    st.caption(f"{_(label)}: {literal(obstacle)}")
-                else:
-                    address = f"api/runs/{folder.id}/download?for={kind}"
-                    st.link_button(_(label), address, icon=":material/download:", width="stretch")
-        except ExplorerError as error:
-            show_error(error)
+    with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
+        for kind, (label, _ending) in EXPORTS.items():
+            if obstacle := why_no_export(shared.data_dir(), folder, kind):
+                st.caption(f"{_(label)}: {literal(obstacle)}")
+            else:
+                address = f"api/runs/{folder.id}/download?for={kind}"
+                st.link_button(_(label), address, icon=":material/download:", width="stretch")
 
 
 def _take(make: Callable[[], RunFolder], what: str) -> None:
@@ -91,11 +87,9 @@ def _take(make: Callable[[], RunFolder], what: str) -> None:
 
 
 def _open_imported() -> None:
-    try:
+    folder = None
+    with errors_shown():
         folder = session.click_result(_IMPORT)
-    except ExplorerError as error:
-        show_error(error)
-        return
     if folder:
         session.remember("models_taken", session.recall("models_taken", 0) + 1)
         session.forget_click(_IMPORT)

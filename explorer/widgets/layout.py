@@ -8,6 +8,7 @@ import streamlit as st
 from plotly import graph_objects as go
 
 from core.errors import ExplorerError
+from core.interpretability.activations import PartError
 from core.palette import Palette
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.theme import palette_for
@@ -98,6 +99,19 @@ def choose(label: str, options: Sequence[str], *, key: str, format_func: Callabl
 def show_error(error: ExplorerError | str) -> None:
     """Show an error, or its sentence, exactly as it is: it may quote what a user typed."""
     st.error(literal(str(error)), icon=":material/error:")
+
+
+@contextmanager
+def errors_shown(*, end: bool = False) -> Iterator[None]:
+    """Show an ExplorerError that is raised inside, in place of what was to follow there; `end`: and end the page."""
+    try:
+        yield
+    except PartError as error:  # a model that has no such part is no mistake of anybody's
+        st.info(literal(str(error)))
+    except ExplorerError as error:
+        show_error(error)
+        if end:
+            st.stop()
 
 
 def literal(text: str) -> str:

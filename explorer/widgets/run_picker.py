@@ -12,7 +12,7 @@ from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.layout import empty_state, show_error
+from explorer.widgets.layout import empty_state, errors_shown, show_error
 from explorer.widgets.links import end_absent
 
 
@@ -58,11 +58,8 @@ def newest_run() -> str | None:
 def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
     """Return what `choose_run` does with its model opened, and say its step; where that fails, end the page."""
     folder = choose_run(title, what)
-    try:
+    with errors_shown(end=True):
         opened = shared.open_model(folder.id)
-    except ExplorerError as error:
-        show_error(error)
-        st.stop()
     step_line(folder, opened.step)
     return folder, opened
 

@@ -28,7 +28,7 @@ def test_the_text_is_cut_as_for_training(inspection, explorer_home):
     training, validation = run_text.run_text(inspection)
     assert inspection.tokenizer.decode(torch.cat([training, validation])) == text
     assert len(training) == split_point(len(text), DataConfig().val_fraction)
-    assert run_text.training_ids(inspection) is training
+    assert run_text.run_text(inspection).training is training
 
 
 def test_windows_are_of_the_part_kept_aside_and_fit_the_context(inspection):

@@ -68,7 +68,7 @@ def test_the_outline_and_what_is_drawn_agree():
         assert tuple(steps_of(lesson)) == LESSONS[lesson]
         for name, step in steps_of(lesson).items():
             parts = load_prose(lesson, name).parts
-            assert step.question is None or parts.keys() >= {"question", "right", "wrong"}
+            assert step.answer is None or parts.keys() >= {"question", "right", "wrong"}
 
 
 def test_without_a_step_all_lessons_are_offered(explorer_home):
