@@ -27,13 +27,7 @@ def horizontal_bars(
     row: int = 27,
     mono: bool = False,
 ) -> go.Figure:
-    """Draw bars from the top down, each with its label on the left and its value written at its end.
-
-    Args:
-        labels, written, hover: of the bars, as plotly reads them; without hover, pointing shows nothing.
-        span: of the axis; without it, room for the values and what is written beside them.
-        mono: whether the labels are tokens.
-    """
+    """Draw bars from the top down; labels and texts are as plotly reads them; `mono`: the labels are tokens."""
     figure = go.Figure(
         go.Bar(
             x=list(values),

@@ -35,13 +35,9 @@ def comparison_figure(
     begins: Mapping[str, float] | None = None,
     height: int = 400,
 ) -> go.Figure:
-    """Draw the validation loss of each run, its name beside the chart, in the order of their last losses.
+    """Draw the validation loss of each run (rows of metrics.jsonl by run id), its name beside the chart.
 
-    Args:
-        rows: of metrics.jsonl by run id; rows without a validation loss are passed over.
-        names, colors: of the runs by id.
-        over: a column of the rows, the horizontal axis (see `AXES`).
-        begins: of forks, where they branched off, by run id; their curves begin there.
+    `over` is a column of the rows (see `AXES`); `begins` says by run id where a fork branched off.
     """
     figure, begins = go.Figure(), begins or {}
     points_of = {
@@ -191,7 +187,6 @@ def course_columns(outcome: Outcome) -> Columns:
 
 
 def _pair_range(courses: Sequence[ModelResult], top: float) -> tuple[float, float]:
-    """Return the range of both curves without their very beginning, which may lie far above."""
     values = [loss for course in courses for curve in (course.train, course.val) for loss in curve[1:]]
     values = [loss for loss in values if isfinite(loss)]
     return min([*values, top - 1]) - 0.15, max([*values, top]) + 0.3

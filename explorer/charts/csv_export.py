@@ -32,10 +32,7 @@ def csv_of(columns: Columns) -> str:
 def matrix_columns(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str, str]
 ) -> Columns:
-    """Return a matrix (R, C) as a table with a line for each cell: its row, its column and its value, by their names.
-
-    Places count from 1, because the same letter may stand at several.
-    """
+    """Return a matrix (R, C) with a line for each cell: row, column and value; places count from 1, as names repeat."""
     places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
     row_name, column_name, value_name = names
     return {

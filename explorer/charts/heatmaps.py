@@ -21,12 +21,7 @@ SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 def attention_heatmap(
     pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True, flow: bool = False
 ) -> go.Figure:
-    """Draw a pattern (T, T) among tokens as they are: rows are queries, columns keys; hovering says it in words.
-
-    Args:
-        causal: the upper right half is the hidden future and stays blank.
-        flow: the shares are of rollout, from column to row, and hovering says so.
-    """
+    """Draw a pattern (T, T) among tokens as they are: rows are queries, columns keys; `flow`: shares of rollout."""
     length = len(tokens)
     if pattern.shape != (length, length):
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
@@ -126,13 +121,9 @@ def patch_heatmap(
     answers: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """Draw a column for each position of the prompts, a row for each part, the last on top; color is how far it moves.
+    """Draw how far patches move the prediction (R, T), 1 for all the way back, nan blank: parts upward, then positions.
 
-    Args:
-        moved: (R, T), 0 for no move and 1 for all the way back; colors end at -1 and 1. nan stays blank.
-        rows: R parts in words, from the bottom of the model up.
-        clean, corrupted: T tokens each, as they are shown; where they differ, both are written.
-        answers: the next tokens of the clean prompt and of the other, as they are shown.
+    Both prompts have T tokens as they are shown; `answers` are the next tokens of the clean one and of the other.
     """
     if moved.shape != (len(rows), len(clean)) or len(corrupted) != len(clean):
         raise ValueError(f"moved of {moved.shape} does not fit {len(rows)} rows and {len(clean)} tokens")

@@ -76,12 +76,7 @@ def cross_entropy_bars(
     tokens: Sequence[str], probabilities: Sequence[float], uniform: float, labels: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
-    """Draw the loss on each token of a line, with lines at the mean and at guessing at random, ln V.
-
-    Args:
-        tokens: T tokens as they are shown, in order.
-        probabilities: T; what the model gave each before it came.
-    """
+    """Draw the loss on each of T tokens, of their probabilities (T,), with lines at the mean and at guessing, ln V."""
     losses = [-math.log(max(p, 1e-12)) for p in probabilities]
     mean = sum(losses) / len(losses)
     words = [
@@ -163,10 +158,7 @@ def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LI
 def change_heatmap(
     change: np.ndarray, rows: Sequence[str], columns: Sequence[str], hover_text: str, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how some steps have changed some rows of the table (R, C): orange has become likelier, blue less likely.
-
-    `hover_text` is said of each cell; `{row}`, `{column}` and `{change}` are filled in.
-    """
+    """Draw how rows of the table changed (R, C), orange likelier; {row}, {column}, {change} fill `hover_text`."""
 
     def words(row: int, column: int, value: float) -> str:
         return hover_text.format(
@@ -188,14 +180,7 @@ def ladder_chart(
     expected: Sequence[str] = (),
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """Draw every rung's loss as a dot, and a bar for how far it lies below the rung that it stands on.
-
-    Args:
-        names, losses: of the rungs reached, from the top; losses in nats a token.
-        counted: whether the rung was counted instead of trained.
-        optional: whether no later rung builds on it: drawn hollow, and the next one stands on the one before.
-        expected: names of the rungs still to come, which have their place already.
-    """
+    """Draw every rung's loss in nats a token as a dot, and a bar from the rung it stands on; `expected` come later."""
     figure = go.Figure()
     low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
     standing, high = losses[0], losses[0] + 0.55

@@ -50,18 +50,12 @@ def loss_figure(
     parent: ParentCurve | None = None,
     height: int = 360,
 ) -> go.Figure:
-    """Draw the loss of one run.
+    """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats a token by the names in `COUNTED`.
 
     The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
     training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
     of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
-
-    Args:
-        rows: of metrics.jsonl, in the order of their steps.
-        baselines: nats a token by the names in `COUNTED`; None while they are not counted.
-        steps: where the step axis ends.
-        parent: of a fork, what it began with; the browser counts its own steps on from there.
     """
     baselines = baselines or {}
     training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
@@ -191,10 +185,7 @@ class Player(NamedTuple):
 
 
 def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palette: Palette = LIGHT) -> go.Figure:
-    """Add a point for each player to the loss chart; returns the same figure.
-
-    Points at the end of the axis stand a little apart from each other, so that none hides another.
-    """
+    """Add a point for each player to the loss chart, apart from each other where they end; returns the same figure."""
     figure.data[3].visible = False  # the last validation loss in figures: here the players have the word
     at_the_end = [place for place, player in enumerate(players) if player.step >= steps]
     for place, player in enumerate(players):

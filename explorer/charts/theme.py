@@ -18,10 +18,7 @@ def palette_for(theme: str | None) -> Palette:
 
 
 def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: bool = False) -> go.Figure:
-    """Give a figure the app's look; returns the same figure. Height is in pixels.
-
-    Pass the result to `st.plotly_chart(..., theme=None)`, or Streamlit's own theme paints over these colors.
-    """
+    """Give a figure the app's look, under which Streamlit's own theme must not be drawn; returns the same figure."""
     axis = {
         "gridcolor": palette.grid,
         "zeroline": False,

@@ -18,13 +18,9 @@ _strips = component("number_strips")
 def attention_arcs(
     pattern: np.ndarray, tokens: list[str], *, row: int, key: str, flow: bool = False, name: str = "arcs"
 ) -> int | None:
-    """Draw a line of tokens with arcs for the one pointed at; return the position of a token clicked just now.
+    """Draw tokens with arcs of a uint8 pattern (T, T), 255 for all attention; return the position clicked just now.
 
-    Args:
-        pattern: (T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
-        row: the selected token, marked by a frame.
-        flow: whether shares are of what has flowed from one token into another.
-        name: of the files that it is saved as.
+    `row` gets a frame; `flow`: shares are of what has flowed from one token into another.
     """
     if flow:
         nobody = _("Hardly any other token contains some of it.")
@@ -41,11 +37,7 @@ def attention_arcs(
 def attention_board(
     patterns: np.ndarray, tokens: list[str], *, selected: tuple[int, int], key: str
 ) -> tuple[int, int] | None:
-    """Draw every head's pattern on one canvas and return the head clicked just now, as (layer, head) from 0.
-
-    Args:
-        patterns: (L, H, T, T) uint8, 255 for all of a row's attention (`core.interpretability.attention.to_bytes`).
-    """
+    """Draw uint8 patterns (L, H, T, T), 255 for all attention, on one canvas; return the head clicked just now."""
     layers, heads = patterns.shape[:2]
     size = {"layers": layers, "heads": heads, "length": len(tokens)}
     data = {"tokens": tokens, "bytes": _base64(patterns, tokens), "selected": list(selected)}

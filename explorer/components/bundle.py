@@ -25,13 +25,10 @@ _COUNTED = re.compile(r'\bngettext\(("(?:[^"\\]|\\.)+"), ("(?:[^"\\]|\\.)+")')
 
 
 def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ()) -> Callable[..., Any]:
-    """Register a component; call this once, when its module is imported.
+    """Register the component of a folder in `assets/components`; call this once, when its module is imported.
 
-    Args:
-        name: its folder in `assets/components`, with `view.js`, whose default export draws it, and perhaps `style.css`.
-        isolate: whether its styles live in a shadow root of its own. Only plotly must not be isolated, as it puts its
-            styles in the document's head.
-        sentences: those that the server streams to it, besides the ones in its own code.
+    Its styles live in a shadow root of its own with `isolate`; plotly must not be isolated, as it puts its styles in
+    the document's head. `sentences` are those that the server streams to it, besides the ones in its own code.
     """
     code = bundle_js(f"{name}/view.js")
     styles = [*(["shared/base.css"] if isolate else []), f"{name}/style.css"]
@@ -45,12 +42,7 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     plain += sentences
 
     def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
-        """Draw one of the component's views with its data.
-
-        Args:
-            triggers: the events whose values are wanted: Streamlit reports only those that have a callback.
-            options: of the component: key, width, height.
-        """
+        """Draw one of the component's views; Streamlit reports only `triggers`, which have a callback."""
         common = {"view": view, "palettes": _PALETTES, "sentences": _translations(plain, counted)}
         callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
         return drawn(data=common | dict(data), **callbacks, **options)
@@ -82,7 +74,6 @@ def sentences_of(code: str) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def _translations(plain: list[str], counted: list[tuple[str, str]]) -> dict[str, Any]:
-    """Return what assets/components/shared/mount.js looks up: by English sentence, and the forms of counted ones."""
     if (own := language()) == ENGLISH:
         return {}
     sentences: dict[str, Any] = {text: translated(text, own) for text in plain}

@@ -34,11 +34,7 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
 def live_status(
     run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
 ) -> tuple[str | None, int | None]:
-    """Draw the four numbers above the board; another name, state, attempt or notice reruns the page.
-
-    Returns:
-        The state that the run has just changed to, and the step that somebody has just asked to fork from; else None.
-    """
+    """Draw the four numbers above the board; return the state just changed to, and the step to fork from, or None."""
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
     clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
@@ -46,11 +42,7 @@ def live_status(
 
 
 def live_view(view: str, run_id: str, *, height: str = "content", **data: Any) -> Any:
-    """Draw "curves", "samples", "attention" or the "embedding" map of a run; return what it reports.
-
-    Args:
-        data: curves: of each a `column` of the metrics, a `label` and a `format` ("rate", "short" or "plain").
-    """
+    """Draw "curves", "samples", "attention" or the "embedding" map of a run; return what it reports."""
     triggers = ["head"] if view == "attention" else []
     return _dashboard(view, {"run": run_id, **data}, key=f"live_{view}_view", height=height, triggers=triggers)
 
@@ -63,12 +55,9 @@ def live_rate(run_id: str, *, peak: float) -> None:
 def live_setting_changes(
     run_id: str, *, known: int, waiting: list[str], going: bool, ended: bool
 ) -> tuple[str, Any] | None:
-    """List the settings that changed while the run trains; return the one to restore and its value, if just clicked.
+    """List the changed settings; return the one to restore and its value, if just clicked.
 
-    Args:
-        known: the number of changes that the page knows of; when there are others, the page is drawn again.
-        waiting: labels of the changes that no worker has taken yet.
-        going: whether a worker will take them at once.
+    The page knows of `known` changes, and is drawn again when there are others; no worker has taken those `waiting`.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
     clicked = _settings("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
@@ -82,9 +71,6 @@ def live_step_detail(run_id: str) -> None:
 
 
 def growing_figure(figure: go.Figure, *, key: str) -> None:
-    """Draw a figure that has its look and height, or draw it anew in place while the key stays the same.
-
-    `st.plotly_chart` puts a new node in the place of the old one whenever its data change, and loses a zoom with it.
-    """
+    """Draw a figure anew in place, where `st.plotly_chart` would put a new node and lose a zoom."""
     plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
     _figure(data={"figure": plain.to_json(), "height": figure.layout.height}, key=key)

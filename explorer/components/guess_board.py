@@ -16,15 +16,9 @@ def guess_board(
     before: str, known: Sequence[str], guesses: list[int], left: int, wrong: Sequence[str], *,
     note: str, words: dict[str, str], key: str, on_guess: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Draw the passage as far as it is known.
+    """Draw the passage as far as it is known, with the guesses that each letter took, 0 where it was revealed.
 
-    Args:
-        before, known: the text in front of it, and its letters known by now.
-        guesses: how many each of those took; 0 for one that was revealed.
-        left: how many are still to be guessed.
-        wrong: what was tried for the next one, and is wrong.
-        words: "field", the label of the field to type in; "tried", before what was tried.
-        on_guess: called with each character typed, before the page is drawn anew.
+    `on_guess` is called with each character typed, before the page is drawn anew.
     """
     shown = {"before": before, "known": list(map(visible, known)), "guesses": guesses, "left": left}
     tried = {"wrong": list(map(visible, wrong)), "note": note, "taken": st.session_state.get(_TAKEN + key)}

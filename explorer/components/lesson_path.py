@@ -20,14 +20,10 @@ def lesson_path(
     lesson: str, steps: Sequence[PathStep], *, here: str | None, right: Collection[str], label: str, key: str,
     listed: bool = False, resume: str = "",
 ) -> str | None:  # fmt: skip
-    """Draw the steps and return the one clicked just now.
+    """Draw the steps, as a list or a row of dots, and return the one clicked just now.
 
-    Args:
-        here: the step on view, which is remembered as opened, and as the last; None leaves the memory alone, and marks
-            the step where this browser was last, with the words of `resume`.
-        right: steps that were mastered in this session; they are remembered too.
-        label: of the whole, for a screen reader.
-        listed: draw a list of titles, not a row of dots.
+    The browser remembers the steps opened (`here`) and mastered (`right`). Without `here` it leaves them alone, and
+    marks the step where it was last with the words of `resume`.
     """
     data = {"lesson": lesson, "steps": [list(step) for step in steps], "here": here, "right": sorted(right)}
     words = {"label": label, "listed": listed, "resume": resume}

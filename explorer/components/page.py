@@ -14,11 +14,9 @@ def page_change(page: str, shown: str) -> None:
 
 
 def replace_address(before: Mapping[str, str], query: Mapping[str, str]) -> None:
-    """Let the browser replace the parameters of the address; the next rerun finds them in `st.query_params`.
-
-    Streamlit itself adds an entry to the history for every change, so that a page opened by its bare address would
-    have to be left twice by Back.
-    """
+    """Let the browser replace the parameters of the address; the next rerun finds them in `st.query_params`."""
+    # Streamlit itself adds an entry to the history for every change, so that a page opened by its bare address would
+    # have to be left twice by Back.
     _page("replaceAddress", {"before": urlencode(before), "query": urlencode(query)}, key="replace_address", height=1)
 
 

@@ -23,14 +23,7 @@ class WrittenToken(TypedDict):
 def token_text(
     *, prompt: str, go: str, key: str, url: str | None = None, tokens: Sequence[WrittenToken] = (), total: int = 0
 ) -> None:
-    """Show tokens that are there already, or let them stream in from `url`.
-
-    Args:
-        prompt: what the text continues; shown in front of it and copied with it.
-        go: a word that changes when a new text is asked for; while it stays, reruns of the page leave the text alone.
-        url: relative to the page, of a stream of `token`, `problem` and `end` events.
-        total: how many tokens the stream will bring at most.
-    """
+    """Show tokens that are there, or let at most `total` stream in from `url`; another `go` begins another text."""
     data = {"prompt": prompt, "go": go, "url": url, "tokens": list(tokens), "total": total, "unit": unit()}
     _text("generated", data, key=key)
 

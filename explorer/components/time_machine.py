@@ -57,13 +57,9 @@ class TimeMachineMap(NamedTuple):
 def time_bar(
     state: TimeMachineState, *, steps: int, note: str, key: str, same: bool = False
 ) -> tuple[int, bool] | None:
-    """Draw the slider over all snapshots, with play.
+    """Draw the slider over all snapshots; return the step where it came to rest, and whether that is the newest.
 
-    Args:
-        same: on side "b", whether it is the same run as on side "a": moved together, they then keep their distance.
-
-    Returns:
-        The step at which it has just come to rest, and whether that is the newest, so that the page follows newer ones.
+    `same`: side "b" shows the run of side "a"; moved together, they then keep their distance.
     """
     moved = _bar(data=_view_data(state) | {"steps": steps, "note": note, "same": same}, key=key, triggers=["step"]).step
     valid = isinstance(moved, Mapping) and isinstance(moved.get("step"), int)
@@ -88,13 +84,7 @@ def time_machine_directions(
     chosen: int | None = None,
     near: Sequence[int] = (),
 ) -> int | None:
-    """Draw a map laid out for all steps at once, so that nothing jumps. Return a point just clicked.
-
-    Args:
-        name: of the files that it is saved as.
-        trail: over how many snapshots before it each point's way is drawn.
-        chosen: a point to mark, joined to those `near` it.
-    """
+    """Draw a map laid out for all steps at once, with trails over snapshots; return a point just clicked."""
     data: dict[str, Any] = {
         "tokens": list(tokens),
         "kinds": list(kinds),

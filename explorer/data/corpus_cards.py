@@ -91,10 +91,7 @@ def size_notice(characters: int) -> str | None:
 
 
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
-    """Draw the select of all texts, and the way to add one's own. The choice goes into the draft of the next run.
-
-    Returns the chosen text, and a place beside it for what to do with it.
-    """
+    """Draw the select of all texts and the way to add one; return the chosen one, and a place beside it."""
     corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     drafted = draft_of_link(_("Show another text")).data.corpus
     if st.session_state.get("corpus") not in corpora:

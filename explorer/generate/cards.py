@@ -36,7 +36,6 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
 
 
 def _inputs() -> dict:
-    """Draw the sliders of GenerationConfig; coming back to the page, they are as they wrote last."""
     request = session.recall("writing")
     usual = request["settings"] if request else GenerationConfig()
     values = {}

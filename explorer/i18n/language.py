@@ -21,23 +21,12 @@ _of_session: Callable[[], str] = lambda: ENGLISH  # noqa: E731 - replaced by `us
 
 
 def _(english: str, /, **values: object) -> str:
-    """Return a sentence in the current language, with each `{name}` replaced by its value.
-
-    Write the sentence here as one literal: `make words` collects the literals from the code.
-
-    Args:
-        values: as they shall be written; they are not translated, and braces in them are not placeholders.
-    """
+    """Return a sentence, one literal that `make words` collects, in the current language, with each `{name}` filled."""
     return fill(translated(english, language()), **values)
 
 
 def ngettext(one: str, several: str, count: int, /, **values: object) -> str:
-    """Return the sentence that fits a count, in the current language.
-
-    Args:
-        one, several: two literals, of which English takes the first for a count of 1.
-        values: as for `_`; `{count}` is filled by the count if it is not among them.
-    """
+    """Return the one of two literals that fits a count, in the current language, filled; `{count}` is the count."""
     form = _catalog(language()).ngettext(one, several, count)
     return fill(form if placeholders(form) <= placeholders(several) else several, **{"count": f"{count:,}"} | values)
 

@@ -115,14 +115,9 @@ class StepState:
         return fill(word(name, self.language), **numbers)
 
     def value(self, name: str, default: Any, widget: Callable[..., Any], label: str, *args: Any, **options: Any) -> Any:
-        """Draw a control that a teacher's link can set and hide, and return its value, which other steps do not reset.
+        """Draw a control that a teacher's link can set by `name` and hide, and return its value, of the default's type.
 
         >>> state.value("size", 8, st.slider, state.label("control"), 2, 16)
-
-        Args:
-            name: in the link, within this step.
-            default: its type is the type of the value.
-            widget: of Streamlit or of a column, called as `widget(label, *args, key=..., **options)`.
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
         self.labels[name] = label
@@ -162,7 +157,6 @@ def _read(linked: str | None, kind: type) -> Any:
 
 
 def _fitted(value: Any, default: Any, widget: str, args: tuple, options: dict) -> Any:
-    """Return the value, clipped to the control's bounds; the default if the control cannot have it."""
     if widget == "slider":
         return min(max(args[0], value), args[1]) if value == value else default
     if widget == "text_input":

@@ -74,7 +74,6 @@ def draw(inspection: Inspection) -> None:
 
 
 def _measured(inspection: Inspection) -> Measured:
-    """Return the run's evaluation windows, so that the loss is that of the curve; fewer where those take too long."""
     count, length = inspection.opened.record.config.train.eval_windows, inspection.model.block_size
     if parameter_count(inspection.model) * count * length <= WORK:
         about = _("On the run's evaluation windows: the same text as for the loss curve.")

@@ -46,7 +46,6 @@ def draw(inspection: Inspection) -> None:
 
 
 def _long_prompt_card(inspection: Inspection) -> None:
-    """All heads on as much of the prompt as the model can read, coarsened; nothing where it fits below anyway."""
     typed = inspection.prompt.whole
     ids = typed[-inspection.model.block_size :]
     if len(ids) <= len(inspection.prompt.ids) or not inspection.config.causal:

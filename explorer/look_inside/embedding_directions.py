@@ -130,7 +130,6 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
 
 
 def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
-    """Return the tokens typed at the four ends of the axes, and what is no token of the model."""
     groups, unknown = [], ""
     has_word_pieces = unit() == "tokens"  # word pieces, typed with spaces between them
     for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):

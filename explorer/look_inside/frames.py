@@ -285,7 +285,6 @@ def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
 
 
 def _continuation(snapshot: Snapshot) -> list[list]:
-    """Return the greedy continuation: each token's text, its probability, and the token as it is listed."""
     tokenizer = snapshot.tokenizer
     count = _CONTINUED_BY_LARGE if parameter_count(snapshot.model) > _LARGE else CONTINUED
     settings = GenerationConfig(max_new_tokens=count, temperature=0)

@@ -141,12 +141,9 @@ def _emergence_card(inspection: Inspection) -> None:
 def emergence_in_words(
     emerged: np.ndarray, strongest: np.ndarray, role: str, last: int, inherited: int | None = None
 ) -> str:
-    """Return which head had the role first and how many have it at the newest snapshot.
+    """Return which head had the role first (`emerged` (L, H), -1: never) and how many have it at the newest snapshot.
 
-    Args:
-        emerged: (L, H), the step from which on each head's score stays above the threshold, or -1.
-        strongest: (L, H), whether this role is the head's strongest at that snapshot.
-        inherited: the first step of a run that began with another model's weights; heads of that step were its.
+    `strongest` (L, H): whether it is the head's strongest role then. Heads of the step `inherited` were its parent's.
     """
     heads = np.argwhere(emerged >= 0)
     if not len(heads):
@@ -184,10 +181,7 @@ def emergence_key(inspection: Inspection) -> Hashable:
 
 
 def with_emergence(inspection: Inspection) -> Inspection:
-    """Return the inspection, whose state then has the steps at which heads took their roles, once they are known.
-
-    A small model is scored meanwhile; `watch_emergence` at the end of the page then draws it anew.
-    """
+    """Return the inspection with the steps at which heads took their roles, where known; else they are scored."""
     if not isinstance(inspection.model, GPT) or len(inspection.folder.snapshots()) < 3:
         return inspection
     scoring = known(emergence_key(inspection))

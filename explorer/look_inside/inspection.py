@@ -195,10 +195,7 @@ def head_of(model: GPT | Bigram) -> tuple[int, int]:
 
 
 def follow_head(model: GPT | Bigram) -> None:
-    """Show the head that the address asks for (`head=1.2`), and say so where this model has no such head.
-
-    A head chosen on the page is written there by `write_head`, so the address has the last word only when it changes.
-    """
+    """Show the head that the address asks for (`head=1.2`), where it has changed; say so where there is none."""
     wanted = address.parameter(address.HEAD)
     if not isinstance(model, GPT) or wanted is None:
         return
@@ -240,11 +237,9 @@ def within(key: str, count: int, default: int = 0) -> int:
 def select(
     label: str, options: Sequence[Any], *, key: str, default: Any, format_func: Callable[[Any], str], **more: Any
 ) -> Any:
-    """Draw a select box whose options or labels depend on another input, and return the chosen option.
-
-    The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
-    would go on to show the old one and send that back.
-    """
+    """Draw a select box whose options or labels depend on another input, and return the chosen option."""
+    # The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
+    # would go on to show the old one and send that back.
     st.session_state[key] = session.fit_choice(key, options, default)
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
@@ -262,11 +257,7 @@ def likely_next(model: GPT | Bigram, ids: list[int]) -> list[int]:
 def choose_token(
     label: str, key: str, offered: Sequence[int], inspection: Inspection, *, default: int, prompt: Sequence[int]
 ) -> int:
-    """Draw a select of the default and the offered tokens, and return the id chosen.
-
-    A choice is kept while it is offered and the prompt stays the same. Where nothing but the default was chosen, the
-    select follows the default, which changes with the prompt and the training step.
-    """
+    """Draw a select of the default and the offered tokens; return the id chosen, until the prompt changes."""
     shown_for, last_default = session.recall(f"{key}_for", (None, None))
     if shown_for != tuple(prompt) or session.recall(key) == last_default == st.session_state.get(key):
         session.remember(key, None)

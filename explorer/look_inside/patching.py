@@ -131,7 +131,6 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
 
 
 def _propose(inspection: Inspection) -> None:
-    """Fill in a second prompt, unless the visitor has typed one."""
     proposed = session.recall(_PROPOSED)
     typed = st.session_state.get(OTHER, session.recall(OTHER))
     if typed is None or typed == proposed:
@@ -142,10 +141,7 @@ def _propose(inspection: Inspection) -> None:
 
 
 def other_prompt(inspection: Inspection) -> str:
-    """Return the first prompt, as it is typed in one line, with a token near its end replaced.
-
-    The replacement is the most likely other token there, of the same kind if there is one.
-    """
+    """Return the first prompt with a token near its end replaced by the likeliest other one, of its kind if any."""
     prompt, tokenizer = inspection.prompt, inspection.tokenizer
     place = max(0, len(prompt.ids) - _BACK)
     logits = next_token_logits(inspection.model, prompt.ids[: max(1, place)])

@@ -121,7 +121,6 @@ def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: 
 
 
 def _choose_baseline(inspection: Inspection, offered: list[int], token: int) -> int | Literal["zero", "mean"]:
-    """Offer the same baselines for every token, so that a choice is kept; a token is no baseline of its own."""
     token_names = names_of(inspection.tokenizer, offered)
     names = {_ZERO: _("nothing (the logit)"), _MEAN: _("the mean over all tokens")}
     baseline = select(

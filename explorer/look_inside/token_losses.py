@@ -168,7 +168,6 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
 
 
 def _passage(inspection: Inspection, number: int) -> list[int]:
-    """Return a passage of the validation text that begins with a line; another one for each number."""
     validation = run_text(inspection).validation
     length = min(PASSAGE if not inspection.large else PASSAGE // 4, len(validation) // 2 + 1)
     start = number * 7919 % (len(validation) - length + 1)

@@ -48,10 +48,7 @@ def title() -> str:
 
 
 def choose_game() -> tuple[str, Game]:
-    """Draw the controls for text, passage and length; return the text's name and the game.
-
-    What is chosen goes into the address, and a bare address is the first passage of the first text.
-    """
+    """Draw the controls for text, passage and length, which go into the address; return the text and the game."""
     corpora = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
     text = address.parameter(address.TEXT)
     number, letters = map(address.number_parameter, (address.PASSAGE, address.LETTERS))
@@ -174,7 +171,6 @@ def draw_result(name: str, game: Game) -> None:
 
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
-    """Choose a run that was not trained on the passage, and an earlier step of it that plays too."""
     data_dir = shared.data_dir()
     reading = [folder for folder in list_runs(data_dir) if _is_on_text(folder, name)]
     runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
@@ -212,7 +208,6 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
 
 
 def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
-    """Return each player's predictions, the counted bigram first; None while models still compute."""
     facts = facts_of(name, shared.data_dir())
     start, length = game.passage.start, len(game.guesses)
     predictions = [Prediction(words("bigram"), play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size))]

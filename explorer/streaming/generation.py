@@ -47,17 +47,10 @@ def _check_queue(client: str) -> None:
 
 @contextmanager
 def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
-    """Generate a text as long as the block lasts.
+    """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
 
     Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`
-    {"sentence"}, and `end`.
-
-    Args:
-        query: the prompt, the fields of GenerationConfig and the language of problems, as text from an address.
-        client: the network address of whoever asks.
-
-    Raises:
-        TooManyTexts: before any work is done.
+    {"sentence"}, and `end`. The query has the prompt, the fields of GenerationConfig and the language of problems.
     """
     language = query.get("language", ENGLISH)
     with in_language(language):
@@ -133,12 +126,9 @@ def problem_event(sentence: str) -> str:
 def written_tokens(
     model: GPT | Bigram, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig
 ) -> Iterator[WrittenToken]:
-    """Continue a prompt token by token; an empty one begins like a new line.
+    """Continue a prompt token by token; an empty one begins like a new line. Raises UnknownCharacterError.
 
-    A token that ends within a character waits for the next one, and its text is "": the character is the text of the
-    token that completes it.
-
-    Raises UnknownCharacterError for a character that the model has never seen.
+    The text of a token that ends within a character is "": the character is the text of the one that completes it.
     """
     shown = [visible(token) for token in tokenizer.tokens]
     ids = tokenizer.encode(prompt) or opening_ids(tokenizer)

@@ -171,11 +171,8 @@ def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) ->
     """Return the indices of at most `most` of `count` rows, in order, with the first and the last.
 
     Measured rows stay as long as they take no more than half. Some rows of every doubling of the index stay, so that
-    a logarithmic axis has points at its beginning too. The other columns share the rest: each is cut into stretches,
-    of which the lowest and highest value stay, so that no outlier is lost. What is left is filled evenly.
-
-    Args:
-        columns: float64 (count,) by name, nan where a row has no number.
+    a logarithmic axis has points at its beginning too. The other columns (count,), nan where a row has no number, share
+    the rest: each is cut into stretches, of which the lowest and highest value stay, so that no outlier is lost.
     """
     if count <= most:
         return np.arange(count)
@@ -190,7 +187,6 @@ def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) ->
 
 
 def _octave_indices(count: int, each: int) -> list[int]:
-    """Return indices below `count`, up to `each` of every doubling: 1 to 2, 2 to 4, 4 to 8 and so on."""
     if count < 2 or not each:
         return []
     return np.unique(np.exp2(np.arange(0, np.log2(count), 1 / each)).astype(int)).tolist()

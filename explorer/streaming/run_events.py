@@ -52,7 +52,6 @@ class Position(NamedTuple):
     step_detail: int = 0  # modification time of its file, in ns
 
     def __str__(self) -> str:
-        """Return the cursor, an event's id."""
         return ".".join(f"{number:x}" for number in (*self.metrics, *self.samples, *self.events, *self[3:]))
 
     @classmethod
@@ -132,7 +131,6 @@ class RunReader:
             yield event("metrics", rows, str(at))
 
     def _rows_between(self, name: str, start: FilePosition, end: FilePosition) -> Iterator[tuple[str, FilePosition]]:
-        """Yield rows as `{"rows": [...]}` with the position after them; all, with "reset", if `start` is invalid."""
         if start == end:
             return
         goes_on = 0 < start.offset <= end.offset and is_unchanged(self.paths[name], start)
@@ -155,10 +153,7 @@ class RunReader:
         return self._row_ends[name][1]
 
     def _judged(self, status: dict[str, Any], ends: Mapping[str, FilePosition]) -> dict[str, Any] | None:
-        """Return one sentence on how training is going, with its numbers; judged anew after every measurement.
-
-        It is judged by the very rows that go out with it, so that no loss on the page is newer than another.
-        """
+        """Return how training is going, judged anew after every measurement, by the very rows that go out with it."""
         basis = [ends["events"], *(status[name] for name in ("attempt", "state", "problem", "moments"))]
         until, rows = ends["metrics"], self.paths["metrics"]
         if basis != self._judged_by or contains_between(rows, self._judged_until, until, b'"val_loss"'):
@@ -173,7 +168,6 @@ class RunReader:
         return self._progress
 
     def _name(self) -> str:
-        """Return the run's name, read again only when its record has changed."""
         version = file_version(self.folder.record_path)
         if self._label[0] != version:
             self._label = version, self.folder.name
@@ -192,7 +186,6 @@ class RunReader:
             self._payloads["closeup"] = json.dumps(detail)
 
     def _map_tokens(self) -> tuple[str, ...]:
-        """Return the first tokens of the vocabulary; none where it cannot be read, and then there is no map."""
         if not self._vocabulary:
             try:
                 self._vocabulary = load_tokenizer(self.folder.tokenizer_path).tokens[:MOST_TOKENS]
@@ -233,12 +226,9 @@ def _as_json(chunk: Chunk, *, reset: bool = False) -> str:
 
 
 def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Scale points (V, 2) to the square from -1 to 1; a few rare tokens far out are drawn at its rim.
+    """Scale points (V, 2) to the square from -1 to 1 by the center and scale of `like`; those far out go to its rim.
 
     The flatter direction is stretched to fill the square, by `_STRETCH` at most.
-
-    Args:
-        like: points that determine the center and the scale instead, so that several maps can be compared.
     """
     like = (points if like is None else like).astype(np.float64)
     low, high = np.quantile(like, [1 - _CROWD, _CROWD], axis=0)
@@ -249,13 +239,7 @@ def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray
 
 
 def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
-    """Return the last single step of a run for the browser (assets/components/step_detail/view.js).
-
-    Returns:
-        `loss` in nats a token, and without dropout `before` and `after` the step; `pieces`, each with its T + 1
-        `tokens` and the T `losses` (nats) of all but the first; `parts` with the length of their `gradient` and
-        `weight`, in the order of the model. None if there was no such step, or it cannot be read.
-    """
+    """Return the last single step of a run for assets/components/step_detail/view.js; None if there is none to read."""
     detail = folder.read_step_detail()
     if detail is None:
         return None

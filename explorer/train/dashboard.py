@@ -235,7 +235,6 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -> None:
-    """Draw the settings as they are now, each beside what it was at first or is in the preset."""
     config = _config_now(folder, first)
     changed = differences(first, base) | differences(config, base)
     title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)

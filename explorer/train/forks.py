@@ -115,7 +115,6 @@ def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
-    """Return the settings of the new run, asking for how long; show why they cannot be had."""
     setting = dict(fields_of(RunConfig))["train.steps"]
     st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
     steps = st.number_input(

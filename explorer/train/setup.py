@@ -176,7 +176,6 @@ def _title(corpus: Corpus) -> str:
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
-    """Parameters, memory and time, and the button, which is off where it cannot work; then why."""
     try:
         with st.spinner(_("Reading the text ...")):
             text = load_corpus(config.data.corpus, shared.data_dir())
@@ -218,7 +217,6 @@ def _fit(config: RunConfig) -> None:
 
 
 def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
-    """Draw what the run will take: estimated, or measured in a trial as soon as there is one."""
     correction, under_way = tried(config, vocab_size)
     reckoned = shared.run_speed(config), shared.run_precision(config).precision
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
@@ -271,7 +269,6 @@ def open_started_run() -> None:
     },
 )
 def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
-    """As `check_startable`; a text's name stands for one text for ever."""
     return check_startable(shared.data_dir(), config, parent)
 
 

@@ -165,10 +165,7 @@ def address_of(config: RunConfig) -> dict[str, str]:
 
 
 def config_from(query: Mapping[str, str]) -> RunConfig | None:
-    """Return the config that an address asks for; None if it asks for none.
-
-    `text=NAME` asks for the same as `set=data.corpus:NAME`. Raises ConfigError naming what is wrong.
-    """
+    """Return the config that an address asks for; None if it asks for none. Raises ConfigError naming what is wrong."""
     if not any(query.get(name) for name in _DRAFTED):
         return None
     changes: dict[str, Any] = {"data.corpus": query[TEXT]} if query.get(TEXT) else {}
@@ -188,7 +185,6 @@ def _parts(text: str | None) -> list[str]:
 
 
 def _number(text: str) -> Any:
-    """Return a JSON number or truth value; anything else stays text, for the config to refuse in a sentence."""
     try:
         return parse_json(text)
     except ValueError:

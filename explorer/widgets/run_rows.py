@@ -162,14 +162,9 @@ def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[
 
 
 def run_places(run_ids: Iterable[str], stored: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Return each run's place among the colors for runs (`Palette.runs`).
-
-    A run keeps the place it has. A new one takes the place that follows from its id, or where that is taken the next
-    that the fewest have; so as many runs as there are colors all differ.
-
-    Args:
-        stored: places handed out before, by run id.
-    """
+    """Return each run's place among the colors for runs (`Palette.runs`), the one `stored` before if there is one."""
+    # A new run takes the place that follows from its id, or where that is taken the next that the fewest have; so as
+    # many runs as there are colors all differ.
     ids, count = sorted(set(run_ids)), len(LIGHT.runs)
     places = {run_id: stored[run_id] % count for run_id in ids if run_id in (stored or {})}
     for run_id in ids:
@@ -192,7 +187,6 @@ def parent_curve(data_dir: Path, record: RunRecord) -> ParentCurve | None:
 
 
 def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None) -> ParentCurve:
-    """Return the past of a run from a step of its parent, None if unknown, with the parent's own past."""
     if parent is None:
         return ParentCurve(step, 0.0, "", step, ())
     measured = validation_of(parent)

@@ -35,10 +35,9 @@ def recall(name: str, default: Any = None) -> Any:
 def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
     """Return what a widget shall show, and put it into the session before the widget is drawn.
 
-    That is what the session holds, else what this function returned last, else the default: the first of them that is
-    among the choices. What was only the default then, as the last token of a prompt, follows the default. The session
-    can hold a choice of an earlier prompt or run, and also its label: a browser sends the label of a select box, and
-    Streamlit passes it on as a string where no option has that label any more.
+    That is what the session holds, else what this function returned last, else the default; the default also where only
+    that was chosen. The session can hold a choice of an earlier prompt or run, and also its label: a browser sends the
+    label of a select box, and Streamlit passes it on as a string where no option has that label any more.
     """
     held, last_default = st.session_state.get(key), recall(f"{key}_default")
     chosen = (value for value in (held, recall(key)) if value in choices and value != last_default)

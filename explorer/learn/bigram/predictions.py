@@ -68,7 +68,6 @@ def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -
 
 
 def _most_predictable(state: StepState) -> int:
-    """Return the id of the letter with the most certain prediction, among frequent ones that the tables show."""
     shown = np.isin(np.arange(state.vocab_size), _frequent_ids(state))
     answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the answer's column, too
     often = state.results["counts"].sum(dim=1).numpy() >= 100
