@@ -11,7 +11,7 @@ from core.lessons.paired_runs import ModelResult, Outcome
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import plain
-from explorer.charts.theme import line, style
+from explorer.charts.theme import line, note_beside, style
 from explorer.i18n.language import N_, _
 
 _LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
@@ -40,16 +40,11 @@ def comparison_figure(
     `over` is a column of the rows (see `AXES`); `begins` says by run id where a fork branched off.
     """
     figure, begins = go.Figure(), begins or {}
-    points_of = {
-        id: [
-            (begins.get(id, 0) + row[over], row["val_loss"])
-            for row in run_rows
-            if row.get("val_loss") is not None and row.get(over) is not None
-        ]
-        for id, run_rows in rows.items()
-    }
-    for id, points in points_of.items():
-        _add_curve(figure, points, names[id], colors[id], palette, forked=id in begins)
+    points_of = {}
+    for id, run_rows in rows.items():
+        known = [row for row in run_rows if row.get("val_loss") is not None and row.get(over) is not None]
+        points_of[id] = [(begins.get(id, 0) + row[over], row["val_loss"]) for row in known]
+        _add_curve(figure, points_of[id], names[id], colors[id], palette, forked=id in begins)
     right = max((points[-1][0] for points in points_of.values() if points), default=1) or 1
     low, high = _range(points_of.values(), right)
     title = _(AXES[over])
@@ -64,14 +59,15 @@ def comparison_figure(
         yaxis={"title": {"text": _("validation loss (nats/token)")}, "range": [low, high]},
     )
     ends = {id: points[-1] for id, points in points_of.items() if points}
-    labels = {id: _on_two_lines(names[id]) for id in ends}
+    wrapped = {id: textwrap.wrap(names[id], _LABEL, max_lines=2, placeholder=" …") for id in ends}
+    labels = {id: "<br>".join(map(plain, lines)) for id, lines in wrapped.items()}
     lines = 2 if any("<br>" in label for label in labels.values()) else 1
     gap = lines * _LINE * (high - low) / (height - _AROUND)
     for id, place in spread({id: min(loss, high) for id, (_x, loss) in ends.items()}, gap, low).items():
         x, y = ends[id]
         leader = line([x, 1.01 * right], [y, place], colors[id], 1, dash="dot", opacity=0.6, hoverinfo="skip")
         figure.add_trace(leader)  # from the end of the curve to its name
-        _add_name(figure, place, labels[id], colors[id], hovertext=plain(names[id]))
+        figure.add_annotation(note_beside(place, labels[id], colors[id], hovertext=plain(names[id])))
     return figure
 
 
@@ -88,22 +84,6 @@ def _add_curve(figure: go.Figure, points: _Points, name: str, color: str, palett
         marker={"color": fills, "line": {"color": color, "width": 2}, "size": 8},
         hoverinfo="skip",
         cliponaxis=False,
-    )
-
-
-def _add_name(figure: go.Figure, y: float, text: str, color: str, **more: Any) -> None:
-    figure.add_annotation(
-        xref="paper",
-        x=1,
-        xanchor="left",
-        xshift=5,
-        y=y,
-        yanchor="middle",
-        text=text,
-        align="left",
-        showarrow=False,
-        font={"color": color, "size": 12.5},
-        **more,
     )
 
 
@@ -139,11 +119,6 @@ def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: M
     }
 
 
-def _on_two_lines(name: str) -> str:
-    lines = textwrap.wrap(name, _LABEL, max_lines=2, placeholder=" …")
-    return "<br>".join(plain(line) for line in lines)
-
-
 def courses_figure(
     outcome: Outcome, names: tuple[str, str], guessing: str, vocab_size: int, palette: Palette = LIGHT
 ) -> go.Figure:
@@ -172,7 +147,7 @@ def courses_figure(
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
     gap = _LINE * (high - low) / (height - _AROUND)
     for name, place in spread({name: y for name, (y, _color) in labels.items()}, gap, low).items():
-        _add_name(figure, place, plain(name), labels[name][1])
+        figure.add_annotation(note_beside(place, plain(name), labels[name][1]))
     return figure
 
 

@@ -91,14 +91,7 @@ def emergence_figure(
     role: str,
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """Draw one role's score of every head over training, beside the validation loss; a dot marks its emergence.
-
-    Args:
-        steps: (S,) of the snapshots.
-        scores: (S, L, H) from 0 to 1.
-        emerged: (L, H), the step from which a head's score stays above the threshold, or -1.
-        losses: steps and validation losses in nats.
-    """
+    """Draw one role's scores (S, L, H) at S steps beside losses (steps, nats); dots mark `emerged` (L, H), else -1."""
     color = role_colors(palette)[role]
     hover = _("loss {loss}", loss="%{y:.3f}")
     figure = go.Figure(

@@ -11,7 +11,7 @@ from core.formatting import number
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import cut, plain
-from explorer.charts.theme import legend_above, line, style
+from explorer.charts.theme import legend_above, line, note_beside, style
 from explorer.i18n.language import N_, _
 
 COUNTED = {  # said where they are shown
@@ -58,9 +58,8 @@ def loss_figure(
     of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
     """
     baselines = baselines or {}
-    training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
-    validation = [(row["step"], row["val_loss"]) for row in rows if row.get("val_loss") is not None]
-    values = [loss for _step, loss in [*training, *validation]]
+    training, validation = _curve(rows, "loss"), _curve(rows, "val_loss")
+    values = [*training[1], *validation[1]]
     figure = go.Figure(_traces(training, validation, parent, palette))
     style(figure, palette, height=height, zoom=True)
     title = _("step")
@@ -78,32 +77,25 @@ def loss_figure(
     )
     shifts = label_shifts(baselines)
     for name, label in COUNTED.items():
-        common = {"xref": "paper", "name": name, "visible": name in baselines}
+        common = {"name": name, "visible": name in baselines}
         y = baselines.get(name, 0)
         dotted = {"color": palette.lines, "width": 1, "dash": "dot"}
-        figure.add_shape(type="line", x0=0, x1=1, y0=y, y1=y, line=dotted, layer="below", **common)
-        figure.add_annotation(
-            x=1,
-            xanchor="left",
-            xshift=8,
-            y=y,
-            yshift=shifts.get(name, 0),
-            yanchor="middle",
-            text=_(label),
-            showarrow=False,
-            font={"color": palette.muted, "size": 12},
-            **common,
-        )
+        figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, line=dotted, layer="below", **common)
+        figure.add_annotation(note_beside(y, _(label), palette.muted, yshift=shifts.get(name, 0), **common))
     return figure
 
 
 Points = Sequence[tuple[int, float]]
 
 
-def _traces(training: Points, validation: Points, parent: ParentCurve | None, palette: Palette) -> list[go.Scatter]:
+def _curve(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[list[int], list[float]]:
+    known = [row for row in rows if row.get(column) is not None]
+    return [row["step"] for row in known], [row[column] for row in known]
+
+
+def _traces(training: tuple, validation: tuple, parent: ParentCurve | None, palette: Palette) -> list[go.Scatter]:
     hover = _("{loss} at its own step {step}", loss="%{y:.3f}", step="%{customdata:,d}") if parent else "%{y:.3f}"
-    steps, losses = [step for step, _loss in training], [loss for _step, loss in training]
-    measured, val_losses = [step for step, _loss in validation], [loss for _step, loss in validation]
+    (steps, losses), (measured, val_losses) = training, validation
     last = {
         "text": [f"{value:.2f}" for value in val_losses[-1:]],
         "mode": "markers+text",
@@ -113,30 +105,17 @@ def _traces(training: Points, validation: Points, parent: ParentCurve | None, pa
         "cliponaxis": False,
     }
     # Setting changes: the browser alone fills them in, on an axis that no zoom moves.
-    changes = {"x": [], "y": [], "opacity": 0.75, "yaxis": "y2"}
-    rows = parent.rows if parent else ()
+    labels = {"x": [], "y": [], "opacity": 0.75, "yaxis": "y2", "textfont": {"color": palette.accent, "size": 11}}
+    earlier = _curve(parent.rows if parent else (), "val_loss")
+    faint = {"opacity": 0.4, "zorder": -1, "hovertemplate": "%{y:.3f}"}
     return [
         line(steps, losses, palette.training, 1, opacity=0.28, showlegend=False, hoverinfo="skip"),
         line(steps, smoothed(losses), palette.training, 2.2, _("training"), hovertemplate=hover),
         line(measured, val_losses, palette.validation, 2.4, _("validation"), hovertemplate=hover),
         go.Scatter(x=measured[-1:], y=val_losses[-1:], showlegend=False, hoverinfo="skip", **last),
-        go.Scatter(
-            **changes,
-            mode="lines",
-            hovertemplate="%{customdata}<extra></extra>",
-            line={"color": palette.accent, "width": 1},
-        ),
-        go.Scatter(**changes, mode="text", hoverinfo="skip", textfont={"color": palette.accent, "size": 11}),
-        line(
-            [row["step"] for row in rows],
-            [row["val_loss"] for row in rows],
-            palette.validation,
-            2,
-            _("validation of its parent"),
-            opacity=0.4,
-            zorder=-1,
-            hovertemplate="%{y:.3f}",
-        ),
+        line([], [], palette.accent, 1, opacity=0.75, yaxis="y2", hovertemplate="%{customdata}<extra></extra>"),
+        go.Scatter(**labels, mode="text", hoverinfo="skip"),
+        line(*earlier, palette.validation, 2, _("validation of its parent"), **faint),
     ]
 
 
@@ -191,7 +170,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
     for place, player in enumerate(players):
         apart = at_the_end.index(place) - len(at_the_end) + 1 if place in at_the_end else 0
         bar = None
-        if player.lower is not None and player.upper is not None:
+        if player.lower is not None:
             spread = {"array": [(player.upper - player.bits) * BIT], "arrayminus": [(player.bits - player.lower) * BIT]}
             bar = {"color": player.color, "thickness": 2, "width": 7} | spread
         label = _(
@@ -238,15 +217,12 @@ def rates_figure(
     past: Sequence[Mapping[str, Any]], ahead: Mapping[str, Points], chosen: str, palette: Palette = LIGHT
 ) -> go.Figure:
     """Draw the learning rate so far and of each way on, by its label: the chosen one solid, the others dotted."""
-    so_far = [(row["step"], row["lr"]) for row in past if row.get("lr") is not None]
-    lines = [(_("so far"), so_far, palette.muted, "solid")]
+    more = {"hovertemplate": "%{y:.2g}"}
+    figure = go.Figure(line(*_curve(past, "lr"), palette.muted, 2, _("so far"), **more))
     for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
         color, dash = (palette.accent, "solid") if label == chosen else (palette.muted, "dot")
-        lines.append((label, ahead[label], color, dash))
-    figure = go.Figure()
-    for label, points, color, dash in lines:
-        steps, rates = [step for step, _rate in points], [rate for _step, rate in points]
-        figure.add_trace(line(steps, rates, color, 2, label, dash=dash, hovertemplate="%{y:.2g}"))
+        steps, rates = zip(*ahead[label], strict=True)
+        figure.add_trace(line(steps, rates, color, 2, label, dash=dash, **more))
     style(figure, palette, height=130, zoom=True)
     figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(tickformat=",d", nticks=4)

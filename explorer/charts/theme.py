@@ -80,6 +80,12 @@ def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
     } | ticks
 
 
+def note_beside(y: float, text: str, color: str, **more: Any) -> dict[str, Any]:
+    """Return an annotation at a height right of the chart, with further settings of plotly's."""
+    place = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "y": y, "yanchor": "middle", "align": "left"}
+    return place | {"text": text, "showarrow": False, "font": {"color": color, "size": 12}} | more
+
+
 def legend_above(figure: go.Figure, **more: Any) -> go.Figure:
     """Put the legend into a line above the chart, with further settings of plotly's; returns the same figure."""
     return figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"} | more)
