@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.errors import RunError
 from core.runs.folder import RunFolder
+from core.runs.records import RunRecord
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
 from explorer.i18n.formatting import number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
@@ -115,12 +116,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
         past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
         figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
-        chart(
-            figure,
-            key="comparison",
-            numbers=lambda: comparison_columns(curves, names),
-            name="comparison",
-        )
+        chart(figure, key="comparison", name="comparison", numbers=lambda: comparison_columns(curves, names))
         _draw_differences(shown, list(names.values()))
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
@@ -147,54 +143,38 @@ def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
 
 
 def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
-    titles = run_rows.corpus_titles(shared.data_dir())
-    return pd.DataFrame(
-        {
-            _COLOR: ["●" for _unused in rows],
-            N_("Name"): [row.name for row in rows],
-            N_("State"): [_("damaged") if row.problem else state_in_words(row.status) for row in rows],
-            **_progress(rows),
-            N_("Validation loss"): [row.status.val_loss if row.record else None for row in rows],
-            N_("Step"): [f"{row.status.step:,} / {row.status.steps:,}" if row.record else "" for row in rows],
-            N_("Model"): [
-                (row.record.config.preset or row.record.config.model.kind) if row.record else "" for row in rows
-            ],
-            N_("Text"): [
-                titles.get(row.record.config.data.corpus, row.record.config.data.corpus) if row.record else ""
-                for row in rows
-            ],
-            N_("Started"): [when_in_words(row.record.created) if row.record else "" for row in rows],
-        }
-        | _parents(rows)
-        | _differences(rows)
-    )
-
-
-def _progress(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
-    column = [run_rows.trouble_in_words(row, short=True) if row.record else "" for row in rows]
-    return {N_("Training"): column} if any(column) else {}
-
-
-def _parents(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
-    names = {row.id: row.name for row in rows}
-
-    def origin(row: run_rows.RunRow) -> str:
-        if row.record is None or row.record.parent_step is None:
-            return ""
-        parent = names.get(row.record.parent or "") or _("a deleted run")
-        return _("step {step} of {name}", step=f"{row.record.parent_step:,}", name=parent)
-
-    column = [origin(row) for row in rows]
-    return {N_("Branched from"): column} if any(column) else {}
-
-
-def _differences(rows: list[run_rows.RunRow]) -> dict[str, list[str]]:
+    """Return a line for each run, with little of a damaged one; what is empty for all, and may be, has no column."""
+    titles, names = run_rows.corpus_titles(shared.data_dir()), {row.id: row.name for row in rows}
+    lines = []
+    for row in rows:
+        state = _("damaged") if row.problem else state_in_words(row.status)
+        lines.append({_COLOR: "●", N_("Name"): row.name, N_("State"): state, N_("Validation loss"): None})
+        if record := row.record:
+            config = record.config
+            lines[-1] |= {
+                N_("Training"): run_rows.trouble_in_words(row, short=True),
+                N_("Validation loss"): row.status.val_loss,
+                N_("Step"): f"{row.status.step:,} / {row.status.steps:,}",
+                N_("Model"): config.preset or config.model.kind,
+                N_("Text"): titles.get(config.data.corpus, config.data.corpus),
+                N_("Started"): when_in_words(record.created),
+                N_("Branched from"): _origin(record, names),
+            }
+    columns = [_COLOR, "Name", "State", "Training", "Validation loss", "Step", "Model", "Text", "Started"]
+    table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in [*columns, "Branched from"]})
+    table = table.drop(columns=[name for name in ("Training", "Branched from") if not table[name].any()])
     readable = [row for row in rows if row.record]
-    columns = run_rows.differing_settings([row.config for row in readable])
-    return {
-        label: [_value(values[readable.index(row)]) if row.record else "" for row in rows]
-        for label, values in columns.items()
-    }
+    for label, values in run_rows.differing_settings([row.config for row in readable]).items():
+        known = {row.id: _value(value) for row, value in zip(readable, values, strict=True)}
+        table[label] = [known.get(row.id, "") for row in rows]
+    return table
+
+
+def _origin(record: RunRecord, names: dict[str, str]) -> str:
+    if record.parent_step is None:
+        return ""
+    parent = names.get(record.parent or "") or _("a deleted run")
+    return _("step {step} of {name}", step=f"{record.parent_step:,}", name=parent)
 
 
 def _value(value: object) -> str:
@@ -217,14 +197,8 @@ def _save_name(folder: RunFolder, name_on_page: str) -> None:
 
 def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
-        st.text(
-            _(
-                "{name}, {state} at step {step}",
-                name=row.name,
-                state=state_in_words(row.status),
-                step=f"{row.status.step:,}",
-            )
-        )
+        values = {"name": row.name, "state": state_in_words(row.status), "step": f"{row.status.step:,}"}
+        st.text(_("{name}, {state} at step {step}", **values))
     st.caption(
         ngettext(
             "This deletes its weights, curves and texts. It cannot be undone.",

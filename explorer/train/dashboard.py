@@ -20,7 +20,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
 from explorer.i18n.formatting import look_in_words, state_color, state_in_words, value_in_words
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
@@ -70,27 +70,18 @@ def draw_board(run_id: str) -> None:
             curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
             live_view("curves", run_id, height="stretch", steps=steps, curves=curves)
     with main, st.container(height="stretch"):
-        with card(
-            _("Loss"),
-            _(
-                "How well does it predict text that it does not train on? Dotted lines are counted baselines on "
-                "the same text."
-            ),
-            key="live_loss",
-            corner=partial(draw_fork, folder),
-        ):
+        note = _(
+            "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same "
+            "text."
+        )
+        with card(_("Loss"), note, key="live_loss", corner=partial(draw_fork, folder)):
             live_loss(run_id, steps, parent_curve(shared.data_dir(), record))
             if status.ended and (outcome := verdict(shared.data_dir(), folder, record)):
                 st.caption(outcome)
         if not status.ended:
             with st.container(border=True, key="live_closeup"):
                 live_step_detail(run_id)  # below the chart, which then stays where it is
-        with card(
-            _("Generated text"),
-            _samples_note(folder),
-            key="live_samples",
-            height="stretch",
-        ):
+        with card(_("Generated text"), _samples_note(folder), key="live_samples", height="stretch"):
             live_view("samples", run_id, height="stretch")
     height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
     left, right = st.columns([1.55, 1], gap="small")
@@ -126,21 +117,6 @@ def _samples_note(folder: RunFolder) -> str:
 @st.fragment
 def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     status = folder.status()
-    _draw_title(folder, record, status)
-    state, step = live_status(
-        folder.id,
-        name=folder.name,
-        status=status,
-        grad_clip=record.config.train.grad_clip,
-        machine=_(_MACHINES[shared.hardware().device]),
-    )
-    if step is not None:
-        open_fork_at(folder, step)
-    if state:
-        st.rerun()  # the whole page: the sidebar tells of the run too
-
-
-def _draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title(_("Train"), anchor=False, width="content")
         words = literal(f"{state_in_words(status)} · {record.name}")
@@ -153,6 +129,12 @@ def _draw_title(folder: RunFolder, record: RunRecord, status: Status) -> None:
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)
+    machine, clip = _(_MACHINES[shared.hardware().device]), record.config.train.grad_clip
+    state, step = live_status(folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine)
+    if step is not None:
+        open_fork_at(folder, step)
+    if state:
+        st.rerun()  # the whole page: the sidebar tells of the run too
 
 
 def _draw_buttons(folder: RunFolder, status: Status) -> None:
@@ -194,12 +176,9 @@ def _draw_table(folder: RunFolder) -> None:
     shares /= shares.sum(axis=1, keepdims=True)
     shares = shares[: len(tokens), : len(tokens)]
     shown = [visible(token) for token in tokens]
-    chart(
-        table_heatmap(shares, shown, current_palette()),
-        key="table",
-        numbers=lambda: matrix_columns(shares, shown, shown, ("letter", "next letter", "probability")),
-        name="table",
-    )
+    names = ("letter", "next letter", "probability")
+    figure = table_heatmap(shares, shown, current_palette())
+    chart(figure, key="table", name="table", numbers=lambda: matrix_columns(shares, shown, shown, names))
 
 
 def _look_note(record: RunRecord) -> str:
@@ -262,11 +241,10 @@ def machine_in_words(record: RunRecord) -> str:
     """Return on what, in which precision and with how many threads it trains; "" before a worker has begun."""
     if not record.hardware:
         return ""
-    sentences = [record.hardware]
-    if record.precision and record.threads:
-        precision, threads = record.precision, record.threads
-        if threads == 1:
-            sentences.append(_("It computes in {precision} with 1 thread.", precision=precision))
-        else:
-            sentences.append(_("It computes in {precision} with {count} threads.", precision=precision, count=threads))
-    return " ".join(sentences)
+    if not (record.precision and record.threads):
+        return record.hardware
+    computes = ngettext(
+        "It computes in {precision} with {count} thread.", "It computes in {precision} with {count} threads.",
+        record.threads, precision=record.precision,
+    )  # fmt: skip
+    return f"{record.hardware} {computes}"

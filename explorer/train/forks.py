@@ -203,13 +203,11 @@ def parent_from_address() -> Parent | None:
     offered = fork_steps(folder)
     step = offered.usual if wanted is None and offered else wanted
     if offered is None or step not in offered.steps:
-        raise RunError(
-            _(
-                "The run {name} has no saved weights for step {step}. The new run starts from scratch instead.",
-                name=repr(folder.name),
-                step=step,
-            )
-        )
+        problem = _(
+            "The run {name} has no saved weights for step {step}. The new run starts from scratch instead.",
+            name=repr(folder.name), step=step,
+        )  # fmt: skip
+        raise RunError(problem)
     return Parent(folder, step, fork_config(folder, step))
 
 

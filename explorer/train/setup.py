@@ -13,7 +13,7 @@ from core.presets import PRESETS, preset
 from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
 from core.settings import Setting, fields_of, value_at
-from core.text.corpora import Corpus, catalogue, load_corpus
+from core.text.corpora import catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
 from core.training.schedule import schedule_notice
@@ -77,11 +77,11 @@ def draw_setup() -> None:
     load_ahead()
 
 
-def settings_that_matter(kind: str, *, advanced: bool | None = None) -> Iterable[tuple[str, Setting]]:
-    """Yield the settings of a "gpt" or "bigram", but the text, by path; `advanced` filters them."""
+def settings_that_matter(kind: str) -> Iterable[tuple[str, Setting]]:
+    """Yield the settings of a "gpt" or "bigram", but the text, by path."""
     for path, setting in fields_of(RunConfig):
         of_another_model = kind == "bigram" and path.startswith("model.") and path not in _OF_A_BIGRAM
-        if path != "data.corpus" and not of_another_model and advanced in (None, setting.advanced):
+        if path != "data.corpus" and not of_another_model:
             yield path, setting
 
 
@@ -122,14 +122,10 @@ def _take_preset() -> None:
 def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
     forked = named == _PARENT
     kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
-    main, more = (
-        [
-            path
-            for path, _unused in settings_that_matter(kind, advanced=advanced)
-            if not forked or path == "model.dropout" or not path.startswith("model.")  # a fork keeps the architecture
-        ]
-        for advanced in (False, True)
-    )
+    settings = dict(settings_that_matter(kind))
+    if forked:  # it keeps the architecture
+        settings = {path: s for path, s in settings.items() if path == "model.dropout" or not path.startswith("model.")}
+    main, more = ([path for path, s in settings.items() if s.advanced is advanced] for advanced in (False, True))
     changes = {}
     if not forked:
         with card(_("Architecture"), key="model_settings"):
@@ -158,7 +154,9 @@ def _pick_corpus(config: RunConfig) -> str:
     known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
-    labels = distinct_labels({name: _title(corpus) for name, corpus in known.items()})
+    titles = {name: corpus.title for name, corpus in known.items()}
+    titles |= {c.name: _("{title} (1 MB download)", title=c.title) for c in known.values() if c.download}
+    labels = distinct_labels(titles)
     chosen = st.selectbox(
         _("Text"),
         known,
@@ -169,10 +167,6 @@ def _pick_corpus(config: RunConfig) -> str:
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):
         st.caption(notice)
     return chosen
-
-
-def _title(corpus: Corpus) -> str:
-    return _("{title} (1 MB download)", title=corpus.title) if corpus.download else corpus.title
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
@@ -188,7 +182,11 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
     except ExplorerError as error:
         show_error(error)
         startable = False
-    _draw_schedule_notice(config)
+    if notice := schedule_notice(config.train):
+        sentence, numbers = notice
+        st.warning(_(sentence, **numbers))
+        changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
+        st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
     st.button(
         _("Train"),
         key="train_start",
@@ -199,16 +197,6 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         on_click=_start,
         args=(config, parent, ticket(START)),
     )
-
-
-def _draw_schedule_notice(config: RunConfig) -> None:
-    notice = schedule_notice(config.train)
-    if notice is None:
-        return
-    sentence, numbers = notice
-    st.warning(_(sentence, **numbers))
-    changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
-    st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
 
 
 def _fit(config: RunConfig) -> None:
@@ -272,29 +260,18 @@ def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
     return check_startable(shared.data_dir(), config, parent)
 
 
-def _draw_preview(kind: str) -> None:
-    shown = [
-        _PREVIEW_OF_A_BIGRAM if kind == "bigram" and icon == "grid_on" else (icon, title, text)
-        for icon, title, text in _PREVIEW
-    ]
-    note = _("The dashboard opens immediately; the first point of the curve appears within seconds.")
-    with card(_("What you will see"), note):
-        for column, (icon, title, text) in zip(st.columns(4, gap="medium"), shown, strict=True):
-            column.markdown(f":material/{icon}: **{_(title)}**  \n{_(text)}")
-
-
 _PREVIEW = (
-    (
-        "show_chart",
-        N_("The loss falls"),
-        N_("Compared with unigram, bigram and trigram baselines."),
-    ),
+    ("show_chart", N_("The loss falls"), N_("Compared with unigram, bigram and trigram baselines.")),
     ("edit_note", N_("Words appear"), N_("Same prompt and random seed, from noise to words.")),
     ("grid_on", N_("Heads form"), N_("Which letters every attention head attends to, as it trains.")),
     ("bubble_chart", N_("Letters move"), N_("Vowels move close together on the map of the embeddings.")),
 )
-_PREVIEW_OF_A_BIGRAM = (
-    "grid_on",
-    N_("A table fills"),
-    N_("For every letter, the probability of each next letter."),
-)
+_PREVIEW_OF_A_BIGRAM = ("grid_on", N_("A table fills"), N_("For every letter, the probability of each next letter."))
+
+
+def _draw_preview(kind: str) -> None:
+    note = _("The dashboard opens immediately; the first point of the curve appears within seconds.")
+    with card(_("What you will see"), note):
+        for column, entry in zip(st.columns(4, gap="medium"), _PREVIEW, strict=True):
+            icon, title, text = _PREVIEW_OF_A_BIGRAM if kind == "bigram" and entry[0] == "grid_on" else entry
+            column.markdown(f":material/{icon}: **{_(title)}**  \n{_(text)}")

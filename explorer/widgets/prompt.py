@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from core.text.token_display import kind_of, read_newlines, visible
 from core.text.tokenizers import Tokenizer
-from explorer.i18n.language import _
+from explorer.i18n.language import _, ngettext
 
 _FEW = 12  # letters of an alphabet that has none of Romeo's
 NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
@@ -34,15 +34,12 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, o
         notes.append(_unknown(unseen))
     ids = whole = tokenizer.encode(text)
     if limit is not None and len(ids) > limit:
-        notes.append(
-            _(
-                "Your prompt has {count} {letters}, but at most {most} can be shown here at once: these are the "
-                "last {most}.",
-                count=f"{len(ids):,}",
-                letters=_("letters") if by_letter else _("tokens"),
-                most=f"{limit:,}",
-            )
-        )
+        note = _(
+            "Your prompt has {count} {letters}, but at most {most} can be shown here at once: these are the last "
+            "{most}.",
+            count=f"{len(ids):,}", letters=_("letters") if by_letter else _("tokens"), most=f"{limit:,}",
+        )  # fmt: skip
+        notes.append(note)
         ids = ids[-limit:]
     tokens = [tokenizer.tokens[id] for id in ids]
     return Prompt(
@@ -74,17 +71,13 @@ def as_line(text: str, tokens: Collection[str]) -> str:
 
 def _unknown(unseen: list[str]) -> str:
     named = ", ".join(f"{visible(character)} (U+{ord(character):04X})" for character in unseen[:8])
-    if len(unseen) == 1:
-        return _(
-            "This model's training text has no {character}, so the model has no token for it. The model reads "
-            "your prompt without it.",
-            character=named,
-        )
-    return _(
-        "This model's training text has no {characters}, so the model has no tokens for them. The model reads "
-        "your prompt without them.",
-        characters=_("{characters} and others", characters=named) if len(unseen) > 8 else named,
-    )
+    return ngettext(
+        "This model's training text has no {characters}, so the model has no token for it. The model reads your "
+        "prompt without it.",
+        "This model's training text has no {characters}, so the model has no tokens for them. The model reads your "
+        "prompt without them.",
+        len(unseen), characters=_("{characters} and others", characters=named) if len(unseen) > 8 else named,
+    )  # fmt: skip
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:

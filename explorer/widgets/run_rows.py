@@ -211,16 +211,7 @@ def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
     if len(own) < 2 or not parent:
         return ""
     less = parent[-1] - own[-1]
-    if abs(less) < _TIED:
-        outcome = _("about the same")
-    elif less > 0:
-        outcome = _("{difference} lower", difference=f"{less:.3f}")
-    else:
-        outcome = _("{difference} higher", difference=f"{-less:.3f}")
-    return _(
-        "Validation loss went from {first} to {last}; its parent ended at {parent}: {outcome}.",
-        first=f"{own[0]:.3f}",
-        last=f"{own[-1]:.3f}",
-        parent=f"{parent[-1]:.3f}",
-        outcome=outcome,
-    )
+    outcome = N_("{difference} lower") if less > 0 else N_("{difference} higher")
+    outcome = _("about the same") if abs(less) < _TIED else _(outcome, difference=f"{abs(less):.3f}")
+    losses = {"first": f"{own[0]:.3f}", "last": f"{own[-1]:.3f}", "parent": f"{parent[-1]:.3f}", "outcome": outcome}
+    return _("Validation loss went from {first} to {last}; its parent ended at {parent}: {outcome}.", **losses)
