@@ -7,68 +7,53 @@ import { liveView } from "../shared/run_stream.js";
 
 /* All heads on the probe sentence, as they form. */
 export function attention(root, component) {
-  let shown = null;
   const caption = element("div", "caption quiet");
-  const waiting = element("div", "waiting", _("The first picture arrives with the first steps."));
   const place = element("div");
-  root.append(caption, place, waiting);
-  downloadButtons(root, { name: () => `attention-step-${shown.step}`, drawn: place, columns: () => shown && attentionColumns({ ...shown, causal: false }) });
+  root.append(caption, place);
   const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
-
-  function draw() {
-    if (shown) board.show({ ...shown, palette: component.palette, fade: 350 });
-  }
-  return liveView(
-    component,
-    () => {
-      shown = null;
-      waiting.hidden = false;
-      return {
-        attention(value) {
-          shown = { ...value, bytes: bytesFromBase64(value.bytes) };
-          waiting.hidden = true;
-          caption.textContent = _("On “{text}” · step {step}", { text: value.tokens.join(""), step: value.step.toLocaleString("en") });
-          draw();
-        },
-      };
+  return picture(root, component, "attention", {
+    waiting: element("div", "waiting", _("The first picture arrives with the first steps.")),
+    files: { name: ({ step }) => `attention-step-${step}`, drawn: place, columns: (shown) => attentionColumns({ ...shown, causal: false }) },
+    read: (value) => ({ ...value, bytes: bytesFromBase64(value.bytes) }),
+    prepare: () => root.style.setProperty("--least", `${component.data.least_height}px`),
+    show(shown) {
+      caption.textContent = _("On “{text}” · step {step}", { text: shown.tokens.join(""), step: shown.step.toLocaleString("en") });
+      board.show({ ...shown, palette: component.palette, fade: 350 });
     },
-    {
-      prepare: () => root.style.setProperty("--least", `${component.data.least_height}px`),
-      draw,
-      destroy: board.destroy,
-    },
-  );
+    destroy: board.destroy,
+  });
 }
 
 /* The map of the token embeddings while a run trains. */
 export function embedding(root, component) {
-  let shown = null;
-  const waiting = element("div", "waiting", _("The first map arrives with the first steps."));
   const map = embeddingMap(root);
-  map.stage.append(waiting);
-  downloadButtons(root, { name: () => "letters", columns: () => shown && mapColumns(shown) });
+  return picture(map.stage, component, "embedding", {
+    waiting: element("div", "waiting", _("The first map arrives with the first steps.")),
+    files: { name: () => "letters", columns: mapColumns },
+    prepare: () => (map.stage.style.height = `${component.data.least_height}px`),
+    show: (shown) => map.show(shown, component.palette),
+    clear: map.clear,
+    destroy: map.destroy,
+  }, root);
+}
 
-  function draw() {
-    if (shown) map.show(shown, component.palette);
-  }
-  return liveView(
-    component,
-    () => {
-      shown = null;
-      map.clear();
-      waiting.hidden = false;
-      return {
-        embedding(value) {
-          shown = value;
-          waiting.hidden = true;
-          draw();
-        },
-      };
-    },
-    {
-      prepare: () => (map.stage.style.height = `${component.data.least_height}px`),
-      draw,
-      destroy: map.destroy,
-    },
-  );
+/* A picture of what one kind of event brings, with a note in `place` until the first comes, and buttons below root. */
+function picture(place, component, kind, { waiting, files, read = (value) => value, prepare, show, clear, destroy }, root = place) {
+  let shown = null;
+  place.append(waiting);
+  downloadButtons(root, { ...files, name: () => files.name(shown), columns: () => shown && files.columns(shown) });
+  const draw = () => shown && show(shown);
+  const begin = () => {
+    shown = null;
+    clear?.();
+    waiting.hidden = false;
+    return {
+      [kind](value) {
+        shown = read(value);
+        waiting.hidden = true;
+        draw();
+      },
+    };
+  };
+  return liveView(component, begin, { prepare, draw, destroy });
 }

@@ -3,53 +3,51 @@
 import { element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
-export default function (mounting) {
-  return mountOnce(mounting, (root, component) => {
-    const chart = element("div");
-    chart.style.cssText = "width: 100%; min-width: 0";
-    root.append(chart);
-    let drawn = ""; // the figure on screen
-    let busy = false;
-    let gone = false;
-    let width = 0;
+export default (mounting) => mountOnce(mounting, (root, component) => {
+  const chart = element("div");
+  chart.style.cssText = "width: 100%; min-width: 0";
+  root.append(chart);
+  let drawn = ""; // the figure on screen
+  let busy = false;
+  let gone = false;
+  let width = 0;
 
-    async function draw() {
-      if (busy) return;
-      busy = true;
-      try {
-        const plotly = await loadPlotly();
-        while (!gone && component.data.figure !== drawn) {
-          if (chart._dragging) {
-            await new Promise((next) => setTimeout(next, 100)); // not under the hand that draws a zoom box
-            continue;
-          }
-          drawn = component.data.figure;
-          const { data, layout } = JSON.parse(drawn);
-          width = chart.clientWidth;
-          await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
+  async function draw() {
+    if (busy) return;
+    busy = true;
+    try {
+      const plotly = await loadPlotly();
+      while (!gone && component.data.figure !== drawn) {
+        if (chart._dragging) {
+          await new Promise((next) => setTimeout(next, 100)); // not under the hand that draws a zoom box
+          continue;
         }
-      } finally {
-        busy = false;
+        drawn = component.data.figure;
+        const { data, layout } = JSON.parse(drawn);
+        width = chart.clientWidth;
+        await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
       }
+    } finally {
+      busy = false;
     }
+  }
 
-    const resizes = new ResizeObserver(() => {
-      if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
-      width = chart.clientWidth;
-      globalThis.Plotly.Plots.resize(chart);
-    });
-    resizes.observe(chart);
-
-    return {
-      update() {
-        chart.style.height = `${component.data.height}px`;
-        draw();
-      },
-      destroy() {
-        gone = true;
-        resizes.disconnect();
-        if (chart._fullLayout) globalThis.Plotly.purge(chart);
-      },
-    };
+  const resizes = new ResizeObserver(() => {
+    if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
+    width = chart.clientWidth;
+    globalThis.Plotly.Plots.resize(chart);
   });
-}
+  resizes.observe(chart);
+
+  return {
+    update() {
+      chart.style.height = `${component.data.height}px`;
+      draw();
+    },
+    destroy() {
+      gone = true;
+      resizes.disconnect();
+      if (chart._fullLayout) globalThis.Plotly.purge(chart);
+    },
+  };
+});

@@ -7,91 +7,89 @@ import {element, mountOnce, untrustedText } from "../shared/mount.js";
 const ANDROID = /Android/.test(navigator.userAgent);
 const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]/u;
 
-export default function (mounting) {
-  return mountOnce(mounting, (root, component) => {
-    const above = untrustedText("div", "board-above");
-    const text = untrustedText("div", "board-text");
-    const before = element("span", "board-before"); // what stands in the line that is guessed
-    const known = element("span", "board-known");
-    const field = element("input", "board-field");
-    const rest = element("span", "board-rest");
-    const tried = element("div", "board-tried");
-    for (const [name, value] of [["type", "text"], ["autocomplete", "off"], ["autocapitalize", "off"], ["autocorrect", "off"], ["spellcheck", "false"]])
-      field.setAttribute(name, value);
-    tried.setAttribute("aria-live", "polite");
-    text.append(before, known, field, rest);
-    root.append(above, text, tried);
-    const keys = []; // pressed and not sent yet
-    let sent = null; // { letter, number } of the key that the page has not seen yet
-    let number = Date.now(); // of the last key: greater than any of an earlier visit's
-    let again = 0;
+export default (mounting) => mountOnce(mounting, (root, component) => {
+  const above = untrustedText("div", "board-above");
+  const text = untrustedText("div", "board-text");
+  const before = element("span", "board-before"); // what stands in the line that is guessed
+  const known = element("span", "board-known");
+  const field = element("input", "board-field");
+  const rest = element("span", "board-rest");
+  const tried = element("div", "board-tried");
+  for (const [name, value] of [["type", "text"], ["autocomplete", "off"], ["autocapitalize", "off"], ["autocorrect", "off"], ["spellcheck", "false"]])
+    field.setAttribute(name, value);
+  tried.setAttribute("aria-live", "polite");
+  text.append(before, known, field, rest);
+  root.append(above, text, tried);
+  const keys = []; // pressed and not sent yet
+  let sent = null; // { letter, number } of the key that the page has not seen yet
+  let number = Date.now(); // of the last key: greater than any of an earlier visit's
+  let again = 0;
 
-    function sendNext() {
-      clearTimeout(again);
-      sent ??= keys.length ? { letter: keys.shift(), number: ++number } : null;
-      field.placeholder = sent ? { "\n": "⏎", " ": "·" }[sent.letter] ?? sent.letter : "";
-      if (!sent) return;
-      component.setTriggerValue("guess", sent);
-      again = setTimeout(sendNext, 4000); // should it have been lost; a key seen twice counts once
-    }
-    function press(letter) {
-      field.value = "";
-      keys.push(letter);
-      if (!sent) sendNext();
-    }
-    field.addEventListener("keydown", (event) => {
-      if (event.isComposing || event.keyCode === 229) return; // the key belongs to the input method
-      if (event.key !== "Enter" && !event.repeat) return;
-      event.preventDefault(); // a key that is held down is one guess
-      if (!event.repeat) press("\n");
-    });
-    // An input method shows what is not decided yet, such as the sounds of a Japanese word or an accent without its
-    // letter. Only what it commits is a guess. Keyboards on Android compose all words; there a letter counts at once,
-    // unless the text is in a script that has to be composed.
-    const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(component.data.before);
-    const take = () => [...field.value].forEach(press);
-    const widen = () => field.style.setProperty("width", field.value.length > 1 ? `${field.value.length * 1.1}em` : "");
-    field.addEventListener("input", (event) => {
-      if (!event.isComposing || !undecided()) take();
-      widen();
-    });
-    field.addEventListener("compositionend", () => {
-      take();
-      widen();
-    });
-    text.addEventListener("click", () => field.focus());
-
-    return {
-      update() {
-        const { data } = component;
-        if (sent && data.taken === sent.number) {
-          sent = null;
-          sendNext();
-        }
-        const line = data.before.lastIndexOf("\n") + 1;
-        above.textContent = data.before.slice(0, line).trimEnd();
-        before.textContent = data.before.slice(line);
-        known.replaceChildren();
-        data.known.forEach((letter, index) => {
-          const count = data.guesses[index];
-          const cell = element("span", "board-letter", [element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–")]);
-          cell.classList.toggle("board-first", count === 1);
-          cell.classList.toggle("board-revealed", !count);
-          known.append(cell);
-          if (letter === "⏎") known.append(element("br"));
-        });
-        field.hidden = !data.left;
-        field.setAttribute("aria-label", data.words.field);
-        rest.textContent = "·".repeat(Math.max(0, data.left - 1));
-        tried.replaceChildren();
-        if (data.wrong.length) {
-          tried.append(element("span", "board-label", data.words.tried));
-          for (const letter of data.wrong) tried.append(element("span", "board-wrong", letter));
-        }
-        if (data.note) tried.append(element("span", "board-note", data.note));
-        if (data.left && document.activeElement?.tagName !== "INPUT") field.focus({ preventScroll: true });
-      },
-      destroy: () => clearTimeout(again),
-    };
+  function sendNext() {
+    clearTimeout(again);
+    sent ??= keys.length ? { letter: keys.shift(), number: ++number } : null;
+    field.placeholder = sent ? { "\n": "⏎", " ": "·" }[sent.letter] ?? sent.letter : "";
+    if (!sent) return;
+    component.setTriggerValue("guess", sent);
+    again = setTimeout(sendNext, 4000); // should it have been lost; a key seen twice counts once
+  }
+  function press(letter) {
+    field.value = "";
+    keys.push(letter);
+    if (!sent) sendNext();
+  }
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.keyCode === 229) return; // the key belongs to the input method
+    if (event.key !== "Enter" && !event.repeat) return;
+    event.preventDefault(); // a key that is held down is one guess
+    if (!event.repeat) press("\n");
   });
-}
+  // An input method shows what is not decided yet, such as the sounds of a Japanese word or an accent without its
+  // letter. Only what it commits is a guess. Keyboards on Android compose all words; there a letter counts at once,
+  // unless the text is in a script that has to be composed.
+  const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(component.data.before);
+  const take = () => [...field.value].forEach(press);
+  const widen = () => field.style.setProperty("width", field.value.length > 1 ? `${field.value.length * 1.1}em` : "");
+  field.addEventListener("input", (event) => {
+    if (!event.isComposing || !undecided()) take();
+    widen();
+  });
+  field.addEventListener("compositionend", () => {
+    take();
+    widen();
+  });
+  text.addEventListener("click", () => field.focus());
+
+  return {
+    update() {
+      const { data } = component;
+      if (sent && data.taken === sent.number) {
+        sent = null;
+        sendNext();
+      }
+      const line = data.before.lastIndexOf("\n") + 1;
+      above.textContent = data.before.slice(0, line).trimEnd();
+      before.textContent = data.before.slice(line);
+      known.replaceChildren();
+      data.known.forEach((letter, index) => {
+        const count = data.guesses[index];
+        const cell = element("span", "board-letter", [element("span", "board-shown", letter), element("span", "board-count", count ? String(count) : "–")]);
+        cell.classList.toggle("board-first", count === 1);
+        cell.classList.toggle("board-revealed", !count);
+        known.append(cell);
+        if (letter === "⏎") known.append(element("br"));
+      });
+      field.hidden = !data.left;
+      field.setAttribute("aria-label", data.words.field);
+      rest.textContent = "·".repeat(Math.max(0, data.left - 1));
+      tried.replaceChildren();
+      if (data.wrong.length) {
+        tried.append(element("span", "board-label", data.words.tried));
+        for (const letter of data.wrong) tried.append(element("span", "board-wrong", letter));
+      }
+      if (data.note) tried.append(element("span", "board-note", data.note));
+      if (data.left && document.activeElement?.tagName !== "INPUT") field.focus({ preventScroll: true });
+    },
+    destroy: () => clearTimeout(again),
+  };
+});

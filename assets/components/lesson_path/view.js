@@ -24,44 +24,42 @@ function saveProgress(lesson, progress) {
   }
 }
 
-export default function (mounting) {
-  return mountOnce(mounting, (root, component) => {
-    const list = element("ol", "path");
-    root.append(list);
+export default (mounting) => mountOnce(mounting, (root, component) => {
+  const list = element("ol", "path");
+  root.append(list);
 
-    list.addEventListener("click", (event) => {
-      const link = event.target.closest("a");
-      if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      component.setTriggerValue("step", link.dataset.step);
-    });
-
-    return {
-      update() {
-        const { data } = component;
-        const progress = loadProgress(data.lesson);
-        const right = new Set([...progress.right, ...data.right]);
-        const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
-        if (data.here) saveProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
-        list.setAttribute("aria-label", data.label);
-        list.classList.toggle("listed", data.listed);
-        const here = data.here || progress.last;
-        const place = data.steps.findIndex(([name]) => name === here);
-        list.replaceChildren(...data.steps.map(([name, title, url], index) => {
-          const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
-          dot.setAttribute("aria-hidden", "true");
-          const link = element("a", "path-step", [dot, element("span", "path-title", title)]);
-          link.href = url;
-          link.dataset.step = name;
-          link.title = title;
-          link.classList.toggle("path-here", index === place);
-          link.classList.toggle("path-seen", seen.has(name));
-          link.classList.toggle("path-right", right.has(name));
-          if (index === place && data.here) link.setAttribute("aria-current", "step");
-          if (index === place && data.resume) link.append(element("span", "path-resume", data.resume));
-          return element("li", "", link);
-        }));
-      },
-    };
+  list.addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    component.setTriggerValue("step", link.dataset.step);
   });
-}
+
+  return {
+    update() {
+      const { data } = component;
+      const progress = loadProgress(data.lesson);
+      const right = new Set([...progress.right, ...data.right]);
+      const seen = new Set([...progress.seen, ...(data.here ? [data.here] : [])]);
+      if (data.here) saveProgress(data.lesson, { last: data.here, seen: [...seen], right: [...right] });
+      list.setAttribute("aria-label", data.label);
+      list.classList.toggle("listed", data.listed);
+      const here = data.here || progress.last;
+      const place = data.steps.findIndex(([name]) => name === here);
+      list.replaceChildren(...data.steps.map(([name, title, url], index) => {
+        const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
+        dot.setAttribute("aria-hidden", "true");
+        const link = element("a", "path-step", [dot, element("span", "path-title", title)]);
+        link.href = url;
+        link.dataset.step = name;
+        link.title = title;
+        link.classList.toggle("path-here", index === place);
+        link.classList.toggle("path-seen", seen.has(name));
+        link.classList.toggle("path-right", right.has(name));
+        if (index === place && data.here) link.setAttribute("aria-current", "step");
+        if (index === place && data.resume) link.append(element("span", "path-resume", data.resume));
+        return element("li", "", link);
+      }));
+    },
+  };
+});

@@ -9,254 +9,252 @@ import { loadPlotly } from "../shared/plotly.js";
 import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
-export default function (mounting) {
-  return mountOnce(mounting, (root, component) => {
-    const MOST_POINTS = 1500; // a screen cannot show more
-    const TICK_PIXELS = 75; // a step of five digits and a gap
-    let rows = [];
-    let changes = [];
-    let totalSteps = 0; // as the run's status says: they may change while it trains
-    let baselines = null;
-    let plot = null;
-    let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
-    let zoomed = false;
-    let timer = 0;
-    let measuredAt; // the step of the last measurement
-    let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
-    let gone = false;
-    const choice = { smoothing: null, logSteps: false, logLoss: false };
+export default (mounting) => mountOnce(mounting, (root, component) => {
+  const MOST_POINTS = 1500; // a screen cannot show more
+  const TICK_PIXELS = 75; // a step of five digits and a gap
+  let rows = [];
+  let changes = [];
+  let totalSteps = 0; // as the run's status says: they may change while it trains
+  let baselines = null;
+  let plot = null;
+  let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
+  let zoomed = false;
+  let timer = 0;
+  let measuredAt; // the step of the last measurement
+  let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
+  let gone = false;
+  const choice = { smoothing: null, logSteps: false, logLoss: false };
 
-    const chart = element("div", "loss-chart");
-    const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
-    const parentKey = element("span", "loss-key loss-parent", _("its parent"));
-    const legend = element("span", "loss-legend", [element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey]);
-    const smoothing = Object.assign(element("input"), { type: "range", min: 0, max: 0.98, step: 0.02 });
-    const smoothingLabel = element("label", "loss-control", [_("Smoothing"), smoothing]);
-    const toggle = (text, name) => {
-      const box = Object.assign(element("input"), { type: "checkbox" });
-      box.addEventListener("change", () => {
-        choice[name] = box.checked;
-        reset.click();
+  const chart = element("div", "loss-chart");
+  const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
+  const parentKey = element("span", "loss-key loss-parent", _("its parent"));
+  const legend = element("span", "loss-legend", [element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey]);
+  const smoothing = Object.assign(element("input"), { type: "range", min: 0, max: 0.98, step: 0.02 });
+  const smoothingLabel = element("label", "loss-control", [_("Smoothing"), smoothing]);
+  const toggle = (text, name) => {
+    const box = Object.assign(element("input"), { type: "checkbox" });
+    box.addEventListener("change", () => {
+      choice[name] = box.checked;
+      reset.click();
+    });
+    return element("label", "loss-control", [box, text]);
+  };
+  const reset = button("loss-reset", _("Show all"), () => {
+    zoomed = false;
+    reset.hidden = true;
+    fill();
+  });
+  reset.hidden = true;
+  const toggles = [toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss")];
+  root.append(element("div", "loss-controls", [legend, smoothingLabel, ...toggles, reset]), chart, waiting);
+  downloadButtons(root, {
+    name: () => "loss",
+    columns: () => lossColumns(rows),
+    svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
+  });
+  smoothing.addEventListener("input", () => {
+    choice.smoothing = Number(smoothing.value);
+    fill();
+  });
+
+  function figure() {
+    const { figures, palettes } = component.data;
+    return component.palette === palettes.dark ? figures.dark : figures.light;
+  }
+
+  async function draw() {
+    const plotly = await loadPlotly();
+    if (gone) return;
+    const made = figure();
+    const key = JSON.stringify(made);
+    if (key === drawn) return fill();
+    drawn = key;
+    plot = null;
+    const old = chart._fullLayout;
+    const layout = structuredClone(made.layout);
+    layout.autosize = true;
+    if (zoomed && old) {
+      layout.xaxis.range = old.xaxis.range;
+      layout.yaxis.range = old.yaxis.range;
+    }
+    const fresh = !old;
+    await plotly.react(chart, structuredClone(made.data), layout, {
+      displaylogo: false, displayModeBar: false, doubleClick: false, scrollZoom: false,
+    });
+    if (gone) return;
+    plot = plotly;
+    if (fresh) {
+      chart.on("plotly_relayout", (change) => {
+        if (!Object.keys(change).some((name) => name.startsWith("xaxis.range") || name.startsWith("yaxis.range"))) return;
+        zoomed = true;
+        reset.hidden = false;
       });
-      return element("label", "loss-control", [box, text]);
+      chart.on("plotly_doubleclick", () => reset.click());
+    }
+    fill();
+  }
+
+  function fillSoon(delay = rest) {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
+      else fill();
+    }, delay);
+  }
+
+  function fillAtOnce() {
+    clearTimeout(timer);
+    timer = 0;
+    fillSoon(0);
+  }
+
+  function fill() {
+    if (!plot || gone) return;
+    const begun = performance.now();
+    const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
+    const [trained, measured] = [known("loss"), known("val_loss")];
+    const share = choice.smoothing ?? component.data.smoothing;
+    const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
+    const stepOf = (row) => onAxisOf(begins() + row.step);
+    const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => row[name]), customdata: all.map((row) => row.step) });
+    const training = curve(trained, "loss");
+    const end = measured.slice(-1);
+    const parent = figure().data.at(-1);
+    const axes = view();
+    const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
+    const placeOf = (step) => ((choice.logSteps ? Math.log10(stepOf({ step })) : stepOf({ step })) - left) / (right - left);
+    const { fork } = component.data;
+    const { xaxis, yaxis } = chart._fullLayout;
+    const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
+    const traces = [
+      training,
+      { ...training, y: smoothed(training.y, share) },
+      curve(measured, "val_loss"),
+      // Near the right edge the number would cover the labels of the lines.
+      { ...curve(end, "val_loss"), text: end.map((row) => row.val_loss.toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
+      ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis)),
+      { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y) },
+    ];
+    const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
+    plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
+    rest = Math.max(200, 4 * (performance.now() - begun));
+  }
+
+  /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
+     height they end and begin. */
+  function labelsWithin(axes, xaxis, yaxis) {
+    const [bottom, top] = axes["yaxis.range"] || yaxis.range;
+    return figure().layout.annotations.flatMap(({ text }, index) => {
+      if (!axes[`annotations[${index}].visible`] || axes[`annotations[${index}].xanchor`] !== "right") return [];
+      const middle = (axes[`annotations[${index}].y`] - bottom) / (top - bottom) + axes[`annotations[${index}].yshift`] / yaxis._length;
+      const half = MARK_HEIGHT / yaxis._length;
+      return [{ left: 1 - (MARK_LETTER * text.length + 8) / xaxis._length, low: middle - half, high: middle + half }];
+    });
+  }
+
+  /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
+  function view() {
+    const whole = figure();
+    const made = whole.layout;
+    const narrow = chart.clientWidth < 560;
+    const layout = { "margin.r": narrow ? 10 : made.margin.r };
+    layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(chart._fullLayout.xaxis._length / TICK_PIXELS)));
+    const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
+    for (const [axis, type] of Object.entries(types)) {
+      // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
+      if (chart._fullLayout[axis].type !== type) layout[`${axis}.type`] = type;
+    }
+    if (!zoomed) Object.assign(layout, wholeRange(whole));
+    const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
+    const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
+    let above = Infinity; // the place of the label before
+    made.annotations.forEach(({ name }, index) => {
+      const value = baselines?.[name];
+      const known = Number.isFinite(value);
+      layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
+      if (!known) return;
+      const y = choice.logLoss ? Math.log10(value) : value;
+      const gap = above - y * pixels;
+      layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
+      layout[`annotations[${index}].y`] = y;
+      layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
+      layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
+      layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
+      layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
+      above = Math.min(y * pixels, above - 14);
+    });
+    return layout;
+  }
+
+  const begins = () => component.data.fork?.begins || 0;
+
+  /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
+  function wholeRange({ data, layout }) {
+    const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
+    const { fork } = component.data;
+    const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
+    const [low, high] = fork ? forkRange(values, data.at(-1), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
+    const [left, right] = stepRange(Math.max(totalSteps || component.data.steps, rows.at(-1)?.step ?? 1), begins());
+    return {
+      "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],
+      "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
     };
-    const reset = button("loss-reset", _("Show all"), () => {
+  }
+
+  // Labels and margins go by the width; plotly itself hears only of the window's.
+  let width = 0;
+  const resizes = new ResizeObserver(() => {
+    if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
+    width = chart.clientWidth;
+    plot.Plots.resize(chart).then(() => fillSoon());
+  });
+  resizes.observe(chart);
+
+  return liveView(
+    component,
+    () => {
+      rows = [];
+      changes = [];
+      totalSteps = 0;
+      waiting.hidden = false;
+      baselines = null;
       zoomed = false;
       reset.hidden = true;
-      fill();
-    });
-    reset.hidden = true;
-    const toggles = [toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss")];
-    root.append(element("div", "loss-controls", [legend, smoothingLabel, ...toggles, reset]), chart, waiting);
-    downloadButtons(root, {
-      name: () => "loss",
-      columns: () => lossColumns(rows),
-      svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
-    });
-    smoothing.addEventListener("input", () => {
-      choice.smoothing = Number(smoothing.value);
-      fill();
-    });
-
-    function figure() {
-      const { figures, palettes } = component.data;
-      return component.palette === palettes.dark ? figures.dark : figures.light;
-    }
-
-    async function draw() {
-      const plotly = await loadPlotly();
-      if (gone) return;
-      const made = figure();
-      const key = JSON.stringify(made);
-      if (key === drawn) return fill();
-      drawn = key;
-      plot = null;
-      const old = chart._fullLayout;
-      const layout = structuredClone(made.layout);
-      layout.autosize = true;
-      if (zoomed && old) {
-        layout.xaxis.range = old.xaxis.range;
-        layout.yaxis.range = old.yaxis.range;
-      }
-      const fresh = !old;
-      await plotly.react(chart, structuredClone(made.data), layout, {
-        displaylogo: false, displayModeBar: false, doubleClick: false, scrollZoom: false,
-      });
-      if (gone) return;
-      plot = plotly;
-      if (fresh) {
-        chart.on("plotly_relayout", (change) => {
-          if (!Object.keys(change).some((name) => name.startsWith("xaxis.range") || name.startsWith("yaxis.range"))) return;
-          zoomed = true;
-          reset.hidden = false;
-        });
-        chart.on("plotly_doubleclick", () => reset.click());
-      }
-      fill();
-    }
-
-    function fillSoon(delay = rest) {
-      timer ||= setTimeout(() => {
-        timer = 0;
-        if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
-        else fill();
-      }, delay);
-    }
-
-    function fillAtOnce() {
-      clearTimeout(timer);
-      timer = 0;
-      fillSoon(0);
-    }
-
-    function fill() {
-      if (!plot || gone) return;
-      const begun = performance.now();
-      const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
-      const [trained, measured] = [known("loss"), known("val_loss")];
-      const share = choice.smoothing ?? component.data.smoothing;
-      const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
-      const stepOf = (row) => onAxisOf(begins() + row.step);
-      const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => row[name]), customdata: all.map((row) => row.step) });
-      const training = curve(trained, "loss");
-      const end = measured.slice(-1);
-      const parent = figure().data.at(-1);
-      const axes = view();
-      const [left, right] = axes["xaxis.range"] || chart._fullLayout.xaxis.range;
-      const placeOf = (step) => ((choice.logSteps ? Math.log10(stepOf({ step })) : stepOf({ step })) - left) / (right - left);
-      const { fork } = component.data;
-      const { xaxis, yaxis } = chart._fullLayout;
-      const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
-      const traces = [
-        training,
-        { ...training, y: smoothed(training.y, share) },
-        curve(measured, "val_loss"),
-        // Near the right edge the number would cover the labels of the lines.
-        { ...curve(end, "val_loss"), text: end.map((row) => row.val_loss.toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
-        ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis)),
-        { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y) },
-      ];
-      const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
-      plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
-      rest = Math.max(200, 4 * (performance.now() - begun));
-    }
-
-    /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
-       height they end and begin. */
-    function labelsWithin(axes, xaxis, yaxis) {
-      const [bottom, top] = axes["yaxis.range"] || yaxis.range;
-      return figure().layout.annotations.flatMap(({ text }, index) => {
-        if (!axes[`annotations[${index}].visible`] || axes[`annotations[${index}].xanchor`] !== "right") return [];
-        const middle = (axes[`annotations[${index}].y`] - bottom) / (top - bottom) + axes[`annotations[${index}].yshift`] / yaxis._length;
-        const half = MARK_HEIGHT / yaxis._length;
-        return [{ left: 1 - (MARK_LETTER * text.length + 8) / xaxis._length, low: middle - half, high: middle + half }];
-      });
-    }
-
-    /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
-    function view() {
-      const whole = figure();
-      const made = whole.layout;
-      const narrow = chart.clientWidth < 560;
-      const layout = { "margin.r": narrow ? 10 : made.margin.r };
-      layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(chart._fullLayout.xaxis._length / TICK_PIXELS)));
-      const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
-      for (const [axis, type] of Object.entries(types)) {
-        // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
-        if (chart._fullLayout[axis].type !== type) layout[`${axis}.type`] = type;
-      }
-      if (!zoomed) Object.assign(layout, wholeRange(whole));
-      const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
-      const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
-      let above = Infinity; // the place of the label before
-      made.annotations.forEach(({ name }, index) => {
-        const value = baselines?.[name];
-        const known = Number.isFinite(value);
-        layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
-        if (!known) return;
-        const y = choice.logLoss ? Math.log10(value) : value;
-        const gap = above - y * pixels;
-        layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
-        layout[`annotations[${index}].y`] = y;
-        layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
-        layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
-        layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
-        layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
-        above = Math.min(y * pixels, above - 14);
-      });
-      return layout;
-    }
-
-    const begins = () => component.data.fork?.begins || 0;
-
-    /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
-    function wholeRange({ data, layout }) {
-      const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
-      const { fork } = component.data;
-      const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
-      const [low, high] = fork ? forkRange(values, data.at(-1), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
-      const [left, right] = stepRange(Math.max(totalSteps || component.data.steps, rows.at(-1)?.step ?? 1), begins());
       return {
-        "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],
-        "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
+        metrics(all) {
+          rows = all;
+          waiting.hidden = rows.length > 0;
+          const last = rows.findLast((row) => Number.isFinite(row.val_loss))?.step;
+          if (last !== measuredAt) fillAtOnce(); // the numbers above the chart show this loss already
+          else fillSoon();
+          measuredAt = last;
+        },
+        events(all) {
+          changes = all.filter((row) => row.kind === "turn");
+          fillSoon();
+        },
+        status(value) {
+          const changed = value.steps !== totalSteps || (value.baselines && !baselines);
+          totalSteps = value.steps;
+          baselines ||= value.baselines;
+          if (changed) fillSoon();
+        },
       };
-    }
-
-    // Labels and margins go by the width; plotly itself hears only of the window's.
-    let width = 0;
-    const resizes = new ResizeObserver(() => {
-      if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
-      width = chart.clientWidth;
-      plot.Plots.resize(chart).then(() => fillSoon());
-    });
-    resizes.observe(chart);
-
-    return liveView(
-      component,
-      () => {
-        rows = [];
-        changes = [];
-        totalSteps = 0;
-        waiting.hidden = false;
-        baselines = null;
-        zoomed = false;
-        reset.hidden = true;
-        return {
-          metrics(all) {
-            rows = all;
-            waiting.hidden = rows.length > 0;
-            const last = rows.findLast((row) => Number.isFinite(row.val_loss))?.step;
-            if (last !== measuredAt) fillAtOnce(); // the numbers above the chart show this loss already
-            else fillSoon();
-            measuredAt = last;
-          },
-          events(all) {
-            changes = all.filter((row) => row.kind === "turn");
-            fillSoon();
-          },
-          status(value) {
-            const changed = value.steps !== totalSteps || (value.baselines && !baselines);
-            totalSteps = value.steps;
-            baselines ||= value.baselines;
-            if (changed) fillSoon();
-          },
-        };
+    },
+    {
+      prepare() {
+        const { data } = component;
+        chart.style.height = `${data.height}px`;
+        if (choice.smoothing === null) smoothing.value = data.smoothing;
+        parentKey.hidden = !data.fork;
       },
-      {
-        prepare() {
-          const { data } = component;
-          chart.style.height = `${data.height}px`;
-          if (choice.smoothing === null) smoothing.value = data.smoothing;
-          parentKey.hidden = !data.fork;
-        },
-        draw,
-        destroy() {
-          gone = true;
-          resizes.disconnect();
-          clearTimeout(timer);
-          globalThis.Plotly?.purge(chart);
-        },
+      draw,
+      destroy() {
+        gone = true;
+        resizes.disconnect();
+        clearTimeout(timer);
+        globalThis.Plotly?.purge(chart);
       },
-    );
-  });
-}
+    },
+  );
+});
