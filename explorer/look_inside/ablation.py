@@ -63,13 +63,12 @@ def draw(inspection: Inspection) -> None:
         if unablated:
             _effect_card(inspection, unablated, None, measured, _("All parts"), "whole")
     with right:
-        ablated = _effect(inspection, tuple(parts), means, measured) if parts and unablated else None
-        if ablated:
-            names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
-            _effect_card(inspection, ablated, unablated, measured, _("Without {parts}", parts=names), "cut")
-        elif not parts:
+        names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
+        if not parts:
             with card(_("Without …"), height="stretch", key="card_cut"):
                 st.caption(_("Select parts above to see the model without them."))
+        elif unablated and (ablated := _effect(inspection, tuple(parts), means, measured)):
+            _effect_card(inspection, ablated, unablated, measured, _("Without {parts}", parts=names), "cut")
     _costs_card(inspection, measured.windows, means, method)
 
 
@@ -123,12 +122,9 @@ def _effect_card(
         )
         tokens = inspection.tokenizer.tokens
         shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
-        chart(
-            prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES),
-            key=f"surgery_next_{key}",
-            numbers=lambda: {"token": tokens, "probability": probabilities},
-            name=f"next-{key}",
-        )
+        figure = prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES)
+        numbers = {"token": tokens, "probability": probabilities}
+        chart(figure, key=f"surgery_next_{key}", name=f"next-{key}", numbers=lambda: numbers)
         st.code(text, language=None, wrap_lines=True)
 
 
@@ -173,16 +169,9 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
         for cost in ranked:
             costs[cost.layer, cost.head] = cost.increase
         st.caption(costs_in_words(costs))
-        chart(
-            costs_figure(costs, current_palette()),
-            key="costs",
-            numbers=lambda: {
-                "layer": [cost.layer + 1 for cost in ranked],
-                "head": [cost.head + 1 for cost in ranked],
-                "loss increase": [cost.increase for cost in ranked],
-            },
-            name="head-costs",
-        )
+        lines = [(cost.layer + 1, cost.head + 1, cost.increase) for cost in ranked]
+        columns = dict(zip(("layer", "head", "loss increase"), zip(*lines, strict=True), strict=True))
+        chart(costs_figure(costs, current_palette()), key="costs", name="head-costs", numbers=lambda: columns)
 
 
 def costs_in_words(costs: np.ndarray) -> str:

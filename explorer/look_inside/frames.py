@@ -28,7 +28,7 @@ from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import cosines, project_along, token_embeddings
 from core.interpretability.residual_stream import lens_logits
 from core.lessons.lesson_text import ENGLISH
-from core.model import GPT, Bigram, parameter_count
+from core.model import GPT, Bigram
 from core.runs.folder import RunFolder
 from core.runs.weights import find_weights, load_model
 from core.sampling import generate
@@ -39,6 +39,7 @@ from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, in_language
 from explorer.look_inside.model_picture import PictureRequest, draw_picture
 from explorer.services import shared
+from explorer.services.shared import is_large
 from explorer.streaming.run_events import MOST_TOKENS, on_the_map
 from explorer.widgets.prompt import read_prompt
 
@@ -48,7 +49,6 @@ LENS_CELLS = 2**18  # scores of the logit lens a stage: the last tokens of the p
 LENS_LEAST = 20  # of the prompt's last tokens
 GUESSES = 8
 CONTINUED = 60  # tokens
-_LARGE = 20_000_000  # parameters; such a model generates a token in tens of milliseconds
 _CONTINUED_BY_LARGE = 16
 _CACHE_BYTES = 2**26  # of all frames together
 _LIGHT_FILE = 2**26  # bytes of weights that are read again rather than pushing models out of the pages' memory
@@ -114,7 +114,7 @@ async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
 
 
 def _frame_key(folder: RunFolder, request: FrameRequest) -> tuple:
-    path = _weights_at(folder, request.step)
+    path = shared.weights_at(folder, request.step)
     return request, path, path.stat().st_mtime_ns
 
 
@@ -126,7 +126,7 @@ def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
 
 def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
     """Return all that moves as plain values: `step`, `prompt`, `tokens`, `cut`, and the parts in `PARTS`."""
-    weights = _weights_at(folder, request.step)
+    weights = shared.weights_at(folder, request.step)
     small = weights.stat().st_size <= _LIGHT_FILE
     with one_thread() if small else nullcontext(), in_language(request.language):
         opened = load_model(folder, weights) if small else shared.open_model(folder.id, request.step)
@@ -152,13 +152,6 @@ def longest_seen(model: GPT | Bigram) -> int:
     config = model.config
     heads = config.n_layer * config.n_head if isinstance(model, GPT) else 1
     return min(model.block_size, MOST_SEEN, isqrt(MOST_CELLS // heads))
-
-
-def _weights_at(folder: RunFolder, step: int) -> Path:
-    path = find_weights(folder, step)
-    if path is None:
-        raise shared.no_weights_of(folder, step)
-    return path
 
 
 def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
@@ -195,9 +188,8 @@ def head_in_words(pattern: np.ndarray, causal: bool = True) -> str:
         "token.",
         **shares,
     )
-    if causal:
-        return f"{where} {_('Mean distance: {distance} tokens back.', **shares)}"
-    return f"{where} {_('Mean distance: {distance} tokens.', **shares)}"
+    far = N_("Mean distance: {distance} tokens back.") if causal else N_("Mean distance: {distance} tokens.")
+    return f"{where} {_(far, **shares)}"
 
 
 def heads_in_words(patterns: np.ndarray) -> str:
@@ -286,7 +278,7 @@ def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
 
 def _continuation(snapshot: Snapshot) -> list[list]:
     tokenizer = snapshot.tokenizer
-    count = _CONTINUED_BY_LARGE if parameter_count(snapshot.model) > _LARGE else CONTINUED
+    count = _CONTINUED_BY_LARGE if is_large(snapshot.model) else CONTINUED
     settings = GenerationConfig(max_new_tokens=count, temperature=0)
     generated = list(generate(snapshot.model, snapshot.ids, settings, alternatives=0))
     texts = token_texts(tokenizer, [token.id for token in generated])

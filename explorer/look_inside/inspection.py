@@ -11,7 +11,7 @@ import streamlit as st
 from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.interpretability.residual_stream import next_token_logits
-from core.model import GPT, Bigram, parameter_count
+from core.model import GPT, Bigram
 from core.runs.folder import RunFolder, list_runs
 from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
@@ -20,7 +20,7 @@ from explorer.components.time_machine import TimeMachineState, time_bar
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
 from explorer.services import shared
-from explorer.services.shared import Opened, result_for
+from explorer.services.shared import Opened, is_large, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
@@ -32,7 +32,6 @@ from explorer.widgets.run_picker import run_problem, step_line
 LAYER, HEAD = "inspect_layer", "inspect_head"
 MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
 _FOLLOWED = "head_followed"  # the head of the address that was shown last
-_LARGE = 20_000_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Inspection:
     @property
     def large(self) -> bool:
         """Whether one pass through the model is so slow that views compute less at once and ask before they start."""
-        return parameter_count(self.model) > _LARGE
+        return is_large(self.model)
 
     @property
     def key(self) -> tuple[str, int, int]:

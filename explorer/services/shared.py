@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from core.config import RunConfig
 from core.errors import RunError
-from core.model import GPT, Bigram
+from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir
 from core.runs import machine
 from core.runs.folder import RunFolder, open_run
@@ -26,6 +26,7 @@ from core.training.speed import Choice
 from explorer.i18n.language import _
 
 __all__ = ["data_dir"]
+_LARGE = 20_000_000  # parameters
 MOST_MODELS = 4  # kept open at a time
 MOST_RESULTS = 24  # for each model
 Result = TypeVar("Result")
@@ -68,15 +69,11 @@ def close() -> None:
 def open_model(run_id: str, step: int | None = None) -> Opened:
     """Return a run's newest weights, or those of a step. Raises RunError where there are none, or damaged ones."""
     folder = open_run(data_dir(), run_id)
-    path = latest_weights(folder) if step is None else find_weights(folder, step)
-    if path is None and step is not None and folder.has_weights:
-        raise no_weights_of(folder, step)
+    path = latest_weights(folder) if step is None or not folder.has_weights else weights_at(folder, step)
     if path is None:
+        name = repr(folder.name)
         raise RunError(
-            _(
-                "The run {name} has saved no weights yet. Its first are saved when training begins.",
-                name=repr(folder.name),
-            )
+            _("The run {name} has saved no weights yet. Its first are saved when training begins.", name=name)
         )
     try:
         key = (path, path.stat().st_mtime_ns)
@@ -91,15 +88,17 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
         return _models[key]
 
 
-def no_weights_of(folder: RunFolder, step: int) -> RunError:
-    """Return the error for a step whose weights a run has not kept."""
-    return RunError(
-        _(
-            "The run {name} keeps no weights of step {step}. Choose another moment.",
-            name=repr(folder.name),
-            step=f"{step:,}",
-        )
-    )
+def weights_at(folder: RunFolder, step: int) -> Path:
+    """Return the file of a step's weights. Raises RunError where the run has not kept them."""
+    if path := find_weights(folder, step):
+        return path
+    values = {"name": repr(folder.name), "step": f"{step:,}"}
+    raise RunError(_("The run {name} keeps no weights of step {step}. Choose another moment.", **values))
+
+
+def is_large(model: GPT | Bigram) -> bool:
+    """Return whether a model generates a token in tens of milliseconds, so that less of it is computed at once."""
+    return parameter_count(model) > _LARGE
 
 
 @lru_cache(maxsize=4)
@@ -121,10 +120,9 @@ def run_speed(config: RunConfig) -> MachineSpeed:
 
 def run_precision(config: RunConfig) -> Choice:
     """Return the numbers that a run of these settings would compute in, and why."""
+    count = threads_for(config, threads_per_run())
     with _measuring:
-        return machine.run_precision(
-            config, hardware(config.train.device), threads_for(config, threads_per_run()), data_dir()
-        )
+        return machine.run_precision(config, hardware(config.train.device), count, data_dir())
 
 
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:
