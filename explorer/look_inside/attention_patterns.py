@@ -66,12 +66,9 @@ def _long_prompt_card(inspection: Inspection) -> None:
             if picked and picked != (layer, head):
                 open_head(*picked)
         with right:
-            chart(
-                coarse_heatmap(pattern, size, len(ids), current_palette()),
-                key="whole_head",
-                numbers=lambda: matrix_columns(pattern, names, names, ("query", "key", "share")),
-                name=f"attention-{layer + 1}-{head + 1}-whole",
-            )
+            columns = partial(matrix_columns, pattern, names, names, ("query", "key", "share"))
+            figure = coarse_heatmap(pattern, size, len(ids), current_palette())
+            chart(figure, key="whole_head", name=f"attention-{layer + 1}-{head + 1}-whole", numbers=columns)
 
 
 def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int) -> str:
@@ -103,15 +100,10 @@ def _arcs_card(inspection: Inspection) -> None:
             st.session_state[QUERY], st.session_state[KEY] = picked, int(own_pattern[picked].argmax())
             st.rerun()
         if name != PICTURES[0]:  # a single head is drawn as a heatmap above
-            chart(
-                attention_heatmap(
-                    pattern, prompt.tokens, current_palette(), causal=inspection.config.causal, flow=flow
-                ),
-                key="inspect_over_map",
-                numbers=lambda: matrix_columns(pattern, prompt.shown, prompt.shown, ("query", "key", "share")),
-                name=file,
-                width=least_width_for(prompt.shown, len(prompt.ids)) or "stretch",
-            )
+            causal, width = inspection.config.causal, least_width_for(prompt.shown, len(prompt.ids)) or "stretch"
+            figure = attention_heatmap(pattern, prompt.tokens, current_palette(), causal=causal, flow=flow)
+            columns = partial(matrix_columns, pattern, prompt.shown, prompt.shown, ("query", "key", "share"))
+            chart(figure, key="inspect_over_map", name=file, numbers=columns, width=width)
 
 
 def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:

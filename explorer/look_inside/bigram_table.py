@@ -1,5 +1,7 @@
 """Which token follows which? The bigram's table, beside the one that counting gives."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -44,18 +46,13 @@ def draw(inspection: Inspection) -> None:
             caption.append(_("Tokens left out: {count}.", count=f"{left_out:,}"))
         if caption:
             st.caption(literal(" ".join(caption)))
-        figure = (
-            difference_heatmap(values[LEARNED], values[COUNTED], tokens, current_palette())
-            if which == DIFFERENCE
-            else table_heatmap(values[which], tokens, current_palette())
-        )
-        shown = [visible(token) for token in tokens]
-        chart(
-            figure,
-            key="inspect_table",
-            numbers=lambda: matrix_columns(values[which], shown, shown, ("token", "next token", which.lower())),
-            name=f"table-{which.lower()}",
-        )
+        if which == DIFFERENCE:
+            figure = difference_heatmap(values[LEARNED], values[COUNTED], tokens, current_palette())
+        else:
+            figure = table_heatmap(values[which], tokens, current_palette())
+        shown, name = [visible(token) for token in tokens], which.lower()
+        columns = partial(matrix_columns, values[which], shown, shown, ("token", "next token", name))
+        chart(figure, key="inspect_table", name=f"table-{name}", numbers=columns)
 
 
 def tables_in_words(tables: Tables, shown: list[str]) -> str:

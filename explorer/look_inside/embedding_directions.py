@@ -1,7 +1,7 @@
 """Directions in the model's vectors that move with the time machine: own axes, the residual stream, positions."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,12 +220,9 @@ def positions_card(inspection: Inspection) -> None:
         thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
         st.caption(sentence(f"{words} {thinned}" if stride > 1 else words))
         alike = cosines(vectors[::stride])
-        chart(
-            cosine_heatmap(alike, positions, current_palette()),
-            key="places_map",
-            numbers=lambda: matrix_columns(alike, names, names, ("position", "other position", "cosine")),
-            name="positions",
-        )
+        columns = partial(matrix_columns, alike, names, names, ("position", "other position", "cosine"))
+        figure = cosine_heatmap(alike, positions, current_palette())
+        chart(figure, key="places_map", name="positions", numbers=columns)
 
 
 def positions_in_words(alike: np.ndarray, stride: int = 1) -> str:

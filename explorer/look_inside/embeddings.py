@@ -82,12 +82,9 @@ def _map_card(
             return
         with st.spinner(_("Projecting the embeddings")):
             points = _project(vectors, method)
-        chart(
-            embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbors=near),
-            key=f"{MAP}_space",
-            numbers=lambda: {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=True)),
-            name=f"map-{method.lower()}",
-        )
+        figure = embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbors=near)
+        columns = {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=True))
+        chart(figure, key=f"{MAP}_space", name=f"map-{method.lower()}", numbers=lambda: columns)
 
 
 def _neighbors_card(
@@ -100,12 +97,9 @@ def _neighbors_card(
         near, cosines = zip(*close, strict=True)
         names = [shown[index] for index in near]
         st.caption(sentence(neighbors_in_words(shown[chosen], list(zip(names, cosines, strict=True)))))
-        chart(
-            neighbor_bars(names, [kinds[index] for index in near], cosines, shown[chosen], current_palette()),
-            key="neighbours",
-            numbers=lambda: {"token": names, "cosine": cosines},
-            name="neighbors",
-        )
+        own_kinds = [kinds[index] for index in near]
+        figure = neighbor_bars(names, own_kinds, cosines, shown[chosen], current_palette())
+        chart(figure, key="neighbours", name="neighbors", numbers=lambda: {"token": names, "cosine": cosines})
 
 
 def _map_over_steps(

@@ -16,7 +16,6 @@ from core.interpretability import Progress, finish
 from core.interpretability.head_roles import ROLES, HeadName, HeadScores, emergence_steps, name_heads, score_heads
 from core.model import GPT
 from core.runs.weights import load_model
-from explorer.charts.csv_export import Columns
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.formatting import named
@@ -54,14 +53,11 @@ def draw(inspection: Inspection) -> None:
     with left, card(_("Head roles"), _("What does each head do? Click one to see its scores."), more=_(_ROLES),
                     key="card_roles"):  # fmt: skip
         st.caption(roles_in_words(names))
-        chart(
-            roles_board(names, current_palette()),
-            key="roles_board",
-            numbers=lambda: _score_columns(scores),
-            name="head-roles",
-            on_select=_open_clicked,
-            selection_mode="points",
-        )
+        columns = dict(zip(("layer", "head"), np.indices(scores.induction.shape).reshape(2, -1) + 1, strict=True))
+        columns |= {role: getattr(scores, role).flatten() for role in ROLES}
+        select = {"on_select": _open_clicked, "selection_mode": "points"}
+        figure = roles_board(names, current_palette())
+        chart(figure, key="roles_board", name="head-roles", numbers=lambda: columns, **select)
     layer, head = head_of(inspection.model)
     with right, card(_("Scores of head {place}", place=_places([(layer, head)])), key="card_role"):
         with st.container(horizontal=True):
@@ -73,24 +69,14 @@ def draw(inspection: Inspection) -> None:
         if names[layer][head].role:
             words = _("Role: {role}. {share} of the attention that could go there does.", **values)
         st.caption(words)
-        chart(
-            role_bars(own, current_palette()),
-            key="role_bars",
-            numbers=lambda: {"role": list(own), "score": list(own.values())},
-            name=f"head-{layer + 1}-{head + 1}",
-        )
+        numbers, name = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
+        chart(role_bars(own, current_palette()), key="role_bars", name=name, numbers=lambda: numbers)
     _emergence_card(inspection)
 
 
 def _open_clicked() -> None:
     if points := st.session_state["roles_board"].selection.points:
         write_head(*points[0]["customdata"])
-
-
-def _score_columns(scores: HeadScores) -> Columns:
-    places = list(np.ndindex(*scores.induction.shape))
-    columns = {"layer": [layer + 1 for layer, _head in places], "head": [head + 1 for _layer, head in places]}
-    return columns | {role: getattr(scores, role).flatten() for role in ROLES}
 
 
 def roles_in_words(names: list[list[HeadName]]) -> str:
@@ -126,7 +112,7 @@ def _emergence_card(inspection: Inspection) -> None:
         measured = validation_of(inspection.folder)
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
         strongest = np.array([[name.role == role for name in row] for row in name_heads(scores[-1])])  # (L, H)
-        inherited = steps[0] if has_parent(inspection) else None
+        inherited = _inherited(inspection, steps[0])
         words = emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)
         st.caption(sentence(words))
         heads = [f"head {_places([place])}" for place in np.ndindex(*emerged.shape)]
@@ -150,22 +136,17 @@ def emergence_in_words(
         return _("At step {last} no head has the role {role}.", role=role, last=f"{last:,}")
     before = np.argwhere(emerged == inherited) if inherited is not None else heads[:0]
     new = [place for place in heads.tolist() if emerged[tuple(place)] != inherited]
-    words = (
-        [_("Already {role} heads in its parent: {places}.", role=role, places=_places(before))] if len(before) else []
-    )
+    words = []
+    if len(before):
+        words.append(_("Already {role} heads in its parent: {places}.", role=role, places=_places(before)))
     if new:
         first = min(new, key=lambda place: emerged[tuple(place)])
         numbers = {"role": role, "place": _places([first]), "step": f"{emerged[tuple(first)]:,}"}
         since = _("The first new one is {place}, from step {step} on.", **numbers)
         words.append(since if words else _("The first {role} head is {place}, from step {step} on.", **numbers))
     if len(heads) > 1:
-        count = _(
-            "At step {last}, {count} heads score above 0.3 as {role} heads.",
-            last=f"{last:,}",
-            count=len(heads),
-            role=role,
-        )
-        words.append(count)
+        values = {"last": f"{last:,}", "count": len(heads), "role": role}
+        words.append(_("At step {last}, {count} heads score above 0.3 as {role} heads.", **values))
         if len(others := np.argwhere((emerged >= 0) & ~strongest)):
             words.append(_("These score higher in another role: {places}.", places=_places(others)))
     return " ".join(words)
@@ -190,15 +171,15 @@ def with_emergence(inspection: Inspection) -> Inspection:
     if scoring is None or not scoring.ended or scoring.problem or scoring.stopped or scoring.result is None:
         return inspection  # without a result, too, where all snapshots were thinned out meanwhile
     steps, scores = scoring.result
-    inherited = steps[0] if has_parent(inspection) else None
+    inherited = _inherited(inspection, steps[0])
     emerged = [head for head in emerged_heads(steps, scores) if head.step != inherited]
     return replace(inspection, time_machine=replace(inspection.time_machine, emergence_steps=emerged))
 
 
-def has_parent(inspection: Inspection) -> bool:
-    """Return whether its first weights were another model's, so that a role at its first step emerged there."""
+def _inherited(inspection: Inspection, first: int) -> int | None:
+    """Return the first step where its weights were another model's, so that a role at it emerged there."""
     record = inspection.folder.record()
-    return record.parent_step is not None or bool(record.origin)
+    return first if record.parent_step is not None or record.origin else None
 
 
 def watch_emergence(inspection: Inspection) -> None:

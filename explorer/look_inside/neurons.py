@@ -122,12 +122,9 @@ def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
             for side, sign in ((effect.raised, 1), (effect.lowered, -1))
         )
         st.caption(sentence(logits_in_words(raised, lowered)))
-        chart(
-            neuron_bars(raised, lowered, current_palette()),
-            key="neuron_writing",
-            numbers=lambda: {"token": [visible(token) for token in tokens], "logit": effect.logits},
-            name=f"neuron-{layer + 1}-{neuron + 1}",
-        )
+        columns = {"token": list(map(visible, tokens)), "logit": effect.logits}
+        figure, name = neuron_bars(raised, lowered, current_palette()), f"neuron-{layer + 1}-{neuron + 1}"
+        chart(figure, key="neuron_writing", name=name, numbers=lambda: columns)
 
 
 def logits_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, float]]) -> str:

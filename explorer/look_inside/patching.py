@@ -67,17 +67,12 @@ def _map(inspection: Inspection, other: Prompt, patched: str, answer: int, rival
     if patches is None:
         return
     st.caption(sentence(map_in_words(patches, patched, clean.shown, corrupted.shown)))
-    tokens = inspection.tokenizer.tokens
-    chart(
-        patch_heatmap(
-            patches.moved, [named(row) for row in patches.rows], clean.shown, corrupted.shown,
-            (visible(tokens[answer]), visible(tokens[rival])), current_palette(),
-        ),
-        key="patches",
-        numbers=lambda: matrix_columns(patches.moved, patches.rows, clean.shown, ("part", "token", "moved back")),
-        name="patching",
-        width=least_width_for([*clean.shown, *corrupted.shown], len(clean.ids)) or "stretch",
-    )  # fmt: skip
+    answers = tuple(visible(inspection.tokenizer.tokens[id]) for id in (answer, rival))
+    rows = list(map(named, patches.rows))
+    figure = patch_heatmap(patches.moved, rows, clean.shown, corrupted.shown, answers, current_palette())
+    columns = partial(matrix_columns, patches.moved, patches.rows, clean.shown, ("part", "token", "moved back"))
+    width = least_width_for([*clean.shown, *corrupted.shown], len(clean.ids)) or "stretch"
+    chart(figure, key="patches", name="patching", numbers=columns, width=width)
 
 
 def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: list[str]) -> str:
@@ -86,12 +81,10 @@ def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: l
     if patched != "stream":
         row, place = np.unravel_index(int(np.nanargmax(patches.moved)), patches.moved.shape)
         share = percent(float(patches.moved[row, place]))
-        values = {"block": row + 1, "place": _position(clean, place), "share": share}
+        words = N_("MLP: block {block} at {place} moves the prediction most, {share} of the way back.")
         if patched == "attention":
-            return _(
-                "Attention: block {block} at {place} moves the prediction most, {share} of the way back.", **values
-            )
-        return _("MLP: block {block} at {place} moves the prediction most, {share} of the way back.", **values)
+            words = N_("Attention: block {block} at {place} moves the prediction most, {share} of the way back.")
+        return _(words, block=row + 1, place=_position(clean, place), share=share)
     differing = [place for place in range(len(clean)) if clean[place] != corrupted[place]]
     if differing == [last]:
         return _("The prompts differ only in the last token, so all of the difference is there from the start.")

@@ -94,12 +94,9 @@ def _attribution_card(inspection: Inspection) -> None:
         shares = attribution.shares()
         # Without the parts that this model does not have, which add exactly nothing.
         drawn = [(named(part), share) for part, share in shares if share or part.startswith(("head", "MLP"))]
-        chart(
-            attribution_bars(strongest(drawn), current_palette()),
-            key="said",
-            numbers=lambda: {"part": [part for part, _share in shares], "share": [share for _part, share in shares]},
-            name="logit-attribution",
-        )
+        columns = dict(zip(("part", "share"), zip(*shares, strict=True), strict=True))
+        figure = attribution_bars(strongest(drawn), current_palette())
+        chart(figure, key="said", name="logit-attribution", numbers=lambda: columns)
 
 
 def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: int | str) -> str:

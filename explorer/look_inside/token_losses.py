@@ -11,12 +11,7 @@ from torch import Tensor
 
 from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once
-from core.interpretability.token_losses import (
-    KindLoss,
-    loss_by_kind,
-    loss_by_position,
-    window_losses,
-)
+from core.interpretability.token_losses import KindLoss, loss_by_kind, loss_by_position, window_losses
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
@@ -91,12 +86,9 @@ def _position_card(losses: np.ndarray) -> None:
     )
     with card(_("Loss by position"), _("Does more context help?"), more=more, key="card_loss_position"):
         st.caption(position_in_words(curve))
-        chart(
-            position_curve(curve, current_palette()),
-            key="loss_position",
-            numbers=lambda: {"tokens read": range(1, len(curve) + 1), "loss in nats": curve},
-            name="loss-by-position",
-        )
+        columns = {"tokens read": range(1, len(curve) + 1), "loss in nats": curve}
+        figure = position_curve(curve, current_palette())
+        chart(figure, key="loss_position", name="loss-by-position", numbers=lambda: columns)
 
 
 def position_in_words(losses: np.ndarray) -> str:
@@ -119,13 +111,9 @@ def _kind_card(inspection: Inspection, losses: np.ndarray, measured_on: Tensor) 
     kinds = loss_by_kind(losses, measured_on[:, 1:], inspection.tokenizer.tokens)
     with card(_("Loss by kind of token"), _("Which tokens are hard to predict?"), more=_(_KINDS), key="card_loss_kind"):
         st.caption(kinds_in_words(kinds))
-        columns = ("kind", "loss in nats", "count", "share of the loss")
-        chart(
-            kind_bars(kinds, current_palette()),
-            key="loss_kind",
-            numbers=lambda: dict(zip(columns, zip(*kinds, strict=True), strict=True)),
-            name="loss-by-kind",
-        )
+        names = ("kind", "loss in nats", "count", "share of the loss")
+        columns = dict(zip(names, zip(*kinds, strict=True), strict=True))
+        chart(kind_bars(kinds, current_palette()), key="loss_kind", name="loss-by-kind", numbers=lambda: columns)
 
 
 def kinds_in_words(kinds: list[KindLoss]) -> str:
@@ -160,11 +148,11 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
         loss=f"{loss:.2f}", share=percent(sum(p >= 0.5 for p in probabilities) / len(probabilities)),
     )  # fmt: skip
     least = {"token": shown[worst], "share": percent(probabilities[worst])}
-    if before := visible("".join(texts[max(0, worst - 12) : worst])):
-        worst_in_words = _("Least likely: '{token}' after '{before}' ({share}).", before=before, **least)
-    else:
-        worst_in_words = _("Least likely: '{token}' ({share}).", **least)
-    return f"{words} {worst_in_words}"
+    before = visible("".join(texts[max(0, worst - 12) : worst]))
+    unlikely = N_("Least likely: '{token}' ({share}).")
+    if before:
+        unlikely = N_("Least likely: '{token}' after '{before}' ({share}).")
+    return f"{words} {_(unlikely, before=before, **least)}"
 
 
 def _passage(inspection: Inspection, number: int) -> list[int]:
