@@ -7,6 +7,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import decimal
+from core.lessons.quick_train import RungLoss
 from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.bars import horizontal_bars
@@ -66,9 +67,8 @@ def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figu
     figure = go.Figure(_bars(products, words, [palette.diverging[-2 if value >= 0 else 1] for value in products]))
     style(figure, palette, height=190).update_layout(bargap=0.25)
     places = list(range(len(products)))
-    figure.update_xaxes(
-        title_text=_("component of query and key"), tickvals=places, ticktext=[str(place + 1) for place in places]
-    )
+    ticks = [str(place + 1) for place in places]
+    figure.update_xaxes(title_text=_("component of query and key"), tickvals=places, ticktext=ticks)
     return figure.update_yaxes(zeroline=True, zerolinecolor=palette.lines, nticks=5)
 
 
@@ -173,19 +173,14 @@ def change_heatmap(
 
 
 def ladder_chart(
-    names: Sequence[str],
-    losses: Sequence[float],
-    counted: Sequence[bool],
-    optional: Sequence[bool],
-    expected: Sequence[str] = (),
-    palette: Palette = LIGHT,
+    names: Sequence[str], rungs: Sequence[RungLoss], expected: Sequence[str] = (), palette: Palette = LIGHT
 ) -> go.Figure:
     """Draw every rung's loss in nats a token as a dot, and a bar from the rung it stands on; `expected` come later."""
     figure = go.Figure()
-    low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
-    standing, high = losses[0], losses[0] + 0.55
-    for place, (name, loss) in enumerate(zip(names, losses, strict=True)):
-        color = palette.lines if counted[place] else palette.validation
+    low = min(1.75, math.floor((min(rung.loss for rung in rungs) - 0.1) * 4) / 4)
+    standing, high = rungs[0].loss, rungs[0].loss + 0.55
+    for place, (name, rung) in enumerate(zip(names, rungs, strict=True)):
+        loss, color = rung.loss, palette.validation if rung.trained else palette.lines
         drop = loss - standing
         change = f" ({decimal(drop, plus=True)})" if place else ""
         words = _(
@@ -194,12 +189,12 @@ def ladder_chart(
         )  # fmt: skip
         figure.add_bar(
             x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
-            marker={"color": color, "opacity": 0.35 if not optional[place] else 0.15, "cornerradius": 2},
+            marker={"color": color, "opacity": 0.15 if rung.optional else 0.35, "cornerradius": 2},
         )  # fmt: skip
         figure.add_scatter(
             x=[loss], y=[place], mode="markers", hovertext=[words], hoverinfo="text", cliponaxis=False,
             marker={
-                "color": palette.surface if optional[place] else color, "size": 11,
+                "color": palette.surface if rung.optional else color, "size": 11,
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
@@ -209,7 +204,7 @@ def ladder_chart(
             xanchor="right" if left else "left", xshift=-10 if left else 10,
             text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
         )  # fmt: skip
-        if not optional[place]:
+        if not rung.optional:
             standing = loss
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))

@@ -73,10 +73,6 @@ def description(corpus: Corpus) -> str:
     return _("{about} Language: {language}. License: {license}.", **values)
 
 
-def _pages(count: int) -> str:
-    return ngettext("about {count} book page", "about {count} book pages", count)
-
-
 def size_notice(characters: int) -> str | None:
     """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
     if characters >= SHORT:
@@ -161,8 +157,9 @@ def figures(facts: Facts, val_fraction: float) -> None:
     training = split_point(length, val_fraction)
     each = f"{length / max(1, facts.lines):.0f}"
     rest = f"{length - training:,}"
+    pages = ngettext("about {count} book page", "about {count} book pages", max(1, length // 1800))
     rows = (
-        ("size", _("Characters"), length, _pages(max(1, length // 1800))),
+        ("size", _("Characters"), length, pages),
         ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
         ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
         ("split", _("Training set"), training, _("{count} in the validation set", count=rest)),
@@ -184,12 +181,8 @@ def character_card(facts: Facts) -> None:
         note = _("Which characters are most frequent? The first {shown} of {count}.", shown=MOST_BARS, count=count)
     with card(_("Character frequencies"), note, key="card_characters"):
         kinds, palette = list(map(kind_of, characters[:MOST_BARS])), current_palette()
-        chart(
-            character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], len(facts.ids), palette),
-            key="characters",
-            numbers=lambda: {"character": shown, "count": counts},
-            name="characters",
-        )
+        figure = character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], len(facts.ids), palette)
+        chart(figure, key="characters", name="characters", numbers=lambda: {"character": shown, "count": counts})
 
 
 def preview_card(facts: Facts) -> None:

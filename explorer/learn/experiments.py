@@ -98,9 +98,8 @@ def _draw_growing(steps: int, state: StepState, outcome: Outcome | None) -> None
 def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, numbers: Mapping[str, Any]) -> None:
     state.completed = True
     with card(shared(state, "samples"), key="lesson_samples"):
-        for column, model_result, name in zip(
-            st.columns(2), (outcome.control, outcome.treatment), _names(state), strict=True
-        ):
+        results = outcome.control, outcome.treatment
+        for column, model_result, name in zip(st.columns(2), results, _names(state), strict=True):
             with column:
                 st.markdown(f"**{name}**")
                 st.code(model_result.sample or shared(state, "no_sample"), language=None, wrap_lines=True, height=200)

@@ -1,6 +1,7 @@
 """The table of the bigram model, counted and learned, and the loss of its predictions."""
 
 import math
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -47,24 +48,21 @@ def _draw_table(state: StepState) -> None:
         distances = [bigram.distance(table, counted, counts) for table in trained.tables.values()]
         state.results |= {"counted": counted, "counts": counts}
         state.write("result", step=f"{now:,}", elsewhere=percent(distances[steps.index(now)]))
-        chart(
-            closing_curve(steps, distances, now, current_palette()), key="lesson_closing", name="learned-and-counted",
-            numbers=lambda: {"step": steps, "distance": distances},
-        )  # fmt: skip
+        figure, columns = (
+            closing_curve(steps, distances, now, current_palette()),
+            {"step": steps, "distance": distances},
+        )
+        chart(figure, key="lesson_closing", name="learned-and-counted", numbers=lambda: columns)
 
 
 def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -> None:
     values = table[shown_ids][:, shown_ids].numpy()
     tokens = [state.tokens[id] for id in shown_ids]
-    figure = table_heatmap(values, tokens, current_palette())
-    figure.update_layout(height=520)
-    figure.update_xaxes(fixedrange=True, tickfont_size=11)
-    figure.update_yaxes(fixedrange=True, tickfont_size=11)
+    axis = {"fixedrange": True, "tickfont": {"size": 11}}
+    figure = table_heatmap(values, tokens, current_palette()).update_layout(height=520, xaxis=axis, yaxis=axis)
     shown = [visible(token) for token in tokens]
-    chart(
-        figure, key=f"lesson_{name}", name=f"table-{name}",
-        numbers=lambda: matrix_columns(values, shown, shown, ("character", "next character", "probability")),
-    )  # fmt: skip
+    columns = partial(matrix_columns, values, shown, shown, ("character", "next character", "probability"))
+    chart(figure, key=f"lesson_{name}", name=f"table-{name}", numbers=columns)
 
 
 def _most_predictable(state: StepState) -> int:
@@ -84,10 +82,9 @@ def _row(state: StepState) -> np.ndarray:
 def draw_next_characters(state: StepState, probabilities: np.ndarray, key: str, name: str, count: int) -> None:
     """Draw the most likely next characters, of probabilities (V,), as bars."""
     kinds = [kind_of(token) for token in state.tokens]
-    chart(
-        prediction_bars(probabilities, state.shown_tokens, kinds, current_palette(), count=count), key=key, name=name,
-        numbers=lambda: {"next character": state.shown_tokens, "probability": probabilities},
-    )  # fmt: skip
+    figure = prediction_bars(probabilities, state.shown_tokens, kinds, current_palette(), count=count)
+    columns = {"next character": state.shown_tokens, "probability": probabilities}
+    chart(figure, key=key, name=name, numbers=lambda: columns)
 
 
 def _question_numbers(state: StepState) -> dict:
@@ -159,16 +156,9 @@ def _draw_line(state: StepState, model: Bigram) -> None:
     shown_tokens = [state.shown_tokens[id] for id in ids[1:].tolist()]
     uniform = math.log(state.vocab_size)
     labels = state.label("mean"), state.label("uniform")
-    chart(
-        cross_entropy_bars(shown_tokens, shares, uniform, labels, current_palette()),
-        key="lesson_surprise",
-        name="loss",
-        numbers=lambda: {
-            "letter": shown_tokens,
-            "probability": shares,
-            "loss": [-math.log(share) for share in shares],
-        },
-    )
+    columns = {"letter": shown_tokens, "probability": shares, "loss": [-math.log(share) for share in shares]}
+    figure = cross_entropy_bars(shown_tokens, shares, uniform, labels, current_palette())
+    chart(figure, key="lesson_surprise", name="loss", numbers=lambda: columns)
     state.write("line", mean=f"{mean.item():.2f}", choices=f"{math.exp(mean.item()):.1f}")
 
 
@@ -185,10 +175,8 @@ def _show_loss_curve(state: StepState, response: float) -> None:
     V = state.vocab_size
     marks = {f"1 / {V}: ln {V} = {math.log(V):.2f}": 1 / V, "1/2: 0.69": 0.5, "1: 0": 1.0}
     marks = dict(sorted(marks.items(), key=lambda entry: entry[1]))
-    chart(
-        cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="loss-curve",
-        numbers=lambda: {"probability": list(marks.values()), "loss": [-math.log(p) for p in marks.values()]},
-    )  # fmt: skip
+    columns = {"probability": list(marks.values()), "loss": [-math.log(p) for p in marks.values()]}
+    chart(cross_entropy_curve(marks, current_palette()), key="lesson_curve", name="loss-curve", numbers=lambda: columns)
 
 
 LOSS = Step(

@@ -101,16 +101,12 @@ def _draw_gradient(state: StepState) -> None:
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         taken = session.recall(_STEPS_TAKEN, 0)
         with st.container(horizontal=True, gap="small"):
-            st.button(
-                state.word("take_step"),
-                icon=":material/south_east:",
-                key="lesson_down",
-                on_click=_change_steps,
-                args=(1,),
-                disabled=taken >= _MOST_STEPS,
-            )
-            st.button(state.word("undo"), icon=":material/undo:", key="lesson_undo", on_click=_change_steps, args=(-1,),
-                      disabled=not taken)  # fmt: skip
+            for word, icon, key, by, off in (
+                ("take_step", "south_east", "lesson_down", 1, taken >= _MOST_STEPS),
+                ("undo", "undo", "lesson_undo", -1, not taken),
+            ):
+                change, icon = partial(_change_steps, by), f":material/{icon}:"
+                st.button(state.word(word), icon=icon, key=key, on_click=change, disabled=off)
             redraw_button(state, batch_slot(state), "another", key=batch_slot(state))
         steps = gradient_steps(state.vocab_size, x, y, float(rate), taken, state.seed)
         state.results["batch"] = x, y, float(rate)
@@ -137,10 +133,9 @@ def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
     change = (steps.after - steps.before)[rows][:, columns].numpy()
     names = [state.tokens[id] for id in rows], [state.tokens[id] for id in columns]
     shown_tokens = [[visible(token) for token in side] for side in names]
-    chart(
-        change_heatmap(change, *names, state.label("cell"), current_palette()), key="lesson_change", name="change",
-        numbers=lambda: matrix_columns(change, *shown_tokens, ("character", "next character", "change")),
-    )  # fmt: skip
+    figure = change_heatmap(change, *names, state.label("cell"), current_palette())
+    columns = partial(matrix_columns, change, *shown_tokens, ("character", "next character", "change"))
+    chart(figure, key="lesson_change", name="change", numbers=columns)
 
 
 def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None:
@@ -158,11 +153,9 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
         after=percent(float(after[target])),
     )
     names = state.label("before"), state.label("after")
-    chart(
-        before_and_after(before, after, state.shown_tokens, names, current_palette()),
-        key="lesson_before_after", name="row-before-and-after",
-        numbers=lambda: {"next character": state.shown_tokens, "before": before, "after": after},
-    )  # fmt: skip
+    figure = before_and_after(before, after, state.shown_tokens, names, current_palette())
+    columns = {"next character": state.shown_tokens, "before": before, "after": after}
+    chart(figure, key="lesson_before_after", name="row-before-and-after", numbers=lambda: columns)
 
 
 def _show_rows(state: StepState, response: float) -> None:
@@ -197,10 +190,8 @@ def _draw_training(state: StepState) -> None:
         batch = state.value("batch", BATCH_SIZE, right.select_slider, state.label("control batch"), _BATCHES)
         with st.container(height=445, border=False):
             trained = trained_bigram(state, rate, batch, on_progress=_draw_growing)
-            chart(
-                _loss_figure(trained, 400), key="lesson_training", name="bigram-loss",
-                numbers=lambda: loss_columns(trained.rows),
-            )  # fmt: skip
+            columns = partial(loss_columns, trained.rows)
+            chart(_loss_figure(trained, 400), key="lesson_training", name="bigram-loss", numbers=columns)
         state.write(
             "result",
             steps=f"{TRAINING_STEPS:,}",
@@ -220,15 +211,18 @@ def _loss_figure(trained: TrainedBigram | None, height: int) -> go.Figure:
     return loss_figure(rows, baselines, TRAINING_STEPS, current_palette(), height=height)
 
 
+def _end(state: StepState) -> tuple[float, float]:
+    trained = state.results["trained"]
+    return trained.val_loss, trained.baselines.bigram
+
+
 def _compare_with_counted(state: StepState) -> str:
-    trained = state.results["trained"]
-    difference = trained.val_loss - trained.baselines.bigram
-    return "close" if abs(difference) <= _SAME else "below" if difference < 0 else "above"
+    last, counted = _end(state)
+    return "close" if abs(last - counted) <= _SAME else "below" if last < counted else "above"
 
 
-def _show_end(state: StepState, response: str) -> None:
-    trained = state.results["trained"]
-    state.write("ends", last=f"{trained.val_loss:.3f}", counted=f"{trained.baselines.bigram:.3f}")
+def _end_numbers(state: StepState, digits: int = 2) -> dict[str, str]:
+    return {name: f"{loss:.{digits}f}" for name, loss in zip(("last", "counted"), _end(state), strict=True)}
 
 
 TRAINING = Step(
@@ -237,9 +231,6 @@ TRAINING = Step(
     code=(train_bigram, random_batch),
     answer=_compare_with_counted,
     named=lambda state: ["below", "close", "above"],
-    show=_show_end,
-    more=lambda state: {
-        "last": f"{state.results['trained'].val_loss:.2f}",
-        "counted": f"{state.results['trained'].baselines.bigram:.2f}",
-    },
+    show=lambda state, response: state.write("ends", **_end_numbers(state, 3)),
+    more=_end_numbers,
 )

@@ -27,13 +27,9 @@ def _draw_ladder(state: StepState) -> None:
         make = partial(train_ladder, state.train_ids, state.val_ids, state.vocab_size, state.seed)
         rungs = state.compute(("ladder",), make, state.label("coming"), partial(_draw_growing, state))
         state.results["rungs"] = rungs
-        chart(
-            _ladder_figure(state, rungs), key="lesson_ladder", name="ladder",
-            numbers=lambda: {
-                "rung": [rung.name for rung in rungs], "validation loss": [rung.loss for rung in rungs],
-                "training loss": [rung.train_loss for rung in rungs],
-            },
-        )  # fmt: skip
+        lines = [(rung.name, rung.loss, rung.train_loss) for rung in rungs]
+        columns = dict(zip(("rung", "validation loss", "training loss"), zip(*lines, strict=True), strict=True))
+        chart(_ladder_figure(state, rungs), key="lesson_ladder", name="ladder", numbers=lambda: columns)
         best, counted = rungs[-1].loss, rungs[2].loss
         state.write(
                 "result", steps=next(iter(rung_configs(state.seed).values())).train.steps, best=f"{best:.2f}",
@@ -51,11 +47,7 @@ def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
 def _ladder_figure(state: StepState, rungs: list[RungLoss]) -> go.Figure:
     names = [rung.name for rung in rungs]
     remaining = [rung.name for rung in RUNGS if rung.name not in names]
-    return ladder_chart(
-        [state.label(name) for name in names], [rung.loss for rung in rungs],
-        [not rung.trained for rung in rungs], [rung.optional for rung in rungs],
-        [state.label(name) for name in remaining], current_palette(),
-    )  # fmt: skip
+    return ladder_chart(list(map(state.label, names)), rungs, list(map(state.label, remaining)), current_palette())
 
 
 def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
@@ -80,10 +72,9 @@ def drops(state: StepState) -> dict[str, float]:
 
 def _show_drops(state: StepState, response: str) -> None:
     named = {state.label(name): drop for name, drop in drops(state).items()}
-    chart(
-        drop_bars(named, state.label(response), current_palette()), key="lesson_drops", name="drops",
-        numbers=lambda: {"rung": list(named), "taken off": list(named.values())},
-    )  # fmt: skip
+    columns = {"rung": list(named), "taken off": list(named.values())}
+    figure = drop_bars(named, state.label(response), current_palette())
+    chart(figure, key="lesson_drops", name="drops", numbers=lambda: columns)
     state.write("see")
 
 

@@ -1,6 +1,7 @@
 """Self-attention, from the mean of all earlier tokens to queries, keys and values."""
 
 import math
+from functools import partial
 
 import streamlit as st
 import torch
@@ -73,10 +74,9 @@ def _draw_averaging(state: StepState) -> None:
 
 def _weights_heatmap(weights: torch.Tensor, letters: list[str], key: str) -> None:
     shown_tokens = [visible(letter) for letter in letters]
-    chart(
-        attention_heatmap(weights.numpy(), letters, current_palette()), key=key, name="weights",
-        numbers=lambda: matrix_columns(weights.numpy(), shown_tokens, shown_tokens, ("query", "key", "weight")),
-    )  # fmt: skip
+    columns = partial(matrix_columns, weights.numpy(), shown_tokens, shown_tokens, ("query", "key", "weight"))
+    figure = attention_heatmap(weights.numpy(), letters, current_palette())
+    chart(figure, key=key, name="weights", numbers=columns)
 
 
 def _asked_position(state: StepState) -> int:
@@ -139,12 +139,9 @@ def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) ->
     column = positions.index(looked_at)
     products = (attended.queries[row] * attended.keys[column]).tolist()
     state.write("products", looks=shown_tokens[row], at=shown_tokens[column])
-    chart(
-        product_bars(products, current_palette()), key="lesson_products", name="query-times-key",
-        numbers=lambda: {
-            "query": attended.queries[row].tolist(), "key": attended.keys[column].tolist(), "product": products,
-        },
-    )  # fmt: skip
+    vectors = {"query": attended.queries[row].tolist(), "key": attended.keys[column].tolist(), "product": products}
+    figure = product_bars(products, current_palette())
+    chart(figure, key="lesson_products", name="query-times-key", numbers=lambda: vectors)
     state.write(
         "sum",
         total=decimal(sum(products)),
