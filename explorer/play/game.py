@@ -67,16 +67,14 @@ def choose_game() -> tuple[str, Game]:
         st.session_state["play_letters"] = letters if letters in LENGTHS else LENGTHS[1]
         length = st.segmented_control(words("letters"), LENGTHS, key="play_letters", required=True,
                                       on_change=_choose)  # fmt: skip
-        st.button(
-            words("another"), icon=":material/shuffle:", key="play_another", on_click=_choose, args=(number % 97,)
-        )
-    text = load_corpus(name, shared.data_dir())
-    stored = session.recall(_GAME)
-    if not stored or stored[0] != (name, number, length):
+        another = partial(_choose, number % 97)
+        st.button(words("another"), icon=":material/shuffle:", key="play_another", on_click=another)
+    text, chosen = load_corpus(name, shared.data_dir()), (name, number, length)
+    key, game = session.recall(_GAME) or (None, None)
+    if key != chosen:
         game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).tokenizer.tokens))
-        stored = ((name, number, length), game)
-        session.remember(_GAME, stored)
-    return name, stored[1]
+        session.remember(_GAME, (chosen, game))
+    return name, game
 
 
 def _choose(shift: int | None = None) -> None:
@@ -102,16 +100,13 @@ def draw_board() -> None:
     first = sum(count == 1 for count in game.guesses)
     with card(words("board"), words("note"), key="play_board"):
         st.progress(done / length, text=words("progress", done=done, length=length, first=first))
+        guesses = [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)]
+        unknown_in, letter = session.recall(_UNKNOWN_KEY) or (None, "")
+        note = words("strange", letter=visible(letter)) if unknown_in == game_key else ""
+        said = {"note": note, "words": {"field": words("field"), "tried": words("tried")}}
+        key = f"play-{'-'.join(map(str, game_key))}"
         guess_board(
-            game.passage.before,
-            game.found,
-            [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)],
-            length - done,
-            game.wrong,
-            note=_unknown_key_note(game_key),
-            words={"field": words("field"), "tried": words("tried")},
-            key=f"play-{'-'.join(map(str, game_key))}",
-            on_guess=_guess,
+            game.passage.before, game.found, guesses, length - done, game.wrong, key=key, on_guess=_guess, **said
         )
         with st.container(horizontal=True, gap="small"):
             reveal, stop = partial(_make_move, Game.give_up_letter), partial(_make_move, Game.stop)
@@ -124,11 +119,6 @@ def _guess(letter: str) -> None:
     _make_move(lambda game: game.guess(letter))
     if letter not in game.alphabet:
         session.remember(_UNKNOWN_KEY, (game_key, letter))
-
-
-def _unknown_key_note(game_key: tuple) -> str:
-    game, letter = session.recall(_UNKNOWN_KEY) or (None, "")
-    return words("strange", letter=visible(letter)) if game == game_key else ""
 
 
 class Prediction(NamedTuple):
@@ -147,9 +137,8 @@ def draw_result(name: str, game: Game) -> None:
     """Draw the passage, the scores of all players, and how guesses become bits."""
     with card(words("passage"), key="play_passage"):
         st.code(game.passage.whole, language=None, wrap_lines=True)
-        st.button(
-            words("again"), icon=":material/replay:", key="play_again", on_click=partial(session.remember, _GAME, None)
-        )
+        begin = partial(session.remember, _GAME, None)
+        st.button(words("again"), icon=":material/replay:", key="play_again", on_click=begin)
     if not game.guesses:
         st.info(words("nothing"))
         return
@@ -248,10 +237,9 @@ def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
     bigram_bits, *model_bits = [prediction.bits for prediction in predictions]
     lowest = min([bigram_bits, *model_bits])
     better = "you_better" if lowest > bounds.upper else "model_better" if lowest < bounds.lower else "as_good"
-    common = {"pairs": f"{bigram_bits:.2f}", "better": words(better)}
-    model = words("summary_bigram", **common)
-    if model_bits:
-        model = words("summary_model", bits=f"{model_bits[-1]:.2f}", **common)
+    bits = f"{[bigram_bits, *model_bits][-1]:.2f}"
+    part = "summary_model" if model_bits else "summary_bigram"
+    model = words(part, pairs=f"{bigram_bits:.2f}", better=words(better), bits=bits)
     revealed, guesses = "", [game.guesses[place] for place in game.given_up]
     if guesses:
         revealed = words("summary_revealed", revealed=len(guesses), blind=f"{np.mean(guesses):.1f}")

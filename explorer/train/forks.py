@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,15 +117,10 @@ def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
     setting = dict(fields_of(RunConfig))["train.steps"]
-    st.session_state["fork_steps"] = recall(f"fork_steps-{folder.id}-{step}") or usual_steps(folder.status(), step)
-    steps = st.number_input(
-        _("Steps to train from there"),
-        setting.low,
-        setting.high,
-        step=100,
-        key="fork_steps",
-        on_change=lambda: remember(f"fork_steps-{folder.id}-{step}", st.session_state["fork_steps"]),
-    )
+    slot, label = f"fork_steps-{folder.id}-{step}", _("Steps to train from there")
+    st.session_state["fork_steps"] = recall(slot) or usual_steps(folder.status(), step)
+    keep = {"key": "fork_steps", "on_change": lambda: remember(slot, st.session_state["fork_steps"])}
+    steps = st.number_input(label, setting.low, setting.high, step=100, **keep)
     with errors_shown():
         return fork_config(folder, step).replace({"train.steps": steps})
 
@@ -132,7 +128,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
 def usual_steps(status: Status, step: int) -> int:
     """Return as many as the parent took from there on, so that both curves end together; from its end, half of them."""
     left = max(status.step, status.steps) - step
-    return left if left > 0 else max(100, round(step / 2, -2))
+    return left if left > 0 else max(100, int(round(step / 2, -2)))
 
 
 def _choose(folder: RunFolder, steps: list[int]) -> None:
@@ -152,11 +148,8 @@ def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
     nearest = min(steps, key=lambda step: abs(step - wanted))
     if nearest == wanted:
         return nearest, ""
-    return nearest, _(
-        "No weights are saved for step {wanted}; the nearest are those of step {nearest}.",
-        wanted=f"{wanted:,}",
-        nearest=f"{nearest:,}",
-    )
+    steps = {"wanted": f"{wanted:,}", "nearest": f"{nearest:,}"}
+    return nearest, _("No weights are saved for step {wanted}; the nearest are those of step {nearest}.", **steps)
 
 
 def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
@@ -286,36 +279,25 @@ def _offer_slower(folder: RunFolder) -> None:
             st.rerun()
     st.markdown(_(_NOT_FINITE))
     offered = fork_steps(folder)
-    try:
+    with suppress(ExplorerError):  # its settings cannot be read, or it cannot be slower
         config = fork_config(folder)
         rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
         slower = with_change(config, "train.learning_rate", rate)
-    except ExplorerError:  # its settings cannot be read, or it cannot be slower
-        return
-    if offered is None:
-        return
-    step = offered.usual
-    st.button(
-        _("Fork from step {step} with a third of the learning rate ({rate})", step=f"{step:,}", rate=number(rate)),
-        key=_SLOWER_FORK,
-        type="primary",
-        icon=":material/fork_right:",
-        on_click=_start_slower,
-        args=(folder, step, slower, ticket(_SLOWER_FORK)),
-    )
-    st.caption(_("This starts a new run from the best weights that this run has saved. This run stays unchanged."))
+        if offered is None:
+            return
+        values = {"step": f"{offered.usual:,}", "rate": number(rate)}
+        label = _("Fork from step {step} with a third of the learning rate ({rate})", **values)
+        start = {"on_click": _start_slower, "args": (folder, offered.usual, slower, ticket(_SLOWER_FORK))}
+        st.button(label, key=_SLOWER_FORK, type="primary", icon=":material/fork_right:", **start)
+        st.caption(_("This starts a new run from the best weights that this run has saved. This run stays unchanged."))
 
 
 def _offer_smaller(folder: RunFolder) -> None:
     st.markdown(_(_MEMORY))
     config = config_now(folder)
     half = config.train.batch_size // 2
-    if half and st.button(
-        _("Open settings with batch size {count}", count=half),
-        key="trouble_smaller",
-        type="primary",
-        icon=":material/tune:",
-    ):
+    label = _("Open settings with batch size {count}", count=half)
+    if half and st.button(label, key="trouble_smaller", type="primary", icon=":material/tune:"):
         address.open_page("train", config=config.replace({"train.batch_size": half}))
 
 

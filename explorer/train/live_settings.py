@@ -19,6 +19,7 @@ from explorer.i18n.formatting import change_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
+from explorer.train.forks import usual_steps
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, errors_shown, show_error
@@ -92,10 +93,8 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
 def _draw_changes(folder: RunFolder, status: Status) -> None:
     waiting = [change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
     known = sum(row.get("kind") == "turn" for row in folder.rows("events"))
-    change = live_setting_changes(
-        folder.id, known=known, waiting=waiting, going=status.pid is not None, ended=status.ended
-    )
-    if change:
+    state = {"going": status.pid is not None, "ended": status.ended}
+    if change := live_setting_changes(folder.id, known=known, waiting=waiting, **state):
         _ask(folder, "change_setting", *change)
 
 
@@ -103,17 +102,13 @@ def _ask(folder: RunFolder, request: str, *values: Any, **options: Any) -> None:
     try:
         getattr(shared.supervisor(), request)(folder, *values, **options)
     except ExplorerError as error:
-        remember(_problem_of(folder), str(error))
+        remember(f"knob_problem-{folder.id}", str(error))
 
 
 def _show_problem(folder: RunFolder) -> None:
-    if problem := recall(_problem_of(folder)):
+    if problem := recall(f"knob_problem-{folder.id}"):
         show_error(problem)
-        remember(_problem_of(folder), None)
-
-
-def _problem_of(folder: RunFolder) -> str:
-    return f"knob_problem-{folder.id}"
+        remember(f"knob_problem-{folder.id}", None)
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
@@ -122,18 +117,12 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
         st.caption(_("This run has reached the maximum number of steps."))
         return
     key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
-    left = status.steps - status.step
-    usual = min(most, left if left > 0 else max(100, int(round(status.step / 2, -2))))
+    usual = min(most, usual_steps(status, status.step))
     more = st.number_input(_("Additional steps"), 1, most, usual, step=min(100, most), key=key)
     schedule = _choose_schedule(folder, status, config, more)
-    clicked = st.button(
-        _("Continue"),
-        key="train_continue",
-        icon=":material/fast_forward:",
-        width="stretch",
-        on_click=partial(_ask, folder, "continue_for", more, schedule, shown=status),
-    )
-    if clicked and not recall(_problem_of(folder)):
+    go_on = {"on_click": partial(_ask, folder, "continue_for", more, schedule, shown=status), "key": "train_continue"}
+    clicked = st.button(_("Continue"), icon=":material/fast_forward:", width="stretch", **go_on)
+    if clicked and not recall(f"knob_problem-{folder.id}"):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
     _show_problem(folder)
 
@@ -148,18 +137,12 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
         stays = _("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
     labels = {"stay": stays, "restart": _("Restart the schedule")}
-    chosen = st.radio(
-        _("Learning rate"),
-        labels,
-        key="continue_schedule",
-        format_func=labels.get,
-        help=_(
-            "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so add "
-            "many steps: at least about half as many as the run has taken.",
-            highest=highest,
-            lowest=lowest,
-        ),
-    )
+    about = _(
+        "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so add many "
+        "steps: at least about half as many as the run has taken.",
+        highest=highest, lowest=lowest,
+    )  # fmt: skip
+    chosen = st.radio(_("Learning rate"), labels, key="continue_schedule", format_func=labels.get, help=about)
     ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
     figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
     st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.lessons.quick_train import RungLoss
 from core.palette import DARK, LIGHT
 from explorer.charts.lessons import drop_bars, ladder_chart, product_bars, share_pairs
 from explorer.charts.lines import curves
@@ -11,7 +12,8 @@ NAMES, LOSSES = ["guessing", "one <b>head</b>", "dropout", "full"], [4.0, 2.5, 2
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_each_rung_stands_on_the_last_one_that_is_not_beside(palette):
-    figure = ladder_chart(NAMES, LOSSES, [True, False, False, False], [False, False, True, False], ["more"], palette)
+    rungs = [RungLoss("", loss, loss, place > 0, place == 2) for place, loss in enumerate(LOSSES)]
+    figure = ladder_chart(NAMES, rungs, ["more"], palette)
     bars = figure.data[::2]
     assert [bar.base[0] for bar in bars] == [4.0, 4.0, 2.5, 2.5]
     assert [bar.base[0] + bar.x[0] for bar in bars] == pytest.approx(LOSSES)

@@ -48,10 +48,8 @@ def _draw_table(state: StepState) -> None:
         distances = [bigram.distance(table, counted, counts) for table in trained.tables.values()]
         state.results |= {"counted": counted, "counts": counts}
         state.write("result", step=f"{now:,}", elsewhere=percent(distances[steps.index(now)]))
-        figure, columns = (
-            closing_curve(steps, distances, now, current_palette()),
-            {"step": steps, "distance": distances},
-        )
+        figure = closing_curve(steps, distances, now, current_palette())
+        columns = {"step": steps, "distance": distances}
         chart(figure, key="lesson_closing", name="learned-and-counted", numbers=lambda: columns)
 
 
